@@ -1,0 +1,202 @@
+"""Compile a kernel for a target, load it, launch it, and read its registers and spills.
+
+The only file that touches Triton's private API, which moves from version to version. Where a Triton does not have
+what is used here, a launch falls back to the public `kernel[grid](...)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, make_backend
+from triton.compiler.errors import CompilationError
+from triton.runtime import JITFunction, driver
+from triton.runtime.errors import OutOfResources, PTXASError
+
+from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.tunable import Resources
+
+# Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
+_FUSION = {"enable_fp_fusion": True}
+
+# CUDA's words for errors after which nothing runs in the process any more.
+_STICKY = ("illegal memory access", "misaligned address", "unspecified launch failure", "illegal instruction",
+           "device-side assert", "hardware stack error", "launch timed out", "context is destroyed")  # fmt: skip
+
+# A compiled kernel that served a caller is kept until the process ends: from Triton 3.9 on, a dropped one unloads its
+# module, also under a CUDA graph that was captured with it.
+_KEPT: list[Any] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One launch, spelled out: the jit function, its grid, and its arguments in the order of its parameters.
+
+    `arguments` are the tensors first and then the numbers; `constants` are the constexprs and `options` Triton's
+    launch options, both by name.
+    """
+
+    jit: Any
+    grid: tuple[int, int, int]
+    arguments: tuple[Any, ...]
+    constants: Mapping[str, Any]
+    options: Mapping[str, Any]
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """What Triton takes by name."""
+        return {**self.constants, **self.options, **_FUSION}
+
+    def __call__(self) -> None:
+        """Launch through Triton's public interface, on the current device and stream."""
+        self.jit[self.grid](*self.arguments, **self.keywords)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A launch that is compiled and loaded on one device. `run(*pointers)` repeats it with other tensors.
+
+    `run` takes addresses or tensors in the place of the launch's tensors; everything that the kernel was specialised
+    on (types, alignment, strides, the numbers' divisibility) must be as it was. It runs on the current stream.
+    """
+
+    run: Callable[..., None]
+    resources: Resources
+
+
+def is_interpreted(jit: Any) -> bool:
+    """Whether Triton runs this function in its interpreter, on the CPU."""
+    return not isinstance(jit, JITFunction) and not hasattr(jit, "device_caches")
+
+
+def load(launch: Launch) -> Loaded:
+    """Compile and load on the current device. Raises TrialError with the reason, or StickyDeviceError."""
+    if is_interpreted(launch.jit):
+        return Loaded(_public_run(launch), Resources())
+    with typed_errors():
+        kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
+        kernel = kernel.result() if hasattr(kernel, "result") else kernel
+        try:
+            kernel._init_handles()
+            resources = Resources(kernel.n_regs, kernel.n_spills, kernel.metadata.shared)
+            run = _private_run(kernel, launch)
+        except AttributeError:
+            run, resources = _public_run(launch), Resources()
+    return Loaded(run, resources)
+
+
+def keep(loaded: Loaded) -> None:
+    """Keep the kernel loaded until the process ends, because it is about to serve a caller."""
+    _KEPT.append(loaded)
+
+
+def _public_run(launch: Launch) -> Callable[..., None]:
+    runner = launch.jit[launch.grid]
+    keywords = launch.keywords
+    tensors = sum(isinstance(value, torch.Tensor) for value in launch.arguments)
+    numbers = launch.arguments[tensors:]
+
+    def run(*given: Any) -> None:
+        runner(*given, *numbers, **keywords)
+
+    return run
+
+
+def _private_run(kernel: Any, launch: Launch) -> Callable[..., None]:
+    """Triton's own last step of a launch, with all that came before it done once, here."""
+    tensors = sum(isinstance(value, torch.Tensor) for value in launch.arguments)
+    names = launch.jit.arg_names
+    rest = (*launch.arguments[tensors:], *(launch.constants[name] for name in names[len(launch.arguments) :]))
+    grid_x, grid_y, grid_z = launch.grid
+    start, function, packed = kernel.run, kernel.function, kernel.packed_metadata
+    stream_of = driver.active.get_current_stream
+    device_index = driver.active.get_current_device()
+    runtime = knobs.runtime
+    grid = launch.grid
+
+    def run(*given: Any) -> None:
+        stream = stream_of(device_index)
+        enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
+        if getattr(enter, "calls", enter) or getattr(leave, "calls", leave):  # a profiler listens
+            metadata = kernel.launch_metadata(grid, stream, *given, *rest)
+            start(grid_x, grid_y, grid_z, stream, function, packed, metadata, enter, leave, *given, *rest)
+        else:
+            start(grid_x, grid_y, grid_z, stream, function, packed, None, None, None, *given, *rest)
+
+    return run
+
+
+class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
+    """Turn what Triton and CUDA raise for one config into TrialError, and a lost context into StickyDeviceError."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if not isinstance(error, Exception) or isinstance(error, TrialError | StickyDeviceError):
+            return
+        text = f"{type(error).__name__}: {error}".strip()[:2000]
+        if any(words in text for words in _STICKY):
+            raise StickyDeviceError(text) from None
+        if isinstance(error, OutOfResources) or ("out of memory" in text and "CUDA" not in text):
+            raise TrialError("out_of_resources", text) from None
+        if isinstance(error, CompilationError | PTXASError) or "PassManager::run failed" in text:
+            raise TrialError("compile_error", text) from None
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            return  # the sweep's own memory, not the config's doing
+        raise TrialError("runtime_error", text) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A kernel compiled for a GPU that need not be here."""
+
+    resources: Resources
+    asm: Mapping[str, Any]  # Triton's stages, such as "ttgir", "ptx", "cubin"
+
+
+def compile_for(launch: Launch, arch: int) -> Binary:
+    """Compile for CUDA compute capability `arch` (89: RTX 4090, 90: H100 and H200). No GPU is needed.
+
+    The launch's tensors may be on the CPU: only their dtype and alignment count. Raises TrialError.
+    """
+    target = GPUTarget("cuda", arch, 32)
+    backend = make_backend(target)
+    with typed_errors():
+        binder = triton.runtime.jit.create_function_from_signature(launch.jit.signature, launch.jit.params, backend)
+        keywords = launch.keywords | {"debug": False}
+        bound, specialization, given = binder(*launch.arguments, **keywords)
+        options, signature, constants, attributes = launch.jit._pack_args(
+            backend, keywords, bound, specialization, given
+        )
+        source = ASTSource(launch.jit, signature, constants, attributes)
+        kernel = triton.compile(source, target=target, options=options.__dict__)
+    registers, spills = _resource_usage(kernel.asm["cubin"])
+    return Binary(Resources(registers, spills, kernel.metadata.shared), kernel.asm)
+
+
+def _resource_usage(cubin: bytes) -> tuple[int, int]:
+    """Registers per thread, and 32-bit registers spilled to local memory, as `cuobjdump` reads them."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(_cuobjdump()), "--dump-resource-usage", file.name]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    usage = dict(re.findall(r"\b(REG|STACK|LOCAL):(\d+)", text))
+    return int(usage["REG"]), max(int(usage.get("STACK", 0)), int(usage.get("LOCAL", 0))) // 4
+
+
+@functools.cache
+def _cuobjdump() -> Path:
+    return Path(knobs.nvidia.cuobjdump.path)

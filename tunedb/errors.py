@@ -1,0 +1,83 @@
+"""Every exception that tunedb raises, in one tree.
+
+TunedbError
+├── SettingError             a setting or an argument has a value that can't be used
+├── IdentityError            a problem, config or kernel can't be given an identity (also a ValueError)
+├── MissError                mode `strict`, and the store has no answer (also a LookupError)
+├── SweepError               a sweep could not be carried out
+│   ├── TrialError           one config failed; `status` says how
+│   └── StickyDeviceError    the CUDA context is lost: nothing more can run in this process
+├── ImportRejected           a file to import was refused; `line` says where
+└── StoreError               the store failed
+    ├── StoreUnavailable     not there, locked, full, read-only, unreachable, or without its driver
+    ├── StoreCorrupt         the file is no database, or a damaged one
+    └── SchemaMismatch       the store's schema is not the one that this version needs
+        ├── SchemaOlder      mended by `tunedb db upgrade`
+        └── SchemaNewer      mended by a newer tunedb
+"""
+
+from __future__ import annotations
+
+
+class TunedbError(Exception):
+    """The base of all of them."""
+
+
+class SettingError(TunedbError, ValueError):
+    """A setting or an argument has a value that can't be used."""
+
+
+class IdentityError(TunedbError, ValueError):
+    """A problem, config or kernel can't be given an identity."""
+
+
+class MissError(TunedbError, LookupError):
+    """Mode `strict` forbids an answer that was not tuned."""
+
+
+class SweepError(TunedbError):
+    """A sweep could not be carried out."""
+
+
+class TrialError(SweepError):
+    """One config failed. `status` is the trial's status, such as `compile_error`."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class StickyDeviceError(SweepError):
+    """The CUDA context is lost (an illegal access, say): restart the process."""
+
+
+class ImportRejected(TunedbError):
+    """A file to import was refused. `line` is its line number, from 1, or None for the whole file."""
+
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message if line is None else f"line {line}: {message}")
+        self.line = line
+
+
+class StoreError(TunedbError):
+    """The store failed."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is not there, locked, full, read-only, unreachable, or lacks its driver."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is no database, or a damaged one."""
+
+
+class SchemaMismatch(StoreError):
+    """The store's schema is not the one that this version needs."""
+
+
+class SchemaOlder(SchemaMismatch):
+    """The store was written by an older tunedb and not upgraded yet."""
+
+
+class SchemaNewer(SchemaMismatch):
+    """The store was written by a newer tunedb."""

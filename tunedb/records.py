@@ -1,0 +1,75 @@
+"""What a sweep leaves behind: its trials, and the sweep with the config that won."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from tunedb.device import Device, Environment
+from tunedb.problem import Config, Problem
+
+TRIAL_STATUSES = ("ok", "wrong", "compile_error", "out_of_resources", "runtime_error", "timeout", "pruned")
+SWEEP_STATUSES = ("running", "tuned", "failed", "aborted")
+FINISHED = ("tuned", "failed", "aborted")
+
+
+def new_uid() -> str:
+    """A fresh identity for a sweep or a trial: 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+def now() -> datetime:
+    """The time in UTC, to the microsecond."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One config, compiled, checked and timed for one problem on one device. Times are in microseconds."""
+
+    config: Config
+    status: str  # one of TRIAL_STATUSES
+    time_us: float | None = None  # median of the samples
+    p20_us: float | None = None
+    p80_us: float | None = None
+    samples: int = 0
+    compile_s: float | None = None
+    registers: int | None = None  # per thread
+    spills: int | None = None  # registers spilled to local memory, per thread, as the driver reports them
+    shared_bytes: int | None = None  # per block
+    error: str | None = None
+    uid: str = field(default_factory=new_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The trials of one problem on one device in one go, and the config that won.
+
+    A finished sweep is a fact: it is never changed. Which of several sweeps answers a call is computed
+    (`store.ranking`).
+    """
+
+    problem: Problem
+    device: Device
+    kernel_hash: str
+    environment: Environment
+    status: str  # one of SWEEP_STATUSES
+    complete: bool = True  # False where the budget ran out before every config had its turn
+    config: Config | None = None  # the winner; None unless `tuned`
+    time_us: float | None = None  # the winner's median
+    default_time_us: float | None = None  # the default's median, from the same sweep
+    started: datetime = field(default_factory=now)
+    finished: datetime | None = None
+    expires: datetime | None = None  # for `failed`: when to try again
+    trials: Sequence[Trial] = ()  # empty where a listing leaves them out; then `counts` still tells
+    counts: Mapping[str, int] = field(default_factory=dict)  # trials by status
+    origin: str = "local"  # or "imported"
+    host: str = ""
+    uid: str = field(default_factory=new_uid)
+
+    @property
+    def speedup(self) -> float | None:
+        """The default's time over the winner's, both from this sweep."""
+        return self.default_time_us / self.time_us if self.default_time_us and self.time_us else None

@@ -1,0 +1,185 @@
+"""Settings, each with where it came from. The only reader of the environment."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunedb.errors import IdentityError, SettingError
+from tunedb.problem import Config, parse_json
+
+MODES = ("tune", "record", "read", "strict", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process has been told. `sources` names, for each setting, `argument`, its variable, or `default`."""
+
+    store: str  # path or SQLAlchemy URL of the local store
+    shared: str | None  # SQLAlchemy URL of the shared store
+    mode: str  # one of MODES
+    budget: float  # seconds that this process may spend sweeping inside calls
+    lock_timeout: float  # seconds to wait for another process's sweep
+    override: Mapping[str, Config]  # configs to force, by kernel
+    sources: Mapping[str, str]
+
+
+def _mode(value: str) -> str:
+    if value not in MODES:
+        raise SettingError(f"Found mode {value!r}, needed one of {', '.join(MODES)}.")
+    return value
+
+
+def _seconds(value: str | float) -> float:
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = float("nan")
+    if not seconds >= 0:
+        raise SettingError(f"Found {value!r}, needed a number of seconds that is not negative.")
+    return seconds
+
+
+def _override(value: str | Mapping[str, Mapping[str, object]]) -> Mapping[str, Config]:
+    try:
+        found = parse_json(value) if isinstance(value, str) else value
+        return {str(kernel): Config.of(**knobs) for kernel, knobs in found.items()}
+    except (IdentityError, TypeError, AttributeError) as error:
+        raise SettingError(f'Found override {value!r}, needed {{"kernel": {{"KNOB": value}}}}: {error}') from None
+
+
+def _store(value: str | os.PathLike[str]) -> str:
+    return os.fspath(value) or default_store()
+
+
+def default_store() -> str:
+    """The store in the user's state folder (~/.local/state/tunedb/tunedb.db)."""
+    from platformdirs import user_state_path
+
+    return str(user_state_path("tunedb") / "tunedb.db")
+
+
+_PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
+    "store": ("TUNEDB_STORE", _store, default_store),
+    "shared": ("TUNEDB_SHARED", str, lambda: None),
+    "mode": ("TUNEDB_MODE", _mode, lambda: "tune"),
+    "budget": ("TUNEDB_BUDGET", _seconds, lambda: 120.0),
+    "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", _seconds, lambda: 60.0),
+    "override": ("TUNEDB_OVERRIDE", _override, dict),
+}
+
+_lock = threading.RLock()
+_arguments: dict[str, Any] = {}
+_current: Settings | None = None
+_listeners: list[Callable[[], None]] = []
+
+
+def read(arguments: Mapping[str, Any]) -> Settings:
+    """The settings with these arguments: an argument beats the environment, which beats the default.
+
+    Raises SettingError, naming the variable, for a value that can't be used.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, (variable, parse, default) in _PARSERS.items():
+        try:
+            if name in arguments:
+                values[name], sources[name] = parse(arguments[name]), "argument"
+            elif os.environ.get(variable):
+                values[name], sources[name] = parse(os.environ[variable]), variable
+            else:
+                values[name], sources[name] = default(), "default"
+        except SettingError as error:
+            raise SettingError(f"{variable if name not in arguments else name}: {error}") from None
+    return Settings(**values, sources=sources)
+
+
+def current() -> Settings:
+    """The settings of this process; the environment is read once, at the first use."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = read(_arguments)
+        return _current
+
+
+def on_change(listener: Callable[[], None]) -> None:
+    """Have `listener` called after each change: what was remembered under the old settings is forgotten."""
+    _listeners.append(listener)
+
+
+def _change(arguments: dict[str, Any]) -> None:
+    global _arguments, _current
+    with _lock:
+        _current, _arguments = read(arguments), arguments
+    for listener in _listeners:
+        listener()
+
+
+def _given(arguments: dict[str, Any]) -> dict[str, Any]:
+    unknown = set(arguments) - set(_PARSERS)
+    if unknown:
+        raise SettingError(f"Found {', '.join(sorted(unknown))}, needed one of {', '.join(_PARSERS)}.")
+    return arguments
+
+
+def configure(**settings: Any) -> None:
+    """Set `store`, `shared`, `mode`, `budget`, `lock_timeout` or `override` for this process.
+
+    Beats the environment; None gives a setting back to the environment. Forgets every remembered config.
+    Raises SettingError for a name or a value that can't be used; then nothing changes.
+    """
+    with _lock:
+        merged = _arguments | _given(settings)
+        _change({name: value for name, value in merged.items() if value is not None})
+
+
+@contextlib.contextmanager
+def using(**settings: Any) -> Iterator[Settings]:
+    """`configure` for a block, in the whole process: `with tunedb.using(mode="off"): ...`."""
+    before = _arguments
+    configure(**settings)
+    try:
+        yield current()
+    finally:
+        _change(before)
+
+
+def as_rows(settings: Settings) -> list[dict[str, str]]:
+    """Each setting's name, value and source, as text, for people; a password in a URL is left out."""
+    rows = []
+    for field in dataclasses.fields(Settings)[:-1]:
+        value = getattr(settings, field.name)
+        if field.name == "override":
+            value = {kernel: config.plain() for kernel, config in value.items()}
+        text = "" if value is None else without_password(str(value))
+        rows.append({"setting": _PARSERS[field.name][0], "value": text, "source": settings.sources[field.name]})
+    return rows
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be printed: `user:secret@` becomes `user:***@`, and so does a password in the query."""
+    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
+
+
+def is_interpreted() -> bool:
+    """Whether this process asks Triton for its interpreter (TRITON_INTERPRET=1)."""
+    return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+
+
+def ask_for_interpreter() -> None:
+    """Ask Triton for its interpreter. It works only before triton is imported."""
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+def expand(path: str) -> Path:
+    """A path as the user wrote it, with `~` resolved, absolute."""
+    return Path(path).expanduser().absolute()

@@ -1,0 +1,69 @@
+"""What the tuner asks of a kernel: the one protocol behind first-party kernels and decorated ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tunedb.device import Device
+from tunedb.problem import Config, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one compiled config takes: registers and spills per thread, bytes of shared memory per block."""
+
+    registers: int | None = None
+    spills: int | None = None
+    shared_bytes: int | None = None
+
+
+class Workload(Protocol):
+    """One problem's tensors on one device, ready for any config: what a sweep compiles, checks and times.
+
+    Each method raises TrialError for a config that can't do it, StickyDeviceError where nothing can run any more.
+    """
+
+    def compile(self, config: Config) -> Resources:
+        """Compile and load the config, without launching it."""
+
+    def check(self, config: Config) -> str | None:
+        """Launch on poisoned output and compare with a reference; the reason where the result is wrong, else None."""
+
+    def launcher(self, config: Config) -> Callable[[], object]:
+        """A function that launches the compiled config once, without waiting for it."""
+
+    def close(self) -> None:
+        """Free what the workload holds."""
+
+
+class Tunable(Protocol):
+    """A kernel that can be tuned. Registered under the entry point group `tunedb.kernels`."""
+
+    @property
+    def name(self) -> str:
+        """The kernel's name, as in `Problem.kernel`."""
+
+    @property
+    def hash(self) -> str:
+        """Hash of the kernel's source and its launcher's (`source.kernel_hash`)."""
+
+    def space(self, problem: Problem, device: Device) -> Sequence[Config]:
+        """Every legal config, in the order in which near-ties resolve; the default is among them."""
+
+    def default(self, problem: Problem, device: Device) -> Config:
+        """The config that a call gets without tuning."""
+
+    def workload(self, problem: Problem, index: int) -> Workload:
+        """Fresh tensors for the problem on the device of that index (-1: the CPU, for the interpreter)."""
+
+
+class Registered(Tunable, Protocol):
+    """A tunable that `tunedb warm` can make problems for."""
+
+    def problem(self, arguments: Mapping[str, Any]) -> Problem:
+        """The problem of one line of a shapes file, or of the command line's options.
+
+        Raises SettingError, naming the argument, for what can't be one.
+        """
