@@ -36,7 +36,7 @@ _STICKY = ("illegal memory access", "misaligned address", "unspecified launch fa
 
 # A compiled kernel that served a caller is kept until the process ends: from Triton 3.9 on, a dropped one unloads its
 # module, also under a CUDA graph that was captured with it.
-_KEPT: list[Any] = []
+_KEPT: dict[int, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,7 @@ class Loaded:
 
     run: Callable[..., None]
     resources: Resources
+    kernel: Any = None  # Triton's compiled kernel; None for a launch through the public interface
 
 
 def is_interpreted(jit: Any) -> bool:
@@ -93,12 +94,12 @@ def load(launch: Launch) -> Loaded:
             run = _private_run(kernel, launch)
         except AttributeError:
             run, resources = _public_run(launch), Resources()
-    return Loaded(run, resources)
+    return Loaded(run, resources, kernel)
 
 
 def keep(loaded: Loaded) -> None:
     """Keep the kernel loaded until the process ends, because it is about to serve a caller."""
-    _KEPT.append(loaded)
+    _KEPT[id(loaded.kernel)] = loaded.kernel
 
 
 def _public_run(launch: Launch) -> Callable[..., None]:

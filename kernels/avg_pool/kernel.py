@@ -1,0 +1,212 @@
+"""The Triton kernels of average pooling: forward, and a backward of its own that gathers.
+
+Both work on tiles of [ROWS_PER_PROG, BLOCK_OUT] elements of what they write, all on one grid axis (the second and
+third end at 65,535). A tile is addressed from a 64-bit scalar base, so that offsets within it fit into 32 bits (WIDE:
+they don't). A tile whose windows all lie inside the row takes the branch without masks and with one divisor.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _blocks(extent, BLOCK: tl.constexpr):
+    """How many blocks hold `extent` elements, 1 or more. `tl.cdiv` overflows close to 2^31."""
+    return (extent - 1) // BLOCK + 1
+
+
+@triton.jit
+def _place(rows, tiles, ROWS_PER_PROG: tl.constexpr):
+    """This program's batch entry, first row and column tile, as int64 scalars. Column tiles run fastest."""
+    program = tl.program_id(0)
+    block = program // tiles
+    row_blocks = _blocks(rows, ROWS_PER_PROG)
+    batch = (block // row_blocks).to(tl.int64)
+    first_row = (block % row_blocks).to(tl.int64) * ROWS_PER_PROG
+    return batch, first_row, (program % tiles).to(tl.int64)
+
+
+@triton.jit
+def _lanes(BLOCK_OUT: tl.constexpr, WIDE: tl.constexpr):
+    """Column numbers within a tile, [1, BLOCK_OUT], in the type that offsets within it need."""
+    lanes = tl.arange(0, BLOCK_OUT)[None, :]
+    if WIDE:
+        lanes = lanes.to(tl.int64)
+    return lanes
+
+
+@triton.jit
+def _sum(pointers, step, count, COUNT: tl.constexpr, UNROLL: tl.constexpr, ACC: tl.constexpr):
+    """The sum of `count` tiles without a mask, each `step` elements on from the one before; COUNT, if to UNROLL."""
+    total = tl.zeros(pointers.shape, ACC)
+    if UNROLL:
+        for i in tl.static_range(COUNT):
+            total += tl.load(pointers + i * step).to(ACC)
+    else:
+        for i in range(count):
+            total += tl.load(pointers + i * step).to(ACC)
+    return total
+
+
+@triton.jit
+def _inverse(kernel_size, WINDOW: tl.constexpr, ACC: tl.constexpr):
+    """1 / kernel_size in the accumulator's precision; a constant where the window is one."""
+    if WINDOW > 0:
+        return tl.full((), 1.0 / WINDOW, ACC)
+    return 1.0 / kernel_size.to(ACC)
+
+
+@triton.jit
+def _divisor(start, taps, end, padded_end, COUNT_INCLUDE_PAD: tl.constexpr, low):
+    """How many elements the windows that start at `start` are divided by; at least 1, where nothing is stored."""
+    if COUNT_INCLUDE_PAD:
+        count = tl.minimum(start + taps, padded_end) - start
+    else:
+        count = tl.minimum(start + taps, end) - tl.maximum(start, low)
+    return tl.maximum(count, 1)
+
+
+@triton.jit
+def _masked_tap(pointers, mask, ACC: tl.constexpr):
+    return tl.load(pointers, mask=mask, other=0.0).to(ACC)
+
+
+@triton.jit
+def avg_pool1d_forward_kernel(
+    x,  # [batch, rows, length], by the strides below
+    y,  # [batch, rows, out_length]
+    rows,
+    length,
+    out_length,
+    kernel_size,
+    x_batch_stride,
+    x_row_stride,
+    x_col_stride,
+    y_batch_stride,
+    y_row_stride,
+    y_col_stride,
+    WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    COUNT_INCLUDE_PAD: tl.constexpr,
+    WIDE: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
+    ROWS_PER_PROG: tl.constexpr,
+):
+    """y[b, r, o] = the mean of x[b, r, o * STRIDE - PADDING :][:kernel_size]."""
+    ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
+    UNROLL: tl.constexpr = WINDOW > 0
+    taps = WINDOW if UNROLL else kernel_size
+    batch, first_row, tile = _place(rows, _blocks(out_length, BLOCK_OUT), ROWS_PER_PROG)
+    first = tile * BLOCK_OUT
+    start = first * STRIDE - PADDING  # where the tile's first window starts; may lie left of the row
+    row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)
+    lane = _lanes(BLOCK_OUT, WIDE)
+    left = lane * STRIDE  # where each window starts, counted from `start`
+    step = tl.cast(x_col_stride, tl.int64)
+    x_tile = x + batch * x_batch_stride + first_row * x_row_stride + start * x_col_stride
+    y_tile = y + batch * y_batch_stride + first_row * y_row_stride + first * y_col_stride
+    taps_at = x_tile + row * x_row_stride + left * x_col_stride
+    y_at = y_tile + row * y_row_stride + lane * y_col_stride
+
+    whole = (first + BLOCK_OUT <= out_length) & (first_row + ROWS_PER_PROG <= rows)
+    if whole & (start >= 0) & (start + (BLOCK_OUT - 1) * STRIDE + taps <= length):
+        mean = _sum(taps_at, step, kernel_size, WINDOW, UNROLL, ACC) * _inverse(kernel_size, WINDOW, ACC)
+        tl.store(y_at, mean.to(y.dtype.element_ty))
+    else:
+        reach = (
+            tl.cast(taps, tl.int64) + BLOCK_OUT * STRIDE
+        )  # no window of the tile ends beyond it, so bounds may be cut to it
+        low = tl.maximum(-start, 0).to(lane.dtype)
+        high = tl.minimum(length - start, reach).to(lane.dtype)
+        padded_high = tl.minimum(length + PADDING - start, reach).to(lane.dtype)
+        wanted = (row < rows - first_row) & (lane < tl.minimum(out_length - first, BLOCK_OUT).to(lane.dtype))
+        total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
+        if UNROLL:
+            for tap in tl.static_range(WINDOW):
+                inside = wanted & (left + tap >= low) & (left + tap < high)
+                total += _masked_tap(taps_at + tap * step, inside, ACC)
+        else:
+            for tap in range(kernel_size):
+                inside = wanted & (left + tap >= low) & (left + tap < high)
+                total += _masked_tap(taps_at + tap * step, inside, ACC)
+        mean = total / _divisor(left, taps, high, padded_high, COUNT_INCLUDE_PAD, low).to(ACC)
+        tl.store(y_at, mean.to(y.dtype.element_ty), mask=wanted)
+
+
+@triton.jit
+def avg_pool1d_backward_kernel(
+    grad_y,  # [batch, rows, out_length], by the strides below
+    grad_x,  # [batch, rows, length]
+    rows,
+    length,
+    out_length,
+    kernel_size,
+    y_batch_stride,
+    y_row_stride,
+    y_col_stride,
+    x_batch_stride,
+    x_row_stride,
+    x_col_stride,
+    WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    COUNT_INCLUDE_PAD: tl.constexpr,
+    WIDE: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
+    ROWS_PER_PROG: tl.constexpr,
+):
+    """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i.
+
+    The youngest of them is (i + PADDING) // STRIDE, and i lies `phase` into it; each older window holds i STRIDE
+    further on. So kernel_size // STRIDE windows always hold i, and one more does where its phase is small enough.
+    """
+    ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
+    UNROLL: tl.constexpr = WINDOW > 0
+    taps = WINDOW if UNROLL else kernel_size
+    batch, first_row, tile = _place(rows, _blocks(length, BLOCK_OUT), ROWS_PER_PROG)
+    first = tile * BLOCK_OUT
+    youngest = (first + PADDING) // STRIDE  # of the tile's first column
+    row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)
+    lane = _lanes(BLOCK_OUT, WIDE)
+    if STRIDE == 1:
+        window = lane  # counted from `youngest`
+        phase = lane * 0
+    else:
+        ahead = lane + ((first + PADDING) % STRIDE).to(lane.dtype)
+        window = ahead // STRIDE
+        phase = ahead % STRIDE
+    step = -tl.cast(y_col_stride, tl.int64)
+    y_tile = grad_y + batch * y_batch_stride + first_row * y_row_stride + youngest * y_col_stride
+    x_tile = grad_x + batch * x_batch_stride + first_row * x_row_stride + first * x_col_stride
+    windows_at = y_tile + row * y_row_stride + window * y_col_stride
+    x_at = x_tile + row * x_row_stride + lane * x_col_stride
+
+    oldest = youngest - (taps - 1) // STRIDE
+    last = (first + PADDING + BLOCK_OUT - 1) // STRIDE
+    whole = (first + BLOCK_OUT <= length) & (first_row + ROWS_PER_PROG <= rows)
+    if whole & (oldest * STRIDE >= PADDING) & (last < out_length) & (last * STRIDE - PADDING + taps <= length):
+        total = _sum(windows_at, step, kernel_size // STRIDE, WINDOW // STRIDE, UNROLL, ACC)
+        if STRIDE > 1 and (WINDOW == 0 or WINDOW % STRIDE > 0):
+            total += _masked_tap(windows_at + (taps // STRIDE) * step, phase < taps % STRIDE, ACC)
+        gradient = total * _inverse(kernel_size, WINDOW, ACC)
+        tl.store(x_at, gradient.to(grad_x.dtype.element_ty))
+    else:
+        reach = (
+            tl.cast(taps, tl.int64) + BLOCK_OUT
+        )  # no window that starts in the tile ends beyond it, so bounds may be cut to it
+        end = tl.minimum(length - first, reach).to(lane.dtype)
+        padded_end = tl.minimum(length + PADDING - first, reach).to(lane.dtype)
+        begin = tl.maximum(-first, -reach).to(lane.dtype)
+        first_window = tl.maximum(-youngest, -reach).to(lane.dtype)
+        end_window = tl.minimum(out_length - youngest, reach).to(lane.dtype)
+        wanted = (row < rows - first_row) & (lane < end)
+        total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
+        # Not unrolled: with a divisor per window it is long code, for the few tiles at the ends of a row.
+        for back in range((taps - 1) // STRIDE + 1):
+            older = window - back
+            start = lane - phase - back * STRIDE
+            held = wanted & (older >= first_window) & (older < end_window) & (phase + back * STRIDE < taps)
+            divisor = _divisor(start, taps, end, padded_end, COUNT_INCLUDE_PAD, begin)
+            total += _masked_tap(windows_at + back * step, held, ACC) / divisor.to(ACC)
+        tl.store(x_at, total.to(grad_x.dtype.element_ty), mask=wanted)

@@ -1,0 +1,240 @@
+"""The host side of average pooling: what a tensor and a window make (`Pool`), outputs, and launches.
+
+The op and the sweep build their problems, outputs and launches here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import torch
+
+from tunedb.compiled import Launch
+from tunedb.kernels.avg_pool.kernel import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
+from tunedb.kernels.geometry import Window, cdiv
+from tunedb.problem import Config, Problem
+
+LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
+WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
+LAYOUTS = ("rows", "transposed", "general")
+_INT32_END = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All that the speed of one pooling depends on: the facts of its problem.
+
+    `batch` entries of `rows` rows; batch is 1 where the rows of all entries are evenly spaced, as in a contiguous
+    tensor. `layout` and `alignment` are those of the tensor that is read: x going forward, grad_y going backward.
+    """
+
+    batch: int
+    rows: int
+    length: int  # of a row of x, also going backward
+    window: Window  # normalised for `length`
+    dtype: torch.dtype
+    layout: str  # "rows": neighbours in a row lie side by side; "transposed": rows do; "general": neither
+    alignment: int  # bytes, 1 to 16: the largest power of two that divides the address and the pitches of rows
+
+    @classmethod
+    def of_input(cls, x: torch.Tensor, window: Window) -> Pool:
+        """The pool of x of shape (N, C, L) or (C, L), any strides."""
+        return cls._of(x, x.shape[-1], window)
+
+    @classmethod
+    def of_grad(cls, grad_y: torch.Tensor, length: int, window: Window) -> Pool:
+        """The pool of grad_y of shape (N, C, L_out) or (C, L_out), any strides, for rows of x of `length`."""
+        return cls._of(grad_y, length, window)
+
+    @classmethod
+    def of_shape(
+        cls,
+        shape: Sequence[int],
+        window: Window,
+        dtype: torch.dtype,
+        layout: str = "rows",
+        alignment: int | None = None,
+        backward: bool = False,
+    ) -> Pool:
+        """The pool of a fresh tensor x of this shape, (N, C, L) or (C, L), or of its fresh gradient grad_y.
+
+        "rows" is contiguous, "transposed" is made as (N, L, C) and transposed, "general" is every second column of
+        a contiguous tensor twice as long. Without `alignment`, that of such a tensor.
+        """
+        length = shape[-1]
+        columns = window.output_length(length) if backward else length
+        batch, rows = (1, shape[0]) if len(shape) == 2 else (shape[0], shape[1])
+        strides = fresh_strides(rows, columns, layout)
+        with_batch = _Strided((batch, rows, columns), strides).collapsed()
+        return cls(
+            *with_batch.shape[:2],
+            length,
+            window.normalised(length),
+            dtype,
+            with_batch.layout,
+            with_batch.alignment(0, dtype.itemsize) if alignment is None else alignment,
+        )
+
+    @classmethod
+    def of_problem(cls, problem: Problem) -> Pool:
+        """The pool that made the problem."""
+        window = Window(**{field.name: problem[field.name] for field in fields(Window)})
+        names = (field.name for field in fields(cls) if field.name != "window")
+        return cls(window=window, **{name: problem[name] for name in names})
+
+    @classmethod
+    def _of(cls, read: torch.Tensor, length: int, window: Window) -> Pool:
+        strided = _Strided.of(read).collapsed()
+        batch, rows, _ = strided.shape
+        alignment = strided.alignment(read.data_ptr(), read.element_size())
+        return cls(batch, rows, length, window.normalised(length), read.dtype, strided.layout, alignment)
+
+    def forward_problem(self) -> Problem:
+        """The problem of the kernel `avg_pool1d`."""
+        return Problem.of("avg_pool1d", **self._facts())
+
+    def backward_problem(self) -> Problem:
+        """The problem of the kernel `avg_pool1d_backward`."""
+        return Problem.of("avg_pool1d_backward", **self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return own | asdict(own.pop("window"))
+
+
+def fresh_strides(rows: int, columns: int, layout: str) -> tuple[int, int, int]:
+    """Batch, row and column stride in elements of a tensor that was just made in this layout."""
+    if layout == "transposed":
+        return rows * columns, 1, rows
+    spread = 2 if layout == "general" else 1
+    return rows * columns * spread, columns * spread, spread
+
+
+@dataclass(frozen=True, slots=True)
+class _Strided:
+    """The extents and strides, in elements, of a tensor seen as (batch, rows, columns)."""
+
+    shape: tuple[int, int, int]
+    strides: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> _Strided:
+        shape, strides = tuple(tensor.shape), tensor.stride()
+        if len(shape) == 2:
+            shape, strides = (1, *shape), (0, *strides)
+        return cls(shape, strides)  # type: ignore[arg-type]
+
+    def is_collapsible(self) -> bool:
+        """Whether the rows of all batch entries are evenly spaced."""
+        batch, rows, _ = self.shape
+        return batch == 1 or rows == 1 or self.strides[0] == rows * self.strides[1]
+
+    def collapsed(self) -> _Strided:
+        """With one batch entry that holds all rows, where they are evenly spaced."""
+        batch, rows, columns = self.shape
+        if batch == 1 or not self.is_collapsible():
+            return self
+        row_stride = self.strides[1] if rows > 1 else self.strides[0]
+        return _Strided((1, batch * rows, columns), (0, row_stride, self.strides[2]))
+
+    @property
+    def layout(self) -> str:
+        if self.strides[2] == 1 or self.shape[2] == 1:
+            return "rows"
+        return "transposed" if self.strides[1] == 1 and self.shape[1] > 1 else "general"
+
+    def alignment(self, address: int, itemsize: int) -> int:
+        """The largest of 16, 8, 4, 2, 1 that divides the address and every pitch, in bytes.
+
+        A pitch is the stride of an axis that is neither contiguous nor of extent 1; the general layout's columns are
+        read one by one and don't count.
+        """
+        axes = {"rows": (0, 1), "transposed": (0, 2), "general": (0, 1)}[self.layout]
+        pitches = (self.strides[axis] * itemsize for axis in axes if self.shape[axis] > 1)
+        return math.gcd(WIDEST_ALIGNMENT, address, *pitches)
+
+
+def is_channels_last(x: torch.Tensor) -> bool:
+    """Whether torch gives the pooled x channels-last strides: `is_channels_last_strides_2d` of x as (N, C, 1, L)."""
+    if x.dim() != 3:
+        return False
+    batch, channels, length = x.shape
+    batch_stride, channel_stride, stride = x.stride()
+    plane = length * stride
+    return (
+        batch > 0
+        and channels > 0
+        and channel_stride != 0
+        and stride >= channels * channel_stride
+        and batch_stride >= plane
+        and plane != channel_stride
+    )
+
+
+def empty_output(x: torch.Tensor, window: Window) -> torch.Tensor:
+    """An empty y of shape (N, C, L_out) or (C, L_out) for x, with the strides that torch's own pooling gives it."""
+    return _empty(x, window.output_length(x.shape[-1]))
+
+
+def empty_grad_input(grad_y: torch.Tensor, length: int) -> torch.Tensor:
+    """An empty grad_x of shape (N, C, length) or (C, length): channels-last where grad_y is, else contiguous."""
+    return _empty(grad_y, length)
+
+
+def _empty(like: torch.Tensor, columns: int) -> torch.Tensor:
+    if is_channels_last(like):
+        batch, channels, _ = like.shape
+        return like.new_empty((batch, columns, channels)).transpose(1, 2)
+    return like.new_empty((*like.shape[:-1], columns))
+
+
+def forward_launch(x: torch.Tensor, y: torch.Tensor, window: Window, config: Config) -> Launch:
+    """The launch that pools x into y, both (N, C, L) or (C, L) with any strides and at least one row.
+
+    Raises ValueError where the config needs more programs than a grid holds.
+    """
+    return _launch(avg_pool1d_forward_kernel, x, y, x.shape[-1], y.shape[-1], window, config)
+
+
+def backward_launch(grad_y: torch.Tensor, grad_x: torch.Tensor, window: Window, config: Config) -> Launch:
+    """The launch that spreads grad_y over grad_x, both (N, C, L) or (C, L) with any strides and at least one row.
+
+    Raises ValueError where the config needs more programs than a grid holds.
+    """
+    return _launch(avg_pool1d_backward_kernel, grad_y, grad_x, grad_x.shape[-1], grad_y.shape[-1], window, config)
+
+
+def _launch(
+    jit: object,
+    read: torch.Tensor,
+    written: torch.Tensor,
+    length: int,
+    out_length: int,
+    window: Window,
+    config: Config,
+) -> Launch:
+    window = window.normalised(length)
+    source, target = _Strided.of(read), _Strided.of(written)
+    if source.is_collapsible() and target.is_collapsible():
+        source, target = source.collapsed(), target.collapsed()
+    batch, rows, _ = source.shape
+    constants = config.constants
+    block, per_program = constants["BLOCK_OUT"], constants["ROWS_PER_PROG"]
+    programs = batch * cdiv(rows, per_program) * cdiv(written.shape[-1], block)
+    if programs >= _INT32_END:
+        raise ValueError(
+            f"{config} needs {programs} programs for {batch} x {rows} rows, a grid holds {_INT32_END - 1}. "
+            "Use a larger BLOCK_OUT or ROWS_PER_PROG."
+        )
+    step = max(source.strides[2], target.strides[2], 1)
+    constants |= {
+        "WINDOW": window.kernel_size if window.kernel_size <= LONGEST_UNROLLED_WINDOW else 0,
+        "STRIDE": window.stride,
+        "PADDING": window.padding,
+        "COUNT_INCLUDE_PAD": window.count_include_pad,
+        "WIDE": ((block + 1) * window.stride + window.kernel_size) * step >= _INT32_END,
+    }
+    numbers = (rows, length, out_length, window.kernel_size, *source.strides, *target.strides)
+    return Launch(jit, (programs, 1, 1), (read, written, *numbers), constants, config.options)

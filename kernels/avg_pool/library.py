@@ -1,0 +1,104 @@
+"""The registered ops `tunedb::avg_pool1d` and `tunedb::avg_pool1d_backward`: what traced code calls.
+
+`torch.compile`, `torch.export`, `make_fx` and dispatch modes see these as single ops, with a fake for shapes, a
+gradient and a rule for vmap. Eager calls go past them: an op costs three microseconds that a plan does not.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool1d as torch_avg_pool1d
+
+from tunedb.kernels.avg_pool import launch
+from tunedb.kernels.avg_pool.plans import INTERPRETED, backward_plan, forward_plan
+from tunedb.kernels.geometry import Window
+
+_WINDOW = "int kernel_size, int stride, int padding, bool ceil_mode, bool count_include_pad"
+
+_library = torch.library.Library("tunedb", "DEF")
+_library.define(f"avg_pool1d(Tensor input, {_WINDOW}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+_library.define(
+    f"avg_pool1d_backward(Tensor grad, SymInt length, {_WINDOW}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,)
+)
+
+
+def arguments_of(window: Window) -> tuple[int, int, int, bool, bool]:
+    """The window as the ops take it."""
+    return (window.kernel_size, window.stride, window.padding, window.ceil_mode, window.count_include_pad)
+
+
+def torch_backward(grad: Tensor, length: int, window: Window) -> Tensor:
+    """torch's own gradient of the input, (..., length), for what the kernel does not serve."""
+    like = grad.new_empty(()).expand(*grad.shape[:-1], 1, length)  # only its shape is read
+    gradient: Tensor = torch.ops.aten.avg_pool2d_backward(
+        grad.unsqueeze(-2),
+        like,
+        (1, window.kernel_size),
+        (1, window.stride),
+        (0, window.padding),
+        window.ceil_mode,
+        window.count_include_pad,
+        None,
+    )
+    return gradient.squeeze(-2)
+
+
+def _forward(x: Tensor, *window: Any) -> Tensor:
+    plan = forward_plan(x, window) if x.is_cuda or INTERPRETED else None
+    return torch_avg_pool1d(x, *window) if plan is None else plan(x)
+
+
+def _backward(grad: Tensor, length: int, *window: Any) -> Tensor:
+    plan = backward_plan(grad, length, Window(*window)) if grad.is_cuda or INTERPRETED else None
+    return torch_backward(grad, length, Window(*window)) if plan is None else plan(grad)
+
+
+def _fake_forward(x: Tensor, *window: Any) -> Tensor:
+    return launch.empty_output(x, Window(*window))
+
+
+def _fake_backward(grad: Tensor, length: int, *_: Any) -> Tensor:
+    return launch.empty_grad_input(grad, length)
+
+
+def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
+    x, *window = inputs
+    ctx.length, ctx.window = x.shape[-1], window
+
+
+def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
+    ctx.window = inputs[2:]
+
+
+def _forward_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return torch.ops.tunedb.avg_pool1d_backward(grad, ctx.length, *ctx.window), *[None] * 5
+
+
+def _backward_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+    return torch.ops.tunedb.avg_pool1d(grad, *ctx.window), *[None] * 6
+
+
+def _over_batch(op: Any, tensor: Tensor, batched_at: int, numbers: tuple[Any, ...]) -> tuple[Tensor, int]:
+    """One more batch dimension: rows are independent, so it joins the one in front, or becomes it."""
+    moved = tensor.movedim(batched_at, 0)
+    pooled = op(moved.reshape(-1, *moved.shape[-2:]), *numbers)
+    return pooled.reshape(*moved.shape[:-1], pooled.shape[-1]), 0
+
+
+for _name, _run, _fake, _save, _gradient in (
+    ("avg_pool1d", _forward, _fake_forward, _save_forward, _forward_gradient),
+    ("avg_pool1d_backward", _backward, _fake_backward, _save_backward, _backward_gradient),
+):
+    _op = getattr(torch.ops.tunedb, _name)
+    _library.impl(_name, _run, "CUDA")
+    _library.impl(_name, _run, "CPU")
+    torch.library.register_fake(f"tunedb::{_name}", _fake, lib=_library)
+    torch.library.register_autograd(f"tunedb::{_name}", _gradient, setup_context=_save, lib=_library)
+    torch.library.register_vmap(
+        f"tunedb::{_name}",
+        lambda info, dims, tensor, *numbers, op=_op: _over_batch(op, tensor, dims[0], numbers),  # noqa: ARG005
+        lib=_library,
+    )

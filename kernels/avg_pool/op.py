@@ -1,0 +1,155 @@
+"""Average pooling as PyTorch users call it: `avg_pool1d`, `AvgPool1d`, their gradients, and the registered ops.
+
+A call takes one of three ways. An ordinary eager call on a GPU launches the tuned kernel from a plan. Under
+`torch.compile`, a dispatch mode or a tracer it goes through the registered op. Everything else goes to torch's own
+function, which gives the result or the error that the user expects.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.functional import avg_pool1d as torch_avg_pool1d
+
+from tunedb.kernels.avg_pool.library import arguments_of, torch_backward
+from tunedb.kernels.avg_pool.plans import (
+    INTERPRETED,
+    Plan,
+    backward_plan,
+    dispatch_modes,
+    forward_plan,
+    function_modes,
+    functorch_level,
+    is_ordinary,
+    is_supported,
+    tracing_state,
+)
+from tunedb.kernels.geometry import Window
+
+_is_compiling = torch.compiler.is_compiling
+_is_grad_enabled = torch.is_grad_enabled
+
+
+def avg_pool1d(
+    input: Tensor,
+    kernel_size: int | tuple[int],
+    stride: int | tuple[int] | None = None,
+    padding: int | tuple[int] = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """Average pooling over windows of the last dimension, as `torch.nn.functional.avg_pool1d` does it.
+
+    `input` is (N, C, L) or (C, L), with any strides. On a GPU, float16, bfloat16 and float32 are accumulated in
+    float32, float64 in float64, by a Triton kernel with the best config that the store holds for this problem; where
+    it holds none, the first call tunes (see `TUNEDB_MODE`). Other devices, dtypes and kinds of tensor get torch's own
+    function. Returns (N, C, L_out) or (C, L_out) with
+    L_out = floor((L + 2 * padding - kernel_size) / stride) + 1, or ceil with `ceil_mode`.
+
+    Raises what torch's own raises for wrong arguments, and MissError in mode `strict` where nothing is stored.
+    """
+    if _is_compiling():
+        return _traced(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    if (
+        kernel_size.__class__ is int
+        and (stride.__class__ is int or stride is None)
+        and padding.__class__ is int
+        and ceil_mode.__class__ is bool
+        and count_include_pad.__class__ is bool
+        and is_ordinary(input)
+    ):
+        window = (kernel_size, kernel_size if stride is None else stride, padding, ceil_mode, count_include_pad)
+        plan = forward_plan(input, window)  # type: ignore[arg-type]  # ints and bools: tested above
+        if plan is not None:
+            if input.requires_grad and _is_grad_enabled():
+                return _AvgPool1d.apply(input, plan)  # type: ignore[no-any-return,no-untyped-call]
+            return plan(input)
+    return _elsewhere(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+class AvgPool1d(torch.nn.AvgPool1d):
+    """`torch.nn.AvgPool1d` on `avg_pool1d`: same arguments, same attributes, same state."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Pool (N, C, L) or (C, L) to (N, C, L_out) or (C, L_out)."""
+        kernel_size, stride, padding = _numbers(self.kernel_size, self.stride, self.padding)
+        return avg_pool1d(input, kernel_size, stride, padding, self.ceil_mode, self.count_include_pad)
+
+
+def _numbers(*values: Any) -> tuple[Any, ...]:
+    """One-element tuples and lists of ints as the ints in them; everything else as it is."""
+    return tuple(
+        value[0] if isinstance(value, tuple | list) and len(value) == 1 and value[0].__class__ is int else value
+        for value in values
+    )
+
+
+def _elsewhere(
+    input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
+) -> Tensor:
+    """A call that is not an ordinary one."""
+    numbers = _numbers(kernel_size, stride, padding)
+    if any(number is not given for number, given in zip(numbers, (kernel_size, stride, padding), strict=True)):
+        return avg_pool1d(input, *numbers, ceil_mode, count_include_pad)
+    is_traced = dispatch_modes() or tracing_state() is not None
+    if is_traced and not function_modes() and functorch_level() is None and forward_ad._current_level < 0:
+        return _traced(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return torch_avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any) -> Tensor:
+    """The registered op where it can serve the call, else torch's own. Dynamo reads this function: plain tests only."""
+    kernel_size, stride, padding = _numbers(kernel_size, stride, padding)
+    stride = kernel_size if stride is None else stride
+    if (
+        isinstance(input, Tensor)
+        and (input.is_cuda or (INTERPRETED and input.is_cpu))
+        and all(number.__class__ is int for number in (kernel_size, stride, padding))
+        and ceil_mode.__class__ is bool
+        and count_include_pad.__class__ is bool
+    ):
+        window = Window(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        if is_supported(input, window):
+            return torch.ops.tunedb.avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)  # type: ignore[no-any-return]
+    return torch_avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
+# The gradient. The operation is linear: its backward needs no saved tensor, and the backward's backward is the forward.
+
+
+def _pool_backward(grad: Tensor, length: int, window: Window) -> Tensor:
+    """The gradient of the input, of `length` columns, given that of the output."""
+    if not _is_compiling() and is_ordinary(grad):
+        plan = backward_plan(grad, length, window)
+        if plan is not None:
+            if grad.requires_grad and _is_grad_enabled():
+                return _AvgPool1dBackward.apply(grad, plan)  # type: ignore[no-any-return,no-untyped-call]
+            return plan(grad)
+    elif _is_compiling() or dispatch_modes():
+        return torch.ops.tunedb.avg_pool1d_backward(grad, length, *arguments_of(window))  # type: ignore[no-any-return]
+    return torch_backward(grad, length, window)
+
+
+class _AvgPool1d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, plan: Plan) -> Tensor:
+        ctx.plan = plan
+        return plan(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return _pool_backward(grad, ctx.plan.length, ctx.plan.window), None
+
+
+class _AvgPool1dBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, plan: Plan) -> Tensor:
+        ctx.plan = plan
+        return plan(grad)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return avg_pool1d(grad, *arguments_of(ctx.plan.window)), None

@@ -1,0 +1,170 @@
+"""Plans: for each kind of call that was made before, the tuned kernel, compiled and loaded, in a dict.
+
+A plan is keyed on all that its compiled kernel was specialised on: device, shape, strides, dtype, the address's
+remainder by 16 (Triton specialises pointers on it), and the window. What depends on the moment, the current stream
+and Triton's launch hooks, is read at each launch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from tunedb.kernels.avg_pool.workload import BACKWARD, FORWARD
+
+from tunedb import compiled, process
+from tunedb.errors import TrialError
+from tunedb.kernels.avg_pool import launch
+from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
+from tunedb.kernels.geometry import Window
+from tunedb.problem import Config, Problem
+from tunedb.tunable import Registered
+
+_log = logging.getLogger("tunedb")
+
+INTERPRETED = compiled.is_interpreted(avg_pool1d_forward_kernel)  # then the kernels run on CPU tensors
+_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+_INT32 = 2**31
+_MOST = 4096  # plans per direction; beyond that the shapes are too many to remember, and the table starts afresh
+
+# Looked up once: a call makes these tests in about a microsecond.
+function_modes = torch._C._len_torch_function_stack
+dispatch_modes = torch._C._len_torch_dispatch_stack
+functorch_level = torch._C._functorch.peek_interpreter_stack
+tracing_state = torch._C._get_tracing_state
+_Parameter = torch.nn.Parameter
+
+_forward_plans: dict[Any, Plan | Literal[False]] = process.new_plans()
+_backward_plans: dict[Any, Plan | Literal[False]] = process.new_plans()
+_told: set[str] = set()
+
+
+def is_ordinary(tensor: Any) -> bool:
+    """Whether this is a plain tensor in a plain eager call, which a launch by address can serve.
+
+    A dual tensor, for one, has an address and a plain type: a launch would lose its tangent without a word.
+    """
+    kind = type(tensor)
+    return (
+        (kind is Tensor or kind is _Parameter)
+        and (tensor.is_cpu if INTERPRETED else tensor.is_cuda)
+        and not function_modes()
+        and not dispatch_modes()
+        and functorch_level() is None
+        and forward_ad._current_level < 0
+        and not tensor.is_neg()
+        and tracing_state() is None
+    )
+
+
+class Plan:
+    """A kernel bound to one kind of call: calling it allocates the output and launches."""
+
+    __slots__ = ("dtype", "index", "length", "run", "shape", "strides", "window")
+
+    def __init__(self, run: Callable[..., None], index: int, out: Tensor, length: int, window: Window) -> None:
+        self.run, self.length, self.window = run, length, window
+        self.shape, self.strides, self.dtype = out.shape, out.stride(), out.dtype
+        self.index = index if index >= 0 and torch.cuda.device_count() > 1 else None  # None: no device to switch to
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        out = torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=tensor.device)
+        if self.index is not None and torch.cuda.current_device() != self.index:
+            with torch.cuda.device(self.index):
+                self.run(tensor, out)
+        else:
+            self.run(tensor, out)
+        return out
+
+
+def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | None:
+    """The plan for this kind of call; None where the call is torch's to serve."""
+    try:
+        key = (x.get_device(), x.shape, x.stride(), x.dtype, x.data_ptr() % 16, window)
+    except RuntimeError:  # sparse, nested, batched: no strides, or no storage
+        return None
+    plan = _forward_plans.get(key)
+    if plan is not None:
+        return plan or None
+    pooled = Window(*window)
+    if not is_supported(x, pooled) or x.numel() == 0 or x.data_ptr() == 0 or _is_capturing(x, FORWARD.name):
+        return None
+    out = launch.empty_output(x, pooled)
+    problem = launch.Pool.of_input(x, pooled).forward_problem()
+    run = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
+    return _remember(_forward_plans, key, run, out, x.shape[-1], pooled)
+
+
+def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
+    try:
+        key = (grad.get_device(), grad.shape, grad.stride(), grad.dtype, grad.data_ptr() % 16, length, window)
+    except RuntimeError:
+        return None
+    plan = _backward_plans.get(key)
+    if plan is not None:
+        return plan or None
+    if grad.numel() == 0 or grad.data_ptr() == 0 or _is_capturing(grad, BACKWARD.name):
+        return None
+    out = launch.empty_grad_input(grad, length)
+    problem = launch.Pool.of_grad(grad, length, window).backward_problem()
+    run = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
+    return _remember(_backward_plans, key, run, out, length, window)
+
+
+def _bind(
+    kernel: Registered, problem: Problem, tensor: Tensor, describe: Callable[[Config], compiled.Launch]
+) -> Callable[..., None] | None:
+    """The chosen config's loaded kernel, kept for good; None, with a log record, where even the default fails."""
+    index = tensor.get_device()
+    with torch.cuda.device(index):  # of -1, the CPU: no change
+        try:
+            _, loaded = process.active().bind(kernel, problem, index, lambda config: compiled.load(describe(config)))
+        except TrialError as error:
+            _log.warning("%s (%s) does not launch (%s); using torch's own.", kernel.name, problem, error)
+            return None
+    compiled.keep(loaded)
+    return loaded.run
+
+
+def _remember(
+    plans: dict[Any, Plan | Literal[False]],
+    key: tuple[Any, ...],
+    run: Callable[..., None] | None,
+    out: Tensor,
+    length: int,
+    window: Window,
+) -> Plan | None:
+    """Remember the plan; or, with False, that the kernel does not launch and torch's own serves the call."""
+    if len(plans) >= _MOST:
+        plans.clear()
+    plans[key] = plan = run is not None and Plan(run, key[0], out, length, window)
+    return plan or None
+
+
+def _is_capturing(tensor: Tensor, name: str) -> bool:
+    """Whether a CUDA graph is being captured: then nothing can be loaded, and torch's own op is captured instead."""
+    if not tensor.is_cuda or not torch.cuda.is_current_stream_capturing():
+        return False
+    if name not in _told:
+        _told.add(name)
+        _log.warning(
+            "%s: a call that was not made before the capture is captured as torch's own op. To capture the tuned "
+            "kernel, call it once with these shapes before the capture.", name,
+        )  # fmt: skip
+    return True
+
+
+def is_supported(tensor: Tensor, window: Window) -> bool:
+    """Whether the kernel can serve this tensor and window; what it can't, torch's own serves or refuses."""
+    return (
+        tensor.dtype in _DTYPES
+        and tensor.dim() in (2, 3)
+        and 0 < window.kernel_size < _INT32
+        and 0 < window.stride < _INT32
+        and 0 <= window.padding <= window.kernel_size // 2
+        and window.output_length(tensor.shape[-1]) >= 1
+    )

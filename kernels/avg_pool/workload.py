@@ -1,0 +1,195 @@
+"""Average pooling as the tuner sees it: FORWARD and BACKWARD, and the tensors that one problem is timed on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from tunedb.compiled import Launch, Loaded, load
+from tunedb.device import Device
+from tunedb.errors import SettingError
+from tunedb.kernels.avg_pool import kernel, space
+from tunedb.kernels.avg_pool.arguments import pool_of
+from tunedb.kernels.avg_pool.launch import (
+    WIDEST_ALIGNMENT,
+    Pool,
+    backward_launch,
+    empty_grad_input,
+    empty_output,
+    forward_launch,
+    fresh_strides,
+)
+from tunedb.problem import Config, Problem
+from tunedb.source import kernel_hash
+from tunedb.tunable import Resources
+
+SEED = 0
+REFERENCE_BYTES = 64 * 2**20  # of float64 that a check holds at a time, for each tensor (at least one row)
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """One direction of average pooling: a `tunedb.tunable.Registered`."""
+
+    backward: bool
+
+    @property
+    def name(self) -> str:
+        """`avg_pool1d` or `avg_pool1d_backward`."""
+        return "avg_pool1d_backward" if self.backward else "avg_pool1d"
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Hash of the kernel and of the launcher that calls it."""
+        if self.backward:
+            return kernel_hash(kernel.avg_pool1d_backward_kernel, backward_launch, empty_grad_input)
+        return kernel_hash(kernel.avg_pool1d_forward_kernel, forward_launch, empty_output)
+
+    def space(self, problem: Problem, device: Device) -> tuple[Config, ...]:
+        """Every legal config, the default first."""
+        return (space.backward_space if self.backward else space.forward_space)(problem, device)
+
+    def default(self, problem: Problem, device: Device) -> Config:
+        """The config that a call gets without tuning."""
+        return (space.backward_default if self.backward else space.forward_default)(problem, device)
+
+    def problem(self, arguments: Mapping[str, Any]) -> Problem:
+        """The problem of one line of a shapes file: see `arguments.pool_of` for the keys. Raises SettingError."""
+        pool = pool_of(arguments, self.backward)
+        return pool.backward_problem() if self.backward else pool.forward_problem()
+
+    def workload(self, problem: Problem, index: int) -> PoolWorkload:
+        """Fresh tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
+        return PoolWorkload(Pool.of_problem(problem), self.backward, index)
+
+
+FORWARD = AvgPool(backward=False)
+BACKWARD = AvgPool(backward=True)
+
+
+class PoolWorkload:
+    """One problem's tensors and its compiled configs: a `tunedb.tunable.Workload`.
+
+    `read` has the problem's layout and alignment class, and values from a normal distribution; `written` is what a
+    call of the op would allocate.
+    """
+
+    def __init__(self, pool: Pool, backward: bool, index: int) -> None:
+        self.pool = pool
+        self.backward = backward
+        self.index = index
+        columns = pool.window.output_length(pool.length) if backward else pool.length
+        device = torch.device("cpu") if index < 0 else torch.device("cuda", index)
+        self.read = make_input(pool, columns, device)
+        self.written = empty_grad_input(self.read, pool.length) if backward else empty_output(self.read, pool.window)
+        self._loaded: dict[Config, Loaded] = {}
+
+    def compile(self, config: Config) -> Resources:
+        """Compile and load the config. Raises TrialError where it can't be, StickyDeviceError where nothing can."""
+        return self._load(config).resources
+
+    def launcher(self, config: Config) -> Callable[[], object]:
+        """A function that launches the config once on the current stream of the workload's device, which is current."""
+        return functools.partial(self._load(config).run, self.read, self.written)
+
+    def check(self, config: Config) -> str | None:
+        """Launch on an output full of NaN; how it differs from torch in float64, or None where it does not.
+
+        The output may differ by its own rounding, twice its dtype's epsilon, and by the accumulator's: summing k
+        values of a normal distribution one by one loses about 0.7 units of roundoff after the division by k, and
+        never more than a few dozen. One missing tap is off by 1 / k, which is far more.
+        """
+        with self._on_device():
+            self.written.fill_(math.nan)
+            self.launcher(config)()
+            accumulator = torch.float64 if self.pool.dtype == torch.float64 else torch.float32
+            absolute, relative = 32 * torch.finfo(accumulator).eps, 2 * torch.finfo(self.pool.dtype).eps
+            wrong, first = 0, ""
+            for batches, rows in self._blocks():
+                found = self.written[batches, rows].double()
+                needed = self._reference(self.read[batches, rows].double())
+                # Written so that NaN, left or made, is wrong.
+                bad = ((found - needed).abs() <= absolute + relative * needed.abs()).logical_not_()
+                count = int(bad.sum())
+                if count and not wrong:
+                    at = tuple(bad.nonzero()[0].tolist())
+                    index = (at[0] + batches.start, at[1] + rows.start, at[2])
+                    first = f"the first at {index}: found {found[at].item():.9g}, needed {needed[at].item():.9g}"
+                wrong += count
+        return f"{wrong} of {self.written.numel()} elements are wrong, {first}" if wrong else None
+
+    def close(self) -> None:
+        """Free the tensors and the compiled configs."""
+        self._loaded.clear()
+        del self.read, self.written
+
+    def launch(self, config: Config) -> Launch:
+        """The launch of this config on the workload's tensors."""
+        build = backward_launch if self.backward else forward_launch
+        return build(self.read, self.written, self.pool.window, config)
+
+    def _load(self, config: Config) -> Loaded:
+        if config not in self._loaded:
+            with self._on_device():
+                self._loaded[config] = load(self.launch(config))
+        return self._loaded[config]
+
+    def _on_device(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext() if self.index < 0 else torch.cuda.device(self.index)
+
+    def _blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Slices of batch entries and rows, each of REFERENCE_BYTES in float64 at most where one row allows."""
+        fitting = max(1, REFERENCE_BYTES // (8 * self.pool.length))
+        entries, rows = max(1, fitting // self.pool.rows), min(fitting, self.pool.rows)
+        for entry in range(0, self.pool.batch, entries):
+            for row in range(0, self.pool.rows, rows):
+                yield slice(entry, entry + entries), slice(row, row + rows)
+
+    def _reference(self, block: torch.Tensor) -> torch.Tensor:
+        """Torch's own result for a float64 block of what is read."""
+        window = self.pool.window
+        switches = (window.ceil_mode, window.count_include_pad)
+        if not self.backward:
+            return functional.avg_pool1d(block, window.kernel_size, window.stride, window.padding, *switches)
+        # Pooling of rows is pooling of planes that are one element high; avg_pool1d has no backward of its own.
+        like = block.new_empty((*block.shape[:2], 1, self.pool.length))
+        sizes = ((1, window.kernel_size), (1, window.stride), (0, window.padding))
+        gradient = torch.ops.aten.avg_pool2d_backward(block.unsqueeze(2), like, *sizes, *switches, None)
+        return gradient.squeeze(2)  # type: ignore[no-any-return]
+
+
+def make_input(pool: Pool, columns: int, device: torch.device) -> torch.Tensor:
+    """A tensor (batch, rows, columns) of the pool's dtype, layout and alignment class, with normal values.
+
+    The values come from a generator of its own: torch's global one is left as it was. Raises SettingError where no
+    tensor has that alignment class.
+    """
+    itemsize = pool.dtype.itemsize
+    unit = pool.alignment // itemsize  # elements
+    batch_pitch, row_pitch, column_pitch = fresh_strides(pool.rows, columns, pool.layout)
+    along, pitch = (columns, column_pitch) if pool.layout == "transposed" else (pool.rows, row_pitch)
+    if unit < 1 or pool.alignment > WIDEST_ALIGNMENT or pool.alignment & (pool.alignment - 1):
+        raise SettingError(f"alignment: found {pool.alignment}, needed a power of 2 from {itemsize} to 16.")
+    pitch += -pitch % unit if along > 1 else 0
+    if pool.layout == "transposed":
+        column_pitch, batch_pitch = pitch, pitch * columns
+    else:
+        row_pitch, batch_pitch = pitch, pitch * pool.rows
+        if pool.batch > 1:
+            batch_pitch += WIDEST_ALIGNMENT // itemsize  # else the rows of all entries were evenly spaced
+    strides = (batch_pitch, row_pitch, column_pitch)
+    size = 1 + sum((n - 1) * stride for n, stride in zip((pool.batch, pool.rows, columns), strides, strict=True))
+    generator = torch.Generator(device).manual_seed(SEED)
+    storage = torch.empty(size + unit, dtype=pool.dtype, device=device).normal_(generator=generator)
+    shape = (pool.batch, pool.rows, columns)
+    read = storage[:size].as_strided(shape, strides)
+    if Pool.of_input(read, pool.window).alignment != pool.alignment:  # better than asked for: shift it
+        read = storage.as_strided(shape, strides, unit)
+    return read

@@ -1,0 +1,1 @@
+"""One file per revision, numbered. They import Alembic and SQLAlchemy only, never the models of today."""

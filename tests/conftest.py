@@ -1,0 +1,46 @@
+"""What every test gets: settings of its own, and a visible skip where a GPU is needed."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tunedb import settings
+
+
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store in the test's own folder, and none of the settings of whoever runs the tests."""
+    for variable in list(os.environ):
+        if variable.startswith("TUNEDB_"):
+            monkeypatch.delenv(variable)
+    monkeypatch.setenv("TUNEDB_STORE", str(tmp_path / "tunedb.db"))
+    settings._change({})
+    yield
+    for variable in list(os.environ):
+        if variable.startswith("TUNEDB_"):  # those that the test set: they may be wrong on purpose
+            monkeypatch.delenv(variable)
+    settings._change({})
+
+
+@pytest.fixture
+def records(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The records of the logger `tunedb`, from INFO on."""
+    caplog.set_level(logging.INFO, logger="tunedb")
+    return caplog
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the GPU tests, with the reason, where there is no GPU."""
+    if not any(item.get_closest_marker("gpu") for item in items):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and torch sees none here"))

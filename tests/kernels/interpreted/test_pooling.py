@@ -1,0 +1,200 @@
+"""Forward and backward kernels against torch in float64, in the interpreter."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.geometry import Window
+from tunedb.problem import Config
+
+# Relative: of each dtype's own rounding. Absolute: of float32 sums of up to 40 values of about 1.
+TOLERANCES = {
+    torch.float16: (1e-3, 1e-6),
+    torch.bfloat16: (8e-3, 1e-6),
+    torch.float32: (1e-6, 1e-6),
+    torch.float64: (1e-14, 1e-14),
+}
+LAYOUTS = ("contiguous", "rows of a matrix", "transposed", "every second column", "every second row",
+           "expanded rows", "expanded batch", "expanded columns", "odd offset", "strangely permuted")  # fmt: skip
+checked = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def laid_out(layout: str, batch: int, rows: int, columns: int, dtype: torch.dtype) -> torch.Tensor:
+    """A tensor (batch, rows, columns), or (rows, columns), with that layout and normal values."""
+    generator = torch.Generator().manual_seed(columns)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype)
+
+    match layout:
+        case "rows of a matrix":
+            return normal(rows, columns)
+        case "transposed":
+            return normal(batch, columns, rows).transpose(1, 2)
+        case "every second column":
+            return normal(batch, rows, 2 * columns)[..., ::2]
+        case "every second row":
+            return normal(batch, 2 * rows, columns)[:, ::2]
+        case "expanded rows":
+            return normal(batch, 1, columns).expand(batch, rows, columns)
+        case "expanded batch":
+            return normal(1, rows, columns).expand(batch, rows, columns)
+        case "expanded columns":
+            return normal(batch, rows, 1).expand(batch, rows, columns)
+        case "odd offset":
+            return normal(batch * rows * columns + 1)[1:].view(batch, rows, columns)
+        case "strangely permuted":
+            return normal(columns, rows, batch).permute(2, 1, 0)
+    return normal(batch, rows, columns)
+
+
+@st.composite
+def windows(draw: st.DrawFn) -> tuple[Window, int]:
+    """A window, unrolled (up to 32) or looped over, and a length of row that torch pools with it."""
+    kernel_size = draw(st.one_of(st.integers(1, 9), st.integers(10, 40)))
+    padding = draw(st.integers(0, kernel_size // 2))
+    window = Window(kernel_size, draw(st.integers(1, 7)), padding, draw(st.booleans()), draw(st.booleans()))
+    return window, draw(st.integers(max(1, kernel_size - 2 * padding), 90))
+
+
+configs = st.builds(
+    lambda block, rows, warps: Config.of(BLOCK_OUT=block, ROWS_PER_PROG=rows, num_warps=warps),
+    st.sampled_from((8, 16, 64, 256)),
+    st.sampled_from((1, 2, 8)),
+    st.sampled_from((1, 4)),
+)
+dtypes = st.sampled_from(tuple(TOLERANCES))
+layouts = st.sampled_from(LAYOUTS)
+
+
+def torch_pool(x: torch.Tensor, window: Window) -> torch.Tensor:
+    return functional.avg_pool1d(
+        x, window.kernel_size, window.stride, window.padding, window.ceil_mode, window.count_include_pad
+    )
+
+
+def torch_gradient(grad_y: torch.Tensor, length: int, window: Window) -> torch.Tensor:
+    x = torch.zeros(*grad_y.shape[:-1], length, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(torch_pool(x, window), x, grad_y.double())
+    return gradient
+
+
+def pool(x: torch.Tensor, window: Window, config: Config) -> torch.Tensor:
+    y = empty_output(x, window).fill_(math.nan)
+    forward_launch(x, y, window, config)()
+    return y
+
+
+def spread(grad_y: torch.Tensor, length: int, window: Window, config: Config) -> torch.Tensor:
+    grad_x = empty_grad_input(grad_y, length).fill_(math.nan)
+    backward_launch(grad_y, grad_x, window, config)()
+    return grad_x
+
+
+def assert_near(found: torch.Tensor, needed: torch.Tensor) -> None:
+    relative, absolute = TOLERANCES[found.dtype]
+    torch.testing.assert_close(found.double(), needed, rtol=relative, atol=absolute, equal_nan=True)
+
+
+@checked
+@given(windows(), configs, dtypes, layouts, st.integers(1, 3), st.integers(1, 3))
+def test_the_mean_is_torchs(
+    case: tuple[Window, int], config: Config, dtype: torch.dtype, layout: str, batch: int, rows: int
+) -> None:
+    window, length = case
+    x = laid_out(layout, batch, rows, length, dtype)
+    y = pool(x, window, config)
+    assert_near(y, torch_pool(x.double(), window))
+    assert y.stride() == torch_pool(x, window).stride()
+
+
+@checked
+@given(windows(), configs, dtypes, layouts, st.integers(1, 3), st.integers(1, 3))
+def test_the_gradient_is_torchs(
+    case: tuple[Window, int], config: Config, dtype: torch.dtype, layout: str, batch: int, rows: int
+) -> None:
+    window, length = case
+    grad_y = laid_out(layout, batch, rows, window.output_length(length), dtype)
+    assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
+
+
+@pytest.mark.parametrize(
+    "window", [Window(3, 1, 1), Window(5, 2, 2, True, False), Window(2, 5), Window(35, 3)], ids=str
+)
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(window: Window, poison: float) -> None:
+    """In tiles with masks (the first and last of these rows) and without."""
+    config = Config.of(BLOCK_OUT=8, ROWS_PER_PROG=2, num_warps=1)
+    x = laid_out("contiguous", 1, 2, 80, torch.float32)
+    x[0, 0, [0, 41, 79]] = poison
+    assert_near(pool(x, window, config), torch_pool(x.double(), window))
+    grad_y = laid_out("contiguous", 1, 2, window.output_length(80), torch.float32)
+    grad_y[0, 1, [0, grad_y.shape[-1] // 2, -1]] = poison
+    assert_near(spread(grad_y, 80, window, config), torch_gradient(grad_y, 80, window))
+
+
+def test_positions_between_windows_get_no_gradient() -> None:
+    grad_x = spread(torch.ones(1, 3), 20, Window(2, 7), Config.of(BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1))
+    assert grad_x[0].nonzero().flatten().tolist() == [0, 1, 7, 8, 14, 15]
+
+
+def test_more_rows_than_a_second_grid_axis_holds() -> None:
+    config = Config.of(BLOCK_OUT=4, ROWS_PER_PROG=16384, num_warps=1)
+    x = laid_out("contiguous", 70000, 1, 4, torch.float32)
+    assert_near(pool(x, Window(2, 1), config), torch_pool(x.double(), Window(2, 1)))
+    grid = forward_launch(x, x, Window(1, 1), Config.of(BLOCK_OUT=4, ROWS_PER_PROG=1, num_warps=1)).grid
+    assert grid == (70000, 1, 1)
+
+
+# Four GiB of address space, of which the tests touch a few pages.
+FAR = 2**31
+NARROW = Config.of(BLOCK_OUT=8, ROWS_PER_PROG=2, num_warps=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "wide"),
+    [((2, 30), (FAR, 1), False), ((2, 1, 30), (FAR, 30, 1), False), ((1, 9), (1, FAR // 8), True)],
+    ids=["far rows", "far batch entries", "far columns"],
+)
+@pytest.mark.parametrize("window", [Window(3, 1, 1), Window(3, 2, 1, True)], ids=str)
+def test_offsets_beyond_32_bits(shape: tuple[int, ...], strides: tuple[int, ...], wide: bool, window: Window) -> None:
+    storage = torch.empty(FAR + 64, dtype=torch.float16)
+    x = storage.as_strided(shape, strides)
+    x.copy_(laid_out("contiguous", 1, *shape[-2:], torch.float16).expand(shape) + 1)
+    y = empty_output(x, window).fill_(math.nan)
+    launch = forward_launch(x, y, window, NARROW)
+    assert launch.constants["WIDE"] == wide
+    launch()
+    assert_near(y, torch_pool(x.double(), window))
+
+    narrow = tuple(min(stride, 3) if wide else stride for stride in strides)
+    grad_x = (storage if wide else storage).as_strided(shape, strides)
+    del narrow
+    length = shape[-1]
+    grad_y = laid_out("contiguous", 1, 1, window.output_length(length), torch.float16).expand(*shape[:-1], -1)
+    grad_y = grad_y if len(shape) == 3 else grad_y[0]
+    backward = backward_launch(grad_y, grad_x, window, NARROW)
+    assert backward.constants["WIDE"] == wide
+    backward()
+    assert_near(grad_x, torch_gradient(grad_y, length, window))
+
+
+def test_positions_beyond_32_bits_in_a_row() -> None:
+    window = Window(4, 2**30, 0)
+    x = torch.full((1, 1), 3.0).expand(1, 2**31 + 8)
+    launch = forward_launch(x, y := torch.full((1, 3), math.nan), window, NARROW)
+    assert launch.constants["WIDE"]
+    launch()
+    assert y.tolist() == [[3.0, 3.0, 3.0]]
+    assert not forward_launch(x, y, Window(4, 4), NARROW).constants["WIDE"]  # a tile's own extent counts
+
+
+def test_a_grid_that_is_too_large_is_refused() -> None:
+    x = torch.empty(2**31, 1, device="meta")
+    with pytest.raises(ValueError, match="needs 2147483648 programs"):
+        forward_launch(x, x, Window(1, 1), Config.of(BLOCK_OUT=1, ROWS_PER_PROG=1, num_warps=1))

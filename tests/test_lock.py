@@ -1,0 +1,121 @@
+"""One sweeper per problem: among processes and threads, with a bounded wait, and never stuck."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+from tests.fakes import DEVICE
+from tunedb.lock import single_flight
+from tunedb.problem import Problem
+
+PROBLEM = Problem.of("fake", n=1)
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from tunedb.device import INTERPRETER
+from tunedb.lock import single_flight
+from tunedb.problem import Problem
+with single_flight(Path(sys.argv[1]), Problem.of("fake", n=1), INTERPRETER, 5) as held:
+    print(held, flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """A process that holds the lock."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "True\n"
+    return process
+
+
+def test_another_process_keeps_us_out_for_as_long_as_we_wait_and_no_longer(tmp_path: Path) -> None:
+    other = holder(tmp_path)
+    try:
+        start = time.monotonic()
+        with single_flight(tmp_path, PROBLEM, DEVICE, 0.3) as held:
+            assert not held
+        assert 0.3 <= time.monotonic() - start < 5
+        with single_flight(tmp_path, Problem.of("fake", n=2), DEVICE, 0) as held:
+            assert held  # another problem is another lock
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def test_a_killed_holder_leaves_no_lock_that_blocks(tmp_path: Path) -> None:
+    other = holder(tmp_path)
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
+    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as held:
+        assert held
+
+
+def test_threads_exclude_each_other(tmp_path: Path) -> None:
+    inside, most = 0, 0
+    guard = threading.Lock()
+
+    def enter() -> None:
+        nonlocal inside, most
+        with single_flight(tmp_path, PROBLEM, DEVICE, 10) as held:
+            assert held
+            with guard:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.01)
+            with guard:
+                inside -= 1
+
+    threads = [threading.Thread(target=enter) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
+def test_where_no_lock_file_can_be_made_threads_still_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "locks"
+    with single_flight(folder, PROBLEM, DEVICE, 0) as held:
+        assert held
+        seen: list[bool] = []
+
+        def other() -> None:
+            with single_flight(folder, PROBLEM, DEVICE, 0.05) as also:
+                seen.append(also)
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert seen == [False]
+
+
+def test_a_forked_child_of_a_holder_is_not_stuck(tmp_path: Path) -> None:
+    ready, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with single_flight(tmp_path / "one", PROBLEM, DEVICE, 1):
+            ready.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    ready.wait(10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python 3.12 warns of a fork beside threads: that is what is tested
+        child = os.fork()
+    if child == 0:  # the other thread is not here; its lock must not be either
+        with single_flight(tmp_path / "two", PROBLEM, DEVICE, 1) as held:
+            os._exit(0 if held else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done.set()
+    thread.join()

@@ -1,0 +1,99 @@
+"""Settings: an argument beats the environment, which beats the default, and each says where it came from."""
+
+from __future__ import annotations
+
+import pytest
+
+import tunedb
+from tunedb import settings
+from tunedb.errors import SettingError
+from tunedb.problem import Config
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    return {row["setting"]: (row["value"], row["source"]) for row in settings.as_rows(settings.current())}
+
+
+def test_defaults_are_those_that_the_table_promises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TUNEDB_STORE")
+    settings._change({})
+    now = settings.current()
+    assert now.store.endswith("tunedb/tunedb.db")
+    assert (now.mode, now.budget, now.lock_timeout, now.shared, now.override) == ("tune", 120, 60, None, {})
+    assert set(now.sources.values()) == {"default"}
+
+
+def test_an_argument_beats_the_environment_which_beats_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEDB_MODE", "record")
+    monkeypatch.setenv("TUNEDB_BUDGET", "5")
+    tunedb.configure(mode="read")
+    assert rows()["TUNEDB_MODE"] == ("read", "argument")
+    assert rows()["TUNEDB_BUDGET"] == ("5.0", "TUNEDB_BUDGET")
+    assert rows()["TUNEDB_LOCK_TIMEOUT"] == ("60.0", "default")
+
+
+def test_none_gives_a_setting_back_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEDB_MODE", "record")
+    tunedb.configure(mode="read")
+    tunedb.configure(mode=None)
+    assert settings.current().mode == "record"
+
+
+def test_using_sets_a_block_and_gives_back_what_was_before() -> None:
+    tunedb.configure(budget=7)
+    with tunedb.using(mode="off") as inside:
+        assert (inside.mode, inside.budget) == ("off", 7)
+    assert (settings.current().mode, settings.current().budget) == ("tune", 7)
+
+
+def test_a_change_is_announced() -> None:
+    heard: list[str] = []
+    settings.on_change(lambda: heard.append(settings.current().mode))
+    with tunedb.using(mode="off"):
+        pass
+    settings._listeners.pop()
+    assert heard == ["off", "tune"]
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        ({"mode": "fast"}, "needed one of tune, record, read, strict, off"),
+        ({"budget": "soon"}, "number of seconds"),
+        ({"budget": -1}, "not negative"),
+        ({"budget": float("nan")}, "not negative"),
+        ({"override": "{"}, "override"),
+        ({"override": '{"k": 1}'}, "override"),
+        ({"override": '{"k": {"B": [1]}}'}, "B: found"),
+        ({"moed": "off"}, "moed"),
+    ],
+)
+def test_a_bad_value_is_refused_and_changes_nothing(given: dict[str, object], needed: str) -> None:
+    before = settings.current()
+    with pytest.raises(SettingError, match=needed):
+        tunedb.configure(**given)
+    assert settings.current() == before
+
+
+def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEDB_LOCK_TIMEOUT", "never")
+    with pytest.raises(SettingError, match="TUNEDB_LOCK_TIMEOUT"):
+        settings._change({})
+
+
+def test_an_override_is_read_as_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEDB_OVERRIDE", '{"avg_pool1d": {"BLOCK_OUT": 512}}')
+    settings._change({})
+    assert settings.current().override == {"avg_pool1d": Config.of(BLOCK_OUT=512)}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+psycopg://me:s3cret@host/db", "postgresql://me:s3/cr@et@host/db", "postgresql://host/db?password=s3cret",
+     "postgresql://me:s3cret@host/db?sslmode=require&password=s3cret"],
+)  # fmt: skip
+def test_a_password_is_never_printed(url: str) -> None:
+    tunedb.configure(shared=url)
+    shown = str(settings.as_rows(settings.current()))
+    assert "s3" not in shown
+    assert "***" in shown

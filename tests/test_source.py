@@ -1,0 +1,121 @@
+"""The kernel's hash: unmoved by comments, moved by constants, the same with and without the interpreter."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tunedb.errors import IdentityError
+from tunedb.source import kernel_hash
+
+SOURCE = '''
+import triton
+import triton.language as tl
+import math
+
+SCALE = 2
+LIMIT: tl.constexpr = tl.constexpr(4)
+
+@triton.jit
+def helper(x):
+    return x * SCALE
+
+@triton.jit
+def kernel(x, n, BLOCK: tl.constexpr):
+    """Doubles."""
+    at = tl.arange(0, BLOCK)
+    tl.store(x + at, helper(tl.load(x + at, mask=at < n)), mask=at < LIMIT)
+
+def grid_of(n):
+    return n // 2
+
+def launch(x, n):
+    kernel[(grid_of(n),)](x, n, BLOCK=math.gcd(n, 16))
+
+def elsewhere():
+    return 1
+'''
+
+
+def load(folder: Path, source: str) -> ModuleType:
+    """A module with that source; always of the same name, as an edited file would be."""
+    path = folder / f"edited_{abs(hash(source))}.py"
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location("edited", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def hash_of(folder: Path, source: str) -> str:
+    """The hash of the kernel and the launcher in it."""
+    module = load(folder, source)
+    return kernel_hash(module.kernel, module.launch)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("import triton\n", "# a comment\n\n\nimport triton\n"),
+        ('    """Doubles."""\n', ""),
+        ('"""Doubles."""', '"""Twice as much."""'),
+        ("    at = tl.arange(0, BLOCK)\n", "    at = tl.arange(  # places\n        0, BLOCK)\n"),
+        ("return 1", "return 2"),
+    ],
+    ids=["comment", "no docstring", "docstring", "layout", "what nobody calls"],
+)
+def test_an_edit_without_meaning_changes_no_hash(tmp_path: Path, old: str, new: str) -> None:
+    assert old in SOURCE
+    assert hash_of(tmp_path, SOURCE.replace(old, new)) == hash_of(tmp_path, SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SCALE = 2", "SCALE = 3"),
+        ("constexpr(4)", "constexpr(5)"),
+        ("x * SCALE", "SCALE * x"),
+        ("at < n)", "at <= n)"),
+        ("n // 2", "n // 4"),
+        ("gcd(n, 16)", "gcd(n, 32)"),
+        ("BLOCK: tl.constexpr", "BLOCK: tl.constexpr = 4"),
+        ("@triton.jit\ndef kernel", '@triton.jit(do_not_specialize=["n"])\ndef kernel'),
+    ],
+    ids=["global", "constexpr", "callee", "body", "launcher's callee", "launcher", "signature", "decorator"],
+)
+def test_an_edit_with_meaning_changes_the_hash(tmp_path: Path, old: str, new: str) -> None:
+    assert old in SOURCE
+    assert hash_of(tmp_path, SOURCE.replace(old, new)) != hash_of(tmp_path, SOURCE)
+
+
+def test_a_function_without_source_is_refused() -> None:
+    scope: dict[str, object] = {}
+    exec("def made_up(): pass", scope)
+    with pytest.raises(IdentityError, match="Define the kernel in a file"):
+        kernel_hash(scope["made_up"])
+
+
+def test_what_is_no_function_is_refused() -> None:
+    with pytest.raises(IdentityError, match="no jit function"):
+        kernel_hash(7)
+
+
+def test_the_interpreter_sees_the_same_hash_as_the_compiler() -> None:
+    program = "from tunedb.kernels.avg_pool import FORWARD, BACKWARD; print(FORWARD.hash, BACKWARD.hash)"
+    seen = [
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"TRITON_INTERPRET": value}, check=True,
+            capture_output=True, text=True,
+        ).stdout
+        for value in ("0", "1")
+    ]  # fmt: skip
+    assert seen[0] == seen[1]
+    assert len(set(seen[0].split())) == 2

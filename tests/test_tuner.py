@@ -1,0 +1,306 @@
+"""The life of a call, with a fake kernel and a real store: who sweeps, who looks up, who takes the default."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, Notebook, config
+from tunedb import process, settings
+from tunedb.errors import MissError, SettingError, TrialError
+from tunedb.records import Sweep
+from tunedb.shelf import Shelf
+from tunedb.store import Store, open_store
+from tunedb.sweep import run_sweep
+from tunedb.tuner import ASK_AGAIN, Tuner
+
+
+class Time:
+    """A clock that stands until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store in a file."""
+    return open_store(str(tmp_path / "tunedb.db"))
+
+
+def tuner_on(
+    store: Store | Shelf,
+    tmp_path: Path,
+    *,
+    time: Callable[[], float] = monotonic,
+    environment: object = ENVIRONMENT,
+    on_better: Callable[[], None] = lambda: None,
+    **given: object,
+) -> Tuner:
+    """A tuner that sweeps on the fake clock."""
+
+    def sweep(kernel: object, problem: object, device: object, index: int, budget: float, observer: object) -> Sweep:
+        return run_sweep(
+            kernel, problem, device, index, environment=environment, clock=FakeClock, recorder=store,
+            observer=Notebook(), budget=budget,
+        )  # type: ignore[arg-type]  # the fakes keep the protocols  # fmt: skip
+
+    return Tuner(
+        settings.read(given), store, locks=tmp_path / "locks", sweep=sweep, environment_of=lambda _: environment,
+        monotonic=time, on_better=on_better,
+    )  # type: ignore[arg-type]  # fmt: skip
+
+
+def test_a_miss_sweeps_once_and_the_result_is_the_answer(store: Store, tmp_path: Path) -> None:
+    kernel, tuner = FakeKernel({1: 9.0, 2: 5.0}), tuner_on(store, tmp_path)
+    first = tuner.choose(kernel, kernel.problem(), -1)
+    again = tuner.choose(kernel, kernel.problem(), -1)
+    assert (first.config, first.source) == (config(2), "sweep")
+    assert (again.config, again.source) == (config(2), "memory")
+    assert kernel.tried == [1, 2]
+
+
+def test_a_second_process_reads_what_the_first_one_tuned(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)
+    second = tuner_on(open_store(str(tmp_path / "tunedb.db")), tmp_path).choose(kernel, kernel.problem(), -1)
+    assert (second.config, second.source) == (config(2), "store")
+    assert second.sweep is not None
+    assert second.sweep.speedup == pytest.approx(9 / 5)
+    assert kernel.tried == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["record", "read", "off"])
+def test_a_mode_that_does_not_tune_takes_the_default_on_a_miss(store: Store, tmp_path: Path, mode: str) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    choice = tuner_on(store, tmp_path, mode=mode).choose(kernel, kernel.problem(), -1)
+    assert (choice.config, choice.source) == (config(1), "default")
+    assert kernel.tried == []
+    assert list(store.iter_sweeps()) == []
+
+
+@pytest.mark.parametrize("mode", ["tune", "record", "read", "strict"])
+def test_every_mode_but_off_uses_what_is_stored(store: Store, tmp_path: Path, mode: str) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)
+    assert tuner_on(store, tmp_path, mode=mode).choose(kernel, kernel.problem(), -1).config == config(2)
+    assert tuner_on(store, tmp_path, mode="off").choose(kernel, kernel.problem(), -1).config == config(1)
+
+
+def test_strict_raises_on_a_miss_and_names_the_command(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0})
+    with pytest.raises(MissError, match="tunedb warm fake"):
+        tuner_on(store, tmp_path, mode="strict").choose(kernel, kernel.problem(), -1)
+
+
+def test_a_sweep_from_another_environment_is_stale_and_used_at_once(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)
+    newer = replace(ENVIRONMENT, triton="4.0")
+    for mode in ("tune", "strict"):
+        choice = tuner_on(store, tmp_path, environment=newer, mode=mode).choose(kernel, kernel.problem(), -1)
+        assert (choice.config, choice.source) == (config(2), "stale")
+    assert kernel.tried == [1, 2]
+
+
+def test_an_edited_kernel_and_another_problem_see_nothing_of_it(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)
+    edited = FakeKernel({1: 9.0, 2: 5.0}, hash="cd" * 32)
+    reader = tuner_on(store, tmp_path, mode="read")
+    assert reader.choose(edited, edited.problem(), -1).source == "default"
+    assert reader.choose(kernel, kernel.problem(n=2), -1).source == "default"
+
+
+def test_a_stored_config_outside_todays_space_is_passed_over(store: Store, tmp_path: Path) -> None:
+    old = FakeKernel({1: 9.0, 2: 5.0})
+    tuner_on(store, tmp_path).choose(old, old.problem(), -1)
+    smaller = FakeKernel({1: 9.0, 4: 7.0})
+    assert tuner_on(store, tmp_path, mode="read").choose(smaller, smaller.problem(), -1).source == "default"
+    assert tuner_on(store, tmp_path).choose(smaller, smaller.problem(), -1).config == config(4)
+    assert tuner_on(store, tmp_path, mode="read").choose(old, old.problem(), -1).config == config(
+        2
+    )  # nothing was marked
+
+
+def test_a_stored_config_that_does_not_load_gives_way_to_the_next(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0, 4: 3.0})
+    for times in ({1: 9.0, 2: 5.0}, {1: 9.0, 4: 3.0}):
+        older = FakeKernel(times)
+        tuner = tuner_on(store, tmp_path)
+        tuner.warm(older, older.problem(), -1, force=True)
+    loaded: list[int] = []
+
+    def load(found: object) -> str:
+        block = found["BLOCK"]  # type: ignore[index]  # a config
+        loaded.append(block)
+        if block == 4:
+            raise TrialError("out_of_resources", "too much shared memory")
+        return "loaded"
+
+    tuner = tuner_on(store, tmp_path, mode="read")
+    choice, result = tuner.bind(kernel, kernel.problem(), -1, load)
+    assert (choice.config, result, loaded) == (config(2), "loaded", [4, 2])
+    other = tuner_on(store, tmp_path, mode="read")  # another process still has it
+    assert other.choose(kernel, kernel.problem(), -1).config == config(4)
+
+
+def test_a_default_that_does_not_load_is_an_error_and_no_loop(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0})
+
+    def load(_: object) -> None:
+        raise TrialError("compile_error", "no")
+
+    with pytest.raises(TrialError, match="no"):
+        tuner_on(store, tmp_path, mode="read").bind(kernel, kernel.problem(), -1, load)
+    with pytest.raises(TrialError, match="no"):
+        tuner_on(store, tmp_path).bind(kernel, kernel.problem(), -1, load)
+
+
+def test_an_override_beats_everything_and_fills_in_the_defaults_knobs(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner = tuner_on(store, tmp_path, override='{"fake": {"BLOCK": 7, "num_warps": 2}}')
+    choice = tuner.choose(kernel, kernel.problem(), -1)
+    assert (dict(choice.config), choice.source) == ({"BLOCK": 7, "num_warps": 2}, "override")
+    assert kernel.tried == []
+
+
+def test_an_override_of_a_knob_that_is_not_there_is_an_error(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0})
+    with pytest.raises(SettingError, match=r"no knob BLOK\. Its knobs are BLOCK"):
+        tuner_on(store, tmp_path, override='{"fake": {"BLOK": 7}}').choose(kernel, kernel.problem(), -1)
+
+
+def test_past_its_budget_a_process_no_longer_sweeps(store: Store, tmp_path: Path) -> None:
+    time = Time()
+
+    def slow(_: int) -> None:
+        time.seconds += 5
+
+    kernel = FakeKernel({1: 9.0, 2: 5.0}, on_compile=slow)
+    tuner = tuner_on(store, tmp_path, time=time, budget=10)
+    assert tuner.choose(kernel, kernel.problem(n=1), -1).source == "sweep"
+    assert tuner.spent == 10
+    assert tuner.choose(kernel, kernel.problem(n=2), -1).source == "default"
+
+
+def test_a_failed_problem_is_not_swept_again_before_it_expires(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: "wrong", 2: "compile_error"})
+    assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1).source == "default"
+    assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1).source == "default"
+    assert kernel.tried == [1, 2]
+
+
+def test_too_little_memory_for_a_sweep_means_the_default(
+    store: Store, tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    def full(_: int) -> None:
+        raise MemoryError("out of memory")
+
+    kernel = FakeKernel({1: 9.0}, on_compile=full)
+    assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1).source == "default"
+    assert "could not be tuned" in records.text
+
+
+def test_an_interrupt_passes_and_frees_the_lock(store: Store, tmp_path: Path) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    kernel = FakeKernel({1: 9.0, 2: 5.0}, on_compile=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)
+    kernel.on_compile = lambda _: None
+    assert tuner_on(store, tmp_path, lock_timeout=0).choose(kernel, kernel.problem(), -1).source == "sweep"
+
+
+def test_a_default_is_asked_again_after_a_minute_and_gives_way(store: Store, tmp_path: Path) -> None:
+    time, better = Time(), []
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    waiting = tuner_on(store, tmp_path, mode="record", time=time, on_better=lambda: better.append(1))
+    assert waiting.choose(kernel, kernel.problem(), -1).source == "default"
+    tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)  # another process tunes
+    assert waiting.refresh() == 0
+    assert waiting.choose(kernel, kernel.problem(), -1).config == config(1)
+    time.seconds = ASK_AGAIN
+    assert (waiting.refresh(), better) == (1, [1])
+    assert waiting.choose(kernel, kernel.problem(), -1).config == config(2)
+    waiting.close()
+
+
+def test_warm_answers_from_the_store_unless_it_is_forced(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    for force, source in ((False, "sweep"), (False, "store"), (True, "sweep")):
+        choice = tuner_on(store, tmp_path).warm(kernel, kernel.problem(), -1, force=force)
+        assert choice is not None
+        assert choice.source == source
+    assert len(list(store.iter_sweeps())) == 2
+
+
+def test_threads_that_miss_together_sweep_once(store: Store, tmp_path: Path) -> None:
+    kernel, tuner = FakeKernel({1: 9.0, 2: 5.0}), tuner_on(store, tmp_path)
+    together = threading.Barrier(4)
+    found: list[object] = []
+
+    def call() -> None:
+        together.wait()
+        found.append(tuner.choose(kernel, kernel.problem(), -1).config)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [config(2)] * 4
+    assert kernel.tried == [1, 2]
+
+
+def test_a_call_waits_for_a_sweep_elsewhere_no_longer_than_it_was_told(store: Store, tmp_path: Path) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def hold(_: int) -> None:
+        started.set()
+        go_on.wait(10)
+
+    busy = FakeKernel({1: 9.0}, on_compile=hold)
+    sweeper = threading.Thread(target=lambda: tuner_on(store, tmp_path).choose(busy, busy.problem(), -1))
+    sweeper.start()
+    started.wait(10)
+    late = tuner_on(store, tmp_path, lock_timeout=0.1).choose(busy, busy.problem(), -1)
+    go_on.set()
+    sweeper.join()
+    assert late.source == "default"
+    assert [sweep.status for sweep in store.iter_sweeps()] == ["tuned"]  # the late one stored nothing
+
+
+def test_a_store_that_can_not_be_opened_costs_no_call_its_config(tmp_path: Path) -> None:
+    (tmp_path / "a file").write_text("")
+    hopeless = settings.read({"store": str(tmp_path / "a file" / "t.db"), "lock_timeout": 1})
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    shelf = process.make_tuner(hopeless).store
+    choice = tuner_on(shelf, tmp_path).choose(kernel, kernel.problem(), -1)
+    assert (choice.config, choice.source) == (config(2), "sweep")
+
+
+def test_changed_settings_make_a_new_tuner_that_has_spent_as_much() -> None:
+    before = process.active()
+    before.spent = 3.0
+    plans = process.new_plans()
+    plans["call"] = "plan"
+    with settings.using(mode="off"):
+        assert process.active() is not before
+        assert process.active().spent == 3
+        assert plans == {}
+    process._plans.remove(plans)
+    process._spent = 0.0
+
+
+def test_the_interpreter_device_is_the_cpus() -> None:
+    assert DEVICE.name == "interpreter"

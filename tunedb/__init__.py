@@ -1,0 +1,82 @@
+"""An autotuning database for Triton kernels: the best config, found once and handed to every later call."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tunedb.errors import (
+    IdentityError,
+    ImportRejected,
+    MissError,
+    SchemaMismatch,
+    SchemaNewer,
+    SchemaOlder,
+    SettingError,
+    StickyDeviceError,
+    StoreCorrupt,
+    StoreError,
+    StoreUnavailable,
+    SweepError,
+    TrialError,
+    TunedbError,
+)
+
+if TYPE_CHECKING:
+    from tunedb.device import Device as Device
+    from tunedb.problem import Config as Config
+    from tunedb.problem import Problem as Problem
+    from tunedb.settings import configure as configure
+    from tunedb.settings import using as using
+    from tunedb.tuner import Choice as Choice
+    from tunedb.warming import lookup as lookup
+    from tunedb.warming import warm as warm
+
+__version__ = "0.1.0"
+
+# Loaded at first use, so that `import tunedb` loads none of torch, triton, SQLAlchemy, Alembic, typer and rich.
+_LAZY = {
+    "Choice": "tunedb.tuner",
+    "Config": "tunedb.problem",
+    "Device": "tunedb.device",
+    "Problem": "tunedb.problem",
+    "configure": "tunedb.settings",
+    "lookup": "tunedb.warming",
+    "using": "tunedb.settings",
+    "warm": "tunedb.warming",
+}
+
+__all__ = [
+    "Choice",
+    "Config",
+    "Device",
+    "IdentityError",
+    "ImportRejected",
+    "MissError",
+    "Problem",
+    "SchemaMismatch",
+    "SchemaNewer",
+    "SchemaOlder",
+    "SettingError",
+    "StickyDeviceError",
+    "StoreCorrupt",
+    "StoreError",
+    "StoreUnavailable",
+    "SweepError",
+    "TrialError",
+    "TunedbError",
+    "configure",
+    "lookup",
+    "using",
+    "warm",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

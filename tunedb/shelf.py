@@ -1,0 +1,155 @@
+"""The store as a call sees it: it never raises, and it never keeps a call waiting for long.
+
+Reads of a store that fails are misses. Writes that fail wait in memory, and are written when the store is well again,
+or at exit.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from tunedb.device import Device
+from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError
+from tunedb.problem import Problem
+from tunedb.records import Sweep, Trial
+from tunedb.settings import without_password
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+BUSY_TIMEOUT = 1.0  # seconds that one statement of a call waits for another process's write
+REST = 30.0  # seconds for which a store that failed is left alone
+QUEUE = 256  # sweeps that wait for a store that fails; beyond that the oldest are dropped, and that is logged
+
+_log = logging.getLogger("tunedb")
+_shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
+_T = TypeVar("_T")
+
+
+class Shelf:
+    """One store, opened at the first use, behind a guard. `opener` makes it; None stands for no store at all."""
+
+    def __init__(
+        self,
+        url: str,
+        opener: Callable[[], Store] | None,
+        *,
+        writable: bool = True,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.url = without_password(url)
+        self._opener = opener
+        self._writable = writable and opener is not None
+        self._monotonic = monotonic
+        self._store: Store | None = None
+        self._rests_until = float("-inf")
+        self._queue: list[Sweep] = []
+        self._logged: set[str] = set()
+        self._lock = threading.RLock()
+        _shelves.add(self)
+
+    def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """The finished sweeps of that identity, the queued ones too; empty where the store can't tell."""
+        self.flush()
+        stored = self._guarded(lambda store: store.get_sweeps(problem, device, kernel_hash))
+        queued = [
+            sweep
+            for sweep in self._queue
+            if (sweep.problem, sweep.device, sweep.kernel_hash) == (problem, device, kernel_hash)
+        ]
+        return [*(stored or []), *queued]
+
+    def start_sweep(self, sweep: Sweep) -> None:
+        """See `Store.start_sweep`."""
+        if self._writable:
+            self._guarded(lambda store: store.start_sweep(sweep))
+
+    def put_trial(self, sweep_uid: str, trial: Trial) -> None:
+        """See `Store.put_trial`. A trial that can't be written comes with its finished sweep."""
+        if self._writable:
+            self._guarded(lambda store: store.put_trial(sweep_uid, trial))
+
+    def finish_sweep(self, sweep: Sweep) -> None:
+        """See `Store.finish_sweep`. What can't be written now is written later."""
+        if not self._writable:
+            return
+        with self._lock:
+            self._queue.append(sweep)
+            if len(self._queue) > QUEUE:
+                _log.warning("%s is away for too long: a sweep of %s is lost.", self.url, self._queue.pop(0).problem)
+        self.flush()
+
+    def flush(self, *, now: bool = False) -> None:
+        """Write what waits, unless the store is being left alone; with `now`, even then."""
+        with self._lock:
+            if now:
+                self._rests_until = float("-inf")
+            while self._queue:
+                sweep = self._queue[0]
+                if self._guarded(lambda store, sweep=sweep: store.finish_sweep(sweep) or True) is None:
+                    return
+                self._queue.pop(0)
+
+    def close(self) -> None:
+        """Write what waits, and close the store."""
+        self.flush(now=True)
+        with self._lock:
+            store, self._store = self._store, None
+            if store is not None:
+                store.close()
+
+    def _guarded(self, work: Callable[[Store], _T]) -> _T | None:
+        """What `work` returns, or None where the store fails or is being left alone. The one broad border."""
+        with self._lock:
+            if self._opener is None or self._monotonic() < self._rests_until:
+                return None
+            try:
+                if self._store is None:
+                    self._store = self._opener()
+                return work(self._store)
+            except Exception as error:  # a store failure never reaches the caller of a kernel
+                self._rests_until = self._monotonic() + REST
+                if isinstance(error, StoreCorrupt):
+                    self._store = None  # to be set aside when it is opened again
+                self._log_once(error)
+                return None
+
+    def _log_once(self, error: Exception) -> None:
+        cause = type(error).__name__
+        if cause in self._logged:
+            return
+        self._logged.add(cause)
+        _log.warning(
+            "Store %s can't be used; calls go on with what is in memory. %s: %s%s",
+            self.url,
+            cause,
+            without_password(str(error)),
+            "" if isinstance(error, SchemaMismatch) or not isinstance(error, StoreError) else " See: tunedb path -v",
+        )
+
+    def _renew(self) -> None:
+        """In a forked child: nothing of the parent's connection, queue and lock is ours."""
+        self._store = None
+        self._queue = []
+        self._lock = threading.RLock()
+
+
+def _renew_all() -> None:
+    for shelf in list(_shelves):
+        shelf._renew()
+
+
+def _flush_all() -> None:
+    for shelf in list(_shelves):
+        shelf.flush(now=True)
+
+
+os.register_at_fork(after_in_child=_renew_all)
+atexit.register(_flush_all)

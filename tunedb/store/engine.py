@@ -1,0 +1,177 @@
+"""Opens databases by the storage rules: what a path or URL names, its connections, and failures as StoreError."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool, StaticPool
+
+from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
+from tunedb.settings import expand, without_password
+
+PG_SCHEMA = "tunedb"
+_HINTS = {
+    sqlite3.SQLITE_BUSY: "Another process holds it: try again when that one is done.",
+    sqlite3.SQLITE_LOCKED: "Another thread holds it: try again when that one is done.",
+    sqlite3.SQLITE_FULL: "Free space on its disk.",
+    sqlite3.SQLITE_READONLY: "Make the file and its folder writable, or name another store in TUNEDB_STORE.",
+    sqlite3.SQLITE_PERM: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
+    sqlite3.SQLITE_CANTOPEN: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Database:
+    """A database that may be connected to; no connection outlives its `with` block, so none crosses a fork."""
+
+    url: str  # printable: without the password
+    path: Path | None  # of the file, if it is one
+    engine: sa.Engine
+    busy_timeout: float  # seconds to wait for another writer
+    secret: str | None  # the password, to keep it out of messages
+    guard: contextlib.AbstractContextManager[Any]  # a lock where all threads share one connection, in memory
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection on which each SELECT is a transaction of its own: a reader never holds up a writer."""
+        engine = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with self.guard, self._translated(), engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self, *, foreign_keys: bool = True) -> Iterator[sa.Connection]:
+        """A connection in a transaction that may write; committed at the end, rolled back on an exception."""
+        with self.guard, self._translated(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                yield connection
+                connection.commit()
+                return
+            if not foreign_keys:  # before BEGIN: inside a transaction this PRAGMA does nothing
+                connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+            try:
+                # IMMEDIATE: a read that turns into a write fails at once, however long the busy timeout.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+                connection.commit()
+            finally:
+                if not foreign_keys:
+                    connection.rollback()
+                    connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: sa.exc.DBAPIError) -> StoreError:
+        # sqlite3 reports corruption as DatabaseError, not as OperationalError: tell by code, not by class.
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        cause = str(error.orig).strip().partition("\n")[0]
+        if self.secret:
+            cause = cause.replace(self.secret, "***")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StoreCorrupt(
+                f"Found a damaged file in {self.url}, needed a SQLite database ({cause}). "
+                "Run: tunedb db upgrade (sets the file aside and starts afresh)"
+            )
+        if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
+            return StoreError(f"{self.url} refused a row ({cause}). Run: tunedb db check")
+        return StoreUnavailable(
+            f"Can't use {self.url}: {cause}. {_HINTS.get(code, 'See which store is set: tunedb path -v')}"
+        )
+
+
+def locate(url_or_path: str, *, busy_timeout: float = 30.0) -> Database:
+    """The database that a path or an SQLAlchemy URL names. Opens and creates nothing.
+
+    Raises StoreUnavailable for a URL that can't be used, a database that is not supported, and a missing driver.
+    """
+    url = _url(url_or_path)
+    backend, printable = url.get_backend_name(), without_password(url.render_as_string(hide_password=True))
+    guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    path: Path | None = None
+    options: dict[str, Any]
+    if backend == "postgresql":
+        options = {"poolclass": NullPool, "connect_args": _postgres_arguments(url, busy_timeout)}
+    elif url.database in (None, "", ":memory:"):
+        guard = threading.RLock()
+        options = {"poolclass": StaticPool, "creator": lambda: _open_sqlite(":memory:", busy_timeout)}
+    else:
+        path = Path(str(url.database))
+        # mode=rw, as SQLite would otherwise make a file, without our permissions and schema, where one was removed.
+        uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+        options = {"poolclass": NullPool, "creator": lambda: _open_sqlite(uri, busy_timeout)}
+    try:
+        engine = sa.create_engine(url, **options)
+    except ImportError as error:
+        raise StoreUnavailable(
+            f"Found no driver for {printable} ({error}). Run: pip install 'tunedb[postgres]'"
+        ) from error
+    return Database(printable, path, engine, busy_timeout, str(url.password or ""), guard)
+
+
+def _url(url_or_path: str) -> sa.URL:
+    """The URL with the file's real path in it: the same file whatever the working folder and the symbolic links."""
+    if "://" not in url_or_path:
+        return sa.URL.create("sqlite", database=_real(url_or_path))
+    printable = without_password(url_or_path)
+    try:
+        url = sa.make_url(url_or_path)
+        dialect = url.get_dialect()
+    except (sa.exc.ArgumentError, ValueError):  # their text may hold the password
+        raise StoreUnavailable(
+            f"Found {printable}, needed a path or an SQLAlchemy URL such as postgresql://user:password@host/name."
+        ) from None
+    if (dialect.name, dialect.driver) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")):
+        raise StoreUnavailable(f"Found {printable}, needed a sqlite:// or postgresql:// URL.")
+    if dialect.name == "sqlite":
+        if url.query or (url.database or "").startswith("file:"):
+            raise StoreUnavailable(f"Found {printable}, needed a SQLite URL without options: sqlite:///path.")
+        if url.database not in (None, "", ":memory:"):
+            return url.set(database=_real(str(url.database)))
+    return url
+
+
+def _real(path: str) -> str:
+    try:
+        return str(expand(path).resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # no working folder, no home, a loop of links, a NUL
+        raise StoreUnavailable(f"Found {path!r}, needed a path: {error}. Name another store in TUNEDB_STORE.") from None
+
+
+def _open_sqlite(uri: str, busy_timeout: float) -> sqlite3.Connection:
+    # isolation_level=None: the driver begins nothing by itself, and the PRAGMAs run outside of any transaction.
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+def _postgres_arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:
+    given = url.query.get("options", "")
+    server = {
+        "search_path": PG_SCHEMA,  # our own schema, whoever else uses the database
+        "timezone": "UTC",
+        "lock_timeout": int(busy_timeout * 1000),
+    }
+    words = [given if isinstance(given, str) else " ".join(given)]
+    arguments = {"options": " ".join(words + [f"-c {name}={value}" for name, value in server.items()]).strip()}
+    if "connect_timeout" not in url.query:
+        arguments["connect_timeout"] = str(max(1, math.ceil(busy_timeout)))
+    return arguments

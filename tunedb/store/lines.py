@@ -1,0 +1,170 @@
+"""One finished sweep as one line of canonical JSON, and back: what export writes and import reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tunedb.device import Device, Environment
+from tunedb.problem import Config, Problem, parse_json
+from tunedb.records import FINISHED, Sweep, Trial
+from tunedb.store.rows import check_sweep, clean_error, counts_of
+
+Kinds = Mapping[str, tuple[type, ...]]
+_NONE = type(None)
+_ENVIRONMENT: Kinds = dict.fromkeys(Environment.__slots__, (str,))
+_DEVICE: Kinds = {"name": (str,), "backend": (str,), "arch": (str,), "multiprocessors": (int,), "info": (dict,)}
+_TRIAL: Kinds = {
+    "uid": (str,),
+    "config": (dict,),
+    "status": (str,),
+    "time_us": (float, _NONE),
+    "p20_us": (float, _NONE),
+    "p80_us": (float, _NONE),
+    "samples": (int,),
+    "compile_s": (float, _NONE),
+    "registers": (int, _NONE),
+    "spills": (int, _NONE),
+    "shared_bytes": (int, _NONE),
+    "error": (str, _NONE),
+}
+_SWEEP: Kinds = {
+    "uid": (str,),
+    "kernel": (str,),
+    "problem": (dict,),
+    "device": (dict,),
+    "kernel_hash": (str,),
+    "environment": (dict,),
+    "status": (str,),
+    "complete": (bool,),
+    "config": (dict, _NONE),
+    "time_us": (float, _NONE),
+    "default_time_us": (float, _NONE),
+    "started": (str,),
+    "finished": (str,),
+    "expires": (str, _NONE),
+    "host": (str,),
+    "trials": (list,),
+}
+
+
+def to_line(sweep: Sweep) -> str:
+    """The line. Raises ValueError for a sweep that is running or came without its trials."""
+    return json_line(_to_plain(sweep))
+
+
+def from_line(text: str) -> Sweep:
+    """The sweep, as an `imported` one. Raises ValueError for any text but what `to_line` writes."""
+    found = parse_json(text)
+    check_fields(found, _SWEEP, "sweep")
+    check_fields(found["device"], _DEVICE, "device")
+    check_fields(found["environment"], _ENVIRONMENT, "environment")
+    for trial in found["trials"]:
+        check_fields(trial, _TRIAL, "trial")
+    if found["status"] not in FINISHED:
+        raise ValueError(f"found status {found['status']!r:.40}, needed one of {', '.join(FINISHED)}")
+    sweep = _from_plain(found)
+    check_sweep(sweep)
+    for one in sweep.trials:
+        if one.error != clean_error(one.error):
+            raise ValueError("an error's text is too long, or holds a NUL or a lone surrogate")
+    check_canonical(_to_plain(sweep), text)
+    return sweep
+
+
+def check_fields(found: Any, kinds: Kinds, what: str) -> None:
+    if type(found) is not dict:
+        raise ValueError(f"found a JSON {type(found).__name__}, needed an object: the {what}")
+    for problem, names in (("unknown", set(found) - set(kinds)), ("missing", set(kinds) - set(found))):
+        if names:
+            raise ValueError(f"{problem} field in the {what}: {', '.join(sorted(names)):.200}")
+    for name, allowed in kinds.items():
+        if type(found[name]) not in allowed:
+            needed = " or ".join("null" if kind is _NONE else kind.__name__ for kind in allowed)
+            raise ValueError(f"{what}: {name} is of type {type(found[name]).__name__}, needed {needed}")
+
+
+def check_canonical(plain: Mapping[str, Any], text: str) -> None:
+    if json_line(plain) != text:
+        raise ValueError("not in canonical form: keys and trials sorted, compact, ASCII, one LF at the end")
+
+
+def json_line(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _to_plain(sweep: Sweep) -> dict[str, Any]:
+    """As JSON. Not in it: the origin, which the importer sets, and the counts, which the trials give."""
+    if sweep.finished is None:
+        raise ValueError(f"found the running sweep {sweep.uid}, needed finished ones")
+    if sweep.counts and not sweep.trials:
+        raise ValueError(f"found sweep {sweep.uid} without its trials, needed whole ones")
+    return {
+        "uid": sweep.uid,
+        "kernel": sweep.problem.kernel,
+        "problem": json.loads(sweep.problem.key),
+        "device": {name: getattr(sweep.device, name) for name in _DEVICE},
+        "kernel_hash": sweep.kernel_hash,
+        "environment": {name: getattr(sweep.environment, name) for name in _ENVIRONMENT},
+        "status": sweep.status,
+        "complete": sweep.complete,
+        "config": None if sweep.config is None else json.loads(sweep.config.key),
+        "time_us": _float(sweep.time_us),
+        "default_time_us": _float(sweep.default_time_us),
+        "started": _time(sweep.started),
+        "finished": _time(sweep.finished),
+        "expires": None if sweep.expires is None else _time(sweep.expires),
+        "host": sweep.host,
+        "trials": [_trial_to_plain(trial) for trial in sorted(sweep.trials, key=lambda trial: trial.uid)],
+    }
+
+
+def _trial_to_plain(trial: Trial) -> dict[str, Any]:
+    plain = {name: getattr(trial, name) for name in _TRIAL}
+    times = {name: _float(value) for name, value in plain.items() if float in _TRIAL[name]}
+    return {**plain, **times, "config": json.loads(trial.config.key)}
+
+
+def _from_plain(plain: Mapping[str, Any]) -> Sweep:
+    trials = tuple(Trial(**{**trial, "config": _config(trial["config"])}) for trial in plain["trials"])
+    given = {name: plain[name] for name in ("uid", "kernel_hash", "status", "complete", "host")}
+    return Sweep(
+        **given,
+        problem=Problem(_key(plain["problem"]), plain["kernel"]),
+        device=Device(**plain["device"]),
+        environment=Environment(**plain["environment"]),
+        config=None if plain["config"] is None else _config(plain["config"]),
+        time_us=plain["time_us"],
+        default_time_us=plain["default_time_us"],
+        started=_moment(plain["started"]),
+        finished=_moment(plain["finished"]),
+        expires=None if plain["expires"] is None else _moment(plain["expires"]),
+        trials=trials,
+        counts=counts_of(trials),
+        origin="imported",
+    )
+
+
+def _key(plain: Mapping[str, Any]) -> str:
+    return json_line(plain).rstrip("\n")
+
+
+def _config(plain: Mapping[str, Any]) -> Config:
+    return Config(_key(plain))
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value) + 0.0  # 5 as 5.0 and -0.0 as 0.0, which is what comes from a store
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError(f"found time {text!r:.40}, needed one in UTC")
+    return moment

@@ -1,0 +1,166 @@
+"""The six tables, as typed models; queries live in `store`, conversions to the records in `rows`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from tunedb.records import SWEEP_STATUSES, TRIAL_STATUSES
+
+ORIGINS = ("local", "imported")
+MARKS = ("pin", "unpin", "quarantine", "release")
+SERVED = ("stale", "nearest", "default")
+
+
+class UtcTime(sa.TypeDecorator[datetime]):
+    """An aware UTC time with microseconds; SQLite, which has no such type, keeps it as sortable text."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names for every constraint, so that a later revision can alter it; JSON is text on both engines."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    # Text, because PostgreSQL's JSONB reorders keys; Double, because a time must come back bit for bit.
+    type_annotation_map = {str: sa.Text(), float: sa.Double(), datetime: UtcTime()}  # noqa: RUF012 (SQLAlchemy's name)
+
+
+def _one_of(column: str, values: Iterable[str]) -> sa.CheckConstraint:
+    """A CHECK, not a native enum, so that both engines run the same migrations."""
+    return sa.CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
+
+
+class DeviceRow(Base):
+    """A model of GPU."""
+
+    __tablename__ = "device"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    name: Mapped[str]
+    backend: Mapped[str]
+    arch: Mapped[str]
+    multiprocessors: Mapped[int]
+    info: Mapped[str]  # canonical JSON, never compared
+
+
+class ProblemRow(Base):
+    """A kernel's name and the facts that its speed depends on."""
+
+    __tablename__ = "problem"
+    __table_args__ = (sa.UniqueConstraint("kernel", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kernel: Mapped[str] = mapped_column(sa.String(200))
+    key: Mapped[str]  # canonical JSON
+    digest: Mapped[str] = mapped_column(sa.String(64))
+
+
+class SweepRow(Base):
+    """The trials of one problem on one device in one go. Once finished it is never updated."""
+
+    __tablename__ = "sweep"
+    __table_args__ = (
+        _one_of("status", SWEEP_STATUSES),
+        _one_of("origin", ORIGINS),
+        sa.CheckConstraint("(status = 'running') = (finished IS NULL)", name="finished"),
+        sa.CheckConstraint("(status = 'tuned') = (config IS NOT NULL)", name="config"),
+        sa.CheckConstraint("time_us >= 0 AND default_time_us >= 0", name="times"),
+        sa.Index(None, "problem_id", "device_id", "kernel_hash"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(sa.String(32), unique=True)
+    problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"))
+    device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), index=True)
+    kernel_hash: Mapped[str] = mapped_column(sa.String(64))
+    environment: Mapped[str]  # canonical JSON
+    status: Mapped[str] = mapped_column(sa.String(16))
+    complete: Mapped[bool]
+    config: Mapped[str | None]  # canonical JSON
+    time_us: Mapped[float | None]
+    default_time_us: Mapped[float | None]
+    counts: Mapped[str]  # canonical JSON: trials by status
+    started: Mapped[datetime]
+    finished: Mapped[datetime | None]
+    expires: Mapped[datetime | None]
+    origin: Mapped[str] = mapped_column(sa.String(16))
+    host: Mapped[str]
+
+
+class TrialRow(Base):
+    """One config, compiled, checked and timed in a sweep."""
+
+    __tablename__ = "trial"
+    __table_args__ = (
+        _one_of("status", TRIAL_STATUSES),
+        sa.CheckConstraint("time_us >= 0 AND p20_us >= 0 AND p80_us >= 0 AND compile_s >= 0", name="times"),
+        sa.UniqueConstraint("sweep_id", "uid"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(sa.String(32))
+    sweep_id: Mapped[int] = mapped_column(sa.ForeignKey("sweep.id", ondelete="CASCADE"))
+    config: Mapped[str]  # canonical JSON
+    status: Mapped[str] = mapped_column(sa.String(16))
+    time_us: Mapped[float | None]
+    p20_us: Mapped[float | None]
+    p80_us: Mapped[float | None]
+    samples: Mapped[int]
+    compile_s: Mapped[float | None]
+    registers: Mapped[int | None]
+    spills: Mapped[int | None]
+    shared_bytes: Mapped[int | None]
+    error: Mapped[str | None]
+
+
+class MarkRow(Base):
+    """A judgement of a sweep: a fact of its own, never updated. It may arrive before its sweep, so no foreign key."""
+
+    __tablename__ = "mark"
+    __table_args__ = (_one_of("kind", MARKS),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(sa.String(32), unique=True)
+    sweep_uid: Mapped[str] = mapped_column(sa.String(32), index=True)
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    reason: Mapped[str]
+    time: Mapped[datetime]
+
+
+class MissRow(Base):
+    """How often a call on a device found no fresh sweep of its problem, and what it got instead. Stays local."""
+
+    __tablename__ = "miss"
+    __table_args__ = (_one_of("served_by", SERVED), sa.CheckConstraint("count > 0", name="count"))
+
+    problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"), primary_key=True)
+    device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), primary_key=True, index=True)
+    count: Mapped[int]
+    first_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]
+    served_by: Mapped[str] = mapped_column(sa.String(16))

@@ -1,0 +1,232 @@
+"""The schema's revision: reading it, bringing a store to it, and checking that a store has it.
+
+The only importer of Alembic, and lazily: a store that is up to date is opened without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreCorrupt, StoreUnavailable
+from tunedb.store.engine import PG_SCHEMA, Database, locate
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
+VERSION_TABLE = "tunedb_alembic_version"  # two users of Alembic in one database collide on the default name
+SCRIPTS = "tunedb:migrations"
+_ADVISORY_LOCK = 0x74756E656462  # "tunedb"
+
+_alembic_guard = threading.Lock()  # Alembic keeps its context in module globals
+logger = logging.getLogger("tunedb")
+
+
+def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
+    """Make sure that the store has the schema that this version needs; False where there is none, and none is made.
+
+    A SQLite store is made, and with `migrate` brought up to date, here and now. A PostgreSQL store belongs to many:
+    it is only ever changed by `upgrade`. An up-to-date store is not written to. Raises StoreError.
+    """
+    try:
+        found = revision(database)
+    except StoreCorrupt:
+        if not create:
+            raise
+        found = None
+    if found == HEAD:
+        return True
+    if found is None and not create:
+        return False
+    if not database.is_sqlite or (found is not None and (found > HEAD or not migrate)):
+        raise _mismatch(database, found)
+    bring_up(database)
+    return True
+
+
+def upgrade(url: str, *, busy_timeout: float = 30.0) -> str | None:
+    """Bring the store to this version's schema, making it where there is none; returns the revision found.
+
+    Raises StoreError; then the store is as before.
+    """
+    return bring_up(locate(url, busy_timeout=busy_timeout))
+
+
+def current(url: str) -> str | None:
+    """The store's revision, or None where there is no store. Creates and changes nothing; raises StoreError."""
+    return revision(locate(url))
+
+
+def check(url: str) -> None:
+    """Raise SchemaMismatch unless the store has this version's revision, and its tables are as the models say."""
+    database = locate(url)
+    found = revision(database)
+    if found != HEAD:
+        raise _mismatch(database, found)
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from tunedb.store.models import Base
+
+    options = {
+        "version_table": VERSION_TABLE,
+        "target_metadata": Base.metadata,
+        "compare_server_default": True,
+        # A SQLite file may hold other people's tables as well.
+        "include_name": lambda name, kind, _: kind != "table" or name in Base.metadata.tables,
+    }
+    with database.read() as connection:
+        drift = compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)
+    if drift:
+        raise SchemaMismatch(
+            f"{database.url} has schema {HEAD}, but its tables are not those of {HEAD} "
+            f"({len(drift)} differences, first: {drift[0]!r:.200}). Export it and import that into a new store."
+        )
+
+
+def revision(database: Database) -> str | None:
+    """The store's revision, or None where there is no store yet. Raises StoreError."""
+    if database.path is not None and not _is_file(database.path, database.url):
+        return None
+    with database.read() as connection:
+        return _revision(connection)
+
+
+def bring_up(database: Database) -> str | None:
+    """`upgrade` for a database that was located already. Whoever comes second finds the work done."""
+    with transaction(database) as connection:
+        found = _revision(connection)
+        if found is not None and found > HEAD:
+            raise _mismatch(database, found)
+        if found != HEAD:
+            from alembic import command
+
+            with _alembic_guard:
+                command.upgrade(alembic_config(connection), "head")
+    return found
+
+
+@contextlib.contextmanager
+def transaction(database: Database) -> Iterator[sa.Connection]:
+    """The one transaction, alone with the database, in which a schema is changed. A damaged file is replaced first."""
+    with _exclusive(database):
+        if database.path is not None:
+            _set_aside_if_damaged(database, database.path)
+            with contextlib.suppress(FileExistsError):
+                os.mknod(database.path, 0o600)  # not open(): closing it would drop this process's SQLite locks
+        # Foreign keys off: with them on, altering a parent in a batch migration deletes its children.
+        with database.write(foreign_keys=False) as connection:
+            if not database.is_sqlite:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+                # Not IF NOT EXISTS, which asks for the right to create even where there is nothing to do.
+                if connection.scalar(sa.select(sa.func.to_regnamespace(PG_SCHEMA))) is None:
+                    connection.execute(sa.schema.CreateSchema(PG_SCHEMA))
+            yield connection
+
+
+def alembic_config(connection: sa.Connection) -> Config:
+    """Alembic's configuration around a live connection: no file, no URL, so no password in either."""
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", SCRIPTS)
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
+
+
+def _mismatch(database: Database, found: str | None) -> SchemaMismatch:
+    try:
+        library = f"tunedb {metadata.version('tunedb')}"
+    except metadata.PackageNotFoundError:
+        library = "this tunedb"
+    if found is None:
+        return SchemaOlder(f"Found no schema in {database.url}, needed {HEAD}. Run: tunedb db upgrade")
+    if found > HEAD:
+        return SchemaNewer(
+            f"Schema {found} in {database.url} is newer than {HEAD}, which {library} needs. "
+            "Run: pip install --upgrade tunedb"
+        )
+    return SchemaOlder(
+        f"Schema {found} in {database.url} is older than {HEAD}, which {library} needs. Run: tunedb db upgrade"
+    )
+
+
+def _is_file(path: Path, url: str) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _unusable(url, error) from error
+    if not stat.S_ISREG(mode):
+        kind = "folder" if stat.S_ISDIR(mode) else "special file"
+        raise StoreUnavailable(f"Found a {kind} at {url}, needed a file. Name another store in TUNEDB_STORE.")
+    return True
+
+
+def _unusable(url: str, error: OSError) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"Can't use {url}: {error.strerror or error}. "
+        "Make the file and its folder accessible, or name another store in TUNEDB_STORE."
+    )
+
+
+@contextlib.contextmanager
+def _exclusive(database: Database) -> Iterator[None]:
+    """Hold `<file>.lock`: one process at a time makes, migrates or replaces the file."""
+    if database.path is None:
+        yield
+        return
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{database.path}.lock", timeout=database.busy_timeout, mode=0o600)
+    try:
+        database.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise StoreUnavailable(
+            f"Another process has been opening {database.url} for more than {database.busy_timeout:g} s "
+            f"(it holds {lock.lock_file}). Try again when that one is done."
+        ) from None
+    except OSError as error:
+        raise _unusable(database.url, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _set_aside_if_damaged(database: Database, path: Path) -> None:
+    """Rename a damaged file. Called under the lock and looks again: many may have seen the damage, one renames."""
+    try:
+        if not _is_file(path, database.url):
+            return
+        with database.read() as connection:
+            _revision(connection)
+            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+    except StoreCorrupt as error:
+        found = str(error.__cause__)
+    if found == "ok":
+        return
+    aside = f"{path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    for suffix in ("-journal", "-wal", "-shm", ""):  # the journal first: left behind, it would corrupt the fresh file
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
+    logger.warning("%s was damaged (%s): set aside as %s, starting afresh", database.url, found, aside)

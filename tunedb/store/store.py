@@ -1,0 +1,274 @@
+"""The store: sweeps and trials go in and come out as records, each call in a short transaction of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Literal, overload
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tunedb.device import Device
+from tunedb.errors import StoreCorrupt, StoreError, TunedbError
+from tunedb.problem import Problem, canonical
+from tunedb.records import FINISHED, Sweep, Trial
+from tunedb.store import rows, schema
+from tunedb.store.engine import Database, locate
+from tunedb.store.models import DeviceRow, ProblemRow, SweepRow, TrialRow
+
+_PAGE = 200  # sweeps that are read at once
+_FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")
+_WITH_FACTS = (
+    sa.select(
+        *SweepRow.__table__.columns,
+        ProblemRow.kernel,
+        ProblemRow.key,
+        DeviceRow.name,
+        DeviceRow.backend,
+        DeviceRow.arch,
+        DeviceRow.multiprocessors,
+        DeviceRow.info,
+    )
+    .join_from(SweepRow, ProblemRow)
+    .join(DeviceRow)
+)
+
+
+class UnknownSweep(TunedbError, LookupError):
+    """No sweep, or more than one, has a uid that starts like this."""
+
+
+@overload
+def open_store(
+    url_or_path: str, *, busy_timeout: float = ..., migrate: bool = ..., create: Literal[True] = ...
+) -> Store: ...
+@overload
+def open_store(url_or_path: str, *, busy_timeout: float = ..., migrate: bool = ..., create: bool) -> Store | None: ...
+def open_store(
+    url_or_path: str, *, busy_timeout: float = 30.0, migrate: bool = True, create: bool = True
+) -> Store | None:
+    """The store at a path or an SQLAlchemy URL (`sqlite://` is one in memory).
+
+    A SQLite file is made where there is none, replaced where it is damaged (the damaged one is kept beside it), and
+    with `migrate` brought to this version's schema. With `create=False` nothing is made or replaced: the answer is
+    None where there is no store. A PostgreSQL store is never changed by opening it: see `upgrade`.
+
+    `busy_timeout` is the number of seconds to wait for another writer. Raises StoreError.
+    """
+    database = locate(url_or_path, busy_timeout=busy_timeout)
+    if not schema.prepare(database, migrate=migrate, create=create):
+        return None
+    return Store(database, replace_damaged=create)
+
+
+class Store:
+    """A store of sweeps: made by `open_store`, safe to use from several threads and after a fork.
+
+    Every method raises StoreError where the database fails, and ValueError for a record that can't be kept.
+    """
+
+    def __init__(self, database: Database, *, replace_damaged: bool = True) -> None:
+        self._database = database
+        self._replace_damaged = replace_damaged and database.path is not None
+
+    @property
+    def url(self) -> str:
+        """The store's URL as it may be printed: without the password."""
+        return self._database.url
+
+    def start_sweep(self, sweep: Sweep) -> None:
+        """Keep a sweep that is `running`, so that its trials can be kept as they are measured."""
+        rows.check_sweep(sweep)
+        if sweep.status != "running":
+            raise ValueError(f"found a {sweep.status} sweep, needed a running one")
+        with self._write() as connection:
+            self._insert_sweep(connection, sweep, {})
+
+    def put_trial(self, sweep_uid: str, trial: Trial) -> None:
+        """Keep a trial of a running sweep. Raises StoreError where no such sweep is running."""
+        rows.check_trial(trial)
+        with self._write() as connection:
+            sweep_id = self._running(connection, sweep_uid)
+            if sweep_id is None:
+                raise StoreError(f"No sweep {sweep_uid} is running in {self.url}: its trial was not stored.")
+            self._insert_trials(connection, sweep_id, [trial])
+
+    def finish_sweep(self, sweep: Sweep) -> None:
+        """Give a running sweep its outcome, and the trials that it lacks. One that is finished stays as it is."""
+        self.put_sweep(sweep)
+
+    def put_sweep(self, sweep: Sweep) -> bool:
+        """Keep a whole finished sweep; False where a finished sweep of that uid is known, which stays as it is."""
+        return self.put_sweeps([sweep])[0] == 1
+
+    def put_sweeps(self, sweeps: Iterable[Sweep]) -> tuple[int, int]:
+        """`put_sweep` for many in one transaction: all or none. Returns how many were stored, and how many known."""
+        sweeps = list(sweeps)  # before the transaction: nobody waits for a slow source, or for this very store
+        for sweep in sweeps:
+            rows.check_sweep(sweep)
+            if sweep.status not in FINISHED:
+                raise ValueError(f"found a {sweep.status} sweep, needed a finished one")
+        with self._write() as connection:
+            stored = sum(self._put(connection, sweep) for sweep in sweeps)
+        return stored, len(sweeps) - stored
+
+    def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """The finished sweeps of that problem, device and kernel: without trials, with their counts."""
+        query = (
+            sa.select(*SweepRow.__table__.columns)
+            .join_from(SweepRow, ProblemRow)
+            .join(DeviceRow)
+            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
+            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
+            .where(SweepRow.status != "running")
+            .order_by(SweepRow.finished, SweepRow.uid)
+        )
+        with self._read() as connection:
+            found = connection.execute(query).all()
+        return [rows.to_sweep(row, problem=problem, device=device) for row in found]
+
+    def get_sweep(self, uid: str) -> Sweep:
+        """The sweep with this uid, or with the only uid that starts like this, and its trials.
+
+        Raises UnknownSweep, a LookupError.
+        """
+        if not re.fullmatch(r"[0-9a-f]{1,32}", uid):
+            raise UnknownSweep(f"Found {uid!r}, needed the beginning of a sweep's uid. Run: tunedb ls")
+        with self._read() as connection:
+            found = connection.execute(_WITH_FACTS.where(SweepRow.uid.startswith(uid)).limit(2)).all()
+            if len(found) != 1:
+                several = "More than one sweep has" if found else "No sweep has"
+                raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. Run: tunedb ls")
+            trials = self._trials(connection, [found[0].id])
+        return rows.to_sweep(found[0], trials[found[0].id])
+
+    def iter_sweeps(
+        self,
+        *,
+        kernel: str | None = None,
+        device_name: str | None = None,
+        finished: bool = True,
+        with_trials: bool = False,
+    ) -> Iterator[Sweep]:
+        """The sweeps, ordered by kernel, problem, device, time of finish and uid; the running ones on request.
+
+        Read page by page, so that a slow consumer holds up no writer.
+        """
+        query = sa.select(SweepRow.id).join_from(SweepRow, ProblemRow).join(DeviceRow)
+        if kernel is not None:
+            query = query.where(ProblemRow.kernel == kernel)
+        if device_name is not None:
+            query = query.where(DeviceRow.name == device_name)
+        if finished:
+            query = query.where(SweepRow.status != "running")
+        texts = (ProblemRow.kernel, ProblemRow.key, DeviceRow.name, DeviceRow.digest)
+        query = query.order_by(*map(self._bytewise, texts), SweepRow.finished.nulls_last(), SweepRow.uid)
+        with self._read() as connection:
+            ids = connection.scalars(query).all()
+        for start in range(0, len(ids), _PAGE):
+            yield from self._page(ids[start : start + _PAGE], with_trials)
+
+    def close(self) -> None:
+        """Forget the database; one in memory is gone."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sa.Connection]:
+        with self._replacing(), self._database.read() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        with self._replacing(), self._database.write() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _replacing(self) -> Iterator[None]:
+        """Damage may show only deep in the file: the call that meets it fails, the next one finds a fresh file."""
+        try:
+            yield
+        except StoreCorrupt:
+            if self._replace_damaged:
+                with contextlib.suppress(StoreError):
+                    schema.bring_up(self._database)
+            raise
+
+    def _bytewise(self, column: Any) -> sa.ColumnElement[Any]:
+        return sa.collate(column, "BINARY" if self._database.is_sqlite else "C")  # the same order on both engines
+
+    def _insert(self, table: Any) -> Any:
+        """INSERT that passes over a row that is there: both dialects can, but SQLAlchemy has no common word for it."""
+        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        return insert(table).on_conflict_do_nothing()
+
+    def _put(self, connection: sa.Connection, sweep: Sweep) -> bool:
+        sweep_id = self._insert_sweep(connection, sweep, rows.counts_of(sweep.trials))
+        if sweep_id is not None:
+            self._insert_trials(connection, sweep_id, sweep.trials)
+            return True
+        sweep_id = self._running(connection, sweep.uid)
+        if sweep_id is None:
+            return False
+        self._insert_trials(connection, sweep_id, sweep.trials)
+        by_status = sa.select(TrialRow.status, sa.func.count()).where(TrialRow.sweep_id == sweep_id)
+        counts = {row[0]: row[1] for row in connection.execute(by_status.group_by(TrialRow.status))}
+        values = {name: value for name, value in rows.sweep_values(sweep).items() if name in _FINISHING}
+        finish = sa.update(SweepRow).where(SweepRow.id == sweep_id, SweepRow.status == "running")
+        connection.execute(finish.values(**values, counts=canonical(counts)))
+        return True
+
+    def _running(self, connection: sa.Connection, uid: str) -> int | None:
+        query = sa.select(SweepRow.id).where(SweepRow.uid == uid, SweepRow.status == "running")
+        return connection.scalar(query.with_for_update())  # nobody finishes it while we add to it
+
+    def _insert_sweep(self, connection: sa.Connection, sweep: Sweep, counts: dict[str, int]) -> int | None:
+        """The new row's id, or None where the uid is known."""
+        values = rows.sweep_values(sweep) | {
+            "problem_id": self._id(connection, ProblemRow, rows.problem_values(sweep.problem), ("kernel", "digest")),
+            "device_id": self._id(connection, DeviceRow, rows.device_values(sweep.device), ("digest",)),
+            "counts": canonical(counts),
+        }
+        found: int | None = connection.scalar(self._insert(SweepRow).values(**values).returning(SweepRow.id))
+        return found
+
+    def _insert_trials(self, connection: sa.Connection, sweep_id: int, trials: Sequence[Trial]) -> None:
+        if trials:
+            values = [{"sweep_id": sweep_id, **rows.trial_values(trial)} for trial in trials]
+            connection.execute(self._insert(TrialRow), values)
+
+    def _id(self, connection: sa.Connection, table: Any, values: dict[str, Any], identity: Sequence[str]) -> int:
+        query = sa.select(table.id).where(*(getattr(table, name) == values[name] for name in identity))
+        found = connection.scalar(query)
+        if found is None:
+            found = connection.scalar(self._insert(table).values(**values).returning(table.id))
+        if found is None:  # someone else was faster
+            found = connection.scalar(query)
+        assert found is not None
+        return int(found)
+
+    def _page(self, ids: Sequence[int], with_trials: bool) -> Iterator[Sweep]:
+        with self._read() as connection:
+            found = {row.id: row for row in connection.execute(_WITH_FACTS.where(SweepRow.id.in_(ids)))}
+            trials = self._trials(connection, ids) if with_trials else {}
+        for sweep_id in ids:
+            if sweep_id in found:  # it may have been removed meanwhile
+                yield rows.to_sweep(found[sweep_id], trials.get(sweep_id, ()))
+
+    def _trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:
+        query = sa.select(*TrialRow.__table__.columns).where(TrialRow.sweep_id.in_(sweep_ids)).order_by(TrialRow.uid)
+        found = defaultdict(list)
+        for row in connection.execute(query):
+            found[row.sweep_id].append(row)
+        return found

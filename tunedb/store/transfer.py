@@ -1,0 +1,179 @@
+"""Export to and import from jsonl: one canonical JSON object per finished sweep, with provenance and a checksum.
+
+The first line says what the file is and how many sweeps follow, the last one holds the sha256 of all lines before it.
+The same sweeps give the same bytes, on every machine and from every store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from tunedb.errors import ImportRejected
+from tunedb.problem import parse_json
+from tunedb.records import Sweep
+from tunedb.store.lines import check_canonical, check_fields, from_line, json_line, to_line
+
+FORMAT = "tunedb sweeps"
+VERSION = 1
+MAX_LINE = 64 * 2**20  # bytes; a sweep of a thousand trials takes less than one MiB
+_FOOTER = b'{"sha256":'
+_MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A line of a file to import that was not taken, and why."""
+
+    line: int  # from 1
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a file to import holds: sweeps with their trials, and the lines that are none."""
+
+    sweeps: tuple[Sweep, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str]) -> int:
+    """Write finished sweeps, read with their trials, to a path or a text file; returns how many.
+
+    A path is replaced at once at the end, so that a failure leaves the old file. Raises OSError where it can't be
+    written, ValueError for a sweep that is running or came without its trials.
+    """
+    lines = [text for _, text in sorted((_order(sweep), to_line(sweep)) for sweep in sweeps)]
+    lines.insert(0, json_line({"format": FORMAT, "version": VERSION, "sweeps": len(lines)}))
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("ascii"))
+    footer = json_line({"sha256": digest.hexdigest()})
+    with _opened(target) as file:
+        file.writelines(lines)
+        file.write(footer)
+    return len(lines) - 1
+
+
+def load(path: str | os.PathLike[str], *, strict: bool = False) -> Loaded:
+    """The sweeps in a file that `dump` wrote, as `imported` ones.
+
+    Raises ImportRejected, with the line where there is one, for a file that can't be read, is not ours, is cut off or
+    altered; with `strict`, also where any line is rejected.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            loaded = _load(file)
+    except OSError as error:
+        raise ImportRejected(f"{os.fspath(path)}: {error.strerror}") from error
+    if strict and loaded.rejected:
+        first = loaded.rejected[0]
+        raise ImportRejected(first.reason, first.line)
+    return loaded
+
+
+def _load(file: IO[bytes]) -> Loaded:
+    digest, footer, announced, count = hashlib.sha256(), b"", 0, 0
+    sweeps: dict[str, Sweep] = {}
+    rejected: list[Rejected] = []
+    for count, line in _lines(file):
+        if footer:
+            raise ImportRejected("found a line after the end: one export to a file", count)
+        if count > 1 and line.startswith(_FOOTER):
+            footer = line
+            continue
+        digest.update(line)
+        try:
+            text = _text(line)
+            if count == 1:
+                announced = _header(text)
+                continue
+            sweep = from_line(text)
+            if sweep.uid in sweeps:
+                raise ValueError(f"sweep {sweep.uid} stands in the file twice")
+            sweeps[sweep.uid] = sweep
+        except ValueError as error:
+            if count == 1:
+                raise ImportRejected(str(error), 1) from None
+            rejected.append(Rejected(count, str(error)))
+    if not count:
+        raise ImportRejected("the file is empty")
+    if footer != json_line({"sha256": digest.hexdigest()}).encode():
+        if rejected:  # says more than the checksum
+            raise ImportRejected(rejected[0].reason, rejected[0].line)
+        if not footer:
+            raise ImportRejected("the file is cut off: the line with the checksum is missing", count)
+        raise ImportRejected("the checksum is wrong: the file was altered after its export", count)
+    if announced != count - 2:
+        raise ImportRejected(f"found {count - 2} sweeps, needed the {announced} that the first line announces", 1)
+    return Loaded(tuple(sweeps.values()), tuple(rejected))
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    number = 0
+    while line := file.readline(MAX_LINE):
+        number += 1
+        if number > 1 and not line.endswith(b"\n"):  # a first line like that is judged as a header
+            too_long = len(line) == MAX_LINE
+            raise ImportRejected(f"longer than {MAX_LINE} bytes" if too_long else "the file is cut off here", number)
+        yield number, line
+
+
+def _text(line: bytes) -> str:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
+    if text.startswith(_MARKERS):
+        raise ValueError(f"a git conflict marker: {text[:40].strip()}")
+    return text
+
+
+def _header(text: str) -> int:
+    """The number of sweeps that the first line announces."""
+    try:
+        found = parse_json(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ValueError(f'not an export of tunedb: its first line names the format "{FORMAT}"')
+    if found.get("version") != VERSION:
+        raise ValueError(
+            f"found version {found.get('version')!r:.20} of the format, needed {VERSION}. "
+            "Run: pip install --upgrade tunedb"
+        )
+    check_fields(found, {"format": (str,), "version": (int,), "sweeps": (int,)}, "header")
+    check_canonical(found, text)
+    return int(found["sweeps"])
+
+
+def _order(sweep: Sweep) -> tuple[Any, ...]:
+    """The order of `Store.iter_sweeps`."""
+    problem, device = sweep.problem, sweep.device
+    return problem.kernel, problem.key, device.name, device.digest, sweep.finished, sweep.uid
+
+
+@contextlib.contextmanager
+def _opened(target: str | os.PathLike[str] | IO[str]) -> Iterator[IO[str]]:
+    """The text file itself, or a new one beside the path, which takes its place at the end."""
+    if not isinstance(target, str | os.PathLike):
+        yield target
+        return
+    path = Path(target).resolve()
+    if path.exists() and not path.is_file():  # /dev/stdout, or a folder, which raises
+        with path.open("w", encoding="ascii", newline="") as file:
+            yield file
+        return
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with part.open("x", encoding="ascii", newline="") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""Tune ahead of time, and ask what is stored: the Python faces of `tunedb warm` and `tunedb lookup`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from tunedb import process
+from tunedb.device import Device, device_of
+from tunedb.errors import SettingError
+from tunedb.problem import Problem
+from tunedb.tunable import Registered
+from tunedb.tuner import Choice
+
+GROUP = "tunedb.kernels"
+
+
+def kernel_names() -> list[str]:
+    """The names of the kernels that installed packages register."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def kernel_named(name: str) -> Registered:
+    """The kernel registered under that name; raises SettingError, with the names that there are."""
+    for entry in entry_points(group=GROUP, name=name):
+        kernel: Registered = entry.load()
+        return kernel
+    raise SettingError(f"No kernel is called {name!r}. Installed: {', '.join(kernel_names()) or 'none'}.")
+
+
+def present_index() -> int:
+    """The index of the device that this process tunes on: the current GPU, or -1 for the interpreter.
+
+    Raises SettingError where there is neither.
+    """
+    import torch
+
+    from tunedb.settings import is_interpreted
+
+    if is_interpreted():
+        return -1
+    if torch.cuda.is_available():
+        return torch.cuda.current_device()
+    raise SettingError("No GPU is here. Set TRITON_INTERPRET=1 to run on the CPU, where times mean nothing for a GPU.")
+
+
+def problem_of(kernel: str, arguments: Mapping[str, Any]) -> tuple[Registered, Problem]:
+    """The registered kernel of that name, and the problem of these arguments."""
+    found = kernel_named(kernel)
+    return found, found.problem(arguments)
+
+
+def lookup(kernel: str, *, device: Device | None = None, **arguments: Any) -> Choice | None:
+    """What the store holds for a problem, such as `lookup("avg_pool1d", shape=(64, 128, 65536), kernel_size=8)`.
+
+    `device` asks about a GPU that is not here. Nothing is tuned and nothing remembered; None where nothing is stored.
+    Raises SettingError for an unknown kernel or arguments that make no problem.
+    """
+    found, problem = problem_of(kernel, arguments)
+    if device is not None:
+        return process.active().look_up(found, problem, device, None)
+    index = present_index()
+    return process.active().look_up(found, problem, device_of(index), index)
+
+
+def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None:
+    """Tune a problem now, unless the store has its config; `force` tunes again.
+
+    Takes the arguments of the kernel's problem: `warm("avg_pool1d", shape=(64, 128, 65536), kernel_size=8)`. The
+    budget for sweeps inside calls does not count. None where no config came out of it. Raises SettingError as
+    `lookup` does.
+    """
+    found, problem = problem_of(kernel, arguments)
+    return process.active().warm(found, problem, present_index(), force=force)
