@@ -11,6 +11,8 @@ import pytest
 
 from tunedb import settings
 
+INTERPRETED = settings.is_interpreted()  # kernel tests run on the CPU then, else they need a GPU
+
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -1,7 +1,7 @@
 """Average pooling as PyTorch users call it: `avg_pool1d`, `AvgPool1d`, their gradients, and the registered ops.
 
 A call takes one of three ways. An ordinary eager call on a GPU launches the tuned kernel from a plan. Under
-`torch.compile`, a dispatch mode or a tracer it goes through the registered op. Everything else goes to torch's own
+`torch.compile` or a dispatch mode it goes through the registered op. Everything else goes to torch's own
 function, which gives the result or the error that the user expects.
 """
 
@@ -94,8 +94,13 @@ def _elsewhere(
     numbers = _numbers(kernel_size, stride, padding)
     if any(number is not given for number, given in zip(numbers, (kernel_size, stride, padding), strict=True)):
         return avg_pool1d(input, *numbers, ceil_mode, count_include_pad)
-    is_traced = dispatch_modes() or tracing_state() is not None
-    if is_traced and not function_modes() and functorch_level() is None and forward_ad._current_level < 0:
+    if (
+        dispatch_modes()
+        and not function_modes()
+        and functorch_level() is None
+        and forward_ad._current_level < 0
+        and tracing_state() is None
+    ):
         return _traced(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
     return torch_avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 

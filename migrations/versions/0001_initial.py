@@ -56,10 +56,10 @@ def upgrade() -> None:
         sa.CheckConstraint("(status = 'running') = (finished IS NULL)", name=op.f("ck_sweep_finished")),
         sa.CheckConstraint("(status = 'tuned') = (config IS NOT NULL)", name=op.f("ck_sweep_config")),
         sa.CheckConstraint("time_us >= 0 AND default_time_us >= 0", name=op.f("ck_sweep_times")),
+        sa.UniqueConstraint("uid", name=op.f("uq_sweep_uid")),
         sa.ForeignKeyConstraint(["problem_id"], ["problem.id"], name=op.f("fk_sweep_problem_id_problem")),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_sweep_device_id_device")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sweep")),
-        sa.UniqueConstraint("uid", name=op.f("uq_sweep_uid")),
     )
     op.create_index(op.f("ix_sweep_device_id"), "sweep", ["device_id"])
     op.create_index(
@@ -88,9 +88,9 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "time_us >= 0 AND p20_us >= 0 AND p80_us >= 0 AND compile_s >= 0", name=op.f("ck_trial_times")
         ),
+        sa.UniqueConstraint("sweep_id", "uid", name=op.f("uq_trial_sweep_id_uid")),
         sa.ForeignKeyConstraint(["sweep_id"], ["sweep.id"], name=op.f("fk_trial_sweep_id_sweep"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_trial")),
-        sa.UniqueConstraint("sweep_id", "uid", name=op.f("uq_trial_sweep_id_uid")),
     )
     op.create_table(
         "mark",

@@ -4,6 +4,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn import functional
 
 from tunedb.kernels.geometry import Window, cdiv, power_of_2_from, power_of_2_to
@@ -46,17 +48,10 @@ def test_problems_that_compute_the_same_share_one_window() -> None:
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_the_output_length_of_a_symbolic_length_is_symbolic(ceil_mode: bool) -> None:
-    from torch.fx.experimental.symbolic_shapes import ShapeEnv, StatelessSymbolicContext
-
-    del StatelessSymbolicContext
-    environment = ShapeEnv()
-    source = torch._dynamo.source.ConstantSource("length")
-    symbol = (
-        environment.create_unbacked_symint()
-        if False
-        else environment.create_symintnode(environment.create_symbol(64, source), hint=64, source=source)
-    )
-    assert Window(3, 2, 1, ceil_mode).output_length(symbol) == Window(3, 2, 1, ceil_mode).output_length(64)
+    length = FakeTensorMode(shape_env=ShapeEnv()).from_tensor(torch.zeros(1, 64)).shape[-1]
+    window = Window(3, 2, 1, ceil_mode)
+    assert isinstance(window.output_length(length), torch.SymInt)
+    assert window.output_length(length) == window.output_length(64)
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**4))

@@ -15,7 +15,7 @@ from tests.store.samples import DEVICE, HASH, NOON, failed, running, sweep, swee
 from tunedb.device import Device
 from tunedb.errors import StoreError
 from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
+from tunedb.records import Sweep, new_uid
 from tunedb.store import Store, UnknownSweep
 
 
@@ -280,6 +280,7 @@ def test_threads_share_a_store(store: Store) -> None:
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(put=sweeps())
 def test_any_sweep_comes_back_as_it_was_put(store: Store, put: Sweep) -> None:
+    put = dataclasses.replace(put, uid=new_uid())  # the store lives on from one example to the next
     assert store.put_sweep(put)
     assert store.get_sweep(put.uid) == put
 

@@ -64,14 +64,14 @@ def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str]) -> i
 def load(path: str | os.PathLike[str], *, strict: bool = False) -> Loaded:
     """The sweeps in a file that `dump` wrote, as `imported` ones.
 
-    Raises ImportRejected, with the line where there is one, for a file that can't be read, is not ours, is cut off or
+    Raises ImportRejected, with the line where there is one and without the path, for a file that can't be read, is not ours, is cut off or
     altered; with `strict`, also where any line is rejected.
     """
     try:
         with Path(path).open("rb") as file:
             loaded = _load(file)
     except OSError as error:
-        raise ImportRejected(f"{os.fspath(path)}: {error.strerror}") from error
+        raise ImportRejected(f"the file can't be read: {error.strerror}") from error
     if strict and loaded.rejected:
         first = loaded.rejected[0]
         raise ImportRejected(first.reason, first.line)

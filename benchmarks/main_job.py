@@ -1,0 +1,178 @@
+"""The main job on a GPU: tune in one process, look up in a second, and run the exported module in a third.
+
+    python -m benchmarks.main_job --baseline FILE.py --json benchmarks/results/main_job-h200.json
+
+FILE.py holds another `ModelNew(kernel_size, stride, padding)` to measure against. Each process times its functions
+interleaved with a copy of the same bytes, so that ratios come from one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SHAPE, KERNEL_SIZE, STRIDE, PADDING = (64, 128, 65536), 8, 1, 4
+
+
+def make_input(dtype: str) -> Any:
+    """The problem's input: normal values from a fixed seed."""
+    import torch
+
+    generator = torch.Generator("cuda").manual_seed(0)
+    return torch.empty(SHAPE, dtype=getattr(torch, dtype), device="cuda").normal_(generator=generator)
+
+
+def copy_of_as_many_bytes(x: Any, y: Any) -> Any:
+    """A function that copies, device to device, as many bytes as pooling x to y reads and writes."""
+    import torch
+
+    size = (x.numel() * x.element_size() + y.numel() * y.element_size()) // 2
+    source, target = (torch.empty(size, dtype=torch.uint8, device="cuda") for _ in range(2))
+    return lambda: target.copy_(source)
+
+
+def load_model(path: str) -> Any:
+    """`ModelNew` of a file."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ModelNew(KERNEL_SIZE, STRIDE, PADDING).cuda()
+
+
+def digest_of(y: Any) -> str:
+    """A digest of the output's bytes, in blocks of rows."""
+    import torch
+
+    digest = hashlib.sha256()
+    for block in y.flatten(0, 1).split(1024):
+        digest.update(block.contiguous().view(torch.uint8).cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def tune_or_look_up(dtype: str) -> dict[str, Any]:
+    """One call of `avg_pool1d`: how long it took, what it ran, and whether it swept."""
+    import torch
+
+    start = time.perf_counter()
+    from tunedb import process
+    from tunedb.kernels import avg_pool1d
+
+    x = make_input(dtype)
+    torch.cuda.synchronize()
+    ready = time.perf_counter()
+    y = avg_pool1d(x, KERNEL_SIZE, STRIDE, PADDING)
+    torch.cuda.synchronize()
+    done = time.perf_counter()
+    (choice,) = process.active()._memory.values()
+    found = {"import_and_input_s": ready - start, "first_call_s": done - ready, "source": choice.source}
+    sweep = choice.sweep
+    assert sweep is not None
+    found |= {"config": dict(choice.config), "sweep_uid": sweep.uid, "swept_us": sweep.time_us}
+    return found | {
+        "default_us": sweep.default_time_us,
+        "output": digest_of(y),
+        "candidates": sum(sweep.counts.values()),
+    }
+
+
+def measure(dtype: str, baseline: str | None, module: str | None) -> dict[str, Any]:
+    """Times of copy, eager, the baseline file and ours (or the exported module), in turns."""
+    from torch.nn import functional
+
+    x = make_input(dtype)
+    reference = functional.avg_pool1d(x, KERNEL_SIZE, STRIDE, PADDING)
+    if module is None:
+        from tunedb.kernels import avg_pool1d
+
+        ours = lambda: avg_pool1d(x, KERNEL_SIZE, STRIDE, PADDING)  # noqa: E731 - one of four alike
+    else:
+        sys.modules["tunedb"] = None  # type: ignore[assignment]  # as if it were not installed
+        model = load_model(module)
+        ours = lambda: model(x)  # noqa: E731
+    y = ours()
+    difference = (y.double() - reference.double()).abs().max().item() if y.numel() < 2**24 else None
+    if difference is None:
+        difference = max((a.double() - b.double()).abs().max().item() for a, b in zip(y, reference, strict=True))
+    functions = {
+        "copy": copy_of_as_many_bytes(x, y),
+        "eager": lambda: functional.avg_pool1d(x, KERNEL_SIZE, STRIDE, PADDING),
+        "ours": ours,
+    }
+    if baseline is not None:
+        other = load_model(baseline)
+        functions["baseline"] = lambda: other(x)
+    from benchmarks.timing import interleaved
+
+    times = interleaved(functions)
+    ratios = {f"{name}_over_ours": round(times[name]["median_us"] / times["ours"]["median_us"], 3) for name in times}
+    del ratios["ours_over_ours"]
+    return {"times": times, **ratios, "output": digest_of(y), "largest_difference_from_eager": difference}
+
+
+def child(*arguments: str, environment: dict[str, str]) -> dict[str, Any]:
+    """What one step, run in a process of its own, printed as JSON."""
+    command = [sys.executable, "-m", "benchmarks.main_job", *arguments]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Run the steps, print the figures, and write them with --json."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.main_job", description=__doc__.splitlines()[0])
+    parser.add_argument("--baseline", help="a file with another ModelNew(kernel_size, stride, padding)")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--json", help="where to write the figures")
+    parser.add_argument("--step", choices=["call", "measure"], help=argparse.SUPPRESS)
+    parser.add_argument("--module", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.step == "call":
+        print(json.dumps(tune_or_look_up(given.dtype)))
+        return
+    if given.step == "measure":
+        print(json.dumps(measure(given.dtype, given.baseline, given.module)))
+        return
+
+    from benchmarks.timing import provenance
+
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"TUNEDB_STORE": f"{folder}/tunedb.db", "TRITON_CACHE_DIR": f"{folder}/triton"}
+        dtype = ["--dtype", given.dtype]
+        first = child("--step", "call", *dtype, environment=environment)
+        second = child("--step", "call", *dtype, environment=environment)
+        against = ["--baseline", given.baseline] if given.baseline else []
+        ours = child("--step", "measure", *dtype, *against, environment=environment)
+        module = f"{folder}/tuned.py"
+        command = [sys.executable, "-m", "tunedb", "export", "-o", module, "--format", "module"]
+        subprocess.run(command, env=environment, check=True)
+        exported = child("--step", "measure", *dtype, *against, "--module", module, environment=environment)
+    found = {
+        **provenance(),
+        "problem": {"shape": SHAPE, "kernel_size": KERNEL_SIZE, "stride": STRIDE, "padding": PADDING,
+                    "dtype": given.dtype},
+        "first_process": first, "second_process": second, "tuned": ours, "exported_module": exported,
+        "checks": {
+            "the second process did not sweep": second["source"] == "store",
+            "both run the same config": first["config"] == second["config"],
+            "the exported module gives the same bytes": exported["output"] == ours["output"] == first["output"],
+        },
+    }  # fmt: skip
+    text = json.dumps(found, indent=2)
+    print(text)
+    if given.json:
+        Path(given.json).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Time several functions against each other on a GPU: interleaved, cold L2, medians with spread."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from statistics import median, quantiles
+from typing import Any
+
+
+def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = 20, each: int = 10) -> dict[str, Any]:
+    """Microseconds of each function: median, p20, p80 and samples, from `rounds` turns whose order rotates.
+
+    Before each launch twice the L2 is written, which also hides the time that the host takes to launch.
+    """
+    import torch
+
+    size = 2 * torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
+    flush = torch.empty(size, dtype=torch.uint8, device="cuda")
+    samples: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        for _ in range(3):
+            function()
+    names = list(functions)
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(each)]
+            for start, end in events:
+                flush.zero_()
+                start.record()
+                functions[name]()
+                end.record()
+            torch.cuda.synchronize()
+            samples[name] += [start.elapsed_time(end) * 1e3 for start, end in events]
+    return {name: summary(taken) for name, taken in samples.items()}
+
+
+def summary(samples: list[float]) -> dict[str, float | int]:
+    """Median, p20 and p80 in microseconds, and how many samples there are."""
+    fifths = quantiles(samples, n=5, method="inclusive")
+    return {
+        "median_us": round(median(samples), 3),
+        "p20_us": round(fifths[0], 3),
+        "p80_us": round(fifths[3], 3),
+        "samples": len(samples),
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Device, versions, date and command: what a figure needs beside it."""
+    import torch
+    import triton
+
+    from tunedb.device import environment, gpu
+
+    device = gpu(torch.cuda.current_device())
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "device": device.name,
+        "arch": device.arch,
+        "multiprocessors": device.multiprocessors,
+        "driver": environment("cuda", "").driver,
+        "torch": torch.__version__,
+        "triton": triton.__version__,
+        "python": platform.python_version(),
+        "command": "python -m " + " ".join([__package__ + "." + _module(), *sys.argv[1:]]),
+    }
+
+
+def _module() -> str:
+    return sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")

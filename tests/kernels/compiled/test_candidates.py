@@ -1,0 +1,118 @@
+"""Every candidate compiles for the RTX 4090 (sm_89) and the H100 and H200 (sm_90) without a spill.
+
+The tensors are on torch's meta device: of a tensor, compiling reads its dtype and address alone.
+"""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from tunedb.compiled import Binary, Launch, compile_for
+from tunedb.device import Device
+from tunedb.kernels.avg_pool import BACKWARD, FORWARD
+from tunedb.kernels.avg_pool.launch import (
+    Pool,
+    backward_launch,
+    empty_grad_input,
+    empty_output,
+    forward_launch,
+    fresh_strides,
+)
+from tunedb.problem import Config, Problem
+
+RTX_4090 = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)
+SEED = {"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4}
+WIDER = {"shape": [64, 128, 65536], "kernel_size": 25, "stride": 1, "padding": 12, "count_include_pad": False}
+both = pytest.mark.parametrize("kernel", [FORWARD, BACKWARD], ids=lambda kernel: kernel.name)
+every_arch = pytest.mark.parametrize("arch", [89, 90], ids=lambda arch: f"sm_{arch}")
+
+OTHERS = """
+{"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4, "dtype": "float16"}
+{"shape": [64, 128, 65536], "kernel_size": 3, "stride": 2, "padding": 1, "dtype": "bfloat16"}
+{"shape": [16, 64, 65536], "kernel_size": 8, "stride": 1, "padding": 4, "dtype": "float64"}
+{"shape": [32, 7, 360], "kernel_size": 25, "stride": 1}
+{"shape": [16, 2, 480000], "kernel_size": 64, "stride": 1, "padding": 32}
+{"shape": [32, 8, 160000], "kernel_size": 160}
+{"shape": [8, 8, 1000003], "kernel_size": 16, "stride": 1, "padding": 8}
+{"shape": [8, 64, 131072], "kernel_size": 32, "stride": 1, "padding": 16, "dtype": "bfloat16"}
+{"shape": [32768, 64, 65], "kernel_size": 3, "stride": 1, "padding": 1}
+{"shape": [4096, 512, 16], "kernel_size": 2, "dtype": "float16"}
+{"shape": [256, 2048, 49], "kernel_size": 49}
+{"shape": [64, 128, 65536], "kernel_size": 2, "stride": 7}
+{"shape": [64, 64, 32767], "kernel_size": 6, "stride": 4, "padding": 2, "ceil_mode": true}
+{"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"}
+{"shape": [64, 64, 4096], "kernel_size": 5, "stride": 1, "padding": 2, "layout": "general"}
+"""
+
+
+def launch_of(kernel: Any, problem: Problem, config: Config) -> Launch:
+    """The launch of a config on tensors that need no memory."""
+    pool = Pool.of_problem(problem)
+    columns = pool.window.output_length(pool.length) if kernel is BACKWARD else pool.length
+    strides = fresh_strides(pool.rows, columns, pool.layout)
+    read = torch.empty_strided((pool.batch, pool.rows, columns), strides, dtype=pool.dtype, device="meta")
+    if kernel is BACKWARD:
+        return backward_launch(read, empty_grad_input(read, pool.length), pool.window, config)
+    return forward_launch(read, empty_output(read, pool.window), pool.window, config)
+
+
+def default_binary(kernel: Any, arguments: dict[str, Any], arch: int = 89) -> Binary:
+    problem = kernel.problem(arguments)
+    return compile_for(launch_of(kernel, problem, kernel.default(problem, RTX_4090)), arch)
+
+
+@every_arch
+@both
+@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("arguments", [SEED, WIDER], ids=["window 8", "window 25"])
+def test_no_candidate_spills(kernel: Any, arguments: dict[str, Any], part: int, arch: int) -> None:
+    problem = kernel.problem(arguments)
+    for config in kernel.space(problem, RTX_4090)[part::4]:
+        resources = compile_for(launch_of(kernel, problem, config), arch).resources
+        assert resources.spills == 0, config
+        assert resources.shared_bytes is not None
+        assert resources.shared_bytes <= 99 * 1024
+
+
+@every_arch
+@both
+@pytest.mark.parametrize("line", OTHERS.strip().splitlines())
+def test_no_default_spills(kernel: Any, line: str, arch: int) -> None:
+    assert default_binary(kernel, json.loads(line), arch).resources.spills == 0
+
+
+def loads(binary: Binary) -> list[str]:
+    return re.findall(r"^.*\bld\.global\S*", binary.asm["ptx"], re.MULTILINE)
+
+
+@both
+def test_a_tile_inside_the_row_is_read_without_masks(kernel: Any) -> None:
+    plain = [load for load in loads(default_binary(kernel, SEED)) if "@" not in load]
+    assert len(plain) >= 8 * 16 / 4  # 8 taps of 16 outputs per thread, up to 4 at a time
+
+
+@both
+def test_the_transposed_layout_is_read_and_written_in_16_bytes(kernel: Any) -> None:
+    binary = default_binary(kernel, {"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"})
+    assert all(".v4" in load for load in loads(binary))
+    assert all(".v4" in store for store in re.findall(r"st\.global\S*", binary.asm["ptx"]))
+
+
+def test_no_vector_is_divided_where_the_stride_is_1() -> None:
+    assert "arith.divsi %" not in "".join(
+        line for line in default_binary(BACKWARD, SEED).asm["ttgir"].splitlines() if "tensor<" in line
+    )
+
+
+@both
+def test_a_tile_whose_offsets_need_64_bits_compiles(kernel: Any) -> None:
+    problem = kernel.problem({"shape": [2, 4, 64], "kernel_size": 4, "layout": "transposed"})
+    far = torch.empty_strided((2, 4, 64), (2**33, 1, 2**27), device="meta")
+    window = Pool.of_problem(problem).window
+    config = kernel.default(problem, RTX_4090)
+    launch = (backward_launch if kernel is BACKWARD else forward_launch)(far, far, window, config)
+    assert launch.constants["WIDE"]
+    assert compile_for(launch, 89).resources.spills == 0

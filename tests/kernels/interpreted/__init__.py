@@ -1,0 +1,1 @@
+"""Tests that run the kernels in Triton's interpreter."""

@@ -1,0 +1,314 @@
+"""The schema: one path to it, and nothing half done."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from filelock import FileLock
+
+import tunedb.migrations
+from tests.store.samples import failed, sweep
+from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable
+from tunedb.store import check, current, open_store, schema, upgrade
+from tunedb.store.engine import locate
+from tunedb.store.models import Base
+
+SECOND = '''"""A second revision."""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("sweep") as batch:
+        batch.add_column(sa.Column("note", sa.Text(), nullable=True))
+        batch.alter_column("host", new_column_name="machine")
+    op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
+    {last}
+
+
+def downgrade():
+    op.drop_table("extra")
+    with op.batch_alter_table("sweep") as batch:
+        batch.alter_column("machine", new_column_name="host")
+        batch.drop_column("note")
+'''
+
+
+def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str = "pass") -> None:
+    """From now on a second revision is the newest."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(Path(tunedb.migrations.__file__).parent, scripts)
+    (scripts / "versions" / "0002_second.py").write_text(SECOND.format(last=last))
+    monkeypatch.setattr(schema, "SCRIPTS", str(scripts))
+    monkeypatch.setattr(schema, "HEAD", "0002")
+
+
+def objects(url: str) -> dict[str, Any]:
+    """Everything in the database: the DDL on SQLite, tables and columns on PostgreSQL."""
+    with locate(url).read() as connection:
+        if connection.dialect.name == "sqlite":
+            rows = connection.exec_driver_sql("SELECT type || ' ' || name, sql FROM sqlite_master")
+        else:
+            rows = connection.exec_driver_sql(
+                "SELECT table_name || '.' || column_name, data_type FROM information_schema.columns "
+                "WHERE table_schema = 'tunedb'"
+            )
+        return {str(name): value for name, value in rows}
+
+
+def differences(url: str) -> list[Any]:
+    """What Alembic would change, with nothing filtered out."""
+    with locate(url).read() as connection:
+        options = {"version_table": schema.VERSION_TABLE, "compare_server_default": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def stored_url(request: pytest.FixtureRequest, file_url: str) -> str:
+    """The URL of an empty database that outlives its connections."""
+    if request.param == "file":
+        return file_url
+    found: str = request.getfixturevalue("postgresql_url")
+    return found
+
+
+def test_the_head_that_the_library_knows_is_alembic_s_only_head() -> None:
+    with locate("sqlite://").read() as connection:
+        scripts = ScriptDirectory.from_config(schema.alembic_config(connection))
+    assert scripts.get_heads() == [schema.HEAD]
+
+
+def test_upgrading_from_nothing_gives_what_the_models_say(stored_url: str) -> None:
+    assert upgrade(stored_url) is None
+    assert current(stored_url) == schema.HEAD
+    check(stored_url)
+    assert differences(stored_url) == []
+
+
+def test_upgrading_from_nothing_gives_the_same_ddl_as_create_all(file_url: str, tmp_path: Path) -> None:
+    upgrade(file_url)
+    other = f"sqlite:///{tmp_path}/created.db"
+    engine = sa.create_engine(other)
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    upgraded, created = objects(file_url), objects(other)
+    assert {name: sql for name, sql in upgraded.items() if schema.VERSION_TABLE not in name} == created
+
+
+def test_up_down_up_ends_where_it_began(stored_url: str) -> None:
+    upgrade(stored_url)
+    first = objects(stored_url)
+    with schema.transaction(locate(stored_url)) as connection:
+        command.downgrade(schema.alembic_config(connection), "base")
+    assert not any("sweep" in name for name in objects(stored_url))
+    assert current(stored_url) is None
+    assert upgrade(stored_url) is None
+    assert objects(stored_url) == first
+
+
+def test_upgrading_twice_changes_nothing(stored_url: str) -> None:
+    upgrade(stored_url)
+    first = objects(stored_url)
+    assert upgrade(stored_url) == schema.HEAD
+    assert objects(stored_url) == first
+
+
+def test_a_failing_revision_leaves_nothing_behind(
+    stored_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        second_revision(tmp_path, patch, last='op.execute("SELECT * FROM nowhere")')
+        with pytest.raises(StoreError, match="nowhere"):
+            upgrade(stored_url)
+    assert not any("sweep" in name for name in objects(stored_url))  # the first revision went as well
+    upgrade(stored_url)
+    first = objects(stored_url)
+    second_revision(tmp_path / "again", monkeypatch, last='op.execute("SELECT * FROM nowhere")')
+    with pytest.raises(StoreError, match="nowhere"):
+        upgrade(stored_url)
+    assert objects(stored_url) == first
+    assert current(stored_url) == "0001"
+
+
+def test_an_older_store_is_upgraded_with_its_rows(
+    stored_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(stored_url)
+    with open_store(stored_url) as store:
+        store.put_sweeps([sweep(1), failed(2)])
+    second_revision(tmp_path, monkeypatch)
+    with pytest.raises(
+        SchemaOlder, match=r"Schema 0001 in .* is older than 0002, which .*tunedb.* needs\. Run: tunedb"
+    ):
+        open_store(stored_url, migrate=False)
+    with pytest.raises(SchemaOlder):
+        check(stored_url)
+    assert current(stored_url) == "0001"
+    assert upgrade(stored_url) == "0001"
+    with locate(stored_url).read() as connection:
+        counts = [connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar() for name in ("sweep", "trial")]
+    assert counts == [2, 6]  # with foreign keys on, rebuilding `sweep` would have deleted the trials
+
+
+def test_opening_upgrades_a_file_and_leaves_a_shared_database_to_the_command(
+    stored_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade(stored_url)
+    second_revision(tmp_path, monkeypatch)
+    if stored_url.startswith("sqlite"):
+        open_store(stored_url)
+        assert current(stored_url) == "0002"
+    else:
+        with pytest.raises(SchemaOlder, match="Run: tunedb db upgrade"):
+            open_store(stored_url)
+        assert current(stored_url) == "0001"
+
+
+def test_foreign_keys_hold_again_after_an_upgrade_in_memory() -> None:
+    with open_store("sqlite://") as store, store._database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+@pytest.mark.parametrize("work", [open_store, upgrade, check])
+def test_a_store_of_a_newer_library_is_left_alone(work: Any, stored_url: str) -> None:
+    upgrade(stored_url)
+    with locate(stored_url).write() as connection:
+        connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0009'")
+    first = objects(stored_url)
+    with pytest.raises(
+        SchemaNewer, match=r"Schema 0009 in .* is newer than 0001, .* Run: pip install --upgrade tunedb"
+    ):
+        work(stored_url)
+    assert (objects(stored_url), current(stored_url)) == (first, "0009")
+
+
+def test_check_tells_what_differs_from_the_models(stored_url: str) -> None:
+    upgrade(stored_url)
+    with locate(stored_url).write() as connection:
+        connection.exec_driver_sql("DROP INDEX ix_mark_sweep_uid")
+    with pytest.raises(SchemaMismatch, match="add_index"):
+        check(stored_url)
+
+
+def test_other_people_s_tables_in_the_same_database_are_no_drift(stored_url: str) -> None:
+    if stored_url.startswith("sqlite"):
+        with contextlib.closing(sqlite3.connect(stored_url.removeprefix("sqlite:///"))) as other:
+            other.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    upgrade(stored_url)
+    check(stored_url)
+
+
+def test_asking_about_an_absent_store_does_not_make_one(file_url: str, tmp_path: Path) -> None:
+    assert current(file_url) is None
+    assert open_store(file_url, create=False) is None
+    with pytest.raises(SchemaOlder, match="Found no schema"):
+        check(file_url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_shared_database_is_no_store_until_it_is_upgraded(postgresql_url: str) -> None:
+    assert current(postgresql_url) is None
+    assert open_store(postgresql_url, create=False) is None
+    with pytest.raises(SchemaOlder, match=r"Found no schema in .*, needed 0001\. Run: tunedb db upgrade"):
+        open_store(postgresql_url)
+    assert objects(postgresql_url) == {}
+
+
+OPENER = """
+import pathlib, sys, time
+from tunedb.store import open_store, upgrade
+url, gate = sys.argv[1:]
+print("ready", flush=True)
+while not pathlib.Path(gate).exists():
+    time.sleep(0.001)
+if url.startswith("postgresql"):
+    upgrade(url)
+open_store(url)
+"""
+
+
+def test_eight_processes_can_open_one_absent_store(stored_url: str, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    command_line = [sys.executable, "-W", "error", "-c", OPENER, stored_url, str(gate)]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command_line, **pipes) for _ in range(8)]
+    assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 8
+    gate.touch()
+    assert [process.communicate()[1] for process in processes] == [""] * 8
+    assert [process.returncode for process in processes] == [0] * 8
+    check(stored_url)
+
+
+def test_threads_can_make_several_stores_at_once(tmp_path: Path) -> None:
+    urls = [f"sqlite:///{tmp_path}/{n % 3}.db" for n in range(9)]
+    threads = [threading.Thread(target=upgrade, args=(url,)) for url in urls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [current(url) for url in urls] == [schema.HEAD] * 9
+
+
+def test_who_waits_too_long_for_another_s_opening_is_told(file_url: str, tmp_path: Path) -> None:
+    other = FileLock(f"{tmp_path}/store.db.lock")
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(other.acquire).result()
+        with pytest.raises(StoreUnavailable, match="has been opening"):
+            open_store(file_url, busy_timeout=0.1)
+        elsewhere.submit(other.release).result()
+
+
+def test_an_up_to_date_store_is_opened_without_alembic_and_filelock(file_url: str) -> None:
+    upgrade(file_url)
+    code = (
+        "import sys; from tunedb.store import open_store\n"
+        f"open_store({file_url!r})\n"
+        "sys.exit(' '.join({'alembic', 'filelock', 'torch', 'triton', 'psycopg'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_revisions_import_nothing_but_alembic_and_sqlalchemy() -> None:
+    for path in (Path(tunedb.migrations.__file__).parent / "versions").glob("0*.py"):
+        imports = [line for line in path.read_text().splitlines() if line.startswith(("import ", "from "))]
+        assert imports == ["import sqlalchemy as sa", "from alembic import op"], path
+
+
+def test_developers_can_use_the_alembic_command(file_url: str) -> None:
+    root = Path(tunedb.migrations.__file__).resolve().parent.parent
+    if not (root / "pyproject.toml").is_file():
+        pytest.skip("needs the repository's pyproject.toml")
+    for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"], ["current"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", "-x", f"url={file_url}", *words],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert "0001 (head)" in done.stdout
+    assert current(file_url) == schema.HEAD

@@ -1,0 +1,284 @@
+"""Export and import: the same bytes every time, and every refusal with its line and reason."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.store.samples import DEVICE, NOON, failed, running, sweep, sweeps, trial, without_trials
+from tunedb.errors import ImportRejected
+from tunedb.problem import Problem
+from tunedb.records import Sweep
+from tunedb.store import Rejected, Store, dump, load, open_store
+from tunedb.store import transfer as transfer_module
+
+
+def text_of(many: Iterable[Sweep]) -> str:
+    file = io.StringIO()
+    dump(many, file)
+    return file.getvalue()
+
+
+def imported(one: Sweep) -> Sweep:
+    return dataclasses.replace(one, origin="imported")
+
+
+def sealed(lines: Iterable[str]) -> bytes:
+    """A file of these lines with a checksum that fits."""
+    body = "".join(line + "\n" for line in lines).encode()
+    return body + b'{"sha256":"%s"}\n' % hashlib.sha256(body).hexdigest().encode()
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """A file of two sweeps, the first one (line 2) changed before the checksum was taken."""
+    header, first, second, _ = text_of([sweep(1), sweep(2)]).splitlines()
+    plain = json.loads(first)
+    change(plain)
+    return sealed([header, json.dumps(plain, sort_keys=True, separators=(",", ":")), second])
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "tuned.jsonl"
+
+
+def test_the_file_is_pinned_byte_for_byte() -> None:
+    one = sweep(uid="ab" * 16, trials=(trial(uid="cd" * 16),))
+    assert text_of([one]) == (
+        '{"format":"tunedb sweeps","sweeps":1,"version":1}\n'
+        '{"complete":true,"config":{"BLOCK":128,"num_warps":4},"default_time_us":20.0,"device":{"arch":"sm_90",'
+        '"backend":"cuda","info":{"memory_bytes":150000000000},"multiprocessors":132,"name":"NVIDIA H200"},'
+        '"environment":{"driver":"580.65.06","method":"1","torch":"2.13.0","triton":"3.8.0"},"expires":null,'
+        '"finished":"2026-08-22T12:00:03.123456Z","host":"node7","kernel":"avg_pool1d","kernel_hash":'
+        '"c0ffee0000000000000000000000000000000000000000000000000000000000","problem":{"dtype_name":"float32","n":1,'
+        '"padding":null,"scale":0.5},"started":"2026-08-22T12:00:00.123456Z","status":"tuned","time_us":12.5,'
+        '"trials":[{"compile_s":null,"config":{"BLOCK":128,"num_warps":4},"error":null,"p20_us":12.25,"p80_us":13.0,'
+        '"registers":32,"samples":50,"shared_bytes":null,"spills":null,"status":"ok","time_us":12.5,"uid":'
+        '"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"}],"uid":"abababababababababababababababab"}\n'
+        '{"sha256":"7cf7abad1352ceb6f8763a35f22e31a5d896146730b37bc07da03c4bfaef24e3"}\n'
+    )
+
+
+def test_the_order_in_the_file_is_that_of_the_store(store: Store) -> None:
+    many = [sweep(2), sweep(1), failed(1), sweep(1, problem=Problem.of("Zoo")), sweep(3, finished=NOON)]
+    store.put_sweeps(many)
+    assert [json.loads(line)["uid"] for line in text_of(reversed(many)).splitlines()[1:-1]] == [
+        one.uid for one in store.iter_sweeps()
+    ]
+
+
+def test_an_export_is_the_same_bytes_from_every_store_that_holds_the_same_sweeps(store: Store, file: Path) -> None:
+    store.put_sweeps([sweep(1), failed(2), sweep(3, trials=())])
+    assert dump(store.iter_sweeps(with_trials=True), file) == 3
+    first = file.read_bytes()
+    assert text_of(store.iter_sweeps(with_trials=True)).encode() == first
+    with open_store("sqlite://") as other:
+        assert other.put_sweeps(load(file).sweeps) == (3, 0)
+        assert other.put_sweeps(load(file).sweeps) == (0, 3)
+        assert text_of(other.iter_sweeps(with_trials=True)).encode() == first
+        assert {one.origin for one in other.iter_sweeps()} == {"imported"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(many=st.lists(sweeps(), max_size=4, unique_by=lambda one: one.uid))
+def test_any_sweeps_come_back_as_they_were_dumped(many: list[Sweep], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    dump(many, path)
+    loaded = load(path, strict=True).sweeps
+    assert sorted(loaded, key=lambda one: one.uid) == sorted(map(imported, many), key=lambda one: one.uid)
+    assert text_of(loaded).encode() == path.read_bytes()
+
+
+def test_an_export_of_nothing_is_a_file_that_can_be_imported(file: Path) -> None:
+    assert dump([], file) == 0
+    assert load(file, strict=True).sweeps == ()
+
+
+def test_whole_numbers_and_zeros_are_written_as_a_store_gives_them_back() -> None:
+    put = sweep(time_us=5, default_time_us=-0.0)
+    with open_store("sqlite://") as store:
+        store.put_sweep(put)
+        assert text_of([put]) == text_of(store.iter_sweeps(with_trials=True))
+
+
+@pytest.mark.parametrize("unfit", [running(sweep()), without_trials(sweep())])
+def test_a_running_sweep_or_one_without_its_trials_is_not_exported(unfit: Sweep, file: Path) -> None:
+    file.write_text("old")
+    with pytest.raises(ValueError, match="needed"):
+        dump([unfit], file)
+    assert file.read_text() == "old"
+
+
+def test_a_failed_export_leaves_the_old_file_and_nothing_else(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("old")
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        dump([sweep()], file)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.read_text() == "old"
+
+
+def test_an_export_can_go_to_a_device() -> None:
+    assert dump([sweep()], os.devnull) == 1
+    assert Path(os.devnull).is_char_device()
+
+
+def test_an_export_into_a_folder_fails(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="directory"):
+        dump([sweep()], tmp_path)
+
+
+REFUSED: dict[str, tuple[bytes, int | None, str]] = {
+    "empty": (b"", None, "empty"),
+    "text": (b"hello\n", 1, "not an export of tunedb"),
+    "text without an end": (b"hello", 1, "not an export of tunedb"),
+    "other JSON": (b'{"a": 1}\n', 1, "not an export of tunedb"),
+    "a list": (b"[]\n", 1, "not an export of tunedb"),
+    "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), 1, "not UTF-8"),
+    "git lfs pointer": (b"version https://git-lfs.github.com/spec/v1\n", 1, "not an export of tunedb"),
+    "conflict in the first line": (b"<<<<<<< HEAD\n", 1, "a git conflict marker"),
+    "newer format": (sealed(['{"format":"tunedb sweeps","sweeps":0,"version":2}']), 1, "found version 2"),
+    "header with more": (sealed(['{"format":"tunedb sweeps","sweeps":0,"version":1,"x":1}']), 1, "unknown field"),
+    "header with spaces": (sealed(['{"format":"tunedb sweeps", "sweeps":0,"version":1}']), 1, "canonical"),
+    "wrong count": (sealed(['{"format":"tunedb sweeps","sweeps":7,"version":1}']), 1, "found 0 sweeps, needed the 7"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_no_export_is_refused(name: str, file: Path) -> None:
+    content, line, reason = REFUSED[name]
+    file.write_bytes(content)
+    with pytest.raises(ImportRejected, match=reason) as caught:
+        load(file)
+    assert caught.value.line == line
+
+
+def _replace(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    return lambda good: good.replace(old, new, 1)
+
+
+# What people and tools do to a file; the checksum is then wrong as well, but says less.
+DAMAGED: dict[str, tuple[Callable[[bytes], bytes], int, str]] = {
+    "another digit": (_replace(b'"time_us":12.5', b'"time_us":12.4'), 4, "the checksum is wrong"),
+    "a line less": (lambda good: b"".join(good.splitlines(True)[::2]), 2, "the checksum"),
+    "no checksum": (lambda good: b"".join(good.splitlines(True)[:-1]), 3, "the line with the checksum is missing"),
+    "cut in a line": (lambda good: good[:200], 2, "cut off"),
+    "cut in the checksum": (lambda good: good[:-9], 4, "cut off"),
+    "cut in the first line": (lambda good: good[:9], 1, "not an export of tunedb"),
+    "two in one": (lambda good: good + good, 5, "a line after the end"),
+    "NaN": (_replace(b'"time_us":12.5', b'"time_us":NaN'), 2, "NaN is no canonical value"),
+    "infinity": (_replace(b'"time_us":12.5', b'"time_us":Infinity'), 2, "Infinity is no canonical value"),
+    "huge float": (_replace(b'"time_us":12.5', b'"time_us":1e999'), 2, "found inf"),
+    "huge int": (_replace(b'"n":1', b'"n":1' + b"0" * 5000), 2, "does not fit into 64 bits"),
+    "unknown field": (_replace(b'"complete"', b'"colour":1,"complete"'), 2, "unknown field in the sweep: colour"),
+    "conflict": (_replace(b'{"complete"', b'<<<<<<< HEAD\n{"complete"'), 2, "a git conflict marker: <<<<<<< HEAD"),
+    "not UTF-8": (_replace(b"node7", b"node\xff"), 2, "not UTF-8"),
+    "CRLF": (lambda good: good.replace(b"\n", b"\r\n"), 1, "canonical"),
+    "deep nesting": (_replace(b'"n":1', b'"n":' + b"[" * 100_000), 2, "This is no JSON"),
+    "spaces": (_replace(b'"complete":', b'"complete": '), 2, "canonical"),
+    "a key twice": (_replace(b'"n":1', b'"n":1,"n":1'), 2, "stands twice"),
+    "an empty line": (_replace(b'{"complete"', b'\n{"complete"'), 2, "This is no JSON"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_file_that_was_altered_is_refused_as_a_whole_with_the_line_that_says_most(name: str, file: Path) -> None:
+    damage, line, reason = DAMAGED[name]
+    file.write_bytes(damage(text_of([sweep(1), sweep(2)]).encode()))
+    with pytest.raises(ImportRejected, match=reason) as caught:
+        load(file)
+    assert caught.value.line == line
+
+
+# Faults of one line in a file whose checksum is right.
+FAULTY: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "unknown field": (lambda row: row.update(colour=1), "unknown field in the sweep: colour"),
+    "unknown field in a trial": (lambda row: row["trials"][0].update(colour=1), "unknown field in the trial: colour"),
+    "unknown field in the device": (lambda row: row["device"].update(colour=1), "unknown field in the device"),
+    "missing field": (lambda row: row.pop("host"), "missing field in the sweep: host"),
+    "text for a number": (lambda row: row.update(time_us="1"), "time_us is of type str, needed float or null"),
+    "int for a float": (lambda row: row.update(time_us=1), "time_us is of type int"),
+    "bool for an int": (lambda row: row["device"].update(multiprocessors=True), "multiprocessors is of type bool"),
+    "list for an object": (lambda row: row.update(config=[]), "config is of type list"),
+    "trial that is none": (lambda row: row.update(trials=[1]), "found a JSON int"),
+    "unknown status": (lambda row: row.update(status="won"), "found status 'won'"),
+    "running": (lambda row: row.update(status="running"), "found status 'running'"),
+    "unknown trial status": (lambda row: row["trials"][0].update(status="fine"), "found 'fine'"),
+    "negative time": (lambda row: row.update(time_us=-1.0), "needed a finite time_us that is not negative"),
+    "negative trial time": (lambda row: row["trials"][0].update(compile_s=-1.0), "compile_s"),
+    "negative samples": (lambda row: row["trials"][0].update(samples=-1), "samples"),
+    "huge registers": (lambda row: row["trials"][0].update(registers=2**31), "registers"),
+    "tuned without config": (lambda row: row.update(config=None), "needed a config in a tuned sweep"),
+    "failed with config": (lambda row: row.update(status="failed"), "needed no config in a failed sweep"),
+    "nested config": (lambda row: row["config"].update(BLOCK=[1]), "BLOCK"),
+    "NUL in a config": (lambda row: row["config"].update(BLOCK="\0"), "NUL"),
+    "NUL in the environment": (lambda row: row["environment"].update(torch="\0"), "NUL"),
+    "lone surrogate": (lambda row: row.update(host="\ud800"), "lone surrogates"),
+    "long error": (lambda row: row["trials"][0].update(error="x" * 5000), "an error's text is too long"),
+    "bad uid": (lambda row: row.update(uid="../../etc/passwd"), "a uid of 32 hexadecimal digits"),
+    "bad kernel": (lambda row: row.update(kernel="a b"), "no kernel name"),
+    "bad device": (lambda row: row["device"].update(multiprocessors=0), "no device"),
+    "time zone": (lambda row: row.update(started="2026-08-22T12:00:00.123456+02:00"), "needed one in UTC"),
+    "no time zone": (lambda row: row.update(started="2026-08-22T12:00:00.123456"), "needed one in UTC"),
+    "short time": (lambda row: row.update(started="2026-08-22T12:00:00Z"), "canonical"),
+    "no time": (lambda row: row.update(started="yesterday"), "Invalid isoformat"),
+    "unsorted trials": (lambda row: row["trials"].reverse(), "canonical"),
+    "a trial twice": (lambda row: row["trials"].append(row["trials"][-1]), "each trial only once"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_a_line_that_is_no_sweep_is_rejected_and_the_others_are_taken(name: str, file: Path) -> None:
+    change, reason = FAULTY[name]
+    file.write_bytes(edited(change))
+    loaded = load(file)
+    assert [(one.line, reason in one.reason) for one in loaded.rejected] == [(2, True)], loaded.rejected
+    assert [one.problem["n"] for one in loaded.sweeps] == [2]
+    with pytest.raises(ImportRejected) as caught:
+        load(file, strict=True)
+    assert caught.value.line == 2
+
+
+def test_a_sweep_that_stands_twice_is_rejected_once(file: Path) -> None:
+    header, line, _ = text_of([sweep()]).splitlines()
+    file.write_bytes(sealed([header.replace('"sweeps":1', '"sweeps":2'), line, line]))
+    loaded = load(file)
+    assert len(loaded.sweeps) == 1
+    assert loaded.rejected == (Rejected(3, f"sweep {loaded.sweeps[0].uid} stands in the file twice"),)
+
+
+def test_a_line_without_end_is_not_read_into_memory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer_module, "MAX_LINE", 1000)
+    file.write_bytes(text_of([]).encode() + b"x" * 5000)
+    with pytest.raises(ImportRejected, match="longer than 1000 bytes") as caught:
+        load(file)
+    assert caught.value.line == 3
+
+
+def test_a_file_that_is_absent_or_a_folder_is_refused(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "absent", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ImportRejected, match=reason) as caught:
+            load(path)
+        assert caught.value.line is None
+
+
+def test_a_device_s_extra_facts_are_those_of_the_store_that_knew_it_first() -> None:
+    other = dataclasses.replace(DEVICE, info={"memory_bytes": 1})
+    with open_store("sqlite://") as store:
+        store.put_sweeps([sweep(1), sweep(2, device=other, finished=NOON + timedelta(days=1))])
+        assert {one.device.info["memory_bytes"] for one in store.iter_sweeps()} == {150_000_000_000}

@@ -1,0 +1,53 @@
+"""`tunedb db`: the store's schema."""
+
+from __future__ import annotations
+
+import typer
+
+from tunedb import settings
+from tunedb.cli.common import FormatOption, command
+from tunedb.cli.output import Format, print_record
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    group = typer.Typer(help="The store's schema: its revision, a check, an upgrade.", no_args_is_help=True)
+    command(group)(current)
+    command(group)(check)
+    command(group)(upgrade)
+    app.add_typer(group, name="db")
+
+
+def current(format: FormatOption = Format.table) -> None:
+    """Print the schema's revision, none where there is no store, and the one that this version needs."""
+    from tunedb.store import schema
+
+    url = settings.current().store
+    _print(format, revision=schema.current(url), needed=schema.HEAD)
+
+
+def check(format: FormatOption = Format.table) -> None:
+    """Check that the store has the schema that this version needs.
+
+    Exit code 4 where it has not.
+    """
+    from tunedb.store import schema
+
+    schema.check(settings.current().store)
+    _print(format, revision=schema.HEAD, needed=schema.HEAD)
+
+
+def upgrade(format: FormatOption = Format.table) -> None:
+    """Bring the store to the schema that this version needs.
+
+    Makes the store where there is none.
+    """
+    from tunedb.store import schema
+
+    url = settings.current().store
+    found = schema.upgrade(url)
+    _print(format, before=found, revision=schema.HEAD, needed=schema.HEAD)
+
+
+def _print(format: Format, **facts: str | None) -> None:
+    print_record({"store": settings.without_password(settings.current().store), **facts}, format)

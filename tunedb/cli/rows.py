@@ -1,0 +1,125 @@
+"""Commands that read the store: `ls`, `show`, `lookup`; and `path`, which says where it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from tunedb import settings
+from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, is_verbose, log
+from tunedb.cli.output import Format, print_record, print_rows, print_table
+from tunedb.cli.problems import as_options, takes_problem
+from tunedb.cli.stored import reading, sweep_row, sweeps_of, trial_row
+from tunedb.errors import TunedbError
+
+_LS = ("uid", "kernel", "problem", "device", "config", "time_us", "default_time_us", "speedup", "status", "finished")
+_BAR = 24  # characters for the slowest trial
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    command(app)(ls)
+    command(app)(show)
+    command(app)(takes_problem(lookup))
+    command(app)(path)
+
+
+def ls(kernel: KernelOption = None, device: DeviceOption = None, format: FormatOption = Format.table) -> None:
+    """List the stored sweeps.
+
+    JSON is an array with one object for each, empty where nothing is stored.
+    """
+    with reading() as store:
+        sweeps = sweeps_of(store, kernel=kernel, device=device)
+    if not sweeps:
+        log.info("Nothing is stored%s.", " for that" if kernel or device else "")
+    print_rows([sweep_row(sweep) for sweep in sweeps], format, _LS)
+
+
+def show(
+    uid: Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.")], format: FormatOption = Format.table
+) -> None:
+    """Show one sweep and its trials."""
+    with reading() as store:
+        if store is None:
+            raise TunedbError(f"Nothing is stored in {settings.without_password(settings.current().store)} yet.")
+        sweep = store.get_sweep(uid)
+    trials = sorted(sweep.trials, key=lambda trial: (trial.time_us is None, trial.time_us or 0.0, trial.config.key))
+    record: dict[str, Any] = {
+        **sweep_row(sweep),
+        "kernel_hash": sweep.kernel_hash,
+        "environment": {name: getattr(sweep.environment, name) for name in sweep.environment.__slots__},
+        "started": sweep.started.isoformat(),
+        "expires": sweep.expires and sweep.expires.isoformat(),
+        "counts": dict(sweep.counts),
+    }
+    rows = [trial_row(trial) for trial in trials]
+    if format is not Format.table:
+        print_record({**record, "trials": rows}, format)
+        return
+    print_record(record, format)
+    columns = ("config", "status", "time_us", "p20_us", "p80_us", "registers", "spills", "shared_bytes")
+    slowest = max((trial.time_us or 0.0 for trial in trials), default=0.0)
+    bars = [_bar(trial.time_us, slowest) or trial.error or "" for trial in trials]
+    print()
+    print_table((*columns, ""), [[*(row[name] for name in columns), bar] for row, bar in zip(rows, bars, strict=True)])
+
+
+def _bar(time_us: float | None, slowest: float) -> str:
+    return "#" * max(1, round(_BAR * time_us / slowest)) if time_us else ""
+
+
+def lookup(
+    kernel: Annotated[str, typer.Argument(help="A kernel's name, such as avg_pool1d.")],
+    arguments: dict[str, Any],
+    device: DeviceOption = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Print the config that the store holds for a problem, without tuning.
+
+    Asks about the GPU that is here, or where none is about Triton's interpreter. Where nothing is stored, the exit
+    code is 1 and the JSON is null.
+    """
+    from tunedb.cli.tuning import find_device, make_tuner, tasks_of
+
+    [task] = tasks_of(kernel, arguments, forward_only=True)
+    with reading() as store:
+        stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
+        asked, index = find_device(stored, device)
+        choice = None
+        if store is not None and asked is not None:
+            choice = make_tuner(store).look_up(task.kernel, task.problem, asked, index)
+    if choice is None or choice.sweep is None:
+        if format is Format.json:
+            print("null")
+        raise TunedbError(
+            f"Nothing is stored for {kernel} ({task.problem}) on {asked or device}. "
+            f"Run there: tunedb warm {kernel} {as_options(arguments)}"
+        )
+    row = sweep_row(choice.sweep)
+    names = (
+        "kernel",
+        "problem",
+        "device",
+        "config",
+        "source",
+        "time_us",
+        "default_time_us",
+        "speedup",
+        "uid",
+        "finished",
+    )
+    print_record({name: choice.source if name == "source" else row[name] for name in names}, format)
+
+
+def path(format: FormatOption = Format.table) -> None:
+    """Print where the store is.
+
+    With -v: each setting, its value, and where it came from.
+    """
+    rows = settings.as_rows(settings.current())
+    if is_verbose() or format is not Format.table:
+        print_rows(rows, format, ("setting", "value", "source"))
+    else:
+        print(next(row["value"] for row in rows if row["setting"] == "TUNEDB_STORE"))

@@ -1,0 +1,114 @@
+"""What commands read from the store: opening it without changing it, devices by name, sweeps as rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tunedb import settings
+from tunedb.device import Device
+from tunedb.errors import SettingError
+from tunedb.records import Sweep, Trial
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[Store | None]:
+    """The store as it is, or None where there is none: asking makes no store, upgrades none and replaces none."""
+    from tunedb.store import open_store
+
+    store = open_store(settings.current().store, migrate=False, create=False)
+    if store is None:
+        yield None
+        return
+    with store:
+        yield store
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[Store]:
+    """The store, made or upgraded where it needs to be."""
+    from tunedb.store import open_store
+
+    with open_store(settings.current().store) as store:
+        yield store
+
+
+def devices_named(devices: Iterable[Device], name: str) -> list[Device]:
+    """The devices of that name, else those of the only name that it is a part of; case does not matter in a part.
+
+    The architecture and the multiprocessors that `str` of a device gives can be part of it too. Raises SettingError
+    where it is a part of several names.
+    """
+    known = sorted(set(devices), key=str)
+    exact = [device for device in known if name in (device.name, str(device))]
+    if exact:
+        return exact
+    partly = [device for device in known if name.casefold() in str(device).casefold()]
+    if len({device.name for device in partly}) > 1:
+        raise SettingError(f"--device: {name!r} fits {listed(partly)}. Give the whole name of one.")
+    return partly
+
+
+def listed(devices: Iterable[Device]) -> str:
+    """The devices, for a message."""
+    return "; ".join(sorted(map(str, devices))) or "none"
+
+
+def sweeps_of(store: Store | None, *, kernel: str | None, device: str | None, with_trials: bool = False) -> list[Sweep]:
+    """The finished sweeps of a kernel and a device, in the store's order; all of them where neither is given."""
+    if store is None:
+        return []
+    sweeps = list(store.iter_sweeps(kernel=kernel, with_trials=with_trials and device is None))
+    if device is None:
+        return sweeps
+    wanted = devices_named((sweep.device for sweep in sweeps), device)
+    if not with_trials:
+        return [sweep for sweep in sweeps if sweep.device in wanted]
+    names = sorted({found.name for found in wanted})
+    return [
+        sweep
+        for name in names
+        for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=True)
+        if sweep.device in wanted
+    ]
+
+
+def sweep_row(sweep: Sweep) -> dict[str, Any]:
+    """A sweep as `tunedb ls` prints it."""
+    return {
+        "uid": sweep.uid,
+        "kernel": sweep.problem.kernel,
+        "problem": sweep.problem.plain(),
+        "device": sweep.device.name,
+        "arch": sweep.device.arch,
+        "config": None if sweep.config is None else sweep.config.plain(),
+        "time_us": sweep.time_us,
+        "default_time_us": sweep.default_time_us,
+        "speedup": sweep.speedup,
+        "status": sweep.status,
+        "complete": sweep.complete,
+        "finished": sweep.finished and sweep.finished.isoformat(),
+        "origin": sweep.origin,
+        "host": sweep.host,
+    }
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A trial as `tunedb show` prints it."""
+    return {
+        "config": trial.config.plain(),
+        "status": trial.status,
+        "time_us": trial.time_us,
+        "p20_us": trial.p20_us,
+        "p80_us": trial.p80_us,
+        "samples": trial.samples,
+        "compile_s": trial.compile_s,
+        "registers": trial.registers,
+        "spills": trial.spills,
+        "shared_bytes": trial.shared_bytes,
+        "error": trial.error,
+    }

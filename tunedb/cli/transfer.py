@@ -1,0 +1,145 @@
+"""`tunedb export` and `tunedb import`: sweeps to a file, and from a file or another store."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import enum
+import io
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.output import Format, print_record
+from tunedb.cli.stored import reading, sweeps_of, writing
+from tunedb.errors import SettingError, TunedbError
+
+if TYPE_CHECKING:
+    from tunedb.store import Loaded
+
+STDOUT = "-"
+_SQLITE = b"SQLite format 3\0"  # how every SQLite file begins
+
+
+class FileFormat(enum.StrEnum):
+    """The formats of an exported file."""
+
+    jsonl = enum.auto()
+    python = enum.auto()
+    module = enum.auto()
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    command(app)(export)
+    command(app, "import")(import_)
+
+
+def export(
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where to write; - is stdout.")],
+    file_format: Annotated[
+        FileFormat,
+        typer.Option("--format", help="jsonl: all that import needs; python: configs; module: a kernel's file."),
+    ] = FileFormat.jsonl,
+    kernel: KernelOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Write stored sweeps to a file.
+
+    The file is written at once or not at all. Where nothing is stored there is none, and the exit code is 1.
+
+    jsonl is lossless and what import reads; python is a module with a table of triton.Config; module is one
+    self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only.
+    """
+    if output != STDOUT and Path(output).is_dir():
+        raise SettingError(f"Found a folder at {output}, needed a file to write. Name one with -o.")
+    with reading() as store:
+        sweeps = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
+    if not sweeps:
+        raise TunedbError(f"Nothing is stored{' for that' if kernel or device else ''}: no file was written.")
+    if file_format is FileFormat.jsonl:
+        from tunedb.store import dump
+
+        buffer = io.StringIO()
+        written = dump(sweeps, buffer)
+        text = buffer.getvalue()
+    else:
+        from tunedb.cli import sources
+
+        source = sources.python_source if file_format is FileFormat.python else sources.module_source
+        text, written = source(sweeps)
+    _write(output, text)
+    log.info("%d of %d sweeps written to %s.", written, len(sweeps), "stdout" if output == STDOUT else output)
+
+
+def import_(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote; or another store: URL or file.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Store nothing where any line is rejected.")] = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """Add sweeps from a jsonl file, or from another store.
+
+    Prints how many sweeps were stored, known already (they stay as they are) and rejected. Exit code 1 where lines were rejected, 2 where the whole
+    file was refused; then nothing was stored.
+    """
+    loaded = _from_store(source) if "://" in source or _is_sqlite(source) else _from_file(source, strict)
+    with writing() as store:
+        stored, known = store.put_sweeps(loaded.sweeps)
+    print_record({"stored": stored, "known": known, "rejected": len(loaded.rejected)}, format)
+    for rejected in loaded.rejected:
+        log.error("tunedb: %s line %d: %s", source, rejected.line, rejected.reason)
+    if loaded.rejected:
+        raise typer.Exit(1)
+
+
+def _from_file(path: str, strict: bool) -> Loaded:
+    from tunedb.errors import ImportRejected
+    from tunedb.store import load
+
+    try:
+        return load(path, strict=strict)
+    except ImportRejected as error:
+        raise ImportRejected(f"{path} was refused, nothing is stored: {error}") from None
+
+
+def _from_store(url: str) -> Loaded:
+    from tunedb.store import Loaded, open_store
+
+    other = open_store(url, migrate=False, create=False)
+    if other is None:
+        raise SettingError(f"Found no store at {url}, needed one to import from.")
+    with other:
+        sweeps = tuple(dataclasses.replace(sweep, origin="imported") for sweep in other.iter_sweeps(with_trials=True))
+    return Loaded(sweeps, ())
+
+
+def _is_sqlite(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except OSError:
+        return False  # reading it as jsonl says what is wrong
+
+
+def _write(output: str, text: str) -> None:
+    """To stdout, or to a file beside `output` that then takes its place. Raises SettingError where that fails."""
+    if output == STDOUT:
+        sys.stdout.write(text)
+        return
+    target = Path(output).resolve()
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        if target.exists() and not target.is_file():  # /dev/null, a pipe: nothing to replace
+            target.write_text(text)
+            return
+        part.write_text(text)
+        part.replace(target)
+    except OSError as error:
+        raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

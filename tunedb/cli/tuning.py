@@ -1,0 +1,149 @@
+"""What `warm`, `lookup` and `demo` share, and what loads torch: kernels, the device that is here, and tuning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tunedb import settings
+from tunedb.cli.common import log
+from tunedb.cli.progress import Progress
+from tunedb.cli.stored import devices_named, listed
+from tunedb.device import Device, device_of
+from tunedb.errors import SettingError
+from tunedb.problem import Problem
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+    from tunedb.tunable import Registered
+    from tunedb.tuner import Tuner
+
+_MANY = 2**26  # elements from which on the interpreter takes minutes
+
+
+@dataclass(frozen=True)
+class Task:
+    """A problem to tune."""
+
+    kernel: Registered
+    problem: Problem
+    elements: int | None  # of its input, where that is known
+
+
+def index_here() -> int:
+    """The index of the GPU that is here; -1, which stands for Triton's interpreter, where none is."""
+    import torch
+
+    return torch.cuda.current_device() if torch.cuda.is_available() and not settings.is_interpreted() else -1
+
+
+def device_here() -> Device:
+    """The device of `index_here`."""
+    return device_of(index_here())
+
+
+def index_to_run_on() -> int:
+    """`index_here`, where Triton has been asked for its interpreter if it is to run.
+
+    To be called before triton is loaded, which reads that wish once. torch loads no triton by itself.
+    """
+    index = index_here()
+    if index < 0:
+        settings.ask_for_interpreter()
+    return index
+
+
+def find_device(stored: Iterable[Device], name: str | None) -> tuple[Device | None, int | None]:
+    """The device that is asked about, with its index where it is here: the one that is here if no name is given.
+
+    None where no stored device has that name. Raises SettingError where several have.
+    """
+    here = index_here()
+    if name is None:
+        return device_of(here), here
+    found = devices_named(stored, name)
+    if len(found) > 1:
+        raise SettingError(f"--device: {name!r} fits {listed(found)}. Give one as it stands here.")
+    device = found[0] if found else None
+    return device, here if device == device_of(here) else None
+
+
+def tasks_of(kernel: str, arguments: Mapping[str, Any], *, forward_only: bool) -> list[Task]:
+    """The problem for this kernel, and for the kernel of its gradient, `<kernel>_backward`, where there is one.
+
+    Raises SettingError for an unknown kernel, and for arguments that make no problem.
+    """
+    from tunedb.warming import kernel_named, kernel_names
+
+    names = [kernel]
+    if not forward_only and f"{kernel}_backward" in kernel_names():
+        names.append(f"{kernel}_backward")
+    shape = arguments.get("shape")
+    kernels = [kernel_named(name) for name in names]
+    return [Task(found, found.problem(arguments), math.prod(shape) if shape else None) for found in kernels]
+
+
+def make_tuner(store: Store) -> Tuner:
+    """A tuner straight on the store, whose failures end the command instead of being put up with."""
+    from tunedb.process import lock_folder
+    from tunedb.tuner import Tuner
+
+    told = settings.current()
+    return Tuner(told, store, locks=lock_folder(told))
+
+
+def tune(
+    tasks: Sequence[Task], store: Store, index: int, *, force: bool = False, budget: float = math.inf
+) -> list[dict[str, Any]]:
+    """Tune what the store has no config for, with progress on stderr; a row for each task, `config` None if it failed.
+
+    Stops early where the device is lost.
+    """
+    import torch
+
+    device, tuner = device_of(index), make_tuner(store)
+    _warn_about_interpreter(tasks, index)
+    rows = []
+    with Progress(len(tasks)) as progress:
+        for task in tasks:
+            progress.next(f"{task.kernel.name} ({task.problem})")
+            try:
+                choice = tuner.warm(task.kernel, task.problem, index, force=force, budget=budget, observer=progress)
+                source = "failed" if choice is None else "stored" if choice.source != "sweep" else "sweep"
+            except (torch.OutOfMemoryError, MemoryError):
+                choice, source = None, "out of memory"
+            outcome = progress.outcome
+            if choice is None and source == "failed":
+                source = outcome.status if outcome is not None else "busy"
+            sweep = choice.sweep if choice is not None else outcome
+            progress.done(source, sweep)
+            rows.append(_row(task, device, source, None if choice is None else choice.config.plain(), sweep))
+            if source == "aborted":
+                log.error("tunedb: The device is lost. Run the same command again: it goes on from here.")
+                break
+    return rows
+
+
+def _row(task: Task, device: Device, source: str, config: dict[str, Any] | None, sweep: Any) -> dict[str, Any]:
+    return {
+        "uid": sweep and sweep.uid,
+        "kernel": task.kernel.name,
+        "problem": task.problem.plain(),
+        "device": device.name,
+        "config": config,
+        "time_us": sweep and sweep.time_us,
+        "default_time_us": sweep and sweep.default_time_us,
+        "speedup": sweep and sweep.speedup,
+        "source": source,
+    }
+
+
+def _warn_about_interpreter(tasks: Sequence[Task], index: int) -> None:
+    if index >= 0:
+        return
+    log.warning("No GPU is used: this is Triton's interpreter, on the CPU. Its times mean nothing for a GPU.")
+    many = max((task.elements or 0 for task in tasks), default=0)
+    if many > _MANY:
+        log.warning("A problem of %d million elements takes the interpreter minutes, and much memory.", many // 10**6)
