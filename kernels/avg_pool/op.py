@@ -82,7 +82,7 @@ class AvgPool1d(torch.nn.AvgPool1d):
 def _numbers(*values: Any) -> tuple[Any, ...]:
     """One-element tuples and lists of ints as the ints in them; everything else as it is."""
     return tuple(
-        value[0] if isinstance(value, tuple | list) and len(value) == 1 and value[0].__class__ is int else value
+        value[0] if isinstance(value, tuple | list) and len(value) == 1 and type(value[0]) is int else value
         for value in values
     )
 
@@ -112,9 +112,11 @@ def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: 
     if (
         isinstance(input, Tensor)
         and (input.is_cuda or (INTERPRETED and input.is_cpu))
-        and all(number.__class__ is int for number in (kernel_size, stride, padding))
-        and ceil_mode.__class__ is bool
-        and count_include_pad.__class__ is bool
+        and type(kernel_size) is int
+        and type(stride) is int
+        and type(padding) is int
+        and type(ceil_mode) is bool
+        and type(count_include_pad) is bool
     ):
         window = Window(kernel_size, stride, padding, ceil_mode, count_include_pad)
         if is_supported(input, window):

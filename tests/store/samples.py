@@ -54,7 +54,7 @@ def failed(n: int = 1, **changes: Any) -> Sweep:
 
 def running(done: Sweep) -> Sweep:
     """What a sweep was before it was done."""
-    before = {"status": "running", "config": None, "time_us": None, "default_time_us": None}
+    before: dict[str, Any] = {"status": "running", "config": None, "time_us": None, "default_time_us": None}
     return dataclasses.replace(done, **before, finished=None, expires=None, trials=(), counts={})
 
 

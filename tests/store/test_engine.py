@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.samples import DEVICE, HASH, running, sweep, trial
+from tests.store.samples import DEVICE, HASH, sweep, trial
 from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.store import Store, current, open_store, upgrade
 
@@ -24,6 +24,10 @@ from tunedb.store import Store, current, open_store, upgrade
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
 
 
 def made(path: Path | str) -> Store:
@@ -51,13 +55,12 @@ def write_locked(path: Path) -> Iterator[None]:
         "a&b=c;d.db",
         ":memory:",
         "x" * 240,
-        "\udcff",
     ],
 )
 def test_a_path_names_one_file_where_it_is_expected(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     with made(folder / name) as store:
-        assert sorted(os.listdir(folder)) == [name, f"{name}.lock"]
+        assert names(folder) == [name, f"{name}.lock"]
         found = open_store(store.url)  # what is printed can be given back
         assert isinstance(found, Store)
         assert len(list(found.iter_sweeps())) == 1
@@ -78,7 +81,7 @@ def test_a_symbolic_link_names_the_file_it_points_to(path: Path, tmp_path: Path)
     link = tmp_path / "link.db"
     link.symlink_to(path)
     assert made(link).url == made(path).url
-    assert sorted(os.listdir(tmp_path)) == ["link.db", "store.db", "store.db.lock"]
+    assert names(tmp_path) == ["link.db", "store.db", "store.db.lock"]
 
 
 def test_folder_and_file_are_for_their_owner_only(tmp_path: Path) -> None:
@@ -100,14 +103,14 @@ def test_the_journal_is_the_rollback_journal_and_foreign_keys_hold(path: Path) -
 
 def test_opening_and_reading_write_nothing(path: Path, tmp_path: Path) -> None:
     made(path)
-    before = (path.read_bytes(), path.stat().st_mtime_ns, sorted(os.listdir(tmp_path)))
+    before = (path.read_bytes(), path.stat().st_mtime_ns, names(tmp_path))
     for create in (True, False):
         store = open_store(str(path), create=create)
         assert store is not None
         assert store.get_sweeps(sweep().problem, DEVICE, HASH)
         assert list(store.iter_sweeps(with_trials=True))
     assert current(str(path)) is not None
-    assert (path.read_bytes(), path.stat().st_mtime_ns, sorted(os.listdir(tmp_path))) == before
+    assert (path.read_bytes(), path.stat().st_mtime_ns, names(tmp_path)) == before
 
 
 def test_a_reader_does_not_wait_for_a_writer(path: Path) -> None:
@@ -132,9 +135,12 @@ def test_a_write_waits_for_another_writer_up_to_the_busy_timeout(path: Path) -> 
 
 def test_a_write_that_fails_leaves_nothing_of_itself(path: Path) -> None:
     store = open_store(str(path))
-    with pytest.raises(RuntimeError), store._write() as connection:
-        store._insert_sweep(connection, running(sweep()), {})
-        raise RuntimeError
+    taken = sweep()
+    with sqlite3.connect(path) as connection:  # the second row of the sweep fails after the first was written
+        connection.execute("CREATE TRIGGER full AFTER INSERT ON trial BEGIN SELECT RAISE(ABORT, 'no more'); END")
+    connection.close()
+    with pytest.raises(StoreError, match="no more"):
+        store.put_sweeps([sweep(1, trials=()), taken])
     assert list(store.iter_sweeps(finished=False)) == []
 
 
@@ -148,9 +154,9 @@ def test_a_file_that_was_removed_is_not_made_again_behind_our_back(path: Path) -
 
 
 def test_a_full_disk_fails_the_write_and_not_the_read(path: Path) -> None:
-    with made(path):
-        code = f"""
-import resource, sys
+    made(path)
+    code = f"""
+import resource
 from tests.store.samples import sweep, trial
 from tunedb.errors import StoreUnavailable
 from tunedb.store import open_store
@@ -161,13 +167,12 @@ try:
 except StoreUnavailable as error:
     print(error)
 print(len(list(store.iter_sweeps(finished=False))))
-resource.setrlimit
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     message, _, count = done.stdout.strip().partition("\n")
     assert message.startswith(f"Can't use sqlite:///{path}: "), done.stderr
     assert count == "1"
-    assert made(path)
+    assert len(list(made(path).iter_sweeps())) == 2
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else, whom permissions bind")
@@ -179,11 +184,10 @@ def test_a_read_only_file_can_be_read_and_refuses_writes(folder_mode: int) -> No
         (folder / "store.db").chmod(0o444)
         folder.chmod(folder_mode)
         code = f"""
-import os
+import filelock, os
 from tests.store.samples import sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import open_store
-import sqlalchemy.dialects.sqlite
 os.setegid(65534)
 os.seteuid(65534)
 store = open_store({str(folder / "store.db")!r})
@@ -215,7 +219,7 @@ def test_a_folder_or_a_device_in_its_place_is_refused(tmp_path: Path) -> None:
 def test_a_file_in_place_of_its_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for work in (open_store, current, upgrade):
-        with pytest.raises(StoreUnavailable, match="Not a directory"):
+        with pytest.raises(StoreUnavailable, match=r"Not a directory|File exists"):
             work(str(tmp_path / "file" / "store.db"))
 
 
@@ -233,6 +237,7 @@ def test_a_file_in_place_of_its_folder_is_refused(tmp_path: Path) -> None:
         ("sqlite:///file:store.db?mode=ro&uri=true", "needed a SQLite URL without options"),
         ("sqlite:///store.db?timeout=5", "needed a SQLite URL without options"),
         ("a\0b", "embedded null byte"),
+        ("\udcff.db", "surrogates not allowed"),
         ("~nobody-of-that-name/store.db", "home"),
     ],
 )

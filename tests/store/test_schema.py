@@ -98,6 +98,8 @@ def test_the_head_that_the_library_knows_is_alembic_s_only_head() -> None:
     with locate("sqlite://").read() as connection:
         scripts = ScriptDirectory.from_config(schema.alembic_config(connection))
     assert scripts.get_heads() == [schema.HEAD]
+    revisions = [script.revision for script in scripts.walk_revisions()]
+    assert revisions == [f"{number:04d}" for number in range(len(revisions), 0, -1)]  # they are compared as text
 
 
 def test_upgrading_from_nothing_gives_what_the_models_say(stored_url: str) -> None:

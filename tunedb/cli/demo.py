@@ -35,7 +35,8 @@ def register(app: typer.Typer) -> None:
 def demo(format: FormatOption = Format.table) -> None:
     """Tune avg_pool1d for one problem, then have a second process look it up.
 
-    Takes less than a minute. Without a GPU it runs in Triton's interpreter, on a small problem. The sweep stays in the store.
+    Takes less than a minute. Without a GPU it runs in Triton's interpreter, on a small problem. The sweep stays in the
+    store.
     """
     from tunedb.cli.tuning import index_to_run_on, tasks_of, tune
 

@@ -44,7 +44,7 @@ def print_record(record: Row, format: Format) -> None:
         table = Table.grid(padding=(0, 2))
         for name, value in record.items():
             table.add_row(name, cell("", value))
-        _console().print(table)
+        _print(table)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -54,7 +54,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=name == "uid")
     for row in rows:
         table.add_row(*(cell(name, value) for name, value in zip(columns, row, strict=True)))
-    _console().print(table)
+    _print(table)
 
 
 def cell(column: str, value: Any) -> str:
@@ -81,6 +81,10 @@ def _csv_value(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, Mapping | list | bool) else value
 
 
-def _console() -> Console:
+def _print(table: Table) -> None:
     width = None if sys.stdout.isatty() else 100_000
-    return Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False)
+    console = Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())

@@ -83,8 +83,8 @@ def import_(
 ) -> None:
     """Add sweeps from a jsonl file, or from another store.
 
-    Prints how many sweeps were stored, known already (they stay as they are) and rejected. Exit code 1 where lines were rejected, 2 where the whole
-    file was refused; then nothing was stored.
+    Prints how many sweeps were stored, known already (they stay as they are) and rejected. Exit code 1 where lines
+    were rejected, 2 where the whole file was refused; then nothing was stored.
     """
     loaded = _from_store(source) if "://" in source or _is_sqlite(source) else _from_file(source, strict)
     with writing() as store:

@@ -37,8 +37,9 @@ def warm(
 ) -> None:
     """Tune a problem, or each line of a file, and store the results.
 
-    What is stored already is left as it is. A kernel's gradient is tuned with it (NAME_backward with NAME). Without a GPU the kernels run in Triton's
-    interpreter, whose times mean nothing for a GPU. Exit code 1 where a problem ended without a config.
+    What is stored already is left as it is. A kernel's gradient is tuned with it (NAME_backward with NAME). Without a
+    GPU the kernels run in Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 where a problem ended
+    without a config.
     """
     if (kernel is None) == (shapes is None) or (shapes is not None and arguments):
         raise SettingError(

@@ -150,9 +150,11 @@ def _url(url_or_path: str) -> sa.URL:
 
 def _real(path: str) -> str:
     try:
-        return str(expand(path).resolve())
-    except (OSError, RuntimeError, ValueError) as error:  # no working folder, no home, a loop of links, a NUL
+        real = str(expand(path).resolve())
+        real.encode()
+    except (OSError, RuntimeError, ValueError) as error:  # no working folder, no home, a loop of links, a NUL, no UTF-8
         raise StoreUnavailable(f"Found {path!r}, needed a path: {error}. Name another store in TUNEDB_STORE.") from None
+    return real
 
 
 def _open_sqlite(uri: str, busy_timeout: float) -> sqlite3.Connection:

@@ -222,7 +222,7 @@ def _set_aside_if_damaged(database: Database, path: Path) -> None:
             _revision(connection)
             found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
     except StoreCorrupt as error:
-        found = str(error.__cause__)
+        found = str(getattr(error.__cause__, "orig", error))
     if found == "ok":
         return
     aside = f"{path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, overload
 
@@ -166,7 +166,9 @@ class Store:
         if finished:
             query = query.where(SweepRow.status != "running")
         texts = (ProblemRow.kernel, ProblemRow.key, DeviceRow.name, DeviceRow.digest)
-        query = query.order_by(*map(self._bytewise, texts), SweepRow.finished.nulls_last(), SweepRow.uid)
+        query = query.order_by(
+            *map(self._bytewise, texts), SweepRow.finished.is_(None), SweepRow.finished, SweepRow.uid
+        )
         with self._read() as connection:
             ids = connection.scalars(query).all()
         for start in range(0, len(ids), _PAGE):
@@ -208,14 +210,16 @@ class Store:
     def _bytewise(self, column: Any) -> sa.ColumnElement[Any]:
         return sa.collate(column, "BINARY" if self._database.is_sqlite else "C")  # the same order on both engines
 
-    def _insert(self, table: Any) -> Any:
-        """INSERT that passes over a row that is there: both dialects can, but SQLAlchemy has no common word for it."""
+    def _insert(self, connection: sa.Connection, table: Any, values: Mapping[str, Any] | Sequence[Any]) -> bool:
+        """Insert rows, passing over those that are there; whether any is new. RETURNING needs too new a SQLite."""
         insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        return insert(table).on_conflict_do_nothing()
+        statement = insert(table).on_conflict_do_nothing().inline()
+        return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount > 0
 
     def _put(self, connection: sa.Connection, sweep: Sweep) -> bool:
-        sweep_id = self._insert_sweep(connection, sweep, rows.counts_of(sweep.trials))
-        if sweep_id is not None:
+        if self._insert_sweep(connection, sweep, rows.counts_of(sweep.trials)):
+            sweep_id = connection.scalar(sa.select(SweepRow.id).where(SweepRow.uid == sweep.uid))
+            assert sweep_id is not None
             self._insert_trials(connection, sweep_id, sweep.trials)
             return True
         sweep_id = self._running(connection, sweep.uid)
@@ -233,27 +237,24 @@ class Store:
         query = sa.select(SweepRow.id).where(SweepRow.uid == uid, SweepRow.status == "running")
         return connection.scalar(query.with_for_update())  # nobody finishes it while we add to it
 
-    def _insert_sweep(self, connection: sa.Connection, sweep: Sweep, counts: dict[str, int]) -> int | None:
-        """The new row's id, or None where the uid is known."""
+    def _insert_sweep(self, connection: sa.Connection, sweep: Sweep, counts: dict[str, int]) -> bool:
+        """Whether the sweep is new."""
         values = rows.sweep_values(sweep) | {
             "problem_id": self._id(connection, ProblemRow, rows.problem_values(sweep.problem), ("kernel", "digest")),
             "device_id": self._id(connection, DeviceRow, rows.device_values(sweep.device), ("digest",)),
             "counts": canonical(counts),
         }
-        found: int | None = connection.scalar(self._insert(SweepRow).values(**values).returning(SweepRow.id))
-        return found
+        return self._insert(connection, SweepRow, values)
 
     def _insert_trials(self, connection: sa.Connection, sweep_id: int, trials: Sequence[Trial]) -> None:
         if trials:
-            values = [{"sweep_id": sweep_id, **rows.trial_values(trial)} for trial in trials]
-            connection.execute(self._insert(TrialRow), values)
+            self._insert(connection, TrialRow, [{"sweep_id": sweep_id, **rows.trial_values(one)} for one in trials])
 
     def _id(self, connection: sa.Connection, table: Any, values: dict[str, Any], identity: Sequence[str]) -> int:
         query = sa.select(table.id).where(*(getattr(table, name) == values[name] for name in identity))
         found = connection.scalar(query)
         if found is None:
-            found = connection.scalar(self._insert(table).values(**values).returning(table.id))
-        if found is None:  # someone else was faster
+            self._insert(connection, table, values)  # or someone else was faster
             found = connection.scalar(query)
         assert found is not None
         return int(found)

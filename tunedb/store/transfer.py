@@ -64,8 +64,8 @@ def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str]) -> i
 def load(path: str | os.PathLike[str], *, strict: bool = False) -> Loaded:
     """The sweeps in a file that `dump` wrote, as `imported` ones.
 
-    Raises ImportRejected, with the line where there is one and without the path, for a file that can't be read, is not ours, is cut off or
-    altered; with `strict`, also where any line is rejected.
+    Raises ImportRejected, which names the line but not the path, for a file that can't be read, is not ours, is cut
+    off or altered; with `strict`, also where any line is rejected.
     """
     try:
         with Path(path).open("rb") as file:

@@ -45,6 +45,9 @@ OTHERS = """
 {"shape": [64, 64, 32767], "kernel_size": 6, "stride": 4, "padding": 2, "ceil_mode": true}
 {"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"}
 {"shape": [64, 64, 4096], "kernel_size": 5, "stride": 1, "padding": 2, "layout": "general"}
+{"shape": [1, 1], "kernel_size": 1}
+{"shape": [1, 40], "kernel_size": 40, "stride": 1, "padding": 1}
+{"shape": [3, 1, 9], "kernel_size": 2, "stride": 1, "layout": "transposed", "ceil_mode": true}
 """
 
 
@@ -92,6 +95,12 @@ def loads(binary: Binary) -> list[str]:
 def test_a_tile_inside_the_row_is_read_without_masks(kernel: Any) -> None:
     plain = [load for load in loads(default_binary(kernel, SEED)) if "@" not in load]
     assert len(plain) >= 8 * 16 / 4  # 8 taps of 16 outputs per thread, up to 4 at a time
+
+
+def test_a_divisor_has_the_accumulators_precision() -> None:
+    """A Python float is a float32 in Triton unless told otherwise."""
+    binary = default_binary(FORWARD, {"shape": [64, 9000], "kernel_size": 3, "dtype": "float64"})
+    assert "dense<0.33333333333333331> : tensor<1x512xf64>" in binary.asm["ttir"]
 
 
 @both

@@ -12,6 +12,9 @@ from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, em
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config
 
+# Triton 3.6's interpreter, with NumPy 2.3.
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
+
 # Relative: of each dtype's own rounding. Absolute: of float32 sums of up to 40 values of about 1.
 TOLERANCES = {
     torch.float16: (1e-3, 1e-6),

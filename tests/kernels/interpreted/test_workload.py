@@ -14,6 +14,9 @@ from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
 from tunedb.tunable import Resources
 
+# Triton 3.6's interpreter, with NumPy 2.3.
+pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
+
 both = pytest.mark.parametrize("kernel", [FORWARD, BACKWARD], ids=lambda kernel: kernel.name)
 
 
