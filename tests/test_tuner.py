@@ -10,14 +10,16 @@ from time import monotonic
 
 import pytest
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, Notebook, config
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, config
 from tunedb import process, settings
+from tunedb.device import Environment
 from tunedb.errors import MissError, SettingError, TrialError
+from tunedb.memory import ASK_AGAIN, Case
 from tunedb.records import Sweep
 from tunedb.shelf import Shelf
 from tunedb.store import Store, open_store
-from tunedb.sweep import run_sweep
-from tunedb.tuner import ASK_AGAIN, Tuner
+from tunedb.sweep import Observer, run_sweep
+from tunedb.tuner import Tuner
 
 
 class Time:
@@ -41,22 +43,27 @@ def tuner_on(
     tmp_path: Path,
     *,
     time: Callable[[], float] = monotonic,
-    environment: object = ENVIRONMENT,
+    environment: Environment = ENVIRONMENT,
     on_better: Callable[[], None] = lambda: None,
     **given: object,
 ) -> Tuner:
     """A tuner that sweeps on the fake clock."""
 
-    def sweep(kernel: object, problem: object, device: object, index: int, budget: float, observer: object) -> Sweep:
+    def sweep(case: Case, budget: float, observer: Observer) -> Sweep:
         return run_sweep(
-            kernel, problem, device, index, environment=environment, clock=FakeClock, recorder=store,
-            observer=Notebook(), budget=budget,
-        )  # type: ignore[arg-type]  # the fakes keep the protocols  # fmt: skip
+            case.kernel, case.problem, case.device, -1, environment=environment, clock=FakeClock, recorder=store,
+            observer=observer, budget=budget,
+        )  # fmt: skip
 
     return Tuner(
         settings.read(given), store, locks=tmp_path / "locks", sweep=sweep, environment_of=lambda _: environment,
         monotonic=time, on_better=on_better,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
+
+
+def case_of(kernel: FakeKernel) -> Case:
+    """The kernel's problem on the fake device."""
+    return Case(kernel, kernel.problem(), DEVICE, -1)
 
 
 def test_a_miss_sweeps_once_and_the_result_is_the_answer(store: Store, tmp_path: Path) -> None:
@@ -136,7 +143,7 @@ def test_a_stored_config_that_does_not_load_gives_way_to_the_next(store: Store, 
     for times in ({1: 9.0, 2: 5.0}, {1: 9.0, 4: 3.0}):
         older = FakeKernel(times)
         tuner = tuner_on(store, tmp_path)
-        tuner.warm(older, older.problem(), -1, force=True)
+        tuner.warm(case_of(older), force=True)
     loaded: list[int] = []
 
     def load(found: object) -> str:
@@ -238,7 +245,7 @@ def test_a_default_is_asked_again_after_a_minute_and_gives_way(store: Store, tmp
 def test_warm_answers_from_the_store_unless_it_is_forced(store: Store, tmp_path: Path) -> None:
     kernel = FakeKernel({1: 9.0, 2: 5.0})
     for force, source in ((False, "sweep"), (False, "store"), (True, "sweep")):
-        choice = tuner_on(store, tmp_path).warm(kernel, kernel.problem(), -1, force=force)
+        choice = tuner_on(store, tmp_path).warm(case_of(kernel), force=force)
         assert choice is not None
         assert choice.source == source
     assert len(list(store.iter_sweeps())) == 2

@@ -24,11 +24,11 @@ from tunedb.errors import (
 
 if TYPE_CHECKING:
     from tunedb.device import Device as Device
+    from tunedb.memory import Choice as Choice
     from tunedb.problem import Config as Config
     from tunedb.problem import Problem as Problem
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
-    from tunedb.tuner import Choice as Choice
     from tunedb.warming import lookup as lookup
     from tunedb.warming import warm as warm
 
@@ -36,7 +36,7 @@ __version__ = "0.1.0"
 
 # Loaded at first use, so that `import tunedb` loads none of torch, triton, SQLAlchemy, Alembic, typer and rich.
 _LAZY = {
-    "Choice": "tunedb.tuner",
+    "Choice": "tunedb.memory",
     "Config": "tunedb.problem",
     "Device": "tunedb.device",
     "Problem": "tunedb.problem",

@@ -106,14 +106,14 @@ def environment(backend: str, method: str) -> Environment:
 
 
 def _driver_version() -> str:
-    """The kernel driver's version where Linux shows it, else the version of CUDA that the driver offers."""
+    """The kernel driver's version where Linux shows it, else that of the CUDA or HIP that torch was built for."""
     try:
         words = Path("/proc/driver/nvidia/version").read_text().split()
         return next(word for word in words if word[0].isdigit() and word.count(".") >= 1)
     except (OSError, StopIteration):
         import torch
 
-        return f"cuda {torch._C._cuda_getDriverVersion()}" if torch.version.cuda else str(torch.version.hip)
+        return f"cuda {torch.version.cuda}" if torch.version.cuda else f"hip {torch.version.hip}"
 
 
 def host() -> str:

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tunedb.device import Device
@@ -93,7 +94,7 @@ class Shelf:
                 self._rests_until = float("-inf")
             while self._queue:
                 sweep = self._queue[0]
-                if self._guarded(lambda store, sweep=sweep: store.finish_sweep(sweep) or True) is None:
+                if not self._guarded(partial(_finish, sweep)):
                     return
                 self._queue.pop(0)
 
@@ -139,6 +140,11 @@ class Shelf:
         self._store = None
         self._queue = []
         self._lock = threading.RLock()
+
+
+def _finish(sweep: Sweep, store: Store) -> bool:
+    store.finish_sweep(sweep)
+    return True
 
 
 def _renew_all() -> None:

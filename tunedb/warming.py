@@ -9,9 +9,9 @@ from typing import Any
 from tunedb import process
 from tunedb.device import Device, device_of
 from tunedb.errors import SettingError
+from tunedb.memory import Case, Choice
 from tunedb.problem import Problem
 from tunedb.tunable import Registered
-from tunedb.tuner import Choice
 
 GROUP = "tunedb.kernels"
 
@@ -58,10 +58,11 @@ def lookup(kernel: str, *, device: Device | None = None, **arguments: Any) -> Ch
     Raises SettingError for an unknown kernel or arguments that make no problem.
     """
     found, problem = problem_of(kernel, arguments)
-    if device is not None:
-        return process.active().look_up(found, problem, device, None)
-    index = present_index()
-    return process.active().look_up(found, problem, device_of(index), index)
+    index = None
+    if device is None:
+        index = present_index()
+        device = device_of(index)
+    return process.active().look_up(Case(found, problem, device, index))
 
 
 def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None:
@@ -72,4 +73,5 @@ def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None
     `lookup` does.
     """
     found, problem = problem_of(kernel, arguments)
-    return process.active().warm(found, problem, present_index(), force=force)
+    index = present_index()
+    return process.active().warm(Case(found, problem, device_of(index), index), force=force)

@@ -53,11 +53,7 @@ def _sum(pointers, step, count, COUNT: tl.constexpr, UNROLL: tl.constexpr, ACC: 
 @triton.jit
 def _inverse(kernel_size, WINDOW: tl.constexpr, ACC: tl.constexpr):
     """1 / kernel_size in the accumulator's precision; a constant where the window is one."""
-    if WINDOW > 0:
-        inverse = tl.full((), 1.0 / WINDOW, ACC)
-    else:
-        inverse = 1.0 / kernel_size.to(ACC)
-    return inverse
+    return tl.full((), 1.0 / WINDOW, ACC) if WINDOW > 0 else 1.0 / kernel_size.to(ACC)
 
 
 @triton.jit

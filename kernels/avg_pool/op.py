@@ -62,7 +62,7 @@ def avg_pool1d(
         and is_ordinary(input)
     ):
         window = (kernel_size, kernel_size if stride is None else stride, padding, ceil_mode, count_include_pad)
-        plan = forward_plan(input, window)  # type: ignore[arg-type]  # ints and bools: tested above
+        plan = forward_plan(input, window)
         if plan is not None:
             if input.requires_grad and _is_grad_enabled():
                 return _AvgPool1d.apply(input, plan)  # type: ignore[no-any-return,no-untyped-call]
@@ -93,7 +93,8 @@ def _elsewhere(
     """A call that is not an ordinary one."""
     numbers = _numbers(kernel_size, stride, padding)
     if any(number is not given for number, given in zip(numbers, (kernel_size, stride, padding), strict=True)):
-        return avg_pool1d(input, *numbers, ceil_mode, count_include_pad)
+        kernel_size, stride, padding = numbers
+        return avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
     if (
         dispatch_modes()
         and not function_modes()
@@ -147,7 +148,7 @@ class _AvgPool1d(torch.autograd.Function):
         return plan(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _pool_backward(grad, ctx.plan.length, ctx.plan.window), None
 
 
@@ -158,5 +159,5 @@ class _AvgPool1dBackward(torch.autograd.Function):
         return plan(grad)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return avg_pool1d(grad, *arguments_of(ctx.plan.window)), None

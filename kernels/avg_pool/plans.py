@@ -14,12 +14,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
-from tunedb.kernels.avg_pool.workload import BACKWARD, FORWARD
 
 from tunedb import compiled, process
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool import launch
 from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
+from tunedb.kernels.avg_pool.workload import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config, Problem
 from tunedb.tunable import Registered

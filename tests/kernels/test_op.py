@@ -489,7 +489,7 @@ from tunedb.kernels import avg_pool1d
 from tunedb import process
 x = torch.ones(2, 3, 45, device={device!r})
 avg_pool1d(x, 4, 2, 1)
-(choice,) = process.active()._memory.values()
+(choice,) = process.active().memory._choices.values()
 print(choice.source, choice.config)
 """
 

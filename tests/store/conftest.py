@@ -37,6 +37,21 @@ def postgresql_url(postgresql_server: str) -> str:
     return postgresql_server
 
 
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    """The URL of a file that is not there yet."""
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture(params=["file", "postgresql"])
+def stored_url(request: pytest.FixtureRequest, file_url: str) -> str:
+    """The URL of an empty database that outlives its connections."""
+    if request.param == "file":
+        return file_url
+    found: str = request.getfixturevalue("postgresql_url")
+    return found
+
+
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database, on each engine."""

@@ -7,8 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,10 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from filelock import FileLock
 
 import tunedb.migrations
 from tests.store.samples import failed, sweep
-from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreError, StoreUnavailable
+from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreError
 from tunedb.store import check, current, open_store, schema, upgrade
 from tunedb.store.engine import locate
 from tunedb.store.models import Base
@@ -78,20 +75,6 @@ def differences(url: str) -> list[Any]:
     with locate(url).read() as connection:
         options = {"version_table": schema.VERSION_TABLE, "compare_server_default": True}
         return compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata)  # type: ignore[no-any-return]
-
-
-@pytest.fixture
-def file_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/store.db"
-
-
-@pytest.fixture(params=["file", "postgresql"])
-def stored_url(request: pytest.FixtureRequest, file_url: str) -> str:
-    """The URL of an empty database that outlives its connections."""
-    if request.param == "file":
-        return file_url
-    found: str = request.getfixturevalue("postgresql_url")
-    return found
 
 
 def test_the_head_that_the_library_knows_is_alembic_s_only_head() -> None:
@@ -236,61 +219,6 @@ def test_an_empty_shared_database_is_no_store_until_it_is_upgraded(postgresql_ur
     with pytest.raises(SchemaOlder, match=r"Found no schema in .*, needed 0001\. Run: tunedb db upgrade"):
         open_store(postgresql_url)
     assert objects(postgresql_url) == {}
-
-
-OPENER = """
-import pathlib, sys, time
-from tunedb.store import open_store, upgrade
-url, gate = sys.argv[1:]
-print("ready", flush=True)
-while not pathlib.Path(gate).exists():
-    time.sleep(0.001)
-if url.startswith("postgresql"):
-    upgrade(url)
-open_store(url)
-"""
-
-
-def test_eight_processes_can_open_one_absent_store(stored_url: str, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    command_line = [sys.executable, "-W", "error", "-c", OPENER, stored_url, str(gate)]
-    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command_line, **pipes) for _ in range(8)]
-    assert [process.stdout.readline() for process in processes if process.stdout] == ["ready\n"] * 8
-    gate.touch()
-    assert [process.communicate()[1] for process in processes] == [""] * 8
-    assert [process.returncode for process in processes] == [0] * 8
-    check(stored_url)
-
-
-def test_threads_can_make_several_stores_at_once(tmp_path: Path) -> None:
-    urls = [f"sqlite:///{tmp_path}/{n % 3}.db" for n in range(9)]
-    threads = [threading.Thread(target=upgrade, args=(url,)) for url in urls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [current(url) for url in urls] == [schema.HEAD] * 9
-
-
-def test_who_waits_too_long_for_another_s_opening_is_told(file_url: str, tmp_path: Path) -> None:
-    other = FileLock(f"{tmp_path}/store.db.lock")
-    with ThreadPoolExecutor(1) as elsewhere:
-        elsewhere.submit(other.acquire).result()
-        with pytest.raises(StoreUnavailable, match="has been opening"):
-            open_store(file_url, busy_timeout=0.1)
-        elsewhere.submit(other.release).result()
-
-
-def test_an_up_to_date_store_is_opened_without_alembic_and_filelock(file_url: str) -> None:
-    upgrade(file_url)
-    code = (
-        "import sys; from tunedb.store import open_store\n"
-        f"open_store({file_url!r})\n"
-        "sys.exit(' '.join({'alembic', 'filelock', 'torch', 'triton', 'psycopg'} & set(sys.modules)) or 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_revisions_import_nothing_but_alembic_and_sqlalchemy() -> None:

@@ -82,6 +82,7 @@ def lookup(
     code is 1 and the JSON is null.
     """
     from tunedb.cli.tuning import find_device, make_tuner, tasks_of
+    from tunedb.memory import Case
 
     [task] = tasks_of(kernel, arguments, forward_only=True)
     with reading() as store:
@@ -89,7 +90,7 @@ def lookup(
         asked, index = find_device(stored, device)
         choice = None
         if store is not None and asked is not None:
-            choice = make_tuner(store).look_up(task.kernel, task.problem, asked, index)
+            choice = make_tuner(store).look_up(Case(task.kernel, task.problem, asked, index))
     if choice is None or choice.sweep is None:
         if format is Format.json:
             print("null")

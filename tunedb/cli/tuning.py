@@ -103,6 +103,8 @@ def tune(
     """
     import torch
 
+    from tunedb.memory import Case
+
     device, tuner = device_of(index), make_tuner(store)
     _warn_about_interpreter(tasks, index)
     rows = []
@@ -110,7 +112,9 @@ def tune(
         for task in tasks:
             progress.next(f"{task.kernel.name} ({task.problem})")
             try:
-                choice = tuner.warm(task.kernel, task.problem, index, force=force, budget=budget, observer=progress)
+                choice = tuner.warm(
+                    Case(task.kernel, task.problem, device, index), force=force, budget=budget, observer=progress
+                )
                 source = "failed" if choice is None else "stored" if choice.source != "sweep" else "sweep"
             except (torch.OutOfMemoryError, MemoryError):
                 choice, source = None, "out of memory"

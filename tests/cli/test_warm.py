@@ -1,0 +1,218 @@
+"""`warm`: on a fake kernel in this process, and on the real one in the interpreter, in processes of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.cli.conftest import Cli, run_apart
+from tests.fakes import FakeKernel
+from tunedb import settings, warming
+from tunedb.errors import SettingError
+from tunedb.problem import Problem
+
+SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")
+
+
+class Kernel(FakeKernel):
+    """A fake kernel that can be registered."""
+
+    def problem(self, arguments: Mapping[str, Any]) -> Problem:  # type: ignore[override]
+        """A problem of the shape."""
+        if "shape" not in arguments:
+            raise SettingError("shape: not given.")
+        return Problem.of(self.name, rows=arguments["shape"][0], kernel_size=arguments.get("kernel_size", 1))
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kernel]:
+    """`pool` with its gradient, and `other`, registered in the place of the real ones."""
+    names = ("pool", "pool_backward", "other")
+    found = {name: Kernel({128: 1.0, 256: 1.0}, name=name) for name in names}
+
+    def named(name: str) -> Kernel:
+        if name not in found:
+            raise SettingError(f"No kernel is called {name!r}.")
+        return found[name]
+
+    monkeypatch.setattr(warming, "kernel_named", named)
+    monkeypatch.setattr(warming, "kernel_names", lambda: sorted(found))
+    monkeypatch.setattr("tunedb.cli.tuning.index_to_run_on", lambda: -1)
+    return found
+
+
+def warm(cli: Cli, *arguments: object, code: int = 0) -> list[dict[str, Any]]:
+    """The rows that `warm` prints."""
+    answer = cli("warm", *arguments, "--format", "json")
+    assert answer.code == code, answer.err
+    rows: list[dict[str, Any]] = answer.json
+    return rows
+
+
+def test_a_kernel_is_tuned_with_its_gradient(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    rows = warm(cli, "pool", *SHAPE)
+    assert [(row["kernel"], row["source"]) for row in rows] == [("pool", "sweep"), ("pool_backward", "sweep")]
+    assert rows[0]["problem"] == {"rows": 2, "kernel_size": 2}
+    assert {row["uid"] for row in rows} == {row["uid"] for row in cli("ls", "--format", "json").json}
+    assert [row["kernel"] for row in warm(cli, "other", *SHAPE)] == ["other"]
+
+
+def test_forward_only_leaves_the_gradient_out(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    assert [row["kernel"] for row in warm(cli, "pool", *SHAPE, "--forward-only")] == ["pool"]
+
+
+def test_what_is_stored_is_skipped_unless_forced(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    first = warm(cli, "pool", *SHAPE)
+    again = warm(cli, "pool", *SHAPE)
+    assert [row["source"] for row in again] == ["stored", "stored"]
+    assert [row["uid"] for row in again] == [row["uid"] for row in first]
+    assert [row["source"] for row in warm(cli, "pool", *SHAPE, "--force")] == ["sweep", "sweep"]
+    assert kernels["pool"].tried == [128, 256] * 2
+
+
+def test_a_list_goes_on_where_it_stopped(cli: Cli, kernels: dict[str, Kernel], tmp_path: Path) -> None:
+    lines = [
+        {"shape": [1, 1, 1], "kernel": "pool", "kernel_size": 2},
+        {"shape": [2, 1, 1], "kernel": "other"},
+        {"shape": [2, 9, 9], "kernel": "other"},  # the same problem
+    ]
+    path = tmp_path / "shapes.jsonl"
+    path.write_text(f"{json.dumps(lines[0])}\n\n")
+    warm(cli, "--from", path)
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    answer = cli("warm", "--from", path)
+    assert answer.code == 0
+    assert [line.split()[1] for line in answer.err.splitlines() if line.startswith("[")] == [
+        "stored:", "stored:", "tuning:", "sweep:",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"shape": [1, 1, 1]', "no JSON"),
+        ("[1]", "no JSON object"),
+        ('{"shape": [1], "shape": [2]}', "twice"),
+        ('{"kernel": "pool"}', "shape"),
+        ('{"kernel": "nothing", "shape": [1]}', "nothing"),
+        ('{"kernel": "pool", "shape": [NaN]}', "NaN"),
+    ],
+)
+def test_a_bad_line_is_named_before_anything_is_tuned(
+    cli: Cli, kernels: dict[str, Kernel], tmp_path: Path, line: str, reason: str
+) -> None:
+    path = tmp_path / "shapes.jsonl"
+    path.write_text(f'{{"kernel": "pool", "shape": [1, 1, 1]}}\n{line}\n')
+    answer = cli("warm", "--from", path)
+    assert answer.code == 2
+    assert answer.err.startswith(f"tunedb: {path} line 2: ")
+    assert reason in answer.err
+    assert kernels["pool"].tried == []
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_problem_without_a_config_is_exit_code_1(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    kernels["pool"].times = {128: "compile_error"}
+    rows = warm(cli, "pool", *SHAPE, code=1)
+    assert [(row["source"], row["config"] is None) for row in rows] == [("failed", True), ("sweep", False)]
+
+
+def test_a_lost_device_ends_the_list(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    kernels["pool"].times = {128: "sticky"}
+    rows = warm(cli, "pool", *SHAPE, code=1)
+    assert [(row["kernel"], row["source"]) for row in rows] == [("pool", "aborted")]
+
+
+def test_too_little_memory_is_one_problems_end(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def workload(problem: Problem, index: int) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(kernels["pool"], "workload", workload, raising=False)
+    rows = warm(cli, "pool", *SHAPE, code=1)
+    assert [row["source"] for row in rows] == ["out of memory", "sweep"]
+
+
+def test_a_problem_that_another_process_tunes_is_busy(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunedb.device import INTERPRETER
+    from tunedb.lock import single_flight
+    from tunedb.process import lock_folder
+
+    monkeypatch.setenv("TUNEDB_LOCK_TIMEOUT", "0.1")
+    problem = kernels["other"].problem({"shape": [2], "kernel_size": 2})
+    with single_flight(lock_folder(settings.current()), problem, INTERPRETER, 1):
+        assert [row["source"] for row in warm(cli, "other", *SHAPE, code=1)] == ["busy"]
+
+
+def test_an_interrupt_keeps_what_was_tuned(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    def interrupt(block: int) -> None:
+        raise KeyboardInterrupt
+
+    kernels["pool_backward"].on_compile = interrupt
+    answer = cli("warm", "pool", *SHAPE)
+    assert answer.code == 130
+    assert [row["kernel"] for row in cli("ls", "--format", "json").json] == ["pool"]
+
+
+def test_progress_is_lines_off_a_terminal_and_none_when_quiet(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    loud = cli("warm", "other", *SHAPE)
+    assert "[1/1] tuning: other (kernel_size=2, rows=2), 2 candidates" in loud.err
+    assert "interpreter" in loud.err
+    quiet = cli("warm", "other", *SHAPE, "--force", "-q")
+    assert quiet.err == ""
+    assert len(quiet.out.splitlines()) == 2
+
+
+def test_progress_is_a_bar_on_a_terminal(cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    answer = cli("warm", "other", *SHAPE)
+    assert answer.code == 0
+    assert "[1/1] sweep: other" in answer.err
+    assert "tuning:" not in answer.err
+
+
+def test_the_sweep_is_stored_with_its_trials(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    [row] = warm(cli, "other", *SHAPE)
+    shown = cli("show", row["uid"], "--format", "json").json
+    assert sorted(trial["config"]["BLOCK"] for trial in shown["trials"]) == [128, 256]
+    assert dataclasses.asdict(settings.current())["store"].endswith("tunedb.db")
+
+
+def test_without_a_gpu_the_interpreter_tunes_and_lookup_finds() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    problem = ("avg_pool1d", "--shape", "1,2,64", "--kernel-size", "3", "--format", "json")
+    before = run_apart("-m", "tunedb", "lookup", *problem)
+    assert (before.code, before.json) == (1, None)
+    first = run_apart("-m", "tunedb", "warm", *problem)
+    assert first.code == 0, first.err
+    assert "mean nothing for a GPU" in first.err
+    assert [row["source"] for row in first.json] == ["sweep", "sweep"]
+    second = run_apart("-m", "tunedb", "warm", *problem)
+    assert [row["source"] for row in second.json] == ["stored", "stored"]
+    after = run_apart("-m", "tunedb", "lookup", *problem)
+    assert after.code == 0
+    assert after.json["source"] == "store"
+    assert after.json["uid"] == first.json[0]["uid"]
+    assert after.json["config"] == first.json[0]["config"]
+
+
+def test_the_demo_runs_the_main_job() -> None:
+    answer = run_apart("-m", "tunedb", "demo", "--format", "json")
+    assert answer.code == 0, answer.err
+    record = answer.json
+    assert record["second_source"] == "store"
+    assert record["second_config"] == record["config"]
+    assert record["equals_torch"] is True
+    listed = run_apart("-m", "tunedb", "ls", "--format", "json").json
+    assert [row["uid"] for row in listed] == [record["uid"]]

@@ -1,0 +1,83 @@
+"""What an import or a call must not load, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "triton", "sqlalchemy", "alembic", "typer", "rich", "filelock", "platformdirs", "numpy")
+
+
+def loaded(program: str, names: tuple[str, ...] = HEAVY, **environment: str) -> set[str]:
+    """Those of `names` that the program has loaded at its end."""
+    program += f"\nimport sys; print('LOADED', *[name for name in {names!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_import_tunedb_loads_nothing_heavy() -> None:
+    assert loaded("import tunedb; tunedb.Problem, tunedb.Config, tunedb.Device, tunedb.configure") == set()
+
+
+def test_opening_an_up_to_date_store_loads_no_alembic(tmp_path: Path) -> None:
+    program = f"from tunedb.store import open_store; open_store({str(tmp_path / 't.db')!r})"
+    assert "alembic" in loaded(program)
+    assert loaded(program, ("alembic", "torch", "triton")) == set()
+
+
+CALL = """
+import torch
+from tunedb.kernels import avg_pool1d
+x = torch.ones(2, 3, 16)
+"""
+
+
+def test_a_call_that_needs_no_store_loads_none_of_it(tmp_path: Path) -> None:
+    environment = {"TRITON_INTERPRET": "1", "TUNEDB_STORE": str(tmp_path / "t.db"), "TUNEDB_MODE": "off"}
+    program = CALL + "avg_pool1d(x, 4); avg_pool1d(x, 4)"
+    assert loaded(program, ("sqlalchemy", "alembic", "filelock"), **environment) == set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_remembered_call_touches_no_store_no_lock_and_no_environment(tmp_path: Path) -> None:
+    environment = {"TRITON_INTERPRET": "1", "TUNEDB_STORE": str(tmp_path / "t.db")}
+    program = CALL + (
+        "avg_pool1d(x, 4)\n"
+        "import os, sys\n"
+        "class Shut(dict):\n"
+        "    def __getitem__(self, key): raise AssertionError(f'the environment was read: {key}')\n"
+        "    get = __contains__ = __getitem__\n"
+        "from tunedb import process, settings\n"
+        "process.active = settings.current = None\n"
+        "def audit(event, arguments):\n"
+        "    if watching and event.startswith(('open', 'sqlite3', 'os.', 'socket', 'subprocess')):\n"
+        "        raise AssertionError(f'{event} {arguments}')\n"
+        "watching = False\n"
+        "sys.addaudithook(audit)\n"
+        "from tunedb.kernels.avg_pool import plans\n"
+        "(plan,) = plans._forward_plans.values()\n"
+        "plan.run = lambda x, y: None  # the interpreter opens files itself\n"
+        "os.environ, real = Shut(), os.environ\n"
+        "watching = True\n"
+        "avg_pool1d(x, 4)\n"
+        "watching, os.environ = False, real\n"
+    )
+    assert loaded(program, ("sqlalchemy",), **environment) == {"sqlalchemy"}  # of the first call
+
+
+@pytest.mark.parametrize("command", ["--help", "ls", "path -v", "db current", "db upgrade", "db check"])
+def test_a_command_that_needs_no_gpu_loads_neither_torch_nor_triton(tmp_path: Path, command: str) -> None:
+    program = (
+        "import sys\n"
+        f"sys.argv = ['tunedb', *{command.split()!r}]\n"
+        "from tunedb.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+    )
+    assert loaded(program, ("torch", "triton"), TUNEDB_STORE=str(tmp_path / "t.db")) == set()

@@ -1,0 +1,116 @@
+"""What a process remembers of its choices, which configs do not launch in it, and what to ask the store again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tunedb.device import Device
+from tunedb.problem import Config, Problem
+from tunedb.records import Sweep
+from tunedb.tunable import Tunable
+
+ASK_AGAIN = 60.0  # seconds after which what got a default is looked up again, off the launch path
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The config that a call gets, and its source: memory, store, stale, default, sweep or override."""
+
+    config: Config
+    source: str
+    sweep: Sweep | None = None  # the sweep behind it; None for a default or an override
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether a better answer may appear in the store: true of a default."""
+        return self.source == "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A kernel's problem on a device. `index` is the device's in this process, or None where it is not here."""
+
+    kernel: Tunable
+    problem: Problem
+    device: Device
+    index: int | None
+
+    @property
+    def key(self) -> _Key:
+        """What makes two cases the same."""
+        return self.kernel.name, self.problem.key, self.device.digest
+
+    def __str__(self) -> str:
+        return f"{self.kernel.name} ({self.problem}) on {self.device}"
+
+
+class Memory:
+    """Choices by case. A weak one is due again after a while: then `on_due` runs, on a timer's thread."""
+
+    def __init__(self, on_due: Callable[[], object], monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._on_due = on_due
+        self._monotonic = monotonic
+        self._choices: dict[_Key, Choice] = {}
+        self._rejected: defaultdict[_Key, set[Config]] = defaultdict(set)
+        self._weak: dict[_Key, tuple[Case, float]] = {}
+        self._timer: threading.Timer | None = None
+
+    def get(self, case: Case) -> Choice | None:
+        """The choice that was made for this case, as it was made."""
+        return self._choices.get(case.key)
+
+    def put(self, case: Case, choice: Choice, *, ask_again: bool) -> None:
+        """Remember a choice; a weak one, with `ask_again`, until the store has a better one."""
+        self._choices[case.key] = choice
+        self._weak.pop(case.key, None)
+        if choice.is_weak and ask_again:
+            self._weak[case.key] = case, self._monotonic()
+            if self._timer is None or not self._timer.is_alive():
+                self._arm()
+
+    def forget(self, case: Case) -> None:
+        """Have the next call decide anew."""
+        self._choices.pop(case.key, None)
+        self._weak.pop(case.key, None)
+
+    def reject(self, case: Case, config: Config) -> bool:
+        """Never choose this config again in this process, because it does not launch; False where that was known."""
+        if config in self._rejected[case.key]:
+            return False
+        self._rejected[case.key].add(config)
+        self.forget(case)
+        return True
+
+    def is_rejected(self, case: Case, config: Config) -> bool:
+        """Whether the config does not launch in this process."""
+        return config in self._rejected[case.key]
+
+    def due(self) -> list[Case]:
+        """The cases that have had a weak choice for a while; each is due again after another while."""
+        now = self._monotonic()
+        found = [case for case, since in list(self._weak.values()) if now - since >= ASK_AGAIN]
+        for case in found:
+            self._weak[case.key] = case, now
+        return found
+
+    def close(self) -> None:
+        """Stop the timer."""
+        self._weak.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self) -> None:
+        self._timer = threading.Timer(ASK_AGAIN, self._run)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _run(self) -> None:
+        self._on_due()
+        if self._weak:
+            self._arm()
