@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,14 @@ def test_no_password_reaches_the_log(done: Sweep, records: pytest.LogCaptureFixt
     assert looked_up(shelf, done) == []
     assert "s3cret" not in records.text
     assert "does not answer" in records.text
+
+
+def test_a_sweep_that_no_store_can_hold_does_not_block_those_behind_it(
+    tmp_path: Path, done: Sweep, records: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(str(tmp_path / "t.db"))
+    shelf = Shelf("t.db", lambda: store)
+    shelf.finish_sweep(replace(done, uid="f" * 32, time_us=-1.0))
+    shelf.finish_sweep(done)
+    assert [found.uid for found in store.iter_sweeps()] == [done.uid]
+    assert "can't be kept" in records.text

@@ -20,6 +20,7 @@ from tunedb.errors import (
     SweepError,
     TrialError,
     TunedbError,
+    UnknownSweep,
 )
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ __all__ = [
     "SweepError",
     "TrialError",
     "TunedbError",
+    "UnknownSweep",
     "configure",
     "lookup",
     "using",

@@ -7,6 +7,7 @@ TunedbError
 ├── SweepError               a sweep could not be carried out
 │   ├── TrialError           one config failed; `status` says how
 │   └── StickyDeviceError    the CUDA context is lost: nothing more can run in this process
+├── UnknownSweep             no sweep, or more than one, has a uid that starts like that (also a LookupError)
 ├── ImportRejected           a file to import was refused; `line` says where
 └── StoreError               the store failed
     ├── StoreUnavailable     not there, locked, full, read-only, unreachable, or without its driver
@@ -49,6 +50,10 @@ class TrialError(SweepError):
 
 class StickyDeviceError(SweepError):
     """The CUDA context is lost (an illegal access, say): restart the process."""
+
+
+class UnknownSweep(TunedbError, LookupError):
+    """No sweep, or more than one, has a uid that starts like this."""
 
 
 class ImportRejected(TunedbError):

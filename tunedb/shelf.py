@@ -143,7 +143,10 @@ class Shelf:
 
 
 def _finish(sweep: Sweep, store: Store) -> bool:
-    store.finish_sweep(sweep)
+    try:
+        store.finish_sweep(sweep)
+    except ValueError as error:  # no store will ever take it: it must not block those behind it
+        _log.warning("A sweep of %s can't be kept: %s", sweep.problem.kernel, error)
     return True
 
 

@@ -8,6 +8,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ PROBLEM = ("avg_pool1d", "--shape", "2,4,64", "--kernel-size", "4")
 OTHER = Device("NVIDIA H100 PCIe", "cuda", "sm_90", 114)
 
 
-def tuned(device: Device = INTERPRETER, **changes: object) -> Sweep:
+def tuned(device: Device = INTERPRETER, **changes: Any) -> Sweep:
     """A sweep of PROBLEM that today's kernel takes its config from."""
     from tunedb.kernels.avg_pool import FORWARD
 

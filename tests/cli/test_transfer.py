@@ -87,7 +87,9 @@ def _cut(text: str) -> str:
     "spoil", [_altered, _cut, lambda text: "", lambda text: "{}\n", lambda text: "<<<<<<< x\n" + text]
 )
 @pytest.mark.parametrize("strict", [(), ("--strict",)])
-def test_a_spoilt_file_is_refused(cli: Cli, stored: Sequence[Sweep], spoil, strict, tmp_path: Path) -> None:
+def test_a_spoilt_file_is_refused(
+    cli: Cli, stored: Sequence[Sweep], spoil: Callable[[str], str], strict: tuple[str, ...], tmp_path: Path
+) -> None:
     path = tmp_path / "x.jsonl"
     cli("export", "-o", path)
     path.write_text(spoil(path.read_text()))

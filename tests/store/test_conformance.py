@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.store.samples import DEVICE, HASH, NOON, failed, running, sweep, sweeps, trial, without_trials
 from tunedb.device import Device
-from tunedb.errors import StoreError
+from tunedb.errors import StoreError, UnknownSweep
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, new_uid
-from tunedb.store import Store, UnknownSweep
+from tunedb.store import Store
 
 
 def test_a_sweep_comes_back_as_it_was_put(store: Store) -> None:

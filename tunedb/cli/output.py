@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, Any]
+_WIDTH = 100_000
 SHORT_UID = 12  # digits of a uid in a table: `tunedb show` takes the beginning of one
 
 
@@ -48,10 +49,10 @@ def print_record(record: Row, format: Format) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table for people. Off a terminal each row is one line, however long."""
+    """Print a table for people. Each row is one line, however narrow the terminal: nothing is cut off."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in columns:
-        table.add_column(name, overflow="fold", no_wrap=name == "uid")
+        table.add_column(name)
     for row in rows:
         table.add_row(*(cell(name, value) for name, value in zip(columns, row, strict=True)))
     _print(table)
@@ -67,7 +68,7 @@ def cell(column: str, value: Any) -> str:
         return " ".join(f"{name}={part}" for name, part in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else " ".join(str(value).split())
 
 
 def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str]) -> None:
@@ -82,8 +83,7 @@ def _csv_value(value: Any) -> Any:
 
 
 def _print(table: Table) -> None:
-    width = None if sys.stdout.isatty() else 100_000
-    console = Console(file=sys.stdout, width=width, markup=False, emoji=False, highlight=False)
+    console = Console(file=sys.stdout, width=_WIDTH, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

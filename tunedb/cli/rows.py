@@ -13,8 +13,9 @@ from tunedb.cli.problems import as_options, takes_problem
 from tunedb.cli.stored import reading, sweep_row, sweeps_of, trial_row
 from tunedb.errors import TunedbError
 
-_LS = ("uid", "kernel", "problem", "device", "config", "time_us", "default_time_us", "speedup", "status", "finished")
+_LS = ("uid", "kernel", "problem", "device", "config", "time_us", "speedup", "status")
 _BAR = 24  # characters for the slowest trial
+_ERROR = 200  # characters of an error in a table; JSON has it all
 
 
 def register(app: typer.Typer) -> None:
@@ -59,9 +60,9 @@ def show(
         print_record({**record, "trials": rows}, format)
         return
     print_record(record, format)
-    columns = ("config", "status", "time_us", "p20_us", "p80_us", "registers", "spills", "shared_bytes")
+    columns = ("config", "status", "time_us", "p20_us", "p80_us", "registers", "spills")
     slowest = max((trial.time_us or 0.0 for trial in trials), default=0.0)
-    bars = [_bar(trial.time_us, slowest) or trial.error or "" for trial in trials]
+    bars = [_bar(trial.time_us, slowest) or (trial.error or "")[:_ERROR] for trial in trials]
     print()
     print_table((*columns, ""), [[*(row[name] for name in columns), bar] for row, bar in zip(rows, bars, strict=True)])
 

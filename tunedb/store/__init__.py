@@ -2,7 +2,7 @@
 
 from tunedb.store.ranking import Source, has_failed, ranked, winner
 from tunedb.store.schema import check, current, upgrade
-from tunedb.store.store import Store, UnknownSweep, open_store
+from tunedb.store.store import Store, open_store
 from tunedb.store.transfer import Loaded, Rejected, dump, load
 
 __all__ = [
@@ -10,7 +10,6 @@ __all__ = [
     "Rejected",
     "Source",
     "Store",
-    "UnknownSweep",
     "check",
     "current",
     "dump",

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tunedb.device import Device
-from tunedb.errors import StoreCorrupt, StoreError, TunedbError
+from tunedb.errors import StoreCorrupt, StoreError
 from tunedb.problem import Problem, canonical
 from tunedb.records import FINISHED, Sweep, Trial
 from tunedb.store import rows, schema
@@ -36,10 +36,6 @@ _WITH_FACTS = (
     .join_from(SweepRow, ProblemRow)
     .join(DeviceRow)
 )
-
-
-class UnknownSweep(TunedbError, LookupError):
-    """No sweep, or more than one, has a uid that starts like this."""
 
 
 @overload

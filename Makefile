@@ -1,0 +1,54 @@
+# One word does it: `make demo` runs the main job, `make test` the tests. Both first set up what they need.
+#
+# In an active virtual environment they install into that one; else into .venv, made here. An installed torch that is
+# recent enough stays as it is: where python3 has one, .venv sees it.
+
+PYTHON ?= python3
+WORKERS ?= auto
+
+ifdef VIRTUAL_ENV
+ENV := $(VIRTUAL_ENV)
+else
+ENV := .venv
+endif
+BIN := $(ENV)/bin
+
+.PHONY: help demo test lint build clean
+help:
+	@echo "make demo    tune avg_pool1d on this machine, with or without a GPU, and look it up in a second process"
+	@echo "make test    run the tests: on a GPU where there is one, else in Triton's interpreter and compiler"
+	@echo "make lint    ruff and mypy"
+	@echo "make build   the wheel and the source distribution, in dist/"
+
+demo: $(ENV)/.tunedb-installed
+	$(BIN)/tunedb demo
+
+# Two processes, because Triton reads once, when it is imported, whether it is to interpret.
+test: $(ENV)/.tunedb-installed-test
+	$(BIN)/python -m tests.toolchain
+	$(BIN)/python -m pytest -n $(WORKERS)
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n $(WORKERS) tests/kernels
+
+lint: $(ENV)/.tunedb-installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+build: $(ENV)/.tunedb-installed-test
+	$(BIN)/python -m build
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(ENV)/.tunedb-installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(ENV)/.tunedb-installed-test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tunedb needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "Python's venv is missing. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $$($(PYTHON) -c 'import importlib.util as u; print("--system-site-packages" * bool(u.find_spec("torch")))') $(ENV)
