@@ -11,7 +11,10 @@ import pytest
 
 from tunedb import settings
 
-INTERPRETED = settings.is_interpreted()  # kernel tests run on the CPU then, else they need a GPU
+# Kernel tests run in Triton's interpreter, on the CPU, where TRITON_INTERPRET=1 is set; else they need a GPU.
+INTERPRETED = settings.is_interpreted()
+DEVICE, INDEX = ("cpu", -1) if INTERPRETED else ("cuda", 0)
+runs_kernels = [] if INTERPRETED else [pytest.mark.gpu]
 
 
 @pytest.fixture(autouse=True)

@@ -148,6 +148,8 @@ class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
         if not isinstance(error, Exception) or isinstance(error, TrialError | StickyDeviceError):
             return
         text = f"{type(error).__name__}: {error}".strip()[:2000]
+        if error.__cause__ is not None:  # in a function that the kernel calls
+            text += f" ({error.__cause__})"[:2000]
         if any(words in text for words in _STICKY):
             raise StickyDeviceError(text) from None
         if isinstance(error, OutOfResources) or ("out of memory" in text and "CUDA" not in text):

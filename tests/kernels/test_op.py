@@ -18,13 +18,12 @@ from torch.autograd import forward_ad
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 import tunedb
-from tests.conftest import INTERPRETED
+from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tunedb import process
 from tunedb.kernels import AvgPool1d, avg_pool1d
 from tunedb.kernels.avg_pool import FORWARD, op, plans
 
-pytestmark = [] if INTERPRETED else [pytest.mark.gpu]
-DEVICE = "cpu" if INTERPRETED else "cuda"
+pytestmark = runs_kernels
 ARGUMENTS = (4, 2, 1)
 on_gpu = pytest.mark.skipif(INTERPRETED, reason="needs a GPU: the interpreter has none")
 

@@ -24,7 +24,29 @@ GPU_SHAPE = (64, 128, 65536)  # 2 GiB of float32; the first extent is halved unt
 SMALL_SHAPE = (4, 16, 4096)  # a second or two in the interpreter
 _TENSORS = 4  # of the input's size, that have to fit: input, output, torch's output, and room for the checks
 _SECONDS = 40.0  # for the sweep
-_SECOND = "import sys; from tunedb.cli.demo import second; second(*sys.argv[1:])"
+
+# What a user's own program would do. It is text, because nothing in tunedb imports the kernels: they are found.
+_SECOND = """
+import json, sys, torch, tunedb
+from torch.nn.functional import avg_pool1d as torch_avg_pool1d
+from tunedb.kernels import avg_pool1d
+
+told, arguments = map(json.loads, sys.argv[1:3])
+tunedb.configure(**told)
+x = torch.randn(arguments["shape"], device=sys.argv[3])
+window = [arguments[name] for name in ("kernel_size", "stride", "padding")]
+found, needed = avg_pool1d(x, *window), torch_avg_pool1d(x, *window)
+choice = tunedb.lookup("avg_pool1d", **arguments)
+answer = {"second_source": choice.source, "second_config": choice.config.plain()}
+# One entry after the other, because comparing takes memory.
+answer["equals_torch"] = all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, needed))
+if x.is_cuda:
+    from tunedb.bench import Timing, clock_for
+    clock = clock_for(x.get_device())
+    answer["call_us"] = Timing.of(clock.sample(lambda: avg_pool1d(x, *window))).median
+    answer["torch_us"] = Timing.of(clock.sample(lambda: torch_avg_pool1d(x, *window))).median
+print(json.dumps(answer))
+"""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +65,7 @@ def demo(format: FormatOption = Format.table) -> None:
     index = index_to_run_on()
     arguments: dict[str, Any] = {"shape": list(SMALL_SHAPE), "dtype": "float32", **WINDOW}
     if index >= 0:
-        _check_toolchain()
+        check_toolchain()
         arguments["shape"] = _fitting_shape()
     with writing() as store:
         log.info("1. This process tunes %s for %s. The results go to %s", KERNEL, _words(arguments), store.url)
@@ -51,7 +73,7 @@ def demo(format: FormatOption = Format.table) -> None:
     if row["config"] is None:
         raise TunedbError(f"The sweep ended without a config ({row['source']}). See why: tunedb show {row['uid']}")
     log.info("2. A second process calls %s. It may not tune (mode strict): it has to find the config.", KERNEL)
-    found = _in_second_process(arguments)
+    found = _in_second_process(arguments, "cpu" if index < 0 else f"cuda:{index}")
     record = {name: row[name] for name in ("uid", "kernel", "problem", "device", "config")}
     record |= {name: row[name] for name in ("time_us", "default_time_us", "speedup")} | found
     print_record(record, format)
@@ -67,40 +89,9 @@ def demo(format: FormatOption = Format.table) -> None:
         )
 
 
-def second(told: str, given: str) -> None:
-    """What the second process does: one call of avg_pool1d, compared with torch's; prints a JSON object."""
-    import torch
-    from torch.nn.functional import avg_pool1d as torch_avg_pool1d
-
-    import tunedb
-
-    tunedb.configure(**json.loads(told))
-    arguments = json.loads(given)
-    from tunedb.bench import Timing, clock_for
-    from tunedb.kernels import avg_pool1d
-    from tunedb.warming import present_index
-
-    index = present_index()
-    x = torch.randn(arguments["shape"], device="cpu" if index < 0 else f"cuda:{index}")
-    window = tuple(arguments[name] for name in WINDOW)
-    found, needed = avg_pool1d(x, *window), torch_avg_pool1d(x, *window)
-    choice = tunedb.lookup(KERNEL, **arguments)
-    answer: dict[str, Any] = {
-        "second_source": choice and choice.source,
-        "second_config": choice and choice.config.plain(),
-        # Entry by entry, because comparing takes memory.
-        "equals_torch": all(torch.allclose(a, b, atol=1e-6) for a, b in zip(found, needed, strict=True)),
-    }
-    if index >= 0:
-        clock = clock_for(index)
-        answer["call_us"] = Timing.of(clock.sample(lambda: avg_pool1d(x, *window))).median
-        answer["torch_us"] = Timing.of(clock.sample(lambda: torch_avg_pool1d(x, *window))).median
-    print(json.dumps(answer))
-
-
-def _in_second_process(arguments: dict[str, Any]) -> dict[str, Any]:
+def _in_second_process(arguments: dict[str, Any], device: str) -> dict[str, Any]:
     told = {"store": settings.current().store, "mode": "strict"}
-    command = [sys.executable, "-c", _SECOND, json.dumps(told), json.dumps(arguments)]
+    command = [sys.executable, "-c", _SECOND, json.dumps(told), json.dumps(arguments), device]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if ran.returncode:
         raise TunedbError(f"The second process failed: {(ran.stderr.strip().splitlines() or ['without a word'])[-1]}")
@@ -118,8 +109,8 @@ def _fitting_shape() -> list[int]:
     return [batch, *rest]
 
 
-def _check_toolchain() -> None:
-    """Triton compiles a small launcher in C for each kernel: say so here, before every config fails with it."""
+def check_toolchain() -> None:
+    """Raise SettingError where Triton can't compile a kernel's launcher, in C: every config would fail with it."""
     missing = []
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         missing.append("a C compiler (install gcc)")

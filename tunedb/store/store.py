@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from tunedb.device import Device
-from tunedb.errors import StoreCorrupt, StoreError
+from tunedb.errors import StoreCorrupt, StoreError, UnknownSweep
 from tunedb.problem import Problem, canonical
 from tunedb.records import FINISHED, Sweep, Trial
 from tunedb.store import rows, schema

@@ -1,4 +1,4 @@
-"""Forward and backward kernels against torch in float64, in the interpreter."""
+"""Forward and backward kernels against torch in float64, on a GPU or in the interpreter."""
 
 import math
 
@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config
 
-# Triton 3.6's interpreter, with NumPy 2.3.
-pytestmark = pytest.mark.filterwarnings("ignore:Conversion of an array with ndim > 0:DeprecationWarning")
+pytestmark = runs_kernels
 
 # Relative: of each dtype's own rounding. Absolute: of float32 sums of up to 40 values of about 1.
 TOLERANCES = {
@@ -24,7 +24,9 @@ TOLERANCES = {
 }
 LAYOUTS = ("contiguous", "rows of a matrix", "transposed", "every second column", "every second row",
            "expanded rows", "expanded batch", "expanded columns", "odd offset", "strangely permuted")  # fmt: skip
-checked = settings(max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+checked = settings(
+    max_examples=120 if INTERPRETED else 30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 
 
 def laid_out(layout: str, batch: int, rows: int, columns: int, dtype: torch.dtype) -> torch.Tensor:
@@ -32,7 +34,7 @@ def laid_out(layout: str, batch: int, rows: int, columns: int, dtype: torch.dtyp
     generator = torch.Generator().manual_seed(columns)
 
     def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype)
+        return torch.randn(*shape, dtype=torch.float64, generator=generator).to(dtype).to(DEVICE)
 
     match layout:
         case "rows of a matrix":
@@ -82,7 +84,7 @@ def torch_pool(x: torch.Tensor, window: Window) -> torch.Tensor:
 
 
 def torch_gradient(grad_y: torch.Tensor, length: int, window: Window) -> torch.Tensor:
-    x = torch.zeros(*grad_y.shape[:-1], length, dtype=torch.float64, requires_grad=True)
+    x = torch.zeros(*grad_y.shape[:-1], length, dtype=torch.float64, device=DEVICE, requires_grad=True)
     (gradient,) = torch.autograd.grad(torch_pool(x, window), x, grad_y.double())
     return gradient
 
@@ -142,7 +144,9 @@ def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(window: 
 
 
 def test_positions_between_windows_get_no_gradient() -> None:
-    grad_x = spread(torch.ones(1, 3), 20, Window(2, 7), Config.of(BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1))
+    grad_x = spread(
+        torch.ones(1, 3, device=DEVICE), 20, Window(2, 7), Config.of(BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1)
+    )
     assert grad_x[0].nonzero().flatten().tolist() == [0, 1, 7, 8, 14, 15]
 
 
@@ -169,7 +173,7 @@ def test_offsets_beyond_32_bits(
 ) -> None:
     """In 4 GiB of address space, of which a few pages are touched."""
     *_, length = shape
-    far = torch.empty(FAR + 64, dtype=torch.float16).as_strided(shape, strides)
+    far = torch.empty(FAR + 64, dtype=torch.float16, device=DEVICE).as_strided(shape, strides)
 
     far.copy_(laid_out("contiguous", *shape, torch.float16))
     y = empty_output(far, window).fill_(math.nan)
@@ -186,8 +190,8 @@ def test_offsets_beyond_32_bits(
 
 def test_positions_beyond_32_bits_in_a_row() -> None:
     window = Window(4, 2**30, 0)
-    x = torch.full((1, 1), 3.0).expand(1, 2**31 + 8)
-    launch = forward_launch(x, y := torch.full((1, 3), math.nan), window, NARROW)
+    x = torch.full((1, 1), 3.0, device=DEVICE).expand(1, 2**31 + 8)
+    launch = forward_launch(x, y := torch.full((1, 3), math.nan, device=DEVICE), window, NARROW)
     assert launch.constants["WIDE"]
     launch()
     assert y.tolist() == [[3.0, 3.0, 3.0]]
