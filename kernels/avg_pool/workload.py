@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from tunedb.kernels.avg_pool.launch import (
     fresh_strides,
 )
 from tunedb.problem import Config, Problem
+from tunedb.records import Sweep
 from tunedb.source import kernel_hash
 from tunedb.tunable import Resources
 
@@ -68,6 +69,12 @@ class AvgPool:
     def workload(self, problem: Problem, index: int) -> PoolWorkload:
         """Fresh tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
         return PoolWorkload(Pool.of_problem(problem), self.backward, index)
+
+    def module_source(self, sweeps: Sequence[Sweep]) -> str:
+        """The hand-over file with these winners, of one device, in it. Raises SettingError for the gradient's kernel."""
+        from tunedb.kernels.avg_pool.export import module_source
+
+        return module_source(sweeps)
 
 
 FORWARD = AvgPool(backward=False)
