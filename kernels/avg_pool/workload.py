@@ -71,7 +71,7 @@ class AvgPool:
         return PoolWorkload(Pool.of_problem(problem), self.backward, index)
 
     def module_source(self, sweeps: Sequence[Sweep]) -> str:
-        """The hand-over file with these winners, of one device, in it. Raises SettingError for the gradient's kernel."""
+        """The hand-over file with these winners, of one device. Raises SettingError for the gradient's kernel."""
         from tunedb.kernels.avg_pool.export import module_source
 
         return module_source(sweeps)
