@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
@@ -65,9 +66,8 @@ def provenance() -> dict[str, Any]:
         "torch": torch.__version__,
         "triton": triton.__version__,
         "python": platform.python_version(),
-        "command": "python -m " + " ".join([__package__ + "." + _module(), *sys.argv[1:]]),
+        # Names without their folders, which say nothing elsewhere.
+        "command": " ".join(
+            ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *(Path(a).name for a in sys.argv[1:])]
+        ),
     }
-
-
-def _module() -> str:
-    return sys.argv[0].rsplit("/", 1)[-1].removesuffix(".py")
