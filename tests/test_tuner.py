@@ -124,7 +124,7 @@ def test_an_edited_kernel_and_another_problem_see_nothing_of_it(store: Store, tm
     edited = FakeKernel({1: 9.0, 2: 5.0}, hash="cd" * 32)
     reader = tuner_on(store, tmp_path, mode="read")
     assert reader.choose(edited, edited.problem(), -1).source == "default"
-    assert reader.choose(kernel, kernel.problem(n=2), -1).source == "default"
+    assert reader.look_up(Case(kernel, kernel.problem(n=2), DEVICE, -1)) is None
 
 
 def test_a_stored_config_outside_todays_space_is_passed_over(store: Store, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tunedb.device import Device
 from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
+from tunedb.records import MISSES, Sweep
 from tunedb.tunable import Tunable
 
 ASK_AGAIN = 60.0  # seconds after which what got a default is looked up again, off the launch path
@@ -20,16 +20,16 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The config that a call gets, and its source: memory, store, stale, default, sweep or override."""
+    """The config that a call gets, and its source: memory, store, stale, nearest, default, sweep or override."""
 
     config: Config
     source: str
-    sweep: Sweep | None = None  # the sweep behind it; None for a default or an override
+    sweep: Sweep | None = None  # the sweep behind it, for `nearest` another problem's; None for default and override
 
     @property
     def is_weak(self) -> bool:
-        """Whether a better answer may appear in the store: true of a default."""
-        return self.source == "default"
+        """Whether a better answer may appear in the store: true of a default, and of another problem's config."""
+        return self.source in MISSES
 
 
 @dataclass(frozen=True, slots=True)

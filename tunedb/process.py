@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
-from tunedb.settings import Settings
+from tunedb.errors import StoreUnavailable
+from tunedb.layers import Layers
+from tunedb.settings import Settings, without_password
+from tunedb.shared import DEADLINE, Shared
 from tunedb.shelf import BUSY_TIMEOUT, Shelf
 from tunedb.tuner import Tuner
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
 
 _active: Tuner | None = None
 _spent = 0.0  # seconds of sweeping inside calls, also by the tuners before: the budget is the process's
@@ -36,8 +44,20 @@ def make_tuner(settings: Settings) -> Tuner:
 
         return open_store(settings.store, busy_timeout=BUSY_TIMEOUT, create=writable)
 
-    shelf = Shelf(settings.store, opener, writable=writable)
-    return Tuner(settings, shelf, locks=lock_folder(settings), on_better=clear_plans)
+    shared = None
+    if settings.shared and settings.mode != "off":
+        shared = Shared(settings.shared, partial(_open_shared, settings.shared), writable=writable)
+    layers = Layers(Shelf(settings.store, opener, writable=writable), shared)
+    return Tuner(settings, layers, locks=lock_folder(settings), on_better=clear_plans)
+
+
+def _open_shared(url: str) -> Store:
+    from tunedb.store import open_store
+
+    store = open_store(url, busy_timeout=DEADLINE, migrate=False, create=False)
+    if store is None:
+        raise StoreUnavailable(f"Found no store at {without_password(url)}. Run: tunedb db upgrade --store URL")
+    return store
 
 
 def lock_folder(settings: Settings) -> Path:
@@ -71,3 +91,11 @@ def _forget() -> None:
 
 
 settings_module.on_change(_forget)
+
+
+def _close() -> None:
+    if _active is not None:
+        _active.close()
+
+
+atexit.register(_close)

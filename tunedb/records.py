@@ -13,6 +13,9 @@ from tunedb.problem import Config, Problem
 TRIAL_STATUSES = ("ok", "wrong", "compile_error", "out_of_resources", "runtime_error", "timeout", "pruned")
 SWEEP_STATUSES = ("running", "tuned", "failed", "aborted")
 FINISHED = ("tuned", "failed", "aborted")
+SOURCES = ("store", "stale", "nearest", "default", "sweep", "override")
+MISSES = ("nearest", "default")  # the sources that no sweep of the problem itself is behind
+MARK_KINDS = ("pin", "unpin", "quarantine", "release")
 
 
 def new_uid() -> str:
@@ -44,6 +47,28 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Served:
+    """How often calls of a problem on a device were served by one source, in a store's own processes."""
+
+    problem: Problem
+    device: Device
+    source: str  # one of SOURCES
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A judgement of a sweep, by a person or by `verify`. Of each pair, pin and unpin say, the last one holds."""
+
+    kind: str  # one of MARK_KINDS
+    reason: str
+    time: datetime = field(default_factory=now)
+    uid: str = field(default_factory=new_uid)
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """The trials of one problem on one device in one go, and the config that won.
 
@@ -65,6 +90,7 @@ class Sweep:
     expires: datetime | None = None  # for `failed`: when to try again
     trials: Sequence[Trial] = ()  # empty where a listing leaves them out; then `counts` still tells
     counts: Mapping[str, int] = field(default_factory=dict)  # trials by status
+    marks: Sequence[Mark] = ()  # oldest first
     origin: str = "local"  # or "imported"
     host: str = ""
     uid: str = field(default_factory=new_uid)
@@ -73,3 +99,17 @@ class Sweep:
     def speedup(self) -> float | None:
         """The default's time over the winner's, both from this sweep."""
         return self.default_time_us / self.time_us if self.default_time_us and self.time_us else None
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it is to win against every sweep that is not pinned."""
+        return self._last_mark("pin", "unpin") == "pin"
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it is never to be used."""
+        return self._last_mark("quarantine", "release") == "quarantine"
+
+    def _last_mark(self, *kinds: str) -> str | None:
+        told = [mark for mark in self.marks if mark.kind in kinds]
+        return max(told, key=lambda mark: (mark.time, mark.uid)).kind if told else None

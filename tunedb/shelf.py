@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tunedb.device import Device
 from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError
 from tunedb.problem import Problem
-from tunedb.records import Sweep, Trial
+from tunedb.records import Served, Sweep, Trial
 from tunedb.settings import without_password
 
 if TYPE_CHECKING:
@@ -66,6 +66,15 @@ class Shelf:
             if (sweep.problem, sweep.device, sweep.kernel_hash) == (problem, device, kernel_hash)
         ]
         return [*(stored or []), *queued]
+
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
+        """The finished sweeps of all problems of a kernel on a device; empty where the store can't tell."""
+        return self._guarded(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash)) or []
+
+    def add_served(self, served: list[Served]) -> None:
+        """See `Store.add_served`. Counts that can't be written are lost."""
+        if self._writable:
+            self._guarded(lambda store: store.add_served(served))
 
     def start_sweep(self, sweep: Sweep) -> None:
         """See `Store.start_sweep`."""

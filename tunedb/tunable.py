@@ -55,6 +55,9 @@ class Tunable(Protocol):
     def default(self, problem: Problem, device: Device) -> Config:
         """The config that a call gets without tuning."""
 
+    def is_alike(self, problem: Problem, other: Problem) -> bool:
+        """Whether two problems of this kernel want the same kind of config, so that one may borrow the other's."""
+
     def workload(self, problem: Problem, index: int) -> Workload:
         """Fresh tensors for the problem on the device of that index (-1: the CPU, for the interpreter)."""
 

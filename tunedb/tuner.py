@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -13,7 +14,10 @@ import torch
 from tunedb.bench import clock_for, method_for, untraced
 from tunedb.device import Environment, device_of, environment
 from tunedb.errors import MissError, SettingError, SweepError, TrialError
+from tunedb.layers import Layers
+from tunedb.ledger import Ledger
 from tunedb.memory import Case, Choice, Memory
+from tunedb.nearest import nearest
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, now
 from tunedb.settings import Settings
@@ -39,7 +43,7 @@ class Tuner:
     def __init__(
         self,
         settings: Settings,
-        store: Shelf | Store,
+        store: Layers | Shelf | Store,
         *,
         locks: Path,
         sweep: Callable[[Case, float, Observer], Sweep] | None = None,
@@ -50,6 +54,7 @@ class Tuner:
         self.settings = settings
         self.store = store
         self.memory = Memory(self.refresh, monotonic)
+        self.ledger = Ledger(store.add_served)
         self.spent = 0.0  # seconds of sweeping inside calls
         self._locks = locks
         self._sweep = sweep or self._run_sweep
@@ -83,6 +88,7 @@ class Tuner:
         if known is not None:
             return Choice(known.config, "memory", known.sweep)
         choice = self._decide(case)
+        self.ledger.count(case, choice)
         self.memory.put(case, choice, ask_again=self.settings.mode != "off")
         return choice
 
@@ -125,6 +131,7 @@ class Tuner:
     def close(self) -> None:
         """Stop asking again, and close the store."""
         self.memory.close()
+        self.ledger.flush()
         self.store.close()
 
     def _decide(self, case: Case) -> Choice:
@@ -141,7 +148,7 @@ class Tuner:
             )
         if found is None and self.settings.mode == "tune" and not self._has_failed(case, sweeps):
             found = self._tune_in_call(case)
-        return found or Choice(default, "default")
+        return found or self._borrowed(case) or Choice(default, "default")
 
     def _stored(self, case: Case) -> list[Sweep]:
         return self.store.get_sweeps(case.problem, case.device, case.kernel.hash)
@@ -164,6 +171,33 @@ class Tuner:
         sweep, source = found
         assert sweep.config is not None  # a winner is `tuned`, and the store holds no tuned sweep without a config
         return Choice(sweep.config, source, sweep)
+
+    def _borrowed(self, case: Case) -> Choice | None:
+        """The config of the nearest tuned problem, where one is near enough and its config is legal here."""
+        tuned = self.store.get_kernel_sweeps(case.kernel.name, case.device, case.kernel.hash)
+        if not tuned:
+            return None
+        space = set(case.kernel.space(case.problem, case.device))
+        found = nearest(
+            case.problem,
+            self._winners(case, tuned),
+            case.kernel.is_alike,
+            lambda config: config in space and not self.memory.is_rejected(case, config),
+        )
+        if found is None or found[0].config is None:
+            return None
+        return Choice(found[0].config, "nearest", found[0])
+
+    def _winners(self, case: Case, sweeps: list[Sweep]) -> list[Sweep]:
+        """The sweep that answers for each problem among those of a kernel on a device."""
+        from tunedb.store.ranking import winner
+
+        problems: dict[str, list[Sweep]] = defaultdict(list)
+        for sweep in sweeps:
+            problems[sweep.problem.key].append(sweep)
+        environment = None if case.index is None else self._environment_of(case.index)
+        found = (winner(group, environment, now=now()) for group in problems.values())
+        return [one[0] for one in found if one is not None]
 
     def _has_failed(self, case: Case, sweeps: list[Sweep]) -> bool:
         from tunedb.store.ranking import has_failed

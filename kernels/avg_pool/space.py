@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunedb.device import Device
-from tunedb.kernels.avg_pool.launch import Pool
+from tunedb.kernels.avg_pool.launch import LONGEST_UNROLLED_WINDOW, Pool
 from tunedb.kernels.geometry import power_of_2_from, power_of_2_to
 from tunedb.problem import Config, Problem
 
@@ -39,6 +39,13 @@ def backward_space(problem: Problem, device: Device) -> tuple[Config, ...]:
 def backward_default(problem: Problem, device: Device) -> Config:
     """16 outputs per thread and one warp, as going forward."""
     return backward_space(problem, device)[0]
+
+
+def window_class(problem: Problem) -> tuple[bool, str]:
+    """What decides which configs suit, besides the extents: whether taps are unrolled, and how windows overlap."""
+    window = Pool.of_problem(problem).window
+    overlap = "none" if window.stride >= window.kernel_size else "dense" if window.stride == 1 else "strided"
+    return window.kernel_size <= LONGEST_UNROLLED_WINDOW, overlap
 
 
 def _space(pool: Pool, columns: int, device: Device) -> tuple[Config, ...]:

@@ -61,6 +61,10 @@ class AvgPool:
         """The config that a call gets without tuning."""
         return (space.backward_default if self.backward else space.forward_default)(problem, device)
 
+    def is_alike(self, problem: Problem, other: Problem) -> bool:
+        """Whether both windows are unrolled or neither, and they overlap in the same way."""
+        return space.window_class(problem) == space.window_class(other)
+
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """The problem of one line of a shapes file: see `arguments.pool_of` for the keys. Raises SettingError."""
         pool = pool_of(arguments, self.backward)

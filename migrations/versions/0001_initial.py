@@ -109,17 +109,21 @@ def upgrade() -> None:
         "miss",
         sa.Column("problem_id", sa.Integer(), nullable=False),
         sa.Column("device_id", sa.Integer(), nullable=False),
+        sa.Column("served_by", sa.String(16), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("first_seen", time, nullable=False),
         sa.Column("last_seen", time, nullable=False),
-        sa.Column("served_by", sa.String(16), nullable=False),
-        sa.CheckConstraint("served_by IN ('stale', 'nearest', 'default')", name=op.f("ck_miss_served_by")),
+        sa.CheckConstraint(
+            "served_by IN ('store', 'stale', 'nearest', 'default', 'sweep', 'override')",
+            name=op.f("ck_miss_served_by"),
+        ),
         sa.CheckConstraint("count > 0", name=op.f("ck_miss_count")),
         sa.ForeignKeyConstraint(["problem_id"], ["problem.id"], name=op.f("fk_miss_problem_id_problem")),
         sa.ForeignKeyConstraint(["device_id"], ["device.id"], name=op.f("fk_miss_device_id_device")),
-        sa.PrimaryKeyConstraint("problem_id", "device_id", name=op.f("pk_miss")),
+        sa.PrimaryKeyConstraint("problem_id", "device_id", "served_by", name=op.f("pk_miss")),
     )
     op.create_index(op.f("ix_miss_device_id"), "miss", ["device_id"])
+    op.create_index(op.f("ix_miss_last_seen"), "miss", ["last_seen"])
 
 
 def downgrade() -> None:

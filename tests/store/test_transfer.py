@@ -61,12 +61,12 @@ def test_the_file_is_pinned_byte_for_byte() -> None:
         '"backend":"cuda","info":{"memory_bytes":150000000000},"multiprocessors":132,"name":"NVIDIA H200"},'
         '"environment":{"driver":"580.65.06","method":"1","torch":"2.13.0","triton":"3.8.0"},"expires":null,'
         '"finished":"2026-08-22T12:00:03.123456Z","host":"node7","kernel":"avg_pool1d","kernel_hash":'
-        '"c0ffee0000000000000000000000000000000000000000000000000000000000","problem":{"dtype_name":"float32","n":1,'
-        '"padding":null,"scale":0.5},"started":"2026-08-22T12:00:00.123456Z","status":"tuned","time_us":12.5,'
+        '"c0ffee0000000000000000000000000000000000000000000000000000000000","marks":[],"problem":{"dtype_name":"float32",'
+        '"n":1,"padding":null,"scale":0.5},"started":"2026-08-22T12:00:00.123456Z","status":"tuned","time_us":12.5,'
         '"trials":[{"compile_s":null,"config":{"BLOCK":128,"num_warps":4},"error":null,"p20_us":12.25,"p80_us":13.0,'
         '"registers":32,"samples":50,"shared_bytes":null,"spills":null,"status":"ok","time_us":12.5,"uid":'
         '"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"}],"uid":"abababababababababababababababab"}\n'
-        '{"sha256":"7cf7abad1352ceb6f8763a35f22e31a5d896146730b37bc07da03c4bfaef24e3"}\n'
+        '{"sha256":"dbf2bd5aee76cc2038eeb2e7bfeb94e9d3277d728f11462a3771ce2e1d240c08"}\n'
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunedb.device import Device, Environment
 from tunedb.problem import Config, Problem, parse_json
-from tunedb.records import FINISHED, Sweep, Trial
+from tunedb.records import FINISHED, Mark, Sweep, Trial
 from tunedb.store.rows import check_sweep, clean_error, counts_of
 
 Kinds = Mapping[str, tuple[type, ...]]
@@ -47,7 +47,9 @@ _SWEEP: Kinds = {
     "expires": (str, _NONE),
     "host": (str,),
     "trials": (list,),
+    "marks": (list,),
 }
+_MARK: Kinds = {"uid": (str,), "kind": (str,), "reason": (str,), "time": (str,)}
 
 
 def to_line(sweep: Sweep) -> str:
@@ -63,6 +65,8 @@ def from_line(text: str) -> Sweep:
     check_fields(found["environment"], _ENVIRONMENT, "environment")
     for trial in found["trials"]:
         check_fields(trial, _TRIAL, "trial")
+    for mark in found["marks"]:
+        check_fields(mark, _MARK, "mark")
     if found["status"] not in FINISHED:
         raise ValueError(f"found status {found['status']!r:.40}, needed one of {', '.join(FINISHED)}")
     sweep = _from_plain(found)
@@ -118,6 +122,7 @@ def _to_plain(sweep: Sweep) -> dict[str, Any]:
         "expires": None if sweep.expires is None else _time(sweep.expires),
         "host": sweep.host,
         "trials": [_trial_to_plain(trial) for trial in sorted(sweep.trials, key=lambda trial: trial.uid)],
+        "marks": [_mark_to_plain(mark) for mark in sorted(sweep.marks, key=lambda mark: (mark.time, mark.uid))],
     }
 
 
@@ -125,6 +130,10 @@ def _trial_to_plain(trial: Trial) -> dict[str, Any]:
     plain = {name: getattr(trial, name) for name in _TRIAL}
     times = {name: _float(value) for name, value in plain.items() if float in _TRIAL[name]}
     return {**plain, **times, "config": json.loads(trial.config.key)}
+
+
+def _mark_to_plain(mark: Mark) -> dict[str, Any]:
+    return {"uid": mark.uid, "kind": mark.kind, "reason": mark.reason, "time": _time(mark.time)}
 
 
 def _from_plain(plain: Mapping[str, Any]) -> Sweep:
@@ -143,6 +152,7 @@ def _from_plain(plain: Mapping[str, Any]) -> Sweep:
         expires=None if plain["expires"] is None else _moment(plain["expires"]),
         trials=trials,
         counts=counts_of(trials),
+        marks=tuple(Mark(**{**mark, "time": _moment(mark["time"])}) for mark in plain["marks"]),
         origin="imported",
     )
 

@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tunedb.records import SWEEP_STATUSES, TRIAL_STATUSES
+from tunedb.records import MARK_KINDS, SOURCES, SWEEP_STATUSES, TRIAL_STATUSES
 
 ORIGINS = ("local", "imported")
-MARKS = ("pin", "unpin", "quarantine", "release")
-SERVED = ("stale", "nearest", "default")
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -142,7 +140,7 @@ class MarkRow(Base):
     """A judgement of a sweep: a fact of its own, never updated. It may arrive before its sweep, so no foreign key."""
 
     __tablename__ = "mark"
-    __table_args__ = (_one_of("kind", MARKS),)
+    __table_args__ = (_one_of("kind", MARK_KINDS),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(sa.String(32), unique=True)
@@ -153,14 +151,14 @@ class MarkRow(Base):
 
 
 class MissRow(Base):
-    """How often a call on a device found no fresh sweep of its problem, and what it got instead. Stays local."""
+    """How often calls of a problem on a device were served by a source; a miss by `default` or `nearest`. Local."""
 
     __tablename__ = "miss"
-    __table_args__ = (_one_of("served_by", SERVED), sa.CheckConstraint("count > 0", name="count"))
+    __table_args__ = (_one_of("served_by", SOURCES), sa.CheckConstraint("count > 0", name="count"))
 
     problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"), primary_key=True)
     device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), primary_key=True, index=True)
+    served_by: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
     count: Mapped[int]
     first_seen: Mapped[datetime]
-    last_seen: Mapped[datetime]
-    served_by: Mapped[str] = mapped_column(sa.String(16))
+    last_seen: Mapped[datetime] = mapped_column(index=True)

@@ -24,21 +24,21 @@ def ranked(
 ) -> list[tuple[Sweep, Source]]:
     """The sweeps that can answer, best first, each as `store` or, from another environment, `stale`.
 
-    The sweeps are of one problem, device and kernel hash. Valid comes before stale (without an environment, for a
-    device that is not here, nothing is stale), complete before cut short, newest finished, then the greater uid;
-    times of different sweeps are never compared. Passed over are a config outside today's search space, of which
-    `known` says False, and a sweep that has expired by `now`.
+    The sweeps are of one problem, device and kernel hash. Pinned comes first, then valid before stale (without an
+    environment, for a device that is not here, nothing is stale), complete before cut short, newest finished, then the
+    greater uid; times of different sweeps are never compared. Passed over are what is quarantined, a config outside
+    today's search space, of which `known` says False, and a sweep that has expired by `now`.
     """
 
-    def strength(sweep: Sweep) -> tuple[bool, bool, datetime, str]:
+    def strength(sweep: Sweep) -> tuple[bool, bool, bool, datetime, str]:
         assert sweep.finished is not None  # it is tuned
-        return is_valid(sweep), sweep.complete, sweep.finished, sweep.uid
+        return sweep.is_pinned, is_valid(sweep), sweep.complete, sweep.finished, sweep.uid
 
     def is_valid(sweep: Sweep) -> bool:
         return environment is None or sweep.environment == environment
 
     def is_usable(sweep: Sweep) -> bool:
-        if sweep.status != "tuned" or sweep.config is None or _has_expired(sweep, now):
+        if sweep.status != "tuned" or sweep.config is None or sweep.is_quarantined or _has_expired(sweep, now):
             return False
         return known is None or known(sweep.config)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tunedb.device import Device, Environment
 from tunedb.errors import StoreError
 from tunedb.problem import Config, Problem, canonical, parse_json
-from tunedb.records import SWEEP_STATUSES, TRIAL_STATUSES, Sweep, Trial
+from tunedb.records import MARK_KINDS, SWEEP_STATUSES, TRIAL_STATUSES, Mark, Sweep, Trial
 from tunedb.store.models import ORIGINS
 
 _UID = re.compile(r"[0-9a-f]{32}")
@@ -52,6 +52,15 @@ def check_trial(trial: Trial) -> None:
         _require(good, value, f"{name} that are a number from 0 to 2147483647")
 
 
+def check_mark(mark: Mark) -> None:
+    """Raise ValueError where a database would refuse the mark, or would not give it back as it is."""
+    _require(_UID.fullmatch(mark.uid) is not None, mark.uid, "a uid of 32 hexadecimal digits")
+    _require(mark.kind in MARK_KINDS, mark.kind, f"a mark of {', '.join(MARK_KINDS)}")
+    _check_text("reason", mark.reason)
+    _require(len(mark.reason) <= _ERROR_CHARS, mark.reason, f"a reason of at most {_ERROR_CHARS} characters")
+    _require(isinstance(mark.time, datetime) and mark.time.tzinfo is not None, mark.time, "a time with a time zone")
+
+
 def check_sweep(sweep: Sweep) -> None:
     """Raise ValueError where a database would refuse the sweep, or would not give it back as it is."""
     _require(_UID.fullmatch(sweep.uid) is not None, sweep.uid, "a uid of 32 hexadecimal digits")
@@ -77,6 +86,8 @@ def check_sweep(sweep: Sweep) -> None:
     _ = sweep.environment.key
     for trial in sweep.trials:
         check_trial(trial)
+    for mark in sweep.marks:
+        check_mark(mark)
     _require(len({trial.uid for trial in sweep.trials}) == len(sweep.trials), sweep.uid, "each trial only once")
 
 
@@ -133,6 +144,15 @@ def trial_values(trial: Trial) -> dict[str, Any]:
     return {**values, "config": trial.config.key, "error": clean_error(trial.error)}
 
 
+def mark_values(mark: Mark) -> dict[str, Any]:
+    """All but the sweep."""
+    return {"uid": mark.uid, "kind": mark.kind, "reason": mark.reason, "time": mark.time}
+
+
+def to_mark(row: sa.Row[*tuple[Any, ...]]) -> Mark:
+    return Mark(row.kind, row.reason, row.time, row.uid)
+
+
 def to_trial(row: sa.Row[*tuple[Any, ...]]) -> Trial:
     values = {name: getattr(row, name) for name in ("uid", "status", "error", *_TIMES, *_NUMBERS)}
     return Trial(config=Config(row.config), **values)
@@ -141,6 +161,7 @@ def to_trial(row: sa.Row[*tuple[Any, ...]]) -> Trial:
 def to_sweep(
     row: sa.Row[*tuple[Any, ...]],
     trials: Sequence[sa.Row[*tuple[Any, ...]]] = (),
+    marks: Sequence[sa.Row[*tuple[Any, ...]]] = (),
     *,
     problem: Problem | None = None,
     device: Device | None = None,
@@ -165,6 +186,7 @@ def to_sweep(
             expires=row.expires,
             trials=tuple(to_trial(trial) for trial in trials),
             counts=parse_json(row.counts),
+            marks=tuple(to_mark(mark) for mark in marks),
             origin=row.origin,
             host=row.host,
             uid=row.uid,

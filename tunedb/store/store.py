@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tunedb.device import Device
-from tunedb.errors import StoreCorrupt, StoreError, UnknownSweep
+from tunedb.errors import StoreError, UnknownSweep
 from tunedb.problem import Problem, canonical
-from tunedb.records import FINISHED, Sweep, Trial
+from tunedb.records import FINISHED, Mark, Sweep, Trial
 from tunedb.store import rows, schema
-from tunedb.store.engine import Database, locate
-from tunedb.store.models import DeviceRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.engine import locate
+from tunedb.store.models import DeviceRow, MarkRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.served import ServedTable
 
 _PAGE = 200  # sweeps that are read at once
 _FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")
@@ -61,20 +59,11 @@ def open_store(
     return Store(database, replace_damaged=create)
 
 
-class Store:
+class Store(ServedTable):
     """A store of sweeps: made by `open_store`, safe to use from several threads and after a fork.
 
     Every method raises StoreError where the database fails, and ValueError for a record that can't be kept.
     """
-
-    def __init__(self, database: Database, *, replace_damaged: bool = True) -> None:
-        self._database = database
-        self._replace_damaged = replace_damaged and database.path is not None
-
-    @property
-    def url(self) -> str:
-        """The store's URL as it may be printed: without the password."""
-        return self._database.url
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a sweep that is `running`, so that its trials can be kept as they are measured."""
@@ -109,8 +98,11 @@ class Store:
             if sweep.status not in FINISHED:
                 raise ValueError(f"found a {sweep.status} sweep, needed a finished one")
         with self._write() as connection:
-            stored = sum(self._put(connection, sweep) for sweep in sweeps)
-        return stored, len(sweeps) - stored
+            fresh = [sweep for sweep in sweeps if self._put(connection, sweep)]
+            for sweep in fresh:
+                if sweep.status == "tuned":
+                    self._settle(connection, sweep)
+        return len(fresh), len(sweeps) - len(fresh)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """The finished sweeps of that problem, device and kernel: without trials, with their counts."""
@@ -125,7 +117,26 @@ class Store:
         )
         with self._read() as connection:
             found = connection.execute(query).all()
-        return [rows.to_sweep(row, problem=problem, device=device) for row in found]
+            marks = self._marks(connection, [row.uid for row in found])
+        return [rows.to_sweep(row, marks=marks[row.uid], problem=problem, device=device) for row in found]
+
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
+        """The finished sweeps of all problems of that kernel on that device: without trials, with their counts."""
+        query = (
+            _WITH_FACTS.where(ProblemRow.kernel == kernel, DeviceRow.digest == device.digest)
+            .where(SweepRow.kernel_hash == kernel_hash, SweepRow.status != "running")
+            .order_by(SweepRow.finished, SweepRow.uid)
+        )
+        with self._read() as connection:
+            found = connection.execute(query).all()
+            marks = self._marks(connection, [row.uid for row in found])
+        return [rows.to_sweep(row, marks=marks[row.uid], device=device) for row in found]
+
+    def put_mark(self, sweep_uid: str, mark: Mark) -> bool:
+        """Keep a mark of a sweep, which need not be here yet; False where a mark of that uid is known."""
+        rows.check_mark(mark)
+        with self._write() as connection:
+            return self._insert(connection, MarkRow, {"sweep_uid": sweep_uid, **rows.mark_values(mark)})
 
     def get_sweep(self, uid: str) -> Sweep:
         """The sweep with this uid, or with the only uid that starts like this, and its trials.
@@ -139,8 +150,9 @@ class Store:
             if len(found) != 1:
                 several = "More than one sweep has" if found else "No sweep has"
                 raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. Run: tunedb ls")
-            trials = self._trials(connection, [found[0].id])
-        return rows.to_sweep(found[0], trials[found[0].id])
+            trials = self._trials(connection, [found[0].id])[found[0].id]
+            marks = self._marks(connection, [found[0].uid])[found[0].uid]
+        return rows.to_sweep(found[0], trials, marks)
 
     def iter_sweeps(
         self,
@@ -170,49 +182,9 @@ class Store:
         for start in range(0, len(ids), _PAGE):
             yield from self._page(ids[start : start + _PAGE], with_trials)
 
-    def close(self) -> None:
-        """Forget the database; one in memory is gone."""
-        self._database.engine.dispose()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        with self._replacing(), self._database.read() as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with self._replacing(), self._database.write() as connection:
-            yield connection
-
-    @contextlib.contextmanager
-    def _replacing(self) -> Iterator[None]:
-        """Damage may show only deep in the file: the call that meets it fails, the next one finds a fresh file."""
-        try:
-            yield
-        except StoreCorrupt:
-            if self._replace_damaged:
-                with contextlib.suppress(StoreError):
-                    schema.bring_up(self._database)
-            raise
-
-    def _bytewise(self, column: Any) -> sa.ColumnElement[Any]:
-        return sa.collate(column, "BINARY" if self._database.is_sqlite else "C")  # the same order on both engines
-
-    def _insert(self, connection: sa.Connection, table: Any, values: Mapping[str, Any] | Sequence[Any]) -> bool:
-        """Insert rows, passing over those that are there; whether any is new. RETURNING needs too new a SQLite."""
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        statement = insert(table).on_conflict_do_nothing().inline()
-        return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount > 0
-
     def _put(self, connection: sa.Connection, sweep: Sweep) -> bool:
+        for mark in sweep.marks:  # also of a sweep that is known
+            self._insert(connection, MarkRow, {"sweep_uid": sweep.uid, **rows.mark_values(mark)})
         if self._insert_sweep(connection, sweep, rows.counts_of(sweep.trials)):
             sweep_id = connection.scalar(sa.select(SweepRow.id).where(SweepRow.uid == sweep.uid))
             assert sweep_id is not None
@@ -236,8 +208,8 @@ class Store:
     def _insert_sweep(self, connection: sa.Connection, sweep: Sweep, counts: dict[str, int]) -> bool:
         """Whether the sweep is new."""
         values = rows.sweep_values(sweep) | {
-            "problem_id": self._id(connection, ProblemRow, rows.problem_values(sweep.problem), ("kernel", "digest")),
-            "device_id": self._id(connection, DeviceRow, rows.device_values(sweep.device), ("digest",)),
+            "problem_id": self._problem_id(connection, sweep.problem),
+            "device_id": self._device_id(connection, sweep.device),
             "counts": canonical(counts),
         }
         return self._insert(connection, SweepRow, values)
@@ -246,22 +218,23 @@ class Store:
         if trials:
             self._insert(connection, TrialRow, [{"sweep_id": sweep_id, **rows.trial_values(one)} for one in trials])
 
-    def _id(self, connection: sa.Connection, table: Any, values: dict[str, Any], identity: Sequence[str]) -> int:
-        query = sa.select(table.id).where(*(getattr(table, name) == values[name] for name in identity))
-        found = connection.scalar(query)
-        if found is None:
-            self._insert(connection, table, values)  # or someone else was faster
-            found = connection.scalar(query)
-        assert found is not None
-        return int(found)
-
     def _page(self, ids: Sequence[int], with_trials: bool) -> Iterator[Sweep]:
         with self._read() as connection:
             found = {row.id: row for row in connection.execute(_WITH_FACTS.where(SweepRow.id.in_(ids)))}
             trials = self._trials(connection, ids) if with_trials else {}
+            marks = self._marks(connection, [row.uid for row in found.values()])
         for sweep_id in ids:
             if sweep_id in found:  # it may have been removed meanwhile
-                yield rows.to_sweep(found[sweep_id], trials.get(sweep_id, ()))
+                row = found[sweep_id]
+                yield rows.to_sweep(row, trials.get(sweep_id, ()), marks[row.uid])
+
+    def _marks(self, connection: sa.Connection, uids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
+        found: dict[str, list[sa.Row[Any]]] = defaultdict(list)
+        for start in range(0, len(uids), _PAGE):
+            query = sa.select(*MarkRow.__table__.columns).where(MarkRow.sweep_uid.in_(uids[start : start + _PAGE]))
+            for row in connection.execute(query.order_by(MarkRow.time, MarkRow.uid)):
+                found[row.sweep_uid].append(row)
+        return found
 
     def _trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:
         query = sa.select(*TrialRow.__table__.columns).where(TrialRow.sweep_id.in_(sweep_ids)).order_by(TrialRow.uid)

@@ -1,0 +1,74 @@
+"""The local and the shared store as one: read together, the local one written first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterable
+
+from tunedb.device import Device
+from tunedb.problem import Problem
+from tunedb.records import Served, Sweep, Trial
+from tunedb.shared import Shared
+from tunedb.shelf import Shelf
+
+
+class Layers:
+    """What the tuner asks for sweeps and hands them to: the local store, which is always there, and a shared one.
+
+    Which layer a sweep came from has no say in which one wins.
+    """
+
+    def __init__(self, local: Shelf, shared: Shared | None = None) -> None:
+        self.local = local
+        self.shared = shared
+
+    def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """The finished sweeps of that identity in either layer."""
+        found = self.local.get_sweeps(problem, device, kernel_hash)
+        if self.shared is None:
+            return found
+        return united([*found, *self.shared.get_sweeps(problem, device, kernel_hash)])
+
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
+        """The finished sweeps of all problems of a kernel on a device in either layer."""
+        found = self.local.get_kernel_sweeps(kernel, device, kernel_hash)
+        if self.shared is None:
+            return found
+        return united([*found, *self.shared.get_kernel_sweeps(kernel, device, kernel_hash)])
+
+    def start_sweep(self, sweep: Sweep) -> None:
+        """To the local store: only finished sweeps leave it."""
+        self.local.start_sweep(sweep)
+
+    def put_trial(self, sweep_uid: str, trial: Trial) -> None:
+        """To the local store."""
+        self.local.put_trial(sweep_uid, trial)
+
+    def finish_sweep(self, sweep: Sweep) -> None:
+        """To the local store, and then to the shared one, as best it can."""
+        self.local.finish_sweep(sweep)
+        if self.shared is not None:
+            self.shared.finish_sweep(sweep)
+
+    def add_served(self, served: list[Served]) -> None:
+        """To the local store: counts stay where they are."""
+        self.local.add_served(served)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self.local.close()
+        if self.shared is not None:
+            self.shared.close()
+
+
+def united(sweeps: Iterable[Sweep]) -> list[Sweep]:
+    """Each sweep once, with the marks that any of its copies has."""
+    copies: dict[str, list[Sweep]] = defaultdict(list)
+    for sweep in sweeps:
+        copies[sweep.uid].append(sweep)
+    found = []
+    for first, *others in copies.values():
+        marks = {mark.uid: mark for copy in (first, *others) for mark in copy.marks}
+        found.append(dataclasses.replace(first, marks=tuple(marks.values())) if others else first)
+    return found

@@ -1,0 +1,81 @@
+"""What calls were served with, counted by problem, device and source: the ledger of misses, and of hits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import sqlalchemy as sa
+
+from tunedb.device import Device
+from tunedb.problem import Problem, parse_json
+from tunedb.records import MISSES, Served, Sweep
+from tunedb.store.access import Access
+from tunedb.store.models import DeviceRow, MissRow, ProblemRow
+
+MOST = 10_000  # rows of the table; beyond that those that were not seen for longest go
+
+
+class ServedTable(Access):
+    """The queries of the table `miss`, which stays in this store: it is neither exported nor shared."""
+
+    def add_served(self, served: Iterable[Served]) -> None:
+        """Add to the counts, in one transaction; the table stays bounded."""
+        served = list(served)
+        with self._write() as connection:
+            for one in served:
+                key = {
+                    "problem_id": self._problem_id(connection, one.problem),
+                    "device_id": self._device_id(connection, one.device),
+                    "served_by": one.source,
+                }
+                added = {"count": one.count, "first_seen": one.first_seen, "last_seen": one.last_seen}
+                if not self._insert(connection, MissRow, key | added):
+                    same = (MissRow.__table__.c[name] == value for name, value in key.items())
+                    grown = {"count": MissRow.count + one.count, "last_seen": one.last_seen}
+                    connection.execute(sa.update(MissRow).where(*same).values(**grown))
+            self._shorten(connection)
+
+    def get_served(self, sources: Sequence[str]) -> list[Served]:
+        """What was served by these sources, the most frequent first."""
+        query = (
+            sa.select(*MissRow.__table__.columns, ProblemRow.kernel, ProblemRow.key, DeviceRow.name)
+            .add_columns(DeviceRow.backend, DeviceRow.arch, DeviceRow.multiprocessors, DeviceRow.info)
+            .join_from(MissRow, ProblemRow)
+            .join(DeviceRow)
+            .where(MissRow.served_by.in_(sources))
+            .order_by(MissRow.count.desc(), MissRow.last_seen.desc(), ProblemRow.kernel, ProblemRow.key)
+        )
+        with self._read() as connection:
+            found = connection.execute(query).all()
+        return [
+            Served(
+                Problem(row.key, row.kernel),
+                Device(row.name, row.backend, row.arch, row.multiprocessors, parse_json(row.info)),
+                row.served_by,
+                row._mapping["count"],  # `row.count` is a tuple's method
+                row.first_seen,
+                row.last_seen,
+            )
+            for row in found
+        ]
+
+    def count_served(self) -> dict[str, int]:
+        """How often each source has served."""
+        query = sa.select(MissRow.served_by, sa.func.sum(MissRow.count)).group_by(MissRow.served_by)
+        with self._read() as connection:
+            return {row[0]: int(row[1]) for row in connection.execute(query.order_by(MissRow.served_by))}
+
+    def _settle(self, connection: sa.Connection, sweep: Sweep) -> None:
+        """Forget the misses of a problem that has been tuned."""
+        same = (
+            MissRow.problem_id == self._problem_id(connection, sweep.problem),
+            MissRow.device_id == self._device_id(connection, sweep.device),
+        )
+        connection.execute(sa.delete(MissRow).where(*same, MissRow.served_by.in_(MISSES)))
+
+    def _shorten(self, connection: sa.Connection) -> None:
+        total = connection.scalar(sa.select(sa.func.count()).select_from(MissRow)) or 0
+        if total > MOST:
+            oldest = sa.select(MissRow.last_seen).order_by(MissRow.last_seen).offset(total - MOST).limit(1)
+            border = connection.scalar(oldest)
+            connection.execute(sa.delete(MissRow).where(MissRow.last_seen < border))
