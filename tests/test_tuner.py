@@ -196,7 +196,8 @@ def test_past_its_budget_a_process_no_longer_sweeps(store: Store, tmp_path: Path
     tuner = tuner_on(store, tmp_path, time=time, budget=10)
     assert tuner.choose(kernel, kernel.problem(n=1), -1).source == "sweep"
     assert tuner.spent == 10
-    assert tuner.choose(kernel, kernel.problem(n=2), -1).source == "default"
+    assert tuner.choose(kernel, kernel.problem(n=2), -1).source == "nearest"  # and no sweep
+    assert kernel.tried == [1, 2]
 
 
 def test_a_failed_problem_is_not_swept_again_before_it_expires(store: Store, tmp_path: Path) -> None:

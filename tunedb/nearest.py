@@ -23,7 +23,7 @@ def distance(one: Problem, other: Problem) -> float | None:
     for name, here in one.plain().items():
         there = other.plain()[name]
         if type(here) is int and type(there) is int and here >= 0 and there >= 0:
-            total += abs(math.log2((here + 1) / (there + 1)))
+            total += abs(math.log2(here + 1) - math.log2(there + 1))
         elif here != there or type(here) is not type(there):
             return None
     return total
