@@ -71,7 +71,9 @@ def test_a_remembered_call_touches_no_store_no_lock_and_no_environment(tmp_path:
     assert loaded(program, ("sqlalchemy",), **environment) == {"sqlalchemy"}  # of the first call
 
 
-@pytest.mark.parametrize("command", ["--help", "ls", "path -v", "db current", "db upgrade", "db check"])
+@pytest.mark.parametrize(
+    "command", ["--help", "ls", "path -v", "db current", "db upgrade", "db check", "misses", "stats"]
+)
 def test_a_command_that_needs_no_gpu_loads_neither_torch_nor_triton(tmp_path: Path, command: str) -> None:
     program = (
         "import sys\n"

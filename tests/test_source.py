@@ -17,10 +17,24 @@ from tunedb.source import kernel_hash
 SOURCE = '''
 import triton
 import triton.language as tl
+import functools
 import math
 
 SCALE = 2
 LIMIT: tl.constexpr = tl.constexpr(4)
+TABLE = {"a": [1, 2]}
+MANY = frozenset({"x", "y", "z"})
+
+class Rule:
+    """A rule."""
+    factor = 2
+
+    def grid(self, n):
+        return n * self.factor
+
+@functools.cache
+def cached(n):
+    return n + 7
 
 @triton.jit
 def helper(x):
@@ -36,7 +50,8 @@ def grid_of(n):
     return n // 2
 
 def launch(x, n):
-    kernel[(grid_of(n),)](x, n, BLOCK=math.gcd(n, 16))
+    assert "x" in MANY
+    kernel[(grid_of(n) + Rule().grid(n) + cached(n) + TABLE["a"][0],)](x, n, BLOCK=math.gcd(n, 16))
 
 def elsewhere():
     return 1
@@ -51,6 +66,7 @@ def load(folder: Path, source: str) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules["edited"] = module  # where `inspect` looks for a class's source
     spec.loader.exec_module(module)
     return module
 
@@ -69,8 +85,9 @@ def hash_of(folder: Path, source: str) -> str:
         ('"""Doubles."""', '"""Twice as much."""'),
         ("    at = tl.arange(0, BLOCK)\n", "    at = tl.arange(  # places\n        0, BLOCK)\n"),
         ("return 1", "return 2"),
+        ('    """A rule."""\n', ""),
     ],
-    ids=["comment", "no docstring", "docstring", "layout", "what nobody calls"],
+    ids=["comment", "no docstring", "docstring", "layout", "what nobody calls", "a class's docstring"],
 )
 def test_an_edit_without_meaning_changes_no_hash(tmp_path: Path, old: str, new: str) -> None:
     assert old in SOURCE
@@ -85,11 +102,30 @@ def test_an_edit_without_meaning_changes_no_hash(tmp_path: Path, old: str, new: 
         ("x * SCALE", "SCALE * x"),
         ("at < n)", "at <= n)"),
         ("n // 2", "n // 4"),
+        ("factor = 2", "factor = 3"),
+        ("n * self.factor", "n + self.factor"),
+        ("n + 7", "n + 8"),
+        ("[1, 2]", "[1, 3]"),
+        ('"z"})', '"w"})'),
         ("gcd(n, 16)", "gcd(n, 32)"),
         ("BLOCK: tl.constexpr", "BLOCK: tl.constexpr = 4"),
         ("@triton.jit\ndef kernel", '@triton.jit(do_not_specialize=["n"])\ndef kernel'),
     ],
-    ids=["global", "constexpr", "callee", "body", "launcher's callee", "launcher", "signature", "decorator"],
+    ids=[
+        "global",
+        "constexpr",
+        "callee",
+        "body",
+        "launcher's callee",
+        "class attribute",
+        "method",
+        "cached function",
+        "dict",
+        "set",
+        "launcher",
+        "signature",
+        "decorator",
+    ],
 )
 def test_an_edit_with_meaning_changes_the_hash(tmp_path: Path, old: str, new: str) -> None:
     assert old in SOURCE
@@ -106,6 +142,33 @@ def test_a_function_without_source_is_refused() -> None:
 def test_what_is_no_function_is_refused() -> None:
     with pytest.raises(IdentityError, match="no jit function"):
         kernel_hash(7)
+
+
+def test_a_change_of_the_windows_arithmetic_changes_the_pooling_kernels_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunedb import source
+    from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
+    from tunedb.kernels.avg_pool.launch import forward_launch
+
+    visit = source._Visit()
+    visit.code(avg_pool1d_forward_kernel.fn)
+    visit.code(forward_launch)
+    names = {line.split()[0] for line in visit.found}
+    assert {"tunedb.kernels.geometry.Window", "tunedb.kernels.geometry.cdiv"} <= names
+    assert "tunedb.kernels.avg_pool.launch._Strided" in names
+    assert not any(name.startswith(("torch", "triton")) for name in names)
+
+
+def test_the_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / "edited.py").write_text(SOURCE)
+    program = "from edited import *; from tunedb.source import kernel_hash; print(kernel_hash(kernel, launch))"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": seed},
+            check=True, capture_output=True, text=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }  # fmt: skip
+    assert len(seen) == 1
 
 
 def test_the_interpreter_sees_the_same_hash_as_the_compiler() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, Notebook, config
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
 from tunedb.bench import Timing
 from tunedb.records import Sweep
 from tunedb.sweep import MARGIN, run_sweep
@@ -103,6 +103,24 @@ def test_a_sweep_without_time_still_tries_the_default() -> None:
     done = sweep({}, kernel=kernel, budget=0.0)
     assert kernel.tried == [1]
     assert (done.status, done.config, done.complete) == ("tuned", config(1), False)
+
+
+def test_a_failure_that_was_cut_short_is_no_failure_of_the_problem() -> None:
+    done = sweep({1: "wrong", 2: 50.0}, budget=0.0)
+    assert (done.status, done.complete, done.expires) == ("aborted", False, None)
+
+
+@pytest.mark.parametrize("step", ["compile", "check", "launcher"])
+def test_a_lost_device_is_told_from_a_failing_config_wherever_it_shows(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(self: FakeWorkload, config: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(FakeWorkload, step, lose)
+    done = sweep({1: 9.0, 2: 5.0})
+    assert (done.status, len(done.trials)) == ("aborted", 1)
+    assert "illegal memory access" in (done.trials[0].error or "")
 
 
 def test_the_workload_is_freed_however_the_sweep_ends() -> None:

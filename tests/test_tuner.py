@@ -10,11 +10,12 @@ from time import monotonic
 
 import pytest
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, config
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, config
 from tunedb import process, settings
 from tunedb.device import Environment
 from tunedb.errors import MissError, SettingError, TrialError
 from tunedb.memory import ASK_AGAIN, Case
+from tunedb.problem import Config
 from tunedb.records import Sweep
 from tunedb.shelf import Shelf
 from tunedb.store import Store, open_store
@@ -195,7 +196,7 @@ def test_past_its_budget_a_process_no_longer_sweeps(store: Store, tmp_path: Path
     kernel = FakeKernel({1: 9.0, 2: 5.0}, on_compile=slow)
     tuner = tuner_on(store, tmp_path, time=time, budget=10)
     assert tuner.choose(kernel, kernel.problem(n=1), -1).source == "sweep"
-    assert tuner.spent == 10
+    assert tuner.spent.seconds == 10
     assert tuner.choose(kernel, kernel.problem(n=2), -1).source == "nearest"  # and no sweep
     assert kernel.tried == [1, 2]
 
@@ -252,6 +253,61 @@ def test_warm_answers_from_the_store_unless_it_is_forced(store: Store, tmp_path:
     assert len(list(store.iter_sweeps())) == 2
 
 
+def test_threads_that_meet_a_problem_that_fails_sweep_it_once(store: Store, tmp_path: Path) -> None:
+    kernel, tuner = FakeKernel({1: "wrong", 2: "compile_error"}), tuner_on(store, tmp_path)
+    together = threading.Barrier(4)
+
+    def call() -> None:
+        together.wait()
+        assert tuner.choose(kernel, kernel.problem(), -1).source == "default"
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert kernel.tried == [1, 2]
+
+
+def test_two_kernels_of_one_name_do_not_share_a_memory(store: Store, tmp_path: Path) -> None:
+    tuner = tuner_on(store, tmp_path)
+    for kernel in (FakeKernel({1: 9.0, 2: 5.0}), FakeKernel({100: 9.0, 200: 5.0}, hash="cd" * 32)):
+        assert tuner.choose(kernel, kernel.problem(), -1).config["BLOCK"] in kernel.times
+
+
+def test_a_fault_of_the_kernels_own_costs_no_call_its_config(
+    store: Store, tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(FakeKernel):
+        def workload(self, problem: object, index: int) -> FakeWorkload:
+            raise ValueError("no such tensor")
+
+    kernel = Faulty({1: 9.0, 2: 5.0})
+    assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1).source == "default"
+    assert "no such tensor" in records.text
+
+
+def test_a_config_that_was_just_tuned_and_does_not_load_gives_way_to_the_default(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+
+    def load(found: Config) -> str:
+        if found == config(2):
+            raise TrialError("out_of_resources", "too much shared memory")
+        return "loaded"
+
+    choice, _ = tuner_on(store, tmp_path).bind(kernel, kernel.problem(), -1, load)
+    assert (choice.config, choice.source) == (config(1), "default")
+    assert kernel.tried == [1, 2]  # and no second sweep
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "true", '"64"', "null", "1.5"])
+def test_an_override_of_another_kind_is_an_error(store: Store, tmp_path: Path, value: str) -> None:
+    kernel = FakeKernel({1: 9.0})
+    tuner = tuner_on(store, tmp_path, override=f'{{"fake": {{"BLOCK": {value}}}}}')
+    with pytest.raises(SettingError, match=r"BLOCK is .*, needed a int"):
+        tuner.choose(kernel, kernel.problem(), -1)
+
+
 def test_threads_that_miss_together_sweep_once(store: Store, tmp_path: Path) -> None:
     kernel, tuner = FakeKernel({1: 9.0, 2: 5.0}), tuner_on(store, tmp_path)
     together = threading.Barrier(4)
@@ -299,15 +355,15 @@ def test_a_store_that_can_not_be_opened_costs_no_call_its_config(tmp_path: Path)
 
 def test_changed_settings_make_a_new_tuner_that_has_spent_as_much() -> None:
     before = process.active()
-    before.spent = 3.0
+    before.spent.seconds = 3.0
     plans = process.new_plans()
     plans["call"] = "plan"
     with settings.using(mode="off"):
         assert process.active() is not before
-        assert process.active().spent == 3
+        assert process.active().spent.seconds == 3
         assert plans == {}
     process._plans.remove(plans)
-    process._spent = 0.0
+    process._spent.seconds = 0.0
 
 
 def test_the_interpreter_device_is_the_cpus() -> None:

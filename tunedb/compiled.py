@@ -152,12 +152,12 @@ class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
             text += f" ({error.__cause__})"[:2000]
         if any(words in text for words in _STICKY):
             raise StickyDeviceError(text) from None
-        if isinstance(error, OutOfResources) or ("out of memory" in text and "CUDA" not in text):
+        if isinstance(error, torch.OutOfMemoryError | MemoryError):
+            return  # the sweep's own memory, not the config's doing
+        if isinstance(error, OutOfResources):
             raise TrialError("out_of_resources", text) from None
         if isinstance(error, CompilationError | PTXASError) or "PassManager::run failed" in text:
             raise TrialError("compile_error", text) from None
-        if isinstance(error, torch.cuda.OutOfMemoryError):
-            return  # the sweep's own memory, not the config's doing
         raise TrialError("runtime_error", text) from None
 
 

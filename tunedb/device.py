@@ -8,7 +8,6 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +100,11 @@ class Environment:
 @functools.cache
 def environment(backend: str, method: str) -> Environment:
     """The environment of this process, on a device with that backend, for that timing method."""
+    import torch
+    import triton  # not by their distributions' names, which differ among nightlies and ROCm's builds
+
     driver = _driver_version() if backend != "interpreter" else platform.python_version()
-    return Environment(metadata.version("triton"), metadata.version("torch"), driver, method)
+    return Environment(triton.__version__, str(torch.__version__), driver, method)
 
 
 def _driver_version() -> str:

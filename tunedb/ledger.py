@@ -22,7 +22,7 @@ class Ledger:
 
     def __init__(self, write: Callable[[list[Served]], None]) -> None:
         self._write = write
-        self._counts: dict[tuple[str, str, str, str], Served] = {}
+        self._counts: dict[tuple[str, ...], Served] = {}
         self._timer: threading.Timer | None = None
         self._renew()
         _ledgers.add(self)

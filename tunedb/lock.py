@@ -19,6 +19,7 @@ from tunedb.problem import Problem
 _log = logging.getLogger("tunedb")
 _threads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _guard = threading.Lock()
+_told: set[Path] = set()  # folders that can hold no lock
 
 
 def _renew() -> None:
@@ -39,10 +40,11 @@ def single_flight(folder: Path, problem: Problem, device: Device, timeout: float
     this process exclude each other: two processes may then sweep the same problem, which costs time and no more.
     """
     name = f"{problem.kernel}-{problem.digest[:16]}-{device.digest[:8]}.lock"
+    timeout = min(max(timeout, 0.0), threading.TIMEOUT_MAX)  # also of an infinite one
     deadline = time.monotonic() + timeout
     with _guard:
         thread_lock = _threads[f"{folder}/{name}"]
-    if not thread_lock.acquire(timeout=max(timeout, 0)):
+    if not thread_lock.acquire(timeout=timeout):
         yield False
         return
     try:
@@ -67,6 +69,8 @@ def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
     except Timeout as late:
         return late
     except (OSError, NotImplementedError) as error:
-        _log.info("No lock file at %s (%s): processes may tune the same problem twice.", path, error)
+        if path.parent not in _told:
+            _told.add(path.parent)
+            _log.warning("No lock files in %s (%s): processes may tune the same problem twice.", path.parent, error)
         return None
     return lock

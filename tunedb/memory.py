@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -15,7 +16,9 @@ from tunedb.tunable import Tunable
 
 ASK_AGAIN = 60.0  # seconds after which what got a default is looked up again, off the launch path
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, str, str]
+
+_log = logging.getLogger("tunedb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Case:
     @property
     def key(self) -> _Key:
         """What makes two cases the same."""
-        return self.kernel.name, self.problem.key, self.device.digest
+        return self.kernel.name, self.kernel.hash, self.problem.key, self.device.digest
 
     def __str__(self) -> str:
         return f"{self.kernel.name} ({self.problem}) on {self.device}"
@@ -60,6 +63,7 @@ class Memory:
         self._rejected: defaultdict[_Key, set[Config]] = defaultdict(set)
         self._weak: dict[_Key, tuple[Case, float]] = {}
         self._timer: threading.Timer | None = None
+        self._closed = False
 
     def get(self, case: Case) -> Choice | None:
         """The choice that was made for this case, as it was made."""
@@ -69,7 +73,7 @@ class Memory:
         """Remember a choice; a weak one, with `ask_again`, until the store has a better one."""
         self._choices[case.key] = choice
         self._weak.pop(case.key, None)
-        if choice.is_weak and ask_again:
+        if choice.is_weak and ask_again and not self._closed:
             self._weak[case.key] = case, self._monotonic()
             if self._timer is None or not self._timer.is_alive():
                 self._arm()
@@ -81,7 +85,7 @@ class Memory:
 
     def reject(self, case: Case, config: Config) -> bool:
         """Never choose this config again in this process, because it does not launch; False where that was known."""
-        if config in self._rejected[case.key]:
+        if self.is_rejected(case, config):
             return False
         self._rejected[case.key].add(config)
         self.forget(case)
@@ -89,7 +93,11 @@ class Memory:
 
     def is_rejected(self, case: Case, config: Config) -> bool:
         """Whether the config does not launch in this process."""
-        return config in self._rejected[case.key]
+        return config in self._rejected.get(case.key, ())
+
+    def has_rejected(self, case: Case) -> bool:
+        """Whether any config of the case does not launch in this process."""
+        return bool(self._rejected.get(case.key))
 
     def due(self) -> list[Case]:
         """The cases that have had a weak choice for a while; each is due again after another while."""
@@ -100,7 +108,8 @@ class Memory:
         return found
 
     def close(self) -> None:
-        """Stop the timer."""
+        """Stop the timer, for good."""
+        self._closed = True
         self._weak.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -111,6 +120,9 @@ class Memory:
         self._timer.start()
 
     def _run(self) -> None:
-        self._on_due()
-        if self._weak:
+        try:
+            self._on_due()
+        except Exception:  # on a thread of its own nobody could handle it, and the asking has to go on
+            _log.exception("Asking the store again failed; it is tried again in a while.")
+        if self._weak and not self._closed:
             self._arm()

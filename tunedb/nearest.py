@@ -44,9 +44,9 @@ def nearest(
     for sweep in sorted(sweeps, key=attrgetter("finished", "uid"), reverse=True):
         if sweep.config is None or sweep.problem == problem or not is_usable(sweep.config):
             continue
-        if not is_alike(problem, sweep.problem):
-            continue
         far = distance(problem, sweep.problem)
-        if far is not None and far <= cut_off and (best is None or far < best[1]):
+        if far is None or far > cut_off or (best is not None and far >= best[1]):
+            continue
+        if is_alike(problem, sweep.problem):  # asked last: the kernel gets no problem that has other facts than its own
             best = sweep, far
     return best

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
 from tunedb.errors import StoreUnavailable
 from tunedb.layers import Layers
-from tunedb.settings import Settings, without_password
+from tunedb.settings import Settings, lock_folder, without_password
 from tunedb.shared import DEADLINE, Shared
 from tunedb.shelf import BUSY_TIMEOUT, Shelf
-from tunedb.tuner import Tuner
+from tunedb.tuner import Spent, Tuner
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
 _active: Tuner | None = None
-_spent = 0.0  # seconds of sweeping inside calls, also by the tuners before: the budget is the process's
+_spent = Spent()
 _plans: list[dict[Any, Any]] = []
+_generation = 0
 _guard = threading.RLock()
 
 
@@ -31,7 +32,6 @@ def active() -> Tuner:
     with _guard:
         if _active is None:
             _active = make_tuner(settings_module.current())
-            _active.spent = _spent
         return _active
 
 
@@ -48,7 +48,7 @@ def make_tuner(settings: Settings) -> Tuner:
     if settings.shared and settings.mode != "off":
         shared = Shared(settings.shared, partial(_open_shared, settings.shared), writable=writable)
     layers = Layers(Shelf(settings.store, opener, writable=writable), shared)
-    return Tuner(settings, layers, locks=lock_folder(settings), on_better=clear_plans)
+    return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
 
 
 def _open_shared(url: str) -> Store:
@@ -60,13 +60,6 @@ def _open_shared(url: str) -> Store:
     return store
 
 
-def lock_folder(settings: Settings) -> Path:
-    """The folder of the lock files: beside the store where that is a file, else in the user's state folder."""
-    is_path = "://" not in settings.store
-    base = settings.store if is_path else settings_module.default_store()
-    return settings_module.expand(base).parent / "locks"
-
-
 def new_plans() -> dict[Any, Any]:
     """A table for a launcher's plans, emptied when the settings change or a better config appears."""
     table: dict[Any, Any] = {}
@@ -75,21 +68,34 @@ def new_plans() -> dict[Any, Any]:
 
 
 def clear_plans() -> None:
-    """Empty every launcher's table."""
+    """Empty every launcher's table; a plan that is being made meanwhile is not remembered."""
+    global _generation
+    _generation += 1
     for table in _plans:
         table.clear()
 
 
+def generation() -> int:
+    """Counts the times that plans were emptied."""
+    return _generation
+
+
 def _forget() -> None:
-    global _active, _spent
+    global _active
     with _guard:
         before, _active = _active, None
-        if before is not None:
-            _spent = before.spent
-            before.close()
     clear_plans()
+    if before is not None:
+        before.close()  # it may wait for the store: nobody else has to
 
 
+def _renew() -> None:
+    """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
+    global _guard
+    _guard = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
 settings_module.on_change(_forget)
 
 

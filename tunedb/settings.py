@@ -86,19 +86,29 @@ def read(arguments: Mapping[str, Any]) -> Settings:
 
     Raises SettingError, naming the variable, for a value that can't be used.
     """
+    found, faults = read_usable(arguments)
+    if faults:
+        raise faults[0]
+    return found
+
+
+def read_usable(arguments: Mapping[str, Any]) -> tuple[Settings, list[SettingError]]:
+    """`read` for who looks for faults: each value that can't be used, as an error, gives way to the default."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
+    faults: list[SettingError] = []
     for name, (variable, parse, default) in _PARSERS.items():
         try:
             if name in arguments:
                 values[name], sources[name] = parse(arguments[name]), "argument"
-            elif os.environ.get(variable):
+                continue
+            if os.environ.get(variable):
                 values[name], sources[name] = parse(os.environ[variable]), variable
-            else:
-                values[name], sources[name] = default(), "default"
+                continue
         except SettingError as error:
-            raise SettingError(f"{variable if name not in arguments else name}: {error}") from None
-    return Settings(**values, sources=sources)
+            faults.append(SettingError(f"{variable if name not in arguments else name}: {error}"))
+        values[name], sources[name] = default(), "default"
+    return Settings(**values, sources=sources), faults
 
 
 def current() -> Settings:
@@ -128,6 +138,15 @@ def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise SettingError(f"Found {', '.join(sorted(unknown))}, needed one of {', '.join(_PARSERS)}.")
     return arguments
+
+
+def _renew() -> None:
+    """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
+    global _lock
+    _lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 def configure(**settings: Any) -> None:
@@ -166,7 +185,7 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
 
 def without_password(url: str) -> str:
     """The URL as it may be printed: `user:secret@` becomes `user:***@`, and so does a password in the query."""
-    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    url = re.sub(r"(://[^\s:/@]*):\S*@", r"\1:***@", url)
     return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
 
 
@@ -183,3 +202,18 @@ def ask_for_interpreter() -> None:
 def expand(path: str) -> Path:
     """A path as the user wrote it, with `~` resolved, absolute."""
     return Path(path).expanduser().absolute()
+
+
+def lock_folder(settings: Settings) -> Path:
+    """The folder of the lock files: `<store>.locks`, beside the user's own store where the store is no file.
+
+    The same for every way to name one file: as a path, through a link, or as a URL.
+    """
+    path = re.sub(r"^sqlite(\+pysqlite)?:///", "", settings.store)
+    if "://" in path or path == ":memory:":
+        path = default_store()
+    try:
+        store = expand(path).resolve()
+    except (OSError, RuntimeError):  # a home that is not there: the store will say so
+        store = expand(default_store())
+    return store.with_name(f"{store.name}.locks")

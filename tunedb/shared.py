@@ -84,11 +84,12 @@ class Shared:
             self._submit(lambda store: store.put_sweep(sweep), None)
 
     def close(self, wait: float = LAST_WORDS) -> None:
-        """Give what is still to be written a last chance, of `wait` seconds."""
-        if self._thread is not None and (self._busy or not self._jobs.empty()):
+        """Give what is still to be written a last chance, of `wait` seconds; what hangs after that is given up."""
+        if self._thread is not None:
             done = threading.Event()
             self._submit(lambda _: None, done)
-            done.wait(wait)
+            if not done.wait(wait):
+                self._renew()
 
     def _read(self, store: Store, key: _Kernel, device: Device) -> None:
         found: dict[str, list[Sweep]] = defaultdict(list)
@@ -98,7 +99,6 @@ class Shared:
 
     def _renew(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[_Job, threading.Event | None]] = queue.SimpleQueue()
-        self._busy = False
         self._thread: threading.Thread | None = None
         self._store: Store | None = None
 
@@ -112,7 +112,6 @@ class Shared:
         jobs = self._jobs  # a forked child has a queue and a thread of its own
         while True:
             job, done = jobs.get()
-            self._busy = True
             try:
                 if self._monotonic() >= self._rests_until:
                     if self._store is None:
@@ -122,7 +121,6 @@ class Shared:
                 self._rests_until = self._monotonic() + REST
                 self._log_once(type(error).__name__, f"{type(error).__name__}: {error}")
             finally:
-                self._busy = False
                 if done is not None:
                     done.set()
 

@@ -25,22 +25,29 @@ from tunedb.settings import without_password
 if TYPE_CHECKING:
     from tunedb.store import Store
 
-BUSY_TIMEOUT = 1.0  # seconds that one statement of a call waits for another process's write
+BUSY_TIMEOUT = 0.7  # seconds that one access waits for another process's write; a call may lose two of them
 REST = 30.0  # seconds for which a store that failed is left alone
+FLUSH = 0.5  # seconds after which a call leaves the rest of what waits to the next one
+TRIALS = 0.5  # seconds that one sweep's start and trials may take to write; later ones come with the finished sweep
 QUEUE = 256  # sweeps that wait for a store that fails; beyond that the oldest are dropped, and that is logged
 
 _log = logging.getLogger("tunedb")
 _shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
+_forking = threading.local()
 _T = TypeVar("_T")
+_DETAIL, _RESULT, _READ = range(3)  # kinds of access: one that fails has its own kind left alone, and those before it
 
 
 class Shelf:
-    """One store, opened at the first use, behind a guard. `opener` makes it; None stands for no store at all."""
+    """One store, opened at the first use, behind a guard. `opener` makes it; None stands for no store at all.
+
+    An `opener` that gives None found no store, and is asked again at the next use.
+    """
 
     def __init__(
         self,
         url: str,
-        opener: Callable[[], Store] | None,
+        opener: Callable[[], Store | None] | None,
         *,
         writable: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
@@ -50,8 +57,9 @@ class Shelf:
         self._writable = writable and opener is not None
         self._monotonic = monotonic
         self._store: Store | None = None
-        self._rests_until = float("-inf")
+        self._rests_until = [float("-inf")] * 3  # by kind of access
         self._queue: list[Sweep] = []
+        self._begun: dict[str, float] = {}  # sweeps whose start was written, with the seconds that are left to them
         self._logged: set[str] = set()
         self._lock = threading.RLock()
         _shelves.add(self)
@@ -74,22 +82,37 @@ class Shelf:
     def add_served(self, served: list[Served]) -> None:
         """See `Store.add_served`. Counts that can't be written are lost."""
         if self._writable:
-            self._guarded(lambda store: store.add_served(served))
+            self._guarded(lambda store: store.add_served(served), _DETAIL)
 
     def start_sweep(self, sweep: Sweep) -> None:
         """See `Store.start_sweep`."""
         if self._writable:
-            self._guarded(lambda store: store.start_sweep(sweep))
+            self._begun[sweep.uid] = TRIALS
+            self._write_of(sweep.uid, lambda store: store.start_sweep(sweep))
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """See `Store.put_trial`. A trial that can't be written comes with its finished sweep."""
-        if self._writable:
-            self._guarded(lambda store: store.put_trial(sweep_uid, trial))
+        """See `Store.put_trial`. A trial that is not written now comes with its finished sweep."""
+        if sweep_uid in self._begun:
+            self._write_of(sweep_uid, lambda store: store.put_trial(sweep_uid, trial))
+
+    def _write_of(self, uid: str, work: Callable[[Store], None]) -> None:
+        """A write of a sweep that has begun, unless those before it took too long or failed."""
+
+        def written(store: Store) -> bool:
+            work(store)
+            return True
+
+        start = self._monotonic()
+        done = self._guarded(written, _DETAIL, quiet=True)
+        left = self._begun.pop(uid, 0.0) - (self._monotonic() - start)
+        if done is not None and left > 0:
+            self._begun[uid] = left
 
     def finish_sweep(self, sweep: Sweep) -> None:
         """See `Store.finish_sweep`. What can't be written now is written later."""
         if not self._writable:
             return
+        self._begun.pop(sweep.uid, None)
         with self._lock:
             self._queue.append(sweep)
             if len(self._queue) > QUEUE:
@@ -100,10 +123,11 @@ class Shelf:
         """Write what waits, unless the store is being left alone; with `now`, even then."""
         with self._lock:
             if now:
-                self._rests_until = float("-inf")
-            while self._queue:
+                self._rests_until = [float("-inf")] * 3
+            start = self._monotonic()
+            while self._queue and (now or self._monotonic() - start < FLUSH):
                 sweep = self._queue[0]
-                if not self._guarded(partial(_finish, sweep)):
+                if not self._guarded(partial(_finish, sweep), _RESULT):
                     return
                 self._queue.pop(0)
 
@@ -115,20 +139,27 @@ class Shelf:
             if store is not None:
                 store.close()
 
-    def _guarded(self, work: Callable[[Store], _T]) -> _T | None:
-        """What `work` returns, or None where the store fails or is being left alone. The one broad border."""
+    def _guarded(self, work: Callable[[Store], _T], kind: int = _READ, *, quiet: bool = False) -> _T | None:
+        """What `work` returns, or None where the store fails or is being left alone. The one broad border.
+
+        A write that another process's write kept out stops no read, and a trial's stops no result: a result that is
+        not there when its problem's lock is released has the next process sweep the same problem again.
+        """
         with self._lock:
-            if self._opener is None or self._monotonic() < self._rests_until:
+            if self._opener is None or self._monotonic() < self._rests_until[kind]:
                 return None
             try:
                 if self._store is None:
                     self._store = self._opener()
-                return work(self._store)
+                return None if self._store is None else work(self._store)
             except Exception as error:  # a store failure never reaches the caller of a kernel
-                self._rests_until = self._monotonic() + REST
                 if isinstance(error, StoreCorrupt):
                     self._store = None  # to be set aside when it is opened again
-                self._log_once(error)
+                last = _READ if self._store is None else kind
+                self._rests_until[: last + 1] = [self._monotonic() + REST] * (last + 1)
+                self._begun.clear()
+                if not quiet or last > kind:
+                    self._log_once(error)
                 return None
 
     def _log_once(self, error: Exception) -> None:
@@ -148,6 +179,7 @@ class Shelf:
         """In a forked child: nothing of the parent's connection, queue and lock is ours."""
         self._store = None
         self._queue = []
+        self._begun = {}
         self._lock = threading.RLock()
 
 
@@ -157,6 +189,16 @@ def _finish(sweep: Sweep, store: Store) -> bool:
     except ValueError as error:  # no store will ever take it: it must not block those behind it
         _log.warning("A sweep of %s can't be kept: %s", sweep.problem.kernel, error)
     return True
+
+
+def _hold_all() -> None:
+    """Before a fork: let every store finish what it does. SQLite's locks in the child would be those of that moment."""
+    _forking.held = [shelf for shelf in list(_shelves) if shelf._lock.acquire(timeout=2 * BUSY_TIMEOUT)]
+
+
+def _release_all() -> None:
+    for shelf in _forking.held:
+        shelf._lock.release()
 
 
 def _renew_all() -> None:
@@ -169,5 +211,5 @@ def _flush_all() -> None:
         shelf.flush(now=True)
 
 
-os.register_at_fork(after_in_child=_renew_all)
+os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_renew_all)
 atexit.register(_flush_all)

@@ -1,4 +1,4 @@
-"""A kernel's hash: what its source means, with names, positions, comments and docstrings left out.
+"""A kernel's hash: what its source means, with positions, comments and docstrings left out.
 
 Triton's own `cache_key` won't do: it changes with a comment or a line number, and is missing under the interpreter.
 """
@@ -6,86 +6,149 @@ Triton's own `cache_key` won't do: it changes with a comment or a line number, a
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import FunctionType, ModuleType
 from typing import Any
 
 from tunedb.errors import IdentityError
 
+_FOREIGN = ("torch", "triton", "numpy")
+
 
 def kernel_hash(*roots: Any) -> str:
     """The sha256 over the meaning of jit functions and launchers, and of all that they call and read.
 
-    Followed are: functions under `triton.jit` or in the package of the function that names them, and module
-    constants (numbers, strings, dtypes, `tl.constexpr`, tuples of these). Not followed are torch, triton and the
-    standard library, which the environment of a sweep names.
+    Followed are functions under `triton.jit`, functions and classes of the package of the function that names them,
+    and module constants: numbers, strings, dtypes, `tl.constexpr`, and lists, tuples, sets and dicts of these. Not
+    followed are torch, triton and the standard library: the environment of a sweep names those that times depend on.
 
-    Raises IdentityError where a function's source can't be read.
+    Raises IdentityError where a source can't be read.
     """
-    found: dict[str, str] = {}
+    visit = _Visit()
     for root in roots:
         function = _function(root)
         if function is None:
             raise IdentityError(f"{root!r} is no jit function, and no Python function.")
-        _visit(function, found)
-    text = "\n".join(f"{name} {meaning}" for name, meaning in sorted(found.items()))
+        visit.code(function)
+    text = "\n".join(sorted(visit.found))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _function(value: Any) -> FunctionType | None:
     """The Python function behind a jit function or a stack of decorators, itself if it is one, else None."""
     while not isinstance(value, FunctionType):
-        if isinstance(value, type | ModuleType) or not hasattr(value, "fn"):
+        if isinstance(value, type | ModuleType):
             return None
-        value = value.fn
-    return value
+        inner = getattr(value, "fn", None) or getattr(value, "__wrapped__", None) or getattr(value, "__func__", None)
+        if inner is None:
+            return None
+        value = inner
+    found = inspect.unwrap(value)
+    return found if isinstance(found, FunctionType) else None
 
 
-def _visit(function: FunctionType, found: dict[str, str]) -> None:
-    name = f"{function.__module__}.{function.__qualname__}"
-    if name in found:
-        return
-    tree = _parse(function)
-    found[name] = "".join(_meaning(tree))
-    scope = function.__globals__ | dict(inspect.getclosurevars(function).nonlocals)
-    for reference, value in _references(tree, scope):
-        callee = _function(value)
-        if callee is not None:
-            if not _is_foreign(callee.__module__) and (callee is not value or _package(callee) == _package(function)):
-                _visit(callee, found)
-        elif isinstance(value, bool | int | float | str | tuple) or type(value).__name__ in ("constexpr", "dtype"):
-            found[f"{name}:{reference}"] = repr(getattr(value, "value", value))
+class _Visit:
+    """What was found so far: a line for each function, class and constant."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._seen: set[int] = set()
+
+    def code(self, code: FunctionType | type) -> None:
+        """Add a function or a class, and all that it names."""
+        if id(code) in self._seen:
+            return
+        self._seen.add(id(code))
+        name = f"{code.__module__}.{code.__qualname__}"
+        tree = _parse(code)
+        self.found.append(f"{name} {''.join(_meaning(tree))}")
+        for reference, value in _references(tree, _scope(code)):
+            callee = _function(value)
+            if callee is not None:
+                if not _is_foreign(callee) and (callee is not value or _package(callee) == _package(code)):
+                    self.code(callee)
+            elif isinstance(value, type):
+                if _package(value) == _package(code):
+                    with contextlib.suppress(IdentityError):  # one that was made, not written
+                        self.code(value)
+            else:
+                constant = _constant(value)
+                if constant is not None:
+                    self.found.append(f"{name}:{reference} {constant}")
 
 
-def _is_foreign(module: str) -> bool:
-    return module.partition(".")[0] in ("torch", "triton")
+def _package(code: FunctionType | type) -> str:
+    """The package that the code belongs to; the kernels that come with tunedb are one of their own."""
+    module = code.__module__
+    return "tunedb.kernels" if module.startswith("tunedb.kernels.") else module.partition(".")[0]
 
 
-def _package(function: FunctionType) -> str:
-    return ".".join(function.__module__.split(".")[:2])
+def _is_foreign(code: FunctionType | type) -> bool:
+    return _package(code) in _FOREIGN
 
 
-def _parse(function: FunctionType) -> ast.AST:
+def _scope(code: FunctionType | type) -> dict[str, Any]:
+    """The names that the code can see outside of itself."""
+    if isinstance(code, type):
+        return dict(vars(inspect.getmodule(code) or object()))
+    return code.__globals__ | dict(inspect.getclosurevars(code).nonlocals)
+
+
+def _parse(code: FunctionType | type) -> ast.AST:
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+        return ast.parse(textwrap.dedent(inspect.getsource(code)))
     except (OSError, TypeError, SyntaxError) as error:
         raise IdentityError(
-            f"The source of {function.__qualname__} can't be read ({error}). Define the kernel in a file."
+            f"The source of {code.__qualname__} can't be read ({error}). Define the kernel in a file."
         ) from None
 
 
-def _references(tree: ast.AST, scope: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Global names that the code reads, and attributes of modules that it reads (`geometry.output_length`)."""
+def _references(tree: ast.AST, scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each name of the scope that the code reads, and each chain of attributes of modules (`package.module.name`)."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in scope:
             yield node.id, scope[node.id]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            module = scope.get(node.value.id)
-            if isinstance(module, ModuleType) and hasattr(module, node.attr) and not _is_foreign(module.__name__):
-                yield f"{node.value.id}.{node.attr}", getattr(module, node.attr)
+        elif isinstance(node, ast.Attribute):
+            chain = ast.unparse(node)
+            value = _resolved(chain.split("."), scope)
+            if value is not None:
+                yield chain, value
+
+
+def _resolved(chain: list[str], scope: Mapping[str, Any]) -> Any:
+    value = scope.get(chain[0])
+    for name in chain[1:]:
+        if not isinstance(value, ModuleType) or value.__name__.partition(".")[0] in _FOREIGN:
+            return None
+        value = getattr(value, name, None)
+    return value
+
+
+def _constant(value: Any) -> str | None:
+    """The constant as text that is the same in every process; None for what is no constant."""
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return repr(value)
+    kind = type(value).__name__
+    if kind == "constexpr":
+        return _constant(value.value)
+    if kind == "dtype":
+        return str(value)
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        return _constant(value.item()) if getattr(value, "ndim", 0) == 0 else None
+    if isinstance(value, Mapping):
+        pairs = [(_constant(key), _constant(item)) for key, item in value.items()]
+        known = [f"{key}: {item}" for key, item in pairs if key is not None and item is not None]
+        return f"{{{', '.join(known)}}}" if len(known) == len(pairs) else None
+    if isinstance(value, tuple | list | set | frozenset):
+        items = [_constant(item) for item in value]
+        found = [item for item in items if item is not None]
+        found = sorted(found) if isinstance(value, set | frozenset) else found
+        return f"{kind}({', '.join(found)})" if len(found) == len(items) else None
+    return None
 
 
 def _meaning(node: Any) -> Iterator[str]:
@@ -96,7 +159,7 @@ def _meaning(node: Any) -> Iterator[str]:
             if isinstance(node, ast.Constant):
                 if name == "value":
                     yield f" {value!r}"
-            elif name == "body" and isinstance(node, ast.FunctionDef | ast.Module):
+            elif name == "body" and isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
                 yield " body="
                 yield from _meaning(_without_docstring(value))
             elif value is not None and value != [] and name not in ("type_comment", "ctx"):

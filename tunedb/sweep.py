@@ -12,6 +12,7 @@ from statistics import fmean, median
 from typing import Protocol
 
 from tunedb.bench import Clock, Timing
+from tunedb.compiled import typed_errors
 from tunedb.device import Device, Environment, host
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.problem import Config, Problem
@@ -74,7 +75,7 @@ class LogObserver:
         elif sweep.status == "failed":
             _log.warning("Tuning %s failed: no candidate is right. See: tunedb show %s", name, sweep.uid)
         elif last is not None:
-            _log.error("Tuning %s was aborted at %s: %s Restart the process.", name, last.config, last.error)
+            _log.error("Tuning %s was aborted at %s: %s", name, last.config, last.error or "the time was spent")
 
 
 def run_sweep(
@@ -143,7 +144,8 @@ class _Attempt:
         trial = Trial(config, "ok")
         start = time.perf_counter()
         try:
-            resources = self.workload.compile(config)
+            with typed_errors():
+                resources = self.workload.compile(config)
             trial = dataclasses.replace(
                 trial,
                 compile_s=time.perf_counter() - start,
@@ -151,11 +153,13 @@ class _Attempt:
                 spills=resources.spills,
                 shared_bytes=resources.shared_bytes,
             )
-            wrong = self.workload.check(config)
+            with typed_errors():
+                wrong = self.workload.check(config)
             if wrong is not None:
                 trial = dataclasses.replace(trial, status="wrong", error=wrong)
             else:
-                timing = Timing.of(self.clock.sample(self.workload.launcher(config)))
+                with typed_errors():
+                    timing = Timing.of(self.clock.sample(self.workload.launcher(config)))
                 trial = dataclasses.replace(
                     trial, time_us=timing.median, p20_us=timing.p20, p80_us=timing.p80, samples=timing.samples
                 )
@@ -202,6 +206,8 @@ def _conclude(sweep: Sweep, attempt: _Attempt, default: Config, *, complete: boo
     if attempt.lost:
         return dataclasses.replace(sweep, status="aborted")
     if not right:
+        if not complete:  # one that was not tried may be right
+            return dataclasses.replace(sweep, status="aborted")
         return dataclasses.replace(sweep, status="failed", expires=now() + RETRY_AFTER)
     finalists = [trial.config for trial in right[:FINALISTS]]
     if default not in finalists and any(trial.config == default for trial in right):
@@ -210,8 +216,11 @@ def _conclude(sweep: Sweep, attempt: _Attempt, default: Config, *, complete: boo
     if len(finalists) > 1 and not attempt.clock.once:
         try:
             times = dict(attempt.race(finalists))
-        except (TrialError, StickyDeviceError):
-            return dataclasses.replace(sweep, status="aborted")
+        except TrialError as error:  # right and timed a moment ago: the screening has to do
+            _log.warning("The race for %s was broken off: %s", sweep.problem.kernel, error)
+        except StickyDeviceError as error:
+            last = dataclasses.replace(sweep.trials[-1], error=f"In the race: {error}")
+            return dataclasses.replace(sweep, status="aborted", trials=(*sweep.trials[:-1], last))
     winner = choose(times, default, [trial.config for trial in attempt.trials])
     return dataclasses.replace(
         sweep,

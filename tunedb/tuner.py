@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
 from tunedb.bench import clock_for, method_for, untraced
 from tunedb.device import Environment, device_of, environment
-from tunedb.errors import MissError, SettingError, SweepError, TrialError
+from tunedb.errors import MissError, SettingError, TrialError
 from tunedb.layers import Layers
 from tunedb.ledger import Ledger
 from tunedb.memory import Case, Choice, Memory
@@ -32,6 +31,13 @@ _log = logging.getLogger("tunedb")
 _T = TypeVar("_T")
 
 
+@dataclass(slots=True)
+class Spent:
+    """The seconds that one process has spent sweeping inside calls, also under other settings."""
+
+    seconds: float = 0.0
+
+
 class Tuner:
     """Finds the config for a call. One per process, made anew when the settings change.
 
@@ -48,19 +54,21 @@ class Tuner:
         locks: Path,
         sweep: Callable[[Case, float, Observer], Sweep] | None = None,
         environment_of: Callable[[int], Environment] | None = None,
+        spent: Spent | None = None,
         on_better: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.store = store
+        self.spent = spent or Spent()
         self.memory = Memory(self.refresh, monotonic)
         self.ledger = Ledger(store.add_served)
-        self.spent = 0.0  # seconds of sweeping inside calls
         self._locks = locks
         self._sweep = sweep or self._run_sweep
         self._environment_of = environment_of or _environment_of
         self._on_better = on_better
         self._monotonic = monotonic
+        self._one_sweep = threading.Lock()  # two at a time on one GPU would measure each other
 
     def bind(self, kernel: Tunable, problem: Problem, index: int, load: Callable[[Config], _T]) -> tuple[Choice, _T]:
         """The choice for a call together with what `load` makes of its config, a compiled kernel say.
@@ -74,7 +82,7 @@ class Tuner:
             try:
                 return choice, load(choice.config)
             except TrialError as error:
-                if choice.is_weak or not self.memory.reject(case, choice.config):
+                if choice.source == "default" or not self.memory.reject(case, choice.config):
                     raise
                 _log.warning("%s: config %s does not launch (%s); taking the next.", kernel.name, choice.config, error)
 
@@ -97,7 +105,7 @@ class Tuner:
 
         On a device that is not here nothing is stale.
         """
-        return self._winner(case, self._stored(case))
+        return self._answer(case)[0]
 
     def warm(
         self, case: Case, *, force: bool = False, budget: float = float("inf"), observer: Observer | None = None
@@ -106,11 +114,7 @@ class Tuner:
 
         None where no config came out of it: the candidates all failed, or another process holds the problem's lock.
         """
-        spent = self.spent
-        try:
-            choice = self._tune(case, budget, observer or LogObserver(), look=not force)
-        finally:
-            self.spent = spent  # the budget is for sweeps inside calls
+        choice = self._tune(case, lambda: budget, observer or LogObserver(), look=not force, in_call=False)
         if choice is not None:
             self.memory.put(case, choice, ask_again=False)
             self._on_better()
@@ -140,25 +144,30 @@ class Tuner:
             return Choice(_overridden(case, default, self.settings.override[case.kernel.name]), "override")
         if self.settings.mode == "off":
             return Choice(default, "default")
-        sweeps = self._stored(case)
-        found = self._winner(case, sweeps)
+        found, has_failed = self._answer(case)
         if found is None and self.settings.mode == "strict":
             raise MissError(
                 f"Nothing is stored for {case}, and mode strict forbids to tune. Run: tunedb warm {case.kernel.name}"
             )
-        if found is None and self.settings.mode == "tune" and not self._has_failed(case, sweeps):
+        # Where a config did not launch, tuning again would find the same one.
+        if found is None and self.settings.mode == "tune" and not has_failed and not self.memory.has_rejected(case):
             found = self._tune_in_call(case)
         return found or self._borrowed(case) or Choice(default, "default")
 
-    def _stored(self, case: Case) -> list[Sweep]:
-        return self.store.get_sweeps(case.problem, case.device, case.kernel.hash)
+    def _answer(self, case: Case) -> tuple[Choice | None, bool]:
+        """What the store answers, and whether it says instead that the problem failed not long ago."""
+        from tunedb.store.ranking import has_failed
+
+        sweeps = self.store.get_sweeps(case.problem, case.device, case.kernel.hash)
+        if not sweeps:
+            return None, False
+        environment = None if case.index is None else self._environment_of(case.index)
+        return self._winner(case, sweeps), has_failed(sweeps, environment, now())
 
     def _winner(self, case: Case, sweeps: list[Sweep]) -> Choice | None:
         """The choice among stored sweeps: a config outside today's space, or refused here, is passed over."""
         from tunedb.store.ranking import winner  # here, because mode `off` needs no SQLAlchemy
 
-        if not sweeps:
-            return None
         space = set(case.kernel.space(case.problem, case.device))
         found = winner(
             sweeps,
@@ -177,10 +186,13 @@ class Tuner:
         tuned = self.store.get_kernel_sweeps(case.kernel.name, case.device, case.kernel.hash)
         if not tuned:
             return None
+        from tunedb.store.ranking import winners
+
+        environment = None if case.index is None else self._environment_of(case.index)
         space = set(case.kernel.space(case.problem, case.device))
         found = nearest(
             case.problem,
-            self._winners(case, tuned),
+            [sweep for sweep, _ in winners(tuned, environment, now())],
             case.kernel.is_alike,
             lambda config: config in space and not self.memory.is_rejected(case, config),
         )
@@ -188,51 +200,46 @@ class Tuner:
             return None
         return Choice(found[0].config, "nearest", found[0])
 
-    def _winners(self, case: Case, sweeps: list[Sweep]) -> list[Sweep]:
-        """The sweep that answers for each problem among those of a kernel on a device."""
-        from tunedb.store.ranking import winner
-
-        problems: dict[str, list[Sweep]] = defaultdict(list)
-        for sweep in sweeps:
-            problems[sweep.problem.key].append(sweep)
-        environment = None if case.index is None else self._environment_of(case.index)
-        found = (winner(group, environment, now=now()) for group in problems.values())
-        return [one[0] for one in found if one is not None]
-
-    def _has_failed(self, case: Case, sweeps: list[Sweep]) -> bool:
-        from tunedb.store.ranking import has_failed
-
-        return has_failed(sweeps, None if case.index is None else self._environment_of(case.index), now())
-
     def _tune_in_call(self, case: Case) -> Choice | None:
-        """Tune within what is left of the process's budget; too little memory, say, means the default and no error."""
-        budget = self.settings.budget - self.spent
-        if budget <= 0:
-            return None
+        """Tune within what is left of the process's budget. Whatever goes wrong, the call goes on without it."""
         try:
-            return self._tune(case, budget, LogObserver(), look=True)
-        except (torch.OutOfMemoryError, MemoryError, SweepError) as error:
-            _log.warning("%s could not be tuned (%s); using the default.", case.kernel.name, error)
+            return self._tune(case, self._left, LogObserver(), look=True, in_call=True)
+        except Exception as error:  # too little memory, or a fault of the kernel's own: not the caller's doing
+            _log.warning("%s could not be tuned (%s: %s).", case.kernel.name, type(error).__name__, error)
             return None
 
-    def _tune(self, case: Case, budget: float, observer: Observer, *, look: bool) -> Choice | None:
+    def _left(self) -> float:
+        return self.settings.budget - self.spent.seconds
+
+    def _tune(
+        self, case: Case, budget: Callable[[], float], observer: Observer, *, look: bool, in_call: bool
+    ) -> Choice | None:
         """Sweep under the problem's lock, after another look at the store; None where no config came out of it."""
         from tunedb.lock import single_flight  # here, because a hit needs no filelock
 
+        if budget() <= 0:
+            return None
         with single_flight(self._locks, case.problem, case.device, self.settings.lock_timeout) as held:
-            known = self.memory.get(case)  # by another thread, while this one waited
-            if known is None or known.is_weak:
-                known = self.look_up(case)
-            if known is not None and look:
-                return known
+            if look:
+                known = self.memory.get(case)  # by another thread, while this one waited
+                if known is not None and not known.is_weak:
+                    return known
+                found, has_failed = self._answer(case)
+                if found is not None or (in_call and has_failed):
+                    return found
             if not held:
                 _log.info("%s: another process is still tuning this problem.", case.kernel.name)
                 return None
-            start = self._monotonic()
-            try:
-                sweep = self._sweep(case, budget, observer)
-            finally:
-                self.spent += self._monotonic() - start
+            with self._one_sweep:
+                seconds = budget()  # what other threads have left of it
+                if seconds <= 0:
+                    return None
+                start = self._monotonic()
+                try:
+                    sweep = self._sweep(case, seconds, observer)
+                finally:
+                    if in_call:
+                        self.spent.seconds += self._monotonic() - start
             return None if sweep.config is None else Choice(sweep.config, "sweep", sweep)
 
     def _run_sweep(self, case: Case, budget: float, observer: Observer) -> Sweep:
@@ -257,6 +264,13 @@ def _overridden(case: Case, default: Config, forced: Config) -> Config:
         raise SettingError(
             f"TUNEDB_OVERRIDE: {case.kernel.name} has no knob {', '.join(unknown)}. Its knobs are {', '.join(default)}."
         )
+    for name, value in forced.items():
+        needed = type(default.get(name, 1))
+        if type(value) is not needed or (needed is int and value < 1):
+            raise SettingError(
+                f"TUNEDB_OVERRIDE: {case.kernel.name}: {name} is {value!r}, needed a {needed.__name__} like "
+                f"{default.get(name, 1)!r}."
+            )
     return Config.of(**{**default, **forced})
 
 

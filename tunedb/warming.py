@@ -73,5 +73,8 @@ def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None
     `lookup` does.
     """
     found, problem = problem_of(kernel, arguments)
+    mode = process.active().settings.mode
+    if mode not in ("tune", "record"):
+        raise SettingError(f"Found mode {mode}, which writes nothing, needed tune or record: tunedb.using(mode=...).")
     index = present_index()
     return process.active().warm(Case(found, problem, device_of(index), index), force=force)

@@ -122,7 +122,8 @@ def avg_pool1d_forward_kernel(
         padded_high = tl.minimum(length + PADDING - start, reach).to(lane.dtype)
         wanted = (row < rows - first_row) & (lane < tl.minimum(out_length - first, BLOCK_OUT).to(lane.dtype))
         total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
-        for tap in range(taps):
+        # Of a window that is far longer than the row, only the taps that some window of the tile has inside the row.
+        for tap in range(tl.maximum(low - (BLOCK_OUT - 1) * STRIDE, 0), tl.minimum(high, taps)):
             inside = wanted & (left + tap >= low) & (left + tap < high)
             total += _masked(taps_at + tap * step, inside, ACC)
         mean = total / _divisor(left, taps, high, padded_high, COUNT_INCLUDE_PAD, low).to(ACC)
@@ -196,7 +197,9 @@ def avg_pool1d_backward_kernel(
         end_window = tl.minimum(out_length - youngest, reach).to(lane.dtype)
         wanted = (row < rows - first_row) & (lane < end)
         total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
-        for back in range((taps - 1) // STRIDE + 1):
+        # Likewise: only as far back as some column of the tile has a window.
+        most_back = (BLOCK_OUT - 1) // STRIDE + 1 - first_window
+        for back in range(tl.maximum(1 - end_window, 0), tl.minimum(most_back, (taps - 1) // STRIDE) + 1):
             older = window - back
             start = lane - phase - back * STRIDE
             held = wanted & (older >= first_window) & (older < end_window) & (phase + back * STRIDE < taps)

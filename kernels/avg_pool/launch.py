@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 import torch
 
 from tunedb.compiled import Launch
+from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool.kernel import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
 from tunedb.kernels.geometry import Window, cdiv
 from tunedb.problem import Config, Problem
@@ -193,7 +194,7 @@ def _empty(like: torch.Tensor, columns: int) -> torch.Tensor:
 def forward_launch(x: torch.Tensor, y: torch.Tensor, window: Window, config: Config) -> Launch:
     """The launch that pools x into y, both (N, C, L) or (C, L) with any strides and at least one row.
 
-    Raises ValueError where the config needs more programs than a grid holds.
+    Raises TrialError where the config needs more programs than a grid holds.
     """
     return _launch(avg_pool1d_forward_kernel, x, y, x.shape[-1], y.shape[-1], window, config)
 
@@ -201,7 +202,7 @@ def forward_launch(x: torch.Tensor, y: torch.Tensor, window: Window, config: Con
 def backward_launch(grad_y: torch.Tensor, grad_x: torch.Tensor, window: Window, config: Config) -> Launch:
     """The launch that spreads grad_y over grad_x, both (N, C, L) or (C, L) with any strides and at least one row.
 
-    Raises ValueError where the config needs more programs than a grid holds.
+    Raises TrialError where the config needs more programs than a grid holds.
     """
     return _launch(avg_pool1d_backward_kernel, grad_y, grad_x, grad_x.shape[-1], grad_y.shape[-1], window, config)
 
@@ -224,9 +225,10 @@ def _launch(
     block, per_program = constants["BLOCK_OUT"], constants["ROWS_PER_PROG"]
     programs = batch * cdiv(rows, per_program) * cdiv(written.shape[-1], block)
     if programs >= _INT32_END:
-        raise ValueError(
+        raise TrialError(
+            "out_of_resources",
             f"{config} needs {programs} programs for {batch} x {rows} rows, a grid holds {_INT32_END - 1}. "
-            "Use a larger BLOCK_OUT or ROWS_PER_PROG."
+            "Use a larger BLOCK_OUT or ROWS_PER_PROG.",
         )
     step = max(source.strides[2], target.strides[2], 1)
     constants |= {

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
 from tunedb.kernels.avg_pool import launch
@@ -57,28 +58,57 @@ def _backward(grad: Tensor, length: int, *window: Any) -> Tensor:
 
 
 def _fake_forward(x: Tensor, *window: Any) -> Tensor:
-    return launch.empty_output(x, Window(*window))
+    pooled = Window(*window)
+    length = pooled.output_length(x.shape[-1])
+    torch._check(length >= 1, lambda: f"avg_pool1d: found {length} windows in a row of {x.shape[-1]}, needed one")
+    return launch.empty_output(x, pooled)
 
 
 def _fake_backward(grad: Tensor, length: int, *_: Any) -> Tensor:
     return launch.empty_grad_input(grad, length)
 
 
-def _save_forward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
-    x, *window = inputs
-    ctx.length, ctx.window = x.shape[-1], window
+class _Forward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *window: Any) -> Tensor:
+        ctx.length, ctx.window = x.shape[-1], window
+        with torch._C._AutoDispatchBelowAutograd():
+            pooled: Tensor = torch.ops.tunedb.avg_pool1d(x, *window)
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        return torch.ops.tunedb.avg_pool1d_backward(grad, ctx.length, *ctx.window), *[None] * 5
 
 
-def _save_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001 - torch's signature
-    ctx.window = inputs[2:]
+class _Backward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grad: Tensor, length: int, *window: Any) -> Tensor:
+        ctx.window = window
+        with torch._C._AutoDispatchBelowAutograd():
+            gradient: Tensor = torch.ops.tunedb.avg_pool1d_backward(grad, length, *window)
+        return gradient
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        return torch.ops.tunedb.avg_pool1d(grad, *ctx.window), *[None] * 6
 
 
-def _forward_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    return torch.ops.tunedb.avg_pool1d_backward(grad, ctx.length, *ctx.window), *[None] * 5
+def _is_transformed() -> bool:
+    """Whether a transform of torch.func or a forward-mode level is at work, which an autograd.Function knows not."""
+    return forward_ad._current_level >= 0 or torch._C._functorch.maybe_current_level() is not None
 
 
-def _backward_gradient(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    return torch.ops.tunedb.avg_pool1d(grad, *ctx.window), *[None] * 6
+def _differentiable_forward(x: Tensor, *window: Any) -> Tensor:
+    if _is_transformed():
+        return torch_avg_pool1d(x, *window)
+    return _Forward.apply(x, *window)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def _differentiable_backward(grad: Tensor, length: int, *window: Any) -> Tensor:
+    if _is_transformed():
+        return torch_backward(grad, length, Window(*window))
+    return _Backward.apply(grad, length, *window)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def _over_batch(op: Any, tensor: Tensor, batched_at: int, numbers: tuple[Any, ...]) -> tuple[Tensor, int]:
@@ -88,15 +118,15 @@ def _over_batch(op: Any, tensor: Tensor, batched_at: int, numbers: tuple[Any, ..
     return pooled.reshape(*moved.shape[:-1], pooled.shape[-1]), 0
 
 
-for _name, _run, _fake, _save, _gradient in (
-    ("avg_pool1d", _forward, _fake_forward, _save_forward, _forward_gradient),
-    ("avg_pool1d_backward", _backward, _fake_backward, _save_backward, _backward_gradient),
+for _name, _run, _fake, _differentiable in (
+    ("avg_pool1d", _forward, _fake_forward, _differentiable_forward),
+    ("avg_pool1d_backward", _backward, _fake_backward, _differentiable_backward),
 ):
     _op = getattr(torch.ops.tunedb, _name)
     _library.impl(_name, _run, "CUDA")
     _library.impl(_name, _run, "CPU")
     torch.library.register_fake(f"tunedb::{_name}", _fake, lib=_library)
-    torch.library.register_autograd(f"tunedb::{_name}", _gradient, setup_context=_save, lib=_library)
+    _library.impl(_name, _differentiable, "Autograd")
     torch.library.register_vmap(
         f"tunedb::{_name}",
         lambda info, dims, tensor, *numbers, op=_op: _over_batch(op, tensor, dims[0], numbers),  # noqa: ARG005

@@ -30,6 +30,7 @@ from tunedb.kernels.avg_pool.plans import (
 from tunedb.kernels.geometry import Window
 
 _is_compiling = torch.compiler.is_compiling
+is_scripting = torch.jit.is_scripting  # type: ignore[attr-defined]  # torch's own idiom
 _is_grad_enabled = torch.is_grad_enabled
 
 
@@ -75,6 +76,10 @@ class AvgPool1d(torch.nn.AvgPool1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool (N, C, L) or (C, L) to (N, C, L_out) or (C, L_out)."""
+        if is_scripting():
+            return torch_avg_pool1d(
+                input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+            )
         kernel_size, stride, padding = _numbers(self.kernel_size, self.stride, self.padding)
         return avg_pool1d(input, kernel_size, stride, padding, self.ceil_mode, self.count_include_pad)
 

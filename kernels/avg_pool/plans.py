@@ -14,6 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 from tunedb import compiled, process
 from tunedb.errors import TrialError
@@ -52,13 +54,18 @@ def is_ordinary(tensor: Any) -> bool:
     return (
         (kind is Tensor or kind is _Parameter)
         and (tensor.is_cpu if INTERPRETED else tensor.is_cuda)
-        and not function_modes()
+        and (not function_modes() or _is_default_device())
         and not dispatch_modes()
         and functorch_level() is None
         and forward_ad._current_level < 0
         and not tensor.is_neg()
         and tracing_state() is None
     )
+
+
+def _is_default_device() -> bool:
+    """Whether the torch-function modes are all `torch.set_default_device`'s, which has no say in a call like ours."""
+    return all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
 
 
 class Plan:
@@ -83,72 +90,98 @@ class Plan:
 
 def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | None:
     """The plan for this kind of call; None where the call is torch's to serve."""
-    try:
-        key = (x.get_device(), x.shape, x.stride(), x.dtype, x.data_ptr() % 16, window)
-    except RuntimeError:  # sparse, nested, batched: no strides, or no storage
-        return None
+    key = _key(x, window)
     plan = _forward_plans.get(key)
     if plan is not None:
         return plan or None
     pooled = Window(*window)
-    if not is_supported(x, pooled) or x.numel() == 0 or x.data_ptr() == 0 or _is_capturing(x, FORWARD.name):
+    if key is None or not is_supported(x, pooled) or not _can_launch(x, FORWARD.name):
         return None
+    since = process.generation()
     out = launch.empty_output(x, pooled)
     problem = launch.Pool.of_input(x, pooled).forward_problem()
-    run = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
-    return _remember(_forward_plans, key, run, out, x.shape[-1], pooled)
+    loaded = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
+    return _remember(_forward_plans, key, since, loaded, out, x.shape[-1], pooled)
 
 
 def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
-    try:
-        key = (grad.get_device(), grad.shape, grad.stride(), grad.dtype, grad.data_ptr() % 16, length, window)
-    except RuntimeError:
-        return None
+    """The plan for the gradient of this kind; None where it is torch's to serve."""
+    key = _key(grad, (length, window))
     plan = _backward_plans.get(key)
     if plan is not None:
         return plan or None
-    if grad.numel() == 0 or grad.data_ptr() == 0 or _is_capturing(grad, BACKWARD.name):
+    if key is None or not _can_launch(grad, BACKWARD.name):
         return None
+    since = process.generation()
     out = launch.empty_grad_input(grad, length)
     problem = launch.Pool.of_grad(grad, length, window).backward_problem()
-    run = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
-    return _remember(_backward_plans, key, run, out, length, window)
+    loaded = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
+    return _remember(_backward_plans, key, since, loaded, out, length, window)
+
+
+def _key(tensor: Tensor, window: Any) -> tuple[Any, ...] | None:
+    """All that a compiled kernel is specialised on; None for a tensor without strides or memory of its own."""
+    try:
+        address = tensor.data_ptr()
+        if address == 0:  # empty, resized to nothing, or a zero that is not stored
+            return None
+        return tensor.get_device(), tensor.shape, tensor.stride(), tensor.dtype, address % 16, window
+    except RuntimeError:  # sparse, nested, batched
+        return None
+
+
+def _can_launch(tensor: Tensor, name: str) -> bool:
+    aligned = tensor.data_ptr() % tensor.element_size() == 0
+    return aligned and tensor.numel() > 0 and not _is_capturing(tensor, name)
 
 
 def _bind(
     kernel: Registered, problem: Problem, tensor: Tensor, describe: Callable[[Config], compiled.Launch]
-) -> Callable[..., None] | None:
-    """The chosen config's loaded kernel, kept for good; None, with a log record, where even the default fails."""
+) -> compiled.Loaded | TrialError:
+    """The chosen config's loaded kernel, kept for good; the error, with a log record, where even the default fails."""
     index = tensor.get_device()
     with torch.cuda.device(index):  # of -1, the CPU: no change
         try:
             _, loaded = process.active().bind(kernel, problem, index, lambda config: compiled.load(describe(config)))
         except TrialError as error:
             _log.warning("%s (%s) does not launch (%s); using torch's own.", kernel.name, problem, error)
-            return None
+            return error
     compiled.keep(loaded)
-    return loaded.run
+    return loaded
 
 
 def _remember(
     plans: dict[Any, Plan | Literal[False]],
     key: tuple[Any, ...],
-    run: Callable[..., None] | None,
+    since: int,
+    loaded: compiled.Loaded | TrialError,
     out: Tensor,
     length: int,
     window: Window,
 ) -> Plan | None:
-    """Remember the plan; or, with False, that the kernel does not launch and torch's own serves the call."""
-    if len(plans) >= _MOST:
-        plans.clear()
-    plans[key] = plan = run is not None and Plan(run, key[0], out, length, window)
+    """Remember the plan; or, with False, that the kernel can't be launched and torch's own serves the call.
+
+    Not where the settings changed since the call began: the plan was made under those before.
+    """
+    plan: Plan | Literal[False] = False
+    if isinstance(loaded, compiled.Loaded):
+        plan = Plan(loaded.run, key[0], out, length, window)
+    elif loaded.status == "runtime_error":  # it may pass: too little memory to load the module, say
+        return None
+    if since == process.generation():
+        if len(plans) >= _MOST:
+            plans.clear()
+        plans[key] = plan
     return plan or None
 
 
 def _is_capturing(tensor: Tensor, name: str) -> bool:
     """Whether a CUDA graph is being captured: then nothing can be loaded, and torch's own op is captured instead."""
-    if not tensor.is_cuda or not torch.cuda.is_current_stream_capturing():
+    if not tensor.is_cuda:
         return False
+    with torch.cuda.device(tensor.device):
+        if not torch.cuda.is_current_stream_capturing():
+            return False
     if name not in _told:
         _told.add(name)
         _log.warning(

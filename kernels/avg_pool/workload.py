@@ -115,7 +115,8 @@ class PoolWorkload:
 
         The output may differ by its own rounding, twice its dtype's epsilon, and by the accumulator's: summing k
         values of a normal distribution one by one loses about 0.7 units of roundoff after the division by k, and
-        never more than a few dozen. One missing tap is off by 1 / k, which is far more.
+        never more than a few dozen. One missing tap is off by about 1 / k: it is seen in windows of up to some 4,000
+        taps in bfloat16, 30,000 in float16 and 200,000 in float32; in longer ones a config has to miss more.
         """
         with self._on_device():
             self.written.fill_(math.nan)

@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from tests.fakes import FakeKernel
 from tests.store.samples import sweep
-from tunedb import settings
+from tunedb import settings, warming
 from tunedb.cli import run
+from tunedb.errors import SettingError
+from tunedb.problem import Problem
 from tunedb.records import Sweep
 from tunedb.store import open_store
 
@@ -72,3 +75,31 @@ def stored() -> Sequence[Sweep]:
     sweeps = sweep(1), sweep(2, config=None, status="failed", time_us=None)
     put(*sweeps)
     return sweeps
+
+
+class Kernel(FakeKernel):
+    """A fake kernel that can be registered."""
+
+    def problem(self, arguments: Mapping[str, Any]) -> Problem:  # type: ignore[override]
+        """A problem of the shape."""
+        if "shape" not in arguments:
+            raise SettingError("shape: not given.")
+        return Problem.of(self.name, rows=arguments["shape"][0], kernel_size=arguments.get("kernel_size", 1))
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kernel]:
+    """`pool` with its gradient, and `other`, registered in the place of the real ones."""
+    names = ("pool", "pool_backward", "other")
+    found = {name: Kernel({128: 1.0, 256: 1.0}, name=name) for name in names}
+
+    def named(name: str) -> Kernel:
+        if name not in found:
+            raise SettingError(f"No kernel is called {name!r}.")
+        return found[name]
+
+    monkeypatch.setattr(warming, "kernel_named", named)
+    monkeypatch.setattr(warming, "kernel_names", lambda: sorted(found))
+    monkeypatch.setattr("tunedb.cli.tuning.index_to_run_on", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.tuning.index_here", lambda: -1)
+    return found

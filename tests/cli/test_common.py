@@ -35,7 +35,8 @@ ALL = list(commands())
 def test_all_commands_are_known() -> None:
     words = {" ".join(path) for path in ALL}
     assert words == {
-        "warm", "lookup", "ls", "show", "export", "import", "db current", "db check", "db upgrade", "path", "demo",
+        "warm", "lookup", "explain", "ls", "show", "mark", "misses", "stats", "export", "import", "sync", "gc",
+        "db current", "db check", "db upgrade", "db backup", "doctor", "path", "demo",
     }  # fmt: skip
 
 
@@ -96,6 +97,15 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
         (["import", "absent.jsonl"], 2, "No such file"),
         (["import", "."], 2, "Is a directory"),
         (["import", "sqlite:///absent.db"], 2, "absent.db"),
+        (["explain", "nothing", *SHAPE], 2, "avg_pool1d"),
+        (["explain", "avg_pool1d", "--shape", "2,4,64"], 2, "kernel_size"),
+        (["mark", "ab", "pin"], 2, "--reason"),
+        (["mark", "ab", "pin", "--reason", "x"], 1, "Nothing is stored"),
+        (["sync"], 2, "TUNEDB_SHARED"),
+        (["sync", "--with", "absent.db"], 4, "tunedb db upgrade --store absent.db"),
+        (["sync", "--with", "postgresql://user:secret@127.0.0.1:1/x?connect_timeout=1"], 3, "127.0.0.1"),
+        (["import", "postgresql://user:secret@127.0.0.1:1/x?connect_timeout=1"], 3, "127.0.0.1"),
+        (["warm", "--from-misses", "--stale"], 2, "either"),
         (["ls", "--store", "mysql://host/x"], 3, "mysql"),
         (["ls", "--store", "postgresql://user:secret@127.0.0.1:1/x?connect_timeout=1"], 3, "127.0.0.1"),
         (["ls", "--store", "."], 3, "folder"),
@@ -176,14 +186,15 @@ import sys
 sys.modules |= {"torch": None, "triton": None, "numpy": None}  # importing them raises
 from tunedb.cli import run
 for words in ("--help", "ls --help", "warm --help", "db upgrade", "db check", "ls", "path -v", "show ab",
-              "export -o -", "import {0}/other.db", "warm avg_pool1d --shape 2,4,64 --kernel-size 4"):
+              "export -o -", "import {0}/other.db", "misses", "stats", "sync --with {0}/other.db",
+              "mark ab pin --reason x", "warm avg_pool1d --shape 2,4,64 --kernel-size 4"):
     print(words, "->", run(words.format(sys.argv[1]).split()), file=sys.stderr)
 """
     open_store(str(tmp_path / "other.db")).close()
     answer = run_apart("-c", program, tmp_path)
     assert answer.code == 0, answer.err
     codes = [line.rpartition(" ")[2] for line in answer.err.splitlines() if " -> " in line]
-    assert codes == ["0"] * 7 + ["1", "1", "0", "2"]
+    assert codes == ["0"] * 7 + ["1", "1", "0", "0", "0", "0", "1", "2"]
     assert "Found no torch" in answer.err
 
 

@@ -4,47 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.cli.conftest import Cli, run_apart
-from tests.fakes import FakeKernel
-from tunedb import settings, warming
-from tunedb.errors import SettingError
+from tests.cli.conftest import Cli, Kernel, run_apart
+from tunedb import settings
 from tunedb.problem import Problem
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")
-
-
-class Kernel(FakeKernel):
-    """A fake kernel that can be registered."""
-
-    def problem(self, arguments: Mapping[str, Any]) -> Problem:  # type: ignore[override]
-        """A problem of the shape."""
-        if "shape" not in arguments:
-            raise SettingError("shape: not given.")
-        return Problem.of(self.name, rows=arguments["shape"][0], kernel_size=arguments.get("kernel_size", 1))
-
-
-@pytest.fixture
-def kernels(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kernel]:
-    """`pool` with its gradient, and `other`, registered in the place of the real ones."""
-    names = ("pool", "pool_backward", "other")
-    found = {name: Kernel({128: 1.0, 256: 1.0}, name=name) for name in names}
-
-    def named(name: str) -> Kernel:
-        if name not in found:
-            raise SettingError(f"No kernel is called {name!r}.")
-        return found[name]
-
-    monkeypatch.setattr(warming, "kernel_named", named)
-    monkeypatch.setattr(warming, "kernel_names", lambda: sorted(found))
-    monkeypatch.setattr("tunedb.cli.tuning.index_to_run_on", lambda: -1)
-    return found
 
 
 def warm(cli: Cli, *arguments: object, code: int = 0) -> list[dict[str, Any]]:

@@ -155,19 +155,34 @@ def test_damage_deep_in_the_file_fails_one_call_and_the_next_finds_a_fresh_store
     assert store.put_sweep(sweep())
 
 
-def test_a_row_that_makes_no_sense_is_a_store_failure_and_no_damage(path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "config = 'BLOCK: 128'",
+        "counts = '[1]'",
+        "environment = '[]'",
+        f"environment = '{'[' * 100_000}'",
+        "time_us = 9e999",
+        "uid = '../../etc/passwd'",
+    ],
+)
+def test_a_row_that_makes_no_sense_is_passed_over_and_said_once(
+    path: Path, change: str, records: pytest.LogCaptureFixture
+) -> None:
+    other = sweep(2)
+    open_store(str(path)).put_sweep(other)
     with sqlite3.connect(path) as connection:
-        connection.execute("UPDATE sweep SET config = 'BLOCK: 128'")
+        connection.execute(f"UPDATE sweep SET {change} WHERE uid <> ?", [other.uid])
+        (uid,) = connection.execute("SELECT uid FROM sweep WHERE uid <> ?", [other.uid]).fetchone()
     connection.close()
     store = open_store(str(path))
-    readers: list[Callable[[], object]] = [
-        lambda: store.get_sweeps(sweep().problem, DEVICE, HASH),
-        lambda: list(store.iter_sweeps()),
-    ]
-    for read in readers:
-        with pytest.raises(StoreError, match=r"Sweep [0-9a-f]{32} can't be read") as caught:
-            read()
-        assert not isinstance(caught.value, StoreCorrupt)
+    assert store.get_sweeps(sweep().problem, DEVICE, HASH) == []
+    assert [found.uid for found in store.iter_sweeps()] == [other.uid]
+    (record,) = records.records
+    assert f"Sweep {uid} can't be read" in record.message
+    with pytest.raises(StoreError if len(uid) == 32 else LookupError) as caught:
+        store.get_sweep(uid)
+    assert not isinstance(caught.value, StoreCorrupt)
     assert aside(path) == []
 
 

@@ -183,7 +183,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], int, str]] = {
     "two in one": (lambda good: good + good, 5, "a line after the end"),
     "NaN": (_replace(b'"time_us":12.5', b'"time_us":NaN'), 2, "NaN is no canonical value"),
     "infinity": (_replace(b'"time_us":12.5', b'"time_us":Infinity'), 2, "Infinity is no canonical value"),
-    "huge float": (_replace(b'"time_us":12.5', b'"time_us":1e999'), 2, "found inf"),
+    "huge float": (_replace(b'"time_us":12.5', b'"time_us":1e999'), 2, "not JSON compliant"),
     "huge int": (_replace(b'"n":1', b'"n":1' + b"0" * 5000), 2, "does not fit into 64 bits"),
     "unknown field": (_replace(b'"complete"', b'"colour":1,"complete"'), 2, "unknown field in the sweep: colour"),
     "conflict": (_replace(b'{"complete"', b'<<<<<<< HEAD\n{"complete"'), 2, "a git conflict marker: <<<<<<< HEAD"),
@@ -205,8 +205,8 @@ def test_a_file_that_was_altered_is_refused_as_a_whole_with_the_line_that_says_m
     assert caught.value.line == line
 
 
-# Faults of one line in a file whose checksum is right.
-FAULTY: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+# Lines of another form than ours, in a file whose checksum is right: written by another program, or a later version.
+STRANGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "unknown field": (lambda row: row.update(colour=1), "unknown field in the sweep: colour"),
     "unknown field in a trial": (lambda row: row["trials"][0].update(colour=1), "unknown field in the trial: colour"),
     "unknown field in the device": (lambda row: row["device"].update(colour=1), "unknown field in the device"),
@@ -216,6 +216,23 @@ FAULTY: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "bool for an int": (lambda row: row["device"].update(multiprocessors=True), "multiprocessors is of type bool"),
     "list for an object": (lambda row: row.update(config=[]), "config is of type list"),
     "trial that is none": (lambda row: row.update(trials=[1]), "found a JSON int"),
+    "huge int": (lambda row: row["problem"].update(n=2**64), "does not fit into 64 bits"),
+    "NaN": (lambda row: row.update(time_us=float("nan")), "NaN is no canonical value"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_line_of_another_form_refuses_the_file(name: str, strict: bool, file: Path) -> None:
+    change, reason = STRANGE[name]
+    file.write_bytes(edited(change))
+    with pytest.raises(ImportRejected, match=reason) as caught:
+        load(file, strict=strict)
+    assert caught.value.line == 2
+
+
+# Lines of our form that contradict themselves, in a file whose checksum is right.
+FAULTY: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "unknown status": (lambda row: row.update(status="won"), "found status 'won'"),
     "running": (lambda row: row.update(status="running"), "found status 'running'"),
     "unknown trial status": (lambda row: row["trials"][0].update(status="fine"), "found 'fine'"),

@@ -10,15 +10,16 @@ import typer
 from typer.exceptions import TyperException
 
 import tunedb
-from tunedb.cli import db, demo, rows, transfer, warm
+from tunedb.cli import db, demo, doctor, gc, judge, ledger, rows, share, transfer, warm
+from tunedb.cli.output import one_line
 from tunedb.errors import IdentityError, ImportRejected, SchemaMismatch, SettingError, StoreError, TunedbError
 
 DONE, FOUND, USAGE, UNAVAILABLE, SCHEMA, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 _EPILOG = (
-    "Exit codes: 0 done; 1 something was found (nothing stored for what was asked, a sweep without a config, rejected "
-    "lines); 2 wrong usage (an option, a kernel, a shape, a file that is absent or refused); 3 the store can't be "
-    "used; 4 its schema needs an upgrade; 130 interrupted, with progress saved."
+    "Exit codes: 0 done; 1 something was found (nothing stored for what was asked, misses, a sweep without a config, "
+    "rejected rows); 2 wrong usage (an option, a kernel, a shape, a file that is absent or refused); 3 the store "
+    "can't be used; 4 its schema needs an upgrade; 130 interrupted, with progress saved."
 )
 _CODES: tuple[tuple[type[TunedbError], int], ...] = (
     (SchemaMismatch, SCHEMA),
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (warm, rows, transfer, db, demo):
+for group in (warm, rows, judge, ledger, share, transfer, gc, db, doctor, demo):
     group.register(app)
 
 
@@ -78,7 +79,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def _say(message: str, code: int) -> int:
     if message:  # none where the help was the answer
-        print(f"tunedb: {' '.join(message.split())}", file=sys.stderr)
+        print(f"tunedb: {one_line(message)}", file=sys.stderr)
     return code
 
 

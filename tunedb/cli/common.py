@@ -36,19 +36,26 @@ _QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stde
 _VERBOSE = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=_PANEL)]
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Command]:
-    """Register a function as a command that also takes the flags of every command, which take effect around it."""
+def command(app: typer.Typer, name: str | None = None, *, configured: bool = True) -> Callable[[Command], Command]:
+    """Register a function as a command that also takes the flags of every command, which take effect around it.
+
+    One that is not `configured` runs whatever the settings are, and takes `store` itself.
+    """
 
     def register(function: Command) -> Command:
         @functools.wraps(function)
         def wrapped(*, store: str | None, quiet: bool, verbose: bool, **given: Any) -> None:
             told = {} if store is None else {"store": store}
-            with _log_on_stderr(quiet, verbose), settings.using(**told):
-                function(**given)
+            with _log_on_stderr(quiet, verbose):
+                if configured:
+                    with settings.using(**told):
+                        function(**given)
+                else:
+                    function(store=store, **given)
                 sys.stdout.flush()  # here, where a closed pipe is no error
 
         flags = {"store": (_STORE, None), "quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
-        app.command(name)(with_parameters(wrapped, function, flags))
+        app.command(name)(with_parameters(wrapped, function, flags, instead_of="store"))
         return function
 
     return register

@@ -1,6 +1,8 @@
-"""`tunedb db`: the store's schema."""
+"""`tunedb db`: the store's schema, and copies of the store."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -11,10 +13,11 @@ from tunedb.cli.output import Format, print_record
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
-    group = typer.Typer(help="The store's schema: its revision, a check, an upgrade.", no_args_is_help=True)
+    group = typer.Typer(help="The store's schema: its revision, a check, an upgrade; a backup.", no_args_is_help=True)
     command(group)(current)
     command(group)(check)
     command(group)(upgrade)
+    command(group)(backup)
     app.add_typer(group, name="db")
 
 
@@ -47,6 +50,21 @@ def upgrade(format: FormatOption = Format.table) -> None:
     url = settings.current().store
     found = schema.upgrade(url)
     _print(format, before=found, revision=schema.HEAD, needed=schema.HEAD)
+
+
+def backup(
+    target: Annotated[str | None, typer.Argument(help="A new file; by default one beside the store.")] = None,
+    format: FormatOption = Format.table,
+) -> None:
+    """Copy the store, as it is at this moment, to a new file, while others use it.
+
+    SQLite only. The copy is checked, and is a store itself: --store reads it. An upgrade of an older store makes one
+    first by itself.
+    """
+    from tunedb.store import backup
+
+    made = backup.backup(settings.current().store, target)
+    _print(format, backup=str(made))
 
 
 def _print(format: Format, **facts: str | None) -> None:

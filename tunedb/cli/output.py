@@ -65,10 +65,15 @@ def cell(column: str, value: Any) -> str:
     if column == "uid":
         return str(value)[:SHORT_UID]
     if isinstance(value, Mapping):
-        return " ".join(f"{name}={part}" for name, part in value.items())
+        return one_line(" ".join(f"{name}={part}" for name, part in value.items()))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.2f}" if isinstance(value, float) else " ".join(str(value).split())
+    return f"{value:.2f}" if isinstance(value, float) else one_line(str(value))
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without what would steer a terminal: it may come from someone else's store."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
 def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str]) -> None:

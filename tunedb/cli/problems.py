@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,11 +74,12 @@ def read_shapes(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     Raises SettingError, with the line where there is one, for a file or a line that can't be read.
     """
     try:
-        text = path.read_bytes().decode()
+        text = (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).decode()
     except OSError as error:
         raise SettingError(f"Can't read {path}: {error.strerror}. Needed a file with one JSON object a line.") from None
     except UnicodeDecodeError as error:
         raise SettingError(f"Can't read {path}: no UTF-8 at byte {error.start + 1}.") from None
+    found = False
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -87,6 +89,9 @@ def read_shapes(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
                 raise SettingError("Found no JSON object.")
             kernel = arguments.pop("kernel", DEFAULT_KERNEL)
         yield number, str(kernel), arguments
+        found = True
+    if not found:
+        raise SettingError(f"{path} holds no problem. Needed a file with one JSON object a line.")
 
 
 class located:  # noqa: N801 - reads as a statement: `with located(path, line):`

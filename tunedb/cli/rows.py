@@ -9,9 +9,8 @@ import typer
 from tunedb import settings
 from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, is_verbose, log
 from tunedb.cli.output import Format, print_record, print_rows, print_table
-from tunedb.cli.problems import as_options, takes_problem
-from tunedb.cli.stored import reading, sweep_row, sweeps_of, trial_row
-from tunedb.errors import TunedbError
+from tunedb.cli.problems import takes_problem
+from tunedb.cli.stored import existing, nothing_stored, reading, sweep_row, sweeps_of, trial_row
 
 _LS = ("uid", "kernel", "problem", "device", "config", "time_us", "speedup", "status")
 _BAR = 24  # characters for the slowest trial
@@ -42,9 +41,7 @@ def show(
     uid: Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.")], format: FormatOption = Format.table
 ) -> None:
     """Show one sweep and its trials."""
-    with reading() as store:
-        if store is None:
-            raise TunedbError(f"Nothing is stored in {settings.without_password(settings.current().store)} yet.")
+    with existing() as store:
         sweep = store.get_sweep(uid)
     trials = sorted(sweep.trials, key=lambda trial: (trial.time_us is None, trial.time_us or 0.0, trial.config.key))
     record: dict[str, Any] = {
@@ -82,23 +79,15 @@ def lookup(
     Asks about the GPU that is here, or where none is about Triton's interpreter. Where nothing is stored, the exit
     code is 1 and the JSON is null.
     """
-    from tunedb.cli.tuning import find_device, make_tuner, tasks_of
-    from tunedb.memory import Case
+    from tunedb.cli.tuning import asked, make_tuner
 
-    [task] = tasks_of(kernel, arguments, forward_only=True)
     with reading() as store:
-        stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
-        asked, index = find_device(stored, device)
-        choice = None
-        if store is not None and asked is not None:
-            choice = make_tuner(store).look_up(Case(task.kernel, task.problem, asked, index))
+        task, case = asked(store, kernel, arguments, device)
+        choice = None if store is None or case is None else make_tuner(store).look_up(case)
     if choice is None or choice.sweep is None:
         if format is Format.json:
             print("null")
-        raise TunedbError(
-            f"Nothing is stored for {kernel} ({task.problem}) on {asked or device}. "
-            f"Run there: tunedb warm {kernel} {as_options(arguments)}"
-        )
+        raise nothing_stored(task, case, device, arguments)
     row = sweep_row(choice.sweep)
     names = (
         "kernel",

@@ -24,9 +24,12 @@ CONFIGS = {
 def python_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     """A module with the winners as `triton.Config`, and how many there are. Imports triton only."""
     rows: dict[tuple[str, str, str], Config] = {}
+    devices = {sweep.device for sweep in sweeps}
+    if len({device.name for device in devices}) < len(devices):
+        raise SettingError(f"Several devices have one name. Name one with --device: {listed(devices)}.")
     for sweep in winners(sweeps):
         assert sweep.config is not None  # a winner has one
-        rows.setdefault((sweep.problem.kernel, sweep.device.name, sweep.problem.key), sweep.config)
+        rows[sweep.problem.kernel, sweep.device.name, sweep.problem.key] = sweep.config
     lines = [f"    {key!r}: {_triton_config(config)},\n" for key, config in sorted(rows.items())]
     return "".join([_PYTHON_HEAD, *lines, "}\n"]), len(lines)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
+from tunedb.cli.problems import as_options
 from tunedb.device import Device
-from tunedb.errors import SettingError
+from tunedb.errors import SettingError, TunedbError
 from tunedb.records import Sweep, Trial
 
 if TYPE_CHECKING:
+    from tunedb.cli.tuning import Task
+    from tunedb.memory import Case
     from tunedb.store import Store
 
 
@@ -29,11 +32,27 @@ def reading() -> Iterator[Store | None]:
 
 
 @contextlib.contextmanager
+def existing() -> Iterator[Store]:
+    """The store as it is, to read and to write. Raises TunedbError where there is none."""
+    with reading() as store:
+        if store is None:
+            raise TunedbError(f"Nothing is stored in {settings.without_password(settings.current().store)} yet.")
+        yield store
+
+
+@contextlib.contextmanager
 def writing() -> Iterator[Store]:
-    """The store, made or upgraded where it needs to be."""
+    """The store, made or upgraded where it needs to be.
+
+    A file that is no store, or a damaged one, stays as it is: it may have been named by mistake.
+    """
     from tunedb.store import open_store
 
-    with open_store(settings.current().store) as store:
+    named = settings.current().store
+    if named in ("sqlite://", "sqlite:///:memory:", ":memory:"):
+        raise SettingError(f"Found {named}, needed a store that outlives this command: a path or a URL.")
+    open_store(named, migrate=False, create=False) if "://" not in named else None
+    with open_store(named) as store:
         yield store
 
 
@@ -75,6 +94,15 @@ def sweeps_of(store: Store | None, *, kernel: str | None, device: str | None, wi
         for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=True)
         if sweep.device in wanted
     ]
+
+
+def nothing_stored(task: Task, case: Case | None, device: str | None, arguments: Mapping[str, Any]) -> TunedbError:
+    """The error where no stored sweep answers a question, with the command that mends it."""
+    kernel = task.kernel.name
+    return TunedbError(
+        f"Nothing is stored for {kernel} ({task.problem}) on {device if case is None else case.device}. "
+        f"Run there: tunedb warm {kernel} {as_options(arguments)}"
+    )
 
 
 def sweep_row(sweep: Sweep) -> dict[str, Any]:

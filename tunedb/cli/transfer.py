@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tunedb import settings
 from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.output import Format, print_record
 from tunedb.cli.stored import reading, sweeps_of, writing
@@ -21,7 +22,7 @@ from tunedb.errors import SettingError, TunedbError
 if TYPE_CHECKING:
     from tunedb.store import Loaded
 
-STDOUT = "-"
+STDOUT = "-"  # and stdin
 _SQLITE = b"SQLite format 3\0"  # how every SQLite file begins
 
 
@@ -77,7 +78,7 @@ def export(
 
 
 def import_(
-    source: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote; or another store: URL or file.")],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote (- is stdin), or another store.")],
     strict: Annotated[bool, typer.Option("--strict", help="Store nothing where any line is rejected.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
@@ -101,7 +102,7 @@ def _from_file(path: str, strict: bool) -> Loaded:
     from tunedb.store import load
 
     try:
-        return load(path, strict=strict)
+        return load(sys.stdin.buffer if path == STDOUT else path, strict=strict)
     except ImportRejected as error:
         raise ImportRejected(f"{path} was refused, nothing is stored: {error}") from None
 
@@ -111,7 +112,7 @@ def _from_store(url: str) -> Loaded:
 
     other = open_store(url, migrate=False, create=False)
     if other is None:
-        raise SettingError(f"Found no store at {url}, needed one to import from.")
+        raise SettingError(f"Found no store at {settings.without_password(url)}, needed one to import from.")
     with other:
         sweeps = tuple(dataclasses.replace(sweep, origin="imported") for sweep in other.iter_sweeps(with_trials=True))
     return Loaded(sweeps, ())

@@ -11,11 +11,12 @@ from tunedb import settings
 from tunedb.cli.common import log
 from tunedb.cli.progress import Progress
 from tunedb.cli.stored import devices_named, listed
-from tunedb.device import Device, device_of
+from tunedb.device import Device, Environment, device_of, environment
 from tunedb.errors import SettingError
 from tunedb.problem import Problem
 
 if TYPE_CHECKING:
+    from tunedb.memory import Case
     from tunedb.store import Store
     from tunedb.tunable import Registered
     from tunedb.tuner import Tuner
@@ -70,6 +71,41 @@ def find_device(stored: Iterable[Device], name: str | None) -> tuple[Device | No
     return device, here if device == device_of(here) else None
 
 
+def asked(
+    store: Store | None, kernel: str, arguments: Mapping[str, Any], device: str | None
+) -> tuple[Task, Case | None]:
+    """The problem that is asked about, and the case on a device: None where no stored device has that name.
+
+    Raises SettingError where several have, and what `tasks_of` raises.
+    """
+    from tunedb.memory import Case
+
+    [task] = tasks_of(kernel, arguments, forward_only=True)
+    stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
+    found, index = find_device(stored, device)
+    return task, None if found is None else Case(task.kernel, task.problem, found, index)
+
+
+def environment_of(index: int | None) -> Environment | None:
+    """The environment that calls on the device of that index are served in; None for a device that is not here."""
+    from tunedb.bench import method_for
+
+    return None if index is None else environment(device_of(index).backend, method_for(index))
+
+
+def installed(names: Iterable[str]) -> dict[str, Registered]:
+    """Those of the named kernels that are installed and can be loaded."""
+    from tunedb.warming import kernel_named, kernel_names
+
+    found = {}
+    for name in sorted(set(names) & set(kernel_names())):
+        try:
+            found[name] = kernel_named(name)
+        except ImportError as error:
+            log.warning("Kernel %s is installed, but can't be loaded: %s", name, error)
+    return found
+
+
 def tasks_of(kernel: str, arguments: Mapping[str, Any], *, forward_only: bool) -> list[Task]:
     """The problem for this kernel, and for the kernel of its gradient, `<kernel>_backward`, where there is one.
 
@@ -87,11 +123,10 @@ def tasks_of(kernel: str, arguments: Mapping[str, Any], *, forward_only: bool) -
 
 def make_tuner(store: Store) -> Tuner:
     """A tuner straight on the store, whose failures end the command instead of being put up with."""
-    from tunedb.process import lock_folder
     from tunedb.tuner import Tuner
 
     told = settings.current()
-    return Tuner(told, store, locks=lock_folder(told))
+    return Tuner(told, store, locks=settings.lock_folder(told))
 
 
 def tune(
@@ -145,7 +180,7 @@ def _row(task: Task, device: Device, source: str, config: dict[str, Any] | None,
 
 
 def _warn_about_interpreter(tasks: Sequence[Task], index: int) -> None:
-    if index >= 0:
+    if index >= 0 or not tasks:
         return
     log.warning("No GPU is used: this is Triton's interpreter, on the CPU. Its times mean nothing for a GPU.")
     many = max((task.elements or 0 for task in tasks), default=0)

@@ -17,6 +17,8 @@ from tunedb.store import rows, schema
 from tunedb.store.engine import Database
 from tunedb.store.models import DeviceRow, ProblemRow
 
+PAGE = 200  # rows that one statement names by their ids
+
 
 class Access:
     """A database of which each call uses a connection of its own, in a short transaction of its own."""

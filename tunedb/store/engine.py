@@ -97,8 +97,10 @@ class Database:
         )
 
 
-def locate(url_or_path: str, *, busy_timeout: float = 30.0) -> Database:
+def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = False) -> Database:
     """The database that a path or an SQLAlchemy URL names. Opens and creates nothing.
+
+    A SQLite file that is `read_only` is not even mended by reading it: a killed writer's journal makes that fail.
 
     Raises StoreUnavailable for a URL that can't be used, a database that is not supported, and a missing driver.
     """
@@ -115,7 +117,7 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0) -> Database:
     else:
         path = Path(str(url.database))
         # mode=rw, as SQLite would otherwise make a file, without our permissions and schema, where one was removed.
-        uri = f"file:{quote(os.fsencode(path))}?mode=rw"
+        uri = f"file:{quote(os.fsencode(path))}?mode={'ro' if read_only else 'rw'}"
         options = {"poolclass": NullPool, "creator": lambda: _open_sqlite(uri, busy_timeout)}
     try:
         engine = sa.create_engine(url, **options)

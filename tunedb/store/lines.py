@@ -57,8 +57,8 @@ def to_line(sweep: Sweep) -> str:
     return json_line(_to_plain(sweep))
 
 
-def from_line(text: str) -> Sweep:
-    """The sweep, as an `imported` one. Raises ValueError for any text but what `to_line` writes."""
+def parse_line(text: str) -> dict[str, Any]:
+    """The fields of a line. Raises ValueError for any text that is not of the form that `to_line` writes."""
     found = parse_json(text)
     check_fields(found, _SWEEP, "sweep")
     check_fields(found["device"], _DEVICE, "device")
@@ -67,14 +67,21 @@ def from_line(text: str) -> Sweep:
         check_fields(trial, _TRIAL, "trial")
     for mark in found["marks"]:
         check_fields(mark, _MARK, "mark")
-    if found["status"] not in FINISHED:
-        raise ValueError(f"found status {found['status']!r:.40}, needed one of {', '.join(FINISHED)}")
-    sweep = _from_plain(found)
+    check_canonical(found, text)
+    fields: dict[str, Any] = found
+    return fields
+
+
+def from_plain(fields: Mapping[str, Any]) -> Sweep:
+    """The sweep of these fields, as an `imported` one. Raises ValueError where we would not write such a sweep."""
+    if fields["status"] not in FINISHED:
+        raise ValueError(f"found status {fields['status']!r:.40}, needed one of {', '.join(FINISHED)}")
+    sweep = _from_plain(fields)
     check_sweep(sweep)
     for one in sweep.trials:
         if one.error != clean_error(one.error):
             raise ValueError("an error's text is too long, or holds a NUL or a lone surrogate")
-    check_canonical(_to_plain(sweep), text)
+    check_canonical(_to_plain(sweep), json_line(fields))
     return sweep
 
 

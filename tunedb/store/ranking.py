@@ -1,19 +1,54 @@
-"""Which of several stored sweeps answers a call: pure functions over records, no SQL.
+"""Which of several stored sweeps answers a call, and why not the others: pure functions over records, no SQL.
 
 The order is total and looks at facts alone, so that stores that hold the same sweeps name the same winner.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tunedb.device import Environment
 from tunedb.problem import Config
 from tunedb.records import Sweep
 
 Source = Literal["store", "stale"]
+Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "outside the space"]
+
+
+class Strength(NamedTuple):
+    """What decides between two sweeps that can both answer: the first of these in which they differ."""
+
+    pinned: bool
+    valid: bool
+    complete: bool
+    finished: datetime
+    uid: str
+
+
+def obstacle(
+    sweep: Sweep, known: Callable[[Config], bool] | None = None, now: datetime | None = None
+) -> Obstacle | None:
+    """Why the sweep can answer no call; None where it can.
+
+    `known` tells whether a config is in today's search space, `now` is the time by which a sweep may have expired.
+    """
+    if sweep.status != "tuned" or sweep.config is None:
+        return sweep.status  # type: ignore[return-value]  # one of SWEEP_STATUSES
+    if sweep.is_quarantined:
+        return "quarantined"
+    if _has_expired(sweep, now):
+        return "expired"
+    return None if known is None or known(sweep.config) else "outside the space"
+
+
+def strength(sweep: Sweep, environment: Environment | None) -> Strength:
+    """How strong a finished sweep is in this environment; without one, for a device that is not here, all are valid."""
+    assert sweep.finished is not None
+    valid = environment is None or sweep.environment == environment
+    return Strength(sweep.is_pinned, valid, sweep.complete, sweep.finished, sweep.uid)
 
 
 def ranked(
@@ -24,26 +59,13 @@ def ranked(
 ) -> list[tuple[Sweep, Source]]:
     """The sweeps that can answer, best first, each as `store` or, from another environment, `stale`.
 
-    The sweeps are of one problem, device and kernel hash. Pinned comes first, then valid before stale (without an
-    environment, for a device that is not here, nothing is stale), complete before cut short, newest finished, then the
-    greater uid; times of different sweeps are never compared. Passed over are what is quarantined, a config outside
-    today's search space, of which `known` says False, and a sweep that has expired by `now`.
+    The sweeps are of one problem, device and kernel hash. Passed over are those with an `obstacle`; the others go by
+    their `strength`: pinned first, then valid before stale, complete before cut short, newest finished, then the
+    greater uid. Times of different sweeps are never compared.
     """
-
-    def strength(sweep: Sweep) -> tuple[bool, bool, bool, datetime, str]:
-        assert sweep.finished is not None  # it is tuned
-        return sweep.is_pinned, is_valid(sweep), sweep.complete, sweep.finished, sweep.uid
-
-    def is_valid(sweep: Sweep) -> bool:
-        return environment is None or sweep.environment == environment
-
-    def is_usable(sweep: Sweep) -> bool:
-        if sweep.status != "tuned" or sweep.config is None or sweep.is_quarantined or _has_expired(sweep, now):
-            return False
-        return known is None or known(sweep.config)
-
-    best_first = sorted(filter(is_usable, sweeps), key=strength, reverse=True)
-    return [(sweep, "store" if is_valid(sweep) else "stale") for sweep in best_first]
+    able = [(strength(sweep, environment), sweep) for sweep in sweeps if obstacle(sweep, known, now) is None]
+    best_first = sorted(able, key=lambda pair: pair[0], reverse=True)
+    return [(sweep, "store" if strong.valid else "stale") for strong, sweep in best_first]
 
 
 def winner(
@@ -54,6 +76,17 @@ def winner(
 ) -> tuple[Sweep, Source] | None:
     """The first of `ranked`, or None."""
     return next(iter(ranked(sweeps, environment, known, now)), None)
+
+
+def winners(
+    sweeps: Iterable[Sweep], environment: Environment | None, now: datetime | None = None
+) -> list[tuple[Sweep, Source]]:
+    """The winner of each problem among the sweeps of a kernel on a device."""
+    by_problem: dict[str, list[Sweep]] = defaultdict(list)
+    for sweep in sweeps:
+        by_problem[sweep.problem.key].append(sweep)
+    found = (winner(group, environment, now=now) for group in by_problem.values())
+    return [one for one in found if one is not None]
 
 
 def has_failed(sweeps: Iterable[Sweep], environment: Environment | None, now: datetime) -> bool:

@@ -40,9 +40,14 @@ def _check_text(name: str, value: object) -> None:
     _require(good, value, f"a {name} that is text without NUL and lone surrogates")
 
 
+def check_uid(uid: str) -> None:
+    """Raise ValueError where it is no uid."""
+    _require(_UID.fullmatch(uid) is not None, uid, "a uid of 32 hexadecimal digits")
+
+
 def check_trial(trial: Trial) -> None:
     """Raise ValueError where a database would refuse the trial, or would not give it back as it is."""
-    _require(_UID.fullmatch(trial.uid) is not None, trial.uid, "a uid of 32 hexadecimal digits")
+    check_uid(trial.uid)
     _require(trial.status in TRIAL_STATUSES, trial.status, f"a status of {', '.join(TRIAL_STATUSES)}")
     for name in _TIMES:
         _check_time(name, getattr(trial, name))
@@ -54,7 +59,7 @@ def check_trial(trial: Trial) -> None:
 
 def check_mark(mark: Mark) -> None:
     """Raise ValueError where a database would refuse the mark, or would not give it back as it is."""
-    _require(_UID.fullmatch(mark.uid) is not None, mark.uid, "a uid of 32 hexadecimal digits")
+    check_uid(mark.uid)
     _require(mark.kind in MARK_KINDS, mark.kind, f"a mark of {', '.join(MARK_KINDS)}")
     _check_text("reason", mark.reason)
     _require(len(mark.reason) <= _ERROR_CHARS, mark.reason, f"a reason of at most {_ERROR_CHARS} characters")
@@ -63,7 +68,7 @@ def check_mark(mark: Mark) -> None:
 
 def check_sweep(sweep: Sweep) -> None:
     """Raise ValueError where a database would refuse the sweep, or would not give it back as it is."""
-    _require(_UID.fullmatch(sweep.uid) is not None, sweep.uid, "a uid of 32 hexadecimal digits")
+    check_uid(sweep.uid)
     _require(sweep.status in SWEEP_STATUSES, sweep.status, f"a status of {', '.join(SWEEP_STATUSES)}")
     _require(sweep.origin in ORIGINS, sweep.origin, f"an origin of {', '.join(ORIGINS)}")
     _require(type(sweep.complete) is bool, sweep.complete, "complete as True or False")
@@ -171,7 +176,7 @@ def to_sweep(
     Raises StoreError where someone wrote what this version can't read.
     """
     try:
-        return Sweep(
+        sweep = Sweep(
             problem=problem or Problem(row.key, row.kernel),
             device=device or Device(row.name, row.backend, row.arch, row.multiprocessors, parse_json(row.info)),
             kernel_hash=row.kernel_hash,
@@ -191,5 +196,8 @@ def to_sweep(
             host=row.host,
             uid=row.uid,
         )
-    except (ValueError, AttributeError) as error:  # IdentityError is a ValueError
+        check_sweep(sweep)
+        _require(isinstance(sweep.counts, dict), sweep.counts, "trials by status")
+    except (ValueError, AttributeError, RecursionError) as error:  # IdentityError is a ValueError
         raise StoreError(f"Sweep {row.uid} can't be read: {error}. Run: tunedb db check") from error
+    return sweep

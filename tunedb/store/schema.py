@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreCorrupt, StoreUnavailable
+from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreCorrupt, StoreError, StoreUnavailable
+from tunedb.store import backup
 from tunedb.store.engine import PG_SCHEMA, Database, locate
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
         return False
     if not database.is_sqlite or (found is not None and (found > HEAD or not migrate)):
         raise _mismatch(database, found)
-    bring_up(database)
+    try:
+        bring_up(database)
+    except StoreUnavailable:  # many may be waiting for the one who makes it
+        if revision(database) != HEAD:
+            raise
     return True
 
 
@@ -70,10 +75,12 @@ def current(url: str) -> str | None:
 
 def check(url: str) -> None:
     """Raise SchemaMismatch unless the store has this version's revision, and its tables are as the models say."""
-    database = locate(url)
-    found = revision(database)
-    if found != HEAD:
-        raise _mismatch(database, found)
+    check_tables(locate(url))
+
+
+def check_tables(database: Database) -> None:
+    """`check` for a database that was located already."""
+    check_revision(database)
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
@@ -95,6 +102,13 @@ def check(url: str) -> None:
         )
 
 
+def check_revision(database: Database) -> None:
+    """The first half of `check`: raise SchemaMismatch unless the store has this version's revision."""
+    found = revision(database)
+    if found != HEAD:
+        raise _mismatch(database, found)
+
+
 def revision(database: Database) -> str | None:
     """The store's revision, or None where there is no store yet. Raises StoreError."""
     if database.path is not None and not _is_file(database.path, database.url):
@@ -104,17 +118,37 @@ def revision(database: Database) -> str | None:
 
 
 def bring_up(database: Database) -> str | None:
-    """`upgrade` for a database that was located already. Whoever comes second finds the work done."""
-    with transaction(database) as connection:
-        found = _revision(connection)
-        if found is not None and found > HEAD:
-            raise _mismatch(database, found)
-        if found != HEAD:
-            from alembic import command
+    """`upgrade` for a database that was located already. Whoever comes second finds the work done.
 
-            with _alembic_guard:
-                command.upgrade(alembic_config(connection), "head")
+    A file that has another revision is backed up first, and left as it is where that fails.
+    """
+    saved: Path | None = None
+    try:
+        with transaction(database) as connection:
+            found = _revision(connection)
+            if found is not None and found > HEAD:
+                raise _mismatch(database, found)
+            if found != HEAD:
+                if found is not None and database.path is not None:
+                    saved = _back_up(database, database.path, found)
+                from alembic import command
+
+                with _alembic_guard:
+                    command.upgrade(alembic_config(connection), "head")
+    except BaseException:
+        if saved is not None:  # nothing has changed, and the next attempt makes its own
+            saved.unlink(missing_ok=True)
+        raise
+    if saved is not None:
+        logger.warning("%s was upgraded from schema %s to %s. As it was before: %s", database.url, found, HEAD, saved)
     return found
+
+
+def _back_up(database: Database, path: Path, found: str) -> Path:
+    try:
+        return backup.copy(database, backup.beside(path))
+    except StoreError as error:
+        raise type(error)(f"Schema {found} is not upgraded, as the store can't be backed up: {error}") from error
 
 
 @contextlib.contextmanager
@@ -157,14 +191,17 @@ def _mismatch(database: Database, found: str | None) -> SchemaMismatch:
     except metadata.PackageNotFoundError:
         library = "this tunedb"
     if found is None:
-        return SchemaOlder(f"Found no schema in {database.url}, needed {HEAD}. Run: tunedb db upgrade")
+        return SchemaOlder(
+            f"Found no schema in {database.url}, needed {HEAD}. Run: tunedb db upgrade --store {database.url}"
+        )
     if found > HEAD:
         return SchemaNewer(
             f"Schema {found} in {database.url} is newer than {HEAD}, which {library} needs. "
             "Run: pip install --upgrade tunedb"
         )
     return SchemaOlder(
-        f"Schema {found} in {database.url} is older than {HEAD}, which {library} needs. Run: tunedb db upgrade"
+        f"Schema {found} in {database.url} is older than {HEAD}, which {library} needs. "
+        f"Run: tunedb db upgrade --store {database.url}"
     )
 
 
@@ -196,13 +233,14 @@ def _exclusive(database: Database) -> Iterator[None]:
         return
     from filelock import FileLock, Timeout
 
-    lock = FileLock(f"{database.path}.lock", timeout=database.busy_timeout, mode=0o600)
+    patience = 2 * database.busy_timeout  # making the first schema takes longer than a write
+    lock = FileLock(f"{database.path}.lock", timeout=patience, mode=0o600)
     try:
         database.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise StoreUnavailable(
-            f"Another process has been opening {database.url} for more than {database.busy_timeout:g} s "
+            f"Another process has been opening {database.url} for more than {patience:g} s "
             f"(it holds {lock.lock_file}). Try again when that one is done."
         ) from None
     except OSError as error:

@@ -76,6 +76,6 @@ class ServedTable(Access):
     def _shorten(self, connection: sa.Connection) -> None:
         total = connection.scalar(sa.select(sa.func.count()).select_from(MissRow)) or 0
         if total > MOST:
-            oldest = sa.select(MissRow.last_seen).order_by(MissRow.last_seen).offset(total - MOST).limit(1)
-            border = connection.scalar(oldest)
-            connection.execute(sa.delete(MissRow).where(MissRow.last_seen < border))
+            key = [MissRow.problem_id, MissRow.device_id, MissRow.served_by]
+            oldest = sa.select(*key).order_by(MissRow.last_seen, *key).limit(total - MOST)
+            connection.execute(sa.delete(MissRow).where(sa.tuple_(*key).in_(oldest)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Literal, overload
 
 import sqlalchemy as sa
@@ -12,13 +13,15 @@ import sqlalchemy as sa
 from tunedb.device import Device
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.problem import Problem, canonical
-from tunedb.records import FINISHED, Mark, Sweep, Trial
+from tunedb.records import FINISHED, Sweep, Trial
 from tunedb.store import rows, schema
+from tunedb.store.access import PAGE
 from tunedb.store.engine import locate
-from tunedb.store.models import DeviceRow, MarkRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 from tunedb.store.served import ServedTable
+from tunedb.store.upkeep import Upkeep
 
-_PAGE = 200  # sweeps that are read at once
+_log = logging.getLogger("tunedb")
 _FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")
 _WITH_FACTS = (
     sa.select(
@@ -59,11 +62,13 @@ def open_store(
     return Store(database, replace_damaged=create)
 
 
-class Store(ServedTable):
+class Store(Upkeep, ServedTable):
     """A store of sweeps: made by `open_store`, safe to use from several threads and after a fork.
 
     Every method raises StoreError where the database fails, and ValueError for a record that can't be kept.
     """
+
+    _has_passed_over = False  # a row that can't be read: said once
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a sweep that is `running`, so that its trials can be kept as they are measured."""
@@ -115,10 +120,7 @@ class Store(ServedTable):
             .where(SweepRow.status != "running")
             .order_by(SweepRow.finished, SweepRow.uid)
         )
-        with self._read() as connection:
-            found = connection.execute(query).all()
-            marks = self._marks(connection, [row.uid for row in found])
-        return [rows.to_sweep(row, marks=marks[row.uid], problem=problem, device=device) for row in found]
+        return self._finished(query, problem=problem, device=device)
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
         """The finished sweeps of all problems of that kernel on that device: without trials, with their counts."""
@@ -127,16 +129,16 @@ class Store(ServedTable):
             .where(SweepRow.kernel_hash == kernel_hash, SweepRow.status != "running")
             .order_by(SweepRow.finished, SweepRow.uid)
         )
-        with self._read() as connection:
-            found = connection.execute(query).all()
-            marks = self._marks(connection, [row.uid for row in found])
-        return [rows.to_sweep(row, marks=marks[row.uid], device=device) for row in found]
+        return self._finished(query, device=device)
 
-    def put_mark(self, sweep_uid: str, mark: Mark) -> bool:
-        """Keep a mark of a sweep, which need not be here yet; False where a mark of that uid is known."""
-        rows.check_mark(mark)
-        with self._write() as connection:
-            return self._insert(connection, MarkRow, {"sweep_uid": sweep_uid, **rows.mark_values(mark)})
+    def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
+        """The finished sweeps of that problem on any device, for any source of its kernel: without trials."""
+        query = (
+            _WITH_FACTS.where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
+            .where(SweepRow.status != "running")
+            .order_by(SweepRow.finished, SweepRow.uid)
+        )
+        return self._finished(query, problem=problem)
 
     def get_sweep(self, uid: str) -> Sweep:
         """The sweep with this uid, or with the only uid that starts like this, and its trials.
@@ -179,12 +181,20 @@ class Store(ServedTable):
         )
         with self._read() as connection:
             ids = connection.scalars(query).all()
-        for start in range(0, len(ids), _PAGE):
-            yield from self._page(ids[start : start + _PAGE], with_trials)
+        for start in range(0, len(ids), PAGE):
+            yield from self._page(ids[start : start + PAGE], with_trials)
+
+    def get_whole(self, uids: Collection[str]) -> Iterator[list[Sweep]]:
+        """The sweeps with these uids and their trials, page by page; those that can't be read are left out."""
+        ordered = sorted(uids)
+        for start in range(0, len(ordered), PAGE):
+            query = sa.select(SweepRow.id).where(SweepRow.uid.in_(ordered[start : start + PAGE]))
+            with self._read() as connection:
+                ids = connection.scalars(query.order_by(SweepRow.uid)).all()
+            yield list(self._page(ids, with_trials=True))
 
     def _put(self, connection: sa.Connection, sweep: Sweep) -> bool:
-        for mark in sweep.marks:  # also of a sweep that is known
-            self._insert(connection, MarkRow, {"sweep_uid": sweep.uid, **rows.mark_values(mark)})
+        self._insert_marks(connection, ((sweep.uid, mark) for mark in sweep.marks))  # also of a sweep that is known
         if self._insert_sweep(connection, sweep, rows.counts_of(sweep.trials)):
             sweep_id = connection.scalar(sa.select(SweepRow.id).where(SweepRow.uid == sweep.uid))
             assert sweep_id is not None
@@ -226,15 +236,23 @@ class Store(ServedTable):
         for sweep_id in ids:
             if sweep_id in found:  # it may have been removed meanwhile
                 row = found[sweep_id]
-                yield rows.to_sweep(row, trials.get(sweep_id, ()), marks[row.uid])
+                yield from self._readable(row, trials.get(sweep_id, ()), marks[row.uid])
 
-    def _marks(self, connection: sa.Connection, uids: Sequence[str]) -> dict[str, list[sa.Row[Any]]]:
-        found: dict[str, list[sa.Row[Any]]] = defaultdict(list)
-        for start in range(0, len(uids), _PAGE):
-            query = sa.select(*MarkRow.__table__.columns).where(MarkRow.sweep_uid.in_(uids[start : start + _PAGE]))
-            for row in connection.execute(query.order_by(MarkRow.time, MarkRow.uid)):
-                found[row.sweep_uid].append(row)
-        return found
+    def _finished(self, query: sa.Select[Any], **known: Any) -> list[Sweep]:
+        with self._read() as connection:
+            found = connection.execute(query).all()
+            marks = self._marks(connection, [row.uid for row in found])
+        return [sweep for row in found for sweep in self._readable(row, marks=marks[row.uid], **known)]
+
+    def _readable(self, row: sa.Row[*tuple[Any, ...]], *parts: Any, **known: Any) -> list[Sweep]:
+        """The sweep, or nothing where someone wrote what this version can't read: the others still answer."""
+        try:
+            return [rows.to_sweep(row, *parts, **known)]
+        except StoreError as error:
+            if not self._has_passed_over:
+                self._has_passed_over = True
+                _log.warning("%s: %s It is passed over, and so are others like it.", self.url, error)
+            return []
 
     def _trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:
         query = sa.select(*TrialRow.__table__.columns).where(TrialRow.sweep_id.in_(sweep_ids)).order_by(TrialRow.uid)

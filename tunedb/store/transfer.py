@@ -18,7 +18,7 @@ from typing import IO, Any
 from tunedb.errors import ImportRejected
 from tunedb.problem import parse_json
 from tunedb.records import Sweep
-from tunedb.store.lines import check_canonical, check_fields, from_line, json_line, to_line
+from tunedb.store.lines import check_canonical, check_fields, from_plain, json_line, parse_line, to_line
 
 FORMAT = "tunedb sweeps"
 VERSION = 1
@@ -61,14 +61,17 @@ def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str]) -> i
     return len(lines) - 1
 
 
-def load(path: str | os.PathLike[str], *, strict: bool = False) -> Loaded:
-    """The sweeps in a file that `dump` wrote, as `imported` ones.
+def load(source: str | os.PathLike[str] | IO[bytes], *, strict: bool = False) -> Loaded:
+    """The sweeps in a file that `dump` wrote, a path or a binary file, as `imported` ones.
 
-    Raises ImportRejected, which names the line but not the path, for a file that can't be read, is not ours, is cut
-    off or altered; with `strict`, also where any line is rejected.
+    A line of our form that contradicts itself is rejected, and the others are taken. Raises ImportRejected, which
+    names the line but not the path, for a file that can't be read, is not ours, is cut off or altered, or has a line
+    of another form (NaN, a number beyond 64 bits, an unknown field); with `strict`, also where any line is rejected.
     """
     try:
-        with Path(path).open("rb") as file:
+        with (
+            Path(source).open("rb") if isinstance(source, str | os.PathLike) else contextlib.nullcontext(source) as file
+        ):
             loaded = _load(file)
     except OSError as error:
         raise ImportRejected(f"the file can't be read: {error.strerror}") from error
@@ -94,13 +97,15 @@ def _load(file: IO[bytes]) -> Loaded:
             if count == 1:
                 announced = _header(text)
                 continue
-            sweep = from_line(text)
+            plain = parse_line(text)
+        except ValueError as error:
+            raise ImportRejected(str(error), count) from None
+        try:
+            sweep = from_plain(plain)
             if sweep.uid in sweeps:
                 raise ValueError(f"sweep {sweep.uid} stands in the file twice")
             sweeps[sweep.uid] = sweep
         except ValueError as error:
-            if count == 1:
-                raise ImportRejected(str(error), 1) from None
             rejected.append(Rejected(count, str(error)))
     if not count:
         raise ImportRejected("the file is empty")

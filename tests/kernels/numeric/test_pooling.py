@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.conftest import DEVICE, INTERPRETED, runs_kernels
+from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config
@@ -206,5 +207,5 @@ def test_positions_beyond_32_bits_in_a_row() -> None:
 
 def test_a_grid_that_is_too_large_is_refused() -> None:
     x = torch.empty(2**31, 1, device="meta")
-    with pytest.raises(ValueError, match="needs 2147483648 programs"):
+    with pytest.raises(TrialError, match="needs 2147483648 programs"):
         forward_launch(x, x, Window(1, 1), Config.of(BLOCK_OUT=1, ROWS_PER_PROG=1, num_warps=1))

@@ -1,0 +1,132 @@
+"""`tunedb doctor` and `tunedb db backup`, as they are typed."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Answer, Cli, Kernel, put, run_apart
+from tests.store.samples import sweep
+from tunedb import settings
+from tunedb.problem import Problem
+from tunedb.store import open_store, schema
+from tunedb.store.engine import locate
+
+CLOSED = "postgresql://me:secret@127.0.0.1:1/x"
+
+
+@pytest.fixture(autouse=True)
+def private(tmp_path: Path) -> None:
+    """The store's folder is for this user alone."""
+    tmp_path.chmod(0o700)
+
+
+def rows(answer: Answer) -> dict[str, Any]:
+    return {row["check"]: row for row in answer.json}
+
+
+def test_where_there_is_no_store_all_is_well_and_none_is_made(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("doctor")
+    assert (answer.code, answer.err) == (0, "")
+    assert "the first write makes it" in answer.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_an_object_for_each_check(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    put(sweep(problem=Problem.of("pool", n=1), kernel_hash=kernels["pool"].hash))
+    answer = cli("doctor", "--format", "json")
+    assert answer.code == 0
+    assert all(set(row) == {"check", "status", "found", "mend"} for row in answer.json)
+    assert all((row["status"], row["mend"]) == ("ok", "") for row in answer.json)
+    assert {"settings", "store", "schema", "integrity", "dead rows", "sweep locks", "shared store"} <= set(rows(answer))
+    assert cli("doctor", "--format", "csv").out.startswith("check,status,found,mend\nsettings,ok,")
+    assert cli("doctor").out.split()[:4] == ["check", "status", "found", "mend"]
+
+
+def test_dead_rows_are_counted_by_kernel_with_the_command_that_removes_them(
+    cli: Cli, kernels: dict[str, Kernel]
+) -> None:
+    put(sweep(problem=Problem.of("pool", n=1), kernel_hash="0" * 64), sweep(problem=Problem.of("gone", n=1)))
+    answer = cli("doctor", "--format", "json")
+    assert answer.code == 1
+    row = rows(answer)["dead rows"]
+    assert (row["status"], row["mend"]) == ("warn", "tunedb gc")
+    assert "1 of pool" in row["found"]
+    assert "gone is not installed" in row["found"]
+
+
+def test_something_wrong_around_the_store_is_exit_code_1(cli: Cli, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert cli("doctor").code == 1
+
+
+@pytest.mark.parametrize("name", [".", "damaged.db", CLOSED, "nonsense://me:secret@host"])
+def test_a_store_that_can_t_be_opened_is_exit_code_3(cli: Cli, name: str, tmp_path: Path) -> None:
+    (tmp_path / "damaged.db").write_bytes(b"no database" * 1000)
+    answer = cli("doctor", "--store", name if "://" in name else tmp_path / name, "--format", "json")
+    assert answer.code == 3
+    assert rows(answer)["store"]["status"] == "bad"
+    assert "secret" not in answer.out + answer.err
+
+
+def test_a_schema_that_is_not_the_one_needed_is_exit_code_4(cli: Cli) -> None:
+    put(sweep())
+    with locate(settings.current().store).write() as connection:
+        connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0000'")
+    answer = cli("doctor", "--format", "json")
+    assert answer.code == 4
+    assert rows(answer)["schema"]["mend"].startswith("tunedb db upgrade")
+    assert schema.current(settings.current().store) == "0000"
+
+
+def test_settings_that_can_t_be_used_are_findings_and_the_rest_is_examined(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEDB_MODE", "fast")
+    monkeypatch.setenv("TUNEDB_BUDGET", "much")
+    monkeypatch.setenv("TUNEDB_SHARED", CLOSED)
+    answer = cli("doctor", "--format", "json")
+    assert answer.code == 1
+    told = [(row["found"], row["mend"]) for row in answer.json if row["check"] == "settings"]
+    assert [found.partition(":")[0] for found, _ in told] == ["TUNEDB_MODE", "TUNEDB_BUDGET"]
+    assert "unset TUNEDB_MODE" in told[0][1]
+    assert rows(answer)["shared store"]["status"] == "bad"
+    assert "secret" not in answer.out + answer.err
+
+
+def test_a_backup_goes_beside_the_store_or_where_it_is_told(cli: Cli, tmp_path: Path) -> None:
+    put(sweep(1), sweep(2))
+    made = Path(cli("db", "backup", "--format", "json").json["backup"])
+    assert made.name.startswith("tunedb.db.backup-")
+    assert made.parent == tmp_path
+    told = tmp_path / "told.db"
+    assert cli("db", "backup", told).code == 0
+    for path in (made, told):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert len(list(open_store(str(path)).iter_sweeps())) == 2
+    answer = cli("db", "backup", told)
+    assert (answer.code, "name that is free" in answer.err) == (2, True)
+
+
+def test_a_backup_of_what_is_no_file_says_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("db", "backup", "--store", CLOSED)
+    assert (answer.code, "pg_dump" in answer.err, "secret" in answer.err) == (2, True, False)
+    answer = cli("db", "backup")
+    assert (answer.code, "Found no file" in answer.err) == (3, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_torch_the_doctor_examines_all_but_the_kernels(tmp_path: Path) -> None:
+    put(sweep())
+    code = (
+        "import sys; sys.modules |= {'torch': None, 'triton': None, 'numpy': None}  # importing them raises\n"
+        "from tunedb.cli import run; sys.exit(run(['doctor', '--format', 'json']))"
+    )
+    answer = run_apart("-c", code)
+    assert (answer.code, answer.err) == (0, "")
+    found = rows(answer)
+    assert {name for name, row in found.items() if row["status"] != "ok"} == {"dead rows"}
+    assert found["dead rows"]["status"] == "skipped"

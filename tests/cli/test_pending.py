@@ -1,0 +1,110 @@
+"""`warm --from-misses` and `warm --stale`: what the store says is worth tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli, Kernel, put
+from tests.cli.test_judge import PROBLEM, tuned
+from tests.cli.test_ledger import serve, served
+from tests.store.samples import DEVICE, ENVIRONMENT, NOON
+from tunedb.device import INTERPRETER
+from tunedb.problem import Problem
+from tunedb.records import Mark
+
+
+def warm(cli: Cli, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
+    """The rows that `warm` prints."""
+    answer = cli("warm", *arguments, "--format", "json")
+    assert answer.code == code, answer.err
+    rows: list[dict[str, Any]] = answer.json
+    return rows
+
+
+def test_misses_of_the_device_that_is_here_are_tuned_the_most_frequent_first(
+    cli: Cli, kernels: dict[str, Kernel]
+) -> None:
+    serve(
+        served(1, "nearest", 2, INTERPRETER),
+        served(2, "default", 3, INTERPRETER),
+        served(1, "default", 2, INTERPRETER),  # four in all
+        served(3, "default", 9, DEVICE),
+        served(4, "default", 9, INTERPRETER, "elsewhere"),
+        served(5, "default", 1, INTERPRETER, "pool_backward"),
+    )
+    answer = cli("warm", "--from-misses", "--format", "json")
+    assert [(row["kernel"], row["problem"]["rows"]) for row in answer.json] == [
+        ("pool", 1), ("pool", 2), ("pool_backward", 5),
+    ]  # fmt: skip
+    assert "elsewhere (rows=4) is left out" in answer.err
+    left = cli("misses", "--format", "json").json
+    assert {(row["kernel"], row["device"]) for row in left} == {("pool", DEVICE.name), ("elsewhere", "interpreter")}
+    assert warm(cli, "--from-misses") == []
+
+
+def test_forward_only_leaves_gradients_out(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    serve(served(1, device=INTERPRETER), served(1, device=INTERPRETER, kernel="pool_backward"))
+    assert [row["kernel"] for row in warm(cli, "--from-misses", "--forward-only")] == ["pool"]
+
+
+def test_a_miss_that_the_kernel_makes_no_sense_of_is_left_out(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def space(problem: Problem, device: object) -> None:
+        raise KeyError("columns")
+
+    monkeypatch.setattr(kernels["pool"], "space", space, raising=False)
+    serve(served(1, device=INTERPRETER), served(1, device=INTERPRETER, kernel="other"))
+    assert [row["kernel"] for row in warm(cli, "--from-misses")] == ["other"]
+
+
+def test_what_is_stale_here_is_tuned_again(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    other = Problem.of("other", rows=1, kernel_size=1)
+    valid = Problem.of("pool", rows=5, kernel_size=1)
+    stale = tuned(environment=ENVIRONMENT)
+    put(
+        stale,
+        tuned(problem=other, environment=ENVIRONMENT),
+        tuned(problem=valid),
+        tuned(problem=valid, environment=ENVIRONMENT),
+        tuned(9, problem=Problem.of("pool", rows=6, kernel_size=1), environment=ENVIRONMENT, device=DEVICE),
+        tuned(9, problem=Problem.of("pool", rows=7, kernel_size=1), environment=ENVIRONMENT, kernel_hash="cd" * 32),
+        tuned(9, problem=Problem.of("elsewhere", n=1), environment=ENVIRONMENT),
+    )
+    [row] = warm(cli, "pool", "--stale")
+    assert (row["problem"], row["source"]) == (PROBLEM.plain(), "sweep")
+    assert row["uid"] != stale.uid
+    assert [row["kernel"] for row in warm(cli, "--stale")] == ["other"]
+    answer = cli("warm", "--stale", "--format", "json")
+    assert (answer.code, answer.json) == (0, [])
+    assert "Nothing is stale" in answer.err
+    found = cli("lookup", "pool", "--shape", "2,3,4", "--kernel-size", "2", "--format", "json").json
+    assert (found["uid"], found["source"]) == (row["uid"], "store")
+
+
+def test_a_pinned_answer_stays_stale(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    put(tuned(environment=ENVIRONMENT, marks=(Mark("pin", "known good", NOON),)))
+    answer = cli("warm", "--stale", "--format", "json")
+    assert (answer.code, answer.json) == (0, [])
+    assert "stale and pinned" in answer.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("pool", "--from-misses"),
+        ("--from-misses", "--stale"),
+        ("--from", "x.jsonl", "--stale"),
+        ("--from", "x.jsonl", "--from-misses"),
+        ("--stale", "--shape", "1,2,3"),
+        ("pool", "--stale", "--kernel-size", "2"),
+        ("--from-misses", "--shape", "1,2,3"),
+        ("nothing", "--stale"),
+    ],
+)
+def test_what_to_tune_is_said_in_one_way(cli: Cli, kernels: dict[str, Kernel], arguments: tuple[str, ...]) -> None:
+    answer = cli("warm", *arguments)
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err.count("\n") == 1

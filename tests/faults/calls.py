@@ -1,0 +1,43 @@
+"""Calls as a program makes them, on the real store and locks; only the kernel, its clock and the time are made up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
+from tunedb import process, settings
+from tunedb.layers import Layers
+from tunedb.memory import Case
+from tunedb.records import Sweep
+from tunedb.sweep import Observer, run_sweep
+from tunedb.tuner import Tuner
+
+TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first
+
+
+def tuner(layers: Layers | None = None, **given: object) -> Tuner:
+    """A tuner for these settings, wired as in a program but for `layers`, whose sweeps run on the fake clock."""
+    wired = process.make_tuner(settings.read(given))
+    store = layers or wired.store
+
+    def sweep(case: Case, budget: float, observer: Observer) -> Sweep:
+        return run_sweep(
+            case.kernel, case.problem, case.device, -1, environment=ENVIRONMENT, clock=FakeClock,
+            recorder=store, observer=observer, budget=budget,
+        )  # fmt: skip
+
+    return Tuner(
+        wired.settings, store, locks=process.lock_folder(wired.settings), sweep=sweep,
+        environment_of=lambda _: ENVIRONMENT,
+    )  # fmt: skip
+
+
+def call(
+    found: Tuner, n: int = 1, on_compile: Callable[[int], None] = lambda _: None
+) -> tuple[int, str, list[int], float]:
+    """One call with problem `n`: its BLOCK, where that came from, which blocks were tried, and how long it took."""
+    kernel = FakeKernel(TIMES, on_compile=on_compile)
+    start = time.monotonic()
+    choice = found.choose(kernel, kernel.problem(n=n), -1)
+    return choice.config["BLOCK"], choice.source, kernel.tried, time.monotonic() - start

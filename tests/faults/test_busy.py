@@ -1,0 +1,179 @@
+"""Another process that holds the store: a call waits two seconds at most, and its row is stored later."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults import calls
+from tests.faults.parts import start
+from tests.store.samples import DEVICE, HASH, running, sweep, trial
+from tunedb.layers import Layers
+from tunedb.records import Served
+from tunedb.shelf import BUSY_TIMEOUT, FLUSH, REST, TRIALS, Shelf
+from tunedb.store import Store, open_store
+
+BOUND = 2.0  # seconds
+
+# What another process does for a minute: hold the write lock, all locks, or the lock of those who open the store.
+HOLD = {
+    "the write lock": "connection.execute('BEGIN IMMEDIATE')",
+    "every lock": "connection.execute('BEGIN EXCLUSIVE')",
+    "the opening": "lock = filelock.FileLock(sys.argv[1] + '.lock'); lock.acquire()",
+}
+HOLDER = """
+import filelock, sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+{}
+print("held", flush=True)
+time.sleep(60)
+"""
+
+# It writes in bursts, with gaps in which we get in: no single wait is long enough to be a failure.
+BURSTS = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+print("held", flush=True)
+while True:
+    connection.execute("BEGIN IMMEDIATE")
+    time.sleep(0.3)
+    connection.execute("COMMIT")
+    time.sleep(0.05)
+"""
+
+
+@contextlib.contextmanager
+def held(path: Path, code: str) -> Iterator[None]:
+    """Another process holds the store."""
+    process = start(code, path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    try:
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("is_new", [False, True])
+@pytest.mark.parametrize("what", HOLD)
+def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for_a_minute(
+    what: str, is_new: bool, tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    import alembic.command  # noqa: F401 (loading it is no wait)
+
+    path = tmp_path / "store.db"
+    if not is_new:
+        open_store(str(path)).close()
+    seconds = [0.0]
+    shelf = Shelf(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT), monotonic=lambda: seconds[0])
+    tuner = calls.tuner(Layers(shelf), store=str(path))
+    with held(path, HOLDER.format(HOLD[what])):
+        if is_new:
+            assert path.stat().st_size == 0
+        first, second = calls.call(tuner, 1), calls.call(tuner, 2)
+    assert [(block, source) for block, source, _, _ in (first, second)] == [(2, "sweep")] * 2
+    assert first[-1] < BOUND
+    assert second[-1] < (BOUND if what == "every lock" else 1)  # the first may have read the store already
+    assert len([record for record in records.records if record.levelname == "WARNING"]) <= 1
+    seconds[0] += REST + 1
+    assert calls.call(tuner, 3)[:2] == (2, "sweep")
+    with open_store(str(path)) as store:
+        assert [len(one.trials) for one in store.iter_sweeps(finished=False, with_trials=True)] == [3] * 3
+    tuner.close()
+
+
+def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_of_a_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    open_store(str(path)).close()
+    shelf = Shelf(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
+    done = sweep(trials=[trial(block) for block in range(30)])
+    with held(path, BURSTS):
+        begun = time.monotonic()
+        shelf.start_sweep(running(done))
+        for one in done.trials:
+            shelf.put_trial(done.uid, one)
+        assert time.monotonic() - begun < TRIALS + BUSY_TIMEOUT + 0.5
+        shelf.finish_sweep(done)
+    shelf.close()
+    assert len(open_store(str(path)).get_sweep(done.uid).trials) == 30
+
+
+class Failing:
+    """A store whose methods fail for as long as they are named."""
+
+    def __init__(self, store: Store, *names: str, slow: Callable[[], None] = lambda: None) -> None:
+        self.store, self.names, self.slow, self.asked = store, set(names), slow, list[str]()
+
+    def __getattr__(self, name: str) -> object:
+        def method(*arguments: object) -> object:
+            self.asked.append(name)
+            self.slow()
+            if name in self.names:
+                raise OSError(f"{name} fails")
+            return getattr(self.store, name)(*arguments)
+
+        return method
+
+
+def test_a_trial_that_could_not_be_written_keeps_no_result_from_those_who_wait_for_it(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store.db"))
+    failing = Failing(store, "start_sweep")
+    shelf = Shelf("s.db", lambda: failing)  # type: ignore[arg-type,return-value]
+    done = sweep()
+    shelf.start_sweep(running(done))
+    for one in done.trials:
+        shelf.put_trial(done.uid, one)
+    shelf.finish_sweep(done)
+    assert store.get_sweep(done.uid) == done
+    assert failing.asked == ["start_sweep", "finish_sweep"]
+
+
+def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_is_well_again(
+    tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(str(tmp_path / "store.db"))
+    failing, seconds = Failing(store, "start_sweep"), [0.0]
+    shelf = Shelf("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    done = sweep()
+    shelf.start_sweep(running(done))
+    seconds[0] += REST + 1  # a long sweep
+    for one in done.trials:
+        shelf.put_trial(done.uid, one)
+    shelf.finish_sweep(done)
+    assert store.get_sweep(done.uid) == done
+    assert "is running in" not in records.text
+
+
+def test_a_write_that_failed_stops_no_look_up(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store.db"))
+    known, done = sweep(1), sweep(2)
+    store.put_sweep(known)
+    shelf = Shelf("s.db", lambda: Failing(store, "finish_sweep", "add_served"))  # type: ignore[arg-type,return-value]
+    shelf.finish_sweep(done)
+    shelf.add_served([Served(known.problem, DEVICE, "default", 1, known.started, known.started)])
+    assert [one.uid for one in shelf.get_sweeps(known.problem, DEVICE, HASH)] == [known.uid]
+    assert [one.uid for one in shelf.get_sweeps(done.problem, DEVICE, HASH)] == [done.uid]
+
+
+def test_a_call_does_not_write_all_that_has_waited_for_a_store_that_is_slow(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store.db"))
+    seconds = [0.0]
+
+    def slow() -> None:
+        seconds[0] += FLUSH / 2
+
+    failing = Failing(store, "finish_sweep", slow=slow)
+    shelf = Shelf("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    for n in range(10):
+        shelf.finish_sweep(sweep(n))
+    failing.names.clear()
+    seconds[0] += REST + 1
+    assert len(shelf.get_sweeps(sweep(9).problem, DEVICE, HASH)) == 1
+    assert 0 < len(list(store.iter_sweeps())) < 10
+    shelf.close()
+    assert len(list(store.iter_sweeps())) == 10

@@ -1,0 +1,1 @@
+"""The file of every released schema, as that release made it."""

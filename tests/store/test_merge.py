@@ -1,0 +1,226 @@
+"""Merging: import and sync are set union, whatever the shards, the order and the repeats."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep, without_trials
+from tunedb.problem import Config
+from tunedb.records import MARK_KINDS, Mark, Sweep
+from tunedb.store import Store, dump, load, open_store, receive, upgrade, winner
+
+_MOMENTS = st.sampled_from([NOON, NOON + timedelta(hours=1)])  # few, so that many are equal
+_UIDS = st.uuids().map(lambda uid: uid.hex)
+MARKS = st.builds(Mark, st.sampled_from(MARK_KINDS), st.text("ab'", min_size=1, max_size=2), _MOMENTS, _UIDS)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> Sweep:
+    """A sweep of the one problem, with or without a config, in this environment or another."""
+    made = draw(st.sampled_from([sweep, failed]))
+    return made(
+        uid=draw(_UIDS),
+        finished=draw(_MOMENTS),
+        complete=draw(st.booleans()),
+        environment=draw(st.sampled_from([ENVIRONMENT, dataclasses.replace(ENVIRONMENT, torch="1")])),
+        marks=draw(st.lists(MARKS, max_size=3, unique_by=lambda mark: mark.uid)),
+    )
+
+
+def content(store: Store) -> list[Sweep]:
+    """What a store holds, without what is its own: where a sweep came from."""
+    found = (dataclasses.replace(one, origin="local") for one in store.iter_sweeps(with_trials=True))
+    return sorted(found, key=lambda one: one.uid)
+
+
+def winning(sweeps: Iterable[Sweep]) -> str | None:
+    found = winner(sweeps, ENVIRONMENT)
+    return found and found[0].uid
+
+
+@pytest.fixture
+def empty(stored_url: str) -> Iterator[Store]:
+    """A store that each example empties."""
+    if stored_url.startswith("postgresql"):
+        upgrade(stored_url)
+    with open_store(stored_url) as store:
+        yield store
+
+
+def clear(store: Store) -> None:
+    store.remove_sweeps(list(store.iter_sweeps(finished=False)))
+    assert (store.get_uids(), store.get_marks()) == (set(), [])
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_order_and_any_repeats_end_in_the_same_rows_and_the_same_winner(empty: Store, data: st.DataObject) -> None:
+    sweeps = data.draw(st.lists(answers(), min_size=1, max_size=5, unique_by=lambda one: one.uid))
+    later = data.draw(
+        st.lists(st.tuples(st.sampled_from(sweeps), MARKS), max_size=3, unique_by=lambda pair: pair[1].uid)
+    )
+    clear(empty)
+    with tempfile.TemporaryDirectory() as folder:
+        shards = [open_store(f"{folder}/{number}.db") for number in range(3)]
+        for one in sweeps:  # each in one shard at least
+            homes = data.draw(st.lists(st.sampled_from(shards), min_size=1, max_size=3))
+            for shard in homes:
+                shard.put_sweep(one)
+        for one, mark in later:  # also where the sweep is not
+            data.draw(st.sampled_from(shards)).put_mark(one.uid, mark)
+        for shard in [*shards, *data.draw(st.lists(st.sampled_from(shards), max_size=4)), *reversed(shards)]:
+            give(empty, shard, data.draw(st.sampled_from(["receive", "file"])))
+            if data.draw(st.booleans()):
+                give(shard, empty, "receive")
+        for shard in shards:
+            receive(shard, empty)
+        whole = [open_store(f"{folder}/all.db")]
+        whole[0].put_sweeps(sweeps)
+        for one, mark in later:
+            whole[0].put_mark(one.uid, mark)
+        expected = content(whole[0])
+        for store in (empty, *shards):
+            assert content(store) == expected
+            assert winning(store.iter_sweeps()) == winning(expected)
+        for shard in shards:  # and once more changes nothing
+            again = receive(empty, shard)
+            assert (again.stored, again.known, again.rejected, again.marks) == (0, len(sweeps), 0, 0)
+
+
+def give(into: Store, source: Store, way: str) -> None:
+    """Unite by `receive`, which brings every mark; a file brings those of its sweeps."""
+    if way == "receive":
+        receive(into, source)
+        return
+    buffer = io.StringIO()
+    dump(source.iter_sweeps(with_trials=True), buffer)
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write(buffer.getvalue())
+        file.flush()
+        into.put_sweeps(load(file.name).sweeps)
+    receive(into, source)
+
+
+def test_running_sweeps_and_counts_stay_where_they_are(empty: Store, tmp_path: Path) -> None:
+    other = open_store(str(tmp_path / "other.db"))
+    other.start_sweep(running(sweep(1)))
+    assert receive(empty, other).stored == 0
+    assert list(empty.iter_sweeps(finished=False)) == []
+
+
+def test_a_sweep_that_runs_here_is_finished_by_its_copy(empty: Store, tmp_path: Path) -> None:
+    done = sweep(1)
+    other = open_store(str(tmp_path / "other.db"))
+    other.put_sweep(done)
+    empty.start_sweep(running(done))
+    assert receive(empty, other).stored == 1
+    assert content(empty) == [done]
+
+
+def test_more_than_a_page_is_united(empty: Store, tmp_path: Path) -> None:
+    other = open_store(str(tmp_path / "other.db"))
+    sweeps = [sweep(n, trials=()) for n in range(450)]
+    other.put_sweeps(sweeps)
+    assert receive(empty, other).stored == 450
+    assert receive(empty, other).known == 450
+    assert {one.origin for one in empty.iter_sweeps()} == {"imported"}
+
+
+def test_sweeps_are_removed_with_their_trials_and_marks_unless_they_changed(empty: Store) -> None:
+    kept, gone, resumed = sweep(1), sweep(2, marks=(Mark("pin", "x", NOON),)), sweep(3)
+    empty.put_sweeps([kept, gone])
+    empty.start_sweep(running(resumed))
+    (listed,) = (one for one in empty.iter_sweeps(finished=False) if one.status == "running")
+    empty.finish_sweep(resumed)  # after it was listed
+    assert empty.remove_sweeps([without_trials(gone), listed]) == 1
+    assert content(empty) == sorted([kept, resumed], key=lambda one: one.uid)
+    assert empty.get_marks() == []
+    assert empty.put_sweep(gone)
+    assert empty.get_sweep(gone.uid) == gone
+
+
+HOSTILE = [
+    "config = '{\"BLOCK\": 128}'",  # not canonical
+    'config = \'{"BLOCK":{"dtype":"os.system"}}\'',
+    f"counts = '{'[' * 5000}'",
+    "environment = '[]'",
+    "kernel_hash = ''",
+    "time_us = 'Infinity'",
+    "uid = '../../etc/passwd'",
+    "uid = 'x''; DROP TABLE sweep; --'",
+]
+
+
+@pytest.mark.parametrize("change", HOSTILE)
+def test_a_hostile_row_is_rejected_and_the_others_are_united(stored_url: str, change: str, tmp_path: Path) -> None:
+    upgrade(stored_url)
+    bad, good = sweep(1), sweep(2)
+    with open_store(stored_url) as theirs, open_store(str(tmp_path / "mine.db")) as mine:
+        theirs.put_sweeps([bad, good])
+        execute(
+            stored_url, f"UPDATE sweep SET {change} WHERE uid = '{bad.uid}'".replace("'Infinity'", infinity(stored_url))
+        )
+        received = receive(mine, theirs)
+        assert (received.stored, received.rejected) == (1, 1)
+        assert content(mine) == [good]
+        assert theirs.get_sweeps(bad.problem, bad.device, bad.kernel_hash) == []
+        assert theirs.get_sweeps(good.problem, good.device, good.kernel_hash) == [without_trials(good)]
+
+
+def test_a_hostile_mark_is_rejected_and_the_others_are_united(stored_url: str, tmp_path: Path) -> None:
+    upgrade(stored_url)
+    marks = [Mark("pin", "fine", NOON), Mark("unpin", "'; DROP TABLE mark; --", NOON), Mark("pin", "", NOON)]
+    with open_store(stored_url) as theirs, open_store(str(tmp_path / "mine.db")) as mine:
+        theirs.put_marks(("a" * 32, mark) for mark in marks)
+        execute(stored_url, f"UPDATE mark SET sweep_uid = '..' WHERE uid = '{marks[2].uid}'")
+        received = receive(mine, theirs)
+        assert (received.marks, received.rejected) == (2, 1)
+        assert {mark.reason for _, mark in mine.get_marks()} == {"fine", "'; DROP TABLE mark; --"}
+
+
+STRINGS = ["'; DROP TABLE sweep; --", "../../../etc/passwd", "%s {0} $1 :x", "\x1b[2J", "\u202e", "x" * 100_000]
+
+
+@pytest.mark.parametrize("text", STRINGS)
+def test_strings_come_and_go_as_they_are(empty: Store, text: str, tmp_path: Path) -> None:
+    device = dataclasses.replace(sweep().device, name=text)
+    problem = type(sweep().problem).of("k", **{text: text})
+    one = sweep(
+        problem=problem, device=device, host=text, config=Config.of(**{text: text}), marks=(Mark("pin", text[:99]),)
+    )
+    with open_store(str(tmp_path / "other.db")) as other:
+        other.put_sweep(one)
+        give(empty, other, "file")
+    assert content(empty) == [one]
+    assert empty.get_sweeps(problem, device, one.kernel_hash)[0].config == one.config
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".db") in (
+        ["other.db"],
+        ["other.db", "store.db"],
+    )
+
+
+def execute(url: str, statement: str) -> None:
+    """Write past the store's checks, as someone with a client would."""
+    if url.startswith("sqlite"):
+        connection: sqlite3.Connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        connection.execute(statement)
+        connection.commit()
+        connection.close()
+        return
+    with psycopg.connect(url, autocommit=True, options="-c search_path=tunedb") as server:
+        server.execute(statement.encode())
+
+
+def infinity(url: str) -> str:
+    return "9e999" if url.startswith("sqlite") else "'NaN'"

@@ -1,0 +1,71 @@
+"""The counts of what calls were served with: they add up, stay bounded, and a tuned problem is no miss."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.store.samples import DEVICE, NOON, failed, sweep
+from tunedb.device import INTERPRETER, Device
+from tunedb.records import MISSES, SOURCES, Served
+from tunedb.store import Store, served
+
+
+def count(n: int = 1, source: str = "default", times: int = 1, hour: int = 0, device: Device = DEVICE) -> Served:
+    """That many calls of a problem, an hour after noon."""
+    moment = NOON + timedelta(hours=hour)
+    return Served(sweep(n).problem, device, source, times, moment, moment)
+
+
+def test_counts_add_up_by_problem_device_and_source(store: Store) -> None:
+    store.add_served([count(1, times=2), count(2, times=9)])
+    store.add_served(
+        [count(1, times=3, hour=1), count(1, "nearest", hour=2), count(1, "store"), count(device=INTERPRETER)]
+    )
+    found = store.get_served(MISSES)
+    assert [(one.problem, one.device, one.source, one.count) for one in found] == [
+        (sweep(2).problem, DEVICE, "default", 9),
+        (sweep(1).problem, DEVICE, "default", 5),
+        (sweep(1).problem, DEVICE, "nearest", 1),
+        (sweep(1).problem, INTERPRETER, "default", 1),
+    ]
+    assert (found[1].first_seen, found[1].last_seen) == (NOON, NOON + timedelta(hours=1))
+    assert store.count_served() == {"default": 15, "nearest": 1, "store": 1}
+
+
+def test_every_source_can_be_counted(store: Store) -> None:
+    store.add_served([count(1, source) for source in SOURCES])
+    assert store.count_served() == dict.fromkeys(sorted(SOURCES), 1)
+
+
+def test_a_tuned_problem_is_no_miss_any_more_but_its_hits_stay(store: Store) -> None:
+    both = [count(1), count(1, "nearest"), count(1, "store"), count(2), count(1, device=INTERPRETER)]
+    store.add_served(both)
+    store.put_sweep(failed(1))
+    assert len(store.get_served(SOURCES)) == 5
+    store.put_sweep(sweep(1))
+    left = [(one.problem, one.device, one.source) for one in store.get_served(SOURCES)]
+    assert sorted(left, key=str) == sorted(
+        [
+            (sweep(1).problem, DEVICE, "store"),
+            (sweep(2).problem, DEVICE, "default"),
+            (sweep(1).problem, INTERPRETER, "default"),
+        ],
+        key=str,
+    )
+
+
+@pytest.mark.parametrize("spread", [0, 1])
+def test_the_table_keeps_the_rows_that_were_seen_last(
+    store: Store, monkeypatch: pytest.MonkeyPatch, spread: int
+) -> None:
+    monkeypatch.setattr(served, "MOST", 3)
+    store.add_served([count(n, hour=n * spread) for n in range(7)])
+    assert len(store.get_served(MISSES)) == 3
+    store.add_served([count(9, hour=9)])
+    found = store.get_served(MISSES)
+    assert len(found) == 3
+    assert sweep(9).problem in [one.problem for one in found]
+    if spread:
+        assert {one.problem for one in found} == {sweep(n).problem for n in (5, 6, 9)}

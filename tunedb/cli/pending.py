@@ -1,0 +1,71 @@
+"""What a store says is worth tuning on the device that is here: its misses, and what answers only as stale."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tunedb.cli.common import log
+from tunedb.cli.tuning import Task, installed, make_tuner
+from tunedb.device import Device, device_of
+from tunedb.errors import TunedbError
+from tunedb.memory import Case
+from tunedb.problem import Problem
+from tunedb.records import MISSES
+from tunedb.tunable import Registered
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+
+def missed(store: Store, index: int) -> list[Task]:
+    """The misses of the device that is here, the most frequent first."""
+    device = device_of(index)
+    counts: Counter[Problem] = Counter()
+    for served in store.get_served(MISSES):
+        if served.device == device:
+            counts[served.problem] += served.count
+    return _tasks([problem for problem, _ in counts.most_common()], device)
+
+
+def stale(store: Store, index: int, kernel: str | None) -> list[Task]:
+    """The problems, of all kernels or of one, to which the store's answer is stale on the device that is here.
+
+    A pinned answer is left out: it would win against what is tuned now.
+    """
+    device, tuner = device_of(index), make_tuner(store)
+    stored = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == device}
+    found = []
+    for task in _tasks(stored, device):
+        choice = tuner.look_up(Case(task.kernel, task.problem, device, index))
+        if choice is None or choice.sweep is None or choice.source != "stale":
+            continue
+        if choice.sweep.is_pinned:
+            log.info("%s (%s) is stale and pinned: left as it is.", task.kernel.name, task.problem)
+        else:
+            found.append(task)
+    return found
+
+
+def _tasks(problems: Iterable[Problem], device: Device) -> list[Task]:
+    """A task for each problem that an installed kernel can make sense of; the others are named and left out."""
+    problems = list(problems)
+    kernels = installed(problem.kernel for problem in problems)
+    found = []
+    for problem in problems:
+        kernel = kernels.get(problem.kernel)
+        if kernel is None:
+            log.info("%s (%s) is left out: no such kernel is installed.", problem.kernel, problem)
+        elif not _makes_sense(kernel, problem, device):
+            log.info("%s (%s) is left out: the installed kernel knows no such problem.", problem.kernel, problem)
+        else:
+            found.append(Task(kernel, problem, None))
+    return found
+
+
+def _makes_sense(kernel: Registered, problem: Problem, device: Device) -> bool:
+    try:
+        return bool(kernel.space(problem, device))
+    except (TunedbError, LookupError, TypeError, ValueError, ArithmeticError):  # of another version, with other facts
+        return False

@@ -1,0 +1,83 @@
+"""Copies of a SQLite store, made through SQLite: a plain copy can be torn, and drops this process's POSIX locks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from tunedb.errors import SettingError, StoreCorrupt, StoreUnavailable
+from tunedb.settings import expand
+from tunedb.store.engine import Database, locate
+
+
+def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
+    """Copy a SQLite store, as it is at this moment, to a new file of mode 0600, by default beside it; returns its path.
+
+    Others may read meanwhile; a writer waits. The copy is checked, and appears under its name only when it is whole.
+    Raises SettingError for a store that is no file and for a target that exists, StoreError where the copy can't be
+    made.
+    """
+    database = locate(url)
+    if not database.is_sqlite:
+        raise SettingError(f"{database.url} is not a SQLite file. Back it up with PostgreSQL's own tool: pg_dump")
+    if database.path is None:
+        raise SettingError(f"{database.url} is in memory, needed a file. Name a store in TUNEDB_STORE.")
+    if not database.path.is_file():
+        raise StoreUnavailable(f"Found no file at {database.url}, needed one to back up. See: tunedb path -v")
+    return copy(database, beside(database.path) if target is None else expand(os.fspath(target)))
+
+
+def beside(path: Path) -> Path:
+    """The default name of a backup that is made now: `<file>.backup-<UTC time>`."""
+    return path.with_name(f"{path.name}.backup-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+
+
+def copy(database: Database, target: Path) -> Path:
+    """`backup` for a file that was located already."""
+    part = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        if target.exists() or target.is_symlink():
+            raise SettingError(f"Found a file at {target}, needed a name that is free.")
+        os.mknod(part, 0o600)
+        with database.read() as connection:
+            try:
+                _copy(connection, part)
+            except sqlite3.Error as error:  # which `read` then words as any other failure of the store
+                raise sa.exc.DatabaseError(None, None, error) from error
+        part.rename(target)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"Can't write a backup to {target}: {error.strerror}. Name another file: tunedb db backup TARGET"
+        ) from error
+    finally:
+        for suffix in ("", "-journal", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                Path(f"{part}{suffix}").unlink()
+    return target
+
+
+def _copy(connection: sa.Connection, part: Path) -> None:
+    source = connection.connection.driver_connection
+    assert isinstance(source, sqlite3.Connection)
+    with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as destination:
+        source.backup(destination, progress=_stop_when_busy)
+        (found,) = destination.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        raise StoreCorrupt(
+            f"The store is damaged, and so would be its backup ({found}). "
+            "Run: tunedb export -o rows.jsonl && tunedb import rows.jsonl --store NEW.db"
+        )
+
+
+def _stop_when_busy(status: int, _remaining: int, _pages: int) -> None:
+    """The driver would try for ever. SQLite has waited for as long as the connection's busy timeout by now."""
+    if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = status
+        raise error

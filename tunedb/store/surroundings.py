@@ -1,0 +1,138 @@
+"""Checks of what lies around a SQLite store: file system, permissions, free space, files set aside, locks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from tunedb.store.finding import Finding, Verdict, check, ok, warn
+
+LOW = 100 * 2**20  # bytes of free space
+PATIENCE = 2.0  # seconds; opening a store takes milliseconds, upgrading one rarely more than this
+MOUNTS = Path("/proc/self/mountinfo")
+# As mountinfo calls them, those of FUSE by their subtype. On many of them locks fail, and with them SQLite.
+NETWORK = re.compile(
+    "9p|afs|beegfs|ceph|ceph-fuse|cifs|coda|davfs2?|gcsfuse|glusterfs|gpfs|juicefs|lustre|mfs|ncpfs|nfs4?|ocfs2|"
+    "orangefs|panfs|pvfs2|rclone|s3fs|smb[23]|smbfs|sshfs|vboxsf|wekafs"
+)
+
+
+def surroundings(path: Path) -> list[Finding]:
+    """What lies around the store at that path, whether or not it is there."""
+    folder = next((parent for parent in path.parents if os.access(parent, os.F_OK)), Path("/"))
+    return [
+        file_system(folder),
+        permissions(path),
+        free_space(folder),
+        set_aside(path),
+        opening(Path(f"{path}.lock")),
+    ]
+
+
+@check("file system")
+def file_system(folder: Path) -> Verdict:
+    """Whether it is one that SQLite's locks work on."""
+    if not MOUNTS.exists():
+        return Verdict("skipped", "this system does not tell")
+    kind = file_system_of(folder, MOUNTS.read_text(errors="surrogateescape"))
+    if NETWORK.fullmatch(kind.removeprefix("fuse.")):
+        return warn(
+            f"{folder} is on a network file system ({kind}), where locks may fail and SQLite may lose data",
+            "Name a file on a local disk in TUNEDB_STORE; share by TUNEDB_SHARED, or by export and import",
+        )
+    return ok(kind)
+
+
+def file_system_of(folder: Path, mounts: str) -> str:
+    """The type of the file system that the folder is on, by the text of a mountinfo: the last, deepest mount there."""
+    deepest, kind = -1, "unknown"
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        escaped = before.split(" ")[4]
+        point = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), escaped))
+        if folder.is_relative_to(point) and len(point.parts) >= deepest:
+            deepest, kind = len(point.parts), after.split(" ")[0]
+    return kind
+
+
+@check("permissions")
+def permissions(path: Path) -> Verdict:
+    """Whether the user, and nobody else, can use file and folder."""
+    wrong, mend = [], []
+    for place, needed in ((path.parent, 0o700), (path, 0o600)):
+        if not place.exists():
+            continue
+        mode = stat.S_IMODE(place.stat().st_mode)
+        if mode & 0o077 or mode & needed != needed:
+            wrong.append(f"{place} has mode {mode:04o}, needed {needed:04o}")
+            mend.append(f"chmod {needed:o} {shlex.quote(str(place))}")
+        elif not os.access(place, os.R_OK | os.W_OK):
+            wrong.append(f"{place} can't be written by this user")
+            mend.append("name another store in TUNEDB_STORE")
+    if wrong:
+        return warn("; ".join(wrong), " && ".join(mend))
+    return ok("only this user has access" if path.parent.exists() else f"{path.parent} will be made for this user only")
+
+
+@check("free space")
+def free_space(folder: Path) -> Verdict:
+    """Whether there is room for more."""
+    free = shutil.disk_usage(folder).free
+    found = f"{free // 2**20} MiB free in {folder}"
+    return ok(found) if free >= LOW else warn(found, "Free space there, or name another store in TUNEDB_STORE")
+
+
+@check("set aside")
+def set_aside(path: Path) -> Verdict:
+    """Whether damaged files lie beside the store."""
+    names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    damaged = sorted(
+        name
+        for name in names
+        if name.startswith(f"{path.name}.corrupt-") and not name.endswith(("-wal", "-shm", "-journal"))
+    )
+    if not damaged:
+        return ok("no damaged file")
+    places = " ".join(shlex.quote(str(path.with_name(name))) for name in damaged)
+    return warn(
+        f"{len(damaged)} damaged, the last {damaged[-1]}",
+        f"Save what you need (sqlite3 FILE .recover), then: rm {places}",
+    )
+
+
+@check("opening lock")
+def opening(path: Path) -> Verdict:
+    """Whether the lock under which a store is made and upgraded is free, or soon is."""
+    if is_held(path, PATIENCE):
+        return warn(
+            f"{path} has been held for more than {PATIENCE:g} s",
+            f"Wait for the process that opens or upgrades the store, or end it: fuser {shlex.quote(str(path))}",
+        )
+    return ok("free")
+
+
+@check("sweep locks")
+def sweep_locks(folder: Callable[[], Path]) -> Verdict:
+    """How many of the locks of problems are held: those that nobody holds are harmless and stay for the next sweep."""
+    held = [is_held(path) for path in folder().glob("*.lock")]
+    return ok(f"{sum(held)} held by sweeps that are under way, {held.count(False)} free")
+
+
+def is_held(path: Path, patience: float = 0.0) -> bool:
+    """Whether someone holds the lock file, for `patience` seconds from now on; an absent one is not made."""
+    from filelock import FileLock, Timeout
+
+    if not path.exists():
+        return False
+    lock = FileLock(path, is_singleton=False)
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        return True
+    lock.release()
+    return False

@@ -1,0 +1,48 @@
+"""Set union of two stores: finished sweeps and marks are facts with uids, so order and repeats make no difference."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from tunedb.records import Mark
+from tunedb.store import rows
+from tunedb.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a store got from another one: sweeps that were new, known, or no valid records; and new marks."""
+
+    stored: int
+    known: int
+    rejected: int
+    marks: int
+
+
+def receive(into: Store, source: Store) -> Received:
+    """Add to a store what another one has and it lacks; sweeps come as `imported` ones, page by page.
+
+    One that is interrupted can be done again. Running sweeps and counts of what was served stay where they are.
+    """
+    told = set(into.get_marks())
+    marks = [pair for pair in source.get_marks() if pair not in told]
+    good = [pair for pair in marks if _is_good(*pair)]
+    new_marks = into.put_marks(good)
+    here, there = into.get_uids(), source.get_uids()
+    missing = there - here
+    stored = known = 0
+    for page in source.get_whole(missing):
+        new, old = into.put_sweeps(dataclasses.replace(sweep, origin="imported") for sweep in page)
+        stored, known = stored + new, known + old  # known by now: someone else was faster
+    rejected = len(missing) - stored - known + len(marks) - len(good)
+    return Received(stored, len(there & here) + known, rejected, new_marks)
+
+
+def _is_good(sweep_uid: str, mark: Mark) -> bool:
+    try:
+        rows.check_uid(sweep_uid)
+        rows.check_mark(mark)
+    except ValueError:
+        return False
+    return True
