@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy
 import pytest
 import torch
+import triton
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
@@ -11,6 +13,13 @@ import tunedb
 from tests.conftest import DEVICE, INTERPRETED
 
 ARGUMENTS = (4, 2, 1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def working_interpreter() -> None:
+    """Triton 3.6's interpreter makes arrays in a way that NumPy 2.4 no longer has."""
+    if INTERPRETED and triton.__version__ < "3.7" and numpy.__version__ >= "2.4":
+        pytest.skip(f"Triton {triton.__version__}'s interpreter does not run with NumPy {numpy.__version__}")
 
 
 @pytest.fixture(autouse=True)
