@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -72,6 +73,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if error.name not in ("torch", "triton", "numpy"):
             raise
         return _say(f"Found no {error.name}, which this command needs. Run: pip install {error.name}", USAGE)
+    except BrokenPipeError:  # whoever reads has seen enough
+        sys.stdout = None  # or Python complains at exit
+        return DONE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise
+        sys.stdout = None
+        return _say(f"Can't write the answer to stdout: {error.strerror}.", USAGE)
     if code == INTERRUPTED:
         return _say("Interrupted. What was tuned is stored: the same command goes on from there.", INTERRUPTED)
     return int(code)

@@ -6,7 +6,9 @@ import contextlib
 import functools
 import inspect
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -52,7 +54,8 @@ def command(app: typer.Typer, name: str | None = None, *, configured: bool = Tru
                         function(**given)
                 else:
                     function(store=store, **given)
-                sys.stdout.flush()  # here, where a closed pipe is no error
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # here, where a closed pipe is no error
 
         flags = {"store": (_STORE, None), "quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
         app.command(name)(with_parameters(wrapped, function, flags, instead_of="store"))
@@ -78,6 +81,22 @@ def with_parameters(
 def is_verbose() -> bool:
     """Whether -v was given."""
     return logging.getLogger("tunedb").isEnabledFor(logging.INFO)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold back Ctrl-C until the end of the block, which would not pass it on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 class _StderrHandler(logging.Handler):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
-from tunedb.cli.common import log
+from tunedb.cli.common import log, uninterrupted
 from tunedb.cli.progress import Progress
 from tunedb.cli.stored import devices_named, listed
 from tunedb.device import Device, Environment, device_of, environment
@@ -35,7 +37,8 @@ class Task:
 
 def index_here() -> int:
     """The index of the GPU that is here; -1, which stands for Triton's interpreter, where none is."""
-    import torch
+    with uninterrupted():  # torch swallows an interrupt that comes while it is imported
+        import torch
 
     return torch.cuda.current_device() if torch.cuda.is_available() and not settings.is_interpreted() else -1
 
@@ -53,7 +56,18 @@ def index_to_run_on() -> int:
     index = index_here()
     if index < 0:
         settings.ask_for_interpreter()
+        _check_interpreter()
     return index
+
+
+def _check_interpreter() -> None:
+    """Raise SettingError for the one known pair of versions with which Triton's interpreter fails on every kernel."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        triton, numpy = metadata.version("triton"), metadata.version("numpy")
+        if triton.startswith("3.6.") and not numpy.startswith(("2.0.", "2.1.", "2.2.", "2.3.", "1.")):
+            raise SettingError(
+                f"Triton {triton}'s interpreter does not run with NumPy {numpy}. Run: pip install 'numpy<2.4'"
+            )
 
 
 def find_device(stored: Iterable[Device], name: str | None) -> tuple[Device | None, int | None]:
