@@ -53,8 +53,11 @@ from tunedb import cli
 from tunedb.store import dump, open_store
 def command(*words):
     sys.argv[1:] = [*words, "--store", path]
-    with contextlib.suppress(SystemExit), open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
-        cli.main()
+    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null):
+        try:
+            cli.main()
+        except SystemExit as end:
+            assert not end.code, end.code
 path, rows = sys.argv[1], None
 store = open_store(path)
 start = time.perf_counter()

@@ -50,7 +50,12 @@ class Database:
         """A connection on which each SELECT is a transaction of its own: a reader never holds up a writer."""
         engine = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         with self.guard, self._translated(), engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except (ValueError, TypeError) as error:  # a time, say, that someone wrote by hand and that is none
+                raise StoreError(
+                    f"{self.url} holds a row that can't be read: {error!s:.100}. Run: tunedb db check"
+                ) from error
 
     @contextlib.contextmanager
     def write(self, *, foreign_keys: bool = True) -> Iterator[sa.Connection]:

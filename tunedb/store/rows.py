@@ -199,5 +199,6 @@ def to_sweep(
         check_sweep(sweep)
         _require(isinstance(sweep.counts, dict), sweep.counts, "trials by status")
     except (ValueError, AttributeError, RecursionError) as error:  # IdentityError is a ValueError
-        raise StoreError(f"Sweep {row.uid} can't be read: {error}. Run: tunedb db check") from error
+        uid = row.uid if _UID.fullmatch(str(row.uid)) else f"{row.uid!r:.40}"  # whoever wrote it
+        raise StoreError(f"Sweep {uid} can't be read: {error!s:.200}. Run: tunedb db check") from error
     return sweep

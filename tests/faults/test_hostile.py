@@ -1,0 +1,206 @@
+"""Rows and files that someone wrote to do harm: nothing of them is run, put into SQL, or used as a path."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeKernel
+from tests.faults import calls
+from tests.faults.parts import ROOT
+from tests.store.samples import sweep
+from tests.store.test_transfer import sealed, text_of
+from tunedb import cli
+from tunedb.errors import ImportRejected, StoreError
+from tunedb.records import Mark
+from tunedb.store import check, load, open_store, receive
+
+TEXTS = {
+    "sql": "'; DROP TABLE sweep; --",
+    "sql in quotes": '"); DELETE FROM trial; --',
+    "path": "../../../../tmp/evil",
+    "template": "{0.__class__} {{7*7}} %(x)s %n ${HOME} $(touch evil) `touch evil`",
+    "python": "__import__('pathlib').Path('evil').touch()",
+    "pickle": "cposix\nsystem\n(S'touch evil'\ntR.",
+    "terminal": "\x1b]0;evil\x07\x1b[2J",
+    "markup": "[bold red]evil[/] [link=file:///etc/passwd]x[/link]",
+    "nul": "a\0b",
+}
+JSON = {
+    "empty": "",
+    "null": "null",
+    "list": "[]",
+    "text": '"x"',
+    "number": "1e999",
+    "cut off": '{"BLOCK":',
+    "deep": "[" * 20_000,
+    "deep objects": '{"a":' * 20_000,
+    "giant": json.dumps({"BLOCK": "x" * 1_000_000}),
+    "giant list": json.dumps(list(range(30_000))),
+    "endless digits": '{"BLOCK":' + "9" * 10_000 + "}",
+    "NaN": '{"BLOCK":NaN}',
+    "nested": '{"BLOCK":{"a":[1]}}',
+    "a dtype that is code": '{"BLOCK":{"dtype":"torch.load"}}',
+    "outside the space": '{"BLOCK":1000000}',
+}
+COLUMNS = {
+    "problem": ("kernel", "key", "digest"),
+    "device": ("digest", "name", "backend", "arch", "multiprocessors", "info"),
+    "sweep": (
+        "uid", "kernel_hash", "environment", "status", "complete", "config", "time_us", "default_time_us", "counts",
+        "started", "finished", "expires", "origin", "host",
+    ),
+    "trial": ("uid", "config", "status", "time_us", "samples", "registers", "error"),
+    "mark": ("uid", "sweep_uid", "kind", "reason", "time"),
+    "miss": ("served_by", "count", "first_seen", "last_seen"),
+}  # fmt: skip
+COMMANDS = (("ls",), ("stats",), ("misses", "--format", "json"), ("export", "-o", "-"))
+WORST = ("sql", "terminal", "nul", "null", "deep", "giant")
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with a sweep, a mark and counts, in a folder of its own, which is the working folder."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    path = folder / "store.db"
+    tuner = calls.tuner(store=str(path))
+    calls.call(tuner)
+    tuner.close()
+    with open_store(str(path)) as store:
+        (one,) = store.iter_sweeps()
+        store.put_mark(one.uid, Mark("pin", "mine"))
+    return path
+
+
+def write(path: Path, table: str, column: str, value: str) -> None:
+    """Put the value there, as only someone with the file in an editor can."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA ignore_check_constraints=ON")
+    only = f"rowid = (SELECT min(rowid) FROM {table})"  # some must be unique
+    connection.execute(f"UPDATE {table} SET {column} = ? WHERE {only}", (value,))
+    connection.close()
+
+
+def entries(folder: Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", [*TEXTS, *JSON])
+def test_a_hostile_row_gives_no_call_a_config_that_is_not_its_kernel_s_own_and_does_nothing(
+    name: str, path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    value, good, before = {**TEXTS, **JSON}[name], path.read_bytes(), entries(path.parent)
+    for table, columns in COLUMNS.items():
+        for column in columns:
+            path.write_bytes(good)
+            write(path, table, column, value)
+            tuner = calls.tuner(store=str(path), mode="read")
+            block, source, _, _ = calls.call(tuner)
+            tuner.close()
+            assert block in FakeKernel(calls.TIMES).times, (table, column)
+            assert source in ("store", "stale", "default"), (table, column)
+    assert entries(path.parent) == before  # nothing was run, made, or set aside
+    assert max((len(record.getMessage()) for record in records.records), default=0) < 1000
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_commands_on_a_hostile_row_end_with_a_message_and_no_stack_trace(
+    name: str, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value, good, before = {**TEXTS, **JSON}[name], path.read_bytes(), entries(path.parent)
+    found = {}
+    for table, columns in COLUMNS.items():
+        for column in columns:
+            path.write_bytes(good)
+            write(path, table, column, value)
+            for command in COMMANDS:
+                try:
+                    code = cli.run([*command, "--store", str(path)])
+                except Exception as error:
+                    code = repr(error)[:100]
+                err = capsys.readouterr().err
+                if code not in (0, 1, 3) or len(err) > 2000:
+                    found[table, column, command] = code, len(err)
+    assert found == {}
+    assert entries(path.parent) == before
+
+
+@pytest.mark.parametrize("name", WORST)
+def test_a_hostile_store_gives_another_store_nothing_but_whole_sweeps(name: str, path: Path, tmp_path: Path) -> None:
+    value, good = {**TEXTS, **JSON}[name], path.read_bytes()
+    failures = {}
+    for table, columns in COLUMNS.items():
+        for column in columns:
+            path.write_bytes(good)
+            write(path, table, column, value)
+            with open_store(str(path), create=False) as source, open_store("sqlite://") as target:  # type: ignore[union-attr]
+                target.put_sweep(sweep(1))
+                try:
+                    receive(target, source)
+                except StoreError:
+                    pass  # told, and nothing taken
+                except Exception as error:
+                    failures[table, column] = repr(error)[:100]
+                for one in target.iter_sweeps(with_trials=True):
+                    assert one.status in ("tuned", "failed", "aborted")
+                    assert re.fullmatch("[0-9a-f]{32}", one.uid)
+                assert len({one.uid for one in target.iter_sweeps()}) in (1, 2)
+    assert failures == {}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_hostile_texts_go_through_a_store_an_export_and_an_import_as_texts(name: str, path: Path) -> None:
+    text = TEXTS[name].replace("\0", "")
+    marked = Mark("quarantine", text)
+    put = sweep(1, host=text, trials=[replace(sweep().trials[0], error=text)], marks=(marked,))
+    put = replace(put, device=replace(put.device, name=text, info={text: text}))
+    file = path.parent / "export.jsonl"
+    file.write_text(text_of([put]))
+    (loaded,) = load(file, strict=True).sweeps
+    with open_store(str(path)) as store:
+        assert store.put_sweep(loaded)
+        assert store.get_sweep(put.uid) == replace(put, origin="imported")
+        assert len(list(store.iter_sweeps(device_name=text))) == 1
+    check(str(path))
+    assert "evil" not in entries(path.parent)
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_hostile_json_in_a_file_is_refused_and_the_rest_of_the_file_is_taken_or_nothing_is(
+    name: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "export.jsonl"
+    header, first, second, _ = text_of([sweep(1), sweep(2)]).splitlines()
+    plain = json.loads(first)
+    for field in ("problem", "config", "environment", "device", "trials", "uid"):
+        mark = "@@@"
+        line = json.dumps({**plain, field: mark}, sort_keys=True, separators=(",", ":"))
+        file.write_bytes(sealed([header, line.replace(f'"{mark}"', JSON[name] or '""'), second]))
+        try:
+            loaded = load(file)
+        except ImportRejected:
+            continue
+        assert [one.problem["n"] for one in loaded.sweeps][-1:] == [2]
+        for one in loaded.sweeps[:-1]:  # a config of another kernel's space, say: it never wins there
+            assert one.config is not None
+
+
+def test_a_file_of_hostile_lines_is_refused_by_the_command_in_a_few_words(tmp_path: Path) -> None:
+    file = tmp_path / "$(touch evil).jsonl"
+    for content in (b"\x80\x04\x95evil.", b"[" * 1_000_000, b'{"format":"tunedb sweeps","version":1,"sweeps":1}\n' * 3):
+        file.write_bytes(content)
+        words = [sys.executable, "-m", "tunedb", "import", str(file), "--store", str(tmp_path / "store.db")]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr) < 1000
+    assert entries(tmp_path) <= {file.name, "store.db", "store.db.lock"}
