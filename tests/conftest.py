@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from tunedb import settings
 # Kernel tests run in Triton's interpreter, on the CPU, where TRITON_INTERPRET=1 is set; else they need a GPU.
 INTERPRETED = settings.is_interpreted()
 DEVICE, INDEX = ("cpu", -1) if INTERPRETED else ("cuda", 0)
+TRITON, NUMPY = metadata.version("triton"), metadata.version("numpy")
+BROKEN = tuple(map(int, TRITON.split(".")[:2])) < (3, 7) and tuple(map(int, NUMPY.split(".")[:2])) >= (2, 4)
+BROKEN_REASON = f"Triton {TRITON}'s interpreter does not run with NumPy {NUMPY}"
+runs_interpreter = pytest.mark.skipif(BROKEN, reason=BROKEN_REASON)
 runs_kernels = [] if INTERPRETED else [pytest.mark.gpu]
 
 

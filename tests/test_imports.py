@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import runs_interpreter
+
 HEAVY = ("torch", "triton", "sqlalchemy", "alembic", "typer", "rich", "filelock", "platformdirs", "numpy")
 
 
@@ -38,6 +40,7 @@ x = torch.ones(2, 3, 16)
 """
 
 
+@runs_interpreter
 def test_a_call_that_needs_no_store_loads_none_of_it(tmp_path: Path) -> None:
     environment = {"TRITON_INTERPRET": "1", "TUNEDB_STORE": str(tmp_path / "t.db"), "TUNEDB_MODE": "off"}
     program = CALL + "avg_pool1d(x, 4); avg_pool1d(x, 4)"
@@ -45,6 +48,7 @@ def test_a_call_that_needs_no_store_loads_none_of_it(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@runs_interpreter
 def test_a_remembered_call_touches_no_store_no_lock_and_no_environment(tmp_path: Path) -> None:
     environment = {"TRITON_INTERPRET": "1", "TUNEDB_STORE": str(tmp_path / "t.db")}
     program = CALL + (

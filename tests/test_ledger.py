@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
 from tests.test_tuner import tuner_on
 from tunedb import ledger
@@ -61,6 +62,7 @@ def test_a_tuner_counts_each_first_use_and_writes_when_it_is_closed(tmp_path: Pa
     assert open_store(path).count_served() == {"store": 2, "sweep": 1}  # the first one's miss is settled
 
 
+@runs_interpreter
 @pytest.mark.parametrize("mode", ["read", "strict", "off"])
 def test_a_mode_that_writes_nothing_counts_nothing(tmp_path: Path, mode: str) -> None:
     environment = os.environ | {"TRITON_INTERPRET": "1", "TUNEDB_MODE": mode, "TUNEDB_STORE": str(tmp_path / "t.db")}
@@ -70,6 +72,7 @@ def test_a_mode_that_writes_nothing_counts_nothing(tmp_path: Path, mode: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@runs_interpreter
 def test_a_process_writes_its_counts_at_exit(tmp_path: Path) -> None:
     environment = os.environ | {
         "TRITON_INTERPRET": "1",

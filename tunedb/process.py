@@ -42,7 +42,7 @@ def make_tuner(settings: Settings) -> Tuner:
     def opener() -> Any:
         from tunedb.store import open_store
 
-        return open_store(settings.store, busy_timeout=BUSY_TIMEOUT, create=writable)
+        return open_store(settings.store, busy_timeout=BUSY_TIMEOUT, migrate=writable, create=writable)
 
     shared = None
     if settings.shared and settings.mode != "off":

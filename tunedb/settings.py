@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -63,7 +64,10 @@ def default_store() -> str:
     """The store in the user's state folder (~/.local/state/tunedb/tunedb.db)."""
     from platformdirs import user_state_path
 
-    return str(user_state_path("tunedb") / "tunedb.db")
+    try:
+        return str(user_state_path("tunedb") / "tunedb.db")
+    except RuntimeError:  # newer versions refuse where there is no home folder: opening it will say so
+        return "~/.local/state/tunedb/tunedb.db"
 
 
 _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
@@ -214,6 +218,6 @@ def lock_folder(settings: Settings) -> Path:
         path = default_store()
     try:
         store = expand(path).resolve()
-    except (OSError, RuntimeError):  # a home that is not there: the store will say so
-        store = expand(default_store())
+    except (OSError, RuntimeError, ValueError):  # no home folder, a NUL, no UTF-8: the store will say so
+        return Path(tempfile.gettempdir()) / f"tunedb-{os.getuid()}.locks"
     return store.with_name(f"{store.name}.locks")

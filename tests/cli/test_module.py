@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Cli, put, run_apart
+from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
 from tunedb.device import INTERPRETER, Device
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, export
@@ -173,6 +174,7 @@ print("done")
 """
 
 
+@runs_interpreter
 def test_the_module_runs_in_the_interpreter_without_tunedb(cli: Cli, tmp_path: Path) -> None:
     put(tuned(), tuned(shape=(2, 3, 1000)))
     cli("export", "-o", tmp_path / "module.py", "--format", "module")

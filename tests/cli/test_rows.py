@@ -136,9 +136,10 @@ def test_lookup_prints_one_object(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_lookup_asks_about_a_device_that_is_not_here(cli: Cli) -> None:
-    put(tuned(DEVICE), tuned(OTHER))
-    record = cli("lookup", *PROBLEM, "--device", "h200", "--format", "json").json
-    assert (record["device"], record["source"]) == (DEVICE.name, "store")
+    away = dataclasses.replace(DEVICE, name="NVIDIA H999")
+    put(tuned(away), tuned(OTHER))
+    record = cli("lookup", *PROBLEM, "--device", "h999", "--format", "json").json
+    assert (record["device"], record["source"]) == (away.name, "store")
     assert cli("lookup", *PROBLEM, "--device", "nvidia").code == 2
     assert cli("lookup", *PROBLEM, "--device", "4090").code == 1
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy
 import pytest
 import torch
-import triton
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 import tunedb
-from tests.conftest import DEVICE, INTERPRETED
+from tests.conftest import BROKEN, BROKEN_REASON, DEVICE, INTERPRETED
 
 ARGUMENTS = (4, 2, 1)
 
@@ -18,8 +16,8 @@ ARGUMENTS = (4, 2, 1)
 @pytest.fixture(autouse=True, scope="session")
 def working_interpreter() -> None:
     """Triton 3.6's interpreter makes arrays in a way that NumPy 2.4 no longer has."""
-    if INTERPRETED and triton.__version__ < "3.7" and numpy.__version__ >= "2.4":
-        pytest.skip(f"Triton {triton.__version__}'s interpreter does not run with NumPy {numpy.__version__}")
+    if INTERPRETED and BROKEN:
+        pytest.skip(BROKEN_REASON)
 
 
 @pytest.fixture(autouse=True)

@@ -47,11 +47,11 @@ def wrong(found: dict[str, Finding]) -> list[str]:
 
 
 def files(folder: Path) -> dict[str, tuple[bytes, int, int]]:
-    """Every file with its content, mode and time of change."""
+    """Every file with its content, mode and time of change; but for lock files, which some filelocks touch."""
     return {
         str(entry): (entry.read_bytes(), entry.stat().st_mode, entry.stat().st_mtime_ns)
         for entry in folder.rglob("*")
-        if entry.is_file()
+        if entry.is_file() and entry.suffix != ".lock"
     }
 
 

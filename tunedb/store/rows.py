@@ -199,6 +199,6 @@ def to_sweep(
         check_sweep(sweep)
         _require(isinstance(sweep.counts, dict), sweep.counts, "trials by status")
     except (ValueError, AttributeError, RecursionError) as error:  # IdentityError is a ValueError
-        uid = row.uid if _UID.fullmatch(str(row.uid)) else f"{row.uid!r:.40}"  # whoever wrote it
+        uid = repr(str(row.uid)[:32])[1:-1]  # whoever wrote it: short, and without a terminal's control codes
         raise StoreError(f"Sweep {uid} can't be read: {error!s:.200}. Run: tunedb db check") from error
     return sweep
