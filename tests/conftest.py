@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tunedb import settings
+from tunedb.store import Store, open_store
 
 # Kernel tests run in Triton's interpreter, on the CPU, where TRITON_INTERPRET=1 is set; else they need a GPU.
 INTERPRETED = settings.is_interpreted()
@@ -35,6 +36,12 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         if variable.startswith("TUNEDB_"):  # those that the test set: they may be wrong on purpose
             monkeypatch.delenv(variable)
     settings._change({})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A store in a file, that of the test's settings."""
+    return open_store(str(tmp_path / "tunedb.db"))
 
 
 @pytest.fixture

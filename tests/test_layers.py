@@ -35,7 +35,7 @@ OWNERS = {
     "filelock": ("lock.py", "store"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "triton": ("kernels", "compiled.py", "bench.py", "decorator.py", "device.py", "problem.py"),
+    "triton": ("kernels", "compiled.py", "device.py", "problem.py"),
 }
 
 

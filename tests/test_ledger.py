@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
-from tests.test_tuner import tuner_on
+from tests.tuners import tuner_on
 from tunedb import ledger
 from tunedb.ledger import Ledger
 from tunedb.memory import Case, Choice

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import FakeKernel, config
-from tests.test_tuner import case_of, tuner_on
+from tests.tuners import case_of, tuner_on
 from tunedb.errors import MissError
 from tunedb.kernels.avg_pool import FORWARD
 from tunedb.memory import ASK_AGAIN
@@ -99,18 +99,18 @@ def test_strict_takes_nothing_borrowed_and_off_neither(tmp_path: Path) -> None:
 
 
 def test_a_borrowed_config_gives_way_after_a_minute_to_the_problems_own(tmp_path: Path) -> None:
-    tuned(tmp_path, {1000: {1: 9.0, 2: 5.0}})
+    tuned(tmp_path, {2**20: {1: 9.0, 2: 5.0}})
     kernel = FakeKernel({1: 9.0, 2: 5.0, 4: 3.0})
     seconds = [0.0]
     store = open_store(str(tmp_path / "tunedb.db"))
     reader = tuner_on(store, tmp_path, mode="record", time=lambda: seconds[0])
-    assert reader.choose(kernel, kernel.problem(), -1).source == "default"  # n=1 is too far from 1000
-    assert reader.choose(kernel, kernel.problem(n=1200), -1).source == "nearest"
-    tuner_on(store, tmp_path).choose(kernel, kernel.problem(n=1200), -1)
+    assert reader.choose(kernel, kernel.problem(), -1).source == "default"  # n=1 is too far from 2**20
+    assert reader.choose(kernel, kernel.problem(n=2**20 + 5), -1).source == "nearest"
+    tuner_on(store, tmp_path).choose(kernel, kernel.problem(n=2**20 + 5), -1)
     tuner_on(store, tmp_path).warm(case_of(kernel))
     seconds[0] = ASK_AGAIN
     assert reader.refresh() == 2
-    assert reader.choose(kernel, kernel.problem(n=1200), -1).config == config(4)
+    assert reader.choose(kernel, kernel.problem(n=2**20 + 5), -1).config == config(4)
     reader.close()
 
 

@@ -28,7 +28,7 @@ def tuner(layers: Layers | None = None, **given: object) -> Tuner:
         )  # fmt: skip
 
     return Tuner(
-        wired.settings, store, locks=process.lock_folder(wired.settings), sweep=sweep,
+        wired.settings, store, locks=wired._locks, sweep=sweep,
         environment_of=lambda _: ENVIRONMENT,
     )  # fmt: skip
 

@@ -1,0 +1,55 @@
+"""Tuners on a fake kernel and a fake clock, with a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel
+from tunedb import settings
+from tunedb.device import Environment
+from tunedb.memory import Case
+from tunedb.records import Sweep
+from tunedb.shelf import Shelf
+from tunedb.store import Store
+from tunedb.sweep import Observer, run_sweep
+from tunedb.tuner import Tuner
+
+
+class Time:
+    """A clock that stands until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def tuner_on(
+    store: Store | Shelf,
+    tmp_path: Path,
+    *,
+    time: Callable[[], float] = monotonic,
+    environment: Environment = ENVIRONMENT,
+    on_better: Callable[[], None] = lambda: None,
+    **given: object,
+) -> Tuner:
+    """A tuner that sweeps on the fake clock."""
+
+    def sweep(case: Case, budget: float, observer: Observer) -> Sweep:
+        return run_sweep(
+            case.kernel, case.problem, case.device, -1, environment=environment, clock=FakeClock, recorder=store,
+            observer=observer, budget=budget,
+        )  # fmt: skip
+
+    return Tuner(
+        settings.read(given), store, locks=tmp_path / "locks", sweep=sweep, environment_of=lambda _: environment,
+        monotonic=time, on_better=on_better,
+    )  # fmt: skip
+
+
+def case_of(kernel: FakeKernel) -> Case:
+    """The kernel's problem on the fake device."""
+    return Case(kernel, kernel.problem(), DEVICE, -1)
