@@ -6,9 +6,10 @@ import csv
 import enum
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -25,14 +26,27 @@ class Format(enum.StrEnum):
     csv = enum.auto()
 
 
-def print_rows(rows: Sequence[Row], format: Format, columns: Sequence[str]) -> None:
-    """Print rows: `columns` of them as a table, all of them as a JSON array or as CSV."""
-    if format is Format.json:
-        print(json.dumps(rows, indent=2, allow_nan=False))
-    elif format is Format.csv:
-        _print_csv(rows, rows[0] if rows else columns)
-    elif rows:
-        print_table(columns, [[row[name] for name in columns] for row in rows])
+def print_rows(rows: Iterable[Row], format: Format, columns: Sequence[str]) -> int:
+    """Print rows: `columns` of them as a table, all of them as a JSON array or as CSV. Returns how many.
+
+    They are printed as they come; of a table, the text waits until the last, because its widths do.
+    """
+    if format is Format.table:
+        return print_table(columns, ([row[name] for name in columns] for row in rows))
+    count = 0
+    for row in rows:
+        if format is Format.csv:
+            _print_csv([row], row, with_head=not count)
+        else:
+            text = json.dumps(row, indent=2, allow_nan=False).replace("\n", "\n  ")
+            print("[" if not count else ",", f"\n  {text}", sep="", end="")
+        count += 1
+    if format is Format.csv:
+        if not count:
+            _print_csv([], columns)
+    else:
+        print("\n]" if count else "[]")
+    return count
 
 
 def print_record(record: Row, format: Format) -> None:
@@ -48,14 +62,16 @@ def print_record(record: Row, format: Format) -> None:
         _print(table)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     """Print a table for people. Each row is one line, however narrow the terminal: nothing is cut off."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in columns:
-        table.add_column(name)
-    for row in rows:
-        table.add_row(*(cell(name, value) for name, value in zip(columns, row, strict=True)))
-    _print(table)
+    texts = [[cell(name, value) for name, value in zip(columns, row, strict=True)] for row in rows]
+    if not texts:
+        return 0
+    widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
+    for line in (columns, *texts):
+        padded = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
+    return len(texts)
 
 
 def cell(column: str, value: Any) -> str:
@@ -76,9 +92,10 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
-def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str]) -> None:
+def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str], *, with_head: bool = True) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    if with_head:
+        writer.writerow(columns)
     for row in rows:
         writer.writerow(_csv_value(row[name]) for name in columns)
 

@@ -31,10 +31,9 @@ def ls(kernel: KernelOption = None, device: DeviceOption = None, format: FormatO
     JSON is an array with one object for each, empty where nothing is stored.
     """
     with reading() as store:
-        sweeps = sweeps_of(store, kernel=kernel, device=device)
-    if not sweeps:
+        printed = print_rows(map(sweep_row, sweeps_of(store, kernel=kernel, device=device)), format, _LS)
+    if not printed:
         log.info("Nothing is stored%s.", " for that" if kernel or device else "")
-    print_rows([sweep_row(sweep) for sweep in sweeps], format, _LS)
 
 
 def show(

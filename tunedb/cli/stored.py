@@ -77,23 +77,20 @@ def listed(devices: Iterable[Device]) -> str:
     return "; ".join(sorted(map(str, devices))) or "none"
 
 
-def sweeps_of(store: Store | None, *, kernel: str | None, device: str | None, with_trials: bool = False) -> list[Sweep]:
+def sweeps_of(
+    store: Store | None, *, kernel: str | None, device: str | None, with_trials: bool = False
+) -> Iterator[Sweep]:
     """The finished sweeps of a kernel and a device, in the store's order; all of them where neither is given."""
     if store is None:
-        return []
-    sweeps = list(store.iter_sweeps(kernel=kernel, with_trials=with_trials and device is None))
+        return
     if device is None:
-        return sweeps
-    wanted = devices_named((sweep.device for sweep in sweeps), device)
-    if not with_trials:
-        return [sweep for sweep in sweeps if sweep.device in wanted]
-    names = sorted({found.name for found in wanted})
-    return [
-        sweep
-        for name in names
-        for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=True)
-        if sweep.device in wanted
-    ]
+        yield from store.iter_sweeps(kernel=kernel, with_trials=with_trials)
+        return
+    wanted = devices_named(store.get_devices(), device)
+    for name in {found.name for found in wanted}:  # one, at the most
+        for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=with_trials):
+            if sweep.device in wanted:
+                yield sweep
 
 
 def nothing_stored(task: Task, case: Case | None, device: str | None, arguments: Mapping[str, Any]) -> TunedbError:

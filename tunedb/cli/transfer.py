@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import enum
-import io
+import itertools
 import sys
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,23 +56,32 @@ def export(
     """
     if output != STDOUT and Path(output).is_dir():
         raise SettingError(f"Found a folder at {output}, needed a file to write. Name one with -o.")
+    from tunedb.store import dump, opened_for_writing
+
+    target = sys.stdout if output == STDOUT else output
     with reading() as store:
         sweeps = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
-    if not sweeps:
-        raise TunedbError(f"Nothing is stored{' for that' if kernel or device else ''}: no file was written.")
-    if file_format is FileFormat.jsonl:
-        from tunedb.store import dump
+        first = next(sweeps, None)
+        if first is None:
+            raise TunedbError(f"Nothing is stored{' for that' if kernel or device else ''}: no file was written.")
+        sweeps = itertools.chain([first], sweeps)
+        try:
+            if file_format is FileFormat.jsonl:
+                found = written = dump(sweeps, target, ordered=True)
+            else:
+                from tunedb.cli import sources
 
-        buffer = io.StringIO()
-        written = dump(sweeps, buffer)
-        text = buffer.getvalue()
-    else:
-        from tunedb.cli import sources
-
-        source = sources.python_source if file_format is FileFormat.python else sources.module_source
-        text, written = source(sweeps)
-    _write(output, text)
-    log.info("%d of %d sweeps written to %s.", written, len(sweeps), "stdout" if output == STDOUT else output)
+                listed = list(sweeps)
+                source = sources.python_source if file_format is FileFormat.python else sources.module_source
+                text, written = source(listed)
+                found = len(listed)
+                with opened_for_writing(target) as file:
+                    file.write(text)
+        except OSError as error:
+            if output == STDOUT:
+                raise
+            raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
+    log.info("%d of %d sweeps written to %s.", written, found, "stdout" if output == STDOUT else output)
 
 
 def import_(
@@ -124,23 +131,3 @@ def _is_sqlite(path: str) -> bool:
             return file.read(len(_SQLITE)) == _SQLITE
     except OSError:
         return False  # reading it as jsonl says what is wrong
-
-
-def _write(output: str, text: str) -> None:
-    """To stdout, or to a file beside `output` that then takes its place. Raises SettingError where that fails."""
-    if output == STDOUT:
-        sys.stdout.write(text)
-        return
-    target = Path(output).resolve()
-    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        if target.exists() and not target.is_file():  # /dev/null, a pipe: nothing to replace
-            target.write_text(text)
-            return
-        part.write_text(text)
-        part.replace(target)
-    except OSError as error:
-        raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)

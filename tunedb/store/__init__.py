@@ -4,7 +4,7 @@ from tunedb.store.garbage import garbage
 from tunedb.store.ranking import Source, has_failed, obstacle, ranked, strength, winner, winners
 from tunedb.store.schema import check, current, upgrade
 from tunedb.store.store import Store, open_store
-from tunedb.store.transfer import Loaded, Rejected, dump, load
+from tunedb.store.transfer import Loaded, Rejected, dump, load, opened_for_writing
 from tunedb.store.union import Received, receive
 from tunedb.store.upkeep import Totals
 
@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "obstacle",
     "open_store",
+    "opened_for_writing",
     "ranked",
     "receive",
     "strength",

@@ -178,6 +178,7 @@ def _postgres_arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:
         "search_path": PG_SCHEMA,  # our own schema, whoever else uses the database
         "timezone": "UTC",
         "lock_timeout": int(busy_timeout * 1000),
+        "statement_timeout": int(busy_timeout * 2000),  # a server that hangs; a wait for a lock ends before
     }
     words = [given if isinstance(given, str) else " ".join(given)]
     arguments = {"options": " ".join(words + [f"-c {name}={value}" for name, value in server.items()]).strip()}

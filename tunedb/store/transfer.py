@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from tunedb.store.lines import check_canonical, check_fields, from_plain, json_l
 FORMAT = "tunedb sweeps"
 VERSION = 1
 MAX_LINE = 64 * 2**20  # bytes; a sweep of a thousand trials takes less than one MiB
+_IN_MEMORY = 16 * 2**20  # characters of an export; the rest waits in a temporary file
 _FOOTER = b'{"sha256":'
 _MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
@@ -43,22 +46,26 @@ class Loaded:
     rejected: tuple[Rejected, ...]
 
 
-def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str]) -> int:
+def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str], *, ordered: bool = False) -> int:
     """Write finished sweeps, read with their trials, to a path or a text file; returns how many.
 
-    A path is replaced at once at the end, so that a failure leaves the old file. Raises OSError where it can't be
-    written, ValueError for a sweep that is running or came without its trials.
+    With `ordered` they come in the order of `Store.iter_sweeps` and are not held in memory. A path is replaced at once
+    at the end, so that a failure leaves the old file. Raises OSError where it can't be written, ValueError for a sweep
+    that is running or came without its trials.
     """
-    lines = [text for _, text in sorted((_order(sweep), to_line(sweep)) for sweep in sweeps)]
-    lines.insert(0, json_line({"format": FORMAT, "version": VERSION, "sweeps": len(lines)}))
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(line.encode("ascii"))
-    footer = json_line({"sha256": digest.hexdigest()})
-    with _opened(target) as file:
-        file.writelines(lines)
-        file.write(footer)
-    return len(lines) - 1
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="") as body:
+        count = 0  # the first line announces it, so that the others wait
+        for sweep in sweeps if ordered else sorted(sweeps, key=_order):
+            body.write(to_line(sweep))
+            count += 1
+        body.seek(0)
+        digest = hashlib.sha256()
+        with opened_for_writing(target) as file:
+            for line in itertools.chain([json_line({"format": FORMAT, "version": VERSION, "sweeps": count})], body):
+                digest.update(line.encode("ascii"))
+                file.write(line)
+            file.write(json_line({"sha256": digest.hexdigest()}))
+    return count
 
 
 def load(source: str | os.PathLike[str] | IO[bytes], *, strict: bool = False) -> Loaded:
@@ -165,19 +172,19 @@ def _order(sweep: Sweep) -> tuple[Any, ...]:
 
 
 @contextlib.contextmanager
-def _opened(target: str | os.PathLike[str] | IO[str]) -> Iterator[IO[str]]:
+def opened_for_writing(target: str | os.PathLike[str] | IO[str]) -> Iterator[IO[str]]:
     """The text file itself, or a new one beside the path, which takes its place at the end."""
     if not isinstance(target, str | os.PathLike):
         yield target
         return
     path = Path(target).resolve()
     if path.exists() and not path.is_file():  # /dev/stdout, or a folder, which raises
-        with path.open("w", encoding="ascii", newline="") as file:
+        with path.open("w", encoding="utf-8", newline="") as file:
             yield file
         return
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        with part.open("x", encoding="ascii", newline="") as file:
+        with part.open("x", encoding="utf-8", newline="") as file:
             yield file
         part.replace(path)
     finally:

@@ -9,10 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tunedb.device import Device
 from tunedb.records import SWEEP_STATUSES, Mark, Sweep
 from tunedb.store import rows
 from tunedb.store.access import PAGE, Access
-from tunedb.store.models import MarkRow, SweepRow, TrialRow
+from tunedb.store.models import DeviceRow, MarkRow, SweepRow, TrialRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,13 @@ class Upkeep(Access):
                 connection.scalar(sa.select(problems)) or 0,
                 connection.scalar(sa.select(devices)) or 0,
             )
+
+    def get_devices(self) -> list[Device]:
+        """The devices that sweeps are of."""
+        columns = (DeviceRow.name, DeviceRow.backend, DeviceRow.arch, DeviceRow.multiprocessors)
+        known = sa.select(SweepRow.device_id).where(SweepRow.status != "running").distinct()
+        with self._read() as connection:
+            return [Device(*row) for row in connection.execute(sa.select(*columns).where(DeviceRow.id.in_(known)))]
 
     def remove_sweeps(self, sweeps: Iterable[Sweep]) -> int:
         """Remove sweeps, their trials and their marks, in one transaction; returns how many sweeps.
