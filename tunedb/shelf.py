@@ -39,7 +39,7 @@ _DETAIL, _RESULT, _READ = range(3)  # kinds of access: one that fails has its ow
 
 
 class Shelf:
-    """One store, opened at the first use, behind a guard. `opener` makes it; None stands for no store at all.
+    """One store, opened by `opener` at the first use, behind a guard.
 
     An `opener` that gives None found no store, and is asked again at the next use.
     """
@@ -47,14 +47,14 @@ class Shelf:
     def __init__(
         self,
         url: str,
-        opener: Callable[[], Store | None] | None,
+        opener: Callable[[], Store | None],
         *,
         writable: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = without_password(url)
         self._opener = opener
-        self._writable = writable and opener is not None
+        self._writable = writable
         self._monotonic = monotonic
         self._store: Store | None = None
         self._rests_until = [float("-inf")] * 3  # by kind of access
@@ -146,7 +146,7 @@ class Shelf:
         not there when its problem's lock is released has the next process sweep the same problem again.
         """
         with self._lock:
-            if self._opener is None or self._monotonic() < self._rests_until[kind]:
+            if self._monotonic() < self._rests_until[kind]:
                 return None
             try:
                 if self._store is None:
