@@ -139,6 +139,8 @@ def main() -> None:
         path = Path(folder) / "store.db"
         with open_store(str(path)) as store:
             figures: dict[str, Any] = {
+                "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+                "command": " ".join(["python -m benchmarks.store", *(Path(word).name for word in sys.argv[1:])]),
                 "python": platform.python_version(),
                 "sqlite": sqlite3.sqlite_version,
                 "cpus": os.cpu_count(),

@@ -97,3 +97,8 @@ def test_a_password_is_never_printed(url: str) -> None:
     shown = str(settings.as_rows(settings.current()))
     assert "s3" not in shown
     assert "***" in shown
+
+
+def test_what_is_printed_can_be_encoded() -> None:
+    tunedb.configure(store="/tmp/\ud800/t.db")
+    assert rows()["TUNEDB_STORE"] == ("/tmp/\\ud800/t.db", "argument")

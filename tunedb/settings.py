@@ -188,7 +188,11 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be printed: `user:secret@` becomes `user:***@`, and so does a password in the query."""
+    """The URL as it may be printed: `user:secret@` becomes `user:***@`, and so does a password in the query.
+
+    What no encoding has (lone surrogates, of a path that is no UTF-8) is written as an escape.
+    """
+    url = url.encode(errors="backslashreplace").decode()
     url = re.sub(r"(://[^\s:/@]*):\S*@", r"\1:***@", url)
     return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
 
