@@ -63,7 +63,10 @@ class Tunable(Protocol):
 
 
 class Registered(Tunable, Protocol):
-    """A tunable that `tunedb warm` can make problems for."""
+    """A tunable that `tunedb warm` can make problems for.
+
+    One that also has `module_source(sweeps) -> str` can be exported as a self-contained module; without it, not.
+    """
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """The problem of one line of a shapes file, or of the command line's options.

@@ -1,0 +1,75 @@
+"""Launching what is compiled: the way round a Triton that is not known, and errors by kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from triton.runtime.errors import OutOfResources
+
+from tunedb.compiled import Launch, keep, load, typed_errors
+from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.tunable import Resources
+
+
+class UnknownTriton:
+    """A jit function of a Triton whose compiled kernels have none of what we use."""
+
+    arg_names = ("x", "y", "n", "BLOCK")
+    device_caches: dict[int, object] = {}  # noqa: RUF012 - only its being there counts
+
+    def __init__(self) -> None:
+        self.launched: list[tuple[Any, ...]] = []
+
+    def warmup(self, *arguments: object, grid: object, **keywords: object) -> object:
+        return object()
+
+    def __getitem__(self, grid: object) -> Any:
+        return lambda *arguments, **keywords: self.launched.append((grid, arguments, keywords))
+
+
+def test_an_unknown_triton_is_launched_through_its_public_interface() -> None:
+    jit = UnknownTriton()
+    x, y = torch.zeros(2), torch.zeros(2)
+    loaded = load(Launch(jit, (3, 1, 1), (x, y, 7), {"BLOCK": 64}, {"num_warps": 2}))
+    other = torch.ones(2)
+    loaded.run(other, y)
+    keep(loaded)
+    assert loaded.resources == Resources()
+    ((grid, arguments, keywords),) = jit.launched
+    assert (grid, arguments[2:]) == ((3, 1, 1), (7,))
+    assert arguments[0] is other
+    assert keywords == {"BLOCK": 64, "num_warps": 2, "enable_fp_fusion": True}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OutOfResources(200_000, 99_000, "shared memory"), "out_of_resources"),
+        (RuntimeError("PassManager::run failed"), "compile_error"),
+        (RuntimeError("Triton Error [CUDA]: invalid argument"), "runtime_error"),
+        (ValueError("anything else"), "runtime_error"),
+    ],
+)
+def test_what_fails_for_one_config_is_a_trials_error(error: Exception, status: str) -> None:
+    with pytest.raises(TrialError) as caught, typed_errors():
+        raise error
+    assert caught.value.status == status
+    assert str(error).splitlines()[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["CUDA error: an illegal memory access was encountered", "Triton Error [CUDA]: misaligned address",
+     "CUDA error: unspecified launch failure"],
+)  # fmt: skip
+def test_a_lost_device_is_told_from_a_failing_config(text: str) -> None:
+    with pytest.raises(StickyDeviceError, match=text.rpartition(": ")[2]), typed_errors():
+        raise RuntimeError(text)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), KeyboardInterrupt()])
+def test_what_is_not_the_configs_doing_passes_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)), typed_errors():
+        raise error
