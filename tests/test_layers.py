@@ -20,6 +20,7 @@ LAYERS = [
     {"compiled"},
     {"bench", "lock", "memory", "nearest", "shared", "shelf"},
     {"layers", "ledger"},
+    {"lending"},
     {"sweep"},
     {"tuner"},
     {"process"},

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakeKernel, config
 from tests.tuners import case_of, tuner_on
+from tunedb.device import Device
 from tunedb.errors import MissError
 from tunedb.kernels.avg_pool import FORWARD
+from tunedb.lending import LENDERS
 from tunedb.memory import ASK_AGAIN
 from tunedb.nearest import CUT_OFF, distance
 from tunedb.problem import Problem
+from tunedb.records import Sweep
 from tunedb.store import open_store
 
 extents = st.integers(0, 2**40)
@@ -122,3 +125,34 @@ def test_pooling_lends_among_windows_that_overlap_alike() -> None:
     assert not FORWARD.is_alike(problem(), problem(kernel_size=64, padding=12))  # looped over, not unrolled
     assert not FORWARD.is_alike(problem(), problem(stride=2))
     assert not FORWARD.is_alike(problem(stride=2), problem(stride=8))
+
+
+def test_a_kernel_that_can_not_compare_problems_costs_no_call_its_config(
+    tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    class Faulty(FakeKernel):
+        def is_alike(self, problem: object, other: object) -> bool:
+            raise KeyError("rows")
+
+    tuned(tmp_path, {100: {1: 9.0, 2: 5.0}})
+    kernel = Faulty({1: 9.0, 2: 5.0})
+    reader = tuner_on(open_store(str(tmp_path / "tunedb.db")), tmp_path, mode="read")
+    assert reader.choose(kernel, kernel.problem(n=120), -1).source == "default"
+    assert "nothing is borrowed" in records.text
+
+
+def test_what_is_in_store_is_read_once_and_not_for_each_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned(tmp_path, {100: {1: 9.0, 2: 5.0}})
+    store = open_store(str(tmp_path / "tunedb.db"))
+    asked: list[int | None] = []
+    real = store.get_kernel_sweeps
+
+    def watched(kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
+        asked.append(most)
+        return real(kernel, device, kernel_hash, most)
+
+    monkeypatch.setattr(store, "get_kernel_sweeps", watched)
+    kernel, reader = FakeKernel({1: 9.0, 2: 5.0}), tuner_on(store, tmp_path, mode="read")
+    for n in range(101, 111):
+        assert reader.choose(kernel, kernel.problem(n=n), -1).source == "nearest"
+    assert asked == [LENDERS]

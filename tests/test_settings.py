@@ -90,7 +90,8 @@ def test_an_override_is_read_as_configs(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     "url",
     ["postgresql+psycopg://me:s3cret@host/db", "postgresql://me:s3/cr@et@host/db", "postgresql://host/db?password=s3cret",
-     "postgresql://me:s3cret@host/db?sslmode=require&password=s3cret"],
+     "postgresql://me:s3cret@host/db?sslmode=require&password=s3cret", "postgresql://me:s3 cret@host/db",
+     "postgresql://host/db?pass%77ord=s3cret", "postgresql://me/x:s3cret@host", "postgresql://me:a@b:s3cret @host"],
 )  # fmt: skip
 def test_a_password_is_never_printed(url: str) -> None:
     tunedb.configure(shared=url)

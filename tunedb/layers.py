@@ -30,9 +30,9 @@ class Layers:
             return found
         return united([*found, *self.shared.get_sweeps(problem, device, kernel_hash)])
 
-    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
-        """The finished sweeps of all problems of a kernel on a device in either layer."""
-        found = self.local.get_kernel_sweeps(kernel, device, kernel_hash)
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
+        """The finished sweeps of all problems of a kernel on a device in either layer, `most` of the local one."""
+        found = self.local.get_kernel_sweeps(kernel, device, kernel_hash, most)
         if self.shared is None:
             return found
         return united([*found, *self.shared.get_kernel_sweeps(kernel, device, kernel_hash)])
@@ -56,10 +56,8 @@ class Layers:
         self.local.add_served(served)
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write what waits here. The shared store is the process's: it stays open for the settings that come."""
         self.local.close()
-        if self.shared is not None:
-            self.shared.close()
 
 
 def united(sweeps: Iterable[Sweep]) -> list[Sweep]:

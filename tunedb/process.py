@@ -23,6 +23,7 @@ _active: Tuner | None = None
 _spent = Spent()
 _plans: list[dict[Any, Any]] = []
 _generation = 0
+_shared: dict[tuple[str, bool], Shared] = {}  # kept under other settings: what was read, and that one is away
 _guard = threading.RLock()
 
 
@@ -46,7 +47,10 @@ def make_tuner(settings: Settings) -> Tuner:
 
     shared = None
     if settings.shared and settings.mode != "off":
-        shared = Shared(settings.shared, partial(_open_shared, settings.shared), writable=writable)
+        key = (settings.shared, writable)
+        shared = _shared.get(key)
+        if shared is None:
+            shared = _shared[key] = Shared(settings.shared, partial(_open_shared, settings.shared), writable=writable)
     layers = Layers(Shelf(settings.store, opener, writable=writable), shared)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
 

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from tunedb.errors import IdentityError, SettingError
 from tunedb.problem import Config, parse_json
 
+_SECRETS = ("password", "passwd", "sslpassword")  # of a URL's query
 MODES = ("tune", "record", "read", "strict", "off")
 
 
@@ -193,8 +195,18 @@ def without_password(url: str) -> str:
     What no encoding has (lone surrogates, of a path that is no UTF-8) is written as an escape.
     """
     url = url.encode(errors="backslashreplace").decode()
-    url = re.sub(r"(://[^\s:/@]*):\S*@", r"\1:***@", url)
-    return re.sub(r"([?&](?:password|passwd|sslpassword)=)[^&]*", r"\1***", url, flags=re.IGNORECASE)
+    url = re.sub(r"(://[^:@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
+    before, mark, query = url.partition("?")
+    if not mark or "://" not in before:
+        return url
+    words = [part if unquote(part.partition("=")[0]).lower() not in _SECRETS else f"{part.partition('=')[0]}=***"
+             for part in query.split("&")]  # fmt: skip
+    return f"{before}?{'&'.join(words)}"
+
+
+def without_passwords(text: str) -> str:
+    """A message that may hold URLs, each as far as the next blank, as it may be printed."""
+    return re.sub(r"\S*://\S*", lambda found: without_password(found[0]), text)
 
 
 def is_interpreted() -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from tunedb.device import Device
 from tunedb.problem import Problem
 from tunedb.records import Sweep
-from tunedb.settings import without_password
+from tunedb.settings import without_password, without_passwords
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -101,12 +101,14 @@ class Shared:
         self._jobs: queue.SimpleQueue[tuple[_Job, threading.Event | None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._store: Store | None = None
+        self._guard = threading.Lock()
 
     def _submit(self, job: _Job, done: threading.Event | None) -> None:
-        self._jobs.put((job, done))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="tunedb-shared", daemon=True)
-            self._thread.start()
+        with self._guard:
+            self._jobs.put((job, done))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="tunedb-shared", daemon=True)
+                self._thread.start()
 
     def _work(self) -> None:
         jobs = self._jobs  # a forked child has a queue and a thread of its own
@@ -130,7 +132,7 @@ class Shared:
             _log.warning(
                 "Shared store %s can't be used; calls go on with the local one. %s See: tunedb doctor",
                 self.url,
-                without_password(text),
+                without_passwords(text),
             )
 
 

@@ -20,7 +20,7 @@ from tunedb.device import Device
 from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError
 from tunedb.problem import Problem
 from tunedb.records import Served, Sweep, Trial
-from tunedb.settings import without_password
+from tunedb.settings import without_password, without_passwords
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -75,9 +75,9 @@ class Shelf:
         ]
         return [*(stored or []), *queued]
 
-    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
-        """The finished sweeps of all problems of a kernel on a device; empty where the store can't tell."""
-        return self._guarded(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash)) or []
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
+        """See `Store.get_kernel_sweeps`; empty where the store can't tell."""
+        return self._guarded(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash, most)) or []
 
     def add_served(self, served: list[Served]) -> None:
         """See `Store.add_served`. Counts that can't be written are lost."""
@@ -171,7 +171,7 @@ class Shelf:
             "Store %s can't be used; calls go on with what is in memory. %s: %s%s",
             self.url,
             cause,
-            without_password(str(error)),
+            without_passwords(str(error)),
             "" if isinstance(error, SchemaMismatch) or not isinstance(error, StoreError) else " See: tunedb path -v",
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,8 @@ from tunedb.device import Environment, device_of, environment
 from tunedb.errors import MissError, SettingError, TrialError
 from tunedb.layers import Layers
 from tunedb.ledger import Ledger
+from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
-from tunedb.nearest import nearest
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, now
 from tunedb.settings import Settings
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tunedb")
 _T = TypeVar("_T")
+
+
+_tuners: weakref.WeakSet[Tuner] = weakref.WeakSet()
 
 
 @dataclass(slots=True)
@@ -68,6 +73,11 @@ class Tuner:
         self._environment_of = environment_of or _environment_of
         self._on_better = on_better
         self._monotonic = monotonic
+        self._lender = Lender(store, self.memory, self._environment_of, monotonic)
+        self._renew()
+        _tuners.add(self)
+
+    def _renew(self) -> None:
         self._one_sweep = threading.Lock()  # two at a time on one GPU would measure each other
 
     def bind(self, kernel: Tunable, problem: Problem, index: int, load: Callable[[Config], _T]) -> tuple[Choice, _T]:
@@ -152,7 +162,7 @@ class Tuner:
         # Where a config did not launch, tuning again would find the same one.
         if found is None and self.settings.mode == "tune" and not has_failed and not self.memory.has_rejected(case):
             found = self._tune_in_call(case)
-        return found or self._borrowed(case) or Choice(default, "default")
+        return found or self._lender.borrowed(case) or Choice(default, "default")
 
     def _answer(self, case: Case) -> tuple[Choice | None, bool]:
         """What the store answers, and whether it says instead that the problem failed not long ago."""
@@ -180,25 +190,6 @@ class Tuner:
         sweep, source = found
         assert sweep.config is not None  # a winner is `tuned`, and the store holds no tuned sweep without a config
         return Choice(sweep.config, source, sweep)
-
-    def _borrowed(self, case: Case) -> Choice | None:
-        """The config of the nearest tuned problem, where one is near enough and its config is legal here."""
-        tuned = self.store.get_kernel_sweeps(case.kernel.name, case.device, case.kernel.hash)
-        if not tuned:
-            return None
-        from tunedb.store.ranking import winners
-
-        environment = None if case.index is None else self._environment_of(case.index)
-        space = set(case.kernel.space(case.problem, case.device))
-        found = nearest(
-            case.problem,
-            [sweep for sweep, _ in winners(tuned, environment, now())],
-            case.kernel.is_alike,
-            lambda config: config in space and not self.memory.is_rejected(case, config),
-        )
-        if found is None or found[0].config is None:
-            return None
-        return Choice(found[0].config, "nearest", found[0])
 
     def _tune_in_call(self, case: Case) -> Choice | None:
         """Tune within what is left of the process's budget. Whatever goes wrong, the call goes on without it."""
@@ -256,6 +247,14 @@ class Tuner:
                 observer=observer,
                 budget=budget,
             )
+
+
+def _renew_all() -> None:
+    for tuner in list(_tuners):
+        tuner._renew()  # in a forked child: a sweep of the parent's would never end here
+
+
+os.register_at_fork(after_in_child=_renew_all)
 
 
 def _overridden(case: Case, default: Config, forced: Config) -> Config:

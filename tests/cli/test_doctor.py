@@ -59,7 +59,7 @@ def test_dead_rows_are_counted_by_kernel_with_the_command_that_removes_them(
 
 
 def test_something_wrong_around_the_store_is_exit_code_1(cli: Cli, tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
+    tmp_path.chmod(0o777)
     assert cli("doctor").code == 1
 
 

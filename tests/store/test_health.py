@@ -77,7 +77,9 @@ def test_an_absent_store_is_no_fault_and_is_not_made(name: str, tmp_path: Path) 
     assert [entry.name for entry in tmp_path.iterdir()] == ["empty.db"]
 
 
-def test_access_for_others_and_none_for_the_user_is_found(path: Path) -> None:
+def test_access_for_others_and_none_for_the_user_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "tunedb" / "store.db"
+    open_store(str(path)).put_sweep(sweep())
     path.chmod(0o644)
     path.parent.chmod(0o755)
     finding = look(path)["permissions"]
@@ -89,6 +91,14 @@ def test_access_for_others_and_none_for_the_user_is_found(path: Path) -> None:
     assert "mode 0500" in look(path)["permissions"].found
     subprocess.run(finding.mend, shell=True, check=True)
     assert wrong(look(path)) == []
+
+
+@pytest.mark.parametrize(("mode", "status"), [(0o1777, "ok"), (0o755, "ok"), (0o777, "warn")])
+def test_a_folder_that_is_not_the_stores_own_is_not_to_be_changed(path: Path, mode: int, status: str) -> None:
+    path.parent.chmod(mode)
+    finding = look(path)["permissions"]
+    assert finding.status == status
+    assert "chmod" not in (finding.mend or "")
 
 
 def test_a_damaged_file_and_those_set_aside_are_found(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -78,7 +79,9 @@ def mark(
     with existing() as store:
         sweep = store.get_sweep(uid)
         try:
-            store.put_mark(sweep.uid, Mark(kind.value, reason))
+            # Later than what it takes back, also where that came from a machine whose clock is ahead.
+            time = max([now(), *(mark.time + timedelta(microseconds=1) for mark in sweep.marks)])
+            store.put_mark(sweep.uid, Mark(kind.value, reason, time))
         except ValueError as error:
             raise SettingError(f"--reason: {error}.") from None
         wins = _winner_now(store, sweep)

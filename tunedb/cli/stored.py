@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tunedb import settings
 from tunedb.cli.problems import as_options
 from tunedb.device import Device
-from tunedb.errors import SettingError, TunedbError
+from tunedb.errors import SchemaMismatch, SettingError, TunedbError
 from tunedb.records import Sweep, Trial
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def writing() -> Iterator[Store]:
     named = settings.current().store
     if named in ("sqlite://", "sqlite:///:memory:", ":memory:"):
         raise SettingError(f"Found {named}, needed a store that outlives this command: a path or a URL.")
-    open_store(named, migrate=False, create=False) if "://" not in named else None
+    if not named.startswith("postgresql"):
+        with contextlib.suppress(SchemaMismatch):  # which the second opening mends, or tells of
+            there = open_store(named, migrate=False, create=False)  # raises for a file that is no store
+            if there is not None:
+                there.close()
     with open_store(named) as store:
         yield store
 

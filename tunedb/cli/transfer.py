@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import itertools
 import sys
@@ -94,7 +93,10 @@ def import_(
     Prints how many sweeps were stored, known already (they stay as they are) and rejected. Exit code 1 where lines
     were rejected, 2 where the whole file was refused; then nothing was stored.
     """
-    loaded = _from_store(source) if "://" in source or _is_sqlite(source) else _from_file(source, strict)
+    if "://" in source or _is_sqlite(source):
+        _import_store(source, strict, format)
+        return
+    loaded = _from_file(source, strict)
     with writing() as store:
         stored, known = store.put_sweeps(loaded.sweeps)
     print_record({"stored": stored, "known": known, "rejected": len(loaded.rejected)}, format)
@@ -114,15 +116,22 @@ def _from_file(path: str, strict: bool) -> Loaded:
         raise ImportRejected(f"{path} was refused, nothing is stored: {error}") from None
 
 
-def _from_store(url: str) -> Loaded:
-    from tunedb.store import Loaded, open_store
+def _import_store(url: str, strict: bool, format: Format) -> None:
+    from tunedb.store import open_store
+    from tunedb.store.union import receive
 
+    if strict:
+        raise SettingError(
+            "--strict goes with a file. Export the other store to one: tunedb export --store URL -o FILE"
+        )
     other = open_store(url, migrate=False, create=False)
     if other is None:
         raise SettingError(f"Found no store at {settings.without_password(url)}, needed one to import from.")
-    with other:
-        sweeps = tuple(dataclasses.replace(sweep, origin="imported") for sweep in other.iter_sweeps(with_trials=True))
-    return Loaded(sweeps, ())
+    with other, writing() as store:
+        found = receive(store, other)
+    print_record({"stored": found.stored, "known": found.known, "rejected": found.rejected}, format)
+    if found.rejected:
+        raise typer.Exit(1)
 
 
 def _is_sqlite(path: str) -> bool:

@@ -42,7 +42,7 @@ def _check_text(name: str, value: object) -> None:
 
 def check_uid(uid: str) -> None:
     """Raise ValueError where it is no uid."""
-    _require(_UID.fullmatch(uid) is not None, uid, "a uid of 32 hexadecimal digits")
+    _require(type(uid) is str and _UID.fullmatch(uid) is not None, uid, "a uid of 32 hexadecimal digits")
 
 
 def check_trial(trial: Trial) -> None:
@@ -198,7 +198,7 @@ def to_sweep(
         )
         check_sweep(sweep)
         _require(isinstance(sweep.counts, dict), sweep.counts, "trials by status")
-    except (ValueError, AttributeError, RecursionError) as error:  # IdentityError is a ValueError
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:  # IdentityError is a ValueError
         uid = repr(str(row.uid)[:32])[1:-1]  # whoever wrote it: short, and without a terminal's control codes
         raise StoreError(f"Sweep {uid} can't be read: {error!s:.200}. Run: tunedb db check") from error
     return sweep

@@ -10,9 +10,19 @@ from tunedb.device import Device
 from tunedb.problem import Problem, parse_json
 from tunedb.records import MISSES, Served, Sweep
 from tunedb.store.access import Access
-from tunedb.store.models import DeviceRow, MissRow, ProblemRow
+from tunedb.store.models import DeviceRow, MissRow, ProblemRow, SweepRow
 
 MOST = 10_000  # rows of the table; beyond that those that were not seen for longest go
+
+
+def _tuned_since() -> sa.Exists:
+    """Whether the problem was tuned after it was missed: by then unwritten counts may have come later."""
+    return sa.exists().where(
+        SweepRow.problem_id == MissRow.problem_id,
+        SweepRow.device_id == MissRow.device_id,
+        SweepRow.status == "tuned",
+        SweepRow.finished >= MissRow.last_seen,
+    )
 
 
 class ServedTable(Access):
@@ -42,7 +52,7 @@ class ServedTable(Access):
             .add_columns(DeviceRow.backend, DeviceRow.arch, DeviceRow.multiprocessors, DeviceRow.info)
             .join_from(MissRow, ProblemRow)
             .join(DeviceRow)
-            .where(MissRow.served_by.in_(sources))
+            .where(MissRow.served_by.in_(sources), ~sa.and_(MissRow.served_by.in_(MISSES), _tuned_since()))
             .order_by(MissRow.count.desc(), MissRow.last_seen.desc(), ProblemRow.kernel, ProblemRow.key)
         )
         with self._read() as connection:

@@ -122,12 +122,16 @@ class Store(Upkeep, ServedTable):
         )
         return self._finished(query, problem=problem, device=device)
 
-    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
-        """The finished sweeps of all problems of that kernel on that device: without trials, with their counts."""
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
+        """The finished sweeps of all problems of that kernel on that device, the newest first, `most` of them.
+
+        Without trials, with their counts.
+        """
         query = (
             _WITH_FACTS.where(ProblemRow.kernel == kernel, DeviceRow.digest == device.digest)
             .where(SweepRow.kernel_hash == kernel_hash, SweepRow.status != "running")
-            .order_by(SweepRow.finished, SweepRow.uid)
+            .order_by(SweepRow.finished.desc(), SweepRow.uid)
+            .limit(most)
         )
         return self._finished(query, device=device)
 

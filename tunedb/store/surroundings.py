@@ -67,10 +67,17 @@ def permissions(path: Path) -> Verdict:
     for place, needed in ((path.parent, 0o700), (path, 0o600)):
         if not place.exists():
             continue
-        mode = stat.S_IMODE(place.stat().st_mode)
-        if mode & 0o077 or mode & needed != needed:
+        found = place.stat()
+        mode = stat.S_IMODE(found.st_mode)
+        is_sticky = bool(mode & stat.S_ISVTX)
+        # Of folders only those made for stores: how others are kept is not ours to say.
+        is_ours = place == path or (place.name == "tunedb" and found.st_uid == os.getuid() and not is_sticky)
+        if is_ours and (mode & 0o077 or mode & needed != needed):
             wrong.append(f"{place} has mode {mode:04o}, needed {needed:04o}")
             mend.append(f"chmod {needed:o} {shlex.quote(str(place))}")
+        elif not is_ours and mode & 0o022 and not is_sticky:
+            wrong.append(f"others can replace files in {place} (mode {mode:04o})")
+            mend.append("name a store in a folder of your own in TUNEDB_STORE")
         elif not os.access(place, os.R_OK | os.W_OK):
             wrong.append(f"{place} can't be written by this user")
             mend.append("name another store in TUNEDB_STORE")

@@ -1,0 +1,72 @@
+"""Borrowing a config in a call: among the newest sweeps of the kernel on the device, that of the nearest problem."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tunedb.device import Environment
+from tunedb.layers import Layers
+from tunedb.memory import ASK_AGAIN, Case, Choice, Memory
+from tunedb.nearest import nearest
+from tunedb.records import Sweep, now
+from tunedb.shelf import Shelf
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+LENDERS = 1000  # sweeps, the newest, among which a call looks
+
+_log = logging.getLogger("tunedb")
+
+
+class Lender:
+    """Finds what a call may borrow. What a kernel has in store is read once in a while, not for each miss."""
+
+    def __init__(
+        self,
+        store: Layers | Shelf | Store,
+        memory: Memory,
+        environment_of: Callable[[int], Environment],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._memory = memory
+        self._environment_of = environment_of
+        self._monotonic = monotonic
+        self._lately: dict[tuple[str, str, str], tuple[float, list[Sweep]]] = {}
+
+    def borrowed(self, case: Case) -> Choice | None:
+        """The config of the nearest tuned problem, where one is near enough and its config is legal here."""
+        try:
+            return self._borrowed(case)
+        except Exception as error:  # a fault of the kernel's own, on facts of older rows say: not the caller's doing
+            _log.warning("%s: nothing is borrowed (%s: %s).", case.kernel.name, type(error).__name__, error)
+            return None
+
+    def _borrowed(self, case: Case) -> Choice | None:
+        tuned = self._tuned_lately(case)
+        if not tuned:
+            return None
+        from tunedb.store.ranking import winners  # here, because mode `off` needs no SQLAlchemy
+
+        environment = None if case.index is None else self._environment_of(case.index)
+        space = set(case.kernel.space(case.problem, case.device))
+        found = nearest(
+            case.problem,
+            [sweep for sweep, _ in winners(tuned, environment, now())],
+            case.kernel.is_alike,
+            lambda config: config in space and not self._memory.is_rejected(case, config),
+        )
+        if found is None or found[0].config is None:
+            return None
+        return Choice(found[0].config, "nearest", found[0])
+
+    def _tuned_lately(self, case: Case) -> list[Sweep]:
+        key = (case.kernel.name, case.kernel.hash, case.device.digest)
+        read, sweeps = self._lately.get(key, (float("-inf"), []))
+        if self._monotonic() - read >= ASK_AGAIN:
+            sweeps = self._store.get_kernel_sweeps(case.kernel.name, case.device, case.kernel.hash, LENDERS)
+            self._lately[key] = self._monotonic(), sweeps
+        return sweeps
