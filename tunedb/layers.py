@@ -28,14 +28,22 @@ class Layers:
         found = self.local.get_sweeps(problem, device, kernel_hash)
         if self.shared is None:
             return found
-        return united([*found, *self.shared.get_sweeps(problem, device, kernel_hash)])
+        return united([*found, *self._as_marked_here(self.shared.get_sweeps(problem, device, kernel_hash))])
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """The finished sweeps of all problems of a kernel on a device in either layer, `most` of the local one."""
         found = self.local.get_kernel_sweeps(kernel, device, kernel_hash, most)
         if self.shared is None:
             return found
-        return united([*found, *self.shared.get_kernel_sweeps(kernel, device, kernel_hash)])
+        return united([*found, *self._as_marked_here(self.shared.get_kernel_sweeps(kernel, device, kernel_hash))])
+
+    def _as_marked_here(self, sweeps: list[Sweep]) -> list[Sweep]:
+        """Sweeps of the shared store with the marks that the local one has of them, be they here or not."""
+        marks = self.local.get_marks_of([sweep.uid for sweep in sweeps]) if sweeps else {}
+        return [
+            dataclasses.replace(sweep, marks=(*sweep.marks, *marks[sweep.uid])) if sweep.uid in marks else sweep
+            for sweep in sweeps
+        ]
 
     def start_sweep(self, sweep: Sweep) -> None:
         """To the local store: only finished sweeps leave it."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,6 +55,9 @@ class Case:
         return f"{self.kernel.name} ({self.problem}) on {self.device}"
 
 
+_memories: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
 class Memory:
     """Choices by case. A weak one is due again after a while: then `on_due` runs, on a timer's thread."""
 
@@ -64,6 +69,7 @@ class Memory:
         self._weak: dict[_Key, tuple[Case, float]] = {}
         self._timer: threading.Timer | None = None
         self._closed = False
+        _memories.add(self)
 
     def get(self, case: Case) -> Choice | None:
         """The choice that was made for this case, as it was made."""
@@ -119,6 +125,10 @@ class Memory:
         self._timer.daemon = True
         self._timer.start()
 
+    def _renew(self) -> None:
+        if self._timer is not None and not self._closed:
+            self._arm()
+
     def _run(self) -> None:
         try:
             self._on_due()
@@ -126,3 +136,11 @@ class Memory:
             _log.exception("Asking the store again failed; it is tried again in a while.")
         if self._weak and not self._closed:
             self._arm()
+
+
+def _renew_all() -> None:
+    for memory in list(_memories):
+        memory._renew()  # in a forked child: the timer stayed with the parent
+
+
+os.register_at_fork(after_in_child=_renew_all)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tunedb.device import Device
 from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError
 from tunedb.problem import Problem
-from tunedb.records import Served, Sweep, Trial
+from tunedb.records import Mark, Served, Sweep, Trial
 from tunedb.settings import without_password, without_passwords
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class Shelf:
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """See `Store.get_kernel_sweeps`; empty where the store can't tell."""
         return self._guarded(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash, most)) or []
+
+    def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
+        """See `Store.get_marks_of`; empty where the store can't tell."""
+        return self._guarded(lambda store: store.get_marks_of(sweep_uids)) or {}
 
     def add_served(self, served: list[Served]) -> None:
         """See `Store.add_served`. Counts that can't be written are lost."""

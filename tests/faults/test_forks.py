@@ -72,7 +72,7 @@ sweeping.wait()
 impatient = calls.tuner(store=sys.argv[1], lock_timeout=0.2)
 child = os.fork()
 if child == 0:
-    print(json.dumps([calls.call(impatient, 1)[:2], calls.call(impatient, 2)[:2]]), flush=True)
+    print(json.dumps([calls.call(impatient, 1)[:2], calls.call(tuner, 2)[:2]]), flush=True)
     os._exit(0)
 os.waitpid(child, 0)
 go_on.set()

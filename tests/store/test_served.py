@@ -69,3 +69,17 @@ def test_the_table_keeps_the_rows_that_were_seen_last(
     assert sweep(9).problem in [one.problem for one in found]
     if spread:
         assert {one.problem for one in found} == {sweep(n).problem for n in (5, 6, 9)}
+
+
+def test_a_miss_that_is_told_of_after_its_problem_was_tuned_is_none(store: Store) -> None:
+    store.put_sweep(sweep(1, finished=NOON + timedelta(hours=2)))
+    store.add_served([count(1, hour=1)])  # by a process that kept it in memory until now
+    assert store.get_served(MISSES) == []
+    store.add_served([count(1, hour=3)])  # what is stored does not launch there
+    assert [one.count for one in store.get_served(MISSES)] == [2]
+
+
+def test_hits_make_room_for_misses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(served, "MOST", 3)
+    store.add_served([count(1), *(count(n, "store", hour=n) for n in range(2, 8))])
+    assert [one.problem for one in store.get_served(MISSES)] == [sweep(1).problem]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunedb import settings
 from tunedb.cli.common import DeviceOption, FormatOption, command, log
 from tunedb.cli.output import Format, print_record, print_rows
 from tunedb.cli.problems import takes_problem
@@ -50,6 +51,8 @@ def explain(
     from tunedb.cli import verdicts
     from tunedb.cli.tuning import asked, environment_of
 
+    if settings.current().shared:
+        log.info("The shared store is not asked: this is what is stored here. To unite the two: tunedb sync")
     found: list[verdicts.Verdict] = []
     with reading() as store:
         task, case = asked(store, kernel, arguments, device)

@@ -40,6 +40,8 @@ def beside(path: Path) -> Path:
 
 def copy(database: Database, target: Path) -> Path:
     """`backup` for a file that was located already."""
+    if not target.name:
+        raise SettingError(f"Found {target}, needed a file's name for the backup.")
     part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         if target.exists() or target.is_symlink():

@@ -87,5 +87,6 @@ class ServedTable(Access):
         total = connection.scalar(sa.select(sa.func.count()).select_from(MissRow)) or 0
         if total > MOST:
             key = [MissRow.problem_id, MissRow.device_id, MissRow.served_by]
-            oldest = sa.select(*key).order_by(MissRow.last_seen, *key).limit(total - MOST)
+            is_miss = sa.case((MissRow.served_by.in_(MISSES), 1), else_=0)  # hits make room for misses
+            oldest = sa.select(*key).order_by(is_miss, MissRow.last_seen, *key).limit(total - MOST)
             connection.execute(sa.delete(MissRow).where(sa.tuple_(*key).in_(oldest)))

@@ -49,6 +49,12 @@ class Upkeep(Access):
             query = sa.select(*MarkRow.__table__.columns).order_by(MarkRow.time, MarkRow.uid)
             return [(row.sweep_uid, rows.to_mark(row)) for row in connection.execute(query)]
 
+    def get_marks_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Mark]]:
+        """The marks of these sweeps, which need not be here."""
+        with self._read() as connection:
+            found = self._marks(connection, sweep_uids)
+        return {uid: [rows.to_mark(row) for row in marks] for uid, marks in found.items()}
+
     def get_uids(self) -> set[str]:
         """The uids of the finished sweeps."""
         with self._read() as connection:
@@ -80,7 +86,9 @@ class Upkeep(Access):
             return [Device(*row) for row in connection.execute(sa.select(*columns).where(DeviceRow.id.in_(known)))]
 
     def remove_sweeps(self, sweeps: Iterable[Sweep]) -> int:
-        """Remove sweeps, their trials and their marks, in one transaction; returns how many sweeps.
+        """Remove sweeps and their trials, in one transaction; returns how many sweeps.
+
+        Their marks stay: a sweep that was quarantined here must still be, should another store bring it back.
 
         One whose status has changed since it was read stays: a running one that is now finished has become a fact.
         """
@@ -99,7 +107,6 @@ class Upkeep(Access):
         found = connection.execute(query.with_for_update()).all()
         ids = [row.id for row in found]
         connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id.in_(ids)))
-        connection.execute(sa.delete(MarkRow).where(MarkRow.sweep_uid.in_([row.uid for row in found])))
         connection.execute(sa.delete(SweepRow).where(SweepRow.id.in_(ids)))
         return len(found)
 
