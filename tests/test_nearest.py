@@ -117,6 +117,21 @@ def test_a_borrowed_config_gives_way_after_a_minute_to_the_problems_own(tmp_path
     reader.close()
 
 
+def test_a_default_gives_way_after_a_minute_to_a_neighbours_config(tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    seconds = [0.0]
+    store = open_store(str(tmp_path / "tunedb.db"))
+    reader = tuner_on(store, tmp_path, mode="record", time=lambda: seconds[0])
+    assert reader.choose(kernel, kernel.problem(n=120), -1).source == "default"
+    tuned(tmp_path, {100: {1: 9.0, 2: 5.0}})
+    seconds[0] = ASK_AGAIN
+    assert reader.refresh() == 1
+    assert reader.choose(kernel, kernel.problem(n=120), -1).source == "nearest"
+    seconds[0] *= 2
+    assert reader.refresh() == 0  # and stays as it is
+    reader.close()
+
+
 def test_pooling_lends_among_windows_that_overlap_alike() -> None:
     def problem(**changed: object) -> Problem:
         return FORWARD.problem({"shape": (8, 64, 4096), "kernel_size": 8, "stride": 1, "padding": 4} | changed)

@@ -135,12 +135,19 @@ class Tuner:
 
         Runs on a timer's thread, off the launch path.
         """
-        answered = [case for case in self.memory.due() if self.look_up(case) is not None]
+        answered = [case for case in self.memory.due() if self._has_better(case)]
         for case in answered:
             self.memory.forget(case)
         if answered:
             self._on_better()
         return len(answered)
+
+    def _has_better(self, case: Case) -> bool:
+        """Whether a case that got a weak choice would get another one now: its own, or a neighbour's."""
+        if self.look_up(case) is not None:
+            return True
+        known, borrowed = self.memory.get(case), self._lender.borrowed(case)
+        return borrowed is not None and known is not None and borrowed.config != known.config
 
     def close(self) -> None:
         """Stop asking again, and close the store."""
