@@ -119,7 +119,7 @@ def run_sweep(
                 if attempt.lost:
                     break
             sweep = _conclude(sweep, attempt, default, complete=len(attempt.trials) == 1 + len(others))
-        except Exception:
+        except Exception:  # recorded, and passed on
             recorder.finish_sweep(dataclasses.replace(sweep, status="aborted", complete=False, finished=now()))
             raise
         finally:
