@@ -68,7 +68,7 @@ def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
         lock.acquire(timeout=timeout, poll_interval=0.05)
     except Timeout as late:
         return late
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # the latter from filelock, where the file system has no locks
         if path.parent not in _told:
             _told.add(path.parent)
             _log.warning("No lock files in %s (%s): processes may tune the same problem twice.", path.parent, error)

@@ -23,8 +23,8 @@ from tunedb.kernels.avg_pool.plans import (
     forward_plan,
     function_modes,
     functorch_level,
+    is_of_our_kind,
     is_ordinary,
-    is_supported,
     tracing_state,
 )
 from tunedb.kernels.geometry import Window
@@ -125,7 +125,7 @@ def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: 
         and type(count_include_pad) is bool
     ):
         window = Window(kernel_size, stride, padding, ceil_mode, count_include_pad)
-        if is_supported(input, window):
+        if is_of_our_kind(input, window):  # too short a row is refused by the op, also where its length is symbolic
             return torch.ops.tunedb.avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)  # type: ignore[no-any-return]
     return torch_avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 

@@ -193,11 +193,15 @@ def _is_capturing(tensor: Tensor, name: str) -> bool:
 
 def is_supported(tensor: Tensor, window: Window) -> bool:
     """Whether the kernel can serve this tensor and window; what it can't, torch's own serves or refuses."""
+    return is_of_our_kind(tensor, window) and window.output_length(tensor.shape[-1]) >= 1
+
+
+def is_of_our_kind(tensor: Tensor, window: Window) -> bool:
+    """`is_supported`, but for the length, on which traced code can't always decide."""
     return (
         tensor.dtype in _DTYPES
         and tensor.dim() in (2, 3)
         and 0 < window.kernel_size < _INT32
         and 0 < window.stride < _INT32
         and 0 <= window.padding <= window.kernel_size // 2
-        and window.output_length(tensor.shape[-1]) >= 1
     )

@@ -64,7 +64,7 @@ class _Listener:
         threading.Thread(target=quietly, daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each listener says what it does with a client
 
 
 class Forwarder(_Listener):

@@ -48,7 +48,7 @@ def crowd(count: int, work: Callable[[int], object]) -> list[Any]:
                 with os.fdopen(end, "w") as file:
                     file.write(text)
                 status = 0
-            except BaseException:
+            except BaseException:  # a child must never run on into the parent's tests, whatever happened
                 traceback.print_exc()
             finally:
                 os._exit(status)

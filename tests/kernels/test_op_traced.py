@@ -138,3 +138,12 @@ def test_too_short_a_row_is_refused_in_compiled_code_too() -> None:
 
 def test_the_module_can_be_scripted(x: Tensor) -> None:
     close(torch.jit.script(AvgPool1d(*ARGUMENTS))(x), F.avg_pool1d(x, *ARGUMENTS))
+
+
+def test_a_length_that_depends_on_the_data_compiles(x: Tensor) -> None:
+    def positive(f: Callable[..., Tensor]) -> Callable[[Tensor], Tensor]:
+        return lambda t: f(t[t > 0].reshape(1, 1, -1), 2)
+
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled = torch.compile(positive(avg_pool1d), fullgraph=True, backend="aot_eager")
+        torch.testing.assert_close(compiled(x), positive(F.avg_pool1d)(x))

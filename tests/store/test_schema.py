@@ -242,3 +242,11 @@ def test_developers_can_use_the_alembic_command(file_url: str) -> None:
         assert done.returncode == 0, done.stderr
     assert "0001 (head)" in done.stdout
     assert current(file_url) == schema.HEAD
+
+
+def test_a_revision_that_nobody_wrote_is_a_mismatch_and_no_stack_trace(file_url: str) -> None:
+    upgrade(file_url)
+    with locate(file_url).write() as connection:
+        connection.exec_driver_sql("UPDATE tunedb_alembic_version SET version_num = '0000'")
+    with pytest.raises(SchemaMismatch, match="Found schema 0000"):
+        upgrade(file_url)

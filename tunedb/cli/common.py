@@ -16,6 +16,7 @@ import typer
 
 from tunedb import settings
 from tunedb.cli.output import Format
+from tunedb.errors import SettingError
 
 log = logging.getLogger("tunedb.cli")  # progress and notes, on stderr
 
@@ -47,6 +48,8 @@ def command(app: typer.Typer, name: str | None = None, *, configured: bool = Tru
     def register(function: Command) -> Command:
         @functools.wraps(function)
         def wrapped(*, store: str | None, quiet: bool, verbose: bool, **given: Any) -> None:
+            if store == "":
+                raise SettingError("--store: found nothing, needed a path or a URL.")
             told = {} if store is None else {"store": store}
             with _log_on_stderr(quiet, verbose):
                 if configured:

@@ -132,10 +132,17 @@ def bring_up(database: Database) -> str | None:
                 if found is not None and database.path is not None:
                     saved = _back_up(database, database.path, found)
                 from alembic import command
+                from alembic.util import CommandError
 
-                with _alembic_guard:
-                    command.upgrade(alembic_config(connection), "head")
-    except BaseException:
+                try:
+                    with _alembic_guard:
+                        command.upgrade(alembic_config(connection), "head")
+                except CommandError as error:
+                    raise SchemaMismatch(
+                        f"Found schema {found} in {database.url}, which no tunedb wrote ({error}), needed {HEAD}. "
+                        "Name another store in TUNEDB_STORE."
+                    ) from error
+    except BaseException:  # passed on, an interrupt too
         if saved is not None:  # nothing has changed, and the next attempt makes its own
             saved.unlink(missing_ok=True)
         raise
