@@ -174,16 +174,14 @@ def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(
 def test_a_mean_is_as_accurate_as_torchs_also_after_large_values(
     window: Window, dtype: torch.dtype, algorithm: str
 ) -> None:
-    """At worst twice torch's worst error and a unit in the last place; a running sum would keep large values' error."""
+    """No worse than twice torch's error plus a unit in the last place; a running sum would keep the large values'."""
     x = laid_out("contiguous", 1, 2, 600, dtype)
     x[..., :300] *= 1e4
     config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=64, ROWS_PER_PROG=1, num_warps=1)
     exact = torch_pool(x.double(), window)
     errors = [(found.double() - exact).abs() for found in (pool(x, window, config), torch_pool(x, window))]
-    quiet = (300 + window.padding) // window.stride + 1  # the first window after the large values
-    for part in (slice(0, quiet), slice(quiet, None)):
-        ours, torchs, unit = (part_of[..., part].max() for part_of in (*errors, torch.finfo(dtype).eps * exact.abs()))
-        assert ours <= 2 * torchs + unit
+    unit = torch.finfo(dtype).eps * exact.abs()
+    assert bool((errors[0] <= 2 * errors[1] + unit).all())
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="the interpreter alone shows what the compiler is promised")
@@ -202,12 +200,14 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
             promises.append(bool((handle.data.astype("int64") % int(max(getattr(value, "data", value))) == 0).all()))
 
     monkeypatch.setattr(TensorHandle, "set_attr", kept)
-    windows = {"vectors": (Window(8, 1, 4), Window(3, 2, 1)), "scans": (Window(40, 1, 11),), "sums": (Window(64, 32),)}
-    for window in windows[algorithm]:
-        for length, layout in ((128, "contiguous"), (131, "odd offset"), (130, "every second row")):
-            config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=32, ROWS_PER_PROG=2, num_warps=1)
-            pool(laid_out(layout, 1, 5, length, dtype), window, config)
-            spread(laid_out(layout, 1, 5, window.output_length(length), dtype), length, window, config)
+    for window in (Window(8, 1, 4), Window(3, 2, 1), Window(40, 1, 11, False, False), Window(5, 5), Window(32, 32)):
+        for length in (128, 203):
+            for rows, per_program in ((1, 1), (9, 1), (9, 4)):
+                config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=16, ROWS_PER_PROG=per_program, num_warps=1)
+                for layout in ("contiguous", "odd offset", "every second row"):
+                    pool(laid_out(layout, 2, rows, length, dtype), window, config)
+                    grad_y = laid_out(layout, 2, rows, window.output_length(length), dtype)
+                    spread(grad_y, length, window, config)
     assert promises
     assert all(promises)
 
@@ -283,10 +283,10 @@ def test_an_algorithm_that_can_not_serve_is_refused() -> None:
 
 def test_rows_that_windows_tile_are_pooled_as_one() -> None:
     x = laid_out("contiguous", 3, 5, 40, torch.float32)
-    config = Config.of(ALGORITHM="vectors", BLOCK_OUT=8, ROWS_PER_PROG=4, num_warps=1)
+    config = Config.of(ALGORITHM="vectors", BLOCK_OUT=256, ROWS_PER_PROG=1, num_warps=1)
     launch = forward_launch(x, empty_output(x, Window(8, 8)), Window(8, 8), config)
-    assert (launch.grid, launch.constants["BLOCK_OUT"]) == ((3, 1, 1), 32)
+    assert launch.grid == (1, 1, 1)
     assert_near(pool(x, Window(8, 8), config), torch_pool(x.double(), Window(8, 8)))
     gapped = laid_out("every second row", 3, 5, 40, torch.float32)
-    assert forward_launch(gapped, empty_output(gapped, Window(8, 8)), Window(8, 8), config).constants["BLOCK_OUT"] == 8
+    assert forward_launch(gapped, empty_output(gapped, Window(8, 8)), Window(8, 8), config).grid == (15, 1, 1)
     assert_near(pool(gapped, Window(8, 8), config), torch_pool(gapped.double(), Window(8, 8)))
