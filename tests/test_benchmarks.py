@@ -1,70 +1,71 @@
-"""The plumbing of the benchmark of sweeps: what it runs, how it goes on, and how its figures are made."""
+"""The benches' own tables, charts and checks, on made-up results: they measure nothing here."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import sweep, timing
-from tunedb.device import INTERPRETER
-from tunedb.kernels.avg_pool import FORWARD
-
-DEFAULT, BEST, NEAR = '{"BLOCK":1}', '{"BLOCK":2}', '{"BLOCK":4}'
-TIMES = {DEFAULT: 100.0, BEST: 50.0, NEAR: 50.5}
+from benchmarks import avg_pool1d, compiled
+from benchmarks.timing import summary
 
 
-def answer(step: str, number: int) -> dict[str, Any]:
-    """What a child would have measured."""
-    if step == "exhaustive":
-        return {"default": DEFAULT, "times_us": TIMES, "samples": 100}
-    if step == "autotune":
-        return {"seconds": 10.0, "config": DEFAULT}
-    sizes = {"input_bytes": 8, "needed_bytes": 100, "extra_bytes": 90, "left_bytes": 0}
-    return {"seconds": 2.0 + number, "config": BEST if number else NEAR, "time_us": 51.0, **sizes}
-
-
-@pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """The steps that were run."""
-    run: list[tuple[str, str]] = []
-
-    def child(problem: str, step: str) -> dict[str, Any]:
-        run.append((problem, step))
-        return answer(step, run.count((problem, step)) - 1)
-
-    monkeypatch.setattr(sweep, "child", child)
-    monkeypatch.setattr(timing, "provenance", lambda: {"device": "a GPU"})
-    return run
-
-
-def test_figures_are_made_of_what_was_measured(children: list[tuple[str, str]], tmp_path: Path) -> None:
-    path = tmp_path / "sweep.json"
-    sweep.main(["--json", str(path), "--problems", "odd-rows"])
-    assert [step for _, step in children] == ["ours", "autotune", "ours", "autotune", *["ours"] * 3, "exhaustive"]
-    held = json.loads(path.read_text())
-    assert held["device"] == "a GPU"
-    assert held["problems"]["odd-rows"] == {
-        "ours_s": 4.0, "autotune_s": 10.0, "wall_over_autotune": 0.4, "regret": 0.01, "repeatability": 0.01,
-        "over_default": -0.495, "stored_over_later": [0.0099, 0.02, 0.02, 0.02, 0.02], "autotune_regret": 1.0,
-        "choices": 2, "extra_bytes_over_needed": -10, "left_bytes": 0,
+def result(name: str, ours: float, copy: float, eager: float, direction: str = "forward") -> dict[str, Any]:
+    times = {key: summary([value] * 5) for key, value in (("ours", ours), ("copy", copy), ("eager", eager))}
+    return {
+        "problem": {"id": name}, "direction": direction, "device": "a GPU", "bytes": 2 * avg_pool1d.LARGE,
+        "times": times, "GB/s": 1000.0, "of_copy": copy / ours, "over_fastest_other": ours / eager,
+        "config": {"BLOCK_OUT": 512},
     }  # fmt: skip
-    assert held["summary"]["wall_over_autotune"] == {"geometric_mean": 0.4, "worst": 0.4}
-    assert held["summary"]["regret"] == {"within_2_percent": 1.0, "worst": 0.01}
 
 
-def test_it_goes_on_where_it_stopped(children: list[tuple[str, str]], tmp_path: Path) -> None:
-    path = str(tmp_path / "sweep.json")
-    sweep.main(["--json", path, "--problems", "global", "--parts", "exhaustive"])
-    sweep.main(["--json", path, "--problems", "global", "tiles-odd", "--parts", "exhaustive"])
-    assert children == [("global", "exhaustive"), ("tiles-odd", "exhaustive")]
-    sweep.main(["--json", path, "--seconds", "-1"])
-    assert len(children) == 2
+def test_the_table_has_a_line_for_each_problem_and_the_mean_of_the_large_ones() -> None:
+    small = result("small", 1.0, 0.1, 2.0) | {"bytes": 1000}
+    text = avg_pool1d.table([result("one", 100.0, 80.0, 200.0), result("two", 100.0, 45.0, 200.0), small])
+    assert [line.split()[0] for line in text.splitlines()] == ["problem", "one", "two", "small", "forward:"]
+    assert text.splitlines()[-1].endswith("0.600 of copy")
+    assert "BLOCK_OUT" not in text
 
 
-def test_the_named_problems_are_problems_of_the_kernel() -> None:
-    assert len(sweep.PROBLEMS) >= 8
-    for arguments in sweep.PROBLEMS.values():
-        assert FORWARD.space(FORWARD.problem(arguments), INTERPRETER)
+def test_the_chart_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    avg_pool1d.plot(
+        [result("one", 100.0, 80.0, 200.0), result("one", 90.0, 80.0, 99.0, "backward")], tmp_path / "c.png"
+    )
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_problem_moves_is_input_and_output_once() -> None:
+    assert avg_pool1d.problem_bytes({"shape": [2, 3, 10], "kernel_size": 2, "dtype": "float16"}) == 2 * 3 * 15 * 2
+
+
+def test_accesses_are_counted_by_width() -> None:
+    found = compiled.widths(Counter({"LDG.E.128": 3, "LDG.E": 2, "LDG.E.U16": 1, "STG.E.64": 7}), "LDG")
+    assert found == {"16": 3, "4": 2, "2": 1}
+
+
+def test_a_problem_that_the_file_holds_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import timing
+    from tunedb.kernels.avg_pool import FORWARD
+
+    monkeypatch.setattr(timing, "provenance", lambda: {"device": "a GPU"})
+    asked = []
+
+    def measured(arguments: dict[str, Any], *_: object) -> dict[str, Any]:
+        asked.append(arguments["id"])
+        return result(arguments["id"], 1.0, 1.0, 1.0) | {"problem": arguments, "kernel_hash": FORWARD.hash}
+
+    monkeypatch.setattr(avg_pool1d, "measured", measured)
+    problems, out = tmp_path / "problems.jsonl", tmp_path / "out.json"
+    problems.write_text("\n".join(json.dumps({"id": name, "shape": [1, 1, 8]}) for name in "ab"))
+    words = ["--problems", str(problems), "--json", str(out)]
+    avg_pool1d.main([*words, "--only", "b"])
+    avg_pool1d.main(words)
+    assert asked == ["b", "a"]
+    assert [one["problem"]["id"] for one in json.loads(out.read_text())] == ["b", "a"]
+    assert "geometric mean over 2" in capsys.readouterr().out

@@ -6,13 +6,10 @@ what is used here, a launch falls back to the public `kernel[grid](...)`.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import hashlib
 import re
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +37,6 @@ _STICKY = ("illegal memory access", "misaligned address", "unspecified launch fa
 # A compiled kernel that served a caller is kept until the process ends: from Triton 3.9 on, a dropped one unloads its
 # module, also under a CUDA graph that was captured with it.
 _KEPT: dict[int, Any] = {}
-_first_use = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +65,11 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A launch that is compiled and loaded on one device. `run(*pointers)` repeats it with other tensors.
+    """A launch that is compiled and loaded on one device. `run(*tensors)` repeats it with other tensors.
 
-    `run` takes addresses or tensors in the place of the launch's tensors; everything that the kernel was specialised
-    on (types, alignment, strides, the numbers' divisibility) must be as it was. It runs on the current stream.
+    Everything that the kernel was specialised on (types, alignment, strides, the numbers' divisibility) must be as it
+    was. It runs on the current stream. Where there is a `kernel`, `run` takes addresses in the place of tensors too,
+    which spares Triton from asking the driver about each.
     """
 
     run: Callable[..., None]
@@ -90,51 +87,25 @@ def load(launch: Launch) -> Loaded:
     if is_interpreted(launch.jit):
         return Loaded(_public_run(launch), Resources())
     with typed_errors():
-        kernel = _compiled(launch)
+        kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
+        kernel = kernel.result() if hasattr(kernel, "result") else kernel
         try:
             kernel._init_handles()
-            resources = _resources(kernel, launch, kernel.n_regs, kernel.n_spills)
+            resources = Resources(kernel.n_regs, kernel.n_spills, kernel.metadata.shared)
             run = _private_run(kernel, launch)
         except AttributeError:
-            run, resources = _public_run(launch), Resources()
+            return Loaded(_public_run(launch), Resources())
     return Loaded(run, resources, kernel)
-
-
-def prepare(launch: Launch) -> Resources:
-    """Compile for the current device without loading, on any thread; `load` then finds it done.
-
-    Raises as `load` does. Several threads may prepare at once: Triton compiles in a context of its own each time, and
-    lets other threads run while its passes and the assembler do.
-    """
-    if is_interpreted(launch.jit):
-        return Resources()
-    with typed_errors():
-        # The table that is made at the first use: two threads would each make their own. An unknown Triton has none.
-        with _first_use, contextlib.suppress(AttributeError, LookupError, TypeError):
-            launch.jit.device_caches[driver.active.get_current_device()]
-        kernel = _compiled(launch)
-        try:
-            return _resources(kernel, launch)
-        except AttributeError:
-            return Resources()
-
-
-def _compiled(launch: Launch) -> Any:
-    kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
-    return kernel.result() if hasattr(kernel, "result") else kernel
-
-
-def _resources(kernel: Any, launch: Launch, registers: int | None = None, spills: int | None = None) -> Resources:
-    metadata = kernel.metadata
-    threads = metadata.num_warps * metadata.target.warp_size
-    digest = hashlib.sha256(kernel.kernel)
-    digest.update(repr((launch.grid, threads, metadata.shared, getattr(metadata, "num_ctas", 1))).encode())
-    return Resources(registers, spills, metadata.shared, threads, digest.hexdigest())
 
 
 def keep(loaded: Loaded) -> None:
     """Keep the kernel loaded until the process ends, because it is about to serve a caller."""
-    _KEPT[id(loaded.kernel)] = loaded.kernel
+    keep_kernel(loaded.kernel)
+
+
+def keep_kernel(kernel: Any) -> None:
+    """`keep`, of Triton's compiled kernel."""
+    _KEPT[id(kernel)] = kernel
 
 
 def _public_run(launch: Launch) -> Callable[..., None]:

@@ -8,25 +8,25 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tunedb.bench import Clock, clock_for, method_for, untraced
+from tunedb.bench import clock_for, method_for, untraced
 from tunedb.device import Environment, device_of, environment
 from tunedb.errors import MissError, TrialError
+from tunedb.forced import overridden
 from tunedb.layers import Layers
 from tunedb.ledger import Ledger
 from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
-from tunedb.observer import LogObserver, Observer
-from tunedb.prior import Prior
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, now
-from tunedb.settings import Settings, overridden
+from tunedb.rerace import Remaining, remaining
+from tunedb.settings import Settings
 from tunedb.shelf import Shelf
-from tunedb.sweep import run_sweep
+from tunedb.sweep import LogObserver, Observer, run_sweep
 from tunedb.tunable import Tunable
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class Tuner:
         locks: Path,
         sweep: Callable[[Case, float, Observer], Sweep] | None = None,
         environment_of: Callable[[int], Environment] | None = None,
-        clock: Callable[[int], Clock] = clock_for,
         spent: Spent | None = None,
         on_better: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -75,9 +74,9 @@ class Tuner:
         self._locks = locks
         self._sweep = sweep or self._run_sweep
         self._environment_of = environment_of or _environment_of
-        self.clock = clock
         self._on_better = on_better
         self._monotonic = monotonic
+        self._failed: set[tuple[str, ...]] = set()  # cases that this tuner has swept in vain
         self._lender = Lender(store, self.memory, self._environment_of, monotonic)
         self._renew()
         _tuners.add(self)
@@ -109,7 +108,7 @@ class Tuner:
         case = Case(kernel, problem, device_of(index), index)
         known = self.memory.get(case)
         if known is not None:
-            return Choice(known.config, "memory", known.sweep)
+            return replace(known, source="memory")
         choice = self._decide(case)
         self.ledger.count(case, choice)
         self.memory.put(case, choice, ask_again=self.settings.mode != "off")
@@ -163,10 +162,12 @@ class Tuner:
     def _decide(self, case: Case) -> Choice:
         default = case.kernel.default(case.problem, case.device)
         if case.kernel.name in self.settings.override:
-            return Choice(overridden(case.kernel.name, default, self.settings.override[case.kernel.name]), "override")
+            return Choice(overridden(case, default, self.settings.override[case.kernel.name]), "override")
         if self.settings.mode == "off":
             return Choice(default, "default")
         found, has_failed = self._answer(case)
+        if found is not None and self.settings.mode == "tune" and not self.memory.has_rejected(case):
+            return self._with_new_configs(case, found)
         if found is None and self.settings.mode == "strict":
             raise MissError(
                 f"Nothing is stored for {case}, and mode strict forbids to tune. Run: tunedb warm {case.kernel.name}"
@@ -174,7 +175,16 @@ class Tuner:
         # Where a config did not launch, tuning again would find the same one.
         if found is None and self.settings.mode == "tune" and not has_failed and not self.memory.has_rejected(case):
             found = self._tune_in_call(case)
-        return found or self._lender.borrowed(case) or Choice(default, "default")
+            has_failed = case.key in self._failed
+        choice = found or self._lender.borrowed(case) or Choice(default, "default")
+        return replace(choice, failed=True) if has_failed and found is None else choice
+
+    def _with_new_configs(self, case: Case, found: Choice) -> Choice:
+        """Where configs have come into the space since, those are tried and raced; without them, what was found."""
+        left = remaining(case, found, self.store, self._environment(case))
+        if left is None or found.sweep is None or found.sweep.is_pinned:
+            return found
+        return self._tune_in_call(replace(case, kernel=left)) or found
 
     def _answer(self, case: Case) -> tuple[Choice | None, bool]:
         """What the store answers, and whether it says instead that the problem failed not long ago."""
@@ -183,8 +193,15 @@ class Tuner:
         sweeps = self.store.get_sweeps(case.problem, case.device, case.kernel.hash)
         if not sweeps:
             return None, False
-        environment = None if case.index is None else self._environment_of(case.index)
-        return self._winner(case, sweeps), has_failed(sweeps, environment, now())
+        return self._winner(case, sweeps), has_failed(sweeps, self._environment(case), now())
+
+    def _environment(self, case: Case) -> Environment | None:
+        """The environment in which the case's answers are valid; None for a device that is not here."""
+        if case.index is None:
+            return None
+        found = self._environment_of(case.index)
+        method = getattr(case.kernel, "method", None)
+        return found if method is None else replace(found, method=method)
 
     def _winner(self, case: Case, sweeps: list[Sweep]) -> Choice | None:
         """The choice among stored sweeps: a config outside today's space, or refused here, is passed over."""
@@ -193,7 +210,7 @@ class Tuner:
         space = set(case.kernel.space(case.problem, case.device))
         found = winner(
             sweeps,
-            None if case.index is None else self._environment_of(case.index),
+            self._environment(case),
             lambda config: config in space and not self.memory.is_rejected(case, config),
             now(),
         )
@@ -228,7 +245,8 @@ class Tuner:
                 if known is not None and not known.is_weak:
                     return known
                 found, has_failed = self._answer(case)
-                if found is not None or (in_call and has_failed):
+                is_covered = not isinstance(case.kernel, Remaining) or case.kernel.is_covered(found)
+                if (found is not None and is_covered) or (in_call and has_failed):
                     return found
             if not flight.held:
                 _log.info("%s: another process is still tuning this problem.", case.kernel.name)
@@ -245,35 +263,26 @@ class Tuner:
                         self.spent.seconds += self._monotonic() - start
             if not self.store.is_written(sweep.uid):  # those who wait for it would find nothing, and sweep again
                 flight.keep_until(partial(self.store.is_written, sweep.uid, try_again=True))
+            if sweep.status == "failed":
+                self._failed.add(case.key)
             return None if sweep.config is None else Choice(sweep.config, "sweep", sweep)
 
     def _run_sweep(self, case: Case, budget: float, observer: Observer) -> Sweep:
+        environment = self._environment(case)
         assert case.index is not None  # nobody tunes for a device that is not here
+        assert environment is not None
         with untraced(case.index):
             return run_sweep(
                 case.kernel,
                 case.problem,
                 case.device,
                 case.index,
-                environment=self._environment_of(case.index),
-                clock=self.clock,
+                environment=environment,
+                clock=getattr(case.kernel, "clock", clock_for),
                 recorder=self.store,
                 observer=observer,
                 budget=budget,
-                monotonic=self._monotonic,
-                prior=self.prior(case),
             )
-
-    def prior(self, case: Case) -> Prior:
-        """What the store knows that a sweep of this case may build on. Empty where it fails in a call."""
-        assert case.index is not None
-        environment, known = self._environment_of(case.index), self._answer(case)[0]
-        unfinished = self.store.get_unfinished(case.problem, case.device, case.kernel.hash)
-        return Prior(
-            None if known is None else known.config,
-            self._lender.likely(case),
-            [sweep for sweep in unfinished if sweep.environment == environment],
-        )
 
 
 def _renew_all() -> None:
