@@ -13,20 +13,18 @@ ROOT = Path(__file__).parent.parent
 # Each room may import those below it, and itself. A lazy import inside a function counts as well.
 LAYERS = [
     {"errors"},
-    {"problem", "buckets"},
+    {"problem"},
     {"device", "settings", "source"},
     {"records", "tunable"},
     {"store"},
     {"compiled"},
-    {"bound"},
     {"bench", "lock", "memory", "nearest", "shared", "shelf"},
     {"layers", "ledger"},
     {"lending"},
-    {"sweep", "forced", "rerace"},
+    {"sweep"},
     {"tuner"},
     {"process"},
-    {"decorated"},
-    {"decorator", "warming"},
+    {"warming"},
     {"cli", "kernels", "__init__"},
     {"__main__"},
 ]
@@ -38,7 +36,7 @@ OWNERS = {
     "filelock": ("lock.py", "store"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "triton": ("kernels", "compiled.py", "bound.py", "decorated", "decorator.py", "device.py", "problem.py"),
+    "triton": ("kernels", "compiled.py", "device.py", "problem.py"),
 }
 
 

@@ -65,11 +65,10 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A launch that is compiled and loaded on one device. `run(*tensors)` repeats it with other tensors.
+    """A launch that is compiled and loaded on one device. `run(*pointers)` repeats it with other tensors.
 
-    Everything that the kernel was specialised on (types, alignment, strides, the numbers' divisibility) must be as it
-    was. It runs on the current stream. Where there is a `kernel`, `run` takes addresses in the place of tensors too,
-    which spares Triton from asking the driver about each.
+    `run` takes addresses or tensors in the place of the launch's tensors; everything that the kernel was specialised
+    on (types, alignment, strides, the numbers' divisibility) must be as it was. It runs on the current stream.
     """
 
     run: Callable[..., None]
@@ -94,18 +93,13 @@ def load(launch: Launch) -> Loaded:
             resources = Resources(kernel.n_regs, kernel.n_spills, kernel.metadata.shared)
             run = _private_run(kernel, launch)
         except AttributeError:
-            return Loaded(_public_run(launch), Resources())
+            run, resources = _public_run(launch), Resources()
     return Loaded(run, resources, kernel)
 
 
 def keep(loaded: Loaded) -> None:
     """Keep the kernel loaded until the process ends, because it is about to serve a caller."""
-    keep_kernel(loaded.kernel)
-
-
-def keep_kernel(kernel: Any) -> None:
-    """`keep`, of Triton's compiled kernel."""
-    _KEPT[id(kernel)] = kernel
+    _KEPT[id(loaded.kernel)] = loaded.kernel
 
 
 def _public_run(launch: Launch) -> Callable[..., None]:
