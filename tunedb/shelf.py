@@ -139,7 +139,9 @@ class Shelf:
                 _finish(waiting, store)
             except StoreBusy:
                 return False
-            except Exception:  # that time does not mend: the queue keeps it
+            except Exception:
+                # Broad, as in `_guarded`, which told it when it first failed: time does not mend it, so that nobody is
+                # to wait. The result stays in the queue, for the next flush.
                 return True
         with self._lock:
             self._queue = [sweep for sweep in self._queue if sweep.uid != sweep_uid]

@@ -119,7 +119,8 @@ def run_sweep(
                 if attempt.lost:
                     break
             sweep = _conclude(sweep, attempt, default, complete=len(attempt.trials) == 1 + len(others))
-        except Exception:  # recorded, and passed on
+        except Exception:
+            # Broad, because it is passed on: whatever went wrong, the store must not call the sweep running for ever.
             recorder.finish_sweep(dataclasses.replace(sweep, status="aborted", complete=False, finished=now()))
             raise
         finally:

@@ -219,21 +219,19 @@ class Tuner:
         if budget() <= 0:
             return None
 
-        def known() -> tuple[Choice | None, bool]:
-            remembered = self.memory.get(case)  # by another thread, while this one waited
-            if remembered is not None and not remembered.is_weak:
-                return remembered, False
-            return self._answer(case)
-
-        def is_known() -> bool:
-            return look and known()[0] is not None
+        def meanwhile() -> tuple[bool, Choice | None]:
+            """Whether another thread or process has left nothing to tune, and the choice that came out of it."""
+            known = self.memory.get(case)
+            if known is not None and not known.is_weak:
+                return look, known
+            found, has_failed = self._answer(case)
+            return look and (found is not None or (in_call and has_failed)), found
 
         timeout = self.settings.lock_timeout
-        with single_flight(self._locks, case.problem, case.device, timeout, is_known) as flight:
-            if look:
-                found, has_failed = known()
-                if found is not None or (in_call and has_failed):
-                    return found
+        with single_flight(self._locks, case.problem, case.device, timeout, lambda: meanwhile()[0]) as flight:
+            is_done, found = meanwhile()
+            if is_done:
+                return found
             if not flight.held:
                 _log.info("%s: another process is still tuning this problem.", case.kernel.name)
                 return None

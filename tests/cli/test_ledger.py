@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Cli, put
+from tests.conftest import DEVICE as HERE
+from tests.conftest import runs_kernels
 from tests.store.samples import DEVICE, NOON, failed, running, sweep
 from tunedb import settings
 from tunedb.device import INTERPRETER, Device
@@ -86,14 +88,12 @@ def test_stats_count_what_the_store_holds_and_served(cli: Cli, tmp_path: Path) -
     assert "tuned=2" in cli("stats").out
 
 
+@runs_kernels
 def test_a_call_that_is_served_by_the_default_is_a_miss_until_it_is_tuned(cli: Cli) -> None:
     import torch
 
-    from tests.conftest import DEVICE as HERE
     from tunedb.kernels import avg_pool1d
 
-    if HERE == "cuda" and not torch.cuda.is_available():
-        pytest.skip("needs Triton's interpreter (TRITON_INTERPRET=1) or a GPU")
     x = torch.randn(2, 3, 64, device=HERE)
     with settings.using(mode="record"):
         avg_pool1d(x, 4)

@@ -158,9 +158,8 @@ def test_the_sweep_is_stored_with_its_trials(cli: Cli, kernels: dict[str, Kernel
     assert dataclasses.asdict(settings.current())["store"].endswith("tunedb.db")
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here: the command uses it, and no interpreter")
 def test_without_a_gpu_the_interpreter_tunes_and_lookup_finds() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("a GPU is here: the command uses it, and no interpreter")
     problem = ("avg_pool1d", "--shape", "1,2,64", "--kernel-size", "3", "--format", "json")
     before = run_apart("-m", "tunedb", "lookup", *problem)
     assert (before.code, before.json) == (1, None)

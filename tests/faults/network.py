@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import socket
 import struct
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from typing import Self
 
 
-class _Listener:
+class _Listener(abc.ABC):
     """Hands each connection to a thread; closed at the end of the `with` block."""
 
     def __init__(self) -> None:
@@ -63,8 +64,9 @@ class _Listener:
 
         threading.Thread(target=quietly, daemon=True).start()
 
+    @abc.abstractmethod
     def _serve(self, client: socket.socket) -> None:
-        raise NotImplementedError  # each listener says what it does with a client
+        """What this listener does with a client."""
 
 
 class Forwarder(_Listener):

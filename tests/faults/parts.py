@@ -48,9 +48,9 @@ def crowd(count: int, work: Callable[[int], object]) -> list[Any]:
                 with os.fdopen(end, "w") as file:
                     file.write(text)
                 status = 0
-            except BaseException:  # a child must never run on into the parent's tests, whatever happened
-                traceback.print_exc()
-            finally:
+            finally:  # a child must never run on into the parent's tests, whatever happened
+                if status:
+                    traceback.print_exc()
                 os._exit(status)
         os.close(end)
         answers.append(answer)

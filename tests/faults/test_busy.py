@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,9 @@ from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.parts import start
 from tests.store.samples import DEVICE, HASH, running, sweep, trial
+from tunedb.errors import TrialError
 from tunedb.layers import Layers
+from tunedb.lock import LINGER
 from tunedb.records import Served
 from tunedb.shelf import BUSY_TIMEOUT, FLUSH, REST, TRIALS, Shelf
 from tunedb.store import Store, open_store
@@ -149,6 +152,32 @@ def test_a_trial_that_could_not_be_written_keeps_no_result_from_those_who_wait_f
     shelf.finish_sweep(done)
     assert store.get_sweep(done.uid) == done
     assert failing.asked == ["start_sweep", "finish_sweep"]
+
+
+def test_a_thread_that_waited_for_a_sweep_in_vain_is_not_held_up_by_its_late_result(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    open_store(str(path)).close()
+    tuner, blocks, found = calls.tuner(store=str(path)), list[int](), list[tuple[int, str, float]]()
+
+    def fail(block: int) -> None:
+        blocks.append(block)
+        time.sleep(0.2)  # so that the other thread comes meanwhile
+        raise TrialError("compile_error", "as planted")
+
+    def work() -> None:
+        block, source, _, seconds = calls.call(tuner, 1, fail)
+        found.append((block, source, seconds))
+
+    with held(path, HOLDER.format(HOLD["the write lock"])):
+        threads = [threading.Thread(target=work) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(blocks) == sorted(calls.TIMES)  # swept once
+    assert [(block, source) for block, source, _ in found] == [(1, "default")] * 2
+    assert max(seconds for *_, seconds in found) < LINGER / 2
+    tuner.close()
 
 
 def test_a_result_that_no_wait_will_get_written_keeps_nobody_out(tmp_path: Path) -> None:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-import tunedb.migrations
 from tests.faults import calls
+from tests.store.revisions import later_version
 from tunedb.store import check, current, open_store, schema, upgrade
 from tunedb.store.engine import locate
-
-NEXT = '''"""What a later version may add."""
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0002"
-down_revision = "0001"
-
-
-def upgrade():
-    with op.batch_alter_table("sweep") as batch:
-        batch.add_column(sa.Column("note", sa.Text(), nullable=True))
-    op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
-    {last}
-'''
 
 FOREIGN = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
@@ -33,15 +17,6 @@ FOREIGN = (
     "CREATE TABLE trials (id INTEGER PRIMARY KEY, state TEXT)",
     "INSERT INTO trials VALUES (1, 'COMPLETE')",
 )
-
-
-def later_version(folder: Path, patch: pytest.MonkeyPatch, last: str = "pass") -> None:
-    """From now on this is a later version of the library, whose newest revision is 0002."""
-    scripts = folder / "migrations"
-    shutil.copytree(Path(tunedb.migrations.__file__).parent, scripts)
-    (scripts / "versions" / "0002_next.py").write_text(NEXT.format(last=last))
-    patch.setattr(schema, "SCRIPTS", str(scripts))
-    patch.setattr(schema, "HEAD", "0002")
 
 
 def called(path: Path, *problems: int, **given: object) -> list[tuple[int, str]]:

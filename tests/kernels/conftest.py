@@ -8,16 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 import tunedb
-from tests.conftest import BROKEN, BROKEN_REASON, DEVICE, INTERPRETED
+from tests.conftest import DEVICE, INTERPRETED
 
 ARGUMENTS = (4, 2, 1)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def working_interpreter() -> None:
-    """Triton 3.6's interpreter makes arrays in a way that NumPy 2.4 no longer has."""
-    if INTERPRETED and BROKEN:
-        pytest.skip(BROKEN_REASON)
 
 
 @pytest.fixture(autouse=True)

@@ -98,7 +98,7 @@ def test_an_empty_batch_gives_an_empty_result() -> None:
 def test_a_dtype_that_the_kernel_does_not_serve_gets_torchs_own(x: Tensor, dtype: torch.dtype) -> None:
     try:
         wanted = F.avg_pool1d(x.to(dtype), *ARGUMENTS)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:  # torch serves integers on some devices only; where it refuses, so must we
         with pytest.raises(type(error)):
             avg_pool1d(x.to(dtype), *ARGUMENTS)
     else:

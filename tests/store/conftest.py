@@ -66,7 +66,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     """An empty store, on each engine."""
-    if url.startswith("postgresql"):
+    yield from opened(url)
+
+
+def opened(url: str) -> Iterator[Store]:
+    """The empty database as a store, until the test is done."""
+    if url.startswith("postgresql"):  # a shared one is made by hand
         upgrade(url)
-    with open_store(url) as opened:
-        yield opened
+    with open_store(url) as found:
+        yield found

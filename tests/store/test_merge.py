@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.store.conftest import opened
 from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep, without_trials
 from tunedb.problem import Config
 from tunedb.records import MARK_KINDS, Mark, Sweep
@@ -54,10 +55,7 @@ def winning(sweeps: Iterable[Sweep]) -> str | None:
 @pytest.fixture
 def empty(stored_url: str) -> Iterator[Store]:
     """A store that each example empties."""
-    if stored_url.startswith("postgresql"):
-        upgrade(stored_url)
-    with open_store(stored_url) as store:
-        yield store
+    yield from opened(stored_url)
 
 
 def clear(store: Store) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,43 +17,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import tunedb.migrations
+from tests.store.revisions import later_version
 from tests.store.samples import failed, sweep
 from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreError
 from tunedb.store import check, current, open_store, schema, upgrade
 from tunedb.store.engine import locate
 from tunedb.store.models import Base
 
-SECOND = '''"""A second revision."""
-import sqlalchemy as sa
-from alembic import op
-
-revision = "0002"
-down_revision = "0001"
-
-
-def upgrade():
-    with op.batch_alter_table("sweep") as batch:
-        batch.add_column(sa.Column("note", sa.Text(), nullable=True))
-        batch.alter_column("host", new_column_name="machine")
-    op.create_table("extra", sa.Column("id", sa.Integer(), primary_key=True))
-    {last}
-
-
-def downgrade():
-    op.drop_table("extra")
-    with op.batch_alter_table("sweep") as batch:
-        batch.alter_column("machine", new_column_name="host")
-        batch.drop_column("note")
-'''
-
 
 def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str = "pass") -> None:
-    """From now on a second revision is the newest."""
-    scripts = tmp_path / "migrations"
-    shutil.copytree(Path(tunedb.migrations.__file__).parent, scripts)
-    (scripts / "versions" / "0002_second.py").write_text(SECOND.format(last=last))
-    monkeypatch.setattr(schema, "SCRIPTS", str(scripts))
-    monkeypatch.setattr(schema, "HEAD", "0002")
+    """From now on a second revision is the newest, which renames a column too."""
+    later_version(tmp_path, monkeypatch, last, rename=("host", "machine"))
 
 
 def objects(url: str) -> dict[str, Any]:
@@ -227,14 +200,18 @@ def test_revisions_import_nothing_but_alembic_and_sqlalchemy() -> None:
         assert imports == ["import sqlalchemy as sa", "from alembic import op"], path
 
 
+REPOSITORY = Path(tunedb.migrations.__file__).resolve().parent.parent
+
+
+@pytest.mark.skipif(
+    not (REPOSITORY / "pyproject.toml").is_file(),
+    reason="an installed tunedb has no pyproject.toml, where Alembic's command finds its settings",
+)
 def test_developers_can_use_the_alembic_command(file_url: str) -> None:
-    root = Path(tunedb.migrations.__file__).resolve().parent.parent
-    if not (root / "pyproject.toml").is_file():
-        pytest.skip("needs the repository's pyproject.toml")
     for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"], ["current"]):
         done = subprocess.run(
             [sys.executable, "-m", "alembic", "-x", f"url={file_url}", *words],
-            cwd=root,
+            cwd=REPOSITORY,
             capture_output=True,
             text=True,
             check=False,

@@ -123,7 +123,7 @@ def bring_up(database: Database) -> str | None:
     A file that has another revision is backed up first, and left as it is where that fails.
     """
     saved: Path | None = None
-    try:
+    with contextlib.ExitStack() as undo:
         with transaction(database) as connection:
             found = _revision(connection)
             if found is not None and found > HEAD:
@@ -131,6 +131,7 @@ def bring_up(database: Database) -> str | None:
             if found != HEAD:
                 if found is not None and database.path is not None:
                     saved = _back_up(database, database.path, found)
+                    undo.callback(saved.unlink, missing_ok=True)  # should this fail, the next attempt makes its own
                 from alembic import command
                 from alembic.util import CommandError
 
@@ -142,10 +143,7 @@ def bring_up(database: Database) -> str | None:
                         f"Found schema {found} in {database.url}, which no tunedb wrote ({error}), needed {HEAD}. "
                         "Name another store in TUNEDB_STORE."
                     ) from error
-    except BaseException:  # passed on, an interrupt too
-        if saved is not None:  # nothing has changed, and the next attempt makes its own
-            saved.unlink(missing_ok=True)
-        raise
+        undo.pop_all()  # what was there before is worth keeping
     if saved is not None:
         logger.warning("%s was upgraded from schema %s to %s. As it was before: %s", database.url, found, HEAD, saved)
     return found
