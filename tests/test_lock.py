@@ -23,8 +23,8 @@ from pathlib import Path
 from tunedb.device import INTERPRETER
 from tunedb.lock import single_flight
 from tunedb.problem import Problem
-with single_flight(Path(sys.argv[1]), Problem.of("fake", n=1), INTERPRETER, 5) as held:
-    print(held, flush=True)
+with single_flight(Path(sys.argv[1]), Problem.of("fake", n=1), INTERPRETER, 5) as flight:
+    print(flight.held, flush=True)
     time.sleep(60)
 """
 
@@ -41,11 +41,11 @@ def test_another_process_keeps_us_out_for_as_long_as_we_wait_and_no_longer(tmp_p
     other = holder(tmp_path)
     try:
         start = time.monotonic()
-        with single_flight(tmp_path, PROBLEM, DEVICE, 0.3) as held:
-            assert not held
+        with single_flight(tmp_path, PROBLEM, DEVICE, 0.3) as flight:
+            assert not flight.held
         assert 0.3 <= time.monotonic() - start < 5
-        with single_flight(tmp_path, Problem.of("fake", n=2), DEVICE, 0) as held:
-            assert held  # another problem is another lock
+        with single_flight(tmp_path, Problem.of("fake", n=2), DEVICE, 0) as flight:
+            assert flight.held  # another problem is another lock
     finally:
         other.kill()
         other.communicate()
@@ -55,8 +55,8 @@ def test_a_killed_holder_leaves_no_lock_that_blocks(tmp_path: Path) -> None:
     other = holder(tmp_path)
     other.send_signal(signal.SIGKILL)
     other.communicate()
-    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as held:
-        assert held
+    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as flight:
+        assert flight.held
 
 
 def test_threads_exclude_each_other(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
 
     def enter() -> None:
         nonlocal inside, most
-        with single_flight(tmp_path, PROBLEM, DEVICE, 10) as held:
-            assert held
+        with single_flight(tmp_path, PROBLEM, DEVICE, 10) as flight:
+            assert flight.held
             with guard:
                 inside += 1
                 most = max(most, inside)
@@ -85,13 +85,13 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
 def test_where_no_lock_file_can_be_made_threads_still_exclude_each_other(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "locks"
-    with single_flight(folder, PROBLEM, DEVICE, 0) as held:
-        assert held
+    with single_flight(folder, PROBLEM, DEVICE, 0) as flight:
+        assert flight.held
         seen: list[bool] = []
 
         def other() -> None:
             with single_flight(folder, PROBLEM, DEVICE, 0.05) as also:
-                seen.append(also)
+                seen.append(also.held)
 
         thread = threading.Thread(target=other)
         thread.start()
@@ -114,8 +114,8 @@ def test_a_forked_child_of_a_holder_is_not_stuck(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")  # Python 3.12 warns of a fork beside threads: that is what is tested
         child = os.fork()
     if child == 0:  # the other thread is not here; its lock must not be either
-        with single_flight(tmp_path / "two", PROBLEM, DEVICE, 1) as held:
-            os._exit(0 if held else 1)
+        with single_flight(tmp_path / "two", PROBLEM, DEVICE, 1) as flight:
+            os._exit(0 if flight.held else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     done.set()
     thread.join()

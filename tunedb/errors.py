@@ -10,7 +10,8 @@ TunedbError
 ├── UnknownSweep             no sweep, or more than one, has a uid that starts like that (also a LookupError)
 ├── ImportRejected           a file to import was refused; `line` says where
 └── StoreError               the store failed
-    ├── StoreUnavailable     not there, locked, full, read-only, unreachable, or without its driver
+    ├── StoreUnavailable     not there, full, read-only, unreachable, or without its driver
+    │   └── StoreBusy        another process holds it: a later try may do
     ├── StoreCorrupt         the file is no database, or a damaged one
     └── SchemaMismatch       the store's schema is not the one that this version needs
         ├── SchemaOlder      mended by `tunedb db upgrade`
@@ -69,7 +70,11 @@ class StoreError(TunedbError):
 
 
 class StoreUnavailable(StoreError):
-    """The store is not there, locked, full, read-only, unreachable, or lacks its driver."""
+    """The store is not there, full, read-only, unreachable, or lacks its driver."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another process holds the store: a later try may do."""
 
 
 class StoreCorrupt(StoreError):

@@ -59,6 +59,10 @@ class Layers:
         if self.shared is not None:
             self.shared.finish_sweep(sweep)
 
+    def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:
+        """See `Shelf.is_written`, of the local store."""
+        return self.local.is_written(sweep_uid, try_again=try_again)
+
     def add_served(self, served: list[Served]) -> None:
         """To the local store: counts stay where they are."""
         self.local.add_served(served)

@@ -8,13 +8,16 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from tunedb.device import Device
 from tunedb.problem import Problem
+
+LINGER = 10.0  # seconds for which a lock is kept for a result that the store does not take at once
+PAUSE = 0.05  # seconds between two tries
 
 _log = logging.getLogger("tunedb")
 _threads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -32,9 +35,41 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
+class Flight:
+    """Whether the lock is held, and what it is to be kept for when its holder goes on."""
+
+    def __init__(self, lock: FileLock | None, *, held: bool) -> None:
+        self.held = held
+        self._lock = lock
+        self._is_done: Callable[[], bool] | None = None
+
+    def keep_until(self, is_done: Callable[[], bool]) -> None:
+        """Other processes stay out until then, though the holder does not wait: for ten seconds at most."""
+        self._is_done = is_done
+
+    def _end(self) -> None:
+        if self._is_done is None or self._lock is None:
+            self._release()
+        else:
+            threading.Thread(target=self._linger, name="tunedb-late-result", daemon=True).start()
+
+    def _linger(self) -> None:
+        assert self._is_done is not None
+        deadline = time.monotonic() + LINGER
+        try:
+            while not self._is_done() and time.monotonic() < deadline:
+                time.sleep(PAUSE)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+
 @contextlib.contextmanager
-def single_flight(folder: Path, problem: Problem, device: Device, timeout: float) -> Iterator[bool]:
-    """Hold the lock of this problem and device; yields False where it could not be had within `timeout` seconds.
+def single_flight(folder: Path, problem: Problem, device: Device, timeout: float) -> Iterator[Flight]:
+    """Hold the lock of this problem and device, if it can be had within `timeout` seconds.
 
     The lock goes when the process ends, however it ends. Where the folder can't hold a lock file, only the threads of
     this process exclude each other: two processes may then sweep the same problem, which costs time and no more.
@@ -45,18 +80,18 @@ def single_flight(folder: Path, problem: Problem, device: Device, timeout: float
     with _guard:
         thread_lock = _threads[f"{folder}/{name}"]
     if not thread_lock.acquire(timeout=timeout):
-        yield False
+        yield Flight(None, held=False)
         return
     try:
         file_lock = _file_lock(folder / name, max(deadline - time.monotonic(), 0))
         if isinstance(file_lock, Timeout):
-            yield False
+            yield Flight(None, held=False)
             return
+        flight = Flight(file_lock, held=True)
         try:
-            yield True
+            yield flight
         finally:
-            if file_lock is not None:
-                file_lock.release()
+            flight._end()
     finally:
         thread_lock.release()
 
@@ -64,8 +99,8 @@ def single_flight(folder: Path, problem: Problem, device: Device, timeout: float
 def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = FileLock(path, mode=0o600)
-        lock.acquire(timeout=timeout, poll_interval=0.05)
+        lock = FileLock(path, mode=0o600, thread_local=False)  # another thread may release it
+        lock.acquire(timeout=timeout, poll_interval=PAUSE)
     except Timeout as late:
         return late
     except (OSError, NotImplementedError) as error:  # the latter from filelock, where the file system has no locks

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tunedb.device import Device
-from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError
+from tunedb.errors import SchemaMismatch, StoreBusy, StoreCorrupt, StoreError
 from tunedb.problem import Problem
 from tunedb.records import Mark, Served, Sweep, Trial
 from tunedb.settings import without_password, without_passwords
@@ -61,7 +61,7 @@ class Shelf:
         self._queue: list[Sweep] = []
         self._begun: dict[str, float] = {}  # sweeps whose start was written, with the seconds that are left to them
         self._logged: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock, self._late = threading.RLock(), threading.Lock()
         _shelves.add(self)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
@@ -122,6 +122,29 @@ class Shelf:
             if len(self._queue) > QUEUE:
                 _log.warning("%s is away for too long: a sweep of %s is lost.", self.url, self._queue.pop(0).problem)
         self.flush()
+
+    def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:
+        """Whether no result of that uid waits for a busy store; with `try_again`, after another try at it.
+
+        The try has a lock of its own: with the others' lock, it would keep every call waiting.
+        """
+        waiting = next((sweep for sweep in list(self._queue) if sweep.uid == sweep_uid), None)
+        if waiting is None or not try_again:
+            return waiting is None
+        with self._late:
+            store = self._store
+            try:
+                if store is None:
+                    return True  # not opened, or damaged: nobody waits for that one
+                _finish(waiting, store)
+            except StoreBusy:
+                return False
+            except Exception:  # that time does not mend: the queue keeps it
+                return True
+        with self._lock:
+            self._queue = [sweep for sweep in self._queue if sweep.uid != sweep_uid]
+            self._rests_until[_RESULT] = float("-inf")
+        return True
 
     def flush(self, *, now: bool = False) -> None:
         """Write what waits, unless the store is being left alone; with `now`, even then."""
@@ -184,7 +207,7 @@ class Shelf:
         self._store = None
         self._queue = []
         self._begun = {}
-        self._lock = threading.RLock()
+        self._lock, self._late = threading.RLock(), threading.Lock()
 
 
 def _finish(sweep: Sweep, store: Store) -> bool:
@@ -197,12 +220,13 @@ def _finish(sweep: Sweep, store: Store) -> bool:
 
 def _hold_all() -> None:
     """Before a fork: let every store finish what it does. SQLite's locks in the child would be those of that moment."""
-    _forking.held = [shelf for shelf in list(_shelves) if shelf._lock.acquire(timeout=2 * BUSY_TIMEOUT)]
+    locks = [lock for shelf in list(_shelves) for lock in (shelf._lock, shelf._late)]
+    _forking.held = [lock for lock in locks if lock.acquire(timeout=2 * BUSY_TIMEOUT)]
 
 
 def _release_all() -> None:
-    for shelf in _forking.held:
-        shelf._lock.release()
+    for lock in _forking.held:
+        lock.release()
 
 
 def _renew_all() -> None:

@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -217,7 +218,7 @@ class Tuner:
 
         if budget() <= 0:
             return None
-        with single_flight(self._locks, case.problem, case.device, self.settings.lock_timeout) as held:
+        with single_flight(self._locks, case.problem, case.device, self.settings.lock_timeout) as flight:
             if look:
                 known = self.memory.get(case)  # by another thread, while this one waited
                 if known is not None and not known.is_weak:
@@ -225,7 +226,7 @@ class Tuner:
                 found, has_failed = self._answer(case)
                 if found is not None or (in_call and has_failed):
                     return found
-            if not held:
+            if not flight.held:
                 _log.info("%s: another process is still tuning this problem.", case.kernel.name)
                 return None
             with self._one_sweep:
@@ -238,6 +239,8 @@ class Tuner:
                 finally:
                     if in_call:
                         self.spent.seconds += self._monotonic() - start
+            if not self.store.is_written(sweep.uid):  # those who wait for it would find nothing, and sweep again
+                flight.keep_until(partial(self.store.is_written, sweep.uid, try_again=True))
             return None if sweep.config is None else Choice(sweep.config, "sweep", sweep)
 
     def _run_sweep(self, case: Case, budget: float, observer: Observer) -> Sweep:

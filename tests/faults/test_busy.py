@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.parts import start
 from tests.store.samples import DEVICE, HASH, running, sweep, trial
@@ -87,6 +88,23 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
     tuner.close()
 
 
+def test_a_result_that_comes_late_into_a_busy_store_is_waited_for_and_not_swept_again(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    first, second = calls.tuner(store=str(path)), calls.tuner(store=str(path))
+    assert calls.call(first, 0)[1] == "sweep"
+    with held(path, HOLDER.format(HOLD["the write lock"])):
+        block, source, _, seconds = calls.call(first, 1)
+        assert (block, source) == (2, "sweep")
+        assert seconds < BOUND
+        assert list(second.store.get_sweeps(FakeKernel(calls.TIMES).problem(n=1), DEVICE, HASH)) == []
+    assert calls.call(second, 1)[:3] == (2, "store", [])
+    assert calls.call(first, 2)[1] == "sweep"
+    with open_store(str(path)) as store:  # the store takes results again, without a rest
+        assert len(list(store.iter_sweeps())) == 3
+    first.close()
+    second.close()
+
+
 def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_of_a_sweep(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     open_store(str(path)).close()
@@ -131,6 +149,16 @@ def test_a_trial_that_could_not_be_written_keeps_no_result_from_those_who_wait_f
     shelf.finish_sweep(done)
     assert store.get_sweep(done.uid) == done
     assert failing.asked == ["start_sweep", "finish_sweep"]
+
+
+def test_a_result_that_no_wait_will_get_written_keeps_nobody_out(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store.db"))
+    shelf = Shelf("s.db", lambda: Failing(store, "finish_sweep"))  # type: ignore[arg-type,return-value]
+    done = sweep()
+    shelf.finish_sweep(done)
+    assert not shelf.is_written(done.uid)
+    assert shelf.is_written(done.uid, try_again=True)
+    assert shelf.get_sweeps(done.problem, DEVICE, HASH) == [done]  # it waits on in memory
 
 
 def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_is_well_again(

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool, StaticPool
 
-from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
+from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.settings import expand, without_password
 
 PG_SCHEMA = "tunedb"
@@ -28,6 +28,7 @@ _HINTS = {
     sqlite3.SQLITE_PERM: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
     sqlite3.SQLITE_CANTOPEN: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
 }
+_PG_BUSY = ("55P03", "57014")  # lock_not_available, query_canceled: what the two time-outs below end in
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +88,7 @@ class Database:
     def _failure(self, error: sa.exc.DBAPIError) -> StoreError:
         # sqlite3 reports corruption as DatabaseError, not as OperationalError: tell by code, not by class.
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        state = getattr(error.orig, "sqlstate", None)
         cause = str(error.orig).strip().partition("\n")[0]
         if self.secret:
             cause = cause.replace(self.secret, "***")
@@ -97,7 +99,8 @@ class Database:
             )
         if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
             return StoreError(f"{self.url} refused a row ({cause}). Run: tunedb db check")
-        return StoreUnavailable(
+        busy = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or state in _PG_BUSY
+        return (StoreBusy if busy else StoreUnavailable)(
             f"Can't use {self.url}: {cause}. {_HINTS.get(code, 'See which store is set: tunedb path -v')}"
         )
 
