@@ -60,6 +60,7 @@ __all__ = [
     "SchemaOlder",
     "SettingError",
     "StickyDeviceError",
+    "StoreBusy",
     "StoreCorrupt",
     "StoreError",
     "StoreUnavailable",
