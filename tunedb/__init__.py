@@ -14,6 +14,7 @@ from tunedb.errors import (
     SchemaOlder,
     SettingError,
     StickyDeviceError,
+    StoreBusy,
     StoreCorrupt,
     StoreError,
     StoreUnavailable,
