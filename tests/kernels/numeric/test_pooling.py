@@ -174,14 +174,16 @@ def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(
 def test_a_mean_is_as_accurate_as_torchs_also_after_large_values(
     window: Window, dtype: torch.dtype, algorithm: str
 ) -> None:
-    """No worse than twice torch's error plus a unit in the last place; a running sum would keep the large values'."""
+    """At worst twice torch's worst error and a unit in the last place; a running sum would keep large values' error."""
     x = laid_out("contiguous", 1, 2, 600, dtype)
     x[..., :300] *= 1e4
     config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=64, ROWS_PER_PROG=1, num_warps=1)
     exact = torch_pool(x.double(), window)
     errors = [(found.double() - exact).abs() for found in (pool(x, window, config), torch_pool(x, window))]
-    unit = torch.finfo(dtype).eps * exact.abs()
-    assert bool((errors[0] <= 2 * errors[1] + unit).all())
+    quiet = (300 + window.padding) // window.stride + 1  # the first window after the large values
+    for part in (slice(0, quiet), slice(quiet, None)):
+        ours, torchs, unit = (part_of[..., part].max() for part_of in (*errors, torch.finfo(dtype).eps * exact.abs()))
+        assert ours <= 2 * torchs + unit
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="the interpreter alone shows what the compiler is promised")
@@ -200,14 +202,12 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
             promises.append(bool((handle.data.astype("int64") % int(max(getattr(value, "data", value))) == 0).all()))
 
     monkeypatch.setattr(TensorHandle, "set_attr", kept)
-    for window in (Window(8, 1, 4), Window(3, 2, 1), Window(40, 1, 11, False, False), Window(5, 5), Window(32, 32)):
-        for length in (128, 203):
-            for rows, per_program in ((1, 1), (9, 1), (9, 4)):
-                config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=16, ROWS_PER_PROG=per_program, num_warps=1)
-                for layout in ("contiguous", "odd offset", "every second row"):
-                    pool(laid_out(layout, 2, rows, length, dtype), window, config)
-                    grad_y = laid_out(layout, 2, rows, window.output_length(length), dtype)
-                    spread(grad_y, length, window, config)
+    windows = {"vectors": (Window(8, 1, 4), Window(3, 2, 1)), "scans": (Window(40, 1, 11),), "sums": (Window(64, 32),)}
+    for window in windows[algorithm]:
+        for length, layout in ((128, "contiguous"), (131, "odd offset"), (130, "every second row")):
+            config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=32, ROWS_PER_PROG=2, num_warps=1)
+            pool(laid_out(layout, 1, 5, length, dtype), window, config)
+            spread(laid_out(layout, 1, 5, window.output_length(length), dtype), length, window, config)
     assert promises
     assert all(promises)
 
