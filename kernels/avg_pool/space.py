@@ -60,11 +60,12 @@ def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
     rows = pool.rows
     if pool.layout == "rows" and pool.batch == 1 and pool.window.tiles(pool.length):
         columns, rows = columns * rows, 1  # as the launcher sees it, where rows follow one another without a gap
-    tiles = tuple(_interpreted_tiles() if device.backend == "interpreter" else _gpu_tiles())
+    is_interpreted = device.backend == "interpreter"
+    tiles = tuple(_interpreted_tiles() if is_interpreted else _gpu_tiles())
     found: dict[Config, None] = {}
     kernel_size, stride = pool.window.kernel_size, pool.window.stride
     for algorithm in algorithms(pool.layout, pool.dtype.itemsize, kernel_size, stride, backward):
-        for warps, elements, squarer in tiles:
+        for warps, elements, squarer in tiles[:1] if is_interpreted and found else tiles:
             if algorithm == "taps" and found and (squarer > 1 or warps not in (1, 4) or elements == 32 * warps * 8):
                 continue  # a fallback here: a few of its tiles will do
             config = _config(pool, algorithm, warps, elements, squarer, columns, rows, backward)
