@@ -17,7 +17,7 @@ from tunedb.store import check, current, open_store, upgrade
 
 # One process forks the writers and kills them, so that two hundred need not import SQLAlchemy two hundred times.
 KILLS = """
-import json, os, random, signal, sys, time
+import json, os, random, select, signal, sys, time
 from tests.store.samples import running, sweep
 from tunedb.store import open_store
 path, kills = sys.argv[1], int(sys.argv[2])
@@ -45,6 +45,8 @@ for n in range(kills):
     ends.append((child, answer))
     if len(ends) < 2:  # two are writing at any time
         continue
+    if n % 2:  # every other one has written, however slow the machine
+        select.select([ends[0][1]], [], [], 5)
     time.sleep(random.random() * 0.05)
     child, answer = ends.pop(0)
     os.kill(child, signal.SIGKILL)
@@ -100,7 +102,7 @@ def test_two_hundred_killed_writers_lose_nothing_that_was_acknowledged_and_tear_
         with store._database.read() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
-    assert len(acknowledged) > 100
+    assert len(acknowledged) > 90
     assert {stored[uid].status for uid in acknowledged} == {"tuned"}
     for one in stored.values():
         if one.status == "tuned":
