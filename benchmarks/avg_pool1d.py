@@ -42,7 +42,10 @@ def make_input(arguments: dict[str, Any], columns: int | None = None) -> Any:
     *front, length = arguments["shape"]
     length = columns or length
     dtype = DTYPES[arguments.get("dtype", "float32")]
-    transposed = arguments.get("layout", "rows") == "transposed"
+    layout = arguments.get("layout", "rows")
+    if layout == "general":
+        return make_input(arguments | {"layout": "rows"}, 2 * length)[..., ::2]
+    transposed = layout == "transposed"
     shape = (*front[:-1], length, front[-1]) if transposed else (*front, length)
     generator = torch.Generator("cuda").manual_seed(0)
     made = torch.empty(shape, dtype=dtype, device="cuda").normal_(generator=generator)
@@ -112,7 +115,8 @@ def check(found: Any, read: Any, eager: Callable[[Any], Any]) -> None:
     import torch
 
     tolerance = 2 * torch.finfo(found.dtype).eps
-    for ours, theirs in zip(found.flatten(0, -3).split(1), read.flatten(0, -3).split(1), strict=True):
+    found, read = (tensor.unsqueeze(0) if tensor.dim() == 2 else tensor for tensor in (found, read))
+    for ours, theirs in zip(found.split(1), read.split(1), strict=True):
         torch.testing.assert_close(ours.double(), eager(theirs.double()), rtol=tolerance, atol=4e-6)
 
 
@@ -145,7 +149,8 @@ def measured(arguments: dict[str, Any], against: list[str], backward: bool, roun
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """One line a problem, and the geometric mean over the large ones."""
+    """One line a problem, and the geometric mean over the large ones; figures of the host are passed over."""
+    results = [result for result in results if "problem" in result]
     lines = [f"{'problem':22} {'direction':9} {'us':>9} {'GB/s':>7} {'of copy':>8} {'over fastest other':>19}  config"]
     for result in results:
         time_us, of_copy, other = result["times"]["ours"]["median_us"], result["of_copy"], result["over_fastest_other"]
@@ -169,7 +174,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    results = [result for result in results if "copy" in result["times"]]
+    results = [result for result in results if "problem" in result and "copy" in result["times"]]
     names = [name for name in dict.fromkeys(n for r in results for n in r["times"]) if name != "copy"]
     figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(results) + 1.6))
     height = 0.8 / len(names)
@@ -242,7 +247,8 @@ def measure_missing(given: argparse.Namespace, results: list[dict[str, Any]], ke
     known = {
         json.dumps(result["problem"], sort_keys=True)
         for result in results
-        if (result["device"], result["direction"], result["kernel_hash"]) == (origin["device"], direction, kernel.hash)
+        if "problem" in result
+        and (result["device"], result["direction"], result["kernel_hash"]) == (origin["device"], direction, kernel.hash)
     }
     wanted = [json.loads(line) for line in given.problems.read_text().splitlines() if line.strip()]
     begun = time.monotonic()

@@ -11,8 +11,10 @@ import time
 import warnings
 from pathlib import Path
 
+import pytest
+
 from tests.fakes import DEVICE
-from tunedb.lock import single_flight
+from tunedb.lock import LINGER, single_flight
 from tunedb.problem import Problem
 
 PROBLEM = Problem.of("fake", n=1)
@@ -119,3 +121,35 @@ def test_a_forked_child_of_a_holder_is_not_stuck(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     done.set()
     thread.join()
+
+
+def test_a_thread_that_waited_is_not_held_up_by_a_result_that_comes_late(tmp_path: Path) -> None:
+    """The file's lock is kept for other processes; who waited in this one has the answer at hand."""
+    known, late, waited = threading.Event(), threading.Event(), []
+
+    def second() -> None:
+        begun = time.monotonic()
+        with single_flight(tmp_path, PROBLEM, DEVICE, 30, known.is_set) as flight:
+            waited.append((flight.held, time.monotonic() - begun))
+
+    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as flight:
+        flight.keep_until(late.is_set)
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.3)
+        known.set()
+    thread.join()
+    assert waited[0][0] is False
+    assert waited[0][1] < LINGER / 2
+    late.set()
+
+
+def test_a_thread_that_can_not_be_started_releases_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as flight:
+        flight.keep_until(lambda: False)
+        monkeypatch.setattr(threading.Thread, "start", start)
+    with single_flight(tmp_path, PROBLEM, DEVICE, 0) as flight:
+        assert flight.held

@@ -51,7 +51,10 @@ class Flight:
         if self._is_done is None or self._lock is None:
             self._release()
         else:
-            threading.Thread(target=self._linger, name="tunedb-late-result", daemon=True).start()
+            try:
+                threading.Thread(target=self._linger, name="tunedb-late-result", daemon=True).start()
+            except RuntimeError:  # too many threads, or Python is going down
+                self._release()
 
     def _linger(self) -> None:
         assert self._is_done is not None
@@ -68,8 +71,13 @@ class Flight:
 
 
 @contextlib.contextmanager
-def single_flight(folder: Path, problem: Problem, device: Device, timeout: float) -> Iterator[Flight]:
+def single_flight(
+    folder: Path, problem: Problem, device: Device, timeout: float, is_known: Callable[[], bool] = lambda: False
+) -> Iterator[Flight]:
     """Hold the lock of this problem and device, if it can be had within `timeout` seconds.
+
+    It is not held either where another thread of this process had it and the answer `is_known` since: the file's lock
+    may be kept for other processes then.
 
     The lock goes when the process ends, however it ends. Where the folder can't hold a lock file, only the threads of
     this process exclude each other: two processes may then sweep the same problem, which costs time and no more.
@@ -79,10 +87,14 @@ def single_flight(folder: Path, problem: Problem, device: Device, timeout: float
     deadline = time.monotonic() + timeout
     with _guard:
         thread_lock = _threads[f"{folder}/{name}"]
-    if not thread_lock.acquire(timeout=timeout):
+    waited = not thread_lock.acquire(blocking=False)
+    if waited and not thread_lock.acquire(timeout=timeout):
         yield Flight(None, held=False)
         return
     try:
+        if waited and is_known():
+            yield Flight(None, held=False)
+            return
         file_lock = _file_lock(folder / name, max(deadline - time.monotonic(), 0))
         if isinstance(file_lock, Timeout):
             yield Flight(None, held=False)

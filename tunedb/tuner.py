@@ -218,12 +218,20 @@ class Tuner:
 
         if budget() <= 0:
             return None
-        with single_flight(self._locks, case.problem, case.device, self.settings.lock_timeout) as flight:
+
+        def known() -> tuple[Choice | None, bool]:
+            remembered = self.memory.get(case)  # by another thread, while this one waited
+            if remembered is not None and not remembered.is_weak:
+                return remembered, False
+            return self._answer(case)
+
+        def is_known() -> bool:
+            return look and known()[0] is not None
+
+        timeout = self.settings.lock_timeout
+        with single_flight(self._locks, case.problem, case.device, timeout, is_known) as flight:
             if look:
-                known = self.memory.get(case)  # by another thread, while this one waited
-                if known is not None and not known.is_weak:
-                    return known
-                found, has_failed = self._answer(case)
+                found, has_failed = known()
                 if found is not None or (in_call and has_failed):
                     return found
             if not flight.held:

@@ -6,8 +6,23 @@ from tunedb.kernels.geometry import cdiv
 
 WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
 LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
-MOST_IN_REGISTERS = 64  # columns that a thread's windows cover at a time; 512 took minutes to compile, and spilled
+MOST_IN_REGISTERS = 64  # 32-bit columns that a group's windows cover; 512 took minutes to compile, and spilled
+MOST_ADDITIONS = 1536  # of all copies of the code, where windows share no sums; three times as many took 9 s to compile
 WIDEST_SCANNED = 8  # windows, in tiles
+
+
+def span(itemsize: int, kernel_size: int, stride: int) -> int:
+    """How many columns lie under the windows of one group: of as many outputs as fill 16 bytes."""
+    return (WIDEST_ALIGNMENT // itemsize - 1) * stride + kernel_size
+
+
+def fitting(elements: int, threads: int, itemsize: int, kernel_size: int, stride: int) -> int:
+    """The tile of "vectors", of `elements` or half as many and so on, whose columns fit its threads' registers."""
+    group = WIDEST_ALIGNMENT // itemsize
+    columns = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1)
+    while elements > threads * group and elements // (threads * group) * columns > 2 * MOST_IN_REGISTERS:
+        elements //= 2
+    return elements
 
 
 def algorithms(layout: str, itemsize: int, kernel_size: int, stride: int, is_backward: bool) -> list[str]:
@@ -22,7 +37,8 @@ def algorithms(layout: str, itemsize: int, kernel_size: int, stride: int, is_bac
     if layout == "rows":
         if not is_backward and 2 * width < kernel_size <= 4 * stride:
             found.insert(0, "sums")
-        if (width - 1) * stride + kernel_size <= MOST_IN_REGISTERS:
+        is_short = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1) <= MOST_IN_REGISTERS
+        if is_short and (stride == 1 or width * width * kernel_size <= MOST_ADDITIONS):
             found.insert(0, "vectors")
         if stride == 1 and kernel_size >= 4 * width:
             found.insert(1 if kernel_size <= LONGEST_UNROLLED_WINDOW else 0, "scans")

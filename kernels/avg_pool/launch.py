@@ -237,11 +237,12 @@ def _launch(
     source, target = _Strided.of(read), _Strided.of(written)
     if source.is_collapsible() and target.is_collapsible():
         source, target = source.collapsed(), target.collapsed()
+    knobs = config.constants
     if window.tiles(length) and source.is_gapless() and target.is_gapless():  # no window knows which row it is in
+        knobs |= {"BLOCK_OUT": knobs["BLOCK_OUT"] * knobs["ROWS_PER_PROG"], "ROWS_PER_PROG": 1}
         rows = source.shape[1]
         source, target, length, out_length = source.flattened(), target.flattened(), rows * length, rows * out_length
     batch, rows, _ = source.shape
-    knobs = config.constants
     if not (source.is_in_rows() and target.is_in_rows()):
         knobs["ALGORITHM"] = "taps"  # a single column has the layout "rows" too, whatever the other tensor's
     itemsize = read.element_size()

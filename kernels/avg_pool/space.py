@@ -15,6 +15,7 @@ from tunedb.kernels.avg_pool.algorithms import (
     algorithms,
     can_run,
     chunk_of,
+    fitting,
 )
 from tunedb.kernels.avg_pool.launch import Pool
 from tunedb.kernels.geometry import power_of_2_from, power_of_2_to
@@ -57,9 +58,6 @@ def window_class(problem: Problem) -> tuple[bool, str]:
 
 def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
     columns = pool.length if backward else pool.window.output_length(pool.length)
-    rows = pool.rows
-    if pool.layout == "rows" and pool.batch == 1 and pool.window.tiles(pool.length):
-        columns, rows = columns * rows, 1  # as the launcher sees it, where rows follow one another without a gap
     is_interpreted = device.backend == "interpreter"
     tiles = tuple(_interpreted_tiles() if is_interpreted else _gpu_tiles())
     found: dict[Config, None] = {}
@@ -68,18 +66,18 @@ def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
         for warps, elements, squarer in tiles[:1] if is_interpreted and found else tiles:
             if algorithm == "taps" and found and (squarer > 1 or warps not in (1, 4) or elements == 32 * warps * 8):
                 continue  # a fallback here: a few of its tiles will do
-            config = _config(pool, algorithm, warps, elements, squarer, columns, rows, backward)
+            config = _config(pool, algorithm, warps, elements, squarer, columns, backward)
             if config is not None and (config not in found):
                 found[config] = None
     return tuple(found)
 
 
 def _config(
-    pool: Pool, algorithm: str, warps: int, elements: int, squarer: int, columns: int, rows: int, backward: bool
+    pool: Pool, algorithm: str, warps: int, elements: int, squarer: int, columns: int, backward: bool
 ) -> Config | None:
     """The config of a tile of that many elements; None where it makes no sense for the problem."""
     least, threads = 1, 32 * warps
-    most_columns, most_rows = power_of_2_from(columns), power_of_2_to(rows)
+    most_columns, most_rows = power_of_2_from(columns), power_of_2_to(pool.rows)
     if algorithm == "taps":
         if pool.layout == "transposed":
             per_program = min(elements // squarer, most_rows, 128)
@@ -95,6 +93,9 @@ def _config(
         if algorithm == "sums":
             elements = max(elements // chunk_of(pool.window.kernel_size), 1)
         else:
+            if algorithm == "vectors" and elements <= threads * ELEMENTS_PER_THREAD[0]:  # not in the interpreter
+                window = pool.window
+                elements = fitting(elements, threads, pool.dtype.itemsize, window.kernel_size, window.stride)
             least, elements = width, max(elements, width)
             if backward and pool.window.stride > 1:  # the block counts windows
                 most_columns = power_of_2_from(-(-columns // pool.window.stride))

@@ -46,7 +46,9 @@ def slide(
     # Rows of other remainders by WIDTH lie in other ways.
     ROW_STEP: tl.constexpr = 1 if ALIGNED or ROWS_PER_PROG == 1 else WIDTH
     SLACK: tl.constexpr = 0 if ALIGNED else WIDTH - 1
-    batch, first_row, tile = place(rows, blocks(written_length + SLACK, BLOCK_OUT), ROWS_PER_PROG, ROW_STEP)
+    batch, first_row, tile = place(
+        rows, blocks(tl.cast(written_length, tl.int64) + SLACK, BLOCK_OUT), ROWS_PER_PROG, ROW_STEP
+    )
     source_row = source + batch * source_batch_stride + first_row * source_row_stride
     target_row = target + batch * target_batch_stride + first_row * target_row_stride
     first = tile * BLOCK_OUT

@@ -42,6 +42,9 @@ OTHERS = """
 {"shape": [4096, 512, 16], "kernel_size": 2, "dtype": "float16"}
 {"shape": [256, 2048, 49], "kernel_size": 49}
 {"shape": [64, 128, 65536], "kernel_size": 2, "stride": 7}
+{"shape": [64, 4097], "kernel_size": 32, "dtype": "float64"}
+{"shape": [64, 4097], "kernel_size": 60, "stride": 4, "dtype": "float64"}
+{"shape": [64, 4097], "kernel_size": 40, "stride": 8}
 {"shape": [64, 64, 32767], "kernel_size": 6, "stride": 4, "padding": 2, "ceil_mode": true}
 {"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"}
 {"shape": [64, 64, 4096], "kernel_size": 5, "stride": 1, "padding": 2, "layout": "general"}
