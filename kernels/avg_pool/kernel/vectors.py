@@ -74,7 +74,7 @@ def slide(
     if SCALED:  # no window that is read is cut by an end of the row
         inside &= (start >= PADDING) & (start + BLOCK_OUT - 2 + 2 * WINDOW - PADDING <= length)
     if inside:
-        WHOLE: tl.constexpr = (False, False, WINDOW, PADDING, DIVISOR, ACC)
+        WHOLE: tl.constexpr = (False, False, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         targets = tl.multiple_of(target_row + first, 16) + write_at
         if ALIGNED:
             SHIFT: tl.constexpr = -LEFT % WIDTH
@@ -87,7 +87,7 @@ def slide(
                 if shift == way:
                     _store_whole(sources, targets, way, STRIDE, SCANS, GROUPS, WHOLE)
     else:
-        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC)
+        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         # No window of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
         REACH: tl.constexpr = BLOCK_OUT * STRIDE + 2 * WINDOW
         low = tl.maximum(-start, -REACH).to(tl.int32)
@@ -96,11 +96,15 @@ def slide(
         padded_end = tl.minimum(tl.maximum(length + PADDING - start, -REACH), REACH).to(tl.int32)
         bounds = (low, high, end, padded_end)
         held = (row < tl.minimum(rows - first_row, ROWS_PER_PROG * ROW_STEP).to(tl.int32))[:, None]
-        at = group[:, None] * (WIDTH * STRIDE) + lane
+        FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
+        at = group[:, None] * (WIDTH * STRIDE) + (lane - FROM)
+        edges = source_row + (start - FROM)
+        if ALIGNED:
+            edges = tl.multiple_of(edges, 16)
         if SCANS:
-            sums = sums_by_scans(source_row + start + read_at, at, held, bounds, 0, GROUPS, MASKED)
+            sums = sums_by_scans(edges + read_at, at, held, bounds, FROM, GROUPS, MASKED)
         else:
-            sums = sums_in_registers(source_row + start + read_at, at, held, bounds, 0, STRIDE, MASKED)
+            sums = sums_in_registers(edges + read_at, at, held, bounds, FROM, STRIDE, MASKED)
         means = ()
         for output in tl.static_range(WIDTH):
             if SCALED:
