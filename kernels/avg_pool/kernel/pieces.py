@@ -17,9 +17,9 @@ def load_piece(sources, at, held, bounds, PIECE: tl.constexpr, WAY: tl.constexpr
 
     `sources` points to piece 0, whose columns are `at`, counted from where the tile's first window begins. In the same
     count, `bounds` are where the row of `sources` begins and ends, and where the row of x and its right padding end.
-    WAY is (masked, scaled, window, padding, divisor, accumulator, whether pieces are aligned). Where the tile is masked,
-    what lies outside the row, or in a group that is not `held`, is 0; where it is scaled, each column is divided as its
-    window was. A masked piece is read as a whole where it is aligned and some of it lies in the row.
+    WAY is (masked, scaled, window, padding, divisor, accumulator, aligned). Where the tile is masked, what lies outside
+    the row, or in a group that is not `held`, is 0; where it is scaled, each column is divided as its window was. A
+    masked piece that is aligned is read as a whole where some of it lies in the row.
     """
     ahead: tl.constexpr = PIECE * sources.shape[1]
     if WAY[0]:
