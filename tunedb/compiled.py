@@ -65,10 +65,11 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A launch that is compiled and loaded on one device. `run(*pointers)` repeats it with other tensors.
+    """A launch that is compiled and loaded on one device. `run(*tensors)` repeats it with other tensors.
 
-    `run` takes addresses or tensors in the place of the launch's tensors; everything that the kernel was specialised
-    on (types, alignment, strides, the numbers' divisibility) must be as it was. It runs on the current stream.
+    Everything that the kernel was specialised on (types, alignment, strides, the numbers' divisibility) must be as it
+    was. It runs on the current stream. Where there is a `kernel`, `run` takes addresses in the place of tensors too,
+    which spares Triton from asking the driver about each.
     """
 
     run: Callable[..., None]
@@ -93,7 +94,7 @@ def load(launch: Launch) -> Loaded:
             resources = Resources(kernel.n_regs, kernel.n_spills, kernel.metadata.shared)
             run = _private_run(kernel, launch)
         except AttributeError:
-            run, resources = _public_run(launch), Resources()
+            return Loaded(_public_run(launch), Resources())
     return Loaded(run, resources, kernel)
 
 

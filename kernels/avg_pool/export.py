@@ -1,8 +1,7 @@
 """The hand-over file of average pooling: one module, forward only, with the kernel and the tuned configs in it.
 
 It is put together from source that runs elsewhere too, so that it can't drift: the kernel with what it calls, helpers
-of the launcher, and the functions below from `TILE` on, which are written out as they stand. They may use only what
-the module has: torch, nn, triton, tl, the kernel, the constants, and each other.
+of the launcher and of the space, and the functions of `standalone.py`.
 """
 
 from __future__ import annotations
@@ -13,14 +12,23 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
-import torch
-import torch.nn as nn
-import triton
-
 from tunedb.errors import SettingError
-from tunedb.kernels.avg_pool import kernel, space
-from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
-from tunedb.kernels.avg_pool.launch import LONGEST_UNROLLED_WINDOW, WIDEST_ALIGNMENT, _empty, is_channels_last
+from tunedb.kernels.avg_pool import kernel, space, standalone
+from tunedb.kernels.avg_pool.algorithms import (
+    LONGEST_UNROLLED_WINDOW,
+    MOST_ADDITIONS,
+    MOST_IN_REGISTERS,
+    WIDEST_ALIGNMENT,
+    WIDEST_SCANNED,
+    algorithms,
+    can_run,
+    chunk_of,
+    fitting,
+    span,
+    tiling,
+)
+from tunedb.kernels.avg_pool.kernel import pieces, registers, sums, taps, tiles, vectors
+from tunedb.kernels.avg_pool.launch import _empty, is_channels_last
 from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
 from tunedb.records import Sweep
 
@@ -33,13 +41,16 @@ import triton.language as tl
 _TUNED = """\
 # Tuned on {device}.
 # The problem: dtype, layout, (batch entries, rows in each, their length, kernel size, stride, padding, alignment in
-# bytes). Its config: BLOCK_OUT, ROWS_PER_PROG, launch options.
+# bytes). Its config: ALGORITHM, BLOCK_OUT, ROWS_PER_PROG, launch options.
 TUNED = [
 {rows}]
 LAUNCHES = {{}}  # by kind of call, as they are met
 TILE = {tile}  # elements, where no tuned config fits
 WIDEST_ALIGNMENT = {alignment}
 LONGEST_UNROLLED_WINDOW = {window}
+MOST_IN_REGISTERS = {registers}
+WIDEST_SCANNED = {scanned}
+MOST_ADDITIONS = {additions}
 """
 
 
@@ -52,14 +63,22 @@ def module_source(sweeps: Sequence[Sweep]) -> str:
     tuned = _TUNED.format(
         device=device,
         rows="".join(_rows(sweeps)),
-        tile=space.INTERPRETED_TILES[0] if interpreted else 32 * space.WARPS[0] * space.OUTPUTS_PER_THREAD[0],
+        tile=space.INTERPRETED_TILES[0] if interpreted else 32 * space.WARPS[0] * space.ELEMENTS_PER_THREAD[0],
         alignment=WIDEST_ALIGNMENT,
         window=LONGEST_UNROLLED_WINDOW,
+        registers=MOST_IN_REGISTERS,
+        scanned=WIDEST_SCANNED,
+        additions=MOST_ADDITIONS,
     )
-    kernels = _with_callees(kernel, "avg_pool1d_forward_kernel")
-    copied: list[Any] = [cdiv, power_of_2_from, power_of_2_to, is_channels_last, _empty, out_length, extents, layout_of]
-    copied += [alignment_of, choose, distance, default, describe, is_served, avg_pool1d, ModelNew]
+    kernels = _with_callees((tiles, registers, pieces, vectors, sums, taps, kernel), "avg_pool1d_forward_kernel")
+    helpers = (cdiv, power_of_2_from, power_of_2_to, is_channels_last, _empty)
+    rules = (span, fitting, algorithms, can_run, chunk_of, tiling)
+    own = [value for value in vars(standalone).values() if getattr(value, "__module__", "") == standalone.__name__]
+    copied: list[Any] = [*helpers, *rules, *own]
     return "\n\n".join([_HEAD, *kernels, tuned, *map(inspect.getsource, copied)])
+
+
+_FACTS = ("batch", "rows", "length", "kernel_size", "stride", "padding", "alignment")
 
 
 def _rows(sweeps: Sequence[Sweep]) -> Iterator[str]:
@@ -69,23 +88,25 @@ def _rows(sweeps: Sequence[Sweep]) -> Iterator[str]:
         problem, config = sweep.problem, sweep.config
         assert config is not None  # a winner has one
         facts = tuple(problem[name] for name in _FACTS)
-        knobs = (config["BLOCK_OUT"], config["ROWS_PER_PROG"], config.options)
+        knobs = (config["ALGORITHM"], config["BLOCK_OUT"], config["ROWS_PER_PROG"], config.options)
         found.setdefault(f"{problem['dtype']}, {problem['layout']!r}, {facts}", str(knobs))
     for key, value in sorted(found.items()):
         yield f"    ({key}, {value}),\n"
 
 
-def _with_callees(module: ModuleType, name: str) -> Iterator[str]:
-    """The source of a function of the module, after that of all top-level functions and constants that it needs."""
-    source = inspect.getsource(module)
-    lines = source.splitlines(keepends=True)
+def _with_callees(modules: Sequence[ModuleType], name: str) -> Iterator[str]:
+    """The source of a function, after that of all top-level functions and constants of the modules that it needs."""
     defined: dict[str, ast.stmt] = {}
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.FunctionDef):
-            defined[statement.name] = statement
-        elif isinstance(statement, ast.Assign | ast.AnnAssign):
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            defined |= {target.id: statement for target in targets if isinstance(target, ast.Name)}
+    lines: dict[ast.stmt, list[str]] = {}
+    for module in modules:
+        source = inspect.getsource(module)
+        for statement in ast.parse(source).body:
+            lines[statement] = source.splitlines(keepends=True)
+            if isinstance(statement, ast.FunctionDef):
+                defined[statement.name] = statement
+            elif isinstance(statement, ast.Assign | ast.AnnAssign):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                defined |= {target.id: statement for target in targets if isinstance(target, ast.Name)}
     needed, new = set[str](), {name}
     while new:
         needed |= new
@@ -94,151 +115,4 @@ def _with_callees(module: ModuleType, name: str) -> Iterator[str]:
     for statement in dict.fromkeys(defined[each] for each in defined if each in needed):
         decorators: list[Any] = getattr(statement, "decorator_list", [])
         first = min(node.lineno for node in [statement, *decorators])
-        yield "".join(lines[first - 1 : statement.end_lineno])
-
-
-_FACTS = ("batch", "rows", "length", "kernel_size", "stride", "padding", "alignment")
-
-# What follows is written into the module as it stands. Here it serves the tests that hold it equal to the op's ways.
-
-TILE = 512
-TUNED: list[tuple[torch.dtype, str, tuple[int, ...], tuple[int, int, dict[str, int]]]] = []
-LAUNCHES: dict[Any, Any] = {}
-
-
-def out_length(length: int, kernel_size: int, stride: int, padding: int) -> int:
-    return (length + 2 * padding - kernel_size) // stride + 1
-
-
-def extents(tensor: torch.Tensor, collapse: bool = True) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Shape and strides as (batch, rows, columns): one batch entry with all rows, where they are evenly spaced."""
-    shape, strides = tensor.shape, tensor.stride()
-    batch, rows, columns = (1, *shape) if len(shape) == 2 else shape
-    batch_stride, row_stride, column_stride = (0, *strides) if len(shape) == 2 else strides
-    if collapse and batch > 1 and (rows == 1 or batch_stride == rows * row_stride):
-        row_stride = row_stride if rows > 1 else batch_stride
-        batch, rows, batch_stride = 1, batch * rows, 0
-    return (batch, rows, columns), (batch_stride, row_stride, column_stride)
-
-
-def layout_of(shape: tuple[int, int, int], strides: tuple[int, int, int]) -> str:
-    if strides[2] == 1 or shape[2] == 1:
-        return "rows"
-    return "transposed" if strides[1] == 1 and shape[1] > 1 else "general"
-
-
-def alignment_of(x: torch.Tensor, shape: tuple[int, int, int], strides: tuple[int, int, int], layout: str) -> int:
-    """The largest power of two of bytes, up to 16, that divides the address and every pitch."""
-    axes = (0, 2) if layout == "transposed" else (0, 1)
-    bits = WIDEST_ALIGNMENT | x.data_ptr()
-    for axis in axes:
-        if shape[axis] > 1:
-            bits |= strides[axis] * x.element_size()
-    return bits & -bits
-
-
-def choose(dtype: torch.dtype, layout: str, facts: tuple[int, ...], out: int) -> tuple[int, int, dict[str, int]]:
-    """The config of the nearest tuned problem, itself if it is tuned, among those that are legal here."""
-    batch, rows, kernel_size = facts[0], facts[1], facts[3]
-    best, config = float("inf"), default(layout, rows, out)
-    for tuned_dtype, tuned_layout, tuned, (block, per_program, options) in TUNED:
-        near = distance(facts, tuned)
-        if (
-            (tuned_dtype, tuned_layout) == (dtype, layout)
-            and (tuned[3] <= LONGEST_UNROLLED_WINDOW) == (kernel_size <= LONGEST_UNROLLED_WINDOW)
-            and block <= power_of_2_from(out)
-            and per_program <= rows
-            and batch * cdiv(rows, per_program) * cdiv(out, block) < 2**31
-            and near < best
-        ):
-            best, config = near, (block, per_program, options)
-    return config
-
-
-def distance(one: tuple[int, ...], other: tuple[int, ...]) -> float:
-    """How far two problems are apart: the product of the ratios of their numbers; 1 for the same."""
-    product = 1.0
-    for a, b in zip(one, other, strict=True):
-        product *= (max(a, b) + 1) / (min(a, b) + 1)  # padding may be 0
-    return product
-
-
-def default(layout: str, rows: int, out: int) -> tuple[int, int, dict[str, int]]:
-    """One tile, as wide along memory as it can be, for one warp."""
-    if layout == "transposed":
-        per_program = min(TILE, power_of_2_to(rows), 128)
-        return min(TILE // per_program, power_of_2_from(out)), per_program, {"num_warps": 1}
-    block = min(TILE, power_of_2_from(out))
-    return block, min(TILE // block, power_of_2_to(rows)), {"num_warps": 1}
-
-
-def describe(
-    x: torch.Tensor, y: torch.Tensor, kernel_size: int, stride: int, padding: int
-) -> tuple[tuple[int, int, int], tuple[int, ...], dict[str, int]]:
-    """The launch that pools x into y: its grid, the numbers after the tensors, and what goes by name."""
-    shape, strides = extents(x)
-    layout = layout_of(shape, strides)
-    facts = (*shape, kernel_size, stride, padding, alignment_of(x, shape, strides, layout))
-    block, per_program, options = choose(x.dtype, layout, facts, y.shape[-1])
-    collapse = extents(x)[0][0] == 1 and extents(y)[0][0] == 1
-    (batch, rows, length), x_strides = extents(x, collapse)
-    (_, _, out), y_strides = extents(y, collapse)
-    step = max(x_strides[2], y_strides[2], 1)
-    constants = {
-        "WINDOW": kernel_size if kernel_size <= LONGEST_UNROLLED_WINDOW else 0,
-        "STRIDE": stride,
-        "PADDING": padding,
-        "COUNT_INCLUDE_PAD": True,
-        "WIDE": ((block + 1) * stride + kernel_size) * step >= 2**31,
-        "BLOCK_OUT": block,
-        "ROWS_PER_PROG": per_program,
-    }
-    grid = (batch * cdiv(rows, per_program) * cdiv(out, block), 1, 1)
-    numbers = (rows, length, out, kernel_size, *x_strides, *y_strides)
-    return grid, numbers, {**constants, **options, "enable_fp_fusion": True}
-
-
-def is_served(x: torch.Tensor, kernel_size: int, stride: int, padding: int) -> bool:
-    """Whether the kernel can: a floating-point tensor on a GPU (or anywhere in Triton's interpreter), no gradient."""
-    return (
-        (x.is_cuda or not isinstance(avg_pool1d_forward_kernel, triton.JITFunction))
-        and x.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-        and x.dim() in (2, 3)
-        and x.numel() > 0
-        and kernel_size > 0
-        and stride > 0
-        and 0 <= padding <= kernel_size // 2
-        and out_length(x.shape[-1], kernel_size, stride, padding) > 0
-        and not (x.requires_grad and torch.is_grad_enabled())
-    )
-
-
-def avg_pool1d(x: torch.Tensor, kernel_size: int, stride: int, padding: int) -> torch.Tensor:
-    """Pool x, (N, C, L) or (C, L), any strides. What the kernel can't serve, torch's own serves or refuses."""
-    if not is_served(x, kernel_size, stride, padding):
-        return nn.functional.avg_pool1d(x, kernel_size, stride, padding)
-    y = _empty(x, out_length(x.shape[-1], kernel_size, stride, padding))
-    key = (x.shape, x.stride(), x.dtype, x.data_ptr() % WIDEST_ALIGNMENT, kernel_size, stride, padding)
-    if key not in LAUNCHES:
-        if len(LAUNCHES) == 4096:
-            LAUNCHES.clear()  # the shapes are too many to remember
-        LAUNCHES[key] = describe(x, y, kernel_size, stride, padding)
-    grid, numbers, keywords = LAUNCHES[key]
-    with torch.cuda.device(x.get_device()):  # -1, the CPU: no change
-        avg_pool1d_forward_kernel[grid](x, y, *numbers, **keywords)
-    return y
-
-
-class ModelNew(nn.Module):
-    """Average pooling as nn.AvgPool1d(kernel_size, stride, padding) does it, by a tuned Triton kernel: forward only.
-
-    Where x needs a gradient, torch's own pooling is used, which has one.
-    """
-
-    def __init__(self, kernel_size: int, stride: int = 1, padding: int = 0) -> None:
-        super().__init__()
-        self.kernel_size, self.stride, self.padding = int(kernel_size), int(stride), int(padding)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Pool (N, C, L) to (N, C, L_out)."""
-        return avg_pool1d(x, self.kernel_size, self.stride, self.padding)
+        yield "".join(lines[statement][first - 1 : statement.end_lineno])

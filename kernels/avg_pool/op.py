@@ -66,7 +66,7 @@ def avg_pool1d(
         plan = forward_plan(input, window)
         if plan is not None:
             if input.requires_grad and _is_grad_enabled():
-                return _AvgPool1d.apply(input, plan)  # type: ignore[no-any-return,no-untyped-call]
+                return _apply_forward(input, plan)  # type: ignore[no-any-return,no-untyped-call]
             return plan(input)
     return _elsewhere(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
@@ -139,7 +139,7 @@ def _pool_backward(grad: Tensor, length: int, window: Window) -> Tensor:
         plan = backward_plan(grad, length, window)
         if plan is not None:
             if grad.requires_grad and _is_grad_enabled():
-                return _AvgPool1dBackward.apply(grad, plan)  # type: ignore[no-any-return,no-untyped-call]
+                return _apply_backward(grad, plan)  # type: ignore[no-any-return,no-untyped-call]
             return plan(grad)
     elif _is_compiling() or dispatch_modes():
         return torch.ops.tunedb.avg_pool1d_backward(grad, length, *arguments_of(window))  # type: ignore[no-any-return]
@@ -166,3 +166,8 @@ class _AvgPool1dBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return avg_pool1d(grad, *arguments_of(ctx.plan.window)), None
+
+
+# `apply` without torch's Python in front of it, which sees to functorch's transforms: an ordinary call is in none.
+_apply_forward = super(torch.autograd.Function, _AvgPool1d).apply
+_apply_backward = super(torch.autograd.Function, _AvgPool1dBackward).apply

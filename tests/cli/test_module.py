@@ -15,7 +15,7 @@ from tests.cli.conftest import Cli, put, run_apart
 from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
 from tunedb.device import INTERPRETER, Device
-from tunedb.kernels.avg_pool import BACKWARD, FORWARD, export
+from tunedb.kernels.avg_pool import BACKWARD, FORWARD, export, standalone
 from tunedb.kernels.avg_pool.launch import Pool, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config
@@ -48,10 +48,10 @@ def tuned(device: Device = DEVICE, kernel: object = FORWARD, **arguments: object
 
 @pytest.fixture
 def no_configs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The module's functions, as they stand in `export`, with no tuned config."""
-    monkeypatch.setattr(export, "TUNED", [])
+    """The module's functions, as they stand in `standalone`, with no tuned config."""
+    monkeypatch.setattr(standalone, "TUNED", [])
     yield
-    export.LAUNCHES.clear()
+    standalone.LAUNCHES.clear()
 
 
 @pytest.mark.usefixtures("no_configs")
@@ -64,39 +64,48 @@ def test_the_module_launches_as_the_op_does(
     problem = Pool.of_input(x, pooled).forward_problem()
     config = FORWARD.default(problem, DEVICE)
     launch = forward_launch(x, y, pooled, config)
-    grid, numbers, keywords = export.describe(x, y, *window)
+    grid, numbers, keywords = standalone.describe(x, y, *window)
     assert (grid, numbers) == (launch.grid, launch.arguments[2:])
     assert keywords == launch.keywords
     facts = tuple(problem[name] for name in export._FACTS)
-    monkeypatch.setattr(export, "choose", lambda *given: pytest.fail(str(given)) if given[2] != facts else (64, 1, {}))
-    export.describe(x, y, *window)
+    monkeypatch.setattr(
+        standalone, "choose", lambda *given: pytest.fail(str(given)) if given[2] != facts else ("taps", 64, 1, {})
+    )
+    standalone.describe(x, y, *window)
 
 
 @pytest.mark.usefixtures("no_configs")
 @pytest.mark.parametrize("device", [DEVICE, INTERPRETER])
 def test_without_a_fitting_row_the_default_rule_decides(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "TILE", 512 if device is DEVICE else 65536)
+    monkeypatch.setattr(standalone, "TILE", 512 if device is DEVICE else 65536)
     for layout in ("rows", "transposed"):
         for shape in ((1, 1, 8), (2, 3, 100), (64, 256, 5000), (1, 1000, 16)):
             problem = FORWARD.problem({"shape": shape, "kernel_size": 3, "stride": 1, "layout": layout})
-            block, per_program, options = export.default(layout, problem["rows"], shape[-1] - 2)
-            config = Config.of(BLOCK_OUT=block, ROWS_PER_PROG=per_program, **options)
+            algorithm = "vectors" if problem["layout"] == "rows" else "taps"
+            _, block, per_program, options = standalone.default(
+                algorithm, layout, problem["rows"], shape[-1] - 2, 4, 3, 1
+            )
+            config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=per_program, **options)
             assert config == FORWARD.default(problem, device)
 
 
 @pytest.mark.usefixtures("no_configs")
 def test_the_nearest_legal_row_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    near, far, illegal = (512, 1, {"num_warps": 1}), (1024, 1, {"num_warps": 2}), (2048, 8, {"num_warps": 4})
+    near, far = ("vectors", 512, 1, {"num_warps": 1}), ("taps", 1024, 1, {"num_warps": 2})
+    illegal = ("vectors", 2048, 8, {"num_warps": 4})
     rows = [
         (torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), far),
         (torch.float32, "rows", (1, 64, 4096, 8, 1, 4, 16), near),
         (torch.float16, "rows", (1, 64, 2048, 8, 1, 4, 16), illegal),
         (torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), illegal),
     ]
-    monkeypatch.setattr(export, "TUNED", rows)
-    assert export.choose(torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), 65537) == far
-    assert export.choose(torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), 2049) == near
-    assert export.choose(torch.float32, "rows", (1, 64, 2048, 64, 1, 4, 16), 2049)[2] == {"num_warps": 1}
+    monkeypatch.setattr(standalone, "TUNED", rows)
+    assert standalone.choose(torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), (1, 8192, 65537)) == far
+    assert standalone.choose(torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), (1, 4, 2049)) == near
+    wide = standalone.choose(torch.float32, "rows", (1, 64, 2048, 64, 1, 4, 16), (1, 64, 2049))
+    assert wide == ("scans", 512, 1, {"num_warps": 1})
+    overlapping = standalone.choose(torch.float32, "rows", (1, 64, 2048, 31, 15, 4, 16), (1, 64, 136))
+    assert overlapping[0] == "sums"  # too many columns for vectors
 
 
 def test_the_file_is_in_the_order_that_was_asked_for(cli: Cli, tmp_path: Path) -> None:

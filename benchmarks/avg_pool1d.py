@@ -1,0 +1,267 @@
+"""Average pooling against a copy of the same bytes, and against others, on a GPU.
+
+    python -m benchmarks.avg_pool1d --problems FILE --against copy,eager,compile,FILE.py [--backward] \\
+        --json benchmarks/results/avg_pool1d.json --plot docs/avg_pool1d.png
+    python -m benchmarks.avg_pool1d --host --json benchmarks/results/avg_pool1d-host.json
+
+A problems file has one JSON object a line, as `tunedb warm --shapes` takes it. Each result is checked against float64
+before it is timed; all functions of a problem are timed in turns, so that ratios come from one run. Results are added
+to the JSON file, and problems that it holds for this device, direction and kernel are passed over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+LARGE = 64 * 2**20  # bytes moved: below, launching and latency count
+Function = Callable[[], object]
+
+
+def problem_bytes(arguments: dict[str, Any]) -> int:
+    """Bytes of input read once and output written once."""
+    from tunedb.kernels.avg_pool.arguments import pool_of
+
+    pool = pool_of(arguments, backward=False)
+    columns = pool.length + pool.window.output_length(pool.length)
+    return pool.batch * pool.rows * columns * pool.dtype.itemsize
+
+
+def make_input(arguments: dict[str, Any], columns: int | None = None) -> Any:
+    """Normal values from a fixed seed in the problem's shape, dtype and layout."""
+    import torch
+
+    from tunedb.kernels.avg_pool.arguments import DTYPES
+
+    *front, length = arguments["shape"]
+    length = columns or length
+    dtype = DTYPES[arguments.get("dtype", "float32")]
+    layout = arguments.get("layout", "rows")
+    if layout == "general":
+        return make_input(arguments | {"layout": "rows"}, 2 * length)[..., ::2]
+    transposed = layout == "transposed"
+    shape = (*front[:-1], length, front[-1]) if transposed else (*front, length)
+    generator = torch.Generator("cuda").manual_seed(0)
+    made = torch.empty(shape, dtype=dtype, device="cuda").normal_(generator=generator)
+    return made.transpose(-1, -2) if transposed else made
+
+
+def window_of(arguments: dict[str, Any]) -> tuple[int, int, int, bool, bool]:
+    """The window as torch's positional arguments."""
+    kernel_size = arguments["kernel_size"]
+    stride = arguments.get("stride") or kernel_size
+    switches = arguments.get("ceil_mode", False), arguments.get("count_include_pad", True)
+    return kernel_size, stride, arguments.get("padding", 0), *switches
+
+
+def functions_of(arguments: dict[str, Any], against: list[str], backward: bool) -> dict[str, Function]:
+    """What is to be timed, by name; `ours` is one of them."""
+    import torch
+    from torch.nn import functional
+
+    from benchmarks.main_job import copy_of_as_many_bytes
+    from tunedb.kernels import avg_pool1d
+    from tunedb.kernels.avg_pool.library import torch_backward
+    from tunedb.kernels.avg_pool.op import _pool_backward
+    from tunedb.kernels.geometry import Window
+
+    numbers = window_of(arguments)
+    window, length = Window(*numbers), arguments["shape"][-1]
+    read = make_input(arguments, window.output_length(length) if backward else None)
+
+    def eager(tensor: Any) -> Any:
+        return torch_backward(tensor, length, window) if backward else functional.avg_pool1d(tensor, *numbers)
+
+    def ours() -> Any:
+        return _pool_backward(read, length, window) if backward else avg_pool1d(read, *numbers)
+
+    functions: dict[str, Function] = {"ours": ours}
+    for name in against:
+        if name == "copy":
+            functions["copy"] = copy_of_as_many_bytes(read, ours())
+        elif name == "eager":
+            functions["eager"] = partial(eager, read)
+        elif name == "compile":
+            torch.compiler.reset()
+            compiled = torch.compile(eager, dynamic=False)
+            functions["compile"] = partial(compiled, read)
+        elif not backward and numbers[3:] == (False, True):  # a ModelNew takes neither switch, and has no gradient
+            model = load_model(name, *numbers[:3])
+            functions[Path(name).stem] = partial(model, read)
+    check(ours(), read, eager)
+    return functions
+
+
+def load_model(path: str, *window: int) -> Any:
+    """`ModelNew(kernel_size, stride, padding)` of a file."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ModelNew(*window).cuda()
+
+
+def check(found: Any, read: Any, eager: Callable[[Any], Any]) -> None:
+    """Raise where a result differs from torch's in float64 by more than rounding; block by block."""
+    import torch
+
+    tolerance = 2 * torch.finfo(found.dtype).eps
+    found, read = (tensor.unsqueeze(0) if tensor.dim() == 2 else tensor for tensor in (found, read))
+    for ours, theirs in zip(found.split(1), read.split(1), strict=True):
+        torch.testing.assert_close(ours.double(), eager(theirs.double()), rtol=tolerance, atol=4e-6)
+
+
+def measured(arguments: dict[str, Any], against: list[str], backward: bool, rounds: int) -> dict[str, Any]:
+    """One problem's times, bandwidth and ratios."""
+    import torch
+
+    from benchmarks.timing import interleaved
+    from tunedb import process
+    from tunedb.kernels.avg_pool import BACKWARD, FORWARD
+
+    functions = functions_of(arguments, against, backward)
+    times = interleaved(functions, rounds)
+    kernel = BACKWARD if backward else FORWARD
+    choice = process.active().choose(kernel, kernel.problem(arguments), torch.cuda.current_device())
+    ours, moved = times["ours"]["median_us"], problem_bytes(arguments)
+    others = {name: time["median_us"] for name, time in times.items() if name not in ("ours", "copy")}
+    return {
+        "problem": arguments,
+        "direction": "backward" if backward else "forward",
+        "kernel_hash": kernel.hash,
+        "config": choice.config.plain(),
+        "source": choice.source,
+        "bytes": moved,
+        "times": times,
+        "GB/s": round(moved / ours / 1e3, 1),
+        "of_copy": round(times["copy"]["median_us"] / ours, 3) if "copy" in times else None,
+        "over_fastest_other": round(ours / min(others.values()), 3) if others else None,
+    }
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """One line a problem, and the geometric mean over the large ones; figures of the host are passed over."""
+    results = [result for result in results if "problem" in result]
+    lines = [f"{'problem':22} {'direction':9} {'us':>9} {'GB/s':>7} {'of copy':>8} {'over fastest other':>19}  config"]
+    for result in results:
+        time_us, of_copy, other = result["times"]["ours"]["median_us"], result["of_copy"], result["over_fastest_other"]
+        name, config = result["problem"].get("id", "?"), result["config"] or {}
+        lines.append(
+            f"{name:22} {result['direction']:9} {time_us:9.1f} {result['GB/s']:7.0f} {of_copy or 0:8.3f} "
+            f"{other or 0:19.3f}  {' '.join(map(str, config.values()))}"
+        )
+    for direction in ("forward", "backward"):
+        large = [r["of_copy"] for r in results if r["direction"] == direction and r["bytes"] >= LARGE and r["of_copy"]]
+        if large:
+            lines.append(f"{direction}: geometric mean over {len(large)} problems of 64 MiB and more: "
+                         f"{geometric_mean(large):.3f} of copy")  # fmt: skip
+    return "\n".join(lines)
+
+
+def plot(results: list[dict[str, Any]], path: Path) -> None:
+    """Bars per problem, as fractions of the copy's speed."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    results = [result for result in results if "problem" in result and "copy" in result["times"]]
+    names = [name for name in dict.fromkeys(n for r in results for n in r["times"]) if name != "copy"]
+    figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(results) + 1.6))
+    height = 0.8 / len(names)
+    for number, name in enumerate(names):
+        of_copy = [r["times"]["copy"]["median_us"] / r["times"][name]["median_us"] if name in r["times"] else 0
+                   for r in results]  # fmt: skip
+        at = [row + number * height for row in range(len(results))]
+        axes.barh(at, of_copy, height, label=name, color=f"C{number}")
+    axes.axvline(1, color="black", linewidth=1, label="copy of as many bytes")
+    axes.set_yticks([row + 0.4 - height / 2 for row in range(len(results))])
+    axes.set_yticklabels(
+        [f"{r['problem'].get('id', '?')} {'∇' if r['direction'] == 'backward' else ''}" for r in results]
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel("speed as a fraction of a device-to-device copy (longer is faster)")
+    axes.set_title(results[0]["device"])
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.03), ncols=len(names) + 1, frameon=False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def parse(words: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.avg_pool1d", description=__doc__)
+    parser.add_argument("--problems", type=Path, help="a file with one JSON object a line")
+    parser.add_argument("--only", default="", help="ids of problems, with commas between them")
+    parser.add_argument("--against", default="copy,eager", help="of copy, eager, compile, and files with a ModelNew")
+    parser.add_argument("--backward", action="store_true", help="the gradient")
+    parser.add_argument("--host", action="store_true", help="the host's time of repeated calls instead")
+    parser.add_argument("--rounds", type=int, default=10, help="turns, of ten launches of each function")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no problem after as many")
+    parser.add_argument("--json", type=Path, help="add the results to this file, and skip what it holds")
+    parser.add_argument("--plot", type=Path, help="draw the results that the file then holds")
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measure what is missing, then print, write and draw all."""
+    given = parse(words)
+    results: list[dict[str, Any]] = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
+
+    def keep() -> None:
+        if given.json:
+            given.json.write_text(json.dumps(results, indent=1) + "\n")
+
+    if given.host:
+        from benchmarks.host import host_times
+        from benchmarks.timing import provenance
+
+        results.append(provenance() | host_times())
+        keep()
+        print(json.dumps(results[-1], indent=1))
+        return
+    if given.problems:
+        measure_missing(given, results, keep)
+    print(table(results))
+    if given.plot:
+        plot(results, given.plot)
+
+
+def measure_missing(given: argparse.Namespace, results: list[dict[str, Any]], keep: Callable[[], None]) -> None:
+    """Add to the results each problem that they don't hold."""
+    import torch
+
+    from benchmarks.timing import provenance
+    from tunedb.kernels.avg_pool import BACKWARD, FORWARD
+
+    origin = provenance()
+    kernel, direction = (BACKWARD, "backward") if given.backward else (FORWARD, "forward")
+    known = {
+        json.dumps(result["problem"], sort_keys=True)
+        for result in results
+        if "problem" in result
+        and (result["device"], result["direction"], result["kernel_hash"]) == (origin["device"], direction, kernel.hash)
+    }
+    wanted = [json.loads(line) for line in given.problems.read_text().splitlines() if line.strip()]
+    begun = time.monotonic()
+    for arguments in wanted:
+        if given.only and arguments.get("id") not in given.only.split(","):
+            continue
+        if json.dumps(arguments, sort_keys=True) in known or time.monotonic() - begun > given.seconds:
+            continue
+        results.append(origin | measured(arguments, given.against.split(","), given.backward, given.rounds))
+        keep()
+        print(table(results[-1:]).splitlines()[1], flush=True)
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()

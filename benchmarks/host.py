@@ -1,0 +1,79 @@
+"""What a repeated call of average pooling costs the host, on a GPU: for `python -m benchmarks.avg_pool1d --host`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+Function = Callable[[], object]
+
+
+def host_times(calls: int = 2000, rounds: int = 15) -> dict[str, Any]:
+    """Microseconds that the host takes for a call, without synchronising; in turns, medians of `rounds`."""
+    import torch
+    from torch.nn import functional
+
+    from benchmarks.timing import summary
+    from tunedb.kernels import AvgPool1d, avg_pool1d
+
+    x = torch.randn(16, 32, 128, device="cuda")
+    needing = x.clone().requires_grad_()
+
+    def model(pool: torch.nn.Module) -> Any:
+        torch.manual_seed(0)
+        return torch.compile(torch.nn.Sequential(torch.nn.Linear(128, 128), pool, torch.nn.Linear(64, 64)).cuda())
+
+    theirs, mine = model(torch.nn.AvgPool1d(4, 2, 1)), model(AvgPool1d(4, 2, 1))
+
+    def without_graph(call: Callable[[Any], Any]) -> Function:
+        def run() -> None:
+            with torch.no_grad():
+                call(x)
+
+        return run
+
+    functions: dict[str, Function] = {
+        "eager": lambda: functional.avg_pool1d(x, 4, 2, 1),
+        "ours": lambda: avg_pool1d(x, 4, 2, 1),
+        "eager, requires_grad": lambda: functional.avg_pool1d(needing, 4, 2, 1),
+        "ours, requires_grad": lambda: avg_pool1d(needing, 4, 2, 1),
+        "compiled model with torch's": without_graph(theirs),
+        "compiled model with ours": without_graph(mine),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        for _ in range(50):
+            function()
+    names = list(functions)
+    for turn in range(rounds):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            function = functions[name]
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(calls):
+                function()
+            taken[name].append((time.perf_counter() - start) / calls * 1e6)
+    times = {name: summary(samples) for name, samples in taken.items()}
+    pairs = [("ours", "eager"), ("ours, requires_grad", "eager, requires_grad"),
+             ("compiled model with ours", "compiled model with torch's")]  # fmt: skip
+    ratios = {f"{a} / {b}": round(times[a]["median_us"] / times[b]["median_us"], 3) for a, b in pairs}
+    return {"times": times, "ratios": ratios, "audit_events": audit_events(functions["ours"])}
+
+
+def audit_events(call: Function) -> dict[str, int]:
+    """What Python's audit hooks see of a thousand repeated calls: files, sockets, databases, processes."""
+    import sys
+
+    seen: dict[str, int] = {}
+    listening = [True]
+
+    def hook(event: str, _: object) -> None:
+        if listening[0]:
+            seen[event] = seen.get(event, 0) + 1
+
+    sys.addaudithook(hook)
+    for _ in range(1000):
+        call()
+    listening[0] = False
+    return seen
