@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
 from tunedb.bench import Timing
+from tunedb.race import MARGIN
 from tunedb.records import Sweep
-from tunedb.sweep import MARGIN, run_sweep
+from tunedb.sweep import run_sweep
 
 
 def sweep(
@@ -49,7 +50,9 @@ def test_every_trial_is_stored_as_it_is_measured() -> None:
     assert seen == [0, 1, 2, 3]  # each was recorded before the next was compiled
     assert [trial.status for trial in notebook.trials] == ["ok", "ok", "compile_error", "wrong"]
     assert done.counts == {"ok": 2, "compile_error": 1, "wrong": 1}
-    assert tuple(notebook.trials) == done.trials
+    assert [trial.uid for trial in notebook.trials] == [trial.uid for trial in done.trials]
+    assert [trial.samples for trial in notebook.trials] == [10, 10, 0, 0]
+    assert [trial.samples > 10 for trial in done.trials] == [True, True, False, False]  # as the race left them
     assert notebook.finished_ == [done]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from tunedb import compiled
 from tunedb.compiled import Launch, Loaded, load
 from tunedb.device import Device
 from tunedb.errors import SettingError
@@ -101,6 +102,11 @@ class PoolWorkload:
         self.read = make_input(pool, columns, device)
         self.written = empty_grad_input(self.read, pool.length) if backward else empty_output(self.read, pool.window)
         self._loaded: dict[Config, Loaded] = {}
+
+    def prepare(self, config: Config) -> Resources:
+        """Compile the config, on any thread. Raises TrialError where it can't be."""
+        with self._on_device():  # each thread has a current device of its own
+            return compiled.prepare(self.launch(config))
 
     def compile(self, config: Config) -> Resources:
         """Compile and load the config. Raises TrialError where it can't be, StickyDeviceError where nothing can."""

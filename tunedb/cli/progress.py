@@ -11,11 +11,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from tunedb.cli.common import log
+from tunedb.problem import Config
 from tunedb.records import Sweep, Trial
 
 
 class Progress:
-    """Told of each problem and, as a `tunedb.sweep.Observer`, of its sweep. `outcome` is the problem's last sweep."""
+    """Told of each problem and, as a `tunedb.observer.Observer`, of its sweep. `outcome` is the problem's last sweep."""
 
     def __init__(self, problems: int) -> None:
         self.outcome: Sweep | None = None
@@ -59,19 +60,22 @@ class Progress:
             log.info("%s", text)
 
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """See `tunedb.sweep.Observer`."""
+        """See `tunedb.observer.Observer`."""
         if self._bars is not None:
             self._task = self._bars.add_task(f"{self._place()} {sweep.problem.kernel}", total=candidates, times="")
         else:
             log.info("%s tuning: %s, %d candidates", self._place(), self._name, candidates)
 
+    def trying(self, config: Config) -> None:
+        """See `tunedb.observer.Observer`."""
+
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:  # noqa: ARG002
-        """See `tunedb.sweep.Observer`."""
+        """See `tunedb.observer.Observer`."""
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, advance=1, times=_times(best_us, default_us))
 
     def finished(self, sweep: Sweep) -> None:
-        """See `tunedb.sweep.Observer`."""
+        """See `tunedb.observer.Observer`."""
         self.outcome = sweep
 
     def _place(self) -> str:

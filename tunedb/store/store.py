@@ -88,7 +88,10 @@ class Store(Upkeep, ServedTable):
             self._insert_trials(connection, sweep_id, [trial])
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Give a running sweep its outcome, and the trials that it lacks. One that is finished stays as it is."""
+        """Give a running sweep its outcome and its trials. One that is finished stays as it is.
+
+        A trial that was kept on the way takes the values that it ended with.
+        """
         self.put_sweep(sweep)
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:  # noqa: ARG002 (as a shelf's)
@@ -125,6 +128,25 @@ class Store(Upkeep, ServedTable):
             .order_by(SweepRow.finished, SweepRow.uid)
         )
         return self._finished(query, problem=problem, device=device)
+
+    def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str, most: int = 5) -> list[Sweep]:
+        """The sweeps of that identity that did not get through, the newest first, `most` of them, with their trials.
+
+        Those are the running ones (whose process may be gone), the aborted ones and those that were cut short.
+        """
+        query = (
+            sa.select(SweepRow.id)
+            .join_from(SweepRow, ProblemRow)
+            .join(DeviceRow)
+            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
+            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
+            .where(SweepRow.status.in_(("running", "aborted")) | SweepRow.complete.is_(False))
+            .order_by(SweepRow.started.desc(), SweepRow.uid)
+            .limit(most)
+        )
+        with self._read() as connection:
+            ids = connection.scalars(query).all()
+        return list(self._page(ids, with_trials=True))
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """The finished sweeps of all problems of that kernel on that device, the newest first, `most` of them.
@@ -211,6 +233,10 @@ class Store(Upkeep, ServedTable):
         sweep_id = self._running(connection, sweep.uid)
         if sweep_id is None:
             return False
+        uids = [trial.uid for trial in sweep.trials]
+        for start in range(0, len(uids), PAGE):
+            known = TrialRow.uid.in_(uids[start : start + PAGE])
+            connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, known))
         self._insert_trials(connection, sweep_id, sweep.trials)
         by_status = sa.select(TrialRow.status, sa.func.count()).where(TrialRow.sweep_id == sweep_id)
         counts = {row[0]: row[1] for row in connection.execute(by_status.group_by(TrialRow.status))}

@@ -1,0 +1,231 @@
+"""Who is fastest: screening, which rules configs out after a few samples, and the race of those that are left.
+
+Pure: samples come from a function, and no clock is read. Times of a device drift by more than configs differ, so a
+config is only ever compared with what was sampled beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from tunedb.errors import TrialError
+from tunedb.problem import Config
+
+MARGIN = 0.02  # the default keeps its place unless it is beaten by this much
+TIE = 0.01  # configs this close to the fastest are equals: the first in order takes it
+INDIFFERENT = 0.004  # a ratio that is known to within this needs no more rounds
+
+HOPELESS = 2.0  # times the best: out after two samples
+SLOW = 1.25  # out after three
+BEHIND = 1.1  # out after ten
+FINALISTS = 6
+
+LEAST_ROUNDS, MOST_ROUNDS = 6, 60
+TURN = 2000.0  # microseconds that a config runs in one turn, if ten launches take as long
+SETTLING = 2e5  # microseconds of launches before which no race ends: a GPU's clocks take that long to settle
+LONGEST = 2e6  # microseconds of launches after which a race ends undecided
+CONFIDENCE = 0.95
+
+Sample = Callable[[Config, int], list[float]]  # microseconds of that many launches
+
+
+class Screening:
+    """Samples one config after the other, no longer than it takes to see that it is behind the best one so far.
+
+    The best one is sampled again beside each, so that a device that slows down meanwhile rules out nobody.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._best: Config | None = None
+        self._best_us = math.inf
+        self.relative: dict[Config, float] = {}  # time over that of the first config that was right
+
+    def run(self, config: Config) -> tuple[list[float], bool]:
+        """Microseconds of a config, and whether it is still in the running. Raises what sampling raises."""
+        if self._best is None:
+            taken = self._sample(config, 3)
+            taken += self._sample(config, _launches(taken, 7))
+            self._best, self._best_us, self.relative[config] = config, median(taken), 1.0
+            return taken, True
+        taken = self._sample(config, 1)
+        if taken[0] > HOPELESS * self._best_us:
+            taken += self._sample(config, 1)  # one alone may have been disturbed
+        else:
+            taken += self._sample(config, 2)
+        beside = self._sample(self._best, 3)
+        behind = self._is_behind(taken, beside, SLOW if len(taken) > 2 else HOPELESS)
+        if not behind:
+            more = _launches(taken, 7)
+            taken += self._sample(config, more)
+            beside += self._sample(self._best, more)
+            behind = self._is_behind(taken, beside, BEHIND)
+        self._best_us = median(beside)
+        self.relative[config] = median(taken) / self._best_us * self.relative[self._best]
+        if self.relative[config] < self.relative[self._best]:
+            self._best, self._best_us = config, median(taken)
+        return taken, not behind
+
+    def _is_behind(self, taken: list[float], beside: list[float], limit: float) -> bool:
+        """Whether its best sample is beyond the limit: what disturbs a launch only makes it slower."""
+        return min(taken) > limit * median(beside)
+
+    def finalists(self, running: Sequence[Config], always: Sequence[Config]) -> list[Config]:
+        """The fastest of those still running, and those of `always` that were right; fastest first."""
+        near = [config for config in running if self.relative[config] <= BEHIND * min(self.relative.values())]
+        found = sorted(near, key=lambda config: self.relative[config])[:FINALISTS]
+        return found + [config for config in dict.fromkeys(always) if config in self.relative and config not in found]
+
+
+def _launches(taken: Sequence[float], most: int) -> int:
+    """How many launches fit a turn, one at the least and `most` at the most."""
+    return max(1, min(most, int(TURN / max(min(taken), 0.01))))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one config did in the race. Times of one race can be compared with each other."""
+
+    time_us: float  # median, on the scale of the fastest's
+    p20_us: float
+    p80_us: float
+    samples: int
+    over: float  # its time over the fastest's: the median of the ratios of each round
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a race ended."""
+
+    standings: Mapping[Config, Standing]
+    rounds: int
+    settled: bool  # False where the time was spent before the order was certain
+    failed: Mapping[Config, TrialError]  # those that failed in it
+
+
+class Race:
+    """Rounds in which every finalist runs once, in an order that rotates and turns about.
+
+    Two configs are compared by the ratios of their times in each round. One that is certain to be slower than a tie
+    with the fastest drops out, the default once it is certain to be beaten by the margin. The race ends when every
+    ratio lies, for certain, on one side of the line that matters, or is known well enough; or when time is spent.
+    """
+
+    def __init__(self, finalists: Sequence[Config], default: Config, sample: Sample) -> None:
+        self._default = default
+        self._sample = sample
+        self._active = list(finalists)
+        self._turns: dict[Config, list[float]] = {config: [] for config in finalists}  # medians by round
+        self._samples: dict[Config, list[float]] = {config: [] for config in finalists}
+        self._failed: dict[Config, TrialError] = {}
+        self._spent = 0.0
+
+    def run(self, is_late: Callable[[], bool] = lambda: False) -> Outcome:
+        """Race until the order is settled, or the time is spent. Raises StickyDeviceError where sampling does."""
+        rounds, settled = 0, False
+        while self._active and rounds < MOST_ROUNDS and self._spent < LONGEST and not (rounds and is_late()):
+            self._round(rounds)
+            rounds += 1
+            settled = rounds >= LEAST_ROUNDS and self._settle()
+            if settled and self._spent >= SETTLING:
+                break
+        return Outcome(self._standings(), rounds, settled, self._failed)
+
+    def _round(self, number: int) -> None:
+        shift = number % len(self._active)
+        order = [*self._active[shift:], *self._active[:shift]]
+        if number // len(self._active) % 2:
+            order.reverse()  # else each would always follow the same one
+        for config in order:
+            known = self._samples[config]
+            try:
+                taken = self._sample(config, _launches(known[:3] or [TURN], 10))
+            except TrialError as error:
+                self._failed[config] = error
+                self._active.remove(config)
+                continue
+            self._samples[config] += taken
+            self._turns[config].append(median(taken))
+            self._spent += sum(taken)
+
+    def _leader(self) -> Config:
+        means = [fmean(map(math.log, times)) for times in zip(*(self._turns[one] for one in self._active), strict=True)]
+        return min(
+            self._active,
+            key=lambda one: median(math.log(t) - mean for t, mean in zip(self._turns[one], means, strict=True)),
+        )
+
+    def _ratios(self, config: Config, leader: Config) -> list[float]:
+        return sorted(mine / its for mine, its in zip(self._turns[config], self._turns[leader], strict=False))
+
+    def _settle(self) -> bool:
+        """Drop who is certain to have lost; whether nothing is left to find out."""
+        if not self._active:
+            return True
+        leader, certain = self._leader(), True
+        for config in [one for one in self._active if one != leader]:
+            low, high = interval(self._ratios(config, leader))
+            if config == self._default and high <= 1 / (1 - MARGIN):
+                return True  # nobody beats it
+            line = 1 / (1 - MARGIN) if config == self._default else 1 + TIE
+            if low > line:
+                self._active.remove(config)
+            elif high - low > INDIFFERENT and not (leader == self._default and low > 1 - MARGIN) and high > line:
+                certain = False
+        return certain
+
+    def _standings(self) -> dict[Config, Standing]:
+        if not self._active or not self._turns[self._active[0]]:
+            return {}
+        leader = self._leader()
+        times = self._turns[leader]
+        time_us = median(times[len(times) // 2 :])  # of the later half: closer to what a long run takes
+        found = {}
+        for config, turns in self._turns.items():
+            if turns and config not in self._failed:
+                over = 1.0 if config == leader else median(self._ratios(config, leader))
+                found[config] = _standing(time_us * over, self._samples[config], over)
+        return found
+
+
+def _standing(time_us: float, samples: list[float], over: float) -> Standing:
+    ordered, count = sorted(samples), len(samples)
+    scale = time_us / median(ordered)
+    p20, p80 = ordered[(count - 1) // 5] * scale, ordered[-1 - (count - 1) // 5] * scale
+    return Standing(time_us, min(p20, time_us), max(p80, time_us), count, over)
+
+
+def interval(ordered: Sequence[float]) -> tuple[float, float]:
+    """The confidence interval of the median of sorted values, whatever their distribution: that of the sign test.
+
+    Endless with fewer than six values.
+    """
+    outer = _outside(len(ordered))
+    return (ordered[outer], ordered[-1 - outer]) if outer >= 0 else (-math.inf, math.inf)
+
+
+@functools.cache
+def _outside(count: int) -> int:
+    """How many of so many ordered values lie beyond each end of the interval; -1 where they are too few for one."""
+    tail, outer = 0.0, -1
+    for below in range(count // 2):
+        tail += math.comb(count, below) / 2**count
+        if 2 * tail > 1 - CONFIDENCE:
+            break
+        outer = below
+    return outer
+
+
+def choose(over: Mapping[Config, float], default: Config, order: Sequence[Config]) -> Config:
+    """The winner by the times of configs over some common one: the fastest, where near-ties go to the first in order.
+
+    The default keeps its place where nothing beats it by the margin, and where it failed has no say.
+    """
+    fastest = min(over.values())
+    limit = min(fastest * (1 + TIE), over.get(default, math.inf) * (1 - MARGIN))
+    able = [config for config in over if over[config] <= limit]
+    return min(able, key=order.index) if able else default
