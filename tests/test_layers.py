@@ -23,7 +23,8 @@ LAYERS = [
     {"lending", "sweep"},
     {"tuner"},
     {"process"},
-    {"warming"},
+    {"warming", "verifying"},
+    {"worker", "supervisor"},
     {"cli", "kernels", "__init__"},
     {"__main__"},
 ]

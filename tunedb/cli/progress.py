@@ -16,7 +16,7 @@ from tunedb.records import Sweep, Trial
 
 
 class Progress:
-    """Told of each problem and, as a `tunedb.observer.Observer`, of its sweep. `outcome` is the problem's last sweep."""
+    """Told of each problem and, as a `tunedb.observer.Observer`, of its sweep."""
 
     def __init__(self, problems: int) -> None:
         self.outcome: Sweep | None = None
