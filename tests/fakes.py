@@ -115,6 +115,8 @@ class Notebook:
     started_: list[Sweep] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     finished_: list[Sweep] = field(default_factory=list)
+    told: list[Trial] = field(default_factory=list)  # as an observer
+    suspects: list[Config] = field(default_factory=list)
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Recorder."""
@@ -133,9 +135,11 @@ class Notebook:
 
     def trying(self, config: Config) -> None:
         """Observer."""
+        self.suspects.append(config)
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
         """Observer."""
+        self.told.append(trial)
 
     def finished(self, sweep: Sweep) -> None:
         """Observer."""

@@ -24,8 +24,10 @@ SLOW = 1.25  # out after three
 BEHIND = 1.1  # out after ten
 FINALISTS = 6
 
-LEAST_ROUNDS, MOST_ROUNDS = 6, 60
-TURN = 2000.0  # microseconds that a config runs in one turn, if ten launches take as long
+CLEAR, CLEAR_ROUNDS = 1.05, 3  # out of the race that far behind the fastest in each of the first rounds
+
+LEAST_ROUNDS, MOST_ROUNDS = 6, 40
+TURN = 5000.0  # microseconds that a config runs in one turn, or less
 SETTLING = 2e5  # microseconds of launches before which no race ends: a GPU's clocks take that long to settle
 LONGEST = 2e6  # microseconds of launches after which a race ends undecided
 CONFIDENCE = 0.95
@@ -50,33 +52,35 @@ class Screening:
         if self._best is None:
             taken = self._sample(config, 3)
             taken += self._sample(config, _launches(taken, 7))
-            self._best, self._best_us, self.relative[config] = config, median(taken), 1.0
+            self._best, self._best_us, self.relative[config] = config, min(taken), 1.0
             return taken, True
         taken = self._sample(config, 1)
-        if taken[0] > HOPELESS * self._best_us:
-            taken += self._sample(config, 1)  # one alone may have been disturbed
-        else:
-            taken += self._sample(config, 2)
-        beside = self._sample(self._best, 3)
-        behind = self._is_behind(taken, beside, SLOW if len(taken) > 2 else HOPELESS)
+        is_hopeless = taken[0] > HOPELESS * self._best_us
+        taken += self._sample(config, 1 if is_hopeless else _launches(taken, 2))  # one alone may have been disturbed
+        beside = self._sample(self._best, _launches([self._best_us], 3))
+        behind = self._is_behind(taken, beside, HOPELESS if is_hopeless else SLOW)
         if not behind:
             more = _launches(taken, 7)
             taken += self._sample(config, more)
-            beside += self._sample(self._best, more)
+            beside += self._sample(self._best, min(more, 3))
             behind = self._is_behind(taken, beside, BEHIND)
-        self._best_us = median(beside)
-        self.relative[config] = median(taken) / self._best_us * self.relative[self._best]
+        # The least of a few: what disturbs a launch only makes it slower.
+        self._best_us = min(beside)
+        self.relative[config] = min(taken) / self._best_us * self.relative[self._best]
         if self.relative[config] < self.relative[self._best]:
-            self._best, self._best_us = config, median(taken)
+            self._best, self._best_us = config, min(taken)
         return taken, not behind
 
     def _is_behind(self, taken: list[float], beside: list[float], limit: float) -> bool:
-        """Whether its best sample is beyond the limit: what disturbs a launch only makes it slower."""
+        """Whether even its least sample is beyond the limit."""
         return min(taken) > limit * median(beside)
 
     def finalists(self, running: Sequence[Config], always: Sequence[Config]) -> list[Config]:
         """The fastest of those still running, and those of `always` that were right; fastest first."""
-        near = [config for config in running if self.relative[config] <= BEHIND * min(self.relative.values())]
+        limit = SLOW * min(
+            self.relative.values(), default=1.0
+        )  # wide: the least may owe its place to a step of the device's clock
+        near = [config for config in running if self.relative[config] <= limit]
         found = sorted(near, key=lambda config: self.relative[config])[:FINALISTS]
         return found + [config for config in dict.fromkeys(always) if config in self.relative and config not in found]
 
@@ -108,7 +112,9 @@ class Outcome:
 
 
 class Race:
-    """Rounds in which every finalist runs once, in an order that rotates and turns about.
+    """Rounds in which the finalists run there and back (A B C, C B A), from another one on each time.
+
+    So a drift meets all of them alike: a steady one cancels within each round.
 
     Two configs are compared by the ratios of their times in each round. One that is certain to be slower than a tie
     with the fastest drops out, the default once it is certain to be beaten by the margin. The race ends when every
@@ -130,7 +136,7 @@ class Race:
         while self._active and rounds < MOST_ROUNDS and self._spent < LONGEST and not (rounds and is_late()):
             self._round(rounds)
             rounds += 1
-            settled = rounds >= LEAST_ROUNDS and self._settle()
+            settled = self._settle() and rounds >= LEAST_ROUNDS
             if settled and self._spent >= SETTLING:
                 break
         return Outcome(self._standings(), rounds, settled, self._failed)
@@ -138,19 +144,21 @@ class Race:
     def _round(self, number: int) -> None:
         shift = number % len(self._active)
         order = [*self._active[shift:], *self._active[:shift]]
-        if number // len(self._active) % 2:
-            order.reverse()  # else each would always follow the same one
-        for config in order:
-            known = self._samples[config]
+        turns: dict[Config, list[float]] = {config: [] for config in order}
+        for config in [*order, *reversed(order)]:
+            if config in self._failed:
+                continue
             try:
-                taken = self._sample(config, _launches(known[:3] or [TURN], 10))
+                taken = self._sample(config, _launches(self._samples[config][:3] or [TURN], 5))
             except TrialError as error:
                 self._failed[config] = error
                 self._active.remove(config)
                 continue
             self._samples[config] += taken
-            self._turns[config].append(median(taken))
+            turns[config].append(median(taken))
             self._spent += sum(taken)
+        for config in self._active:
+            self._turns[config].append(fmean(turns[config]))
 
     def _leader(self) -> Config:
         means = [fmean(map(math.log, times)) for times in zip(*(self._turns[one] for one in self._active), strict=True)]
@@ -168,7 +176,10 @@ class Race:
             return True
         leader, certain = self._leader(), True
         for config in [one for one in self._active if one != leader]:
-            low, high = interval(self._ratios(config, leader))
+            ratios = self._ratios(config, leader)
+            low, high = interval(ratios)
+            if CLEAR_ROUNDS <= len(ratios) < LEAST_ROUNDS and ratios[0] > CLEAR:
+                low = ratios[0]
             if config == self._default and high <= 1 / (1 - MARGIN):
                 return True  # nobody beats it
             line = 1 / (1 - MARGIN) if config == self._default else 1 + TIE

@@ -18,6 +18,7 @@ from tunedb.device import Device
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import kernel, space
 from tunedb.kernels.avg_pool.arguments import pool_of
+from tunedb.kernels.avg_pool.estimate import estimate
 from tunedb.kernels.avg_pool.launch import (
     WIDEST_ALIGNMENT,
     Pool,
@@ -65,6 +66,10 @@ class AvgPool:
     def is_alike(self, problem: Problem, other: Problem) -> bool:
         """Whether both windows are unrolled or neither, and they overlap in the same way."""
         return space.window_class(problem) == space.window_class(other)
+
+    def estimate(self, problem: Problem, config: Config, device: Device) -> float:
+        """A guess at the config's time, to try good ones first: see `estimate.py`."""
+        return estimate(Pool.of_problem(problem), config, device, self.backward)
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """The problem of one line of a shapes file: see `arguments.pool_of` for the keys. Raises SettingError."""
