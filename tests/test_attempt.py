@@ -106,7 +106,7 @@ def test_a_config_that_exceeds_the_device_is_never_run(monkeypatch: pytest.Monke
     monkeypatch.setattr(FakeWorkload, "compile", compile)
     monkeypatch.setattr(FakeWorkload, "check", check)
     done = sweep(FakeKernel({1: 9.0, 2: 1.0, 4: 8.0}))
-    assert run == [1, 4]
+    assert run == [1, 4, 4]  # the winner is checked once more
     assert by_block(done)[2].status == "pruned"
     assert "255 registers" in (by_block(done)[2].error or "")
     assert (done.config, done.complete, done.counts["pruned"]) == (config(4), True, 1)
@@ -252,6 +252,21 @@ def test_a_config_that_can_not_be_compiled_on_a_thread_is_a_trial(monkeypatch: p
     done = sweep(FakeKernel({1: 9.0, 2: 5.0}))
     assert by_block(done)[2].status == "compile_error"
     assert done.config == config(1)
+
+
+def test_a_config_that_is_right_now_and_then_does_not_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[int] = []
+
+    def check(self: FakeWorkload, one: Config) -> str | None:
+        checks.append(one["BLOCK"])
+        return "a race" if one["BLOCK"] == 2 and checks.count(2) > 1 else None
+
+    monkeypatch.setattr(FakeWorkload, "check", check)
+    done = sweep(FakeKernel({1: 100.0, 2: 50.0, 4: 60.0, 8: 50.0}, binaries={2: "same", 8: "same"}))
+    assert (done.config, by_block(done)[2].status, by_block(done)[8].status) == (config(4), "wrong", "wrong")
+    assert by_block(done)[2].error == "Right at first, and then: a race"
+    assert done.time_us == pytest.approx(60)
+    assert done.default_time_us == pytest.approx(100)
 
 
 def test_some_of_the_budget_is_left_for_the_race() -> None:

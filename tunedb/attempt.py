@@ -13,7 +13,7 @@ from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.limits import excess
 from tunedb.observer import LOST, Observer
 from tunedb.problem import Config
-from tunedb.race import Outcome, Race, Screening
+from tunedb.race import Outcome, Race, Screening, choose
 from tunedb.records import Trial, new_uid
 from tunedb.tunable import Resources, Workload
 
@@ -72,7 +72,7 @@ class Attempt:
         """The time of that config, in microseconds."""
         return self.trials[config].time_us if config in self.trials else None
 
-    def race(self, default: Config, incumbent: Config | None, is_late: Callable[[], bool]) -> bool:
+    def _raced(self, default: Config, incumbent: Config | None, is_late: Callable[[], bool]) -> bool:
         """Race the finalists, and give their trials the race's times; False where that was cut short.
 
         Where there is no race, what screening found has to do.
@@ -92,6 +92,40 @@ class Attempt:
                 )  # fmt: skip
         return finished
 
+    def winner(
+        self, default: Config, incumbent: Config | None, order: Sequence[Config], is_late: Callable[[], bool]
+    ) -> tuple[Config | None, bool]:
+        """Race, and what wins and is right a second time; and whether that was not cut short."""
+        finished = True
+        while not self.lost:
+            finished &= self._raced(default, incumbent, is_late)
+            if self.lost or not self.over:
+                break
+            winner = choose(self.over, default, order)
+            if self._clock.once or self._is_still_right(winner):
+                return winner, finished
+        return None, finished
+
+    def _is_still_right(self, config: Config) -> bool:
+        """Check a winner once more: one that is right now and then, because of a race within it, is out."""
+        twin = self._twins.get(config, config)
+        self._suspect(twin)
+        try:
+            with typed_errors():
+                wrong = self._workload.check(twin)
+            status = "wrong"
+        except TrialError as error:
+            wrong, status = str(error), error.status
+        except StickyDeviceError as error:
+            self.lost = True
+            wrong, status = f"{LOST}{error}", "runtime_error"
+        if wrong is None:
+            return True
+        self._screening.relative.pop(twin, None)
+        self._left = list(self._screening.relative)  # also those that were behind it
+        self._fail(twin, status, wrong if self.lost else f"Right at first, and then: {wrong}")
+        return False
+
     def _race(self, finalists: Sequence[Config], default: Config, is_late: Callable[[], bool]) -> bool:
         try:
             outcome = Race(finalists, default, self._sample).run(is_late)
@@ -106,6 +140,8 @@ class Attempt:
     def _enter(self, outcome: Outcome) -> None:
         for config, error in outcome.failed.items():
             self.over.pop(config, None)
+            self._screening.relative.pop(config, None)
+            self._left = [one for one in self._left if one != config]
             self._fail(config, error.status, f"In the race: {error}")
         if outcome.standings:
             self.over = {config: standing.over for config, standing in outcome.standings.items()}
@@ -116,8 +152,11 @@ class Attempt:
             )  # fmt: skip
 
     def _fail(self, config: Config, status: str, error: str) -> None:
-        untimed = {"time_us": None, "p20_us": None, "p80_us": None, "samples": 0}
-        self.trials[config] = dataclasses.replace(self.trials[config], status=status, error=error, **untimed)  # type: ignore[arg-type]
+        """What was right at first fails now, and so do those of the same binary."""
+        for one in [config, *(other for other, twin in self._twins.items() if twin == config)]:
+            self.trials[one] = dataclasses.replace(
+                self.trials[one], status=status, error=error, time_us=None, p20_us=None, p80_us=None, samples=0
+            )
 
     def _timed(self, trial: Trial) -> Trial:
         if self._clock.once:

@@ -77,9 +77,8 @@ class Screening:
 
     def finalists(self, running: Sequence[Config], always: Sequence[Config]) -> list[Config]:
         """The fastest of those still running, and those of `always` that were right; fastest first."""
-        limit = SLOW * min(
-            self.relative.values(), default=1.0
-        )  # wide: the least may owe its place to a step of the device's clock
+        # Wide: the least of all may owe its place to a step of the device's clock.
+        limit = SLOW * min(self.relative.values(), default=1.0)
         near = [config for config in running if self.relative[config] <= limit]
         found = sorted(near, key=lambda config: self.relative[config])[:FINALISTS]
         return found + [config for config in dict.fromkeys(always) if config in self.relative and config not in found]

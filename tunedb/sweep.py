@@ -15,7 +15,6 @@ from tunedb.device import Device, Environment, host
 from tunedb.observer import Observer, Recorder
 from tunedb.prior import NOTHING, Prior, in_order
 from tunedb.problem import Config, Problem
-from tunedb.race import choose
 from tunedb.records import Sweep, now
 from tunedb.tunable import Tunable
 
@@ -73,9 +72,9 @@ def run_sweep(
                 recorder.put_trial(sweep.uid, trial)
                 observer.tried(trial, attempt.best_us(), attempt.time_of(default))
             complete = len(attempt.trials) == len(candidates)
-            if not attempt.lost:
-                complete &= attempt.race(default, prior.incumbent, lambda: monotonic() >= start + budget)
-            sweep = _conclude(sweep, attempt, default, list(kernel.space(problem, device)), complete=complete)
+            order = list(dict.fromkeys((default, *kernel.space(problem, device))))
+            winner, raced = attempt.winner(default, prior.incumbent, order, lambda: monotonic() >= start + budget)
+            sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
         except Exception:  # recorded, and passed on
             recorder.finish_sweep(dataclasses.replace(sweep, status="aborted", complete=False, finished=now()))
             raise
@@ -89,18 +88,16 @@ def run_sweep(
     return sweep
 
 
-def _conclude(sweep: Sweep, attempt: Attempt, default: Config, space: list[Config], *, complete: bool) -> Sweep:
+def _conclude(sweep: Sweep, attempt: Attempt, default: Config, winner: Config | None, *, complete: bool) -> Sweep:
     trials = tuple(attempt.trials.values())
     counts = dict(Counter(trial.status for trial in trials))
     sweep = dataclasses.replace(sweep, trials=trials, counts=counts, complete=complete, finished=now())
     if attempt.lost:
         return dataclasses.replace(sweep, status="aborted", complete=False)
-    if not attempt.over:
+    if winner is None:
         if not complete:  # one that was not tried may be right
             return dataclasses.replace(sweep, status="aborted")
         return dataclasses.replace(sweep, status="failed", expires=now() + RETRY_AFTER)
-    order = list(dict.fromkeys((default, *space)))
-    winner = choose(attempt.over, default, order)
     time_us = attempt.time_of(winner)
     assert time_us is not None  # what may win was timed
     default_us = attempt.time_of(default)

@@ -260,6 +260,7 @@ class Tuner:
                 recorder=self.store,
                 observer=observer,
                 budget=budget,
+                monotonic=self._monotonic,
                 prior=self.prior(case),
             )
 

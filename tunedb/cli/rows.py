@@ -79,6 +79,8 @@ def why_lost(trial: Trial, sweep: Sweep) -> str:
     """Why a trial's config is not the sweep's, in words; of the winner, what it won by."""
     if trial.status != "ok" or trial.time_us is None:
         return f"{trial.status}: {trial.error}" if trial.error else trial.status
+    if trial.error and not trial.samples:
+        return trial.error  # it was not run: another one of the same binary was
     told = [trial.error] if trial.error else []
     if sweep.time_us is None:
         told.append("the sweep has no winner")
@@ -89,7 +91,7 @@ def why_lost(trial: Trial, sweep: Sweep) -> str:
         if over > 0:
             told.append(f"{'slower' if over > TIE else 'a near-tie'}: {over:.1%} over the winner")
         else:
-            told.append(f"{-over:.1%} under the winner: within the margin, or measured before the race")
+            told.append(f"{abs(over):.1%} under the winner: within the margin, or measured before the race")
     return "; ".join(told)
 
 
