@@ -126,7 +126,7 @@ def test_a_budget_that_is_spent_stores_the_best_so_far_and_incomplete_finishes_i
     monkeypatch.setattr("time.monotonic", lambda: seconds[0])
     pool = kernels["pool"]
     pool.times, pool.on_compile = {1: 100.0, 2: 50.0, 4: 500.0, 8: 40.0}, slow
-    lines = ("warm", "pool", *SHAPE, "--budget", "3.5", "--format", "json")
+    lines = ("warm", "pool", *SHAPE, "--budget", "3", "--format", "json")
     answer = cli(*lines)
     assert answer.code == 1  # the gradient's problem was not reached
     assert "The budget is spent: 1 problems are left." in answer.err
