@@ -6,6 +6,7 @@ what is used here, a launch falls back to the public `kernel[grid](...)`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
@@ -108,7 +109,8 @@ def prepare(launch: Launch) -> Resources:
     if is_interpreted(launch.jit):
         return Resources()
     with typed_errors():
-        with _first_use:  # the table that is made at the first use: two threads would each make their own
+        # The table that is made at the first use: two threads would each make their own. An unknown Triton has none.
+        with _first_use, contextlib.suppress(AttributeError, LookupError, TypeError):
             launch.jit.device_caches[driver.active.get_current_device()]
         kernel = _compiled(launch)
         try:

@@ -233,10 +233,13 @@ class Store(Upkeep, ServedTable):
         sweep_id = self._running(connection, sweep.uid)
         if sweep_id is None:
             return False
-        uids = [trial.uid for trial in sweep.trials]
-        for start in range(0, len(uids), PAGE):
-            known = TrialRow.uid.in_(uids[start : start + PAGE])
-            connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, known))
+        kept = {
+            row.uid: rows.trial_values(rows.to_trial(row)) for row in self._trials(connection, [sweep_id])[sweep_id]
+        }
+        changed = [one.uid for one in sweep.trials if kept.get(one.uid) not in (None, rows.trial_values(one))]
+        for start in range(0, len(changed), PAGE):
+            before = TrialRow.uid.in_(changed[start : start + PAGE])
+            connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, before))
         self._insert_trials(connection, sweep_id, sweep.trials)
         by_status = sa.select(TrialRow.status, sa.func.count()).where(TrialRow.sweep_id == sweep_id)
         counts = {row[0]: row[1] for row in connection.execute(by_status.group_by(TrialRow.status))}
