@@ -94,6 +94,10 @@ def test_a_stored_winner_that_takes_its_process_along_fails_its_verification(
     good = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=1))
     store.put_sweep(good)
     assert supervisor.verify(good, Notebook()).verdict == "holds"
+    problem = problem_of(b1="crash", b2=0.001)  # the default, beside which it would be timed
+    other = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
+    store.put_sweep(other)
+    assert supervisor.verify(other, Notebook()).verdict == "untried"
 
 
 PARENT = """

@@ -22,7 +22,7 @@ METHOD = "events-2"
 
 _SECONDS = 0.05  # of kernel time per call to `timing`
 _MOST = 100  # samples per call to `timing`
-_TRIES = 4  # at samples whose launch came late
+_LEADS = (0, 4, 16, 64)  # flushes that the GPU does first, in each try at samples whose launch came late
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,15 @@ class GpuClock:
         with typed_errors():
             taken: list[float] = []
             late: list[float] = []
-            for lead in range(1, _TRIES + 1):
+            for lead in _LEADS:
                 self._run(launch, count - len(taken), lead, taken, late)
                 if len(taken) == count:
                     return taken
             return taken + late[: count - len(taken)]  # a host that is always late: better than nothing
 
     def _run(self, launch: Callable[[], object], count: int, lead: int, taken: list[float], late: list[float]) -> None:
-        for _ in range(lead - 1):
-            self._flush.zero_()  # the GPU starts later, and the host is ahead of it for longer
+        for _ in range(lead):
+            self._flush.zero_()  # the host gets ahead of the GPU
         samples = []
         for _ in range(count):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

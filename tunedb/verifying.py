@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 from tunedb.bench import untraced
 from tunedb.compiled import typed_errors
 from tunedb.errors import TrialError
@@ -24,7 +26,7 @@ MOVED = 0.05  # of the stored time: a time that differs by more is told
 class Finding:
     """What became of one stored winner: `holds`, `moved` (another time, still the best of the two), or a fault.
 
-    The faults are `wrong`, `fails` and `beaten` (by the default, by the margin).
+    The faults are `wrong`, `fails` and `beaten` (by the default, by the margin). `untried` says nothing about it.
     """
 
     verdict: str
@@ -41,8 +43,15 @@ class Finding:
 def verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Finding:
     """Check the sweep's winner and race it against the default, on the device that is here.
 
-    Raises StickyDeviceError where the device is lost, and what making the workload raises.
+    Raises StickyDeviceError where the device is lost.
     """
+    try:
+        return _verify(tuner, case, sweep, observer)
+    except (torch.OutOfMemoryError, MemoryError):
+        return Finding("untried", "too little memory is free")
+
+
+def _verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Finding:
     assert case.index is not None
     assert sweep.config is not None
     with untraced(case.index):

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+import torch
 
 from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_judge import PROBLEM, tuned
@@ -14,6 +15,7 @@ from tests.store.samples import failed, sweep, trial
 from tunedb import settings
 from tunedb.cli import progress
 from tunedb.cli.rows import why_lost
+from tunedb.problem import Problem
 from tunedb.records import Sweep
 from tunedb.store import open_store
 from tunedb.sweep import run_sweep
@@ -86,6 +88,20 @@ def test_a_time_that_has_moved_is_told_and_nothing_more(cli: Cli, kernels: dict[
     kernels["pool"].times = {128: 100.0, 256: 60.0}
     [found] = verify(cli)
     assert (found["verdict"], found["reason"]) == ("moved", "+20.0% of the stored time")
+    assert marks(stored.uid) == []
+
+
+def test_one_that_can_not_be_tried_is_left_as_it_is_and_exit_code_1(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def workload(problem: Problem, index: int) -> None:
+        raise torch.OutOfMemoryError
+
+    stored = tuned(block=256)
+    put(stored)
+    monkeypatch.setattr(kernels["pool"], "workload", workload, raising=False)
+    [found] = verify(cli, code=1)
+    assert (found["verdict"], found["quarantined"]) == ("untried", False)
     assert marks(stored.uid) == []
 
 

@@ -233,10 +233,7 @@ class Store(Upkeep, ServedTable):
         sweep_id = self._running(connection, sweep.uid)
         if sweep_id is None:
             return False
-        kept = {
-            row.uid: rows.trial_values(rows.to_trial(row)) for row in self._trials(connection, [sweep_id])[sweep_id]
-        }
-        changed = [one.uid for one in sweep.trials if kept.get(one.uid) not in (None, rows.trial_values(one))]
+        changed = rows.changed_uids(self._trials(connection, [sweep_id])[sweep_id], sweep.trials)
         for start in range(0, len(changed), PAGE):
             before = TrialRow.uid.in_(changed[start : start + PAGE])
             connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, before))
