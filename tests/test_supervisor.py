@@ -137,3 +137,16 @@ def is_there(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_list_goes_on_behind_a_problem_whose_configs_all_crash(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.planted import KERNEL
+    from tunedb.cli.tuning import Task
+    from tunedb.cli.tuning import tune as tune_all
+
+    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
+    problems = [problem_of(b1="crash", b2="crash"), problem_of(b1=0.001)]
+    rows = tune_all([Task(KERNEL, problem, None) for problem in problems], store, -1, step=STEP)
+    assert [(row["source"], row["config"]) for row in rows] == [("failed", None), ("sweep", {"BLOCK": 1})]

@@ -22,12 +22,13 @@ INDIFFERENT = 0.004  # a ratio that is known to within this needs no more rounds
 HOPELESS = 2.0  # times the best: out after two samples
 SLOW = 1.25  # out after three
 BEHIND = 1.1  # out after ten
+FAR_BETTER = 1.5  # times as fast as what the others are compared with: takes its place
 FINALISTS = 6
 
 CLEAR, CLEAR_ROUNDS = 1.05, 3  # out of the race that far behind the fastest in each of the first rounds
 
-LEAST_ROUNDS, MOST_ROUNDS = 6, 40
-TURN = 5000.0  # microseconds that a config runs in one turn, or less
+LEAST_ROUNDS, MOST_ROUNDS = 6, 30
+TURN = 2500.0  # microseconds that a config runs in one turn, or less
 SETTLING = 2e5  # microseconds of launches before which no race ends: a GPU's clocks take that long to settle
 LONGEST = 2e6  # microseconds of launches after which a race ends undecided
 CONFIDENCE = 0.95
@@ -38,48 +39,49 @@ Sample = Callable[[Config, int], list[float]]  # microseconds of that many launc
 class Screening:
     """Samples one config after the other, no longer than it takes to see that it is behind the best one so far.
 
-    The best one is sampled again beside each, so that a device that slows down meanwhile rules out nobody.
+    Beside each a reference is sampled again, so that a device that slows down meanwhile rules out nobody. It changes
+    only for a far better one: each change adds the error of a few samples to all that come later.
     """
 
     def __init__(self, sample: Sample) -> None:
         self._sample = sample
-        self._best: Config | None = None
-        self._best_us = math.inf
+        self._reference: Config | None = None
+        self._reference_us = math.inf
+        self._best = math.inf  # what the fastest is relative to, at the least
         self.relative: dict[Config, float] = {}  # time over that of the first config that was right
 
     def run(self, config: Config) -> tuple[list[float], bool]:
         """Microseconds of a config, and whether it is still in the running. Raises what sampling raises."""
-        if self._best is None:
+        if self._reference is None:
             taken = self._sample(config, 3)
             taken += self._sample(config, _launches(taken, 7))
-            self._best, self._best_us, self.relative[config] = config, min(taken), 1.0
+            self._reference, self._reference_us, self._best, self.relative[config] = config, min(taken), 1.0, 1.0
             return taken, True
+        scale = self.relative[self._reference]
         taken = self._sample(config, 1)
-        is_hopeless = taken[0] > HOPELESS * self._best_us
+        is_hopeless = taken[0] / self._reference_us * scale > HOPELESS * self._best
         taken += self._sample(config, 1 if is_hopeless else _launches(taken, 2))  # one alone may have been disturbed
-        beside = self._sample(self._best, _launches([self._best_us], 3))
-        behind = self._is_behind(taken, beside, HOPELESS if is_hopeless else SLOW)
-        if not behind:
+        beside = self._sample(self._reference, _launches([self._reference_us], 3))
+        limit = HOPELESS if is_hopeless else SLOW
+        # The least of its samples, for what disturbs a launch only makes it slower; but not of the reference's.
+        is_behind = min(taken) / median(beside) * scale > limit * self._best
+        if not is_behind:
             more = _launches(taken, 7)
             taken += self._sample(config, more)
-            beside += self._sample(self._best, min(more, 3))
-            behind = self._is_behind(taken, beside, BEHIND)
-        # The least of a few: what disturbs a launch only makes it slower.
-        self._best_us = min(beside)
-        self.relative[config] = min(taken) / self._best_us * self.relative[self._best]
-        if self.relative[config] < self.relative[self._best]:
-            self._best, self._best_us = config, min(taken)
-        return taken, not behind
-
-    def _is_behind(self, taken: list[float], beside: list[float], limit: float) -> bool:
-        """Whether even its least sample is beyond the limit."""
-        return min(taken) > limit * median(beside)
+            beside += self._sample(self._reference, min(more, 3))
+            is_behind = min(taken) / median(beside) * scale > BEHIND * self._best
+        # Beside means before and after: a clock that steps while a config runs can make it look far too good.
+        before, self._reference_us = self._reference_us, min(beside)
+        self.relative[config] = min(taken) / self._reference_us * scale
+        surely = min(taken) / min(before, self._reference_us) * scale
+        self._best = min(self._best, surely)
+        if surely * FAR_BETTER < scale:
+            self._reference, self._reference_us, self.relative[config] = config, min(taken), surely
+        return taken, not is_behind
 
     def finalists(self, running: Sequence[Config], always: Sequence[Config]) -> list[Config]:
         """The fastest of those still running, and those of `always` that were right; fastest first."""
-        # Wide: the least of all may owe its place to a step of the device's clock.
-        limit = SLOW * min(self.relative.values(), default=1.0)
-        near = [config for config in running if self.relative[config] <= limit]
+        near = [config for config in running if self.relative[config] <= SLOW * self._best]
         found = sorted(near, key=lambda config: self.relative[config])[:FINALISTS]
         return found + [config for config in dict.fromkeys(always) if config in self.relative and config not in found]
 
@@ -127,6 +129,7 @@ class Race:
         self._turns: dict[Config, list[float]] = {config: [] for config in finalists}  # medians by round
         self._samples: dict[Config, list[float]] = {config: [] for config in finalists}
         self._failed: dict[Config, TrialError] = {}
+        self._dropped: dict[Config, float] = {}  # with what their time over the fastest's certainly exceeds
         self._spent = 0.0
 
     def run(self, is_late: Callable[[], bool] = lambda: False) -> Outcome:
@@ -184,6 +187,7 @@ class Race:
             line = 1 / (1 - MARGIN) if config == self._default else 1 + TIE
             if low > line:
                 self._active.remove(config)
+                self._dropped[config] = line * (1 + 1e-9)
             elif high - low > INDIFFERENT and not (leader == self._default and low > 1 - MARGIN) and high > line:
                 certain = False
         return certain
@@ -198,6 +202,7 @@ class Race:
         for config, turns in self._turns.items():
             if turns and config not in self._failed:
                 over = 1.0 if config == leader else median(self._ratios(config, leader))
+                over = max(over, self._dropped.get(config, 0.0))  # its few rounds say less than that
                 found[config] = _standing(time_us * over, self._samples[config], over)
         return found
 
