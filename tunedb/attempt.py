@@ -28,7 +28,7 @@ class Attempt:
         self._workload, self._clock, self._ahead = workload, clock, ahead
         self._device = device
         self._observer = observer
-        self._told: Config | None = None
+        self._told: Config | None = None  # the last suspect
         self._binaries: dict[str, Config] = {}
         self._twins: dict[Config, Config] = {}  # configs that are another one's binary
         self._screening = Screening(self._sample)
@@ -61,6 +61,9 @@ class Attempt:
             trial = dataclasses.replace(trial, status=error.status, error=str(error))
         except StickyDeviceError as error:
             self.lost = True
+            if self._told in self.trials:  # the one that others are compared with, and not this one
+                self._fail(self._told, "runtime_error", f"{LOST}{error}")
+                return self.trials[self._told]
             trial = dataclasses.replace(trial, status="runtime_error", error=f"{LOST}{error}")
         return self._put(trial)
 
