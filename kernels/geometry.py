@@ -46,6 +46,10 @@ class Window:
         windows = (spare + self.stride - 1) // self.stride + 1
         return windows - 1 if (windows - 1) * self.stride >= length + self.padding else windows
 
+    def tiles(self, length: int) -> bool:
+        """Whether the windows cover rows of `length` elements without overlap, gap, padding or rest."""
+        return self.stride == self.kernel_size and self.padding == 0 and length % self.stride == 0
+
     def normalised(self, length: int) -> Window:
         """The window that computes the same on rows of `length` elements, so that equal problems share one name.
 

@@ -1,8 +1,8 @@
 """The hand-over file of average pooling: one module, forward only, with the kernel and the tuned configs in it.
 
 It is put together from source that runs elsewhere too, so that it can't drift: the kernel with what it calls, helpers
-of the launcher, and the functions below from `TILE` on, which are written out as they stand. They may use only what
-the module has: torch, nn, triton, tl, the kernel, the constants, and each other.
+of the launcher and of the space, and the functions below from `TILE` on, which are written out as they stand. They
+may use only what the module has: torch, nn, triton, tl, the kernel, the constants, and each other.
 """
 
 from __future__ import annotations
@@ -19,8 +19,18 @@ import triton
 
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import kernel, space
-from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
-from tunedb.kernels.avg_pool.launch import LONGEST_UNROLLED_WINDOW, WIDEST_ALIGNMENT, _empty, is_channels_last
+from tunedb.kernels.avg_pool.algorithms import (
+    LONGEST_UNROLLED_WINDOW,
+    MOST_IN_REGISTERS,
+    WIDEST_ALIGNMENT,
+    WIDEST_SCANNED,
+    algorithms,
+    can_run,
+    chunk_of,
+    tiling,
+)
+from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel, pieces, registers, sums, taps, tiles, vectors
+from tunedb.kernels.avg_pool.launch import _empty, is_channels_last
 from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
 from tunedb.records import Sweep
 
@@ -33,13 +43,15 @@ import triton.language as tl
 _TUNED = """\
 # Tuned on {device}.
 # The problem: dtype, layout, (batch entries, rows in each, their length, kernel size, stride, padding, alignment in
-# bytes). Its config: BLOCK_OUT, ROWS_PER_PROG, launch options.
+# bytes). Its config: ALGORITHM, BLOCK_OUT, ROWS_PER_PROG, launch options.
 TUNED = [
 {rows}]
 LAUNCHES = {{}}  # by kind of call, as they are met
 TILE = {tile}  # elements, where no tuned config fits
 WIDEST_ALIGNMENT = {alignment}
 LONGEST_UNROLLED_WINDOW = {window}
+MOST_IN_REGISTERS = {registers}
+WIDEST_SCANNED = {scanned}
 """
 
 
@@ -52,13 +64,28 @@ def module_source(sweeps: Sequence[Sweep]) -> str:
     tuned = _TUNED.format(
         device=device,
         rows="".join(_rows(sweeps)),
-        tile=space.INTERPRETED_TILES[0] if interpreted else 32 * space.WARPS[0] * space.OUTPUTS_PER_THREAD[0],
+        tile=space.INTERPRETED_TILES[0] if interpreted else 32 * space.WARPS[0] * space.ELEMENTS_PER_THREAD[0],
         alignment=WIDEST_ALIGNMENT,
         window=LONGEST_UNROLLED_WINDOW,
+        registers=MOST_IN_REGISTERS,
+        scanned=WIDEST_SCANNED,
     )
-    kernels = _with_callees(kernel, "avg_pool1d_forward_kernel")
+    kernels = _with_callees((tiles, registers, pieces, vectors, sums, taps, kernel), "avg_pool1d_forward_kernel")
     copied: list[Any] = [cdiv, power_of_2_from, power_of_2_to, is_channels_last, _empty, out_length, extents, layout_of]
-    copied += [alignment_of, choose, distance, default, describe, is_served, avg_pool1d, ModelNew]
+    copied += [
+        alignment_of,
+        algorithms,
+        can_run,
+        chunk_of,
+        tiling,
+        choose,
+        distance,
+        default,
+        describe,
+        is_served,
+        avg_pool1d,
+        ModelNew,
+    ]
     return "\n\n".join([_HEAD, *kernels, tuned, *map(inspect.getsource, copied)])
 
 
@@ -69,23 +96,25 @@ def _rows(sweeps: Sequence[Sweep]) -> Iterator[str]:
         problem, config = sweep.problem, sweep.config
         assert config is not None  # a winner has one
         facts = tuple(problem[name] for name in _FACTS)
-        knobs = (config["BLOCK_OUT"], config["ROWS_PER_PROG"], config.options)
+        knobs = (config["ALGORITHM"], config["BLOCK_OUT"], config["ROWS_PER_PROG"], config.options)
         found.setdefault(f"{problem['dtype']}, {problem['layout']!r}, {facts}", str(knobs))
     for key, value in sorted(found.items()):
         yield f"    ({key}, {value}),\n"
 
 
-def _with_callees(module: ModuleType, name: str) -> Iterator[str]:
-    """The source of a function of the module, after that of all top-level functions and constants that it needs."""
-    source = inspect.getsource(module)
-    lines = source.splitlines(keepends=True)
+def _with_callees(modules: Sequence[ModuleType], name: str) -> Iterator[str]:
+    """The source of a function, after that of all top-level functions and constants of the modules that it needs."""
     defined: dict[str, ast.stmt] = {}
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.FunctionDef):
-            defined[statement.name] = statement
-        elif isinstance(statement, ast.Assign | ast.AnnAssign):
-            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            defined |= {target.id: statement for target in targets if isinstance(target, ast.Name)}
+    lines: dict[ast.stmt, list[str]] = {}
+    for module in modules:
+        source = inspect.getsource(module)
+        for statement in ast.parse(source).body:
+            lines[statement] = source.splitlines(keepends=True)
+            if isinstance(statement, ast.FunctionDef):
+                defined[statement.name] = statement
+            elif isinstance(statement, ast.Assign | ast.AnnAssign):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                defined |= {target.id: statement for target in targets if isinstance(target, ast.Name)}
     needed, new = set[str](), {name}
     while new:
         needed |= new
@@ -94,7 +123,7 @@ def _with_callees(module: ModuleType, name: str) -> Iterator[str]:
     for statement in dict.fromkeys(defined[each] for each in defined if each in needed):
         decorators: list[Any] = getattr(statement, "decorator_list", [])
         first = min(node.lineno for node in [statement, *decorators])
-        yield "".join(lines[first - 1 : statement.end_lineno])
+        yield "".join(lines[statement][first - 1 : statement.end_lineno])
 
 
 _FACTS = ("batch", "rows", "length", "kernel_size", "stride", "padding", "alignment")
@@ -102,7 +131,7 @@ _FACTS = ("batch", "rows", "length", "kernel_size", "stride", "padding", "alignm
 # What follows is written into the module as it stands. Here it serves the tests that hold it equal to the op's ways.
 
 TILE = 512
-TUNED: list[tuple[torch.dtype, str, tuple[int, ...], tuple[int, int, dict[str, int]]]] = []
+TUNED: list[tuple[torch.dtype, str, tuple[int, ...], tuple[str, int, int, dict[str, int]]]] = []
 LAUNCHES: dict[Any, Any] = {}
 
 
@@ -137,21 +166,32 @@ def alignment_of(x: torch.Tensor, shape: tuple[int, int, int], strides: tuple[in
     return bits & -bits
 
 
-def choose(dtype: torch.dtype, layout: str, facts: tuple[int, ...], out: int) -> tuple[int, int, dict[str, int]]:
+def choose(
+    dtype: torch.dtype, layout: str, facts: tuple[int, ...], written: tuple[int, int, int]
+) -> tuple[str, int, int, dict[str, int]]:
     """The config of the nearest tuned problem, itself if it is tuned, among those that are legal here."""
-    batch, rows, kernel_size = facts[0], facts[1], facts[3]
-    best, config = float("inf"), default(layout, rows, out)
-    for tuned_dtype, tuned_layout, tuned, (block, per_program, options) in TUNED:
+    kernel_size, stride = facts[3:5]
+    batch, rows, out = written
+    defaults = (
+        default(algorithm, layout, rows, out, dtype.itemsize, kernel_size)
+        for algorithm in algorithms(layout, dtype.itemsize, kernel_size, stride, False)
+    )
+    best, config = (
+        float("inf"),
+        next(found for found in defaults if can_run(*found[:2], layout, dtype.itemsize, kernel_size, stride, False)),
+    )
+    for tuned_dtype, tuned_layout, tuned, (algorithm, block, per_program, options) in TUNED:
         near = distance(facts, tuned)
         if (
             (tuned_dtype, tuned_layout) == (dtype, layout)
+            and can_run(algorithm, block, layout, dtype.itemsize, kernel_size, stride, False)
             and (tuned[3] <= LONGEST_UNROLLED_WINDOW) == (kernel_size <= LONGEST_UNROLLED_WINDOW)
-            and block <= power_of_2_from(out)
+            and block <= max(power_of_2_from(out), WIDEST_ALIGNMENT // dtype.itemsize)
             and per_program <= rows
             and batch * cdiv(rows, per_program) * cdiv(out, block) < 2**31
             and near < best
         ):
-            best, config = near, (block, per_program, options)
+            best, config = near, (algorithm, block, per_program, options)
     return config
 
 
@@ -163,39 +203,55 @@ def distance(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     return product
 
 
-def default(layout: str, rows: int, out: int) -> tuple[int, int, dict[str, int]]:
+def default(
+    algorithm: str, layout: str, rows: int, out: int, itemsize: int, kernel_size: int
+) -> tuple[str, int, int, dict[str, int]]:
     """One tile, as wide along memory as it can be, for one warp."""
+    tile, least = TILE, 1
     if layout == "transposed":
         per_program = min(TILE, power_of_2_to(rows), 128)
-        return min(TILE // per_program, power_of_2_from(out)), per_program, {"num_warps": 1}
-    block = min(TILE, power_of_2_from(out))
-    return block, min(TILE // block, power_of_2_to(rows)), {"num_warps": 1}
+        return algorithm, min(TILE // per_program, power_of_2_from(out)), per_program, {"num_warps": 1}
+    if algorithm == "sums":
+        tile //= chunk_of(kernel_size)
+    elif algorithm != "taps":
+        least = WIDEST_ALIGNMENT // itemsize
+    block = max(min(tile, power_of_2_from(out)), least)
+    return algorithm, block, max(min(tile // block, power_of_2_to(rows)), 1), {"num_warps": 1}
 
 
 def describe(
     x: torch.Tensor, y: torch.Tensor, kernel_size: int, stride: int, padding: int
-) -> tuple[tuple[int, int, int], tuple[int, ...], dict[str, int]]:
+) -> tuple[tuple[int, int, int], tuple[int, ...], dict[str, object]]:
     """The launch that pools x into y: its grid, the numbers after the tensors, and what goes by name."""
     shape, strides = extents(x)
     layout = layout_of(shape, strides)
     facts = (*shape, kernel_size, stride, padding, alignment_of(x, shape, strides, layout))
-    block, per_program, options = choose(x.dtype, layout, facts, y.shape[-1])
     collapse = extents(x)[0][0] == 1 and extents(y)[0][0] == 1
     (batch, rows, length), x_strides = extents(x, collapse)
     (_, _, out), y_strides = extents(y, collapse)
+    if batch == 1 and padding == 0 and stride == kernel_size and out * stride == length and x.is_contiguous():
+        rows, length, out = 1, rows * length, rows * out  # no window knows which row it is in
+        x_strides, y_strides = (0, length, 1), (0, out, 1)
+    algorithm, block, per_program, options = choose(x.dtype, layout, facts, (batch, rows, out))
+    if y_strides[2] != 1 and out > 1:
+        algorithm = "taps"  # a single column of x has the layout "rows" too, whatever y's
+    written = (batch, rows, out)
+    are_aligned = (
+        alignment_of(x, (batch, rows, length), x_strides, layout) == WIDEST_ALIGNMENT,
+        alignment_of(y, written, y_strides, layout_of(written, y_strides)) == WIDEST_ALIGNMENT,
+    )
+    window, itemsize = (kernel_size, stride, padding), x.element_size()
+    programs, constants = tiling(algorithm, block, per_program, written, window, are_aligned, itemsize, False)
     step = max(x_strides[2], y_strides[2], 1)
-    constants = {
-        "WINDOW": kernel_size if kernel_size <= LONGEST_UNROLLED_WINDOW else 0,
-        "STRIDE": stride,
-        "PADDING": padding,
-        "COUNT_INCLUDE_PAD": True,
+    constants |= {
+        "DIVISOR": "window",
         "WIDE": ((block + 1) * stride + kernel_size) * step >= 2**31,
+        "ALGORITHM": algorithm,
         "BLOCK_OUT": block,
         "ROWS_PER_PROG": per_program,
     }
-    grid = (batch * cdiv(rows, per_program) * cdiv(out, block), 1, 1)
     numbers = (rows, length, out, kernel_size, *x_strides, *y_strides)
-    return grid, numbers, {**constants, **options, "enable_fp_fusion": True}
+    return (programs, 1, 1), numbers, {**constants, **options, "enable_fp_fusion": True}
 
 
 def is_served(x: torch.Tensor, kernel_size: int, stride: int, padding: int) -> bool:

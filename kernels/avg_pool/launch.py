@@ -13,12 +13,11 @@ import torch
 
 from tunedb.compiled import Launch
 from tunedb.errors import TrialError
+from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT, can_run, tiling
 from tunedb.kernels.avg_pool.kernel import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
-from tunedb.kernels.geometry import Window, cdiv
+from tunedb.kernels.geometry import Window
 from tunedb.problem import Config, Problem
 
-LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
-WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
 LAYOUTS = ("rows", "transposed", "general")
 _INT32_END = 2**31
 
@@ -127,6 +126,10 @@ class _Strided:
             shape, strides = (1, *shape), (0, *strides)
         return cls(shape, strides)  # type: ignore[arg-type]
 
+    def is_in_rows(self) -> bool:
+        """Whether neighbours in a row lie side by side."""
+        return self.strides[2] == 1 or self.shape[2] == 1
+
     def is_collapsible(self) -> bool:
         """Whether the rows of all batch entries are evenly spaced."""
         batch, rows, _ = self.shape
@@ -140,9 +143,19 @@ class _Strided:
         row_stride = self.strides[1] if rows > 1 else self.strides[0]
         return _Strided((1, batch * rows, columns), (0, row_stride, self.strides[2]))
 
+    def is_gapless(self) -> bool:
+        """Whether this is one batch entry whose rows follow one another without a gap."""
+        batch, rows, columns = self.shape
+        return batch == 1 and self.is_in_rows() and (rows == 1 or self.strides[1] == columns)
+
+    def flattened(self) -> _Strided:
+        """The rows of a gapless one as one row."""
+        _, rows, columns = self.shape
+        return _Strided((1, 1, rows * columns), (0, rows * columns, 1))
+
     @property
     def layout(self) -> str:
-        if self.strides[2] == 1 or self.shape[2] == 1:
+        if self.is_in_rows():
             return "rows"
         return "transposed" if self.strides[1] == 1 and self.shape[1] > 1 else "general"
 
@@ -155,6 +168,10 @@ class _Strided:
         axes = {"rows": (0, 1), "transposed": (0, 2), "general": (0, 1)}[self.layout]
         pitches = (self.strides[axis] * itemsize for axis in axes if self.shape[axis] > 1)
         return math.gcd(WIDEST_ALIGNMENT, address, *pitches)
+
+    def is_aligned(self, address: int, itemsize: int) -> bool:
+        """Whether every row begins at a multiple of 16 bytes."""
+        return self.alignment(address, itemsize) == WIDEST_ALIGNMENT
 
 
 def is_channels_last(x: torch.Tensor) -> bool:
@@ -220,10 +237,29 @@ def _launch(
     source, target = _Strided.of(read), _Strided.of(written)
     if source.is_collapsible() and target.is_collapsible():
         source, target = source.collapsed(), target.collapsed()
+    if window.tiles(length) and source.is_gapless() and target.is_gapless():  # no window knows which row it is in
+        rows = source.shape[1]
+        source, target, length, out_length = source.flattened(), target.flattened(), rows * length, rows * out_length
     batch, rows, _ = source.shape
-    constants = config.constants
-    block, per_program = constants["BLOCK_OUT"], constants["ROWS_PER_PROG"]
-    programs = batch * cdiv(rows, per_program) * cdiv(written.shape[-1], block)
+    knobs = config.constants
+    if not (source.is_in_rows() and target.is_in_rows()):
+        knobs["ALGORITHM"] = "taps"  # a single column has the layout "rows" too, whatever the other tensor's
+    itemsize = read.element_size()
+    algorithm, block, is_backward = knobs["ALGORITHM"], knobs["BLOCK_OUT"], jit is avg_pool1d_backward_kernel
+    if not can_run(algorithm, block, source.layout, itemsize, window.kernel_size, window.stride, is_backward):
+        raise TrialError(
+            "pruned", f"{config} can't run {window} in {read.dtype} and layout {source.layout}. Use ALGORITHM='taps'."
+        )
+    programs, constants = tiling(
+        algorithm,
+        block,
+        knobs["ROWS_PER_PROG"],
+        target.shape,
+        (window.kernel_size, window.stride, window.padding),
+        (source.is_aligned(read.data_ptr(), itemsize), target.is_aligned(written.data_ptr(), itemsize)),
+        itemsize,
+        is_backward,
+    )
     if programs >= _INT32_END:
         raise TrialError(
             "out_of_resources",
@@ -231,11 +267,8 @@ def _launch(
             "Use a larger BLOCK_OUT or ROWS_PER_PROG.",
         )
     step = max(source.strides[2], target.strides[2], 1)
-    constants |= {
-        "WINDOW": window.kernel_size if window.kernel_size <= LONGEST_UNROLLED_WINDOW else 0,
-        "STRIDE": window.stride,
-        "PADDING": window.padding,
-        "COUNT_INCLUDE_PAD": window.count_include_pad,
+    constants |= knobs | {
+        "DIVISOR": "row" if not window.count_include_pad else "padded" if window.ceil_mode else "window",
         "WIDE": ((block + 1) * window.stride + window.kernel_size) * step >= _INT32_END,
     }
     numbers = (rows, length, out_length, window.kernel_size, *source.strides, *target.strides)

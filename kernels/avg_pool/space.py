@@ -1,7 +1,7 @@
 """The legal configs of the average pooling kernels, and the one that a call gets without tuning.
 
-A tile holds 32 x num_warps x (outputs per thread) elements. It is as wide along memory as it can be: in columns for
-rows, in rows for the transposed layout.
+A tile holds 32 x num_warps x (elements per thread) elements. It is as wide along memory as it can be: in columns for
+rows, in rows for the transposed layout. Where other algorithms serve, "taps" keeps a few of its tiles.
 """
 
 from __future__ import annotations
@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tunedb.device import Device
-from tunedb.kernels.avg_pool.launch import LONGEST_UNROLLED_WINDOW, Pool
+from tunedb.kernels.avg_pool.algorithms import (
+    LONGEST_UNROLLED_WINDOW,
+    WIDEST_ALIGNMENT,
+    algorithms,
+    can_run,
+    chunk_of,
+)
+from tunedb.kernels.avg_pool.launch import Pool
 from tunedb.kernels.geometry import power_of_2_from, power_of_2_to
 from tunedb.problem import Config, Problem
 
 WARPS = (1, 2, 4, 8)
-OUTPUTS_PER_THREAD = (16, 8, 4)  # 128 compiled into a binary of 600 KB
+ELEMENTS_PER_THREAD = (16, 8, 4)  # 128 compiled into a binary of 600 KB
 SQUARER = (1, 4)  # the widest tile of its size, and one a quarter as wide
 INTERPRETED_TILES = (65536, 16384, 4096)  # elements: the interpreter pays by the program, not by the element
 
@@ -22,22 +29,22 @@ INTERPRETED_TILES = (65536, 16384, 4096)  # elements: the interpreter pays by th
 def forward_space(problem: Problem, device: Device) -> tuple[Config, ...]:
     """Every config worth trying for y = avg_pool1d(x); the default first."""
     pool = Pool.of_problem(problem)
-    return _space(pool, pool.window.output_length(pool.length), device)
+    return _space(pool, device, backward=False)
 
 
 def forward_default(problem: Problem, device: Device) -> Config:
-    """16 outputs per thread and one warp, which read 99.7 % of copy on the seed's problem."""
+    """One warp, and as many outputs per thread as the algorithm's best on the seed's problem had."""
     return forward_space(problem, device)[0]
 
 
 def backward_space(problem: Problem, device: Device) -> tuple[Config, ...]:
-    """Every config worth trying for the gradient; BLOCK_OUT counts columns of grad_x. The default first."""
+    """Every config worth trying for the gradient; the default first."""
     pool = Pool.of_problem(problem)
-    return _space(pool, pool.length, device)
+    return _space(pool, device, backward=True)
 
 
 def backward_default(problem: Problem, device: Device) -> Config:
-    """16 outputs per thread and one warp, as going forward."""
+    """As going forward."""
     return backward_space(problem, device)[0]
 
 
@@ -48,27 +55,63 @@ def window_class(problem: Problem) -> tuple[bool, str]:
     return window.kernel_size <= LONGEST_UNROLLED_WINDOW, overlap
 
 
-def _space(pool: Pool, columns: int, device: Device) -> tuple[Config, ...]:
-    most_columns, most_rows = power_of_2_from(columns), power_of_2_to(pool.rows)
-    tiles = _interpreted_tiles() if device.backend == "interpreter" else _gpu_tiles()
+def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
+    columns = pool.length if backward else pool.window.output_length(pool.length)
+    rows = pool.rows
+    if pool.layout == "rows" and pool.batch == 1 and pool.window.tiles(pool.length):
+        columns, rows = columns * rows, 1  # as the launcher sees it, where rows follow one another without a gap
+    tiles = tuple(_interpreted_tiles() if device.backend == "interpreter" else _gpu_tiles())
     found: dict[Config, None] = {}
-    for warps, elements, squarer in tiles:
-        if pool.layout == "transposed":
-            rows = min(elements // squarer, most_rows, 128)
-            columns_each = min(elements // rows, most_columns)
-        else:
-            columns_each = min(elements // squarer, most_columns)
-            rows = min(elements // columns_each, most_rows)
-        if found and columns_each * rows < 32 * warps:
-            continue  # the problem is smaller than the tile: threads would idle
-        found[Config.of(BLOCK_OUT=columns_each, ROWS_PER_PROG=rows, num_warps=warps)] = None
+    kernel_size, stride = pool.window.kernel_size, pool.window.stride
+    for algorithm in algorithms(pool.layout, pool.dtype.itemsize, kernel_size, stride, backward):
+        for warps, elements, squarer in tiles:
+            if algorithm == "taps" and found and (squarer > 1 or warps not in (1, 4) or elements == 32 * warps * 8):
+                continue  # a fallback here: a few of its tiles will do
+            config = _config(pool, algorithm, warps, elements, squarer, columns, rows, backward)
+            if config is not None and (config not in found):
+                found[config] = None
     return tuple(found)
+
+
+def _config(
+    pool: Pool, algorithm: str, warps: int, elements: int, squarer: int, columns: int, rows: int, backward: bool
+) -> Config | None:
+    """The config of a tile of that many elements; None where it makes no sense for the problem."""
+    least, threads = 1, 32 * warps
+    most_columns, most_rows = power_of_2_from(columns), power_of_2_to(rows)
+    if algorithm == "taps":
+        if pool.layout == "transposed":
+            per_program = min(elements // squarer, most_rows, 128)
+            block = min(elements // per_program, most_columns)
+        else:
+            block = min(elements // squarer, most_columns)
+            per_program = min(elements // block, most_rows)
+        busy = block * per_program
+    else:
+        if squarer > 1:
+            return None
+        width = WIDEST_ALIGNMENT // pool.dtype.itemsize
+        if algorithm == "sums":
+            elements = max(elements // chunk_of(pool.window.kernel_size), 1)
+        else:
+            least, elements = width, max(elements, width)
+            if backward and pool.window.stride > 1:  # the block counts windows
+                most_columns = power_of_2_from(-(-columns // pool.window.stride))
+        block = max(min(elements, most_columns), least)
+        per_program = max(min(elements // block, most_rows), 1)
+        busy = block * per_program * (chunk_of(pool.window.kernel_size) if algorithm == "sums" else 1)
+        window = pool.window
+        if not can_run(algorithm, block, pool.layout, pool.dtype.itemsize, window.kernel_size, window.stride, backward):
+            return None
+    if busy < threads and warps > 1:
+        return None  # the problem is smaller than the tile: threads would idle
+    return Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=per_program, num_warps=warps)
 
 
 def _gpu_tiles() -> Iterator[tuple[int, int, int]]:
     for squarer in SQUARER:
         for warps in WARPS:
-            for outputs in OUTPUTS_PER_THREAD:
+            for outputs in ELEMENTS_PER_THREAD:
                 yield warps, 32 * warps * outputs, squarer
 
 

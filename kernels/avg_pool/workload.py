@@ -17,10 +17,10 @@ from tunedb.compiled import Launch, Loaded, load
 from tunedb.device import Device
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import kernel, space
+from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT
 from tunedb.kernels.avg_pool.arguments import pool_of
 from tunedb.kernels.avg_pool.estimate import estimate
 from tunedb.kernels.avg_pool.launch import (
-    WIDEST_ALIGNMENT,
     Pool,
     backward_launch,
     empty_grad_input,

@@ -68,7 +68,9 @@ def test_the_module_launches_as_the_op_does(
     assert (grid, numbers) == (launch.grid, launch.arguments[2:])
     assert keywords == launch.keywords
     facts = tuple(problem[name] for name in export._FACTS)
-    monkeypatch.setattr(export, "choose", lambda *given: pytest.fail(str(given)) if given[2] != facts else (64, 1, {}))
+    monkeypatch.setattr(
+        export, "choose", lambda *given: pytest.fail(str(given)) if given[2] != facts else ("taps", 64, 1, {})
+    )
     export.describe(x, y, *window)
 
 
@@ -79,14 +81,16 @@ def test_without_a_fitting_row_the_default_rule_decides(device: Device, monkeypa
     for layout in ("rows", "transposed"):
         for shape in ((1, 1, 8), (2, 3, 100), (64, 256, 5000), (1, 1000, 16)):
             problem = FORWARD.problem({"shape": shape, "kernel_size": 3, "stride": 1, "layout": layout})
-            block, per_program, options = export.default(layout, problem["rows"], shape[-1] - 2)
-            config = Config.of(BLOCK_OUT=block, ROWS_PER_PROG=per_program, **options)
+            algorithm = "vectors" if problem["layout"] == "rows" else "taps"
+            _, block, per_program, options = export.default(algorithm, layout, problem["rows"], shape[-1] - 2, 4, 3)
+            config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=per_program, **options)
             assert config == FORWARD.default(problem, device)
 
 
 @pytest.mark.usefixtures("no_configs")
 def test_the_nearest_legal_row_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    near, far, illegal = (512, 1, {"num_warps": 1}), (1024, 1, {"num_warps": 2}), (2048, 8, {"num_warps": 4})
+    near, far = ("vectors", 512, 1, {"num_warps": 1}), ("taps", 1024, 1, {"num_warps": 2})
+    illegal = ("vectors", 2048, 8, {"num_warps": 4})
     rows = [
         (torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), far),
         (torch.float32, "rows", (1, 64, 4096, 8, 1, 4, 16), near),
@@ -94,9 +98,12 @@ def test_the_nearest_legal_row_is_taken(monkeypatch: pytest.MonkeyPatch) -> None
         (torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), illegal),
     ]
     monkeypatch.setattr(export, "TUNED", rows)
-    assert export.choose(torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), 65537) == far
-    assert export.choose(torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), 2049) == near
-    assert export.choose(torch.float32, "rows", (1, 64, 2048, 64, 1, 4, 16), 2049)[2] == {"num_warps": 1}
+    assert export.choose(torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), (1, 8192, 65537)) == far
+    assert export.choose(torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), (1, 4, 2049)) == near
+    wide = export.choose(torch.float32, "rows", (1, 64, 2048, 64, 1, 4, 16), (1, 64, 2049))
+    assert wide == ("scans", 512, 1, {"num_warps": 1})
+    overlapping = export.choose(torch.float32, "rows", (1, 64, 2048, 31, 15, 4, 16), (1, 64, 136))
+    assert overlapping[0] == "sums"  # too many columns for vectors
 
 
 def test_the_file_is_in_the_order_that_was_asked_for(cli: Cli, tmp_path: Path) -> None:

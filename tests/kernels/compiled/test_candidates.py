@@ -91,16 +91,42 @@ def loads(binary: Binary) -> list[str]:
     return re.findall(r"^.*\bld\.global\S*", binary.asm["ptx"], re.MULTILINE)
 
 
+def accesses(binary: Binary, kind: str) -> list[str]:
+    """The PTX of the accesses of that kind, `ld` or `st`, that have no mask."""
+    found = re.findall(rf"^.*\b{kind}\.global\S*", binary.asm["ptx"], re.MULTILINE)
+    return [access for access in found if "@" not in access]
+
+
 @both
-def test_a_tile_inside_the_row_is_read_without_masks(kernel: Any) -> None:
-    plain = [load for load in loads(default_binary(kernel, SEED)) if "@" not in load]
-    assert len(plain) >= 8 * 16 / 4  # 8 taps of 16 outputs per thread, up to 4 at a time
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("length", [65536, 65537], ids=["aligned rows", "odd rows"])
+def test_a_tile_inside_the_row_is_read_and_written_in_16_bytes_without_masks(
+    kernel: Any, dtype: str, length: int
+) -> None:
+    binary = default_binary(kernel, SEED | {"dtype": dtype, "shape": [64, 128, length]})
+    widest = {"float16": "v4.b32", "bfloat16": "v4.b32", "float32": "v4.b32", "float64": "v2.b64"}[dtype]
+    for kind, least in (("ld", 2), ("st", 1)):
+        wide = [access for access in accesses(binary, kind) if widest in access]
+        assert len(wide) >= least
+        assert wide == accesses(binary, kind)
+
+
+@pytest.mark.parametrize("arguments", [{"kernel_size": 2}, {"kernel_size": 3, "padding": 1, "stride": 2}], ids=str)
+def test_the_gradient_at_a_stride_is_read_and_written_in_16_bytes(arguments: dict[str, Any]) -> None:
+    binary = default_binary(BACKWARD, {"shape": [64, 128, 65536]} | arguments)
+    assert all("v4.b32" in access for kind in ("ld", "st") for access in accesses(binary, kind))
 
 
 def test_a_divisor_has_the_accumulators_precision() -> None:
     """A Python float is a float32 in Triton unless told otherwise."""
     binary = default_binary(FORWARD, {"shape": [64, 9000], "kernel_size": 3, "dtype": "float64"})
-    assert "dense<0.33333333333333331> : tensor<1x512xf64>" in binary.asm["ttir"]
+    assert re.search(r"dense<0.33333333333333331> : tensor<\d+xf64>", binary.asm["ttir"])
+
+
+def test_scans_within_a_warp_need_no_shared_memory() -> None:
+    binary = default_binary(FORWARD, {"shape": [8, 64, 65536], "kernel_size": 65, "stride": 1, "padding": 32})
+    assert binary.asm["ttgir"].count('"tt.scan"') >= 2
+    assert "local_alloc" not in binary.asm["ttgir"]
 
 
 @both

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tunedb.errors import TrialError
-from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.avg_pool.algorithms import can_run
+from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config
 
@@ -23,6 +24,7 @@ TOLERANCES = {
     torch.float32: (1e-6, 1e-6),
     torch.float64: (1e-14, 1e-14),
 }
+ALGORITHMS = ("vectors", "scans", "sums", "taps")
 LAYOUTS = ("contiguous", "rows of a matrix", "transposed", "every second column", "every second row",
            "expanded rows", "expanded batch", "expanded columns", "odd offset", "strangely permuted")  # fmt: skip
 # On a GPU each example is compiled: fewer of them, and a failing one is shown as it is.
@@ -67,14 +69,17 @@ def laid_out(layout: str, batch: int, rows: int, columns: int, dtype: torch.dtyp
 @st.composite
 def windows(draw: st.DrawFn) -> tuple[Window, int]:
     """A window, unrolled (up to 32) or looped over, and a length of row that torch pools with it."""
-    kernel_size = draw(st.one_of(st.integers(1, 9), st.integers(10, 40)))
+    kernel_size = draw(st.one_of(st.integers(1, 9), st.integers(10, 40), st.integers(41, 140)))
     padding = draw(st.integers(0, kernel_size // 2))
     window = Window(kernel_size, draw(st.integers(1, 7)), padding, draw(st.booleans()), draw(st.booleans()))
-    return window, draw(st.integers(max(1, kernel_size - 2 * padding), 90))
+    return window, draw(st.integers(max(1, kernel_size - 2 * padding), 150))
 
 
 configs = st.builds(
-    lambda block, rows, warps: Config.of(BLOCK_OUT=block, ROWS_PER_PROG=rows, num_warps=warps),
+    lambda algorithm, block, rows, warps: Config.of(
+        ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=rows, num_warps=warps
+    ),
+    st.sampled_from(ALGORITHMS),
     st.sampled_from((8, 16, 64, 256)),
     st.sampled_from((1, 2, 8)),
     st.sampled_from((1, 4)),
@@ -95,15 +100,23 @@ def torch_gradient(grad_y: torch.Tensor, length: int, window: Window) -> torch.T
     return gradient
 
 
+def runnable(config: Config, layout: str, itemsize: int, window: Window, is_backward: bool) -> Config:
+    """The config, by taps where its algorithm can't run."""
+    words = (config["ALGORITHM"], config["BLOCK_OUT"], layout, itemsize, window.kernel_size, window.stride, is_backward)
+    return config if can_run(*words) else Config.of(**{**config, "ALGORITHM": "taps"})
+
+
 def pool(x: torch.Tensor, window: Window, config: Config) -> torch.Tensor:
     y = empty_output(x, window).fill_(math.nan)
-    forward_launch(x, y, window, config)()
+    layout = Pool.of_input(x, window).layout
+    forward_launch(x, y, window, runnable(config, layout, x.element_size(), window, False))()
     return y
 
 
 def spread(grad_y: torch.Tensor, length: int, window: Window, config: Config) -> torch.Tensor:
     grad_x = empty_grad_input(grad_y, length).fill_(math.nan)
-    backward_launch(grad_y, grad_x, window, config)()
+    layout = Pool.of_grad(grad_y, length, window).layout
+    backward_launch(grad_y, grad_x, window, runnable(config, layout, grad_y.element_size(), window, True))()
     return grad_x
 
 
@@ -134,39 +147,89 @@ def test_the_gradient_is_torchs(
     assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize(
-    "window", [Window(3, 1, 1), Window(5, 2, 2, True, False), Window(2, 5), Window(35, 3)], ids=str
+    "window",
+    [Window(3, 1, 1), Window(5, 2, 2, True, False), Window(2, 5), Window(35, 3), Window(35, 1, 9), Window(20, 20)],
+    ids=str,
 )
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
-def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(window: Window, poison: float) -> None:
-    """In tiles with masks (the first and last of these rows) and without."""
-    config = Config.of(BLOCK_OUT=8, ROWS_PER_PROG=2, num_warps=1)
-    x = laid_out("contiguous", 1, 2, 80, torch.float32)
-    x[0, 0, [0, 41, 79]] = poison
-    assert_near(pool(x, window, config), torch_pool(x.double(), window))
-    grad_y = laid_out("contiguous", 1, 2, window.output_length(80), torch.float32)
-    grad_y[0, 1, [0, grad_y.shape[-1] // 2, -1]] = poison
-    assert_near(spread(grad_y, 80, window, config), torch_gradient(grad_y, 80, window))
+def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(
+    window: Window, poison: float, algorithm: str
+) -> None:
+    """In tiles with masks (the first and last of these rows) and without, in rows of either alignment."""
+    config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1)
+    for length in (80, 81):
+        x = laid_out("contiguous", 1, 2, length, torch.float32)
+        x[0, 0, [0, 41, 79]] = poison
+        assert_near(pool(x, window, config), torch_pool(x.double(), window))
+        grad_y = laid_out("contiguous", 1, 2, window.output_length(length), torch.float32)
+        grad_y[0, 1, [0, grad_y.shape[-1] // 2, -1]] = poison
+        assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
 
 
-def test_positions_between_windows_get_no_gradient() -> None:
-    grad_x = spread(
-        torch.ones(1, 3, device=DEVICE), 20, Window(2, 7), Config.of(BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1)
-    )
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("window", [Window(8, 1, 4), Window(50, 1, 25), Window(6, 3), Window(48, 16)], ids=str)
+def test_a_mean_is_as_accurate_as_torchs_also_after_large_values(
+    window: Window, dtype: torch.dtype, algorithm: str
+) -> None:
+    """No worse than twice torch's error plus a unit in the last place; a running sum would keep the large values'."""
+    x = laid_out("contiguous", 1, 2, 600, dtype)
+    x[..., :300] *= 1e4
+    config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=64, ROWS_PER_PROG=1, num_warps=1)
+    exact = torch_pool(x.double(), window)
+    errors = [(found.double() - exact).abs() for found in (pool(x, window, config), torch_pool(x, window))]
+    unit = torch.finfo(dtype).eps * exact.abs()
+    assert bool((errors[0] <= 2 * errors[1] + unit).all())
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="the interpreter alone shows what the compiler is promised")
+@pytest.mark.parametrize("algorithm", ["vectors", "scans", "sums"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_what_the_compiler_is_promised_about_addresses_is_so(
+    algorithm: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong promise is a misaligned access on a GPU, and nothing at all here."""
+    from triton.runtime.interpreter import TensorHandle
+
+    promises = []
+
+    def kept(handle: TensorHandle, name: str, value: object) -> None:
+        if name == "tt.divisibility":
+            promises.append(bool((handle.data.astype("int64") % int(max(getattr(value, "data", value))) == 0).all()))
+
+    monkeypatch.setattr(TensorHandle, "set_attr", kept)
+    for window in (Window(8, 1, 4), Window(3, 2, 1), Window(40, 1, 11, False, False), Window(5, 5), Window(32, 32)):
+        for length in (128, 203):
+            for rows, per_program in ((1, 1), (9, 1), (9, 4)):
+                config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=16, ROWS_PER_PROG=per_program, num_warps=1)
+                for layout in ("contiguous", "odd offset", "every second row"):
+                    pool(laid_out(layout, 2, rows, length, dtype), window, config)
+                    grad_y = laid_out(layout, 2, rows, window.output_length(length), dtype)
+                    spread(grad_y, length, window, config)
+    assert promises
+    assert all(promises)
+
+
+@pytest.mark.parametrize("algorithm", ["taps", "vectors"])
+def test_positions_between_windows_get_no_gradient(algorithm: str) -> None:
+    config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1)
+    grad_x = spread(torch.ones(1, 3, device=DEVICE), 20, Window(2, 7), config)
     assert grad_x[0].nonzero().flatten().tolist() == [0, 1, 7, 8, 14, 15]
 
 
 def test_more_rows_than_a_second_grid_axis_holds() -> None:
     # The interpreter pays by the program, the compiler by the elements of a tile.
-    config = Config.of(BLOCK_OUT=4, ROWS_PER_PROG=16384 if INTERPRETED else 64, num_warps=1)
+    config = Config.of(ALGORITHM="taps", BLOCK_OUT=4, ROWS_PER_PROG=16384 if INTERPRETED else 64, num_warps=1)
     x = laid_out("contiguous", 70000, 1, 4, torch.float32)
     assert_near(pool(x, Window(2, 1), config), torch_pool(x.double(), Window(2, 1)))
-    grid = forward_launch(x, x, Window(1, 1), Config.of(BLOCK_OUT=4, ROWS_PER_PROG=1, num_warps=1)).grid
-    assert grid == (70000, 1, 1)
+    narrow = Config.of(ALGORITHM="taps", BLOCK_OUT=4, ROWS_PER_PROG=1, num_warps=1)
+    assert forward_launch(x, x, Window(3, 1, 1), narrow).grid == (70000, 1, 1)
 
 
 FAR = 2**31
-NARROW = Config.of(BLOCK_OUT=8, ROWS_PER_PROG=2, num_warps=1)
+NARROW = Config.of(ALGORITHM="taps", BLOCK_OUT=8, ROWS_PER_PROG=2, num_warps=1)
 
 
 @pytest.mark.parametrize(
@@ -208,4 +271,22 @@ def test_positions_beyond_32_bits_in_a_row() -> None:
 def test_a_grid_that_is_too_large_is_refused() -> None:
     x = torch.empty(2**31, 1, device="meta")
     with pytest.raises(TrialError, match="needs 2147483648 programs"):
-        forward_launch(x, x, Window(1, 1), Config.of(BLOCK_OUT=1, ROWS_PER_PROG=1, num_warps=1))
+        forward_launch(x, x, Window(1, 1), Config.of(ALGORITHM="taps", BLOCK_OUT=1, ROWS_PER_PROG=1, num_warps=1))
+
+
+def test_an_algorithm_that_can_not_serve_is_refused() -> None:
+    x = torch.empty(2, 500, device="meta")
+    config = Config.of(ALGORITHM="vectors", BLOCK_OUT=64, ROWS_PER_PROG=1, num_warps=1)
+    with pytest.raises(TrialError, match="ALGORITHM='taps'"):
+        forward_launch(x, x, Window(300, 1, 150), config)
+
+
+def test_rows_that_windows_tile_are_pooled_as_one() -> None:
+    x = laid_out("contiguous", 3, 5, 40, torch.float32)
+    config = Config.of(ALGORITHM="vectors", BLOCK_OUT=256, ROWS_PER_PROG=1, num_warps=1)
+    launch = forward_launch(x, empty_output(x, Window(8, 8)), Window(8, 8), config)
+    assert launch.grid == (1, 1, 1)
+    assert_near(pool(x, Window(8, 8), config), torch_pool(x.double(), Window(8, 8)))
+    gapped = laid_out("every second row", 3, 5, 40, torch.float32)
+    assert forward_launch(gapped, empty_output(gapped, Window(8, 8)), Window(8, 8), config).grid == (15, 1, 1)
+    assert_near(pool(gapped, Window(8, 8), config), torch_pool(gapped.double(), Window(8, 8)))

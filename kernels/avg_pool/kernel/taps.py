@@ -1,7 +1,6 @@
-"""The Triton kernels of average pooling: forward, and a backward of its own that gathers.
+"""Average pooling by one load per tap: any window, any strides. Forward, and a backward that gathers.
 
-Both work on tiles of [ROWS_PER_PROG, BLOCK_OUT] elements of what they write, all on one grid axis (the second and
-third end at 65,535). A tile is addressed from a 64-bit scalar base, so that offsets within it fit into 32 bits (WIDE:
+Both work on tiles of [ROWS_PER_PROG, BLOCK_OUT] elements of what they write, whose offsets fit into 32 bits (WIDE:
 they don't). A tile whose windows all lie inside the row takes the branch without masks and with one divisor. The
 others, at the ends of rows, loop over their taps: unrolled, their masks cost the whole kernel registers (160 instead
 of 94 on sm_89 at window 8) and, in float64, spills.
@@ -10,22 +9,7 @@ of 94 on sm_89 at window 8) and, in float64, spills.
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def _blocks(extent, BLOCK: tl.constexpr):
-    """How many blocks hold `extent` elements, 1 or more. `tl.cdiv` overflows close to 2^31."""
-    return (extent - 1) // BLOCK + 1
-
-
-@triton.jit
-def _place(rows, tiles, ROWS_PER_PROG: tl.constexpr):
-    """This program's batch entry, first row and column tile, as int64 scalars. Column tiles run fastest."""
-    program = tl.program_id(0)
-    block = program // tiles
-    row_blocks = _blocks(rows, ROWS_PER_PROG)
-    batch = (block // row_blocks).to(tl.int64)
-    first_row = (block % row_blocks).to(tl.int64) * ROWS_PER_PROG
-    return batch, first_row, (program % tiles).to(tl.int64)
+from tunedb.kernels.avg_pool.kernel.tiles import blocks, divisor, inverse, place
 
 
 @triton.jit
@@ -51,29 +35,13 @@ def _sum(pointers, step, count, COUNT: tl.constexpr, UNROLL: tl.constexpr, ACC: 
 
 
 @triton.jit
-def _inverse(kernel_size, WINDOW: tl.constexpr, ACC: tl.constexpr):
-    """1 / kernel_size in the accumulator's precision; a constant where the window is one."""
-    return tl.full((), 1.0 / WINDOW, ACC) if WINDOW > 0 else 1.0 / kernel_size.to(ACC)
-
-
-@triton.jit
-def _divisor(start, taps, end, padded_end, COUNT_INCLUDE_PAD: tl.constexpr, low):
-    """How many elements the windows that start at `start` are divided by; at least 1, where nothing is stored."""
-    if COUNT_INCLUDE_PAD:
-        count = tl.minimum(start + taps, padded_end) - start
-    else:
-        count = tl.minimum(start + taps, end) - tl.maximum(start, low)
-    return tl.maximum(count, 1)
-
-
-@triton.jit
 def _masked(pointers, mask, ACC: tl.constexpr):
     """The tile at the pointers, 0 outside the mask, where nothing is read."""
     return tl.load(pointers, mask=mask, other=0.0).to(ACC)
 
 
 @triton.jit
-def avg_pool1d_forward_kernel(
+def forward_by_taps(
     x,  # [batch, rows, length], by the strides below
     y,  # [batch, rows, out_length]
     rows,
@@ -89,7 +57,7 @@ def avg_pool1d_forward_kernel(
     WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
-    COUNT_INCLUDE_PAD: tl.constexpr,
+    DIVISOR: tl.constexpr,
     WIDE: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
@@ -98,7 +66,7 @@ def avg_pool1d_forward_kernel(
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     UNROLL: tl.constexpr = WINDOW > 0
     taps = WINDOW if UNROLL else kernel_size
-    batch, first_row, tile = _place(rows, _blocks(out_length, BLOCK_OUT), ROWS_PER_PROG)
+    batch, first_row, tile = place(rows, blocks(out_length, BLOCK_OUT), ROWS_PER_PROG, 1)
     first = tile * BLOCK_OUT
     start = first * STRIDE - PADDING  # where the tile's first window starts; may lie left of the row
     row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)
@@ -112,7 +80,7 @@ def avg_pool1d_forward_kernel(
 
     whole = (first + BLOCK_OUT <= out_length) & (first_row + ROWS_PER_PROG <= rows)
     if whole & (start >= 0) & (start + (BLOCK_OUT - 1) * STRIDE + taps <= length):
-        mean = _sum(taps_at, step, kernel_size, WINDOW, UNROLL, ACC) * _inverse(kernel_size, WINDOW, ACC)
+        mean = _sum(taps_at, step, kernel_size, WINDOW, UNROLL, ACC) * inverse(kernel_size, WINDOW, ACC)
         tl.store(y_at, mean.to(y.dtype.element_ty))
     else:
         # No window of the tile ends beyond its reach, so that bounds cut to it fit into the lanes' type.
@@ -126,12 +94,12 @@ def avg_pool1d_forward_kernel(
         for tap in range(tl.maximum(low - (BLOCK_OUT - 1) * STRIDE, 0), tl.minimum(high, taps)):
             inside = wanted & (left + tap >= low) & (left + tap < high)
             total += _masked(taps_at + tap * step, inside, ACC)
-        mean = total / _divisor(left, taps, high, padded_high, COUNT_INCLUDE_PAD, low).to(ACC)
+        mean = total / divisor(left, taps, low, high, padded_high, DIVISOR).to(ACC)
         tl.store(y_at, mean.to(y.dtype.element_ty), mask=wanted)
 
 
 @triton.jit
-def avg_pool1d_backward_kernel(
+def backward_by_taps(
     grad_y,  # [batch, rows, out_length], by the strides below
     grad_x,  # [batch, rows, length]
     rows,
@@ -147,7 +115,7 @@ def avg_pool1d_backward_kernel(
     WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
-    COUNT_INCLUDE_PAD: tl.constexpr,
+    DIVISOR: tl.constexpr,
     WIDE: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
@@ -160,7 +128,7 @@ def avg_pool1d_backward_kernel(
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
     UNROLL: tl.constexpr = WINDOW > 0
     taps = WINDOW if UNROLL else kernel_size
-    batch, first_row, tile = _place(rows, _blocks(length, BLOCK_OUT), ROWS_PER_PROG)
+    batch, first_row, tile = place(rows, blocks(length, BLOCK_OUT), ROWS_PER_PROG, 1)
     first = tile * BLOCK_OUT
     youngest = (first + PADDING) // STRIDE  # of the tile's first column
     row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)
@@ -185,7 +153,7 @@ def avg_pool1d_backward_kernel(
         total = _sum(windows_at, step, kernel_size // STRIDE, WINDOW // STRIDE, UNROLL, ACC)
         if STRIDE > 1 and (WINDOW == 0 or WINDOW % STRIDE > 0):
             total += _masked(windows_at + (taps // STRIDE) * step, phase < taps % STRIDE, ACC)
-        gradient = total * _inverse(kernel_size, WINDOW, ACC)
+        gradient = total * inverse(kernel_size, WINDOW, ACC)
         tl.store(x_at, gradient.to(grad_x.dtype.element_ty))
     else:
         # No window that holds a column of the tile ends beyond its reach, so that bounds cut to it fit likewise.
@@ -203,6 +171,6 @@ def avg_pool1d_backward_kernel(
             older = window - back
             start = lane - phase - back * STRIDE
             held = wanted & (older >= first_window) & (older < end_window) & (phase + back * STRIDE < taps)
-            divisor = _divisor(start, taps, end, padded_end, COUNT_INCLUDE_PAD, begin)
-            total += _masked(windows_at + back * step, held, ACC) / divisor.to(ACC)
+            count = divisor(start, taps, begin, end, padded_end, DIVISOR)
+            total += _masked(windows_at + back * step, held, ACC) / count.to(ACC)
         tl.store(x_at, total.to(grad_x.dtype.element_ty), mask=wanted)

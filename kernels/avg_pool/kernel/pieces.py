@@ -1,0 +1,111 @@
+"""Window sums over 16-byte pieces of rows: each thread's own, in its registers, or with its neighbours', by scans.
+
+A group is what one thread writes at a time: WIDTH outputs, which fill 16 bytes. Its windows begin in its piece 0, and
+pieces follow one another WIDTH columns on. All tiles are [groups of all rows, WIDTH] or [groups of all rows].
+"""
+
+import triton
+import triton.language as tl
+
+from tunedb.kernels.avg_pool.kernel.registers import columns_of, window_sums
+from tunedb.kernels.avg_pool.kernel.tiles import divisor
+
+
+@triton.jit
+def load_piece(sources, at, held, bounds, PIECE: tl.constexpr, WAY: tl.constexpr):
+    """A piece of each group, in the accumulator's precision.
+
+    `sources` points to piece 0, whose columns are `at`, counted from where the tile's first window begins. In the same
+    count, `bounds` are where the row of `sources` begins and ends, and where the row of x and its right padding end.
+    WAY is (masked, scaled, window, padding, divisor, accumulator). Where the tile is masked, what lies outside the row,
+    or in a group that is not `held`, is 0; where it is scaled, each column is divided as its window was.
+    """
+    ahead: tl.constexpr = PIECE * sources.shape[1]
+    if WAY[0]:
+        column = at + ahead
+        inside = held & (column >= bounds[0]) & (column < bounds[1])
+        piece = tl.load(sources + ahead, mask=inside, other=0.0).to(WAY[5])
+        if WAY[1]:  # window `column` of x begins `padding` to the left of that column
+            piece /= divisor(column - WAY[3], WAY[2], bounds[0], bounds[2], bounds[3], WAY[4]).to(WAY[5])
+        return piece
+    else:
+        return tl.load(sources + ahead).to(WAY[5])
+
+
+@triton.jit
+def sums_in_registers(sources, at, held, bounds, SHIFT: tl.constexpr, STRIDE: tl.constexpr, WAY: tl.constexpr):
+    """The sums of each group's WIDTH windows, the first of which begins SHIFT columns into piece 0: a tuple."""
+    WIDTH: tl.constexpr = sources.shape[1]
+    SPAN: tl.constexpr = (WIDTH - 1) * STRIDE + WAY[2]  # columns that a group's windows cover
+    pieces = ()
+    for piece in tl.static_range((SHIFT + SPAN + WIDTH - 1) // WIDTH):
+        pieces = pieces + columns_of(load_piece(sources, at, held, bounds, piece, WAY))
+    columns = ()
+    for column in tl.static_range(SPAN):
+        columns = columns + (pieces[SHIFT + column],)
+    return window_sums(columns, WIDTH, STRIDE, WAY[2])
+
+
+@triton.jit
+def sums_by_scans(sources, at, held, bounds, SHIFT: tl.constexpr, GROUPS: tl.constexpr, WAY: tl.constexpr):
+    """`sums_in_registers` of wide windows one apart, most of whose pieces neighbouring groups share.
+
+    After van Herk (1992) and Gil and Werman (1993), on whole pieces: those of a window are a suffix of its block of
+    SHARING pieces, a core that the block's windows share, and a prefix of what follows. Prefix and suffix are scanned,
+    so that the cost of an output hardly grows with its window, and nothing outside a window is ever added.
+    """
+    WIDTH: tl.constexpr = sources.shape[1]
+    ALL: tl.constexpr = sources.shape[0]
+    HEADS: tl.constexpr = (SHIFT + WIDTH - 1) // WIDTH + 1  # pieces that some window begins in
+    END: tl.constexpr = (SHIFT + WAY[2]) // WIDTH  # the piece that the first window ends in
+    REST: tl.constexpr = SHIFT + WAY[2] - END * WIDTH  # its columns in that piece
+    WHOLE: tl.constexpr = END - HEADS  # pieces that all windows of a group hold
+    SHARING: tl.constexpr = min(GROUPS, triton.next_power_of_2(WHOLE + 1) // 2)
+    CORE: tl.constexpr = WHOLE - SHARING
+    heads = ()
+    for piece in tl.static_range(HEADS):
+        heads = heads + columns_of(load_piece(sources, at, held, bounds, piece, WAY))
+    tails = ()
+    for piece in tl.static_range((REST + 2 * WIDTH - 2) // WIDTH):
+        tails = tails + columns_of(load_piece(sources, at, held, bounds, END + piece, WAY))
+
+    within = tl.arange(0, ALL) % SHARING
+    suffix = tl.sum(load_piece(sources, at, held, bounds, HEADS, WAY), axis=1)
+    suffix = tl.cumsum(tl.reshape(suffix, (ALL // SHARING, SHARING)), axis=1, reverse=True)
+    prefix = tl.sum(load_piece(sources, at, held, bounds, END - 1, WAY), axis=1)
+    prefix = tl.where(within > 0, prefix, 0.0)  # of none of the pieces that follow, for the first
+    prefix = tl.cumsum(tl.reshape(prefix, (ALL // SHARING, SHARING)), axis=1)
+    between = suffix + prefix
+    if CORE > 0:
+        core = tl.zeros((ALL,), WAY[5])
+        for turn in tl.static_range((CORE + SHARING - 1) // SHARING):
+            # Each group of the block sees to one piece.
+            mine = held & (within + turn * SHARING < CORE)[:, None]
+            core += tl.sum(_load_some(sources, at, mine, bounds, HEADS + SHARING * (turn + 1), WAY), axis=1)
+        core = tl.sum(tl.reshape(core, (ALL // SHARING, SHARING)), axis=1)
+        between += core[:, None]
+    between = tl.reshape(between, (ALL,))
+
+    total = heads[SHIFT + WIDTH - 1]
+    for column in tl.static_range(SHIFT + WIDTH, HEADS * WIDTH):
+        total += heads[column]
+    suffixes = (total,)
+    for back in tl.static_range(2, WIDTH + 1):
+        total = heads[SHIFT + WIDTH - back] + total
+        suffixes = (total,) + suffixes
+    for column in tl.static_range(REST):
+        between += tails[column]
+    sums = (suffixes[0] + between,)
+    for ahead in tl.static_range(1, WIDTH):
+        between += tails[REST + ahead - 1]
+        sums = sums + (suffixes[ahead] + between,)
+    return sums
+
+
+@triton.jit
+def _load_some(sources, at, held, bounds, PIECE: tl.constexpr, WAY: tl.constexpr):
+    """`load_piece` of the groups that are `held`, also where the tile is not masked."""
+    if WAY[0]:
+        return load_piece(sources, at, held, bounds, PIECE, WAY)
+    else:
+        return tl.load(sources + PIECE * sources.shape[1], mask=held, other=0.0).to(WAY[5])

@@ -1,0 +1,95 @@
+"""What a kernel does in a thread's own registers: columns of a tile, their joining, and sums of neighbouring windows.
+
+A tile [GROUPS, WIDTH] whose rows lie in one thread each (a 16-byte access, say) is taken apart into WIDTH columns
+[GROUPS], so that a window that slides over a group's columns costs no access to memory and no exchange between
+threads. Nothing outside a window is ever added to its sum, so that nothing has to be taken away again.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def columns_of(tile):
+    """The columns of a tile [GROUPS, 1, 2, 4 or 8], as a tuple of [GROUPS]."""
+    GROUPS: tl.constexpr = tile.shape[0]
+    WIDTH: tl.constexpr = tile.shape[1]
+    if WIDTH == 1:
+        return (tl.reshape(tile, (GROUPS,)),)
+    elif WIDTH == 2:
+        c0, c1 = tl.split(tile)
+        return (c0, c1)
+    elif WIDTH == 4:
+        even, odd = tl.split(tl.reshape(tile, (GROUPS, 2, 2)))
+        c0, c2 = tl.split(even)
+        c1, c3 = tl.split(odd)
+        return (c0, c1, c2, c3)
+    else:
+        even, odd = tl.split(tl.reshape(tile, (GROUPS, 4, 2)))
+        even_of_even, odd_of_even = tl.split(tl.reshape(even, (GROUPS, 2, 2)))
+        even_of_odd, odd_of_odd = tl.split(tl.reshape(odd, (GROUPS, 2, 2)))
+        c0, c4 = tl.split(even_of_even)
+        c2, c6 = tl.split(odd_of_even)
+        c1, c5 = tl.split(even_of_odd)
+        c3, c7 = tl.split(odd_of_odd)
+        return (c0, c1, c2, c3, c4, c5, c6, c7)
+
+
+@triton.jit
+def tile_of(columns):
+    """The tile [GROUPS, 1, 2, 4 or 8] of a tuple of columns [GROUPS]: `columns_of` undone."""
+    GROUPS: tl.constexpr = columns[0].shape[0]
+    WIDTH: tl.constexpr = len(columns)
+    if WIDTH == 1:
+        return tl.reshape(columns[0], (GROUPS, 1))
+    elif WIDTH == 2:
+        return tl.join(columns[0], columns[1])
+    elif WIDTH == 4:
+        even = tl.join(columns[0], columns[2])
+        odd = tl.join(columns[1], columns[3])
+        return tl.reshape(tl.join(even, odd), (GROUPS, 4))
+    else:
+        even = tl.join(tl.join(columns[0], columns[4]), tl.join(columns[2], columns[6]))
+        odd = tl.join(tl.join(columns[1], columns[5]), tl.join(columns[3], columns[7]))
+        return tl.reshape(tl.join(tl.reshape(even, (GROUPS, 4)), tl.reshape(odd, (GROUPS, 4))), (GROUPS, 8))
+
+
+@triton.jit
+def window_sums(columns, COUNT: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.constexpr):
+    """The sums of COUNT windows as a tuple; window j is columns[j * STRIDE :][:WINDOW].
+
+    At stride 1, windows that share a column are the sum of a suffix of what lies before it, of what they all share,
+    and of a prefix of what lies after it (van Herk 1992; Gil and Werman 1993): about three additions a window.
+    """
+    sums = ()
+    if STRIDE == 1:
+        SHARING: tl.constexpr = min(COUNT, WINDOW)
+        for first in tl.static_range(0, COUNT, SHARING):
+            sums = sums + _sharing(columns, first, min(SHARING, COUNT - first), WINDOW)
+    else:
+        for window in tl.static_range(COUNT):
+            total = columns[window * STRIDE]
+            for tap in tl.static_range(1, WINDOW):
+                total += columns[window * STRIDE + tap]
+            sums = sums + (total,)
+    return sums
+
+
+@triton.jit
+def _sharing(columns, FIRST: tl.constexpr, COUNT: tl.constexpr, WINDOW: tl.constexpr):
+    """The sums of COUNT windows one apart, from the column FIRST on, that share a column."""
+    total = columns[FIRST + COUNT - 1]
+    for tap in tl.static_range(COUNT, WINDOW):
+        total += columns[FIRST + tap]
+    suffixes = (total,)
+    for back in tl.static_range(2, COUNT + 1):
+        total = columns[FIRST + COUNT - back] + total
+        suffixes = (total,) + suffixes
+    sums = (suffixes[0],)
+    if COUNT > 1:
+        prefix = columns[FIRST + WINDOW]
+        sums = sums + (suffixes[1] + prefix,)
+        for ahead in tl.static_range(2, COUNT):
+            prefix += columns[FIRST + WINDOW + ahead - 1]
+            sums = sums + (suffixes[ahead] + prefix,)
+    return sums

@@ -1,0 +1,48 @@
+"""What the kernels of average pooling share: where a program works, and what windows are divided by.
+
+All programs are on one grid axis (the second and third end at 65,535), column tiles fastest. A tile is addressed from
+a 64-bit scalar base, so that offsets within it may be 32-bit.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def blocks(extent, BLOCK: tl.constexpr):
+    """How many blocks hold `extent` elements, 1 or more. `tl.cdiv` overflows close to 2^31."""
+    return (extent - 1) // BLOCK + 1
+
+
+@triton.jit
+def place(rows, tiles, ROWS_PER_PROG: tl.constexpr, ROW_STEP: tl.constexpr):
+    """This program's batch entry, first row and column tile, as int64 scalars; its rows lie ROW_STEP apart."""
+    program = tl.program_id(0)
+    block = program // tiles
+    row_blocks = blocks(rows, ROWS_PER_PROG * ROW_STEP) * ROW_STEP
+    batch = (block // row_blocks).to(tl.int64)
+    row_block = (block % row_blocks).to(tl.int64)
+    first_row = row_block // ROW_STEP * (ROWS_PER_PROG * ROW_STEP) + row_block % ROW_STEP
+    return batch, first_row, (program % tiles).to(tl.int64)
+
+
+@triton.jit
+def inverse(kernel_size, WINDOW: tl.constexpr, ACC: tl.constexpr):
+    """1 / kernel_size in the accumulator's precision; a constant where the window is one."""
+    return tl.full((), 1.0 / WINDOW, ACC) if WINDOW > 0 else 1.0 / kernel_size.to(ACC)
+
+
+@triton.jit
+def divisor(start, taps, low, high, padded_high, DIVISOR: tl.constexpr):
+    """How many elements the windows that start at `start` are divided by; at least 1, where nothing is stored.
+
+    The row lies from `low` to `high`, its right padding ends at `padded_high`. DIVISOR is "window" where that is
+    `taps` for every window, "padded" where windows end with the padding, "row" where padding does not count.
+    """
+    if DIVISOR == "window":
+        count = start * 0 + taps
+    elif DIVISOR == "padded":
+        count = tl.minimum(start + taps, padded_high) - start
+    else:
+        count = tl.minimum(start + taps, high) - tl.maximum(start, low)
+    return tl.maximum(count, 1)
