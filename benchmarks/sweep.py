@@ -159,27 +159,27 @@ def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - a
 
     from tunedb.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
-    from tunedb.problem import Config
 
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)
     workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
-    launch = workload.launch(FORWARD.default(problem, device))
-    knobs = list(space[0].constants)
-    tuned = triton.autotune([triton.Config(config.constants, **config.options) for config in space], key=[])(launch.jit)
-    others = {name: value for name, value in launch.keywords.items() if name not in space[0]}
+    launches = {config: workload.launch(config) for config in space}
+    launch, names = launches[FORWARD.default(problem, device)], sorted(launches[space[0]].constants)
+    configs = [triton.Config(dict(one.constants), **one.options) for one in launches.values()]
+    grids = {tuple(one.constants[name] for name in names): one.grid for one in launches.values()}
+    tuned = triton.autotune(configs, key=[])(launch.jit)
+    others = {name: value for name, value in launch.keywords.items() if name not in (*names, *launch.options)}
 
     def grid(given: dict[str, Any]) -> tuple[int, int, int]:
-        return workload.launch(Config.of(**{name: given[name] for name in knobs}, num_warps=1)).grid
+        return grids[tuple(given[name] for name in names)]
 
     torch.cuda.synchronize()
     start = time.perf_counter()
     tuned[grid](*launch.arguments, **others)
     torch.cuda.synchronize()
     seconds = time.perf_counter() - start
-    best = tuned.best_config
-    options = {name: getattr(best, name) for name in space[0].options}
-    return {"seconds": seconds, "config": Config.of(**best.kwargs, **options).key}
+    chosen = configs.index(tuned.best_config)
+    return {"seconds": seconds, "config": space[chosen].key}
 
 
 def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - as `ours`

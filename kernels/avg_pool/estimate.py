@@ -6,6 +6,7 @@ It only orders the candidates of a sweep: a wrong guess costs the sweep time, an
 from __future__ import annotations
 
 from tunedb.device import Device
+from tunedb.kernels.avg_pool.algorithms import algorithms, chunk_of
 from tunedb.kernels.avg_pool.launch import Pool
 from tunedb.kernels.geometry import cdiv
 from tunedb.problem import Config
@@ -13,18 +14,25 @@ from tunedb.problem import Config
 WARPS = 64  # that a multiprocessor of most GPUs holds at a time
 BLOCKS = 32  # that it holds at the most
 START = 8.0  # elements' worth of work with which a thread begins: addresses, masks, the branch for the edges
+WORSE = 0.5  # for each algorithm that is more promising
 
 
 def estimate(pool: Pool, config: Config, device: Device, backward: bool = False) -> float:
     """In no unit: comparable between configs of one problem on one device."""
-    columns = pool.length if backward else pool.window.output_length(pool.length)
+    window, itemsize = pool.window, pool.dtype.itemsize
+    columns = pool.length if backward else window.output_length(pool.length)
+    algorithm = config["ALGORITHM"]
     block, rows, warps = (int(config[name]) for name in ("BLOCK_OUT", "ROWS_PER_PROG", "num_warps"))
+    step = 1 if backward else window.stride
+    lanes = chunk_of(window.kernel_size) if algorithm == "sums" else 1  # that share an element
+    if backward and step != window.stride and algorithm not in ("taps", "sums"):
+        block *= window.stride  # it counts windows
     across, down = cdiv(columns, block), pool.batch * cdiv(pool.rows, rows)
     covered = across * block * down * rows / (columns * pool.batch * pool.rows)  # elements, over those that are wanted
-    step = 1 if backward else pool.window.stride
-    halo = 1 + max(pool.window.kernel_size - step, 0) / (block * step)  # what neighbouring tiles both read
+    halo = 1 + max(window.kernel_size - step, 0) / (block * step)  # what neighbouring tiles both read
     slots = device.multiprocessors * max(1, min(BLOCKS, WARPS // warps))
     programs = across * down
     waves = cdiv(programs, slots) * slots / programs  # the last one may be all but empty
-    each = block * rows / (32 * warps)  # elements of a thread; below one, threads idle
-    return covered * halo * waves * (max(each, 1.0) + START) / each
+    each = block * rows * lanes / (32 * warps)  # elements of a thread; below one, threads idle
+    promising = algorithms(pool.layout, itemsize, window.kernel_size, window.stride, backward).index(algorithm)
+    return covered * halo * waves * (max(each, 1.0) + START) / each * (1 + WORSE * promising)

@@ -15,7 +15,7 @@ both = pytest.mark.parametrize("kernel", [FORWARD, BACKWARD], ids=lambda kernel:
 
 
 def config(block: int, rows: int = 1, warps: int = 1) -> Config:
-    return Config.of(BLOCK_OUT=block, ROWS_PER_PROG=rows, num_warps=warps)
+    return Config.of(ALGORITHM="taps", BLOCK_OUT=block, ROWS_PER_PROG=rows, num_warps=warps)
 
 
 def problem(kernel: Any, shape: list[int], **window: Any) -> Problem:
