@@ -115,6 +115,7 @@ class Notebook:
     started_: list[Sweep] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     finished_: list[Sweep] = field(default_factory=list)
+    puts: list[Trial] = field(default_factory=list)  # also those that were put again after the race
     told: list[Trial] = field(default_factory=list)  # as an observer
     suspects: list[Config] = field(default_factory=list)
 
@@ -124,7 +125,8 @@ class Notebook:
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
         """Recorder."""
-        self.trials.append(trial)
+        self.trials = [one for one in self.trials if one.uid != trial.uid] + [trial]
+        self.puts.append(trial)
 
     def finish_sweep(self, sweep: Sweep) -> None:
         """Recorder."""

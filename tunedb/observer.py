@@ -20,10 +20,10 @@ class Recorder(Protocol):
         """The sweep has begun."""
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """A trial is done."""
+        """A trial is done; or, known by its uid, it has other values after the race."""
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """The sweep is done; it holds its trials, those of the race as that left them."""
+        """The sweep is done; it holds its trials."""
 
 
 class Observer(Protocol):

@@ -155,6 +155,8 @@ class Supervisor:
         sweep = dataclasses.replace(
             sweep, status="aborted", complete=False, finished=now(), trials=(*others, trial)
         )  # the store counts them
+        if before is not None:
+            self._store.put_trial(sweep.uid, trial)
         self._store.finish_sweep(sweep)
         observer.tried(trial, None, None)
         observer.finished(sweep)

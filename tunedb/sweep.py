@@ -73,7 +73,11 @@ def run_sweep(
                 observer.tried(trial, attempt.best_us(), attempt.time_of(default))
             complete = len(attempt.trials) == len(candidates)
             order = list(dict.fromkeys((default, *kernel.space(problem, device))))
+            screened = dict(attempt.trials)
             winner, raced = attempt.winner(default, prior.incumbent, order, lambda: monotonic() >= start + budget)
+            for config, trial in attempt.trials.items():
+                if trial != screened.get(config):
+                    recorder.put_trial(sweep.uid, trial)
             sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
         except Exception:  # recorded, and passed on
             recorder.finish_sweep(dataclasses.replace(sweep, status="aborted", complete=False, finished=now()))

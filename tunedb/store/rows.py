@@ -149,12 +149,6 @@ def trial_values(trial: Trial) -> dict[str, Any]:
     return {**values, "config": trial.config.key, "error": clean_error(trial.error)}
 
 
-def changed_uids(kept: Sequence[sa.Row[*tuple[Any, ...]]], trials: Sequence[Trial]) -> list[str]:
-    """The uids of trials that were kept with other values than they have now."""
-    before = {row.uid: trial_values(to_trial(row)) for row in kept}
-    return [trial.uid for trial in trials if before.get(trial.uid) not in (None, trial_values(trial))]
-
-
 def mark_values(mark: Mark) -> dict[str, Any]:
     """All but the sweep."""
     return {"uid": mark.uid, "kind": mark.kind, "reason": mark.reason, "time": mark.time}

@@ -79,19 +79,22 @@ class Store(Upkeep, ServedTable):
             self._insert_sweep(connection, sweep, {})
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """Keep a trial of a running sweep. Raises StoreError where no such sweep is running."""
+        """Keep a trial of a running sweep, in the place of what was kept of it before.
+
+        Raises StoreError where no such sweep is running.
+        """
         rows.check_trial(trial)
         with self._write() as connection:
             sweep_id = self._running(connection, sweep_uid)
             if sweep_id is None:
                 raise StoreError(f"No sweep {sweep_uid} is running in {self.url}: its trial was not stored.")
-            self._insert_trials(connection, sweep_id, [trial])
+            if not self._insert(connection, TrialRow, {"sweep_id": sweep_id, **rows.trial_values(trial)}):
+                before = sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, TrialRow.uid == trial.uid)
+                connection.execute(before)
+                self._insert_trials(connection, sweep_id, [trial])
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Give a running sweep its outcome and its trials. One that is finished stays as it is.
-
-        A trial that was kept on the way takes the values that it ended with.
-        """
+        """Give a running sweep its outcome, and the trials that it lacks. One that is finished stays as it is."""
         self.put_sweep(sweep)
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:  # noqa: ARG002 (as a shelf's)
@@ -233,10 +236,6 @@ class Store(Upkeep, ServedTable):
         sweep_id = self._running(connection, sweep.uid)
         if sweep_id is None:
             return False
-        changed = rows.changed_uids(self._trials(connection, [sweep_id])[sweep_id], sweep.trials)
-        for start in range(0, len(changed), PAGE):
-            before = TrialRow.uid.in_(changed[start : start + PAGE])
-            connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, before))
         self._insert_trials(connection, sweep_id, sweep.trials)
         by_status = sa.select(TrialRow.status, sa.func.count()).where(TrialRow.sweep_id == sweep_id)
         counts = {row[0]: row[1] for row in connection.execute(by_status.group_by(TrialRow.status))}
