@@ -29,6 +29,7 @@ class FakeKernel:
     hash: str = "ab" * 32
     tried: list[int] = field(default_factory=list)  # every config that was compiled, in order
     on_compile: Callable[[int], None] = lambda block: None
+    binaries: Mapping[int, str] = field(default_factory=dict)  # of the configs that share one
     closed: int = 0
 
     def problem(self, **facts: object) -> Problem:
@@ -58,6 +59,11 @@ class FakeWorkload:
 
     kernel: FakeKernel
 
+    def prepare(self, config: Config) -> Resources:
+        """Report the binary that the test gave the config."""
+        block = config["BLOCK"]
+        return Resources(binary=self.kernel.binaries.get(block, str(block)), threads=128)
+
     def compile(self, config: Config) -> Resources:
         """Fail as the test says, or report made-up resources."""
         block = config["BLOCK"]
@@ -68,7 +74,7 @@ class FakeWorkload:
             raise StickyDeviceError("CUDA error: an illegal memory access was encountered")
         if isinstance(outcome, str) and outcome != "wrong":
             raise TrialError(outcome, f"BLOCK={block} fails")
-        return Resources(registers=32, spills=0, shared_bytes=0)
+        return Resources(registers=32, spills=0, shared_bytes=0, threads=128)
 
     def check(self, config: Config) -> str | None:
         """Wrong where the test says so."""
@@ -93,9 +99,9 @@ class FakeClock:
         self.noise = noise
         self.closed = False
 
-    def sample(self, launch: Callable[[], object], most: int = 100) -> list[float]:
-        """Five samples of what the launch returns."""
-        return [self.noise(float(launch())) for _ in range(min(most, 5))]  # type: ignore[arg-type]  # fakes return times
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:
+        """What each launch returns."""
+        return [self.noise(float(launch())) for _ in range(count)]  # type: ignore[arg-type]  # fakes return times
 
     def close(self) -> None:
         """Remember that it was closed."""
@@ -109,6 +115,9 @@ class Notebook:
     started_: list[Sweep] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     finished_: list[Sweep] = field(default_factory=list)
+    puts: list[Trial] = field(default_factory=list)  # also those that were put again after the race
+    told: list[Trial] = field(default_factory=list)  # as an observer
+    suspects: list[Config] = field(default_factory=list)
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Recorder."""
@@ -116,7 +125,8 @@ class Notebook:
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
         """Recorder."""
-        self.trials.append(trial)
+        self.trials = [one for one in self.trials if one.uid != trial.uid] + [trial]
+        self.puts.append(trial)
 
     def finish_sweep(self, sweep: Sweep) -> None:
         """Recorder."""
@@ -125,8 +135,13 @@ class Notebook:
     def started(self, sweep: Sweep, candidates: int) -> None:
         """Observer."""
 
+    def trying(self, config: Config) -> None:
+        """Observer."""
+        self.suspects.append(config)
+
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
         """Observer."""
+        self.told.append(trial)
 
     def finished(self, sweep: Sweep) -> None:
         """Observer."""

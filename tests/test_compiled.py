@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from triton.runtime.errors import OutOfResources
 
+from tunedb import compiled
 from tunedb.compiled import Launch, keep, load, typed_errors
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.tunable import Resources
+
+
+class Device0:
+    """A driver with one device."""
+
+    class active:  # noqa: N801 - Triton's own
+        @staticmethod
+        def get_current_device() -> int:
+            return 0
 
 
 class UnknownTriton:
@@ -73,3 +84,32 @@ def test_a_lost_device_is_told_from_a_failing_config(text: str) -> None:
 def test_what_is_not_the_configs_doing_passes_as_it_is(error: BaseException) -> None:
     with pytest.raises(type(error)), typed_errors():
         raise error
+
+
+def test_an_unknown_triton_is_prepared_without_a_word_on_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "driver", Device0)
+    jit = UnknownTriton()
+    launch = Launch(jit, (3, 1, 1), (torch.zeros(4), torch.zeros(4), 4), {"BLOCK": 2}, {"num_warps": 1})
+    assert compiled.prepare(launch) == Resources()
+    assert jit.launched == []
+
+
+def test_the_digest_of_a_binary_is_of_code_and_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Known(UnknownTriton):
+        def __init__(self, code: bytes) -> None:
+            super().__init__()
+            self.code = code
+
+        def warmup(self, *arguments: object, grid: object, **keywords: object) -> object:
+            target = SimpleNamespace(warp_size=32)
+            return SimpleNamespace(kernel=self.code, metadata=SimpleNamespace(num_warps=4, shared=9, target=target))
+
+    monkeypatch.setattr(compiled, "driver", Device0)
+
+    def digest(code: bytes, programs: int) -> str | None:
+        found = compiled.prepare(Launch(Known(code), (programs, 1, 1), (torch.zeros(4),), {}, {}))
+        assert (found.threads, found.shared_bytes, found.registers) == (128, 9, None)
+        return found.binary
+
+    assert digest(b"one", 3) == digest(b"one", 3)
+    assert len({digest(b"one", 3), digest(b"two", 3), digest(b"one", 4)}) == 3

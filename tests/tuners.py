@@ -10,10 +10,11 @@ from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
 from tunedb.device import Environment
 from tunedb.memory import Case
+from tunedb.observer import Observer
 from tunedb.records import Sweep
 from tunedb.shelf import Shelf
 from tunedb.store import Store
-from tunedb.sweep import Observer, run_sweep
+from tunedb.sweep import run_sweep
 from tunedb.tuner import Tuner
 
 

@@ -18,10 +18,11 @@ from tunedb.compiled import typed_errors
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
 # and older sweeps become stale.
-METHOD = "events-1"
+METHOD = "events-2"
 
-_SECONDS = 0.05  # of kernel time per call to `sample`
-_MOST = 100  # samples per call to `sample`
+_SECONDS = 0.05  # of kernel time per call to `timing`
+_MOST = 100  # samples per call to `timing`
+_LEADS = (0, 4, 16, 64)  # flushes that the GPU does first, in each try at samples whose launch came late
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,22 @@ class Clock(Protocol):
     def once(self) -> bool:
         """Whether one sample per config is all that is wanted, as in the interpreter."""
 
-    def sample(self, launch: Callable[[], object], most: int = _MOST) -> list[float]:
-        """Microseconds of up to `most` launches. Raises TrialError or StickyDeviceError where one fails."""
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:
+        """Microseconds of `count` launches, of a kernel that has run before.
+
+        Raises TrialError or StickyDeviceError where one fails.
+        """
 
     def close(self) -> None:
         """Free what the clock holds."""
 
 
 class GpuClock:
-    """CUDA events around each launch, after a write over twice the L2, which also hides the launch's own cost."""
+    """CUDA events around each launch, after a write over twice the L2, behind which the host's own part is hidden.
+
+    A launch that the host hands over late, because another thread held it up, is seen and not counted: its first event
+    has passed by then.
+    """
 
     method = METHOD
     once = False
@@ -69,23 +77,31 @@ class GpuClock:
         size = 2 * getattr(torch.cuda.get_device_properties(index), "L2_cache_size", 64 << 20)
         self._flush = torch.empty(size, dtype=torch.uint8, device=f"cuda:{index}")
 
-    def sample(self, launch: Callable[[], object], most: int = _MOST) -> list[float]:
-        """Microseconds of up to `most` launches, fewer where they would take longer than 50 ms in all."""
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:
+        """Microseconds of `count` launches, each on a cold L2."""
         with typed_errors():
-            launch()  # the first launch of a kernel is not like the others
-            first = self._run(launch, min(3, most))
-            count = max(0, min(most, int(_SECONDS * 1e6 / max(*first, 1.0))) - len(first))
-            return first + self._run(launch, count)
+            taken: list[float] = []
+            late: list[float] = []
+            for lead in _LEADS:
+                self._run(launch, count - len(taken), lead, taken, late)
+                if len(taken) == count:
+                    return taken
+            return taken + late[: count - len(taken)]  # a host that is always late: better than nothing
 
-    def _run(self, launch: Callable[[], object], count: int) -> list[float]:
-        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(count)]
-        for start, end in events:
+    def _run(self, launch: Callable[[], object], count: int, lead: int, taken: list[float], late: list[float]) -> None:
+        for _ in range(lead):
+            self._flush.zero_()  # the host gets ahead of the GPU
+        samples = []
+        for _ in range(count):
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             self._flush.zero_()
             start.record()
             launch()
             end.record()
+            samples.append((start, end, start.query()))
         torch.cuda.synchronize()
-        return [start.elapsed_time(end) * 1e3 for start, end in events]
+        for start, end, was_late in samples:
+            (late if was_late else taken).append(start.elapsed_time(end) * 1e3)
 
     def close(self) -> None:
         """Free the buffer."""
@@ -98,7 +114,7 @@ class WallClock:
     method = "wall-1"
     once = True
 
-    def sample(self, launch: Callable[[], object], most: int = 1) -> list[float]:  # noqa: ARG002 - one is enough
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - one is enough
         """Microseconds of one launch."""
         with typed_errors():
             start = time.perf_counter()
@@ -112,6 +128,19 @@ class WallClock:
 def clock_for(index: int) -> Clock:
     """The clock of the GPU with that index; for -1, the CPU, the interpreter's."""
     return WallClock() if index < 0 else GpuClock(index)
+
+
+def timing(clock: Clock, launch: Callable[[], object]) -> Timing:
+    """The timing of up to 100 launches, fewer where they would take longer than 50 ms in all, on an idle device.
+
+    Raises what `Clock.sample` raises.
+    """
+    if clock.once:
+        return Timing.of(clock.sample(launch, 1))
+    clock.sample(launch, 1)  # the first launch of a kernel is not like the others
+    first = clock.sample(launch, 3)
+    count = min(_MOST - 3, int(_SECONDS * 1e6 / max(*first, 1.0)) - 3)
+    return Timing.of(first + (clock.sample(launch, count) if count > 0 else []))
 
 
 def method_for(index: int) -> str:

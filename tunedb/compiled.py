@@ -6,10 +6,13 @@ what is used here, a launch falls back to the public `kernel[grid](...)`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import re
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +40,7 @@ _STICKY = ("illegal memory access", "misaligned address", "unspecified launch fa
 # A compiled kernel that served a caller is kept until the process ends: from Triton 3.9 on, a dropped one unloads its
 # module, also under a CUDA graph that was captured with it.
 _KEPT: dict[int, Any] = {}
+_first_use = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +91,46 @@ def load(launch: Launch) -> Loaded:
     if is_interpreted(launch.jit):
         return Loaded(_public_run(launch), Resources())
     with typed_errors():
-        kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
-        kernel = kernel.result() if hasattr(kernel, "result") else kernel
+        kernel = _compiled(launch)
         try:
             kernel._init_handles()
-            resources = Resources(kernel.n_regs, kernel.n_spills, kernel.metadata.shared)
+            resources = _resources(kernel, launch, kernel.n_regs, kernel.n_spills)
             run = _private_run(kernel, launch)
         except AttributeError:
             return Loaded(_public_run(launch), Resources())
     return Loaded(run, resources, kernel)
+
+
+def prepare(launch: Launch) -> Resources:
+    """Compile for the current device without loading, on any thread; `load` then finds it done.
+
+    Raises as `load` does. Several threads may prepare at once: Triton compiles in a context of its own each time, and
+    lets other threads run while its passes and the assembler do.
+    """
+    if is_interpreted(launch.jit):
+        return Resources()
+    with typed_errors():
+        # The table that is made at the first use: two threads would each make their own. An unknown Triton has none.
+        with _first_use, contextlib.suppress(AttributeError, LookupError, TypeError):
+            launch.jit.device_caches[driver.active.get_current_device()]
+        kernel = _compiled(launch)
+        try:
+            return _resources(kernel, launch)
+        except AttributeError:
+            return Resources()
+
+
+def _compiled(launch: Launch) -> Any:
+    kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
+    return kernel.result() if hasattr(kernel, "result") else kernel
+
+
+def _resources(kernel: Any, launch: Launch, registers: int | None = None, spills: int | None = None) -> Resources:
+    metadata = kernel.metadata
+    threads = metadata.num_warps * metadata.target.warp_size
+    digest = hashlib.sha256(kernel.kernel)
+    digest.update(repr((launch.grid, threads, metadata.shared, getattr(metadata, "num_ctas", 1))).encode())
+    return Resources(registers, spills, metadata.shared, threads, digest.hexdigest())
 
 
 def keep(loaded: Loaded) -> None:

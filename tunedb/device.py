@@ -19,8 +19,8 @@ from tunedb.problem import canonical, digest_of
 class Device:
     """One model of GPU. Two devices share tuned configs where these four facts are equal.
 
-    `info` (bytes of memory and of L2, kHz of clocks) is kept for people and never compared: the reported memory of
-    one and the same model moves with the driver.
+    `info` (bytes of memory, of L2 and of shared memory a block, registers, kHz of clocks) is kept for people and for
+    limits, and never compared: the reported memory of one and the same model moves with the driver.
     """
 
     name: str  # as the driver reports it, such as "NVIDIA GeForce RTX 4090"
@@ -62,6 +62,8 @@ def gpu(index: int) -> Device:
         "l2_bytes": getattr(found, "L2_cache_size", None),
         "clock_khz": getattr(found, "clock_rate", None),
         "memory_clock_khz": getattr(found, "memory_clock_rate", None),
+        "shared_bytes": getattr(found, "shared_memory_per_block_optin", None),
+        "registers": getattr(found, "regs_per_multiprocessor", None),
     }
     return Device(
         found.name, backend, arch, found.multi_processor_count, {k: v for k, v in info.items() if v is not None}

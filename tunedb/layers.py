@@ -37,6 +37,10 @@ class Layers:
             return found
         return united([*found, *self._as_marked_here(self.shared.get_kernel_sweeps(kernel, device, kernel_hash))])
 
+    def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Of the local store: a shared one gets finished sweeps only."""
+        return self.local.get_unfinished(problem, device, kernel_hash)
+
     def _as_marked_here(self, sweeps: list[Sweep]) -> list[Sweep]:
         """Sweeps of the shared store with the marks that the local one has of them, be they here or not."""
         marks = self.local.get_marks_of([sweep.uid for sweep in sweeps]) if sweeps else {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from tunedb.device import Environment
 from tunedb.layers import Layers
 from tunedb.memory import ASK_AGAIN, Case, Choice, Memory
-from tunedb.nearest import nearest
+from tunedb.nearest import distance, nearest
+from tunedb.problem import Config
 from tunedb.records import Sweep, now
 from tunedb.shelf import Shelf
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
 
 LENDERS = 1000  # sweeps, the newest, among which a call looks
+LIKELY = 3  # configs of near problems that a sweep tries first
 
 _log = logging.getLogger("tunedb")
 
@@ -62,6 +65,20 @@ class Lender:
         if found is None or found[0].config is None:
             return None
         return Choice(found[0].config, "nearest", found[0])
+
+    def likely(self, case: Case) -> list[Config]:
+        """Configs of the nearest tuned problems, the nearest first, each once: worth trying early. Empty on failure."""
+        try:
+            near = [
+                (far, sweep.uid, sweep.config)
+                for sweep in self._tuned_lately(case)
+                if sweep.config is not None and sweep.problem != case.problem and not sweep.is_quarantined
+                and (far := distance(case.problem, sweep.problem)) is not None
+            ]  # fmt: skip
+        except Exception as error:  # as above: the sweep goes on without
+            _log.warning("%s: no near problem is looked at (%s: %s).", case.kernel.name, type(error).__name__, error)
+            return []
+        return list(dict.fromkeys(config for *_, config in sorted(near, key=itemgetter(0, 1))))[:LIKELY]
 
     def _tuned_lately(self, case: Case) -> list[Sweep]:
         key = (case.kernel.name, case.kernel.hash, case.device.digest)

@@ -42,7 +42,7 @@ class Trial:
     registers: int | None = None  # per thread
     spills: int | None = None  # registers spilled to local memory, per thread, as the driver reports them
     shared_bytes: int | None = None  # per block
-    error: str | None = None
+    error: str | None = None  # why it failed; of one that did not, what else is to be known of it
     uid: str = field(default_factory=new_uid)
 
 

@@ -209,6 +209,23 @@ def without_passwords(text: str) -> str:
     return re.sub(r"\S*://\S*", lambda found: without_password(found[0]), text)
 
 
+def overridden(kernel: str, default: Config, forced: Config) -> Config:
+    """The default config with the forced knobs. Raises SettingError for one that the kernel lacks, or a wrong value."""
+    unknown = sorted(set(forced.constants) - set(default))
+    if unknown:
+        raise SettingError(
+            f"TUNEDB_OVERRIDE: {kernel} has no knob {', '.join(unknown)}. Its knobs are {', '.join(default)}."
+        )
+    for name, value in forced.items():
+        needed = type(default.get(name, 1))
+        if type(value) is not needed or (needed is int and value < 1):
+            raise SettingError(
+                f"TUNEDB_OVERRIDE: {kernel}: {name} is {value!r}, needed a {needed.__name__} like "
+                f"{default.get(name, 1)!r}."
+            )
+    return Config.of(**{**default, **forced})
+
+
 def is_interpreted() -> bool:
     """Whether this process asks Triton for its interpreter (TRITON_INTERPRET=1)."""
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")

@@ -79,6 +79,10 @@ class Shelf:
         """See `Store.get_kernel_sweeps`; empty where the store can't tell."""
         return self._guarded(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash, most)) or []
 
+    def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """See `Store.get_unfinished`; empty where the store can't tell."""
+        return self._guarded(lambda store: store.get_unfinished(problem, device, kernel_hash)) or []
+
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """See `Store.get_marks_of`; empty where the store can't tell."""
         return self._guarded(lambda store: store.get_marks_of(sweep_uids)) or {}

@@ -12,34 +12,52 @@ from tunedb.problem import Config, Problem
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one compiled config takes: registers and spills per thread, bytes of shared memory per block."""
+    """What one compiled config takes: registers and spills per thread, bytes of shared memory and threads per block.
+
+    `binary` is a digest of what would run, machine code and grid: configs in which it is equal are one and the same.
+    None stands for what is not known, as in the interpreter, and registers before the kernel is loaded.
+    """
 
     registers: int | None = None
     spills: int | None = None
     shared_bytes: int | None = None
+    threads: int | None = None
+    binary: str | None = None
 
 
 class Workload(Protocol):
     """One problem's tensors on one device, ready for any config: what a sweep compiles, checks and times.
 
     Each method raises TrialError for a config that can't do it, StickyDeviceError where nothing can run any more.
+    A TrialError with the status `pruned` is for a config that is not worth running, with the reason.
     """
 
+    def prepare(self, config: Config) -> Resources:
+        """Compile the config, without loading it. Called from several threads at once, ahead of the other methods."""
+
     def compile(self, config: Config) -> Resources:
-        """Compile and load the config, without launching it."""
+        """Compile the config, unless that is done, and load it, without launching it."""
 
     def check(self, config: Config) -> str | None:
         """Launch on poisoned output and compare with a reference; the reason where the result is wrong, else None."""
 
     def launcher(self, config: Config) -> Callable[[], object]:
-        """A function that launches the compiled config once, without waiting for it."""
+        """A function that launches the compiled config once, without waiting for it, any number of times.
+
+        A kernel that works in place or accumulates has its arguments put back by `check`; a launcher may leave them as
+        they become, for times do not depend on them.
+        """
 
     def close(self) -> None:
         """Free what the workload holds."""
 
 
 class Tunable(Protocol):
-    """A kernel that can be tuned. Registered under the entry point group `tunedb.kernels`."""
+    """A kernel that can be tuned. Registered under the entry point group `tunedb.kernels`.
+
+    One that also has `estimate(problem, config, device) -> float` has its configs tried in that order, the smallest
+    first: a guess at the time, in any unit, from bytes, waves and the like. It has no say in which one wins.
+    """
 
     @property
     def name(self) -> str:

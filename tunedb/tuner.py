@@ -13,18 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tunedb.bench import clock_for, method_for, untraced
+from tunedb.bench import Clock, clock_for, method_for, untraced
 from tunedb.device import Environment, device_of, environment
-from tunedb.errors import MissError, SettingError, TrialError
+from tunedb.errors import MissError, TrialError
 from tunedb.layers import Layers
 from tunedb.ledger import Ledger
 from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
+from tunedb.observer import LogObserver, Observer
+from tunedb.prior import Prior
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, now
-from tunedb.settings import Settings
+from tunedb.settings import Settings, overridden
 from tunedb.shelf import Shelf
-from tunedb.sweep import LogObserver, Observer, run_sweep
+from tunedb.sweep import run_sweep
 from tunedb.tunable import Tunable
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class Tuner:
         locks: Path,
         sweep: Callable[[Case, float, Observer], Sweep] | None = None,
         environment_of: Callable[[int], Environment] | None = None,
+        clock: Callable[[int], Clock] = clock_for,
         spent: Spent | None = None,
         on_better: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -72,6 +75,7 @@ class Tuner:
         self._locks = locks
         self._sweep = sweep or self._run_sweep
         self._environment_of = environment_of or _environment_of
+        self.clock = clock
         self._on_better = on_better
         self._monotonic = monotonic
         self._lender = Lender(store, self.memory, self._environment_of, monotonic)
@@ -159,7 +163,7 @@ class Tuner:
     def _decide(self, case: Case) -> Choice:
         default = case.kernel.default(case.problem, case.device)
         if case.kernel.name in self.settings.override:
-            return Choice(_overridden(case, default, self.settings.override[case.kernel.name]), "override")
+            return Choice(overridden(case.kernel.name, default, self.settings.override[case.kernel.name]), "override")
         if self.settings.mode == "off":
             return Choice(default, "default")
         found, has_failed = self._answer(case)
@@ -258,11 +262,24 @@ class Tuner:
                 case.device,
                 case.index,
                 environment=self._environment_of(case.index),
-                clock=clock_for,
+                clock=self.clock,
                 recorder=self.store,
                 observer=observer,
                 budget=budget,
+                monotonic=self._monotonic,
+                prior=self.prior(case),
             )
+
+    def prior(self, case: Case) -> Prior:
+        """What the store knows that a sweep of this case may build on. Empty where it fails in a call."""
+        assert case.index is not None
+        environment, known = self._environment_of(case.index), self._answer(case)[0]
+        unfinished = self.store.get_unfinished(case.problem, case.device, case.kernel.hash)
+        return Prior(
+            None if known is None else known.config,
+            self._lender.likely(case),
+            [sweep for sweep in unfinished if sweep.environment == environment],
+        )
 
 
 def _renew_all() -> None:
@@ -271,22 +288,6 @@ def _renew_all() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_all)
-
-
-def _overridden(case: Case, default: Config, forced: Config) -> Config:
-    unknown = sorted(set(forced.constants) - set(default))
-    if unknown:
-        raise SettingError(
-            f"TUNEDB_OVERRIDE: {case.kernel.name} has no knob {', '.join(unknown)}. Its knobs are {', '.join(default)}."
-        )
-    for name, value in forced.items():
-        needed = type(default.get(name, 1))
-        if type(value) is not needed or (needed is int and value < 1):
-            raise SettingError(
-                f"TUNEDB_OVERRIDE: {case.kernel.name}: {name} is {value!r}, needed a {needed.__name__} like "
-                f"{default.get(name, 1)!r}."
-            )
-    return Config.of(**{**default, **forced})
 
 
 def _environment_of(index: int) -> Environment:

@@ -12,12 +12,14 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from tunedb import compiled
 from tunedb.compiled import Launch, Loaded, load
 from tunedb.device import Device
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import kernel, space
 from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT
 from tunedb.kernels.avg_pool.arguments import pool_of
+from tunedb.kernels.avg_pool.estimate import estimate
 from tunedb.kernels.avg_pool.launch import (
     Pool,
     backward_launch,
@@ -65,6 +67,10 @@ class AvgPool:
         """Whether both windows are unrolled or neither, and they overlap in the same way."""
         return space.window_class(problem) == space.window_class(other)
 
+    def estimate(self, problem: Problem, config: Config, device: Device) -> float:
+        """A guess at the config's time, to try good ones first: see `estimate.py`."""
+        return estimate(Pool.of_problem(problem), config, device, self.backward)
+
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """The problem of one line of a shapes file: see `arguments.pool_of` for the keys. Raises SettingError."""
         pool = pool_of(arguments, self.backward)
@@ -102,6 +108,11 @@ class PoolWorkload:
         self.written = empty_grad_input(self.read, pool.length) if backward else empty_output(self.read, pool.window)
         self._loaded: dict[Config, Loaded] = {}
 
+    def prepare(self, config: Config) -> Resources:
+        """Compile the config, on any thread. Raises TrialError where it can't be."""
+        with self._on_device():  # each thread has a current device of its own
+            return compiled.prepare(self.launch(config))
+
     def compile(self, config: Config) -> Resources:
         """Compile and load the config. Raises TrialError where it can't be, StickyDeviceError where nothing can."""
         return self._load(config).resources
@@ -116,7 +127,9 @@ class PoolWorkload:
         The output may differ by its own rounding, twice its dtype's epsilon, and by the accumulator's: summing k
         values of a normal distribution one by one loses about 0.7 units of roundoff after the division by k, and
         never more than a few dozen. One missing tap is off by about 1 / k: it is seen in windows of up to some 4,000
-        taps in bfloat16, 30,000 in float16 and 200,000 in float32; in longer ones a config has to miss more.
+        taps in bfloat16, 30,000 in float16 and 200,000 in float32; in longer ones a config has to miss more. Where that
+        is right, it launches once more on input with a NaN and both infinities in it, which have to come out where
+        torch has them.
         """
         with self._on_device():
             self.written.fill_(math.nan)
@@ -127,15 +140,36 @@ class PoolWorkload:
             for batches, rows in self._blocks():
                 found = self.written[batches, rows].double()
                 needed = self._reference(self.read[batches, rows].double())
-                # Written so that NaN, left or made, is wrong.
-                bad = ((found - needed).abs() <= absolute + relative * needed.abs()).logical_not_()
+                bad = _bad(found, needed, absolute, relative)
                 count = int(bad.sum())
                 if count and not wrong:
                     at = tuple(bad.nonzero()[0].tolist())
                     index = (at[0] + batches.start, at[1] + rows.start, at[2])
                     first = f"the first at {index}: found {found[at].item():.9g}, needed {needed[at].item():.9g}"
                 wrong += count
-        return f"{wrong} of {self.written.numel()} elements are wrong, {first}" if wrong else None
+            if not wrong:
+                return self._check_specials(config, absolute, relative)
+        return f"{wrong} of {self.written.numel()} elements are wrong, {first}"
+
+    def _check_specials(self, config: Config, absolute: float, relative: float) -> str | None:
+        """As `check`, on the first and the last row, with NaN and infinities in what is read."""
+        columns = self.read.shape[-1]
+        specials = {(0, 0, 0): math.inf, (0, 0, columns // 2): math.nan, (-1, -1, columns - 1): -math.inf}
+        before = {place: self.read[place].clone() for place in specials}
+        try:
+            for place, value in specials.items():
+                self.read[place] = value
+            self.written.fill_(math.nan)
+            self.launcher(config)()
+            for row in (slice(0, 1), slice(-1, None)):
+                needed = self._reference(self.read[row, row].double())
+                count = int(_bad(self.written[row, row].double(), needed, absolute, relative).sum())
+                if count:
+                    return f"{count} elements of a row with NaN and infinity in it are wrong"
+        finally:
+            for place, finite in before.items():
+                self.read[place] = finite
+        return None
 
     def close(self) -> None:
         """Free the tensors and the compiled configs."""
@@ -175,6 +209,12 @@ class PoolWorkload:
         sizes = ((1, window.kernel_size), (1, window.stride), (0, window.padding))
         gradient = torch.ops.aten.avg_pool2d_backward(block.unsqueeze(2), like, *sizes, *switches, None)
         return gradient.squeeze(2)  # type: ignore[no-any-return]
+
+
+def _bad(found: torch.Tensor, needed: torch.Tensor, absolute: float, relative: float) -> torch.Tensor:
+    """Where it differs by more, or has another infinity, or NaN where the other has none."""
+    near = (found - needed).abs() <= absolute + relative * needed.abs()  # False for NaN, left or made
+    return near.logical_or_(found == needed).logical_or_(found.isnan() & needed.isnan()).logical_not_()
 
 
 def make_input(pool: Pool, columns: int, device: torch.device) -> torch.Tensor:

@@ -9,8 +9,9 @@ from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import process, settings
 from tunedb.layers import Layers
 from tunedb.memory import Case
+from tunedb.observer import Observer
 from tunedb.records import Sweep
-from tunedb.sweep import Observer, run_sweep
+from tunedb.sweep import run_sweep
 from tunedb.tuner import Tuner
 
 TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first

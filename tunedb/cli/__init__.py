@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 import tunedb
-from tunedb.cli import db, demo, doctor, gc, judge, ledger, rows, share, transfer, warm
+from tunedb.cli import db, demo, doctor, gc, judge, ledger, rows, share, transfer, verify, warm
 from tunedb.cli.output import one_line
 from tunedb.errors import IdentityError, ImportRejected, SchemaMismatch, SettingError, StoreError, TunedbError
 
@@ -40,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (warm, rows, judge, ledger, share, transfer, gc, db, doctor, demo):
+for group in (warm, rows, judge, verify, ledger, share, transfer, gc, db, doctor, demo):
     group.register(app)
 
 

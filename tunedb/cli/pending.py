@@ -48,6 +48,25 @@ def stale(store: Store, index: int, kernel: str | None) -> list[Task]:
     return found
 
 
+def incomplete(store: Store, index: int, kernel: str | None) -> list[Task]:
+    """The problems, of all kernels or of one, whose last word on the device that is here is a sweep that was cut off.
+
+    A sweep that is still running may be another process's: its problem is left out until it was aborted or finished.
+    """
+    device, tuner = device_of(index), make_tuner(store)
+    cut_off = {
+        sweep.problem: None
+        for sweep in store.iter_sweeps(kernel=kernel)
+        if sweep.device == device and (not sweep.complete or sweep.status == "aborted")
+    }
+    found = []
+    for task in _tasks(cut_off, device):
+        choice = tuner.look_up(Case(task.kernel, task.problem, device, index))
+        if choice is None or choice.sweep is None or not choice.sweep.complete:
+            found.append(task)
+    return found
+
+
 def _tasks(problems: Iterable[Problem], device: Device) -> list[Task]:
     """A task for each problem that an installed kernel can make sense of; the others are named and left out."""
     problems = list(problems)

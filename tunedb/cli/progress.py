@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from tunedb.cli.common import log
+from tunedb.cli.common import is_verbose, log
+from tunedb.problem import Config
 from tunedb.records import Sweep, Trial
+
+PAUSE = 5.0  # seconds between two lines about one sweep, off a terminal
 
 
 class Progress:
-    """Told of each problem and, as a `tunedb.sweep.Observer`, of its sweep. `outcome` is the problem's last sweep."""
+    """Told of each problem and, as a `tunedb.observer.Observer`, of its sweep."""
 
     def __init__(self, problems: int) -> None:
-        self.outcome: Sweep | None = None
         self._problems, self._number, self._name = problems, 0, ""
+        self._left, self._told_at = 0, 0.0
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
@@ -42,7 +46,7 @@ class Progress:
 
     def next(self, name: str) -> None:
         """The next problem begins."""
-        self.outcome, self._name = None, name
+        self._name = name
         self._number += 1
 
     def done(self, source: str, sweep: Sweep | None) -> None:
@@ -50,29 +54,46 @@ class Progress:
         text = f"{self._place()} {source}: {self._name}"
         if sweep is not None and sweep.config is not None:
             text += f" -> {sweep.config} {_times(sweep.time_us, sweep.default_time_us)}"
+        self._drop_bar()
+        self._say(text)
+
+    def _say(self, text: str) -> None:
         if self._bars is not None:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-                self._task = None
             self._bars.console.print(text)
         else:
             log.info("%s", text)
 
+    def _drop_bar(self) -> None:
+        if self._bars is not None and self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """See `tunedb.sweep.Observer`."""
+        """See `tunedb.observer.Observer`."""
+        self._left, self._told_at = candidates, time.monotonic()
         if self._bars is not None:
+            self._drop_bar()  # of a sweep whose process ended
             self._task = self._bars.add_task(f"{self._place()} {sweep.problem.kernel}", total=candidates, times="")
         else:
             log.info("%s tuning: %s, %d candidates", self._place(), self._name, candidates)
 
-    def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:  # noqa: ARG002
-        """See `tunedb.sweep.Observer`."""
+    def trying(self, config: Config) -> None:
+        """See `tunedb.observer.Observer`."""
+
+    def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
+        """See `tunedb.observer.Observer`. With -v a line for each trial, off a terminal one now and then."""
+        self._left -= 1
+        if is_verbose():
+            how = f"{trial.time_us:.1f} us" if trial.time_us is not None else trial.status
+            self._say(f"  {trial.config}: {how}{f' ({trial.error})' if trial.error else ''}")
+        elif self._bars is None and time.monotonic() - self._told_at > PAUSE:
+            self._told_at = time.monotonic()
+            self._say(f"{self._place()} {self._left} candidates left, best so far {_times(best_us, default_us)}")
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, advance=1, times=_times(best_us, default_us))
 
     def finished(self, sweep: Sweep) -> None:
-        """See `tunedb.sweep.Observer`."""
-        self.outcome = sweep
+        """See `tunedb.observer.Observer`: `done` tells it."""
 
     def _place(self) -> str:
         return f"[{self._number}/{self._problems}]"

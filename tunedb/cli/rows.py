@@ -11,6 +11,8 @@ from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command,
 from tunedb.cli.output import Format, print_record, print_rows, print_table
 from tunedb.cli.problems import takes_problem
 from tunedb.cli.stored import existing, nothing_stored, reading, sweep_row, sweeps_of, trial_row
+from tunedb.race import TIE
+from tunedb.records import Sweep, Trial
 
 _LS = ("uid", "kernel", "problem", "device", "config", "time_us", "speedup", "status")
 _BAR = 24  # characters for the slowest trial
@@ -39,10 +41,16 @@ def ls(kernel: KernelOption = None, device: DeviceOption = None, format: FormatO
 def show(
     uid: Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.")], format: FormatOption = Format.table
 ) -> None:
-    """Show one sweep and its trials."""
+    """Show one sweep and its race: the trials, the fastest first, each with a bar as long as its time.
+
+    With -v: why each of them lost.
+    """
     with existing() as store:
         sweep = store.get_sweep(uid)
-    trials = sorted(sweep.trials, key=lambda trial: (trial.time_us is None, trial.time_us or 0.0, trial.config.key))
+    trials = sorted(
+        sweep.trials,
+        key=lambda trial: (trial.config != sweep.config, trial.time_us is None, trial.time_us or 0.0, trial.config.key),
+    )
     record: dict[str, Any] = {
         **sweep_row(sweep),
         "kernel_hash": sweep.kernel_hash,
@@ -56,11 +64,35 @@ def show(
         print_record({**record, "trials": rows}, format)
         return
     print_record(record, format)
-    columns = ("config", "status", "time_us", "p20_us", "p80_us", "registers", "spills")
+    names = ("config", "status", "time_us", "p20_us", "p80_us", "samples", "registers", "spills")
     slowest = max((trial.time_us or 0.0 for trial in trials), default=0.0)
-    bars = [_bar(trial.time_us, slowest) or (trial.error or "")[:_ERROR] for trial in trials]
+    lines = []
+    for row, trial in zip(rows, trials, strict=True):
+        bar, error = _bar(trial.time_us, slowest), (trial.error or "")[:_ERROR]
+        told = (bar, why_lost(trial, sweep)[:_ERROR]) if is_verbose() else (bar or error,)
+        lines.append([*(row[name] for name in names), *told])
     print()
-    print_table((*columns, ""), [[*(row[name] for name in columns), bar] for row, bar in zip(rows, bars, strict=True)])
+    print_table((*names, *(("", "why") if is_verbose() else ("",))), lines)
+
+
+def why_lost(trial: Trial, sweep: Sweep) -> str:
+    """Why a trial's config is not the sweep's, in words; of the winner, what it won by."""
+    if trial.status != "ok" or trial.time_us is None:
+        return f"{trial.status}: {trial.error}" if trial.error else trial.status
+    if trial.error and not trial.samples:
+        return trial.error  # it was not run: another one of the same binary was
+    told = [trial.error] if trial.error else []
+    if sweep.time_us is None:
+        told.append("the sweep has no winner")
+    elif trial.config == sweep.config:
+        told.append(f"won; {sweep.speedup:.3f} times as fast as the default" if sweep.speedup else "won")
+    else:
+        over = trial.time_us / sweep.time_us - 1
+        if over > 0:
+            told.append(f"{'slower' if over > TIE else 'a near-tie'}: {over:.1%} over the winner")
+        else:
+            told.append(f"{abs(over):.1%} under the winner: within the margin, or measured before the race")
+    return "; ".join(told)
 
 
 def _bar(time_us: float | None, slowest: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,10 +16,12 @@ from tunedb.cli.progress import Progress
 from tunedb.cli.stored import devices_named, listed
 from tunedb.device import Device, Environment, device_of, environment
 from tunedb.errors import SettingError
+from tunedb.memory import Case
+from tunedb.observer import suspect_of
 from tunedb.problem import Problem
+from tunedb.records import Sweep
 
 if TYPE_CHECKING:
-    from tunedb.memory import Case
     from tunedb.store import Store
     from tunedb.tunable import Registered
     from tunedb.tuner import Tuner
@@ -92,8 +95,6 @@ def asked(
 
     Raises SettingError where several have, and what `tasks_of` raises.
     """
-    from tunedb.memory import Case
-
     [task] = tasks_of(kernel, arguments, forward_only=True)
     stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
     found, index = find_device(stored, device)
@@ -144,42 +145,50 @@ def make_tuner(store: Store) -> Tuner:
 
 
 def tune(
-    tasks: Sequence[Task], store: Store, index: int, *, force: bool = False, budget: float = math.inf
+    tasks: Sequence[Task],
+    store: Store,
+    index: int,
+    *,
+    force: bool = False,
+    budget: float = math.inf,
+    step: float | None = None,
 ) -> list[dict[str, Any]]:
     """Tune what the store has no config for, with progress on stderr; a row for each task, `config` None if it failed.
 
-    Stops early where the device is lost.
+    With `step`, in a process of its own that is ended where a trial's step takes longer than so many seconds; without,
+    in this one. Stops early where the budget (in seconds, for all of them) is spent, or this process lost the device.
     """
-    import torch
+    from tunedb.supervisor import Supervisor
+    from tunedb.worker import tune_case
 
-    from tunedb.memory import Case
-
-    device, tuner = device_of(index), make_tuner(store)
+    device, tuner, begun = device_of(index), make_tuner(store), time.monotonic()
     _warn_about_interpreter(tasks, index)
-    rows = []
-    with Progress(len(tasks)) as progress:
+    rows: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress(len(tasks)))
+        apart = None if step is None else stack.enter_context(Supervisor(store, tuner.settings, index, step))
         for task in tasks:
+            left = budget - (time.monotonic() - begun)
+            if left <= 0:
+                log.info("The budget is spent: %d problems are left.", len(tasks) - len(rows))
+                break
             progress.next(f"{task.kernel.name} ({task.problem})")
-            try:
-                choice = tuner.warm(
-                    Case(task.kernel, task.problem, device, index), force=force, budget=budget, observer=progress
-                )
-                source = "failed" if choice is None else "stored" if choice.source != "sweep" else "sweep"
-            except (torch.OutOfMemoryError, MemoryError):
-                choice, source = None, "out of memory"
-            outcome = progress.outcome
-            if choice is None and source == "failed":
-                source = outcome.status if outcome is not None else "busy"
-            sweep = choice.sweep if choice is not None else outcome
+            if apart is None:
+                case = Case(task.kernel, task.problem, device, index)
+                source, sweep = tune_case(tuner, case, force=force, budget=left, observer=progress)
+            else:
+                name = task.kernel.name
+                source, sweep = apart.tune(name, task.problem, force=force, budget=left, observer=progress)
             progress.done(source, sweep)
-            rows.append(_row(task, device, source, None if choice is None else choice.config.plain(), sweep))
-            if source == "aborted":
+            rows.append(_row(task, device, source, sweep))
+            if apart is None and sweep is not None and suspect_of(sweep) is not None:
                 log.error("tunedb: The device is lost. Run the same command again: it goes on from here.")
                 break
     return rows
 
 
-def _row(task: Task, device: Device, source: str, config: dict[str, Any] | None, sweep: Any) -> dict[str, Any]:
+def _row(task: Task, device: Device, source: str, sweep: Sweep | None) -> dict[str, Any]:
+    config = None if sweep is None or sweep.config is None else sweep.config.plain()
     return {
         "uid": sweep and sweep.uid,
         "kernel": task.kernel.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,21 +39,33 @@ def warm(
     stale: Annotated[
         bool, typer.Option("--stale", help="Tune again what was tuned with other versions; with KERNEL, that one's.")
     ] = False,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Finish what was cut short or aborted; with KERNEL, that one's.")
+    ] = False,
+    budget: Annotated[
+        float, typer.Option("--budget", metavar="SECONDS", min=0, help="Stop after so long, with the best so far.")
+    ] = math.inf,
+    trial_timeout: Annotated[
+        float,
+        typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and for running it."),
+    ] = 120.0,
     forward_only: Annotated[bool, typer.Option("--forward-only", help="Leave the gradient's kernel out.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Tune again what is stored.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Tune a problem, each line of a file, the misses, or what is stale, and store the results.
+    """Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.
 
-    What is stored already is left as it is. A kernel's gradient is tuned with it (NAME_backward with NAME). Without a
-    GPU the kernels run in Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 where a problem ended
-    without a config.
+    What is stored already is left as it is. A kernel's gradient is tuned with it (NAME_backward with NAME). On a GPU
+    the sweeps run in a process of their own: a config that hangs or crashes costs its trial, and the run goes on.
+    Without a GPU the kernels run in Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 where a
+    problem ended without a config, or was not reached.
     """
-    sources = (kernel is not None and not stale, shapes is not None, from_misses, stale)
+    again = stale or incomplete
+    sources = (kernel is not None and not again, shapes is not None, from_misses, stale, incomplete)
     if sum(sources) != 1 or (arguments and not sources[0]) or (kernel is not None and from_misses):
         raise SettingError(
-            "warm: needed either a kernel and its problem's options, or --from FILE, or --from-misses, or --stale with "
-            "or without a kernel. See: tunedb warm -h"
+            "warm: needed either a kernel and its problem's options, or --from FILE, or --from-misses, or --stale or "
+            "--incomplete with or without a kernel. See: tunedb warm -h"
         )
     lines = list(read_shapes(shapes)) if shapes is not None else []
 
@@ -60,30 +73,39 @@ def warm(
 
     index = index_to_run_on()
     tasks: list[Task] = []
-    if kernel is not None and not stale:
+    if kernel is not None and not again:
         tasks += tasks_of(kernel, arguments, forward_only=forward_only)
     for number, named, given in lines:
         with located(Path(str(shapes)), number):
             tasks += tasks_of(named, given, forward_only=forward_only)
     with writing() as store:
-        if from_misses or stale:
-            tasks = _pending(store, index, kernel, stale=stale, forward_only=forward_only)
+        if from_misses or again:
+            kind = "incomplete" if incomplete else "stale" if stale else "missed"
+            tasks = _pending(store, index, kernel, kind, forward_only=forward_only)
         tasks = list({(task.kernel.name, task.problem): task for task in tasks}.values())
-        rows = tune(tasks, store, index, force=force or stale)
+        step = trial_timeout if index >= 0 else None
+        rows = tune(tasks, store, index, force=force or again, budget=budget, step=step)
     print_rows(rows, format, _COLUMNS)
     if len(rows) < len(tasks) or any(row["config"] is None for row in rows):
         raise typer.Exit(1)
 
 
-def _pending(store: Store, index: int, kernel: str | None, *, stale: bool, forward_only: bool) -> list[Task]:
+def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward_only: bool) -> list[Task]:
     from tunedb.cli import pending
     from tunedb.warming import kernel_named
 
     if kernel is not None:
         kernel_named(kernel)  # raises for one that there is not
-    tasks = pending.stale(store, index, kernel) if stale else pending.missed(store, index)
+    tasks = (
+        pending.missed(store, index)
+        if kind == "missed"
+        else pending.stale(store, index, kernel)
+        if kind == "stale"
+        else pending.incomplete(store, index, kernel)
+    )
     if forward_only:
         tasks = [task for task in tasks if not task.kernel.name.endswith("_backward")]
     if not tasks:
-        log.info("%s on the device that is here.", "Nothing is stale" if stale else "No misses")
+        nothing = {"missed": "No misses", "stale": "Nothing is stale", "incomplete": "Nothing is incomplete"}[kind]
+        log.info("%s on the device that is here.", nothing)
     return tasks

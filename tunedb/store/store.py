@@ -79,13 +79,19 @@ class Store(Upkeep, ServedTable):
             self._insert_sweep(connection, sweep, {})
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """Keep a trial of a running sweep. Raises StoreError where no such sweep is running."""
+        """Keep a trial of a running sweep, in the place of what was kept of it before.
+
+        Raises StoreError where no such sweep is running.
+        """
         rows.check_trial(trial)
         with self._write() as connection:
             sweep_id = self._running(connection, sweep_uid)
             if sweep_id is None:
                 raise StoreError(f"No sweep {sweep_uid} is running in {self.url}: its trial was not stored.")
-            self._insert_trials(connection, sweep_id, [trial])
+            if not self._insert(connection, TrialRow, {"sweep_id": sweep_id, **rows.trial_values(trial)}):
+                before = sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, TrialRow.uid == trial.uid)
+                connection.execute(before)
+                self._insert_trials(connection, sweep_id, [trial])
 
     def finish_sweep(self, sweep: Sweep) -> None:
         """Give a running sweep its outcome, and the trials that it lacks. One that is finished stays as it is."""
@@ -125,6 +131,25 @@ class Store(Upkeep, ServedTable):
             .order_by(SweepRow.finished, SweepRow.uid)
         )
         return self._finished(query, problem=problem, device=device)
+
+    def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str, most: int = 5) -> list[Sweep]:
+        """The sweeps of that identity that did not get through, the newest first, `most` of them, with their trials.
+
+        Those are the running ones (whose process may be gone), the aborted ones and those that were cut short.
+        """
+        query = (
+            sa.select(SweepRow.id)
+            .join_from(SweepRow, ProblemRow)
+            .join(DeviceRow)
+            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
+            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
+            .where(SweepRow.status.in_(("running", "aborted")) | SweepRow.complete.is_(False))
+            .order_by(SweepRow.started.desc(), SweepRow.uid)
+            .limit(most)
+        )
+        with self._read() as connection:
+            ids = connection.scalars(query).all()
+        return list(self._page(ids, with_trials=True))
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """The finished sweeps of all problems of that kernel on that device, the newest first, `most` of them.

@@ -110,6 +110,18 @@ def test_the_check_finds_a_wrong_result(
 
 
 @both
+def test_the_check_finds_a_nan_that_spreads(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_of(kernel, Pool(2, 4, 60, Window(8, 1, 4), torch.float32, "rows", 16))
+    made = kernel.workload(problem, INDEX)
+    before = made.read.clone()
+    # Right on finite input: nothing but a sum over the row gives it away.
+    spoil(made, monkeypatch, lambda written: written.add_(made.read.sum(-1, keepdim=True) * 0))
+    found = made.check(kernel.default(problem, device_of(INDEX)))
+    assert "a row with NaN and infinity in it" in found
+    assert torch.equal(made.read, before)
+
+
+@both
 def test_a_workload_leaves_torchs_random_numbers_alone(kernel: Any) -> None:
     before = torch.get_rng_state()
     problem = kernel.problem({"shape": [2, 3, 64], "kernel_size": 8})

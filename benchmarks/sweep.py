@@ -1,0 +1,267 @@
+"""How good a sweep is: cold wall time against triton.autotune, regret, repeatability, truth of its times, memory.
+
+    python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --seconds 500
+    python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --parts cold --problems odd-rows tiles-odd
+
+Per problem and in turns: five cold sweeps and two of `triton.autotune` over the same configs (`cold`), each in its own
+process with empty compile caches, whose watch starts when torch and Triton are imported and the input is made; and
+one long interleaved run of every config (`exhaustive`), against which the choices are judged. What the file holds
+already is not run again, and after `--seconds` nothing new is begun: the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+# Named before anything was measured: one problem of each kind: short and long rows, wide windows, dtypes.
+PROBLEMS: dict[str, dict[str, Any]] = {
+    "kernelbench-44": {"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4},
+    "kernelbench-44-half": {"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4, "dtype": "float16"},
+    "kernelbench-44-small": {"shape": [16, 32, 128], "kernel_size": 4, "stride": 2, "padding": 1},
+    "halve-overlap": {"shape": [64, 128, 65536], "kernel_size": 3, "stride": 2, "padding": 1},
+    "decomp-etth": {"shape": [32, 7, 360], "kernel_size": 25, "stride": 1},
+    "audio-envelope": {"shape": [16, 2, 480000], "kernel_size": 64, "stride": 1, "padding": 32},
+    "audio-frames": {"shape": [32, 8, 160000], "kernel_size": 160},
+    "odd-rows": {"shape": [8, 8, 1000003], "kernel_size": 16, "stride": 1, "padding": 8},
+    "many-short-rows": {"shape": [32768, 64, 65], "kernel_size": 3, "stride": 1, "padding": 1},
+    "tiles-odd": {"shape": [64, 256, 8192], "kernel_size": 5, "dtype": "bfloat16"},
+    "global": {"shape": [256, 2048, 49], "kernel_size": 49},
+    "channels-last": {"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"},
+}
+SWEEPS, AUTOTUNES = 5, 2
+EXHAUSTIVE_SECONDS = 12.0
+
+Row = dict[str, Any]
+
+
+def steps(parts: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """What is run for a problem, in turns, each with its number."""
+    if "cold" in parts:
+        for number in range(SWEEPS):
+            yield "ours", number
+            if number < AUTOTUNES:
+                yield "autotune", number
+    if "exhaustive" in parts:
+        yield "exhaustive", 0
+
+
+def missing(rows: Sequence[Row], problems: Sequence[str], parts: Sequence[str]) -> list[tuple[str, str, int]]:
+    """The problem, step and number of what is not in the rows yet."""
+    known = {(row["problem"], row["step"], row["number"]) for row in rows}
+    wanted = [(problem, step, number) for problem in problems for step, number in steps(parts)]
+    return [one for one in wanted if one not in known]
+
+
+def figures(rows: Sequence[Row]) -> dict[str, Any]:
+    """The figures of each problem that has them, and over all problems."""
+    found: dict[str, dict[str, Any]] = {}
+    for problem in dict.fromkeys(row["problem"] for row in rows):
+        of = {
+            step: [row for row in rows if (row["problem"], row["step"]) == (problem, step)]
+            for step in ("ours", "autotune", "exhaustive")
+        }
+        told: dict[str, Any] = {}
+        if of["ours"] and of["autotune"]:
+            seconds = {step: median(row["seconds"] for row in of[step]) for step in ("ours", "autotune")}
+            told |= {f"{step}_s": round(value, 2) for step, value in seconds.items()}
+            told["wall_over_autotune"] = round(seconds["ours"] / seconds["autotune"], 3)
+        if of["ours"] and of["exhaustive"]:
+            times = of["exhaustive"][0]["times_us"]
+            chosen = [times[row["config"]] for row in of["ours"]]
+            told["regret"] = round(max(chosen) / min(times.values()) - 1, 4)
+            told["repeatability"] = round(max(chosen) / min(chosen) - 1, 4)
+            told["over_default"] = round(max(chosen) / times[of["exhaustive"][0]["default"]] - 1, 4)
+            told["stored_over_later"] = [round(row["time_us"] / times[row["config"]] - 1, 4) for row in of["ours"]]
+            if of["autotune"]:
+                told["autotune_regret"] = round(
+                    max(times[row["config"]] for row in of["autotune"]) / min(times.values()) - 1, 4
+                )
+        if of["ours"]:
+            told["choices"] = len({row["config"] for row in of["ours"]})
+            told["extra_bytes_over_needed"] = max(row["extra_bytes"] - row["needed_bytes"] for row in of["ours"])
+            told["left_bytes"] = max(row["left_bytes"] for row in of["ours"])
+        found[problem] = told
+    walls = [told["wall_over_autotune"] for told in found.values() if "wall_over_autotune" in told]
+    regrets = sorted(told["regret"] for told in found.values() if "regret" in told)
+    summary: dict[str, Any] = {"problems": len(found)}
+    if walls:
+        mean = math.exp(sum(map(math.log, walls)) / len(walls))
+        summary["wall_over_autotune"] = {"geometric_mean": round(mean, 3), "worst": max(walls)}
+    if regrets:
+        judged = [told for told in found.values() if "regret" in told]
+        summary["regret"] = {
+            "within_2_percent": round(sum(regret <= 0.02 for regret in regrets) / len(regrets), 3),
+            "worst": regrets[-1],
+        }
+        summary["repeatability_worst"] = max(told["repeatability"] for told in judged)
+        summary["over_default_worst"] = max(told["over_default"] for told in judged)
+        summary["stored_over_later_worst"] = max(abs(one) for told in judged for one in told["stored_over_later"])
+    return {"summary": summary, "problems": found}
+
+
+def ours(arguments: dict[str, Any], folder: str) -> Row:
+    """One cold sweep, as `tunedb.warm` makes it; memory in bytes, beyond what is there with the workload's input."""
+    import torch
+
+    from tunedb import settings
+    from tunedb.device import device_of
+    from tunedb.kernels.avg_pool import FORWARD
+    from tunedb.memory import Case
+    from tunedb.store import open_store
+    from tunedb.tuner import Tuner
+
+    index = torch.cuda.current_device()
+    problem = FORWARD.problem(arguments)
+    case = Case(FORWARD, problem, device_of(index), index)
+    probe = FORWARD.workload(problem, index)
+    output, given = probe.written.nbytes, probe.read.untyped_storage().nbytes()
+    probe.close()
+    tuner = Tuner(settings.read({}), open_store(f"{folder}/tunedb.db"), locks=Path(folder))
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before, start = torch.cuda.memory_allocated(), time.perf_counter()
+    choice = tuner.warm(case)
+    torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    assert choice is not None
+    assert choice.sweep is not None
+    flush = 2 * torch.cuda.get_device_properties(index).L2_cache_size
+    return {
+        "seconds": seconds,
+        "config": choice.config.key,
+        "time_us": choice.sweep.time_us,
+        "default_time_us": choice.sweep.default_time_us,
+        "counts": dict(choice.sweep.counts),
+        "order": [trial.config.key for trial in choice.sweep.trials].index(choice.config.key),
+        "input_bytes": given,
+        "needed_bytes": output + flush + given,
+        "extra_bytes": torch.cuda.max_memory_allocated() - before,
+        "left_bytes": torch.cuda.memory_allocated() - before,
+    }
+
+
+def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - as `ours`
+    """One cold call of `triton.autotune` over the same configs, on tensors like those of a sweep."""
+    import torch
+    import triton
+
+    from tunedb.device import device_of
+    from tunedb.kernels.avg_pool import FORWARD
+
+    index = torch.cuda.current_device()
+    problem, device = FORWARD.problem(arguments), device_of(index)
+    workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
+    launches = {config: workload.launch(config) for config in space}
+    launch, names = launches[FORWARD.default(problem, device)], sorted(launches[space[0]].constants)
+    configs = [triton.Config(dict(one.constants), **one.options) for one in launches.values()]
+    grids = {tuple(one.constants[name] for name in names): one.grid for one in launches.values()}
+    tuned = triton.autotune(configs, key=[])(launch.jit)
+    others = {name: value for name, value in launch.keywords.items() if name not in (*names, *launch.options)}
+
+    def grid(given: dict[str, Any]) -> tuple[int, int, int]:
+        return grids[tuple(given[name] for name in names)]
+
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    tuned[grid](*launch.arguments, **others)
+    torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    chosen = configs.index(tuned.best_config)
+    return {"seconds": seconds, "config": space[chosen].key}
+
+
+def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - as `ours`
+    """Microseconds of every right config, interleaved for long."""
+    import torch
+
+    from benchmarks.timing import interleaved
+    from tunedb.ahead import Ahead, workers
+    from tunedb.bench import clock_for, timing
+    from tunedb.device import device_of
+    from tunedb.kernels.avg_pool import FORWARD
+
+    index = torch.cuda.current_device()
+    problem, device = FORWARD.problem(arguments), device_of(index)
+    workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
+    ahead, clock = Ahead(workload.prepare, space, workers()), clock_for(index)
+    rough, launchers = 0.0, {}
+    for config in space:
+        ahead.get(config)
+        workload.compile(config)
+        if workload.check(config) is None:
+            launchers[config.key] = workload.launcher(config)
+            rough += timing(clock, launchers[config.key]).median + 60  # and a flush
+    ahead.close()
+    clock.close()
+    rounds = max(8, min(60, int(EXHAUSTIVE_SECONDS * 1e6 / (rough * 5))))
+    found = interleaved(launchers, rounds=rounds, each=5)
+    return {
+        "default": FORWARD.default(problem, device).key,
+        "times_us": {key: one["median_us"] for key, one in found.items()},
+        "samples": rounds * 5,
+    }
+
+
+def child(problem: str, step: str) -> Row:
+    """What one step, run in a process of its own with empty caches, printed as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.sweep", "--one", problem, step, folder]
+        environment = os.environ | {"TRITON_CACHE_DIR": f"{folder}/triton"}
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: Row = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def run_one(problem: str, step: str, folder: str) -> None:
+    """A child's part: one step, printed."""
+    import torch
+    import triton  # noqa: F401 - loaded before the watch starts
+
+    torch.zeros(1, device="cuda")
+    print(json.dumps({"ours": ours, "autotune": autotune, "exhaustive": exhaustive}[step](PROBLEMS[problem], folder)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing for as long as there is time, write it after each step, and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__.splitlines()[0])
+    parser.add_argument("--json", default="sweep.json", help="where the figures are, and where they are added")
+    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--parts", nargs="+", default=["cold", "exhaustive"], choices=["cold", "exhaustive"])
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after so many, nothing new is begun")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.one:
+        run_one(*given.one)
+        return
+    path, begun = Path(given.json), time.monotonic()
+    held = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    for problem, step, number in missing(held["rows"], given.problems, given.parts):
+        if time.monotonic() - begun > given.seconds:
+            break
+        held["rows"].append({"problem": problem, "step": step, "number": number, **child(problem, step)})
+        if "device" not in held:
+            from benchmarks.timing import provenance
+
+            held = {**provenance(), **held}
+        held |= figures(held["rows"])
+        path.write_text(json.dumps(held, indent=1) + "\n")
+        print(problem, step, number, json.dumps(held["problems"][problem]), flush=True)
+    left = len(missing(held["rows"], given.problems, given.parts))
+    print(json.dumps(figures(held["rows"])["summary"], indent=2))
+    print(f"{left} steps are left: run the same command again." if left else "Nothing is left to run.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""A kernel whose configs do what their problem says, in whatever process: be quick, be wrong, hang, crash."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunedb.device import Device
+from tunedb.problem import Config, Problem
+from tunedb.tunable import Resources
+
+NAME = "planted"
+ENTRY_POINTS = f"[tunedb.kernels]\n{NAME} = tests.planted:KERNEL\n"
+
+
+def register(folder: Path) -> str:
+    """Make a distribution in this folder that registers the kernel; the PYTHONPATH with which processes find it."""
+    info = folder / "planted-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    return os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])
+
+
+def problem_of(**outcomes: float | str) -> Problem:
+    """The problem of configs named like `b16`: a time in seconds, or what goes wrong with them."""
+    return Problem.of(NAME, **outcomes)
+
+
+class Planted:
+    """See `tunedb.tunable.Registered`."""
+
+    name = NAME
+    hash = "cd" * 32
+
+    def problem(self, arguments: Mapping[str, Any]) -> Problem:
+        """Its problem has no arguments."""
+        return problem_of(b1=0.001)
+
+    def space(self, problem: Problem, device: Device) -> Sequence[Config]:
+        """A config for each fact."""
+        return [Config.of(BLOCK=int(name[1:])) for name in sorted(problem, key=lambda name: int(name[1:]))]
+
+    def default(self, problem: Problem, device: Device) -> Config:
+        """The first."""
+        return self.space(problem, device)[0]
+
+    def is_alike(self, problem: Problem, other: Problem) -> bool:
+        """Never: nothing is borrowed."""
+        return False
+
+    def workload(self, problem: Problem, index: int) -> PlantedWorkload:
+        """A workload of this process."""
+        return PlantedWorkload(problem)
+
+
+class PlantedWorkload:
+    """See `tunedb.tunable.Workload`."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    def prepare(self, config: Config) -> Resources:
+        """Nothing is compiled."""
+        return Resources()
+
+    def compile(self, config: Config) -> Resources:
+        """Nothing is loaded."""
+        return Resources()
+
+    def check(self, config: Config) -> str | None:
+        """Where it goes wrong, if it does."""
+        outcome = self.problem[f"b{config['BLOCK']}"]
+        if outcome == "hang":
+            time.sleep(600)
+        if outcome == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if outcome == "sticky":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return "1 of 8 elements is wrong" if outcome == "wrong" else None
+
+    def launcher(self, config: Config) -> Callable[[], object]:
+        """Sleep for as long as the config takes."""
+        return lambda: time.sleep(self.problem[f"b{config['BLOCK']}"])
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+KERNEL = Planted()

@@ -1,0 +1,152 @@
+"""Sweeps in a process of their own: what hangs, crashes or loses the device costs a trial, and no more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Notebook
+from tests.planted import NAME, problem_of, register
+from tunedb import settings
+from tunedb.problem import Config, Problem
+from tunedb.records import Sweep
+from tunedb.store import Store
+from tunedb.supervisor import Supervisor
+
+STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
+
+
+@pytest.fixture
+def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """A supervisor whose processes know the planted kernel."""
+    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
+    with Supervisor(store, settings.current(), -1, STEP) as found:
+        yield found
+
+
+def tune(supervisor: Supervisor, problem: Problem, notebook: Notebook | None = None, **told: float) -> Sweep | None:
+    """The sweep that the supervisor comes back with."""
+    budget = told.get("budget", float("inf"))
+    source, sweep = supervisor.tune(NAME, problem, force=False, budget=budget, observer=notebook or Notebook())
+    assert sweep is None or source == {"tuned": "sweep"}.get(sweep.status, sweep.status)
+    return sweep
+
+
+def test_what_takes_its_process_along_is_a_trial_and_the_best_of_the_others_wins(
+    supervisor: Supervisor, store: Store
+) -> None:
+    notebook = Notebook()
+    problem = problem_of(b1=0.03, b2="crash", b4="hang", b8="sticky", b16="wrong", b32=0.001)
+    sweep = tune(supervisor, problem, notebook)
+    assert sweep is not None
+    assert (sweep.status, sweep.complete, sweep.config) == ("tuned", True, Config.of(BLOCK=32))
+    found = {trial.config["BLOCK"]: trial for trial in sweep.trials}
+    assert {block: trial.status for block, trial in found.items()} == {
+        1: "ok", 2: "runtime_error", 4: "timeout", 8: "runtime_error", 16: "wrong", 32: "ok",
+    }  # fmt: skip
+    assert "signal 11" in (found[2].error or "")
+    assert "nothing happened for 4 s" in (found[4].error or "")
+    assert "illegal memory access" in (found[8].error or "")
+    others = [one for one in store.iter_sweeps(finished=False) if one.uid != sweep.uid]
+    assert [(one.status, one.complete, one.config) for one in others] == [("aborted", False, None)] * 3
+    assert {trial.config["BLOCK"] for trial in notebook.told} == set(found)
+
+
+def test_the_next_command_knows_the_suspect(supervisor: Supervisor, store: Store) -> None:
+    problem = problem_of(b1=0.001, b2="crash")
+    first = tune(supervisor, problem)
+    assert first is not None
+    assert first.status == "tuned"
+    notebook = Notebook()
+    source, again = supervisor.tune(NAME, problem, force=True, budget=float("inf"), observer=notebook)
+    assert source == "sweep"
+    assert again is not None
+    known = next(trial for trial in again.trials if trial.config["BLOCK"] == 2)
+    assert "Known from sweep" in (known.error or "")
+    assert len(list(store.iter_sweeps())) == 3  # one was aborted: nothing crashed a second time
+
+
+def test_a_process_that_can_not_make_the_problem_is_one_problems_end(supervisor: Supervisor, store: Store) -> None:
+    assert tune(supervisor, Problem.of(NAME)) is None  # it has no configs: an error in the process
+    done = tune(supervisor, problem_of(b1=0.001))
+    assert done is not None
+    assert done.status == "tuned"
+
+
+def test_a_stored_winner_that_takes_its_process_along_fails_its_verification(
+    supervisor: Supervisor, store: Store
+) -> None:
+    from tests.store.samples import sweep
+    from tunedb.device import INTERPRETER
+
+    problem = problem_of(b1=0.001, b2="crash")
+    stored = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
+    store.put_sweep(stored)
+    finding = supervisor.verify(stored, Notebook())
+    assert (finding.verdict, "signal 11" in finding.reason) == ("fails", True)
+    good = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=1))
+    store.put_sweep(good)
+    assert supervisor.verify(good, Notebook()).verdict == "holds"
+    problem = problem_of(b1="crash", b2=0.001)  # the default, beside which it would be timed
+    other = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
+    store.put_sweep(other)
+    assert supervisor.verify(other, Notebook()).verdict == "untried"
+
+
+PARENT = """
+import sys
+from tests.fakes import Notebook
+from tests.planted import NAME, problem_of
+from tunedb import settings
+from tunedb.store import open_store
+from tunedb.supervisor import Supervisor
+class Told(Notebook):
+    def trying(self, config):
+        if config["BLOCK"] == 2:
+            print(supervisor._child.pid, flush=True)
+with Supervisor(open_store(settings.current().store), settings.current(), -1) as supervisor:
+    supervisor.tune(NAME, problem_of(b1=0.001, b2="hang"), force=False, budget=float("inf"), observer=Told())
+"""
+
+
+def test_a_process_whose_parent_was_killed_ends_and_loses_one_trial(tmp_path: Path, store: Store) -> None:
+    environment = os.environ | {"PYTHONPATH": register(tmp_path / "site")}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    deadline = time.monotonic() + 30
+    while is_there(child):
+        assert time.monotonic() < deadline, "the process outlives its parent"
+        time.sleep(0.05)
+    [left] = store.iter_sweeps(finished=False, with_trials=True)
+    assert (left.status, [trial.config["BLOCK"] for trial in left.trials]) == ("running", [1])
+
+
+def is_there(pid: int) -> bool:
+    """Whether the process runs: one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_list_goes_on_behind_a_problem_whose_configs_all_crash(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.planted import KERNEL
+    from tunedb.cli.tuning import Task
+    from tunedb.cli.tuning import tune as tune_all
+
+    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
+    problems = [problem_of(b1="crash", b2="crash"), problem_of(b1=0.001)]
+    rows = tune_all([Task(KERNEL, problem, None) for problem in problems], store, -1, step=STEP)
+    assert [(row["source"], row["config"]) for row in rows] == [("failed", None), ("sweep", {"BLOCK": 1})]

@@ -1,0 +1,81 @@
+"""Who is told how a sweep goes on, and where its trials go."""
+
+from __future__ import annotations
+
+import logging
+from typing import Protocol
+
+from tunedb.problem import Config
+from tunedb.records import Sweep, Trial
+
+LOST = "Lost: "  # begins the error of the trial that took its device or its process along
+
+_log = logging.getLogger("tunedb")
+
+
+class Recorder(Protocol):
+    """Where trials go as they are measured, and the sweep when it is finished."""
+
+    def start_sweep(self, sweep: Sweep) -> None:
+        """The sweep has begun."""
+
+    def put_trial(self, sweep_uid: str, trial: Trial) -> None:
+        """A trial is done; or, known by its uid, it has other values after the race."""
+
+    def finish_sweep(self, sweep: Sweep) -> None:
+        """The sweep is done; it holds its trials."""
+
+
+class Observer(Protocol):
+    """Who is told how a sweep goes on: a progress bar, or the log."""
+
+    def started(self, sweep: Sweep, candidates: int) -> None:
+        """The sweep has begun."""
+
+    def trying(self, config: Config) -> None:
+        """A config is about to be compiled, checked or run: if the process ends now, it is the suspect."""
+
+    def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
+        """A trial is done; the best time and the default's so far."""
+
+    def finished(self, sweep: Sweep) -> None:
+        """The sweep is done."""
+
+
+class LogObserver:
+    """One line to the log before a sweep inside a call, and one after it."""
+
+    def started(self, sweep: Sweep, candidates: int) -> None:
+        """Log what is about to be tuned."""
+        _log.info("Tuning %s (%s) on %s: %d candidates.", sweep.problem.kernel, sweep.problem, sweep.device, candidates)
+
+    def trying(self, config: Config) -> None:
+        """Nothing: a call logs no trials."""
+
+    def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
+        """Nothing: a call logs no trials."""
+
+    def finished(self, sweep: Sweep) -> None:
+        """Log how it ended."""
+        name = sweep.problem.kernel
+        if sweep.status == "tuned":
+            times = f"{sweep.time_us:.1f} us"
+            if sweep.default_time_us is not None:
+                times += f", the default {sweep.default_time_us:.1f} us"
+            _log.info("Tuned %s: %s takes %s.", name, sweep.config, times)
+        elif sweep.status == "failed":
+            _log.warning("Tuning %s failed: no candidate is right. See: tunedb show %s", name, sweep.uid)
+        elif suspect := suspect_of(sweep):
+            _log.error(
+                "Tuning %s lost the device at %s: %s Restart the process: the next sweep leaves that config out.",
+                name, suspect.config, suspect.error,
+            )  # fmt: skip
+        else:
+            _log.error("Tuning %s was cut short before any candidate was right.", name)
+
+
+def suspect_of(sweep: Sweep) -> Trial | None:
+    """The trial at which an aborted sweep lost its device or its process, if that is how it ended."""
+    if sweep.status != "aborted":
+        return None
+    return next((trial for trial in sweep.trials if (trial.error or "").startswith(LOST)), None)

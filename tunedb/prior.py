@@ -1,0 +1,76 @@
+"""What is known before a problem is swept: the config in use, likely ones, and trials of sweeps that were cut off."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from tunedb.device import Device
+from tunedb.problem import Config, Problem
+from tunedb.records import Sweep, Trial, new_uid
+from tunedb.tunable import Tunable
+
+SLOW = 1.5  # times the best of its own sweep: such a config is not run again by the sweep that goes on
+_KNOWN = "Known from sweep "
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What a sweep may build on. `unfinished` are sweeps of the same identity and environment, the newest first."""
+
+    incumbent: Config | None = None  # in use until now: it races, whatever its screening says
+    likely: Sequence[Config] = ()  # winners of near problems, the nearest first
+    unfinished: Sequence[Sweep] = ()
+
+    def known_trials(self, space: Collection[Config], wanted: Collection[Config]) -> dict[Config, Trial]:
+        """Trials that need not be made again: those that failed, and those that were far behind.
+
+        What failed is known whoever wants it; what was slow only of configs that are not `wanted`.
+        """
+        found: dict[Config, Trial] = {}
+        for sweep in self.unfinished:
+            best = min((trial.time_us for trial in sweep.trials if _is_timed(trial)), default=0.0)  # type: ignore[type-var]
+            for trial in sweep.trials:
+                before = found.get(trial.config)
+                if trial.config not in space or (before is not None and before.status != "ok"):
+                    continue
+                if trial.status != "ok":
+                    found[trial.config] = _carried(trial, sweep, "")
+                elif before is None and trial.config not in wanted and (trial.time_us or 0.0) > SLOW * (best or 0.0):
+                    found[trial.config] = _carried(trial, sweep, f"more than {SLOW} times the best there")
+        return found
+
+
+NOTHING = Prior()
+
+
+def _is_timed(trial: Trial) -> bool:
+    return trial.status == "ok" and trial.time_us is not None
+
+
+def _carried(trial: Trial, sweep: Sweep, reason: str) -> Trial:
+    told = trial.error or reason
+    if not told.startswith(_KNOWN):
+        told = f"{_KNOWN}{sweep.uid[:12]}: {told}"
+    return dataclasses.replace(trial, uid=new_uid(), error=told)
+
+
+def in_order(kernel: Tunable, problem: Problem, device: Device, prior: Prior) -> list[Config]:
+    """The configs of the space in the order in which they are tried, each once.
+
+    The default, the one in use, the likely ones, then by the kernel's estimate where it has one. Good ones come early,
+    so that the others are ruled out quickly, and a sweep that is cut short has had them.
+    """
+    space = list(kernel.space(problem, device))
+    estimate = getattr(kernel, "estimate", None)
+    by_estimate = space if estimate is None else sorted(space, key=lambda config: estimate(problem, config, device))
+
+    def all_in_order() -> Iterator[Config]:
+        yield kernel.default(problem, device)
+        if prior.incumbent in space:
+            yield prior.incumbent
+        yield from (config for config in prior.likely if config in space)
+        yield from by_estimate
+
+    return list(dict.fromkeys(all_in_order()))

@@ -1,0 +1,246 @@
+"""Who is fastest: screening, which rules configs out after a few samples, and the race of those that are left.
+
+Pure: samples come from a function, and no clock is read. Times of a device drift by more than configs differ, so a
+config is only ever compared with what was sampled beside it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from tunedb.errors import TrialError
+from tunedb.problem import Config
+
+MARGIN = 0.02  # the default keeps its place unless it is beaten by this much
+TIE = 0.01  # configs this close to the fastest are equals: the first in order takes it
+INDIFFERENT = 0.004  # a ratio that is known to within this needs no more rounds
+
+HOPELESS = 2.0  # times the best: out after two samples
+SLOW = 1.25  # out after three
+BEHIND = 1.1  # out after ten
+FAR_BETTER = 1.5  # times as fast as what the others are compared with: takes its place
+FINALISTS = 6
+
+CLEAR, CLEAR_ROUNDS = 1.05, 3  # out of the race that far behind the fastest in each of the first rounds
+
+LEAST_ROUNDS, MOST_ROUNDS = 6, 30
+TURN = 2500.0  # microseconds that a config runs in one turn, or less
+SETTLING = 2e5  # microseconds of launches before which no race ends: a GPU's clocks take that long to settle
+LONGEST = 2e6  # microseconds of launches after which a race ends undecided
+CONFIDENCE = 0.95
+
+Sample = Callable[[Config, int], list[float]]  # microseconds of that many launches
+
+
+class Screening:
+    """Samples one config after the other, no longer than it takes to see that it is behind the best one so far.
+
+    Beside each a reference is sampled again, so that a device that slows down meanwhile rules out nobody. It changes
+    only for a far better one: each change adds the error of a few samples to all that come later.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+        self._reference: Config | None = None
+        self._reference_us = math.inf
+        self._best = math.inf  # what the fastest is relative to, at the least
+        self.relative: dict[Config, float] = {}  # time over that of the first config that was right
+
+    def run(self, config: Config) -> tuple[list[float], bool]:
+        """Microseconds of a config, and whether it is still in the running. Raises what sampling raises."""
+        if self._reference is None:
+            taken = self._sample(config, 3)
+            taken += self._sample(config, _launches(taken, 7))
+            self._reference, self._reference_us, self._best, self.relative[config] = config, min(taken), 1.0, 1.0
+            return taken, True
+        scale = self.relative[self._reference]
+        taken = self._sample(config, 1)
+        is_hopeless = taken[0] / self._reference_us * scale > HOPELESS * self._best
+        taken += self._sample(config, 1 if is_hopeless else _launches(taken, 2))  # one alone may have been disturbed
+        beside = self._sample(self._reference, _launches([self._reference_us], 3))
+        limit = HOPELESS if is_hopeless else SLOW
+        # The least of its samples, for what disturbs a launch only makes it slower; but not of the reference's.
+        is_behind = min(taken) / median(beside) * scale > limit * self._best
+        if not is_behind:
+            more = _launches(taken, 7)
+            taken += self._sample(config, more)
+            beside += self._sample(self._reference, min(more, 3))
+            is_behind = min(taken) / median(beside) * scale > BEHIND * self._best
+        # Beside means before and after: a clock that steps while a config runs can make it look far too good.
+        before, self._reference_us = self._reference_us, min(beside)
+        self.relative[config] = min(taken) / self._reference_us * scale
+        surely = min(taken) / min(before, self._reference_us) * scale
+        self._best = min(self._best, surely)
+        if surely * FAR_BETTER < scale:
+            self._reference, self._reference_us, self.relative[config] = config, min(taken), surely
+        return taken, not is_behind
+
+    def finalists(self, running: Sequence[Config], always: Sequence[Config]) -> list[Config]:
+        """The fastest of those still running, and those of `always` that were right; fastest first."""
+        near = [config for config in running if self.relative[config] <= SLOW * self._best]
+        found = sorted(near, key=lambda config: self.relative[config])[:FINALISTS]
+        return found + [config for config in dict.fromkeys(always) if config in self.relative and config not in found]
+
+
+def _launches(taken: Sequence[float], most: int) -> int:
+    """How many launches fit a turn, one at the least and `most` at the most."""
+    return max(1, min(most, int(TURN / max(min(taken), 0.01))))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one config did in the race. Times of one race can be compared with each other."""
+
+    time_us: float  # median, on the scale of the fastest's
+    p20_us: float
+    p80_us: float
+    samples: int
+    over: float  # its time over the fastest's: the median of the ratios of each round
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a race ended."""
+
+    standings: Mapping[Config, Standing]
+    rounds: int
+    settled: bool  # False where the time was spent before the order was certain
+    failed: Mapping[Config, TrialError]  # those that failed in it
+
+
+class Race:
+    """Rounds in which the finalists run there and back (A B C, C B A), from another one on each time.
+
+    So a drift meets all of them alike: a steady one cancels within each round.
+
+    Two configs are compared by the ratios of their times in each round. One that is certain to be slower than a tie
+    with the fastest drops out, the default once it is certain to be beaten by the margin. The race ends when every
+    ratio lies, for certain, on one side of the line that matters, or is known well enough; or when time is spent.
+    """
+
+    def __init__(self, finalists: Sequence[Config], default: Config, sample: Sample) -> None:
+        self._default = default
+        self._sample = sample
+        self._active = list(finalists)
+        self._turns: dict[Config, list[float]] = {config: [] for config in finalists}  # medians by round
+        self._samples: dict[Config, list[float]] = {config: [] for config in finalists}
+        self._failed: dict[Config, TrialError] = {}
+        self._dropped: dict[Config, float] = {}  # with what their time over the fastest's certainly exceeds
+        self._spent = 0.0
+
+    def run(self, is_late: Callable[[], bool] = lambda: False) -> Outcome:
+        """Race until the order is settled, or the time is spent. Raises StickyDeviceError where sampling does."""
+        rounds, settled = 0, False
+        while self._active and rounds < MOST_ROUNDS and self._spent < LONGEST and not (rounds and is_late()):
+            self._round(rounds)
+            rounds += 1
+            settled = self._settle() and rounds >= LEAST_ROUNDS
+            if settled and self._spent >= SETTLING:
+                break
+        return Outcome(self._standings(), rounds, settled, self._failed)
+
+    def _round(self, number: int) -> None:
+        shift = number % len(self._active)
+        order = [*self._active[shift:], *self._active[:shift]]
+        turns: dict[Config, list[float]] = {config: [] for config in order}
+        for config in [*order, *reversed(order)]:
+            if config in self._failed:
+                continue
+            try:
+                taken = self._sample(config, _launches(self._samples[config][:3] or [TURN], 5))
+            except TrialError as error:
+                self._failed[config] = error
+                self._active.remove(config)
+                continue
+            self._samples[config] += taken
+            turns[config].append(median(taken))
+            self._spent += sum(taken)
+        for config in self._active:
+            self._turns[config].append(fmean(turns[config]))
+
+    def _leader(self) -> Config:
+        means = [fmean(map(math.log, times)) for times in zip(*(self._turns[one] for one in self._active), strict=True)]
+        return min(
+            self._active,
+            key=lambda one: median(math.log(t) - mean for t, mean in zip(self._turns[one], means, strict=True)),
+        )
+
+    def _ratios(self, config: Config, leader: Config) -> list[float]:
+        return sorted(mine / its for mine, its in zip(self._turns[config], self._turns[leader], strict=False))
+
+    def _settle(self) -> bool:
+        """Drop who is certain to have lost; whether nothing is left to find out."""
+        if not self._active:
+            return True
+        leader, certain = self._leader(), True
+        for config in [one for one in self._active if one != leader]:
+            ratios = self._ratios(config, leader)
+            low, high = interval(ratios)
+            if CLEAR_ROUNDS <= len(ratios) < LEAST_ROUNDS and ratios[0] > CLEAR:
+                low = ratios[0]
+            if config == self._default and high <= 1 / (1 - MARGIN):
+                return True  # nobody beats it
+            line = 1 / (1 - MARGIN) if config == self._default else 1 + TIE
+            if low > line:
+                self._active.remove(config)
+                self._dropped[config] = line * (1 + 1e-9)
+            elif high - low > INDIFFERENT and not (leader == self._default and low > 1 - MARGIN) and high > line:
+                certain = False
+        return certain
+
+    def _standings(self) -> dict[Config, Standing]:
+        if not self._active or not self._turns[self._active[0]]:
+            return {}
+        leader = self._leader()
+        times = self._turns[leader]
+        time_us = median(times[len(times) // 2 :])  # of the later half: closer to what a long run takes
+        found = {}
+        for config, turns in self._turns.items():
+            if turns and config not in self._failed:
+                over = 1.0 if config == leader else median(self._ratios(config, leader))
+                over = max(over, self._dropped.get(config, 0.0))  # its few rounds say less than that
+                found[config] = _standing(time_us * over, self._samples[config], over)
+        return found
+
+
+def _standing(time_us: float, samples: list[float], over: float) -> Standing:
+    ordered, count = sorted(samples), len(samples)
+    scale = time_us / median(ordered)
+    p20, p80 = ordered[(count - 1) // 5] * scale, ordered[-1 - (count - 1) // 5] * scale
+    return Standing(time_us, min(p20, time_us), max(p80, time_us), count, over)
+
+
+def interval(ordered: Sequence[float]) -> tuple[float, float]:
+    """The confidence interval of the median of sorted values, whatever their distribution: that of the sign test.
+
+    Endless with fewer than six values.
+    """
+    outer = _outside(len(ordered))
+    return (ordered[outer], ordered[-1 - outer]) if outer >= 0 else (-math.inf, math.inf)
+
+
+@functools.cache
+def _outside(count: int) -> int:
+    """How many of so many ordered values lie beyond each end of the interval; -1 where they are too few for one."""
+    tail, outer = 0.0, -1
+    for below in range(count // 2):
+        tail += math.comb(count, below) / 2**count
+        if 2 * tail > 1 - CONFIDENCE:
+            break
+        outer = below
+    return outer
+
+
+def choose(over: Mapping[Config, float], default: Config, order: Sequence[Config]) -> Config:
+    """The winner by the times of configs over some common one: the fastest, where near-ties go to the first in order.
+
+    The default keeps its place where nothing beats it by the margin, and where it failed has no say.
+    """
+    fastest = min(over.values())
+    limit = min(fastest * (1 + TIE), over.get(default, math.inf) * (1 - MARGIN))
+    able = [config for config in over if over[config] <= limit]
+    return min(able, key=order.index) if able else default

@@ -1,0 +1,217 @@
+"""The parent of `tunedb.worker`: gives it problems, and ends it where it hangs or crashes.
+
+The config that was being tried then becomes a failed trial of an aborted sweep, and a fresh process goes on without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from tunedb.errors import SweepError
+from tunedb.observer import LOST, Observer
+from tunedb.problem import Config, Problem
+from tunedb.records import Sweep, Trial, now
+from tunedb.settings import Settings
+from tunedb.store import Store
+from tunedb.verifying import Finding
+
+STARTING = 300.0  # seconds that importing torch and making a CUDA context may take on a busy machine
+STEP = 120.0  # seconds for one step of a trial: compiling it, or checking and timing it
+RESTARTS = 5  # of the process, for one problem
+
+_log = logging.getLogger("tunedb")
+
+
+@dataclass(frozen=True)
+class _Death:
+    """How the process ended in a task: the trial's status and reason, the config it was at, the sweep it was in."""
+
+    status: str
+    reason: str
+    suspect: Config | None
+    sweep_uid: str | None
+
+
+class Supervisor:
+    """One worker process at a time, started when it is needed, on one device and one store.
+
+    `step` is the number of seconds after which a trial that does not get on is given up.
+    """
+
+    def __init__(self, store: Store, settings: Settings, index: int, step: float = STEP) -> None:
+        self._store = store
+        self._settings = settings
+        self._index = index
+        self._step = step
+        self._child: subprocess.Popen[str] | None = None
+        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def tune(
+        self, kernel: str, problem: Problem, *, force: bool, budget: float, observer: Observer
+    ) -> tuple[str, Sweep | None]:
+        """See `worker.tune_case`. A config that hangs, crashes or loses the device costs its trial and a restart.
+
+        Raises SweepError where no process can be started.
+        """
+        begun, sweep = time.monotonic(), None
+        for _ in range(1 + RESTARTS):
+            left = budget - (time.monotonic() - begun)
+            task = {"do": "tune", "force": force, "budget": None if left == float("inf") else max(left, 0.0)}
+            found = self._ask(task | {"kernel": kernel, "problem": problem.key}, observer)
+            if isinstance(found, _Death):
+                sweep = self._record(found, observer)
+                if sweep is None:
+                    _log.error("%s (%s): the process that sweeps ended: %s.", kernel, problem, found.reason)
+                    break
+            else:
+                sweep = None if found["uid"] is None else self._store.get_sweep(found["uid"])
+                if sweep is not None:
+                    observer.finished(sweep)
+                if not found["lost"]:
+                    return found["source"], sweep
+                self._end()
+            if left <= 0:
+                break
+            _log.warning("%s (%s): going on in a fresh process, without the config that failed.", kernel, problem)
+        return "aborted", sweep
+
+    def verify(self, sweep: Sweep, observer: Observer) -> Finding:
+        """See `verifying.verify`. A winner that takes its process along fails; where another config does, untried."""
+        task = {"do": "verify", "kernel": sweep.problem.kernel, "problem": sweep.problem.key, "uid": sweep.uid}
+        found = self._ask(task, observer)
+        if not isinstance(found, _Death):
+            return Finding(**found["finding"])
+        return Finding("fails" if found.suspect == sweep.config else "untried", found.reason)
+
+    def _ask(self, task: dict[str, Any], observer: Observer) -> dict[str, Any] | _Death:
+        """What the worker answers to a task, telling the observer what happens until then; or how it ended."""
+        child = self._started()
+        assert child.stdin is not None
+        suspect: Config | None = None
+        uid: str | None = None
+        patience = self._step + self._settings.lock_timeout  # before a sweep starts, another process may hold the lock
+        with contextlib.suppress(BrokenPipeError):  # its end is seen below
+            child.stdin.write(json.dumps(task) + "\n")
+            child.stdin.flush()
+        while True:
+            try:
+                event = self._events.get(timeout=patience)
+            except queue.Empty:
+                self._end()
+                return _Death("timeout", f"nothing happened for {patience:.0f} s", suspect, uid)
+            if event is None:
+                code = self._end(patience=10.0)
+                how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                return _Death("runtime_error", f"the process ended with {how}", suspect, uid)
+            patience = self._step
+            if event["event"] == "done":
+                return event
+            if event["event"] == "lost":
+                self._end()
+                return _Death("runtime_error", event["reason"], suspect, uid)
+            if event["event"] == "started":
+                uid = event["uid"]
+                observer.started(self._store.get_sweep(event["uid"]), event["candidates"])
+            elif event["event"] == "trying":
+                suspect = Config(event["config"])
+                observer.trying(suspect)
+            elif event["event"] == "tried":
+                trial = Trial(**(event["trial"] | {"config": Config(event["trial"]["config"])}))
+                observer.tried(trial, event["best_us"], event["default_us"])
+
+    def _record(self, death: _Death, observer: Observer) -> Sweep | None:
+        """Give the sweep that died its suspect and its end, so that the next one leaves that config out.
+
+        None where it died before any trial.
+        """
+        if death.sweep_uid is None or death.suspect is None:
+            return None
+        sweep = self._store.get_sweep(death.sweep_uid)
+        before = next((trial for trial in sweep.trials if trial.config == death.suspect), None)
+        trial = Trial(death.suspect, death.status, error=f"{LOST}{death.reason}")
+        if before is not None:  # it died in the race
+            trial = dataclasses.replace(trial, uid=before.uid)
+        others = [one for one in sweep.trials if one is not before]
+        sweep = dataclasses.replace(
+            sweep, status="aborted", complete=False, finished=now(), trials=(*others, trial)
+        )  # the store counts them
+        if before is not None:
+            self._store.put_trial(sweep.uid, trial)
+        self._store.finish_sweep(sweep)
+        observer.tried(trial, None, None)
+        observer.finished(sweep)
+        return sweep
+
+    def _started(self) -> subprocess.Popen[str]:
+        if self._child is not None:
+            return self._child
+        end, given = os.pipe()
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "tunedb.worker", str(given)],
+                stdin=subprocess.PIPE,
+                stdout=2,  # what kernels print is no answer of this command
+                pass_fds=[given],
+                text=True,
+            )
+        finally:
+            os.close(given)
+        self._events = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(end, self._events), daemon=True).start()
+        told = {
+            "index": self._index,
+            "log_level": _log.getEffectiveLevel(),
+            "settings": {"store": self._settings.store, "lock_timeout": self._settings.lock_timeout},
+        }
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.write(json.dumps(told) + "\n")
+            self._child.stdin.flush()
+        try:
+            event = self._events.get(timeout=STARTING)
+        except queue.Empty:
+            event = None
+        if event is None:
+            raise SweepError(f"The process that sweeps did not start (exit code {self._end(10.0)}); see above.")
+        return self._child
+
+    def _end(self, patience: float = 0.0) -> int:
+        """End the process, whatever it does, if it does not end by itself meanwhile; its exit code."""
+        child, self._child = self._child, None
+        if child is None:
+            return 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience)
+        child.kill()
+        code = child.wait()
+        with contextlib.suppress(BrokenPipeError):
+            assert child.stdin is not None
+            child.stdin.close()
+        return code
+
+
+def _read(end: int, events: queue.SimpleQueue[dict[str, Any] | None]) -> None:
+    with os.fdopen(end) as file, contextlib.suppress(ValueError):  # a line that was cut off by the end
+        for line in file:
+            events.put(json.loads(line))
+    events.put(None)
