@@ -30,7 +30,14 @@ class Ahead:
         Raises TrialError where it can't be compiled, StickyDeviceError where nothing can, or what else went wrong.
         """
         future = self._futures.get(config)
-        return self._run(config) if future is None else future.result()
+        if future is None:
+            return self._run(config)
+        try:
+            return future.result()
+        finally:
+            del (
+                future
+            )  # an error that passes through here would hold it, and it the error, with the tensors of a launch
 
     def close(self) -> None:
         """Drop what is not begun yet. What is being compiled ends on its own: nobody waits for it."""

@@ -153,7 +153,8 @@ class Race:
             try:
                 taken = self._sample(config, _launches(self._samples[config][:3] or [TURN], 5))
             except TrialError as error:
-                self._failed[config] = error
+                # Its words alone: what it passed through holds this race, and a launch's tensors.
+                self._failed[config] = TrialError(error.status, str(error))
                 self._active.remove(config)
                 continue
             self._samples[config] += taken
