@@ -273,21 +273,6 @@ def test_a_config_that_can_not_be_compiled_on_a_thread_is_a_trial(monkeypatch: p
     assert done.config == config(1)
 
 
-def test_a_config_that_is_right_now_and_then_does_not_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks: list[int] = []
-
-    def check(self: FakeWorkload, one: Config) -> str | None:
-        checks.append(one["BLOCK"])
-        return "a race" if one["BLOCK"] == 2 and checks.count(2) > 1 else None
-
-    monkeypatch.setattr(FakeWorkload, "check", check)
-    done = sweep(FakeKernel({1: 100.0, 2: 50.0, 4: 60.0, 8: 50.0}, binaries={2: "same", 8: "same"}))
-    assert (done.config, by_block(done)[2].status, by_block(done)[8].status) == (config(4), "wrong", "wrong")
-    assert by_block(done)[2].error == "Right at first, and then: a race"
-    assert done.time_us == pytest.approx(60)
-    assert done.default_time_us == pytest.approx(100)
-
-
 def test_some_of_the_budget_is_left_for_the_race() -> None:
     seconds = [0.0]
 

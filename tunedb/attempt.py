@@ -124,7 +124,7 @@ class Attempt:
             wrong, status = f"{LOST}{error}", "runtime_error"
         if wrong is None:
             return True
-        self._screening.relative.pop(twin, None)
+        self._screening.drop(twin)
         self._left = list(self._screening.relative)  # also those that were behind it
         self._fail(twin, status, wrong if self.lost else f"Right at first, and then: {wrong}")
         return False
@@ -143,7 +143,7 @@ class Attempt:
     def _enter(self, outcome: Outcome) -> None:
         for config, error in outcome.failed.items():
             self.over.pop(config, None)
-            self._screening.relative.pop(config, None)
+            self._screening.drop(config)
             self._left = [one for one in self._left if one != config]
             self._fail(config, error.status, f"In the race: {error}")
         if outcome.standings:

@@ -47,7 +47,7 @@ class Screening:
         self._sample = sample
         self._reference: Config | None = None
         self._reference_us = math.inf
-        self._best = math.inf  # what the fastest is relative to, at the least
+        self._surely: dict[Config, float] = {}  # what each is relative to, at the most
         self.relative: dict[Config, float] = {}  # time over that of the first config that was right
 
     def run(self, config: Config) -> tuple[list[float], bool]:
@@ -55,7 +55,8 @@ class Screening:
         if self._reference is None:
             taken = self._sample(config, 3)
             taken += self._sample(config, _launches(taken, 7))
-            self._reference, self._reference_us, self._best, self.relative[config] = config, min(taken), 1.0, 1.0
+            self._reference, self._reference_us = config, min(taken)
+            self.relative[config] = self._surely[config] = 1.0
             return taken, True
         scale = self.relative[self._reference]
         taken = self._sample(config, 1)
@@ -73,11 +74,19 @@ class Screening:
         # Beside means before and after: a clock that steps while a config runs can make it look far too good.
         before, self._reference_us = self._reference_us, min(beside)
         self.relative[config] = min(taken) / self._reference_us * scale
-        surely = min(taken) / min(before, self._reference_us) * scale
-        self._best = min(self._best, surely)
+        self._surely[config] = surely = min(taken) / min(before, self._reference_us) * scale
         if surely * FAR_BETTER < scale:
             self._reference, self._reference_us, self.relative[config] = config, min(taken), surely
         return taken, not is_behind
+
+    def drop(self, config: Config) -> None:
+        """Forget one that was found to fail, so that nobody is behind it any more."""
+        self.relative.pop(config, None)
+        self._surely.pop(config, None)
+
+    @property
+    def _best(self) -> float:
+        return min(self._surely.values(), default=math.inf)
 
     def finalists(self, running: Sequence[Config], always: Sequence[Config]) -> list[Config]:
         """The fastest of those still running, and those of `always` that were right; fastest first."""
