@@ -51,12 +51,13 @@ def unfinished(times: Mapping[int, float | str], status: str = "aborted") -> Swe
 
 
 def test_configs_of_one_binary_are_run_once_and_their_trials_say_so() -> None:
-    kernel = FakeKernel({1: 100.0, 2: 50.0, 4: 70.0, 8: 50.0}, binaries={2: "same", 8: "same"})
-    done = sweep(kernel)
+    kernel, notebook = FakeKernel({1: 100.0, 2: 50.0, 4: 70.0, 8: 50.0}, binaries={2: "same", 8: "same"}), Notebook()
+    done = sweep(kernel, notebook=notebook)
     assert kernel.tried == [1, 2, 4]
     twin, first = by_block(done)[8], by_block(done)[2]
     assert (twin.status, twin.time_us, twin.samples) == ("ok", first.time_us, 0)
     assert twin.error == "Same binary as BLOCK=2"
+    assert {twin.compile_s} == {trial.compile_s for trial in notebook.puts if trial.config == config(8)}
     assert done.complete
     assert done.config == config(2)
 

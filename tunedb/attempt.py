@@ -88,11 +88,10 @@ class Attempt:
         for config, twin in self._twins.items():
             if twin in self.over:
                 self.over[config] = self.over[twin]
-            if self.trials[twin].status == "ok":
+            if (run := self.trials[twin]).status == "ok":
                 self.trials[config] = dataclasses.replace(
-                    self.trials[twin],
-                    config=config, uid=self.trials[config].uid, samples=0, error=self.trials[config].error,
-                )  # fmt: skip
+                    self.trials[config], time_us=run.time_us, p20_us=run.p20_us, p80_us=run.p80_us
+                )
         return finished
 
     def winner(
