@@ -73,6 +73,14 @@ def test_the_next_command_knows_the_suspect(supervisor: Supervisor, store: Store
     assert len(list(store.iter_sweeps())) == 3  # one was aborted: nothing crashed a second time
 
 
+def test_no_process_is_started_for_a_budget_that_the_one_before_has_spent(supervisor: Supervisor, store: Store) -> None:
+    notebook = Notebook()
+    sweep = tune(supervisor, problem_of(b1=0.001, b2="hang"), notebook, budget=3.0)
+    assert sweep is not None
+    assert (sweep.status, [trial.status for trial in notebook.told]) == ("aborted", ["ok", "timeout"])
+    assert len(list(store.iter_sweeps(finished=False))) == 1
+
+
 def test_a_process_that_can_not_make_the_problem_is_one_problems_end(supervisor: Supervisor, store: Store) -> None:
     assert tune(supervisor, Problem.of(NAME)) is None  # it has no configs: an error in the process
     done = tune(supervisor, problem_of(b1=0.001))

@@ -73,10 +73,9 @@ class Supervisor:
 
         Raises SweepError where no process can be started.
         """
-        begun, sweep = time.monotonic(), None
+        begun, left, sweep = time.monotonic(), budget, None
         for _ in range(1 + RESTARTS):
-            left = budget - (time.monotonic() - begun)
-            task = {"do": "tune", "force": force, "budget": None if left == float("inf") else max(left, 0.0)}
+            task = {"do": "tune", "force": force, "budget": None if left == float("inf") else left}
             found = self._ask(task | {"kernel": kernel, "problem": problem.key}, observer)
             if isinstance(found, _Death):
                 sweep = self._record(found, observer)
@@ -90,6 +89,7 @@ class Supervisor:
                 if not found["lost"]:
                     return found["source"], sweep
                 self._end()
+            left = budget - (time.monotonic() - begun)
             if left <= 0:
                 break
             _log.warning("%s (%s): going on in a fresh process, without the config that failed.", kernel, problem)
