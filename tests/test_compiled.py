@@ -94,7 +94,7 @@ def test_an_unknown_triton_is_prepared_without_a_word_on_what_it_takes(monkeypat
     assert jit.launched == []
 
 
-def test_the_digest_of_a_binary_is_of_code_and_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_of_a_binary_is_of_code_grid_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     class Known(UnknownTriton):
         def __init__(self, code: bytes) -> None:
             super().__init__()
@@ -106,10 +106,10 @@ def test_the_digest_of_a_binary_is_of_code_and_grid(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(compiled, "driver", Device0)
 
-    def digest(code: bytes, programs: int) -> str | None:
-        found = compiled.prepare(Launch(Known(code), (programs, 1, 1), (torch.zeros(4),), {}, {}))
+    def digest(code: bytes, programs: int, number: int = 4) -> str | None:
+        found = compiled.prepare(Launch(Known(code), (programs, 1, 1), (torch.zeros(4), number), {}, {}))
         assert (found.threads, found.shared_bytes, found.registers) == (128, 9, None)
         return found.binary
 
     assert digest(b"one", 3) == digest(b"one", 3)
-    assert len({digest(b"one", 3), digest(b"two", 3), digest(b"one", 4)}) == 3
+    assert len({digest(b"one", 3), digest(b"two", 3), digest(b"one", 4), digest(b"one", 3, 5)}) == 4

@@ -128,8 +128,9 @@ def _compiled(launch: Launch) -> Any:
 def _resources(kernel: Any, launch: Launch, registers: int | None = None, spills: int | None = None) -> Resources:
     metadata = kernel.metadata
     threads = metadata.num_warps * metadata.target.warp_size
+    numbers = [value for value in launch.arguments if not isinstance(value, torch.Tensor)]
     digest = hashlib.sha256(kernel.kernel)
-    digest.update(repr((launch.grid, threads, metadata.shared, getattr(metadata, "num_ctas", 1))).encode())
+    digest.update(repr((launch.grid, numbers, threads, metadata.shared, getattr(metadata, "num_ctas", 1))).encode())
     return Resources(registers, spills, metadata.shared, threads, digest.hexdigest())
 
 

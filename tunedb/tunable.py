@@ -14,8 +14,9 @@ from tunedb.problem import Config, Problem
 class Resources:
     """What one compiled config takes: registers and spills per thread, bytes of shared memory and threads per block.
 
-    `binary` is a digest of what would run, machine code and grid: configs in which it is equal are one and the same.
-    None stands for what is not known, as in the interpreter, and registers before the kernel is loaded.
+    `binary` is a digest of what would run (machine code, grid, and the arguments that are no tensors): configs in which
+    it is equal are one and the same. None stands for what is not known, as in the interpreter, and registers before the
+    kernel is loaded.
     """
 
     registers: int | None = None
