@@ -200,25 +200,6 @@ def test_a_device_that_is_lost_in_the_race_leaves_no_winner_and_a_suspect() -> N
     assert done.counts == {"ok": 2, "runtime_error": 1}
 
 
-def test_a_device_that_is_lost_beside_a_config_is_not_held_against_it() -> None:
-    class Losing(FakeClock):
-        samples = 0
-
-        def sample(self, launch: Callable[[], object], count: int) -> list[float]:
-            taken = super().sample(launch, count)
-            Losing.samples += count
-            if Losing.samples > 10 and taken[0] == 100.0:  # the default, sampled beside the second config
-                raise StickyDeviceError("CUDA error: an illegal memory access was encountered")
-            return taken
-
-    done = sweep(FakeKernel({1: 100.0, 2: 90.0, 4: 80.0}), clock=Losing)
-    suspect = suspect_of(done)
-    assert suspect is not None
-    assert (done.status, suspect.config, [trial.config for trial in done.trials]) == (
-        "aborted", config(1), [config(1)],
-    )  # fmt: skip
-
-
 def test_compiling_goes_on_while_earlier_configs_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared, last = threading.Event(), threading.Event()
 

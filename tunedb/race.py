@@ -62,14 +62,14 @@ class Screening:
         taken = self._sample(config, 1)
         is_hopeless = taken[0] / self._reference_us * scale > HOPELESS * self._best
         taken += self._sample(config, 1 if is_hopeless else _launches(taken, 2))  # one alone may have been disturbed
-        beside = self._sample(self._reference, _launches([self._reference_us], 3))
+        beside = self._beside(_launches([self._reference_us], 3))
         limit = HOPELESS if is_hopeless else SLOW
         # The least of its samples, for what disturbs a launch only makes it slower; but not of the reference's.
         is_behind = min(taken) / median(beside) * scale > limit * self._best
         if not is_behind:
             more = _launches(taken, 7)
             taken += self._sample(config, more)
-            beside += self._sample(self._reference, min(more, 3))
+            beside += self._beside(min(more, 3))
             is_behind = min(taken) / median(beside) * scale > BEHIND * self._best
         # Beside means before and after: a clock that steps while a config runs can make it look far too good.
         before, self._reference_us = self._reference_us, min(beside)
@@ -78,6 +78,14 @@ class Screening:
         if surely * FAR_BETTER < scale:
             self._reference, self._reference_us, self.relative[config] = config, min(taken), surely
         return taken, not is_behind
+
+    def _beside(self, count: int) -> list[float]:
+        """Microseconds of the reference; those of before where it fails now: that is not the other config's doing."""
+        assert self._reference is not None
+        try:
+            return self._sample(self._reference, count)
+        except TrialError:
+            return [self._reference_us]
 
     def drop(self, config: Config) -> None:
         """Forget one that was found to fail, so that nobody is behind it any more."""
