@@ -108,6 +108,18 @@ def test_a_stored_winner_that_takes_its_process_along_fails_its_verification(
     assert supervisor.verify(other, Notebook()).verdict == "untried"
 
 
+def test_files_of_the_folder_that_one_stands_in_are_not_imported(
+    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "queue.py").write_text("raise SystemExit('this is not the standard library')")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])  # as the installed command's
+    done = tune(supervisor, problem_of(b1=0.001))
+    assert done is not None
+    assert done.status == "tuned"
+
+
 PARENT = """
 import sys
 from tests.fakes import Notebook

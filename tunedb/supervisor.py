@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -165,10 +166,12 @@ class Supervisor:
     def _started(self) -> subprocess.Popen[str]:
         if self._child is not None:
             return self._child
+        # `-m` looks in the current folder first, whose files may have the names of modules: only if we do so as well.
+        safely = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
         end, given = os.pipe()
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "tunedb.worker", str(given)],
+                [sys.executable, *safely, "-m", "tunedb.worker", str(given)],
                 stdin=subprocess.PIPE,
                 stdout=2,  # what kernels print is no answer of this command
                 pass_fds=[given],
