@@ -15,6 +15,7 @@ from tests.store.samples import failed, sweep, trial
 from tunedb import settings
 from tunedb.cli import progress
 from tunedb.cli.rows import why_lost
+from tunedb.device import Device
 from tunedb.problem import Problem
 from tunedb.records import Sweep
 from tunedb.store import open_store
@@ -123,6 +124,20 @@ def test_a_sample_is_some_of_them_and_another_device_is_refused(cli: Cli, kernel
     answer = cli("verify", "--device", "H200")
     assert answer.code == 2
     assert "'H200' is not here" in answer.err
+
+
+def test_a_problem_of_another_version_is_left_out(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tuned(block=256))
+
+    def space(problem: Problem, device: Device) -> None:
+        raise KeyError("a fact that it does not have")
+
+    monkeypatch.setattr(kernels["pool"], "space", space, raising=False)
+    answer = cli("verify", "--format", "json")
+    assert (answer.code, answer.json) == (0, [])
+    assert "the installed kernel knows no such problem" in answer.err
 
 
 def test_nothing_stored_is_nothing_to_verify(cli: Cli, kernels: dict[str, Kernel]) -> None:

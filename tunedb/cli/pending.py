@@ -26,7 +26,7 @@ def missed(store: Store, index: int) -> list[Task]:
     for served in store.get_served(MISSES):
         if served.device == device:
             counts[served.problem] += served.count
-    return _tasks([problem for problem, _ in counts.most_common()], device)
+    return tasks_for([problem for problem, _ in counts.most_common()], device)
 
 
 def stale(store: Store, index: int, kernel: str | None) -> list[Task]:
@@ -37,7 +37,7 @@ def stale(store: Store, index: int, kernel: str | None) -> list[Task]:
     device, tuner = device_of(index), make_tuner(store)
     stored = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == device}
     found = []
-    for task in _tasks(stored, device):
+    for task in tasks_for(stored, device):
         choice = tuner.look_up(Case(task.kernel, task.problem, device, index))
         if choice is None or choice.sweep is None or choice.source != "stale":
             continue
@@ -60,14 +60,14 @@ def incomplete(store: Store, index: int, kernel: str | None) -> list[Task]:
         if sweep.device == device and (not sweep.complete or sweep.status == "aborted")
     }
     found = []
-    for task in _tasks(cut_off, device):
+    for task in tasks_for(cut_off, device):
         choice = tuner.look_up(Case(task.kernel, task.problem, device, index))
         if choice is None or choice.sweep is None or not choice.sweep.complete:
             found.append(task)
     return found
 
 
-def _tasks(problems: Iterable[Problem], device: Device) -> list[Task]:
+def tasks_for(problems: Iterable[Problem], device: Device) -> list[Task]:
     """A task for each problem that an installed kernel can make sense of; the others are named and left out."""
     problems = list(problems)
     kernels = installed(problem.kernel for problem in problems)

@@ -61,7 +61,8 @@ def verify(
 
 def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[Case, Sweep]]:
     """What answers each stored problem on the device that is here. Raises SettingError where another one is named."""
-    from tunedb.cli.tuning import installed, make_tuner
+    from tunedb.cli.pending import tasks_for
+    from tunedb.cli.tuning import make_tuner
     from tunedb.device import device_of
     from tunedb.memory import Case
 
@@ -69,13 +70,9 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
     if device is not None and here not in devices_named({*store.get_devices(), here}, device):
         raise SettingError(f"--device: {device!r} is not here. Here is {listed([here])}: run it there.")
     problems = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == here}
-    kernels = installed(problem.kernel for problem in problems)
     found = []
-    for problem in problems:
-        if problem.kernel not in kernels:
-            log.info("%s (%s) is left out: no such kernel is installed.", problem.kernel, problem)
-            continue
-        case = Case(kernels[problem.kernel], problem, here, index)
+    for task in tasks_for(problems, here):
+        case = Case(task.kernel, task.problem, here, index)
         choice = tuner.look_up(case)
         if choice is not None and choice.sweep is not None:
             found.append((case, choice.sweep))
