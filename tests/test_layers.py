@@ -13,18 +13,20 @@ ROOT = Path(__file__).parent.parent
 # Each room may import those below it, and itself. A lazy import inside a function counts as well.
 LAYERS = [
     {"errors"},
-    {"problem"},
+    {"problem", "buckets"},
     {"device", "settings", "source"},
     {"records", "tunable"},
     {"store"},
     {"compiled"},
+    {"bound"},
     {"bench", "lock", "memory", "nearest", "shared", "shelf"},
     {"layers", "ledger"},
     {"lending"},
-    {"sweep"},
+    {"sweep", "forced", "rerace"},
     {"tuner"},
     {"process"},
-    {"warming"},
+    {"decorated"},
+    {"decorator", "warming"},
     {"cli", "kernels", "__init__"},
     {"__main__"},
 ]
@@ -36,7 +38,7 @@ OWNERS = {
     "filelock": ("lock.py", "store"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "triton": ("kernels", "compiled.py", "device.py", "problem.py"),
+    "triton": ("kernels", "compiled.py", "bound.py", "decorated", "decorator.py", "device.py", "problem.py"),
 }
 
 

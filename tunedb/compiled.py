@@ -100,7 +100,12 @@ def load(launch: Launch) -> Loaded:
 
 def keep(loaded: Loaded) -> None:
     """Keep the kernel loaded until the process ends, because it is about to serve a caller."""
-    _KEPT[id(loaded.kernel)] = loaded.kernel
+    keep_kernel(loaded.kernel)
+
+
+def keep_kernel(kernel: Any) -> None:
+    """`keep`, of Triton's compiled kernel."""
+    _KEPT[id(kernel)] = kernel
 
 
 def _public_run(launch: Launch) -> Callable[..., None]:

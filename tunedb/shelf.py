@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -78,6 +78,10 @@ class Shelf:
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """See `Store.get_kernel_sweeps`; empty where the store can't tell."""
         return self._guarded(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash, most)) or []
+
+    def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
+        """See `Store.get_whole`; nothing where the store can't tell."""
+        return iter(self._guarded(lambda store: list(store.get_whole(sweep_uids))) or [])
 
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """See `Store.get_marks_of`; empty where the store can't tell."""

@@ -8,20 +8,22 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tunedb.bench import clock_for, method_for, untraced
 from tunedb.device import Environment, device_of, environment
-from tunedb.errors import MissError, SettingError, TrialError
+from tunedb.errors import MissError, TrialError
+from tunedb.forced import overridden
 from tunedb.layers import Layers
 from tunedb.ledger import Ledger
 from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, now
+from tunedb.rerace import Remaining, remaining
 from tunedb.settings import Settings
 from tunedb.shelf import Shelf
 from tunedb.sweep import LogObserver, Observer, run_sweep
@@ -74,6 +76,7 @@ class Tuner:
         self._environment_of = environment_of or _environment_of
         self._on_better = on_better
         self._monotonic = monotonic
+        self._failed: set[tuple[str, ...]] = set()  # cases that this tuner has swept in vain
         self._lender = Lender(store, self.memory, self._environment_of, monotonic)
         self._renew()
         _tuners.add(self)
@@ -105,7 +108,7 @@ class Tuner:
         case = Case(kernel, problem, device_of(index), index)
         known = self.memory.get(case)
         if known is not None:
-            return Choice(known.config, "memory", known.sweep)
+            return replace(known, source="memory")
         choice = self._decide(case)
         self.ledger.count(case, choice)
         self.memory.put(case, choice, ask_again=self.settings.mode != "off")
@@ -159,10 +162,12 @@ class Tuner:
     def _decide(self, case: Case) -> Choice:
         default = case.kernel.default(case.problem, case.device)
         if case.kernel.name in self.settings.override:
-            return Choice(_overridden(case, default, self.settings.override[case.kernel.name]), "override")
+            return Choice(overridden(case, default, self.settings.override[case.kernel.name]), "override")
         if self.settings.mode == "off":
             return Choice(default, "default")
         found, has_failed = self._answer(case)
+        if found is not None and self.settings.mode == "tune":
+            return self._with_new_configs(case, found)
         if found is None and self.settings.mode == "strict":
             raise MissError(
                 f"Nothing is stored for {case}, and mode strict forbids to tune. Run: tunedb warm {case.kernel.name}"
@@ -170,7 +175,16 @@ class Tuner:
         # Where a config did not launch, tuning again would find the same one.
         if found is None and self.settings.mode == "tune" and not has_failed and not self.memory.has_rejected(case):
             found = self._tune_in_call(case)
-        return found or self._lender.borrowed(case) or Choice(default, "default")
+            has_failed = case.key in self._failed
+        choice = found or self._lender.borrowed(case) or Choice(default, "default")
+        return replace(choice, failed=True) if has_failed and found is None else choice
+
+    def _with_new_configs(self, case: Case, found: Choice) -> Choice:
+        """Where configs have come into the space since, those are tried and raced; without them, what was found."""
+        left = remaining(case, found, self.store, self._environment(case))
+        if left is None or found.sweep is None or found.sweep.is_pinned:
+            return found
+        return self._tune_in_call(replace(case, kernel=left)) or found
 
     def _answer(self, case: Case) -> tuple[Choice | None, bool]:
         """What the store answers, and whether it says instead that the problem failed not long ago."""
@@ -179,8 +193,15 @@ class Tuner:
         sweeps = self.store.get_sweeps(case.problem, case.device, case.kernel.hash)
         if not sweeps:
             return None, False
-        environment = None if case.index is None else self._environment_of(case.index)
-        return self._winner(case, sweeps), has_failed(sweeps, environment, now())
+        return self._winner(case, sweeps), has_failed(sweeps, self._environment(case), now())
+
+    def _environment(self, case: Case) -> Environment | None:
+        """The environment in which the case's answers are valid; None for a device that is not here."""
+        if case.index is None:
+            return None
+        found = self._environment_of(case.index)
+        method = getattr(case.kernel, "method", None)
+        return found if method is None else replace(found, method=method)
 
     def _winner(self, case: Case, sweeps: list[Sweep]) -> Choice | None:
         """The choice among stored sweeps: a config outside today's space, or refused here, is passed over."""
@@ -189,7 +210,7 @@ class Tuner:
         space = set(case.kernel.space(case.problem, case.device))
         found = winner(
             sweeps,
-            None if case.index is None else self._environment_of(case.index),
+            self._environment(case),
             lambda config: config in space and not self.memory.is_rejected(case, config),
             now(),
         )
@@ -224,7 +245,8 @@ class Tuner:
                 if known is not None and not known.is_weak:
                     return known
                 found, has_failed = self._answer(case)
-                if found is not None or (in_call and has_failed):
+                is_covered = not isinstance(case.kernel, Remaining) or case.kernel.is_covered(found)
+                if (found is not None and is_covered) or (in_call and has_failed):
                     return found
             if not flight.held:
                 _log.info("%s: another process is still tuning this problem.", case.kernel.name)
@@ -241,18 +263,22 @@ class Tuner:
                         self.spent.seconds += self._monotonic() - start
             if not self.store.is_written(sweep.uid):  # those who wait for it would find nothing, and sweep again
                 flight.keep_until(partial(self.store.is_written, sweep.uid, try_again=True))
+            if sweep.status == "failed":
+                self._failed.add(case.key)
             return None if sweep.config is None else Choice(sweep.config, "sweep", sweep)
 
     def _run_sweep(self, case: Case, budget: float, observer: Observer) -> Sweep:
+        environment = self._environment(case)
         assert case.index is not None  # nobody tunes for a device that is not here
+        assert environment is not None
         with untraced(case.index):
             return run_sweep(
                 case.kernel,
                 case.problem,
                 case.device,
                 case.index,
-                environment=self._environment_of(case.index),
-                clock=clock_for,
+                environment=environment,
+                clock=getattr(case.kernel, "clock", clock_for),
                 recorder=self.store,
                 observer=observer,
                 budget=budget,
@@ -265,22 +291,6 @@ def _renew_all() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_all)
-
-
-def _overridden(case: Case, default: Config, forced: Config) -> Config:
-    unknown = sorted(set(forced.constants) - set(default))
-    if unknown:
-        raise SettingError(
-            f"TUNEDB_OVERRIDE: {case.kernel.name} has no knob {', '.join(unknown)}. Its knobs are {', '.join(default)}."
-        )
-    for name, value in forced.items():
-        needed = type(default.get(name, 1))
-        if type(value) is not needed or (needed is int and value < 1):
-            raise SettingError(
-                f"TUNEDB_OVERRIDE: {case.kernel.name}: {name} is {value!r}, needed a {needed.__name__} like "
-                f"{default.get(name, 1)!r}."
-            )
-    return Config.of(**{**default, **forced})
 
 
 def _environment_of(index: int) -> Environment:

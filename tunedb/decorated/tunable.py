@@ -1,0 +1,91 @@
+"""A decorated kernel as the tuner sees it: in one call, on the caller's own tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import triton
+
+from tunedb.bench import Clock, clock_for
+from tunedb.decorated.arguments import Call
+from tunedb.decorated.clock import METHOD, BenchClock
+from tunedb.decorated.workload import CallWorkload
+from tunedb.device import Device
+from tunedb.problem import Config, Problem
+
+if TYPE_CHECKING:
+    from tunedb.decorated.autotuner import Autotuner
+
+
+class CalledKernel:
+    """A `tunedb.tunable.Tunable` for one call. `release` lets go of the caller's tensors: what may outlive the call,
+    in the tuner's memory, is a name, a hash and a list of configs.
+    """
+
+    def __init__(self, kernel: Autotuner, call: Call, configs: Sequence[triton.Config]) -> None:
+        self._kernel = kernel
+        self._call: Call | None = call
+        self.configs: Mapping[Config, triton.Config] = {kernel.candidates.stored(one): one for one in configs}
+        self._workload: CallWorkload | None = None
+        self._error: Exception | None = None
+        self.swept = False
+
+    @property
+    def name(self) -> str:
+        """The kernel's name."""
+        return self._kernel.name
+
+    @property
+    def hash(self) -> str:
+        """The kernel's hash."""
+        return self._kernel.source_hash
+
+    @property
+    def method(self) -> str | None:
+        """The method of the kernel's own clock, for the environment of its sweeps; None where it has none."""
+        return METHOD if self._kernel._do_bench is not None else None
+
+    def clock(self, index: int) -> Clock:
+        """The clock that times its configs."""
+        own: Callable[..., Any] | None = self._kernel._do_bench
+        return clock_for(index) if own is None else BenchClock(own)
+
+    def space(self, problem: Problem, device: Device) -> Sequence[Config]:
+        """Today's configs that pruning left, in their order."""
+        return tuple(self.configs)
+
+    def default(self, problem: Problem, device: Device) -> Config:
+        """The first of them."""
+        return next(iter(self.configs))
+
+    def is_alike(self, problem: Problem, other: Problem) -> bool:
+        """Whether a config may be borrowed: which facts have to be equal is seen elsewhere."""
+        return True
+
+    def workload(self, problem: Problem, index: int) -> CallWorkload:
+        """The call's own tensors."""
+        assert self._call is not None, "the call is over"
+        self.swept = True
+        try:
+            self._workload = CallWorkload(self._kernel, self._call, self.find, self._kernel.reference)
+        except (torch.OutOfMemoryError, MemoryError):
+            raise
+        except Exception as error:
+            self._error = error
+            raise
+        return self._workload
+
+    def find(self, config: Config) -> triton.Config:
+        """Today's object for a stored config."""
+        return self._kernel.candidates.config(config, self.configs)
+
+    @property
+    def fault(self) -> Exception | None:
+        """The error of the user's own functions or arguments that ended a sweep, to be raised to the caller."""
+        return self._error or (self._workload.fault if self._workload is not None else None)
+
+    def release(self) -> None:
+        """Let go of the call."""
+        self._call = self._workload = self._error = None
