@@ -29,6 +29,7 @@ class CalledKernel:
         self._call: Call | None = call
         self.configs: Mapping[Config, triton.Config] = {kernel.candidates.stored(one): one for one in configs}
         self._workload: CallWorkload | None = None
+        self._clock: BenchClock | None = None
         self._error: Exception | None = None
         self.swept = False
 
@@ -50,7 +51,10 @@ class CalledKernel:
     def clock(self, index: int) -> Clock:
         """The clock that times its configs."""
         own: Callable[..., Any] | None = self._kernel._do_bench
-        return clock_for(index) if own is None else BenchClock(own)
+        if own is None:
+            return clock_for(index)
+        self._clock = BenchClock(own)
+        return self._clock
 
     def space(self, problem: Problem, device: Device) -> Sequence[Config]:
         """Today's configs that pruning left, in their order."""
@@ -84,8 +88,9 @@ class CalledKernel:
     @property
     def fault(self) -> Exception | None:
         """The error of the user's own functions or arguments that ended a sweep, to be raised to the caller."""
-        return self._error or (self._workload.fault if self._workload is not None else None)
+        parts = (self._workload, self._clock)
+        return self._error or next((part.fault for part in parts if part is not None and part.fault is not None), None)
 
     def release(self) -> None:
         """Let go of the call."""
-        self._call = self._workload = self._error = None
+        self._call = self._workload = self._clock = self._error = None

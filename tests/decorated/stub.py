@@ -1,0 +1,85 @@
+"""A GPU that is not there: Triton compiles for it in earnest, and a launch is noted down instead of made.
+
+So the paths that only a GPU takes (plans, bound kernels, captures) run on a machine that has none. Tensors lie on the
+CPU; nothing is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from tunedb import tuner
+from tunedb.decorated import choosing
+from tunedb.device import Device
+
+GPU = Device("Stub 9000", "cuda", "sm_90", 132)
+
+
+@dataclass
+class StubDriver:
+    """What Triton asks of a driver. `launches` are grid and arguments of every launch; `fail` refuses to load."""
+
+    launches: list[tuple[Any, ...]] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    index: int = 0
+    capturing: bool = False
+    max_shared: int = 1 << 18
+
+    def __post_init__(self) -> None:
+        self.utils = SimpleNamespace(get_device_properties=self._properties, load_binary=self._load)
+
+    def get_current_device(self) -> int:
+        """The index that the test set."""
+        return self.index
+
+    def get_current_stream(self, device: int) -> int:
+        """The null stream."""
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        """A Hopper."""
+        return GPUTarget("cuda", 90, 32)
+
+    def get_benchmarker(self) -> Any:
+        """None: tests bring their own."""
+        raise AssertionError("a benchmark on a GPU that is not there")
+
+    def launcher_cls(self, source: Any, metadata: Any) -> Any:
+        """A launcher that notes down what it gets."""
+
+        def launch(*given: Any) -> None:
+            self.launches.append((given[:3], given[9:]))
+
+        return launch
+
+    def _properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": self.max_shared, "multiprocessor_count": 132}
+
+    def _load(self, name: str, kernel: bytes, shared: int, device: int) -> tuple[object, int, int, int, int]:
+        assert not self.capturing, "a module can't be loaded while a graph is captured"
+        self.loaded.append(name)
+        return object(), len(self.loaded), 32, 0, 1024
+
+
+@contextlib.contextmanager
+def stub_gpu(patch: pytest.MonkeyPatch) -> Iterator[StubDriver]:
+    """Have Triton and tunedb believe in a GPU for a block."""
+    stub = StubDriver()
+    before = driver._active
+    patch.setattr(tuner, "device_of", lambda index: GPU)
+    patch.setattr(tuner, "untraced", lambda index: contextlib.nullcontext())
+    patch.setattr(choosing, "_is_on_gpu", lambda call: True)
+    patch.setattr(choosing, "is_capturing", lambda index: stub.capturing)
+    driver.set_active(stub)
+    try:
+        yield stub
+    finally:
+        driver._active = before  # Triton has no way to set none
