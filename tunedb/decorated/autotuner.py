@@ -12,7 +12,7 @@ from triton.runtime.autotuner import Heuristics
 
 from tunedb import bound, process
 from tunedb.compiled import is_interpreted
-from tunedb.decorated import choosing
+from tunedb.decorated import choosing, narrowing
 from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
 from tunedb.decorated.cache import Cache, key_of
 from tunedb.decorated.candidates import Candidates, check_conflicts
@@ -55,6 +55,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         ):
             _check_names(argument, names, self.parameters.names)
         _check_names("bucket", bucket or {}, keys)
+        self._narrowing: tuple[int, tuple[narrowing.Table, int | None], narrowing.Narrow | None] | None = None
         names_in_order = list(self.parameters.names)
         super().__init__(fn, names_in_order, key=keys, **given)
         self.reference = reference
@@ -80,7 +81,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         knobs = {name for config in self._configs for name in config.all_kwargs()}
         self.filled = (knobs | {name for name, _ in self.heuristics}) & set(self.parameters.names)
         # Pruning functions are shown which arguments were given by position: a plan's code does not tell.
-        splits = self.early_config_prune is not None or self.perf_model is not None
+        splits = self.users_prune is not None or self.perf_model is not None
         self._plans = Plans(self, (lambda *_: _MISSED) if splits else self._first)
         if self._plans.dispatch is None:
             self._launch: Callable[..., Any] = self._by_hand
@@ -98,6 +99,26 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         if hasattr(self, "_plans"):
             self._forget()
             self._start()
+
+    @property
+    def early_config_prune(self) -> Callable[..., Any] | None:
+        """The user's function. Where there is none, one that knows the store, for compiled code: see narrowing.py.
+
+        It stays the same object as long as it would say the same: what Dynamo compiled with it stays valid.
+        """
+        if self.users_prune is not None or len(self._configs) == 1 or is_interpreted(self.jit):
+            return self.users_prune
+        if self._narrowing is None or self._narrowing[0] != process.generation():
+            table = narrowing.table_of(self, self._index())
+            if self._narrowing is None or self._narrowing[1] != table:
+                self._narrowing = process.generation(), table, narrowing.narrowing(*table)
+            else:
+                self._narrowing = process.generation(), *self._narrowing[1:]
+        return self._narrowing[2]
+
+    @early_config_prune.setter
+    def early_config_prune(self, function: Callable[..., Any] | None) -> None:
+        self.users_prune = function
 
     @property
     def configs_timings(self) -> Timings:
@@ -214,6 +235,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         sweep = None if found.choice is None else found.choice.sweep
         if found.choice is None or sweep is None or found.choice.source == "nearest":
             return
+        if found.swept and self._narrowing is not None:
+            self._narrowing = -1, *self._narrowing[1:]  # to be looked at again
         self._timings = sweep
         self.bench_time = (sweep.finished - sweep.started).total_seconds() if found.swept and sweep.finished else 0.0
         if bound.printing() and found.swept:

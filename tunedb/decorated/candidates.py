@@ -25,6 +25,7 @@ class Candidates:
 
     def __init__(self, configs: Sequence[triton.Config]) -> None:
         self.ours: dict[Config, triton.Config] = {}
+        self.in_order: list[Config] = []  # as long as the list
         self._stored: dict[int, Config] = {}  # by the object's id: the objects live as long as the list
         for config in configs:
             stored = stored_form(config)
@@ -34,6 +35,7 @@ class Candidates:
                 stored = Config.of(**{**stored_form(config), "pre_hook": place})
             self.ours.setdefault(stored, config)
             self._stored[id(config)] = stored
+            self.in_order.append(stored)
 
     def stored(self, config: triton.Config) -> Config:
         """What a config of the list, or one that a pruning function made, is stored as."""

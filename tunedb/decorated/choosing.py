@@ -42,7 +42,7 @@ def prune(kernel: Autotuner, call: Call) -> list[triton.Config]:
         kernel.configs,
         call,
         positional=kernel.arg_names,
-        early_config_prune=kernel.early_config_prune,
+        early_config_prune=kernel.users_prune,
         perf_model=kernel.perf_model,
         top_k=kernel.configs_top_k,
     )

@@ -91,7 +91,7 @@ class RegisteredKernel:
         """The kernel in a call for the problem. Where no user's function looks at it, nothing is made for it."""
         from tunedb.decorated.choosing import prune
 
-        prunes = self.kernel.early_config_prune is not None or self.kernel.perf_model is not None
+        prunes = self.kernel.users_prune is not None or self.kernel.perf_model is not None
         if problem is None or (device is None and not prunes):
             return CalledKernel(self.kernel, Call((), None, (), {}), self.kernel.configs)
         call = self._call(self._asked.get(problem) or self._facts(problem), device or torch.device("meta"))
