@@ -73,16 +73,15 @@ def remaining(case: Case, found: Choice, store: _Whole, environment: Environment
     answer is as good as its budget was.
     """
     answer = found.sweep
+    if answer is None or found.source != "store" or not answer.complete:
+        return None
     space = case.kernel.space(case.problem, case.device)
-    if answer is None or found.source != "store" or not answer.complete or sum(answer.counts.values()) >= len(space):
+    trials = answer.trials or list(_trials(store, [answer.uid]))
+    if not trials or not _untried(space, trials):  # none: in a store that keeps them elsewhere
         return None
     sweeps = store.get_sweeps(case.problem, case.device, case.kernel.hash)
-    usable = [one.uid for one in sweeps if one.environment == environment and one.status != "running"]
-    trials = list(_trials(store, usable))
-    if not trials:  # in a store that keeps them elsewhere
-        return None
-    tried = {trial.config for trial in trials}
-    new = [config for config in space if config not in tried]
+    trials = list(_trials(store, [one.uid for one in sweeps if one.environment == environment]))
+    new = _untried(space, trials)
     if not new:
         return None
     fast = _fastest(trials, set(space))[:KEPT]
@@ -94,6 +93,11 @@ def _trials(store: _Whole, uids: Iterable[str]) -> Iterator[Trial]:
     for page in store.get_whole(list(uids)):
         for sweep in page:
             yield from sweep.trials
+
+
+def _untried(space: Sequence[Config], trials: Sequence[Trial]) -> list[Config]:
+    tried = {trial.config for trial in trials}
+    return [config for config in space if config not in tried]
 
 
 def _fastest(trials: Sequence[Trial], space: set[Config]) -> list[Config]:

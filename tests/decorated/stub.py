@@ -38,7 +38,6 @@ class StubDriver:
     loaded: list[str] = field(default_factory=list)
     index: int = 0
     capturing: bool = False
-    max_shared: int = 1 << 18
 
     def __post_init__(self) -> None:
         self.utils = SimpleNamespace(get_device_properties=self._properties, load_binary=self._load)
@@ -59,17 +58,17 @@ class StubDriver:
         """One launch, and always the same time."""
         return once
 
-
     def launcher_cls(self, source: Any, metadata: Any) -> Any:
         """A launcher that notes down what it gets."""
 
         def launch(*given: Any) -> None:
-            self.launches.append((given[:3], given[9:]))
+            # The kernel outlives the test that compiled it, and so does its launcher.
+            driver.active.launches.append((given[:3], given[9:]))
 
         return launch
 
     def _properties(self, device: int) -> dict[str, int]:
-        return {"max_shared_mem": self.max_shared, "multiprocessor_count": 132}
+        return {"max_shared_mem": 1 << 18, "multiprocessor_count": 132}
 
     def _load(self, name: str, kernel: bytes, shared: int, device: int) -> tuple[object, int, int, int, int]:
         assert not self.capturing, "a module can't be loaded while a graph is captured"
@@ -96,8 +95,10 @@ def stub_gpu(patch: pytest.MonkeyPatch) -> Iterator[StubDriver]:
     """Have Triton and tunedb believe in a GPU for a block."""
     stub = StubDriver()
     before = driver._active
+    patch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # Triton 3.9 warns where it is left open
     patch.setattr(tuner, "device_of", lambda index: GPU)
-    patch.setattr(narrowing, "device_of", lambda index: GPU)
+    for module in (choosing, narrowing):
+        patch.setattr(module, "device_of", lambda index: GPU)
     patch.setattr(tuner, "untraced", lambda index: contextlib.nullcontext())
     patch.setattr(choosing, "_is_on_gpu", lambda call: True)
     patch.setattr(choosing, "is_capturing", lambda index: stub.capturing)

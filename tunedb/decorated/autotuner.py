@@ -106,7 +106,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
         It stays the same object as long as it would say the same: what Dynamo compiled with it stays valid.
         """
-        if self.users_prune is not None or len(self._configs) == 1 or is_interpreted(self.jit):
+        is_made = hasattr(self, "_plans")  # Triton's constructor reads it as well
+        if self.users_prune is not None or not is_made or len(self._configs) == 1 or is_interpreted(self.jit):
             return self.users_prune
         if self._narrowing is None or self._narrowing[0] != process.generation():
             table = narrowing.table_of(self, self._index())

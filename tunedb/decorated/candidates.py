@@ -113,7 +113,7 @@ def pruned(
 
 def check_conflicts(call: Call, configs: Sequence[triton.Config]) -> None:
     """Raise ValueError where the caller gives a knob that the configs set."""
-    given = set(call.kwargs)
+    given = set(call.named)
     for config in configs:
         conflicts = sorted(given & set(config.all_kwargs()))
         if conflicts:

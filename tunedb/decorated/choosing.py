@@ -14,8 +14,9 @@ from tunedb.compiled import typed_errors
 from tunedb.decorated.arguments import Call, problem_of
 from tunedb.decorated.candidates import pruned
 from tunedb.decorated.tunable import CalledKernel
+from tunedb.device import device_of
 from tunedb.errors import SweepError
-from tunedb.memory import Choice
+from tunedb.memory import Case, Choice
 from tunedb.problem import Config
 from tunedb.records import Sweep, Trial
 
@@ -57,19 +58,20 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
     if len(configs) == 1:
         return Chosen(configs[0])
     called = CalledKernel(kernel, call, configs)
+    tuner = process.active()
     try:
-        choice, config = process.active().bind(
-            called, problem, index, lambda stored: _load(kernel, call, called, stored)
-        )
+        choice, config = tuner.bind(called, problem, index, lambda stored: _load(kernel, call, called, stored))
         if called.fault is not None:
             raise called.fault
         if choice.failed:
             raise SweepError(
-                f"{kernel.name} ({problem}): all {len(configs)} configs failed. See why: tunedb ls, tunedb show UID. "
-                'To run the first one all the same: tunedb.using(mode="off").'
+                f"{kernel.name} ({problem}): all {len(configs)} configs failed. {called.why} "
+                "See: tunedb ls, tunedb show UID. To run the first one all the same: tunedb.using(mode='off')."
             )
         return Chosen(config, choice, called.swept)
     finally:
+        if called.fault is not None:
+            tuner.memory.forget(Case(called, problem, device_of(index), index))  # the next call may be right
         called.release()
 
 

@@ -48,6 +48,8 @@ class Plans:
         arguments = self._in_order(call)
         kinds = tuple(map(type, arguments))
         key_of = self._key_of(kinds)
+        if self._kernel.jit.pre_run_hooks:  # they run at every launch, and at every compilation
+            return
         if key_of is None or any(name not in self._kernel.parameters.names for name in call.kwargs):
             return
         variants: Any = None

@@ -91,6 +91,11 @@ class CalledKernel:
         parts = (self._workload, self._clock)
         return self._error or next((part.fault for part in parts if part is not None and part.fault is not None), None)
 
+    @property
+    def why(self) -> str:
+        """How the first config failed that did in this call; empty where none did."""
+        return "" if self._workload is None else self._workload.why
+
     def release(self) -> None:
         """Let go of the call."""
         self._call = self._workload = self._clock = self._error = None

@@ -42,6 +42,7 @@ class CallWorkload:
         self._call = call
         self._find = find
         self.fault: Exception | None = None
+        self.why = ""  # the first config that failed did so
         self._told: list[str] = []
         self._before = _copies(call.tensors())  # until the first launch of all, then of the outputs
         self._is_first = True
@@ -79,6 +80,7 @@ class CallWorkload:
             found = difference(tensors[name], needed)
             if found is not None:
                 if self._is_reference:
+                    self.why = self.why or f"{name}: {found}"
                     return f"{name}: {found}"
                 self._told.append(f"{config}: {name}: {found}")
                 break
@@ -134,6 +136,7 @@ class CallWorkload:
     def _as_fault(self, error: Exception, *, always: bool = False) -> Exception:
         """A fault of the call is kept, to be raised when the sweep is over, and ends the sweep."""
         if not always and not isinstance(error, _FAULTS):
+            self.why = self.why or f"{type(error).__name__}: {error}"
             return error
         self.fault = error
         return StickyDeviceError(f"{type(error).__name__}: {error}")
