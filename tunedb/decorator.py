@@ -35,9 +35,9 @@ def autotune(
     kept. With `do_bench`, or the deprecated `warmup`, `rep` (milliseconds) and `use_cuda_graph`, times come from
     Triton's or the given benchmark, else from tunedb's own.
 
-    reference: a function with the kernel's arguments, as a call gives them, that returns what a launch must leave in
-        which of them: `{"y": torch.softmax(x, -1)}`. A config that leaves something else can't win. Without it a config
-        that differs from the first one is reported to the logger `tunedb`.
+    reference: a function of the kernel's arguments, of those by name that it has parameters for, that returns what a
+        launch must leave in which of them: `lambda x: {"y": torch.softmax(x, -1)}`. A config that leaves something else
+        can't win. Without it a config that differs from the first one is reported to the logger `tunedb`.
     bucket: a function for a name of `key` that tells which of its values share a config: `{"M": tunedb.pow2}`.
     name: under which the kernel is stored; its module and qualified name where it is not given.
 

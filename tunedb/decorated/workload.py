@@ -7,6 +7,7 @@ the call's real launch finds what the caller passed.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -177,9 +178,21 @@ def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(same.all())
 
 
+def _wanted(reference: Callable[..., Any], call: Call) -> dict[str, Any]:
+    """Those of the call's arguments that the function has parameters for."""
+    parameters = inspect.signature(reference).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return call.named
+    named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.POSITIONAL_ONLY)]
+    missing = [one.name for one in named if one.name not in call.named and one.default is one.empty]
+    if missing:
+        raise SettingError(f"reference: the call has no argument {missing[0]}. It has {', '.join(call.named)}.")
+    return {one.name: call.named[one.name] for one in named if one.name in call.named}
+
+
 def _results(reference: Callable[..., Any], call: Call) -> dict[str, torch.Tensor]:
     """What the named arguments have to hold after a launch. Raises SettingError for anything but a mapping of these."""
-    found = reference(*call.args, **call.kwargs)
+    found = reference(**_wanted(reference, call))
     tensors = call.tensors()
     if not isinstance(found, Mapping) or not found or not set(found) <= set(tensors):
         raise SettingError(
