@@ -120,7 +120,7 @@ def read(_t_grid, {arguments}):
     if _t_hook is not None:
         _t_hook({{{pairs}'grid': _t_grid, 'warmup': False, **_t_options}})
     if callable(_t_grid):
-        _t_grid = _t_grid({{{whole}}})
+        _t_grid = _t_grids(_t_grid, {{{whole}}})
     _t_bound.run(_t_grid, {"".join(f"{one}, " for one in launched)})
     return _t_bound.kernel
 

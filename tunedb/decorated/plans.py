@@ -10,6 +10,7 @@ import triton
 from tunedb import bound, process
 from tunedb.decorated import fast
 from tunedb.decorated.arguments import Call
+from tunedb.decorated.grids import Grids
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
@@ -28,6 +29,7 @@ class Plans:
         self._table: dict[Any, Plan] = process.new_plans()
         self._readers: dict[tuple[type, ...], Callable[..., Any]] = {}
         self._keys: dict[tuple[type, ...], Callable[..., Any] | None] = {}
+        self._grids = Grids()
         names = {"_t_readers": self._readers, "_t_first": first}
         self.dispatch = fast.dispatcher(kernel.parameters, kernel.filled, names)
 
@@ -113,7 +115,7 @@ class Plans:
             names = {
                 "_t_plans": self._table, "_t_first": self._first, "_t_owner": self._kernel,
                 "_t_device": bound.current_device(), "_t_triton_knobs": bound.knobs,
-                "_t_hooks": self._kernel.jit.pre_run_hooks,
+                "_t_hooks": self._kernel.jit.pre_run_hooks, "_t_grids": self._grids,
             }  # fmt: skip
             if self._kernel.heuristics:
                 names["_t_fill"] = self.fill
