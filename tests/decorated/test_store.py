@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import triton
+import triton.language as tl
 
 import tunedb
 from tests.conftest import runs_kernels
@@ -279,3 +280,19 @@ def test_chosen_is_a_triton_kernel_with_the_one_config() -> None:
     assert one.configs == [kernel.configs[1]]
     one[grid_of(100)](x, y, 100)
     torch.testing.assert_close(y, x + 1)
+
+
+def test_a_kernel_of_8_bit_floats_is_compared_too(records: pytest.LogCaptureFixture) -> None:
+    x = torch.zeros(100, dtype=torch.float8_e5m2, device=tensors()[0].device)
+    y = torch.ones(100, dtype=torch.float8_e5m2, device=x.device)
+
+    @triton.jit
+    def copy(x, y, n, BLOCK: tl.constexpr):
+        offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        mask = offsets < n
+        tl.store(y + offsets, tl.load(x + offsets, mask=mask), mask=mask)
+
+    kernel = tuned(copy, do_bench=Bench(1.0, 2.0))
+    kernel[grid_of(100)](x, y, 100)
+    assert torch.equal(y.view(torch.uint8), x.view(torch.uint8))
+    assert "other results" not in records.text

@@ -100,11 +100,14 @@ def asked(
     return task, None if found is None else Case(task.kernel, task.problem, found, index)
 
 
-def environment_of(index: int | None) -> Environment | None:
-    """The environment that calls on the device of that index are served in; None for a device that is not here."""
+def environment_of(case: Case) -> Environment | None:
+    """The environment that the case's calls are served in; None for a device that is not here."""
     from tunedb.bench import method_for
 
-    return None if index is None else environment(device_of(index).backend, method_for(index))
+    if case.index is None:
+        return None
+    method = getattr(case.kernel, "method", None) or method_for(case.index)
+    return environment(device_of(case.index).backend, method)
 
 
 def installed(names: Iterable[str]) -> dict[str, Registered]:

@@ -39,7 +39,7 @@ def _bad(found: torch.Tensor, needed: torch.Tensor, scale: float) -> torch.Tenso
         return found != needed
     tolerance = _TOLERANCES.get(needed.dtype, _EIGHT_BITS)
     one, other = found.double(), needed.double()
-    close = (one - other).abs() <= tolerance * (other.abs() + scale)
+    close = other.isfinite() & ((one - other).abs() <= tolerance * (other.abs() + scale))
     return ~(close | (one == other) | (one.isnan() & other.isnan()))
 
 

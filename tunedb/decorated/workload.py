@@ -172,6 +172,8 @@ def _is_writable(tensor: torch.Tensor) -> bool:
 
 
 def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.element_size() == 1:  # torch compares no 8-bit floats
+        one, other = one.view(torch.uint8), other.view(torch.uint8)
     same = one == other
     if one.dtype.is_floating_point or one.dtype.is_complex:
         same |= one.isnan() & other.isnan()
