@@ -90,7 +90,7 @@ def test_a_heuristic_sees_the_arguments_of_each_call(n: int) -> None:
 
 def test_reset_to_zero_holds_while_it_tunes() -> None:
     kernel = tuned(accumulate, reset_to_zero=["y"])
-    x, y = tensors()[0], torch.zeros(100, device=tensors()[0].device)
+    x, y = tensors()
     kernel[grid_of(100)](x, y, 100)
     torch.testing.assert_close(y, x)
     kernel[grid_of(100)](x, y, 100)  # a hit resets nothing, as with triton.autotune
@@ -122,7 +122,7 @@ def test_hooks_are_called_around_every_launch_of_the_tuning() -> None:
     seen: list[tuple[str, Any]] = []
 
     def before(kwargs: dict[str, Any], reset_only: bool = False) -> None:
-        seen.append(("before", sorted(kwargs)))
+        seen.append(("reset" if reset_only else "before", sorted(kwargs)))
 
     def after(kwargs: dict[str, Any], exception: Exception | None) -> None:
         seen.append(("after", exception))
@@ -132,7 +132,7 @@ def test_hooks_are_called_around_every_launch_of_the_tuning() -> None:
     kernel[grid_of(100)](x, y, 100)
     launches = len(seen)
     assert launches >= 4
-    assert [name for name, _ in seen] == ["before", "after"] * (launches // 2)
+    assert [name for name, _ in seen] == [*["before", "after"] * (launches // 2), "reset"]
     assert {"x", "y", "n", "BLOCK", "num_warps", "grid"} <= set(seen[0][1])
     kernel[grid_of(100)](x, y, 100)
     assert len(seen) == launches  # a hit calls none, as with triton.autotune

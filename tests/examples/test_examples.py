@@ -92,6 +92,37 @@ def test_what_a_call_missed_is_warmed_afterwards(site: Path) -> None:
     assert (tuned["source"], tuned["problem"]["x.dtype"]) == ("sweep", "float16")
 
 
+def test_processes_that_start_together_tune_once(site: Path) -> None:
+    program = (
+        "import torch\n"
+        "from example_kernels.softmax import softmax, softmax_kernel\n"
+        "softmax(torch.ones(6, 40))\n"
+        "print(softmax_kernel.bench_time > 0, softmax_kernel.best_config.all_kwargs())\n"
+    )
+    paths = os.pathsep.join([str(site), str(EXAMPLES.parent)])
+    environment = os.environ | {"PYTHONPATH": paths, "TRITON_INTERPRET": "1"}
+    running = [
+        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [process.communicate()[0].split(" ", 1) for process in running]
+    assert sorted(tuned for tuned, _ in said) == ["False", "False", "True"]
+    assert len({config for _, config in said}) == 1
+
+
+def test_what_was_tuned_moves_to_another_store(site: Path, tmp_path: Path) -> None:
+    rows(site, "warm", "example_softmax", **SMALL["example_softmax"])
+    files = {kind: str(tmp_path / f"tuned.{kind}") for kind in ("jsonl", "python")}
+    for kind, path in files.items():
+        assert python(site, "-m", "tunedb", "export", "-o", path, "--format", kind).returncode == 0
+    assert "triton.Config({'ROWS': " in Path(files["python"]).read_text()
+    other = ("--store", str(tmp_path / "other.db"))
+    assert python(site, "-m", "tunedb", "import", files["jsonl"], *other).returncode == 0
+    words = ["example_softmax", "--arg", "columns=40", "--arg", "rows=6", "--format", "json", *other]
+    done = python(site, "-m", "tunedb", "lookup", *words)
+    assert json.loads(done.stdout)["config"]["ROWS"] in (1, 4)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -197,6 +197,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         if len(self._configs) == 1:
             return Chosen(self._configs[0])
         found = choosing.choose(self, call, self._index() if index is None else index)
+        if found.swept:  # as triton.autotune does, between its tuning and the call's own launch
+            self.pre_hook({**call.named, **call.extra, **found.config.all_kwargs()}, reset_only=True)
         self._report(call, found)
         return found
 
