@@ -162,13 +162,13 @@ def kind_of(
     same binary.
     """
     parts: list[Any] = []
-    for name, value in call.named.items():
-        by_value = name in parameters.constexprs or (name in key and name not in buckets and not loaded)
-        if name in buckets and not loaded and type(value) is int:
-            parts.append(buckets[name](value))
-        parts += (name, *_atoms(value, by_value, with_strides=not loaded))
-    found = tuple(parts)
     try:
+        for name, value in call.named.items():
+            by_value = name in parameters.constexprs or (name in key and name not in buckets and not loaded)
+            if name in buckets and not loaded and type(value) is int:
+                parts.append(buckets[name](value))
+            parts += (name, *_atoms(value, by_value, with_strides=not loaded))
+        found = tuple(parts)
         hash(found)
     except TypeError:
         return None
@@ -190,5 +190,9 @@ def _atoms(value: Any, by_value: bool, *, with_strides: bool) -> Iterator[Any]:
         yield str(getattr(value, "dtype", ""))
     elif type(value) is int and not by_value:
         yield from (value == 1, value % WIDEST == 0, value >> 31)
-    elif type(value) is not float or by_value:
-        yield repr(value) if type(value) is float else value
+    elif type(value) is float:
+        yield repr(value) if by_value else None
+    elif type(value) is int or _is_switch(value):
+        yield value
+    else:
+        raise TypeError  # an object of the user's, which nothing here may keep alive

@@ -17,6 +17,7 @@ from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
 from tunedb.decorated.cache import Cache, key_of
 from tunedb.decorated.candidates import Candidates, check_conflicts
 from tunedb.decorated.choosing import Chosen, Timings
+from tunedb.decorated.fast import MOST
 from tunedb.decorated.hooks import Guards
 from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
@@ -184,6 +185,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         launched = self._launch_with(call, config)
         self._note_loaded(call, index, config)
         if kind is not None and since == process.generation():
+            if len(self._known) >= MOST:
+                self._known.clear()
             self._known[kind] = config
         if index >= 0:
             self._plans.remember(call, config, since)
@@ -211,6 +214,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
     def _note_loaded(self, call: Call, index: int, config: triton.Config) -> None:
         binary = self._binary_of(call, index)
+        if len(self._loaded) >= MOST:
+            self._loaded.clear()
         if binary is not None and config not in self._loaded.setdefault(binary, []):
             self._loaded[binary].append(config)
 
