@@ -81,7 +81,8 @@ def remaining(case: Case, found: Choice, store: _Whole, environment: Environment
         return None
     sweeps = store.get_sweeps(case.problem, case.device, case.kernel.hash)
     trials = list(_trials(store, [one.uid for one in sweeps if one.environment == environment]))
-    new = _untried(space, trials)
+    won = {one.config for one in sweeps}  # also of sweeps whose trials are elsewhere
+    new = [config for config in _untried(space, trials) if config not in won]
     if not new:
         return None
     fast = _fastest(trials, set(space))[:KEPT]

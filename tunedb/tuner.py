@@ -166,7 +166,7 @@ class Tuner:
         if self.settings.mode == "off":
             return Choice(default, "default")
         found, has_failed = self._answer(case)
-        if found is not None and self.settings.mode == "tune":
+        if found is not None and self.settings.mode == "tune" and not self.memory.has_rejected(case):
             return self._with_new_configs(case, found)
         if found is None and self.settings.mode == "strict":
             raise MissError(

@@ -20,7 +20,7 @@ from tunedb.problem import Problem
 if TYPE_CHECKING:
     from tunedb.memory import Case
     from tunedb.store import Store
-    from tunedb.tunable import Registered
+    from tunedb.tunable import Registered, Tunable
     from tunedb.tuner import Tuner
 
 _MANY = 2**26  # elements from which on the interpreter takes minutes
@@ -100,14 +100,13 @@ def asked(
     return task, None if found is None else Case(task.kernel, task.problem, found, index)
 
 
-def environment_of(case: Case) -> Environment | None:
-    """The environment that the case's calls are served in; None for a device that is not here."""
+def environment_of(index: int | None, kernel: Tunable | None = None) -> Environment | None:
+    """The environment that calls on the device of that index are served in; None for a device that is not here."""
     from tunedb.bench import method_for
 
-    if case.index is None:
+    if index is None:
         return None
-    method = getattr(case.kernel, "method", None) or method_for(case.index)
-    return environment(device_of(case.index).backend, method)
+    return environment(device_of(index).backend, getattr(kernel, "method", None) or method_for(index))
 
 
 def installed(names: Iterable[str]) -> dict[str, Registered]:
