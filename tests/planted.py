@@ -17,12 +17,12 @@ NAME = "planted"
 ENTRY_POINTS = f"[tunedb.kernels]\n{NAME} = tests.planted:KERNEL\n"
 
 
-def register(folder: Path) -> str:
+def register(folder: Path, entry_points: str = ENTRY_POINTS) -> str:
     """Make a distribution in this folder that registers the kernel; the PYTHONPATH with which processes find it."""
     info = folder / "planted-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    (info / "entry_points.txt").write_text(entry_points)
     return os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])
 
 

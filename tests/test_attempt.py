@@ -87,7 +87,6 @@ H200 = Device("NVIDIA H200", "cuda", "sm_90", 132, {"shared_bytes": 232448, "reg
         (Resources(255, 0, 0, 512), "512 threads of 255 registers, NVIDIA H200 has 65536"),
         (Resources(128, 0, 0, 512), None),
         (Resources(shared_bytes=232449), "232449 bytes of shared memory a block, NVIDIA H200 has 232448"),
-        (Resources(spills=SPILLS + 1), "65 registers a thread are spilled"),
     ],
 )
 def test_what_exceeds_the_device_is_told(resources: Resources, reason: str | None) -> None:
@@ -111,6 +110,19 @@ def test_a_config_that_exceeds_the_device_is_never_run(monkeypatch: pytest.Monke
     assert by_block(done)[2].status == "pruned"
     assert "255 registers" in (by_block(done)[2].error or "")
     assert (done.config, done.complete, done.counts["pruned"]) == (config(4), True, 1)
+
+
+def test_what_spills_is_not_run_beside_what_does_not_but_where_all_spill_all_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spills = {1: SPILLS + 1, 2: 0, 4: SPILLS + 1}
+    monkeypatch.setattr(FakeWorkload, "compile", lambda self, one: Resources(spills=spills[one["BLOCK"]]))
+    done = sweep(FakeKernel({1: 9.0, 2: 8.0, 4: 1.0}))
+    assert {block: trial.status for block, trial in by_block(done).items()} == {1: "ok", 2: "ok", 4: "pruned"}
+    assert "65 registers a thread are spilled" in (by_block(done)[4].error or "")
+    spills[2] = SPILLS + 1
+    done = sweep(FakeKernel({1: 9.0, 2: 8.0, 4: 1.0}))
+    assert (done.status, done.counts, done.config) == ("tuned", {"ok": 3}, config(4))
 
 
 def test_the_order_is_default_in_use_likely_then_by_estimate() -> None:

@@ -113,3 +113,17 @@ def test_the_digest_of_a_binary_is_of_code_grid_and_numbers(monkeypatch: pytest.
 
     assert digest(b"one", 3) == digest(b"one", 3)
     assert len({digest(b"one", 3), digest(b"two", 3), digest(b"one", 4), digest(b"one", 3, 5)}) == 4
+
+
+def test_a_parse_that_other_threads_disturbed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [SystemError("AST constructor recursion depth mismatch (before=99, after=260)")] * 3
+
+    def warmup(*arguments: Any, **given: Any) -> str:
+        if failures:
+            raise RuntimeError("at 27:8") from failures.pop()
+        return "the kernel"
+
+    assert compiled.warmed(SimpleNamespace(warmup=warmup), (), (1,), {}) == "the kernel"
+    failures += [SystemError("another")]
+    with pytest.raises(RuntimeError, match="27:8"):
+        compiled.warmed(SimpleNamespace(warmup=warmup), (), (1,), {})

@@ -13,18 +13,20 @@ ROOT = Path(__file__).parent.parent
 # Each room may import those below it, and itself. A lazy import inside a function counts as well.
 LAYERS = [
     {"errors"},
-    {"problem"},
+    {"problem", "buckets"},
     {"device", "settings", "source"},
     {"records", "tunable"},
     {"store"},
     {"compiled"},
+    {"bound"},
     {"ahead", "bench", "limits", "lock", "memory", "nearest", "observer", "prior", "race", "shared", "shelf"},
     {"attempt", "layers", "ledger"},
     {"lending", "sweep"},
+    {"answers"},
     {"tuner"},
     {"process"},
-    {"warming", "verifying"},
-    {"worker", "supervisor"},
+    {"decorated", "warming", "verifying"},
+    {"decorator", "worker", "supervisor"},
     {"cli", "kernels", "__init__"},
     {"__main__"},
 ]
@@ -36,7 +38,7 @@ OWNERS = {
     "filelock": ("lock.py", "store"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "triton": ("kernels", "compiled.py", "device.py", "problem.py"),
+    "triton": ("kernels", "compiled.py", "bound.py", "decorated", "decorator.py", "device.py", "problem.py"),
 }
 
 

@@ -11,6 +11,7 @@ from tunedb import settings
 from tunedb.device import Environment
 from tunedb.memory import Case
 from tunedb.observer import Observer
+from tunedb.prior import Prior
 from tunedb.records import Sweep
 from tunedb.shelf import Shelf
 from tunedb.store import Store
@@ -39,10 +40,10 @@ def tuner_on(
 ) -> Tuner:
     """A tuner that sweeps on the fake clock."""
 
-    def sweep(case: Case, budget: float, observer: Observer) -> Sweep:
+    def sweep(case: Case, budget: float, observer: Observer, prior: Prior) -> Sweep:
         return run_sweep(
             case.kernel, case.problem, case.device, -1, environment=environment, clock=FakeClock, recorder=store,
-            observer=observer, budget=budget,
+            observer=observer, budget=budget, prior=prior,
         )  # fmt: skip
 
     return Tuner(

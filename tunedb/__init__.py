@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tunedb.errors import (
+    CallerError,
     IdentityError,
     ImportRejected,
     MissError,
@@ -25,6 +26,9 @@ from tunedb.errors import (
 )
 
 if TYPE_CHECKING:
+    from tunedb.buckets import multiple_of as multiple_of
+    from tunedb.buckets import pow2 as pow2
+    from tunedb.decorator import autotune as autotune
     from tunedb.device import Device as Device
     from tunedb.memory import Choice as Choice
     from tunedb.problem import Config as Config
@@ -42,13 +46,17 @@ _LAZY = {
     "Config": "tunedb.problem",
     "Device": "tunedb.device",
     "Problem": "tunedb.problem",
+    "autotune": "tunedb.decorator",
     "configure": "tunedb.settings",
     "lookup": "tunedb.warming",
+    "multiple_of": "tunedb.buckets",
+    "pow2": "tunedb.buckets",
     "using": "tunedb.settings",
     "warm": "tunedb.warming",
 }
 
 __all__ = [
+    "CallerError",
     "Choice",
     "Config",
     "Device",
@@ -69,8 +77,11 @@ __all__ = [
     "TrialError",
     "TunedbError",
     "UnknownSweep",
+    "autotune",
     "configure",
     "lookup",
+    "multiple_of",
+    "pow2",
     "using",
     "warm",
 ]

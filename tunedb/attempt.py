@@ -10,7 +10,7 @@ from tunedb.bench import Clock, Timing
 from tunedb.compiled import typed_errors
 from tunedb.device import Device
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.limits import excess
+from tunedb.limits import SPILLS, excess, spills_much
 from tunedb.observer import LOST, Observer
 from tunedb.problem import Config
 from tunedb.race import Outcome, Race, Screening, choose
@@ -33,6 +33,7 @@ class Attempt:
         self._twins: dict[Config, Config] = {}  # configs that are another one's binary
         self._screening = Screening(self._sample)
         self._left: list[Config] = []  # still in the running
+        self._has_lean = False  # one is right that does not spill much
 
     def put_known(self, trial: Trial) -> None:
         """A trial of an earlier sweep, which is not made again and can't win."""
@@ -56,6 +57,7 @@ class Attempt:
             self._refuse(resources)
             with typed_errors():
                 wrong = self._workload.check(config)
+            self._has_lean |= wrong is None and not spills_much(resources)
             trial = self._timed(trial) if wrong is None else dataclasses.replace(trial, status="wrong", error=wrong)
         except TrialError as error:
             trial = dataclasses.replace(trial, status=error.status, error=str(error))
@@ -185,6 +187,10 @@ class Attempt:
 
     def _refuse(self, resources: Resources) -> None:
         reason = excess(resources, self._device)
+        if reason is None and self._has_lean and spills_much(resources):
+            reason = (
+                f"{resources.spills} registers a thread are spilled, beside others more than {SPILLS} are not tried"
+            )
         if reason is not None:
             raise TrialError("pruned", reason)
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 
 from tunedb.compiled import typed_errors
+from tunedb.tunable import Tunable
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
 # and older sweeps become stale.
@@ -51,7 +52,7 @@ class Clock(Protocol):
 
     @property
     def once(self) -> bool:
-        """Whether one sample per config is all that is wanted, as in the interpreter."""
+        """Whether `sample` has its last word at the first call: no race, and nothing is compiled meanwhile."""
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
         """Microseconds of `count` launches, of a kernel that has run before.
@@ -128,6 +129,12 @@ class WallClock:
 def clock_for(index: int) -> Clock:
     """The clock of the GPU with that index; for -1, the CPU, the interpreter's."""
     return WallClock() if index < 0 else GpuClock(index)
+
+
+def own_clock(kernel: Tunable) -> Clock | None:
+    """The clock that the kernel brings along; None where it is timed by `clock_for`."""
+    found: Clock | None = getattr(kernel, "clock", None)
+    return found
 
 
 def timing(clock: Clock, launch: Callable[[], object]) -> Timing:

@@ -13,7 +13,7 @@ import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime import JITFunction, driver
 from triton.runtime.errors import OutOfResources, PTXASError
 
-from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.errors import CallerError, StickyDeviceError, TrialError
 from tunedb.tunable import Resources
 
 # Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
@@ -41,6 +41,8 @@ _STICKY = ("illegal memory access", "misaligned address", "unspecified launch fa
 # module, also under a CUDA graph that was captured with it.
 _KEPT: dict[int, Any] = {}
 _first_use = threading.Lock()
+
+_MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +112,7 @@ def prepare(launch: Launch) -> Resources:
     if is_interpreted(launch.jit):
         return Resources()
     with typed_errors():
-        # The table that is made at the first use: two threads would each make their own. An unknown Triton has none.
-        with _first_use, contextlib.suppress(AttributeError, LookupError, TypeError):
-            launch.jit.device_caches[driver.active.get_current_device()]
+        make_table(launch.jit)
         kernel = _compiled(launch)
         try:
             return _resources(kernel, launch)
@@ -120,9 +120,37 @@ def prepare(launch: Launch) -> Resources:
             return Resources()
 
 
-def _compiled(launch: Launch) -> Any:
-    kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
+def make_table(jit: Any) -> None:
+    """Make the table of a jit function's compiled kernels for the current device, which is made at the first use.
+
+    Two threads would each make their own. An unknown Triton has none.
+    """
+    with _first_use, contextlib.suppress(AttributeError, LookupError, TypeError):
+        jit.device_caches[driver.active.get_current_device()]
+
+
+def warmed(stack: Any, arguments: Sequence[Any], grid: tuple[int, ...], keywords: Mapping[str, Any]) -> Any:
+    """Triton's compiled kernel for such a launch, not loaded yet; None where a hook for compiled code took it."""
+    kernel = _parsing(functools.partial(stack.warmup, *arguments, grid=grid, **keywords))
     return kernel.result() if hasattr(kernel, "result") else kernel
+
+
+def _parsing(work: Callable[[], Any]) -> Any:
+    """What `work` returns, which parses sources. Before Python 3.13 that can fail where two threads do so at once.
+
+    They share the count of a recursion's depth (python/cpython#106905): it says nothing about the kernel.
+    """
+    for _ in range(_TRIES):
+        try:
+            return work()
+        except Exception as error:
+            if _MISCOUNTED not in f"{error} {error.__cause__}":
+                raise
+    return work()
+
+
+def _compiled(launch: Launch) -> Any:
+    return warmed(launch.jit, launch.arguments, launch.grid, launch.keywords)
 
 
 def _resources(kernel: Any, launch: Launch, registers: int | None = None, spills: int | None = None) -> Resources:
@@ -136,7 +164,12 @@ def _resources(kernel: Any, launch: Launch, registers: int | None = None, spills
 
 def keep(loaded: Loaded) -> None:
     """Keep the kernel loaded until the process ends, because it is about to serve a caller."""
-    _KEPT[id(loaded.kernel)] = loaded.kernel
+    keep_kernel(loaded.kernel)
+
+
+def keep_kernel(kernel: Any) -> None:
+    """`keep`, of Triton's compiled kernel."""
+    _KEPT[id(kernel)] = kernel
 
 
 def _public_run(launch: Launch) -> Callable[..., None]:
@@ -175,6 +208,11 @@ def _private_run(kernel: Any, launch: Launch) -> Callable[..., None]:
     return run
 
 
+def is_sticky(error: BaseException) -> bool:
+    """Whether these are CUDA's words for a context that is lost."""
+    return any(words in f"{error} {error.__cause__}" for words in _STICKY)
+
+
 class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
     """Turn what Triton and CUDA raise for one config into TrialError, and a lost context into StickyDeviceError."""
 
@@ -182,12 +220,12 @@ class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, TrialError | StickyDeviceError):
+        if not isinstance(error, Exception) or isinstance(error, CallerError | TrialError | StickyDeviceError):
             return
         text = f"{type(error).__name__}: {error}".strip()[:2000]
         if error.__cause__ is not None:  # in a function that the kernel calls
             text += f" ({error.__cause__})"[:2000]
-        if any(words in text for words in _STICKY):
+        if is_sticky(error):
             raise StickyDeviceError(text) from None
         if isinstance(error, torch.OutOfMemoryError | MemoryError):
             return  # the sweep's own memory, not the config's doing
@@ -221,7 +259,7 @@ def compile_for(launch: Launch, arch: int) -> Binary:
             backend, keywords, bound, specialization, given
         )
         source = ASTSource(launch.jit, signature, constants, attributes)
-        kernel = triton.compile(source, target=target, options=options.__dict__)
+        kernel = _parsing(functools.partial(triton.compile, source, target=target, options=options.__dict__))
     registers, spills = _resource_usage(kernel.asm["cubin"])
     return Binary(Resources(registers, spills, kernel.metadata.shared), kernel.asm)
 

@@ -5,6 +5,7 @@ TunedbError
 ├── IdentityError            a problem, config or kernel can't be given an identity (also a ValueError)
 ├── MissError                mode `strict`, and the store has no answer (also a LookupError)
 ├── SweepError               a sweep could not be carried out
+│   ├── CallerError          a function or an argument of the caller's own failed in it: no config is to blame
 │   ├── TrialError           one config failed; `status` says how
 │   └── StickyDeviceError    the CUDA context is lost: nothing more can run in this process
 ├── UnknownSweep             no sweep, or more than one, has a uid that starts like that (also a LookupError)
@@ -39,6 +40,17 @@ class MissError(TunedbError, LookupError):
 
 class SweepError(TunedbError):
     """A sweep could not be carried out."""
+
+
+class CallerError(SweepError):
+    """A function or an argument of the caller's own failed in a sweep: no config is to blame.
+
+    `error` is what it raised; a call of a decorated kernel raises that one itself.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error
 
 
 class TrialError(SweepError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from tunedb.device import Device
 from tunedb.problem import Problem
@@ -40,6 +40,10 @@ class Layers:
     def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Of the local store: a shared one gets finished sweeps only."""
         return self.local.get_unfinished(problem, device, kernel_hash)
+
+    def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
+        """Those of the sweeps that the local store has, with their trials."""
+        return self.local.get_whole(sweep_uids)
 
     def _as_marked_here(self, sweeps: list[Sweep]) -> list[Sweep]:
         """Sweeps of the shared store with the marks that the local one has of them, be they here or not."""

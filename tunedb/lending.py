@@ -31,12 +31,12 @@ class Lender:
         self,
         store: Layers | Shelf | Store,
         memory: Memory,
-        environment_of: Callable[[int], Environment],
+        environment: Callable[[Case], Environment | None],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
         self._memory = memory
-        self._environment_of = environment_of
+        self._environment = environment
         self._monotonic = monotonic
         self._lately: dict[tuple[str, str, str], tuple[float, list[Sweep]]] = {}
 
@@ -54,11 +54,10 @@ class Lender:
             return None
         from tunedb.store.ranking import winners  # here, because mode `off` needs no SQLAlchemy
 
-        environment = None if case.index is None else self._environment_of(case.index)
         space = set(case.kernel.space(case.problem, case.device))
         found = nearest(
             case.problem,
-            [sweep for sweep, _ in winners(tuned, environment, now())],
+            [sweep for sweep, _ in winners(tuned, self._environment(case), now())],
             case.kernel.is_alike,
             lambda config: config in space and not self._memory.is_rejected(case, config),
         )
@@ -80,8 +79,16 @@ class Lender:
             return []
         return list(dict.fromkeys(config for *_, config in sorted(near, key=itemgetter(0, 1))))[:LIKELY]
 
+    def forget(self, case: Case) -> None:
+        """Read again what the case's kernel has in store: more of it was tuned."""
+        self._lately.pop(self._key(case), None)
+
+    @staticmethod
+    def _key(case: Case) -> tuple[str, str, str]:
+        return case.kernel.name, case.kernel.hash, case.device.digest
+
     def _tuned_lately(self, case: Case) -> list[Sweep]:
-        key = (case.kernel.name, case.kernel.hash, case.device.digest)
+        key = self._key(case)
         read, sweeps = self._lately.get(key, (float("-inf"), []))
         if self._monotonic() - read >= ASK_AGAIN:
             sweeps = self._store.get_kernel_sweeps(case.kernel.name, case.device, case.kernel.hash, LENDERS)

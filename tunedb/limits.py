@@ -21,6 +21,9 @@ def excess(resources: Resources, device: Device) -> str | None:
     most_registers = device.info.get("registers", REGISTERS)
     if threads is not None and registers is not None and threads * registers > most_registers:
         return f"{threads} threads of {registers} registers, {device.name} has {most_registers}"
-    if resources.spills is not None and resources.spills > SPILLS:
-        return f"{resources.spills} registers a thread are spilled, more than {SPILLS} are not tried"
     return None
+
+
+def spills_much(resources: Resources) -> bool:
+    """Whether so much is spilled that the config is not worth a try beside others that are right without."""
+    return resources.spills is not None and resources.spills > SPILLS

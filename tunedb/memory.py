@@ -30,6 +30,7 @@ class Choice:
     config: Config
     source: str
     sweep: Sweep | None = None  # the sweep behind it, for `nearest` another problem's; None for default and override
+    failed: bool = False  # whether the problem was tuned, and every config failed
 
     @property
     def is_weak(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunedb.device import Device
@@ -11,6 +11,7 @@ from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, Trial, new_uid
 from tunedb.tunable import Tunable
 
+KEPT = 3  # of the fastest stored configs: they are raced again with those that have come into the space
 SLOW = 1.5  # times the best of its own sweep: such a config is not run again by the sweep that goes on
 _KNOWN = "Known from sweep "
 
@@ -22,6 +23,7 @@ class Prior:
     incumbent: Config | None = None  # in use until now: it races, whatever its screening says
     likely: Sequence[Config] = ()  # winners of near problems, the nearest first
     unfinished: Sequence[Sweep] = ()
+    remaining: Sequence[Config] = ()  # all that is to be tried, where stored trials cover the rest of the space
 
     def known_trials(self, space: Collection[Config], wanted: Collection[Config]) -> dict[Config, Trial]:
         """Trials that need not be made again: those that failed, and those that were far behind.
@@ -62,7 +64,7 @@ def in_order(kernel: Tunable, problem: Problem, device: Device, prior: Prior) ->
     The default, the one in use, the likely ones, then by the kernel's estimate where it has one. Good ones come early,
     so that the others are ruled out quickly, and a sweep that is cut short has had them.
     """
-    space = list(kernel.space(problem, device))
+    space = list(prior.remaining or kernel.space(problem, device))
     estimate = getattr(kernel, "estimate", None)
     by_estimate = space if estimate is None else sorted(space, key=lambda config: estimate(problem, config, device))
 
@@ -74,3 +76,25 @@ def in_order(kernel: Tunable, problem: Problem, device: Device, prior: Prior) ->
         yield from by_estimate
 
     return list(dict.fromkeys(all_in_order()))
+
+
+def remaining(space: Sequence[Config], default: Config, answer: Config, sweeps: Iterable[Sweep]) -> list[Config]:
+    """What is left to try of a space: what no trial of these sweeps covers, beside the best of those that are covered.
+
+    That is the default, the answer in use, and the fastest of the others; empty where all is covered. What an aborted
+    sweep found right was raced with nothing: only its failures count.
+    """
+    covered: set[Config] = set()
+    times: dict[Config, float] = {}
+    for sweep in sweeps:
+        if sweep.config is not None:
+            covered.add(sweep.config)  # also where its trials are elsewhere
+        for trial in sweep.trials:
+            if trial.status != "ok":
+                covered.add(trial.config)
+            elif sweep.status != "aborted":
+                covered.add(trial.config)
+                times[trial.config] = trial.time_us or times.get(trial.config, float("inf"))
+    new = [config for config in space if config not in covered]
+    fast = sorted((config for config in times if config in space), key=times.__getitem__)[:KEPT]
+    return list(dict.fromkeys([default, answer, *fast, *new])) if new else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,17 @@ from tunedb.tuner import Spent, Tuner
 if TYPE_CHECKING:
     from tunedb.store import Store
 
+
+class _Table(dict[Any, Any]):
+    """A dict that can be referred to weakly, by its identity: a kernel that is let go of takes its plans with it."""
+
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a dict has none
+    __eq__ = object.__eq__
+
+
 _active: Tuner | None = None
 _spent = Spent()
-_plans: list[dict[Any, Any]] = []
+_plans: weakref.WeakSet[_Table] = weakref.WeakSet()
 _generation = 0
 _shared: dict[tuple[str, bool], Shared] = {}  # kept under other settings: what was read, and that one is away
 _guard = threading.RLock()
@@ -66,8 +75,8 @@ def _open_shared(url: str) -> Store:
 
 def new_plans() -> dict[Any, Any]:
     """A table for a launcher's plans, emptied when the settings change or a better config appears."""
-    table: dict[Any, Any] = {}
-    _plans.append(table)
+    table = _Table()
+    _plans.add(table)
     return table
 
 
@@ -75,7 +84,7 @@ def clear_plans() -> None:
     """Empty every launcher's table; a plan that is being made meanwhile is not remembered."""
     global _generation
     _generation += 1
-    for table in _plans:
+    for table in list(_plans):
         table.clear()
 
 

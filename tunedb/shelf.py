@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -82,6 +82,10 @@ class Shelf:
     def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """See `Store.get_unfinished`; empty where the store can't tell."""
         return self._guarded(lambda store: store.get_unfinished(problem, device, kernel_hash)) or []
+
+    def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
+        """See `Store.get_whole`; nothing where the store can't tell."""
+        return iter(self._guarded(lambda store: list(store.get_whole(sweep_uids))) or [])
 
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """See `Store.get_marks_of`; empty where the store can't tell."""

@@ -99,12 +99,21 @@ def _scope(code: FunctionType | type) -> dict[str, Any]:
 
 
 def _parse(code: FunctionType | type) -> ast.AST:
+    """The syntax tree, without `@autotune(...)`: a list of configs says nothing about what a kernel does."""
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(code)))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef):
+                node.decorator_list = [one for one in node.decorator_list if not _is_autotune(one)]
+        return tree
     except (OSError, TypeError, SyntaxError) as error:
         raise IdentityError(
             f"The source of {code.__qualname__} can't be read ({error}). Define the kernel in a file."
         ) from None
+
+
+def _is_autotune(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func).rpartition(".")[2] == "autotune"
 
 
 def _references(tree: ast.AST, scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

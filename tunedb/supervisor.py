@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -68,16 +69,25 @@ class Supervisor:
         self._end()
 
     def tune(
-        self, kernel: str, problem: Problem, *, force: bool, budget: float, observer: Observer
+        self,
+        kernel: str,
+        problem: Problem,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        force: bool,
+        budget: float,
+        observer: Observer,
     ) -> tuple[str, Sweep | None]:
         """See `worker.tune_case`. A config that hangs, crashes or loses the device costs its trial and a restart.
 
-        Raises SweepError where no process can be started.
+        `arguments` are those that the problem was made of, where it was made of any. Raises SweepError where no process
+        can be started.
         """
         begun, left, sweep = time.monotonic(), budget, None
         for _ in range(1 + RESTARTS):
             task = {"do": "tune", "force": force, "budget": None if left == float("inf") else left}
-            found = self._ask(task | {"kernel": kernel, "problem": problem.key}, observer)
+            asked = {"kernel": kernel, "problem": problem.key, "arguments": arguments and dict(arguments)}
+            found = self._ask(task | asked, observer)
             if isinstance(found, _Death):
                 sweep = self._record(found, observer)
                 if sweep is None:

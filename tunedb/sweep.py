@@ -44,7 +44,8 @@ def run_sweep(
     fail the sweep is `failed`, with an expiry; where the device is lost it is `aborted`, with no winner. Configs that
     an earlier sweep, in `prior`, found to fail or to be far behind are not tried again.
 
-    Raises what making the workload raises, such as torch.OutOfMemoryError; then nothing was started.
+    Raises what making the workload raises, such as torch.OutOfMemoryError; then nothing was started. Raises CallerError
+    where what a user wrote fails; then the sweep is `aborted`, and no config is to blame.
     """
     start = monotonic()
     candidates = in_order(kernel, problem, device, prior)
@@ -56,10 +57,10 @@ def run_sweep(
         timer = clock(index)
         ahead = Ahead(workload.prepare, untried, 0 if timer.once else workers())
         sweep = Sweep(problem, device, kernel.hash, environment, "running", host=host())
+        attempt = Attempt(workload, timer, ahead, device, observer)
         try:
             recorder.start_sweep(sweep)
             observer.started(sweep, len(candidates))
-            attempt = Attempt(workload, timer, ahead, device, observer)
             for trial in known.values():
                 attempt.put_known(trial)
                 recorder.put_trial(sweep.uid, trial)
@@ -81,7 +82,7 @@ def run_sweep(
             sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
         except Exception:
             # Broad, because it is passed on: whatever went wrong, the store must not call the sweep running for ever.
-            recorder.finish_sweep(dataclasses.replace(sweep, status="aborted", complete=False, finished=now()))
+            recorder.finish_sweep(dataclasses.replace(_counted(sweep, attempt, complete=False), status="aborted"))
             raise
         finally:
             ahead.close()
@@ -93,10 +94,14 @@ def run_sweep(
     return sweep
 
 
-def _conclude(sweep: Sweep, attempt: Attempt, default: Config, winner: Config | None, *, complete: bool) -> Sweep:
+def _counted(sweep: Sweep, attempt: Attempt, *, complete: bool) -> Sweep:
     trials = tuple(attempt.trials.values())
     counts = dict(Counter(trial.status for trial in trials))
-    sweep = dataclasses.replace(sweep, trials=trials, counts=counts, complete=complete, finished=now())
+    return dataclasses.replace(sweep, trials=trials, counts=counts, complete=complete, finished=now())
+
+
+def _conclude(sweep: Sweep, attempt: Attempt, default: Config, winner: Config | None, *, complete: bool) -> Sweep:
+    sweep = _counted(sweep, attempt, complete=complete)
     if attempt.lost:
         return dataclasses.replace(sweep, status="aborted", complete=False)
     if winner is None:

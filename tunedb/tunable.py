@@ -30,7 +30,8 @@ class Workload(Protocol):
     """One problem's tensors on one device, ready for any config: what a sweep compiles, checks and times.
 
     Each method raises TrialError for a config that can't do it, StickyDeviceError where nothing can run any more.
-    A TrialError with the status `pruned` is for a config that is not worth running, with the reason.
+    A TrialError with the status `pruned` is for a config that is not worth running, with the reason. CallerError ends
+    the sweep: a function or an argument of the caller's failed, and no config is to blame.
     """
 
     def prepare(self, config: Config) -> Resources:
@@ -58,6 +59,9 @@ class Tunable(Protocol):
 
     One that also has `estimate(problem, config, device) -> float` has its configs tried in that order, the smallest
     first: a guess at the time, in any unit, from bytes, waves and the like. It has no say in which one wins.
+
+    One that also has `clock`, a `tunedb.bench.Clock` or None, is timed by that one; its method is part of the
+    environment of its sweeps.
     """
 
     @property

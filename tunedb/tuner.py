@@ -8,22 +8,22 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tunedb.bench import Clock, clock_for, method_for, untraced
+from tunedb.answers import Answers
+from tunedb.bench import Clock, clock_for, method_for, own_clock, untraced
 from tunedb.device import Environment, device_of, environment
-from tunedb.errors import MissError, TrialError
+from tunedb.errors import CallerError, MissError, TrialError
 from tunedb.layers import Layers
 from tunedb.ledger import Ledger
-from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
 from tunedb.observer import LogObserver, Observer
 from tunedb.prior import Prior
 from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, now
+from tunedb.records import Sweep
 from tunedb.settings import Settings, overridden
 from tunedb.shelf import Shelf
 from tunedb.sweep import run_sweep
@@ -50,7 +50,8 @@ class Tuner:
     """Finds the config for a call. One per process, made anew when the settings change.
 
     Everything that touches the world is handed in: the store, behind a shelf or bare; the folder of the lock files;
-    the sweep of a case within a budget in seconds, told to an observer; the environment by device index; the clock.
+    the sweep of a case within a budget in seconds, told to an observer, which builds on what is known; the environment
+    by device index; the clock of kernels that have none of their own.
     `on_better` is called when the store has come to answer what was answered by a default.
     """
 
@@ -60,7 +61,7 @@ class Tuner:
         store: Layers | Shelf | Store,
         *,
         locks: Path,
-        sweep: Callable[[Case, float, Observer], Sweep] | None = None,
+        sweep: Callable[[Case, float, Observer, Prior], Sweep] | None = None,
         environment_of: Callable[[int], Environment] | None = None,
         clock: Callable[[int], Clock] = clock_for,
         spent: Spent | None = None,
@@ -74,16 +75,17 @@ class Tuner:
         self.ledger = Ledger(store.add_served)
         self._locks = locks
         self._sweep = sweep or self._run_sweep
-        self._environment_of = environment_of or _environment_of
-        self.clock = clock
+        self._clock = clock
         self._on_better = on_better
         self._monotonic = monotonic
-        self._lender = Lender(store, self.memory, self._environment_of, monotonic)
+        self._failed: set[tuple[str, ...]] = set()  # cases that this tuner has swept in vain
+        self.answers = Answers(store, self.memory, environment_of or _environment_of, monotonic)
         self._renew()
         _tuners.add(self)
 
     def _renew(self) -> None:
-        self._one_sweep = threading.Lock()  # two at a time on one GPU would measure each other
+        # Two at a time on one GPU would measure each other; within one, a kernel that its reference calls may be swept.
+        self._one_sweep = threading.RLock()
 
     def bind(self, kernel: Tunable, problem: Problem, index: int, load: Callable[[Config], _T]) -> tuple[Choice, _T]:
         """The choice for a call together with what `load` makes of its config, a compiled kernel say.
@@ -109,7 +111,7 @@ class Tuner:
         case = Case(kernel, problem, device_of(index), index)
         known = self.memory.get(case)
         if known is not None:
-            return Choice(known.config, "memory", known.sweep)
+            return replace(known, source="memory")
         choice = self._decide(case)
         self.ledger.count(case, choice)
         self.memory.put(case, choice, ask_again=self.settings.mode != "off")
@@ -120,7 +122,7 @@ class Tuner:
 
         On a device that is not here nothing is stale.
         """
-        return self._answer(case)[0]
+        return self.answers.get(case)[0]
 
     def warm(
         self, case: Case, *, force: bool = False, budget: float = float("inf"), observer: Observer | None = None
@@ -134,6 +136,11 @@ class Tuner:
             self.memory.put(case, choice, ask_again=False)
             self._on_better()
         return choice
+
+    def clock(self, case: Case, index: int) -> Clock:
+        """The clock of the case's kernel on the device of that index."""
+        own = own_clock(case.kernel)
+        return self._clock(index) if own is None else own
 
     def refresh(self) -> int:
         """Look again for what got a default a while ago; returns how many cases have an answer now.
@@ -151,7 +158,7 @@ class Tuner:
         """Whether a case that got a weak choice would get another one now: its own, or a neighbour's."""
         if self.look_up(case) is not None:
             return True
-        known, borrowed = self.memory.get(case), self._lender.borrowed(case)
+        known, borrowed = self.memory.get(case), self.answers.lender.borrowed(case)
         return borrowed is not None and known is not None and borrowed.config != known.config
 
     def close(self) -> None:
@@ -166,7 +173,10 @@ class Tuner:
             return Choice(overridden(case.kernel.name, default, self.settings.override[case.kernel.name]), "override")
         if self.settings.mode == "off":
             return Choice(default, "default")
-        found, has_failed = self._answer(case)
+        found, has_failed = self.answers.get(case)
+        if found is not None and self.settings.mode == "tune" and not self.memory.has_rejected(case):
+            # Where configs have come into the space since, they are tried, and raced against what was found.
+            return (self._tune_in_call(case) if self.answers.remaining(case, found) else None) or found
         if found is None and self.settings.mode == "strict":
             raise MissError(
                 f"Nothing is stored for {case}, and mode strict forbids to tune. Run: tunedb warm {case.kernel.name}"
@@ -174,39 +184,19 @@ class Tuner:
         # Where a config did not launch, tuning again would find the same one.
         if found is None and self.settings.mode == "tune" and not has_failed and not self.memory.has_rejected(case):
             found = self._tune_in_call(case)
-        return found or self._lender.borrowed(case) or Choice(default, "default")
-
-    def _answer(self, case: Case) -> tuple[Choice | None, bool]:
-        """What the store answers, and whether it says instead that the problem failed not long ago."""
-        from tunedb.store.ranking import has_failed
-
-        sweeps = self.store.get_sweeps(case.problem, case.device, case.kernel.hash)
-        if not sweeps:
-            return None, False
-        environment = None if case.index is None else self._environment_of(case.index)
-        return self._winner(case, sweeps), has_failed(sweeps, environment, now())
-
-    def _winner(self, case: Case, sweeps: list[Sweep]) -> Choice | None:
-        """The choice among stored sweeps: a config outside today's space, or refused here, is passed over."""
-        from tunedb.store.ranking import winner  # here, because mode `off` needs no SQLAlchemy
-
-        space = set(case.kernel.space(case.problem, case.device))
-        found = winner(
-            sweeps,
-            None if case.index is None else self._environment_of(case.index),
-            lambda config: config in space and not self.memory.is_rejected(case, config),
-            now(),
-        )
-        if found is None:
-            return None
-        sweep, source = found
-        assert sweep.config is not None  # a winner is `tuned`, and the store holds no tuned sweep without a config
-        return Choice(sweep.config, source, sweep)
+            has_failed = case.key in self._failed
+        choice = found or self.answers.lender.borrowed(case) or Choice(default, "default")
+        return replace(choice, failed=True) if has_failed and found is None else choice
 
     def _tune_in_call(self, case: Case) -> Choice | None:
-        """Tune within what is left of the process's budget. Whatever goes wrong, the call goes on without it."""
+        """Tune within what is left of the process's budget. Whatever goes wrong, the call goes on without it.
+
+        But not with an error of the caller's own, which its launch would raise as well.
+        """
         try:
             return self._tune(case, self._left, LogObserver(), look=True, in_call=True)
+        except CallerError:
+            raise
         except Exception as error:  # too little memory, or a fault of the kernel's own: not the caller's doing
             _log.warning("%s could not be tuned (%s: %s).", case.kernel.name, type(error).__name__, error)
             return None
@@ -228,8 +218,10 @@ class Tuner:
             known = self.memory.get(case)
             if known is not None and not known.is_weak:
                 return look, known
-            found, has_failed = self._answer(case)
-            return look and (found is not None or (in_call and has_failed)), found
+            found, has_failed = self.answers.get(case)
+            if not look or found is None:
+                return look and in_call and has_failed, found
+            return not self.answers.remaining(case, found), found
 
         timeout = self.settings.lock_timeout
         with single_flight(self._locks, case.problem, case.device, timeout, lambda: meanwhile()[0]) as flight:
@@ -238,48 +230,42 @@ class Tuner:
                 return found
             if not flight.held:
                 _log.info("%s: another process is still tuning this problem.", case.kernel.name)
-                return None
+                return found if look else None
             with self._one_sweep:
                 seconds = budget()  # what other threads have left of it
                 if seconds <= 0:
                     return None
                 start = self._monotonic()
                 try:
-                    sweep = self._sweep(case, seconds, observer)
+                    sweep = self._sweep(case, seconds, observer, self.answers.prior(case, again=not look))
                 finally:
+                    self.answers.lender.forget(case)
                     if in_call:
                         self.spent.seconds += self._monotonic() - start
             if not self.store.is_written(sweep.uid):  # those who wait for it would find nothing, and sweep again
                 flight.keep_until(partial(self.store.is_written, sweep.uid, try_again=True))
+            if sweep.status == "failed":
+                self._failed.add(case.key)
             return None if sweep.config is None else Choice(sweep.config, "sweep", sweep)
 
-    def _run_sweep(self, case: Case, budget: float, observer: Observer) -> Sweep:
+    def _run_sweep(self, case: Case, budget: float, observer: Observer, prior: Prior) -> Sweep:
+        environment = self.answers.environment(case)
         assert case.index is not None  # nobody tunes for a device that is not here
+        assert environment is not None
         with untraced(case.index):
             return run_sweep(
                 case.kernel,
                 case.problem,
                 case.device,
                 case.index,
-                environment=self._environment_of(case.index),
-                clock=self.clock,
+                environment=environment,
+                clock=partial(self.clock, case),
                 recorder=self.store,
                 observer=observer,
                 budget=budget,
                 monotonic=self._monotonic,
-                prior=self.prior(case),
+                prior=prior,
             )
-
-    def prior(self, case: Case) -> Prior:
-        """What the store knows that a sweep of this case may build on. Empty where it fails in a call."""
-        assert case.index is not None
-        environment, known = self._environment_of(case.index), self._answer(case)[0]
-        unfinished = self.store.get_unfinished(case.problem, case.device, case.kernel.hash)
-        return Prior(
-            None if known is None else known.config,
-            self._lender.likely(case),
-            [sweep for sweep in unfinished if sweep.environment == environment],
-        )
 
 
 def _renew_all() -> None:

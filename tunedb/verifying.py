@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from tunedb.bench import untraced
+from tunedb.bench import WallClock, untraced
 from tunedb.compiled import typed_errors
-from tunedb.errors import TrialError
+from tunedb.errors import CallerError, SettingError, TrialError
 from tunedb.memory import Case
 from tunedb.observer import Observer
 from tunedb.problem import Config
-from tunedb.race import MARGIN, Race
+from tunedb.race import MARGIN, Race, Sample
 from tunedb.records import Sweep
 
 if TYPE_CHECKING:
     from tunedb.tuner import Tuner
+
+_Times = Mapping[Config, float]  # microseconds
+_Failed = Mapping[Config, TrialError]
 
 MOVED = 0.05  # of the stored time: a time that differs by more is told
 
@@ -49,6 +53,8 @@ def verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Findin
         return _verify(tuner, case, sweep, observer)
     except (torch.OutOfMemoryError, MemoryError):
         return Finding("untried", "too little memory is free")
+    except (CallerError, SettingError) as error:
+        return Finding("untried", str(error))
 
 
 def _verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Finding:
@@ -57,7 +63,7 @@ def _verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Findi
     with untraced(case.index):
         workload = case.kernel.workload(case.problem, case.index)
         try:
-            clock = tuner.clock(case.index)
+            clock = tuner.clock(case, case.index)
             try:
 
                 def sample(config: Config, count: int) -> list[float]:
@@ -81,20 +87,34 @@ def _verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Findi
                         return Finding("wrong", wrong)
                     if wrong is None:
                         racers.append(config)
-                if clock.once:  # in the interpreter times mean nothing
+                if isinstance(clock, WallClock):  # in the interpreter times mean nothing
                     return Finding("holds", time_us=sample(sweep.config, 1)[0])
-                outcome = Race(racers, default, sample).run()
+                times, failed = _once(racers, sample) if clock.once else _raced(racers, default, sample)
             finally:
                 clock.close()
         finally:
             workload.close()
-    if sweep.config in outcome.failed:
-        return Finding("fails", f"in the race: {outcome.failed[sweep.config]}")
-    ours, theirs = outcome.standings[sweep.config], outcome.standings.get(default)
-    default_us = None if theirs is None else theirs.time_us
-    if theirs is not None and theirs.over < ours.over * (1 - MARGIN):
-        reason = f"{ours.time_us:.1f} us, the default takes {theirs.time_us:.1f} us"
-        return Finding("beaten", reason, ours.time_us, default_us)
-    if sweep.time_us and abs(ours.time_us / sweep.time_us - 1) > MOVED:
-        return Finding("moved", f"{ours.time_us / sweep.time_us - 1:+.1%} of the stored time", ours.time_us, default_us)
-    return Finding("holds", "", ours.time_us, default_us)
+    if sweep.config in failed:
+        return Finding("fails", f"in the race: {failed[sweep.config]}")
+    ours, theirs = times[sweep.config], times.get(default)
+    if theirs is not None and theirs < ours * (1 - MARGIN):
+        return Finding("beaten", f"{ours:.1f} us, the default takes {theirs:.1f} us", ours, theirs)
+    if sweep.time_us and abs(ours / sweep.time_us - 1) > MOVED:
+        return Finding("moved", f"{ours / sweep.time_us - 1:+.1%} of the stored time", ours, theirs)
+    return Finding("holds", "", ours, theirs)
+
+
+def _raced(racers: Sequence[Config], default: Config, sample: Sample) -> tuple[_Times, _Failed]:
+    outcome = Race(racers, default, sample).run()
+    return {config: standing.time_us for config, standing in outcome.standings.items()}, outcome.failed
+
+
+def _once(racers: Sequence[Config], sample: Sample) -> tuple[_Times, _Failed]:
+    """What a clock that has its last word at once says."""
+    times, failed = {}, {}
+    for config in racers:
+        try:
+            times[config] = sample(config, 1)[0]
+        except TrialError as error:
+            failed[config] = error
+    return times, failed

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tunedb import settings
 from tunedb.device import device_of
-from tunedb.errors import StickyDeviceError
+from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.memory import Case
 from tunedb.observer import Observer, suspect_of
 from tunedb.problem import Config, Problem
@@ -31,6 +31,9 @@ from tunedb.warming import kernel_named
 
 if TYPE_CHECKING:
     from tunedb.tuner import Tuner
+
+
+_log = logging.getLogger("tunedb")
 
 
 class Witness:
@@ -50,7 +53,8 @@ class Witness:
 def tune_case(tuner: Tuner, case: Case, *, force: bool, budget: float, observer: Observer) -> tuple[str, Sweep | None]:
     """Tune a case, and how it ended: `sweep`, `stored`, `failed`, `aborted`, `busy` or `out of memory`, and the sweep.
 
-    `busy` is a problem that another process tunes. Raises what `Tuner.warm` raises, but for too little memory.
+    `busy` is a problem that another process tunes. Raises what `Tuner.warm` raises, but for too little memory, and for
+    a problem of which the kernel can make no tensors, or on which what the user wrote fails: these are logged.
     """
     import torch
 
@@ -59,6 +63,9 @@ def tune_case(tuner: Tuner, case: Case, *, force: bool, budget: float, observer:
         choice = tuner.warm(case, force=force, budget=budget, observer=witness)
     except (torch.OutOfMemoryError, MemoryError):
         return "out of memory", witness.outcome
+    except (CallerError, SettingError) as error:  # the others of a list can be tuned all the same
+        _log.error("%s could not be tuned. %s", case, error)
+        return "aborted", None
     if choice is None:
         return ("busy", None) if witness.outcome is None else (witness.outcome.status, witness.outcome)
     return "sweep" if choice.source == "sweep" else "stored", choice.sweep
@@ -95,7 +102,10 @@ class Events:
 def run(tuner: Tuner, index: int, task: dict[str, Any], events: Events) -> bool:
     """Do one task and tell how it ended; whether the device is still there."""
     kernel = kernel_named(task["kernel"])
-    case = Case(kernel, Problem(task["problem"], kernel.name), device_of(index), index)
+    problem = Problem(task["problem"], kernel.name)
+    if task.get("arguments") is not None:
+        problem = kernel.problem(task["arguments"])
+    case = Case(kernel, problem, device_of(index), index)
     if task["do"] == "verify":
         try:
             found = verify(tuner, case, tuner.store.get_sweep(task["uid"]), events)  # type: ignore[union-attr]

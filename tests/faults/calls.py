@@ -10,6 +10,7 @@ from tunedb import process, settings
 from tunedb.layers import Layers
 from tunedb.memory import Case
 from tunedb.observer import Observer
+from tunedb.prior import Prior
 from tunedb.records import Sweep
 from tunedb.sweep import run_sweep
 from tunedb.tuner import Tuner
@@ -22,10 +23,10 @@ def tuner(layers: Layers | None = None, **given: object) -> Tuner:
     wired = process.make_tuner(settings.read(given))
     store = layers or wired.store
 
-    def sweep(case: Case, budget: float, observer: Observer) -> Sweep:
+    def sweep(case: Case, budget: float, observer: Observer, prior: Prior) -> Sweep:
         return run_sweep(
             case.kernel, case.problem, case.device, -1, environment=ENVIRONMENT, clock=FakeClock,
-            recorder=store, observer=observer, budget=budget,
+            recorder=store, observer=observer, budget=budget, prior=prior,
         )  # fmt: skip
 
     return Tuner(

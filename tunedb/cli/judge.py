@@ -57,7 +57,7 @@ def explain(
     with reading() as store:
         task, case = asked(store, kernel, arguments, device)
         if store is not None and case is not None:
-            environment, moment = environment_of(case.index), now()
+            environment, moment = environment_of(case.index, case.kernel), now()
             found = verdicts.of_same_problem(store.get_problem_sweeps(task.problem), case, environment, moment)
             if not found or found[0].verdict != "chosen":
                 found += verdicts.of_other_problems(store.iter_sweeps(kernel=kernel), case, environment, moment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -32,6 +33,12 @@ _OPTIONS = {
         bool, "--count-include-pad/--no-count-include-pad", help="Whether padding counts in the mean."
     ),
     "layout": _option(str, "--layout", help="rows (contiguous), or transposed: made as (N, L, C)."),
+    "arg": _option(
+        list[str],
+        "--arg",
+        metavar="NAME=VALUE",
+        help="An argument of another package's kernel; may be repeated.",
+    ),
 }
 
 
@@ -44,6 +51,7 @@ def takes_problem(function: Command) -> Command:
         arguments = {name: value for name, value in arguments.items() if value is not None}
         if "shape" in arguments:
             arguments["shape"] = _shape(arguments["shape"])
+        arguments |= dict(map(_argument, arguments.pop("arg", ())))
         function(arguments=arguments, **given)
 
     return with_parameters(wrapped, function, _OPTIONS, instead_of="arguments")
@@ -56,12 +64,25 @@ def _shape(text: str) -> list[int]:
         raise SettingError(f"--shape: found {text!r}, needed ints with commas between, such as 64,128,65536.") from None
 
 
+def _argument(text: str) -> tuple[str, Any]:
+    """A name and a value, which is JSON (1024, 0.5, true, null) or, failing that, a string such as float16."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise SettingError(f"--arg: found {text!r}, needed NAME=VALUE, such as columns=1024.")
+    try:
+        return name, parse_json(value)
+    except IdentityError:
+        return name, value
+
+
 def as_options(arguments: Mapping[str, Any]) -> str:
     """The options that give these arguments, for a message that names a command."""
     words = []
     for name, value in arguments.items():
         option = name.replace("_", "-")
-        if isinstance(value, bool):
+        if name not in _OPTIONS:
+            words.append(f"--arg {name}={value if isinstance(value, str) else json.dumps(value)}")
+        elif isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
             words.append(f"--{option} {','.join(map(str, value)) if isinstance(value, list) else value}")

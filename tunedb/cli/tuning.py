@@ -23,7 +23,7 @@ from tunedb.records import Sweep
 
 if TYPE_CHECKING:
     from tunedb.store import Store
-    from tunedb.tunable import Registered
+    from tunedb.tunable import Registered, Tunable
     from tunedb.tuner import Tuner
 
 _MANY = 2**26  # elements from which on the interpreter takes minutes
@@ -36,6 +36,7 @@ class Task:
     kernel: Registered
     problem: Problem
     elements: int | None  # of its input, where that is known
+    arguments: Mapping[str, Any] | None = None  # that it was made of; more than the problem tells, for some kernels
 
 
 def index_here() -> int:
@@ -101,11 +102,14 @@ def asked(
     return task, None if found is None else Case(task.kernel, task.problem, found, index)
 
 
-def environment_of(index: int | None) -> Environment | None:
+def environment_of(index: int | None, kernel: Tunable | None = None) -> Environment | None:
     """The environment that calls on the device of that index are served in; None for a device that is not here."""
-    from tunedb.bench import method_for
+    from tunedb.bench import method_for, own_clock
 
-    return None if index is None else environment(device_of(index).backend, method_for(index))
+    if index is None:
+        return None
+    own = None if kernel is None else own_clock(kernel)
+    return environment(device_of(index).backend, method_for(index) if own is None else own.method)
 
 
 def installed(names: Iterable[str]) -> dict[str, Registered]:
@@ -133,7 +137,8 @@ def tasks_of(kernel: str, arguments: Mapping[str, Any], *, forward_only: bool) -
         names.append(f"{kernel}_backward")
     shape = arguments.get("shape")
     kernels = [kernel_named(name) for name in names]
-    return [Task(found, found.problem(arguments), math.prod(shape) if shape else None) for found in kernels]
+    elements = math.prod(shape) if shape else None
+    return [Task(found, found.problem(arguments), elements, arguments) for found in kernels]
 
 
 def make_tuner(store: Store) -> Tuner:
@@ -177,8 +182,9 @@ def tune(
                 case = Case(task.kernel, task.problem, device, index)
                 source, sweep = tune_case(tuner, case, force=force, budget=left, observer=progress)
             else:
-                name = task.kernel.name
-                source, sweep = apart.tune(name, task.problem, force=force, budget=left, observer=progress)
+                source, sweep = apart.tune(
+                    task.kernel.name, task.problem, task.arguments, force=force, budget=left, observer=progress
+                )
             progress.done(source, sweep)
             rows.append(_row(task, device, source, sweep))
             if apart is None and sweep is not None and suspect_of(sweep) is not None:

@@ -1,0 +1,214 @@
+"""Decorated kernels against triton.autotune: host time of a repeated call, cold tuning, start of a second process.
+
+    python -m benchmarks.autotune --json benchmarks/results/autotune.json
+    python -m benchmarks.autotune --module DIR/03-matrix-multiplication.py --kernel matmul_kernel \\
+        --setup "a, b = (torch.randn(768, 768, device='cuda').half() for _ in range(2))" --call "matmul(a, b)"
+
+Without --module the kernels of examples/ are run. A module is any file outside this project whose kernels are decorated
+with `triton.autotune`; it is imported with that replaced by ours, in processes of their own, and nothing of it is kept.
+Take a problem that the module does not run as it is imported. --setup and --call are Python that sees torch, triton and
+the module's names; the call returns a tensor. Runs are appended to the JSON file, which is a list of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+WAYS = ("triton", "triton_cached", "tunedb")  # triton.autotune without and with cache_results, and ours
+EXAMPLES = Path(__file__).parent.parent / "examples"
+CASES = [
+    {"module": str(EXAMPLES / "example_kernels/softmax.py"), "kernel": "softmax_kernel", "call": "softmax(x)",
+     "setup": "x = torch.randn(4096, 1024, device='cuda')"},
+    {"module": str(EXAMPLES / "example_kernels/matmul.py"), "kernel": "matmul_kernel", "call": "matmul(a, b)",
+     "setup": "a, b = (torch.randn(1024, 1024, device='cuda').half() for _ in range(2))"},
+]  # fmt: skip
+ROUNDS, CALLS = 21, 300
+
+
+def load_module(path: str, way: str) -> dict[str, Any]:
+    """The names of the file, with its decorator replaced; what it prints or shows as it is imported is dropped."""
+    import triton
+    import triton.testing
+
+    import tunedb
+
+    theirs = triton.autotune
+
+    def triton_autotune(*args: Any, **kwargs: Any) -> Any:
+        for ours in ("reference", "bucket", "name"):
+            kwargs.pop(ours, None)
+        return theirs(*args, **({"cache_results": True} if way == "triton_cached" else {}) | kwargs)
+
+    if way == "tunedb":
+        triton.autotune = tunedb.autotune
+    else:
+        triton.autotune = tunedb.autotune = triton_autotune
+        triton.runtime.Autotuner.registered = lambda kernel, _: kernel  # what the examples end with
+    triton.testing.Mark.run = lambda *_, **__: None  # tutorials end with their own benchmarks
+    spec = importlib.util.spec_from_file_location("benchmarked", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["benchmarked"] = module
+    with contextlib.redirect_stdout(io.StringIO()), tunedb.using(mode="off"):  # nothing is tuned as it is imported
+        spec.loader.exec_module(module)
+    return vars(module)
+
+
+def prepared(case: dict[str, Any], way: str) -> tuple[Callable[[], Any], Any, list[tuple[Any, ...]]]:
+    """A call of the case, its kernel, and a list with the grid and the arguments of its last launch."""
+    import torch
+    import triton
+
+    names = load_module(case["module"], way)
+    names.update(torch=torch, triton=triton)
+    exec(case["setup"], names)
+    code = compile(case["call"], "<call>", "eval")
+    kernel = names[case["kernel"]]
+    seen: list[tuple[Any, ...]] = []
+    names[case["kernel"]] = _Noted(kernel, seen)
+    return lambda: eval(code, names), kernel, seen
+
+
+class _Noted:
+    """Stands for the kernel, and notes the last launch that its module makes."""
+
+    def __init__(self, kernel: Any, seen: list[tuple[Any, ...]]) -> None:
+        self._kernel, self._seen = kernel, seen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kernel, name)
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        def launch(*args: Any, **kwargs: Any) -> Any:
+            self._seen[:] = [(grid, args, kwargs)]
+            return self._kernel[grid](*args, **kwargs)
+
+        return launch
+
+
+def host_us(functions: dict[str, Callable[[], object]]) -> dict[str, dict[str, float]]:
+    """Microseconds that the host needs for a launch: medians over rounds, in turns that rotate."""
+    import torch
+
+    names, times = list(functions), {name: [] for name in functions}  # type: dict[str, list[float]]
+    for turn in range(ROUNDS):
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(CALLS):
+                functions[name]()
+            times[name].append((time.perf_counter() - start) / CALLS * 1e6)
+            torch.cuda.synchronize()
+    return {
+        name: {"median_us": round(median(taken), 3), "best_us": round(min(taken), 3)} for name, taken in times.items()
+    }
+
+
+def first_call(case: dict[str, Any], way: str) -> dict[str, Any]:
+    """In a fresh process: seconds of the first call, what it chose, and a digest of the result."""
+    import torch
+
+    call, kernel, _ = prepared(case, way)
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    result = call()
+    torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    return {"first_call_s": round(seconds, 4), "config": str(kernel.best_config), "sum": float(result.double().sum())}
+
+
+def steady(case: dict[str, Any], way: str) -> dict[str, Any]:
+    """In one process: host time of the decorated kernel, and of `kernel[grid](...)` with its chosen config."""
+    call, kernel, seen = prepared(case, way)
+    call()
+    call()
+    ((grid, args, kwargs),) = seen
+    knobs = kernel.best_config.all_kwargs()
+    inner = kernel.fn
+    functions = {
+        way: lambda: kernel[grid](*args, **kwargs),
+        "kernel[grid]": lambda: inner[grid](*args, **kwargs, **knobs),
+    }
+    return host_us(functions)
+
+
+def child(step: str, way: str, case: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+    """What a step, run in a process of its own, printed last."""
+    command = [sys.executable, "-m", "benchmarks.autotune", "--step", step, "--way", way, "--case", json.dumps(case)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def measure(case: dict[str, Any]) -> dict[str, Any]:
+    """Every way in fresh folders: a cold process, a second one, and steady calls in a third."""
+    found: dict[str, Any] = {}
+    for way in WAYS:
+        with tempfile.TemporaryDirectory() as folder:
+            environment = os.environ | {
+                "TUNEDB_STORE": f"{folder}/tunedb.db", "TUNEDB_BUDGET": "3600",
+                "TRITON_CACHE_DIR": f"{folder}/triton", "PYTHONWARNINGS": "ignore",
+            }  # fmt: skip
+            cold, second = (child("first", way, case, environment) for _ in range(2))
+            found[way] = {"cold": cold, "second_process": second, "steady": child("steady", way, case, environment)}
+    us = {way: found[way]["steady"][way]["median_us"] for way in WAYS}
+    bare = found["tunedb"]["steady"]["kernel[grid]"]["median_us"]
+    found["tunedb_over_triton"] = round(us["tunedb"] / us["triton"], 3)
+    found["tunedb_over_kernel_grid"] = round(us["tunedb"] / bare, 3)
+    return {"module": Path(case["module"]).name, "kernel": case["kernel"], "call": case["call"],
+            "setup": case["setup"], **found}  # fmt: skip
+
+
+def main() -> None:
+    """Run the cases, print a table, and append to the JSON file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.autotune", description=__doc__.splitlines()[0])
+    parser.add_argument("--module", help="a file whose kernel is decorated with triton.autotune")
+    parser.add_argument("--kernel", help="the kernel's name in it")
+    parser.add_argument("--setup", default="", help="Python that makes the arguments")
+    parser.add_argument("--call", help="Python that calls the kernel's wrapper and returns a tensor")
+    parser.add_argument("--json", help="a file with a list, to which the run is appended")
+    parser.add_argument("--step", choices=["first", "steady"], help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.step:
+        print(json.dumps((first_call if given.step == "first" else steady)(json.loads(given.case), given.way)))
+        return
+    if given.module and not (given.kernel and given.call):
+        parser.error("--module needs --kernel and --call")
+    from benchmarks.timing import provenance
+
+    one = {"module": given.module, "kernel": given.kernel, "call": given.call, "setup": given.setup}
+    results = [measure(case) for case in ([one] if given.module else CASES)]
+    for result in results:
+        print(f"{result['module']} {result['call']}")
+        for way in WAYS:
+            parts = result[way]
+            print(
+                f"  {way:14} cold {parts['cold']['first_call_s']:8.3f} s   second process "
+                f"{parts['second_process']['first_call_s']:7.3f} s   repeated call "
+                f"{parts['steady'][way]['median_us']:6.2f} us   kernel[grid] "
+                f"{parts['steady']['kernel[grid]']['median_us']:6.2f} us"
+            )
+    if given.json:
+        path = Path(given.json)
+        runs = json.loads(path.read_text()) if path.exists() else []
+        path.write_text(json.dumps([*runs, {**provenance(), "results": results}], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Kernels of another package than tunedb, registered so that `tunedb warm` can tune them ahead of their calls."""

@@ -1,0 +1,110 @@
+"""A GPU that is not there: Triton compiles for it in earnest, and a launch is noted down instead of made.
+
+So the paths that only a GPU takes (plans, bound kernels, captures) run on a machine that has none. Tensors lie on the
+CPU; nothing is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from triton.backends.compiler import GPUTarget
+from triton.compiler import CompiledKernel
+from triton.runtime import driver
+
+from tunedb import tuner
+from tunedb.decorated import choosing, narrowing, workload
+from tunedb.device import Device
+
+GPU = Device("Stub 9000", "cuda", "sm_90", 132)
+
+
+def once(launch: Callable[[], object], quantiles: Sequence[float] = (0.5, 0.2, 0.8)) -> list[float]:
+    """A benchmark function to decorate with: one launch, and always the same time, in milliseconds."""
+    launch()
+    return [1.0] * len(quantiles)
+
+
+@dataclass
+class StubDriver:
+    """What Triton asks of a driver. `launches` are grid and arguments of every launch; `fail` refuses to load."""
+
+    launches: list[tuple[Any, ...]] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    index: int = 0
+    capturing: bool = False
+
+    def __post_init__(self) -> None:
+        self.utils = SimpleNamespace(get_device_properties=self._properties, load_binary=self._load)
+
+    def get_current_device(self) -> int:
+        """The index that the test set."""
+        return self.index
+
+    def get_current_stream(self, device: int) -> int:
+        """The null stream."""
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        """A Hopper."""
+        return GPUTarget("cuda", 90, 32)
+
+    def get_benchmarker(self) -> Any:
+        """One launch, and always the same time."""
+        return once
+
+    def launcher_cls(self, source: Any, metadata: Any) -> Any:
+        """A launcher that notes down what it gets."""
+
+        def launch(*given: Any) -> None:
+            # The kernel outlives the test that compiled it, and so does its launcher.
+            driver.active.launches.append((given[:3], given[9:]))
+
+        return launch
+
+    def _properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 1 << 18, "multiprocessor_count": 132}
+
+    def _load(self, name: str, kernel: bytes, shared: int, device: int) -> tuple[object, int, int, int, int]:
+        assert not self.capturing, "a module can't be loaded while a graph is captured"
+        self.loaded.append(name)
+        return _MODULE, len(self.loaded), 32, 0, 1024
+
+
+_MODULE = object()
+_unload = getattr(CompiledKernel, "__del__", None)
+
+
+def _unload_others(kernel: CompiledKernel) -> None:
+    """From 3.9 on Triton unloads a module with its kernel: ours was never loaded, and the stub may be gone by then."""
+    if kernel.module is not _MODULE:
+        _unload(kernel)
+
+
+if _unload is not None:
+    CompiledKernel.__del__ = _unload_others
+
+
+@contextlib.contextmanager
+def stub_gpu(patch: pytest.MonkeyPatch) -> Iterator[StubDriver]:
+    """Have Triton and tunedb believe in a GPU for a block."""
+    stub = StubDriver()
+    before = driver._active
+    patch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # Triton 3.9 warns where it is left open
+    patch.setattr(tuner, "device_of", lambda index: GPU)
+    for module in (choosing, narrowing):
+        patch.setattr(module, "device_of", lambda index: GPU)
+    patch.setattr(tuner, "untraced", lambda index: contextlib.nullcontext())
+    patch.setattr(workload, "_on_device", lambda index: contextlib.nullcontext())
+    patch.setattr(choosing, "_is_on_gpu", lambda call: True)
+    patch.setattr(choosing, "is_capturing", lambda index: stub.capturing)
+    driver.set_active(stub)
+    try:
+        yield stub
+    finally:
+        driver._active = before  # Triton has no way to set none

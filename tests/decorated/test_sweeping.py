@@ -1,0 +1,322 @@
+"""The sweep of a decorated kernel is that of any: it resumes, compiles ahead, races, and blames who is to blame."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+import tunedb
+from tests.conftest import runs_kernels
+from tests.decorated.kernels import Bench, add_some, configs, grid_of, new_process, tensors, tuned
+from tests.decorated.stub import StubDriver
+from tests.decorated.test_store import stored
+from tunedb import process
+from tunedb.observer import suspect_of
+from tunedb.records import Sweep
+from tunedb.store import Store
+
+
+class Script:
+    """A benchmark function: what happens at each call in turn, milliseconds or an error of the launch or of its own."""
+
+    def __init__(self, *steps: float | BaseException) -> None:
+        self.steps = iter(steps)
+        self.timed = 0
+
+    def __call__(self, launch: Callable[[], object], quantiles: Sequence[float]) -> list[float]:
+        launch()
+        self.timed += 1
+        step = next(self.steps)
+        if isinstance(step, BaseException):
+            raise step
+        return [step] * len(quantiles)
+
+
+def statuses(sweep: Sweep) -> dict[int, str]:
+    """How each BLOCK, or SOME, fared."""
+    return {trial.config.get("SOME", trial.config["BLOCK"]): trial.status for trial in sweep.trials}
+
+
+def running(store: Store) -> list[Sweep]:
+    """All that was begun, oldest first."""
+    stored(store)
+    return sorted(store.iter_sweeps(with_trials=True, finished=False), key=lambda sweep: sweep.started)
+
+
+@runs_kernels
+def test_a_tuning_that_was_interrupted_goes_on_with_what_was_learned(store: Store) -> None:
+    some = [triton.Config({"BLOCK": 64, "SOME": value}) for value in (1, 2, 1, 1)]
+    some[2].kwargs["BLOCK"], some[3].kwargs["BLOCK"] = 32, 16
+    x, y = tensors()
+    given = {"configs": some, "reference": lambda x: {"y": x + 1}}
+    with pytest.raises(KeyboardInterrupt):
+        tuned(add_some, do_bench=Script(1.0, 9.0, KeyboardInterrupt()), **given)[grid_of(100)](x, y, 100)
+    assert [one.status for one in running(store)] == ["running"]
+    new_process()
+    bench = Script(1.0, 0.5)
+    kernel = tuned(add_some, do_bench=bench, **given)
+    kernel[grid_of(100)](x, y, 100)
+    assert bench.timed == 2  # the default, and the one in flight: not the wrong one, nor the one that was far behind
+    assert kernel.best_config is some[3]
+    torch.testing.assert_close(y, x + 1)
+    _, done = running(store)
+    assert (done.status, done.complete, done.counts) == ("tuned", True, {"ok": 3, "wrong": 1})
+
+
+@runs_kernels
+def test_an_error_of_the_callers_own_is_held_against_no_config(store: Store) -> None:
+    calls: list[int] = []
+
+    def hook(kwargs: Mapping[str, Any], reset_only: bool = False) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise RuntimeError("mine")
+
+    x, y = tensors()
+    with pytest.raises(RuntimeError, match="mine"):
+        tuned(pre_hook=hook, do_bench=Bench(3.0, 2.0))[grid_of(100)](x, y, 100)
+    (first,) = stored(store)
+    assert (first.status, suspect_of(first), statuses(first)) == ("aborted", None, {16: "ok"})
+    new_process()
+    bench = Bench(3.0, 2.0)
+    tuned(pre_hook=hook, do_bench=bench)[grid_of(100)](x, y, 100)
+    assert bench.timed == 2
+    assert statuses(stored(store)[1]) == {16: "ok", 64: "ok"}
+
+
+LOST = RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+@runs_kernels
+@pytest.mark.parametrize("where", ["benchmark", "hook"])
+def test_who_lost_the_device_is_left_out_wherever_it_was_noticed(store: Store, where: str) -> None:
+    launches: list[int] = []
+
+    def hook(kwargs: Mapping[str, Any], reset_only: bool = False) -> None:
+        launches.append(1)
+        if where == "hook" and len(launches) == 4:  # the second launch of the second config
+            raise LOST
+
+    steps = [3.0, LOST if where == "benchmark" else 1.0, 2.0]
+    x, y = tensors()
+    tuned(blocks=(16, 64, 32), pre_hook=hook, do_bench=Script(*steps))[grid_of(100)](x, y, 100)
+    (first,) = stored(store)
+    suspect = suspect_of(first)
+    assert suspect is not None
+    assert suspect.config["BLOCK"] == 64
+    new_process()
+    kernel = tuned(blocks=(16, 64, 32), do_bench=Bench(3.0, 2.0))
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config.kwargs == {"BLOCK": 32}
+    assert statuses(stored(store)[1]) == {16: "ok", 64: "runtime_error", 32: "ok"}
+
+
+@runs_kernels
+def test_what_a_lost_device_left_untried_is_tried_again_and_the_best_of_it_may_win(store: Store) -> None:
+    x, y = tensors()
+    tuned(do_bench=Bench(2.0, 3.0))[grid_of(100)](x, y, 100)
+    new_process()
+    tuned(blocks=(16, 64, 32, 128), do_bench=Script(2.0, 3.0, 1.0, LOST))[grid_of(100)](x, y, 100)
+    assert [one.status for one in stored(store)] == ["tuned", "aborted"]
+    new_process()
+    kernel = tuned(blocks=(16, 64, 32, 128), do_bench=Script(2.0, 1.0))  # 64 was far behind
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config.kwargs == {"BLOCK": 32}
+    new_process()
+    tuned(blocks=(16, 64, 32, 128), do_bench=Script())[grid_of(100)](x, y, 100)
+    assert len(stored(store)) == 3
+
+
+@runs_kernels
+def test_a_budget_that_is_spent_leaves_the_best_so_far_and_the_next_process_takes_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = tensors()
+    clock = iter(range(0, 10_000, 10))
+    with tunedb.using(budget=35):
+        process.active()._monotonic = lambda: float(next(clock))
+        process.active().spent = type(process.active().spent)()
+        kernel = tuned(blocks=(16, 64, 32, 128, 256), do_bench=Bench(2.0, 1.0, 3.0, 4.0, 0.5))
+        kernel[grid_of(100)](x, y, 100)
+    (sweep,) = stored(store)
+    assert (sweep.status, sweep.complete) == ("tuned", False)
+    assert len(sweep.trials) < 5
+    assert kernel.best_config.kwargs == {"BLOCK": 64}
+    bench = Bench(1.0)
+    again = tuned(blocks=(16, 64, 32, 128, 256), do_bench=bench)
+    again[grid_of(100)](x, y, 100)
+    assert (bench.timed, again.best_config.kwargs) == (0, {"BLOCK": 64})
+
+
+@runs_kernels
+def test_a_reference_may_call_another_kernel_that_is_not_tuned_yet(store: Store) -> None:
+    inner = tuned(name="inner", do_bench=Bench(1.0, 2.0))
+
+    def reference(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        y = torch.empty_like(x)
+        inner[grid_of(100)](x, y, 100)
+        return {"y": y}
+
+    x, y = tensors()
+    outer = tuned(name="outer", reference=reference, do_bench=Bench(2.0, 1.0))
+    call = threading.Thread(target=lambda: outer[grid_of(100)](x, y, 100), daemon=True)
+    call.start()
+    call.join(60)
+    assert not call.is_alive()
+    assert {sweep.problem.kernel: sweep.status for sweep in stored(store)} == {"inner": "tuned", "outer": "tuned"}
+
+
+@runs_kernels
+def test_a_list_that_is_assigned_later_is_the_one_that_calls_choose_from() -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+    kernel[grid_of(100)](x, y, 100)
+    kernel.configs = configs(32, 128)
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config in kernel.configs
+
+
+@runs_kernels
+def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
+    from tests.fakes import Notebook
+    from tunedb.device import device_of
+    from tunedb.memory import Case
+    from tunedb.tuner import Tuner
+    from tunedb.verifying import verify
+
+    bench = Bench(2.0, 1.0)
+    kernel = tuned(do_bench=bench, reference=lambda x: {"y": x + 1})
+
+    def arguments(device: torch.device, n: int) -> tuple[Any, dict[str, Any]]:
+        x, y = (torch.ones(n, device=device) for _ in range(2))
+        return grid_of(n), {"x": x, "y": y, "n": n}
+
+    registered = kernel.registered(arguments)
+    index = kernel._index()
+    case = Case(registered, registered.problem({"n": 100}), device_of(index), index)
+    choice = process.active().warm(case)
+    assert choice is not None
+    assert (choice.config["BLOCK"], choice.sweep and choice.sweep.environment.method) == (64, "do_bench")
+    tuner: Tuner = process.active()
+    found = []
+    for times in ((1.0, 2.0), (3.0, 4.0), (2.0, 1.0)):  # of the winner, and of the default
+        bench.times, bench.timed = times, 0
+        found.append(verify(tuner, case, choice.sweep, Notebook()).verdict)
+    assert found == ["holds", "moved", "beaten"]
+    bench.times = ()
+    assert verify(tuner, case, choice.sweep, Notebook()).verdict == "untried"  # its own error says nothing
+
+
+class Timer:
+    """A clock as tunedb's own, on a GPU that is not there: microseconds by BLOCK."""
+
+    method = "stub-1"
+    once = False
+
+    def __init__(self, times: Mapping[int, float], driver: StubDriver) -> None:
+        self.times, self.driver = times, driver
+
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:
+        taken = []
+        for _ in range(count):
+            launch()
+            taken.append(self.times[self.driver.launches[-1][1][-1]])
+        return taken
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.fixture
+def timer(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Timer:
+    """The clock of this process's tuner."""
+    found = Timer({16: 300.0, 32: 200.0, 64: 100.0, 128: 150.0}, stub)
+    monkeypatch.setattr("tunedb.ahead.workers", lambda: 2)
+    monkeypatch.setattr("tunedb.sweep.workers", lambda: 2)
+    process.active()._clock = lambda index: found
+    return found
+
+
+@triton.jit
+def refusing(x, y, n, BLOCK: tl.constexpr):
+    tl.static_assert(BLOCK != 32, "not this one")
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < n
+    tl.store(y + offsets, tl.load(x + offsets, mask=mask), mask=mask)
+
+
+def test_configs_are_compiled_ahead_and_raced_and_a_refusal_reaches_the_hook_on_the_callers_thread(
+    timer: Timer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunedb import bound
+
+    compiled: list[tuple[int, str]] = []
+    seen: list[tuple[int, str]] = []
+    warmed = bound.warmed
+
+    def noted(stack: Any, arguments: Any, grid: Any, keywords: Mapping[str, Any]) -> Any:
+        compiled.append((keywords["BLOCK"], threading.current_thread().name))
+        return warmed(stack, arguments, grid, keywords)
+
+    def after(kwargs: Mapping[str, Any], exception: Exception | None) -> None:
+        if exception is not None:
+            seen.append((kwargs["BLOCK"], threading.current_thread().name))
+
+    monkeypatch.setattr(bound, "warmed", noted)
+    kernel = tuned(refusing, blocks=(16, 32, 64, 128), post_hook=after)
+    x, y = torch.zeros(100), torch.zeros(100)
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config.kwargs == {"BLOCK": 64}
+    (sweep,) = stored(store)
+    assert statuses(sweep) == {16: "ok", 32: "compile_error", 64: "ok", 128: "ok"}
+    assert max(trial.samples for trial in sweep.trials) > 10  # raced
+    here = threading.current_thread().name
+    assert {block for block, thread in compiled if thread != here} == {16, 32, 64, 128}
+    assert (32, here) not in compiled  # not compiled a second time
+    assert seen == [(32, here)]
+
+
+def test_of_two_configs_with_one_binary_each_is_launched_with_its_own_hook(timer: Timer, store: Store) -> None:
+    seen: list[str] = []
+    both = [
+        triton.Config({"BLOCK": 64}, pre_hook=lambda given: seen.append("first")),
+        triton.Config({"BLOCK": 64}, pre_hook=lambda given: seen.append("second")),
+    ]
+    kernel = tuned(configs=both)
+    x, y = torch.zeros(100), torch.zeros(100)
+    kernel[grid_of(100)](x, y, 100)
+    assert {"first", "second"} <= set(seen)
+    (sweep,) = stored(store)
+    assert all(trial.samples > 0 for trial in sweep.trials)
+
+
+def test_nothing_that_was_compiled_ahead_keeps_the_callers_tensors_alive(timer: Timer) -> None:
+    kernel = tuned(refusing, blocks=(16, 32, 64))
+    x, y = torch.zeros(100), torch.zeros(100)
+    kernel[grid_of(100)](x, y, 100)
+    gone = [weakref.ref(x), weakref.ref(y)]
+    timer.driver.launches.clear()
+    del x, y
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+
+
+def test_kernels_with_hooks_of_their_own_are_not_compiled_where_these_would_see_it(timer: Timer) -> None:
+    threads: set[str] = set()
+
+    @triton.jit
+    def own(x, y, n, BLOCK: tl.constexpr):
+        tl.store(y + tl.arange(0, BLOCK), 1.0)
+
+    own.add_pre_run_hook(lambda *args, **kwargs: threads.add(threading.current_thread().name))
+    x, y = torch.zeros(128), torch.zeros(128)
+    tuned(own)[(1,)](x, y, 100)
+    assert threads == {threading.current_thread().name}

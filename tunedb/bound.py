@@ -1,0 +1,119 @@
+"""A kernel bound to one kind of call: compiled and loaded, with a launch that skips what Triton finds out each time.
+
+With compiled.py the only file that touches Triton's private API. Where a Triton or a backend does not have what is
+used here, `run` is None, and a launch goes through the public `kernel[grid](...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from triton import knobs as knobs
+from triton.runtime import driver
+
+from tunedb.compiled import is_interpreted, keep_kernel, make_table, warmed
+from tunedb.tunable import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`run(grid, *arguments)` launches the kernel on the current stream of the device that it was loaded on.
+
+    `arguments` are all of the jit function's in its order, constexprs too; in a tensor's place its address will do.
+    All that the kernel was specialised on must be as it was. `watched` are the globals that were compiled in: scope,
+    name and value; where one has changed, Triton has to be asked, which raises.
+    """
+
+    run: Callable[..., None] | None
+    resources: Resources
+    kernel: Any = None  # Triton's compiled kernel
+    watched: tuple[tuple[dict[str, Any], str, Any], ...] = ()
+
+    def keep(self) -> None:
+        """Keep the kernel loaded until the process ends, because it is about to serve a caller."""
+        if self.kernel is not None:
+            keep_kernel(self.kernel)
+
+
+def jit_of(stack: Any) -> Any:
+    """The jit function under a stack of decorators; itself where there is none."""
+    while not hasattr(stack, "add_pre_run_hook") and hasattr(stack, "fn"):
+        stack = stack.fn
+    return stack
+
+
+def prepare(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:
+    """Compile for a call on the current device without loading, on any thread; `bind` then finds it done.
+
+    Raises what Triton raises. Nothing is done ahead for a kernel whose own hooks would see it.
+    """
+    jit = jit_of(stack)
+    if not is_interpreted(jit) and not jit.pre_run_hooks:
+        make_table(jit)
+        warmed(stack, arguments, (1,), keywords)
+
+
+def bind(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Bound:
+    """Compile and load for a call, on the current device, without launching. Raises what Triton raises."""
+    jit = jit_of(stack)
+    if is_interpreted(jit):
+        return Bound(None, Resources())
+    kernel = warmed(stack, arguments, (1,), keywords)
+    if kernel is None:
+        return Bound(None, Resources())
+    if not hasattr(kernel, "_init_handles"):
+        return Bound(None, Resources(), kernel)
+    kernel._init_handles()
+    try:
+        resources = Resources(kernel.n_regs, kernel.n_spills, kernel.metadata.shared)
+        watched = tuple((scope, name, value) for (name, _), (value, scope) in jit.used_global_vals.items())
+        return Bound(_launcher(kernel), resources, kernel, watched)
+    except AttributeError:
+        return Bound(None, Resources(), kernel)
+
+
+def _launcher(kernel: Any) -> Callable[..., None] | None:
+    """Triton's own last step of a launch. None for other backends: they specialise on more than our plans look at."""
+    if driver.active.get_current_target().backend != "cuda" or not hasattr(knobs.runtime.launch_enter_hook, "calls"):
+        return None
+    start, function, packed = kernel.run, kernel.function, kernel.packed_metadata
+    stream_of = driver.active.get_current_stream
+    index = driver.active.get_current_device()
+
+    def run(grid: Sequence[int], *arguments: Any) -> None:
+        count = len(grid)
+        start(
+            grid[0], grid[1] if count > 1 else 1, grid[2] if count > 2 else 1,
+            stream_of(index), function, packed, None, None, None, *arguments,
+        )  # fmt: skip
+
+    return run
+
+
+def is_listened_to(jit: Any) -> bool:
+    """Whether someone wants to see each launch: a profiler, by Triton's launch hooks, or a hook of the kernel's own."""
+    runtime = knobs.runtime
+    return bool(
+        getattr(runtime.launch_enter_hook, "calls", True)
+        or getattr(runtime.launch_exit_hook, "calls", True)
+        or jit.pre_run_hooks
+    )
+
+
+def current_device() -> Callable[[], int]:
+    """The function that tells the index of the device on which Triton launches."""
+    found: Callable[[], int] = driver.active.get_current_device
+    return found
+
+
+def printing() -> bool:
+    """Whether TRITON_PRINT_AUTOTUNING, or its knob, asks for a line per config and result."""
+    return bool(knobs.autotuning.print)
+
+
+def listener() -> Callable[..., object] | None:
+    """Who is told of each tuning (`knobs.autotuning.listener`); None where this Triton has no such knob."""
+    found: Callable[..., object] | None = getattr(knobs.autotuning, "listener", None)
+    return found

@@ -1,0 +1,289 @@
+"""What `tunedb.autotune` makes of a kernel: a `triton.runtime.Autotuner` whose choices come from the tuner."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import triton
+from triton.runtime.autotuner import Heuristics
+
+from tunedb import bound, process
+from tunedb.compiled import is_interpreted
+from tunedb.decorated import choosing, narrowing
+from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
+from tunedb.decorated.cache import Cache, key_of
+from tunedb.decorated.candidates import Candidates, check_conflicts
+from tunedb.decorated.choosing import Chosen, Timings
+from tunedb.decorated.fast import MOST
+from tunedb.decorated.hooks import Guards
+from tunedb.decorated.plans import Plans
+from tunedb.decorated.registered import RegisteredKernel
+from tunedb.errors import SettingError, SweepError
+from tunedb.records import Sweep
+from tunedb.source import kernel_hash
+
+_MISSED = object()
+
+
+class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships no types
+    """A decorated kernel: `kernel[grid](*args, **kwargs)`, with the attributes of Triton's own Autotuner.
+
+    Those exist from construction on: before the first call `best_config` is None, `configs_timings` is empty and
+    `bench_time` is 0.0. `bench_time` is the seconds that the last choice took to tune, 0.0 where it came from the
+    store; `configs_timings` maps each config to [median, p20, p80] in milliseconds, inf where it failed. `cache` holds
+    what calls were answered with, by Triton's key; clearing it has the next call ask the store.
+    """
+
+    def __init__(
+        self,
+        fn: Any,
+        *,
+        key: Iterable[str] | None,
+        bucket: Mapping[str, Bucket] | None,
+        reference: Callable[..., Mapping[str, Any]] | None,
+        name: str | None,
+        **given: Any,
+    ) -> None:
+        self.jit = bound.jit_of(fn)
+        self.parameters = Parameters.of(self.jit.fn)
+        keys = list(key or ())
+        for argument, names in (
+            ("key", keys),
+            *((one, given[one] or ()) for one in ("reset_to_zero", "restore_value")),
+        ):
+            _check_names(argument, names, self.parameters.names)
+        _check_names("bucket", bucket or {}, keys)
+        self._narrowing: tuple[int, tuple[narrowing.Table, int | None], narrowing.Narrow | None] | None = None
+        names_in_order = list(self.parameters.names)
+        super().__init__(fn, names_in_order, key=keys, **given)
+        self.reference = reference
+        self.buckets = dict(bucket or {})
+        self.name = name or _name_of(self.jit.fn)
+        self.heuristics = tuple(_heuristics_of(fn))
+        guards = Guards(self.reset_to_zero, self.restore_value)
+        if not self.user_defined_pre_hook:
+            self.pre_hook = guards.before
+        if not self.user_defined_post_hook:
+            self.post_hook = guards.after
+        self.best_config: triton.Config | None = None
+        self.bench_time = 0.0
+        self._timings: Timings | Sweep = {}
+        self._known: dict[Any, triton.Config] = process.new_plans()  # of calls that have no plan, by kind
+        self._loaded: dict[Any, list[triton.Config]] = {}  # what a capture may launch, by what it was compiled for
+        self.cache = Cache(self._forget)
+        self._start()
+
+    def _start(self) -> None:
+        """Make the fast path for today's list of configs."""
+        self.candidates = Candidates(self._configs)
+        knobs = {name for config in self._configs for name in config.all_kwargs()}
+        self.filled = (knobs | {name for name, _ in self.heuristics}) & set(self.parameters.names)
+        # Pruning functions are shown which arguments were given by position: a plan's code does not tell.
+        splits = self.users_prune is not None or self.perf_model is not None
+        self._plans = Plans(self, (lambda *_: _MISSED) if splits else self._first)
+        if self._plans.dispatch is None:
+            self._launch: Callable[..., Any] = self._by_hand
+        else:
+            self._launch = partial(_launch_or, self._plans.dispatch, self._by_hand) if splits else self._plans.dispatch
+
+    @property
+    def configs(self) -> list[triton.Config]:
+        """The list; a new one may be assigned."""
+        return self._configs
+
+    @configs.setter
+    def configs(self, configs: list[triton.Config]) -> None:
+        self._configs = configs
+        if hasattr(self, "_plans"):
+            self._forget()
+            self._start()
+
+    @property
+    def early_config_prune(self) -> Callable[..., Any] | None:
+        """The user's function. Where there is none, one that knows the store, for compiled code: see narrowing.py.
+
+        It stays the same object as long as it would say the same: what Dynamo compiled with it stays valid.
+        """
+        is_made = hasattr(self, "_plans")  # Triton's constructor reads it as well
+        if self.users_prune is not None or not is_made or len(self._configs) == 1 or is_interpreted(self.jit):
+            return self.users_prune
+        if self._narrowing is None or self._narrowing[0] != process.generation():
+            table = narrowing.table_of(self, self._index())
+            if self._narrowing is None or self._narrowing[1] != table:
+                self._narrowing = process.generation(), table, narrowing.narrowing(*table)
+            else:
+                self._narrowing = process.generation(), *self._narrowing[1:]
+        return self._narrowing[2]
+
+    @early_config_prune.setter
+    def early_config_prune(self, function: Callable[..., Any] | None) -> None:
+        self.users_prune = function
+
+    @property
+    def configs_timings(self) -> Timings:
+        """What the last choice was made from."""
+        if isinstance(self._timings, Sweep):
+            self._timings = choosing.timings_of(self, self._timings)
+        return self._timings
+
+    @cached_property
+    def source_hash(self) -> str:
+        """The hash of the kernel's meaning, of what it calls and of its heuristics: not of the list of configs."""
+        return kernel_hash(self.jit)
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        """A launch on that grid: a tuple of one to three ints, or a function of the arguments that returns one."""
+        return partial(self._launch, grid)
+
+    def run(self, *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> Any:
+        """`kernel[grid](*args, **kwargs)`; with `warmup`, compile every config and launch none."""
+        if warmup:
+            return self.warmup(*args, grid=grid, **kwargs)
+        return self._launch(grid, *args, **kwargs)
+
+    def warmup(self, *args: Any, grid: Any = None, **kwargs: Any) -> list[Any]:
+        """Compile each config that pruning leaves, for arguments of which only the kind counts."""
+        configs = choosing.prune(self, Call(self.arg_names, grid, args, kwargs))
+        return [self.fn.warmup(*args, grid=grid, **kwargs, **config.all_kwargs()) for config in configs]
+
+    def chosen(self, grid: Any, *args: Any, **kwargs: Any) -> triton.runtime.Autotuner:
+        """A plain Triton kernel with the one config for this call, without launching it: for `torch.compile`.
+
+        Tunes where a call would.
+        """
+        config = self._choose(Call(self.arg_names, grid, args, kwargs)).config
+        return triton.runtime.Autotuner(self.fn, self.arg_names, [config], [], self.reset_to_zero, self.restore_value)
+
+    def registered(self, arguments: Callable[..., tuple[Any, Mapping[str, Any]]]) -> RegisteredKernel:
+        """What to register under the entry point group `tunedb.kernels`, by the kernel's name, to warm it.
+
+        `arguments(device, **facts)` makes a call for a problem: the grid, and the kernel's arguments by name. Of the
+        problem's facts it gets those that it has parameters for: the values of `key`, and `x_dtype`, `x_layout` and
+        `x_aligned` of a tensor x.
+        """
+        return RegisteredKernel(self, arguments)
+
+    def _first(self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """A call that has no plan, from the fast path: its arguments in order."""
+        args, kwargs = self._plans.given(arguments)
+        return self._by_hand(grid, *args, **kwargs, **options)
+
+    def _by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
+        call = Call(self.arg_names, grid, args, kwargs)
+        index = self._index()
+        if choosing.is_capturing(index):
+            return self._launch_with(call, self._captured(call))
+        since = process.generation()
+        kind = kind_of(call, self.parameters, self.keys, self.buckets)
+        kind = kind and (index, *kind)
+        config = None if kind is None else self._known.get(kind)
+        if config is None:
+            config = self._choose(call, index).config
+        launched = self._launch_with(call, config)
+        self._note_loaded(call, index, config)
+        if kind is not None and since == process.generation():
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[kind] = config
+        if index >= 0:
+            self._plans.remember(call, config, since)
+        return launched
+
+    def _index(self) -> int:
+        return -1 if is_interpreted(self.jit) else bound.current_device()()
+
+    def _choose(self, call: Call, index: int | None = None) -> Chosen:
+        check_conflicts(call, self._configs)
+        if len(self._configs) == 1:
+            return Chosen(self._configs[0])
+        found = choosing.choose(self, call, self._index() if index is None else index)
+        if found.swept:  # as triton.autotune does, between its tuning and the call's own launch
+            self.pre_hook({**call.named, **call.extra, **found.config.all_kwargs()}, reset_only=True)
+        self._report(call, found)
+        return found
+
+    def _launch_with(self, call: Call, config: triton.Config) -> Any:
+        self.best_config = config
+        knobs = config.all_kwargs()
+        if config.pre_hook is not None:
+            config.pre_hook({**call.named, **call.extra, **knobs})
+        return self.fn.run(*call.args, grid=call.grid, warmup=False, **call.kwargs, **knobs)
+
+    def _note_loaded(self, call: Call, index: int, config: triton.Config) -> None:
+        binary = self._binary_of(call, index)
+        if len(self._loaded) >= MOST:
+            self._loaded.clear()
+        if binary is not None and config not in self._loaded.setdefault(binary, []):
+            self._loaded[binary].append(config)
+
+    def _binary_of(self, call: Call, index: int) -> tuple[Any, ...] | None:
+        found = kind_of(call, self.parameters, self.keys, self.buckets, loaded=not self.heuristics)
+        return found and (index, *found)
+
+    def _captured(self, call: Call) -> triton.Config:
+        """Under CUDA-graph capture: a config that is loaded for such a call. Raises SweepError where none is."""
+        found = self._loaded.get(self._binary_of(call, self._index()), ())
+        for config in self._configs:
+            if config in found:
+                return config
+        raise SweepError(
+            f"{self.name}: a CUDA graph is being captured, and no config of it is loaded for such arguments; nothing "
+            "can be loaded or tuned now. To capture it, call it once before the capture."
+        )
+
+    def _report(self, call: Call, found: Chosen) -> None:
+        """Keep what others read of an Autotuner, and tell those who listen."""
+        key = key_of(call, self.arg_names, self.keys)
+        is_new = key not in self.cache
+        self.cache.put(key, found.config)
+        self.best_config = found.config
+        sweep = None if found.choice is None else found.choice.sweep
+        if found.choice is None or sweep is None or found.choice.source == "nearest":
+            return
+        if found.swept and self._narrowing is not None:
+            self._narrowing = -1, *self._narrowing[1:]  # to be looked at again
+        self._timings = sweep
+        self.bench_time = (sweep.finished - sweep.started).total_seconds() if found.swept and sweep.finished else 0.0
+        if bound.printing() and found.swept:
+            print(
+                f"Triton autotuning for function {self.base_fn.__name__},\nwith key as {key},\n"
+                f"finished after {self.bench_time:.2f}s,\nbest config selected: {self.best_config};"
+            )
+        listener = bound.listener()
+        if listener is not None and (found.swept or is_new):
+            listener(
+                fn=self.jit, key=key, best_config=found.config, configs_timings=self.configs_timings,
+                duration=self.bench_time if found.swept else None, cache_hit=not found.swept,
+            )  # fmt: skip
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._plans.clear()
+
+
+def _launch_or(fast: Callable[..., Any], slow: Callable[..., Any], grid: Any, *args: Any, **kwargs: Any) -> Any:
+    found = fast(grid, *args, **kwargs)
+    return slow(grid, *args, **kwargs) if found is _MISSED else found
+
+
+def _heuristics_of(stack: Any) -> Iterable[tuple[str, Callable[..., Any]]]:
+    while isinstance(stack, Heuristics):
+        yield from stack.values.items()
+        stack = stack.fn
+
+
+def _check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SettingError(
+            f"{argument} contains names that are not kernel arguments: {', '.join(map(str, unknown))}. "
+            f"Valid argument names are: {', '.join(known)}."
+        )
+
+
+def _name_of(function: Any) -> str:
+    name = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
+    return re.sub(r"[^A-Za-z0-9_.\-]", "_", name)[:200]

@@ -1,0 +1,123 @@
+"""The candidates of a decorated kernel: `triton.Config` objects, each with the `tunedb.Config` that it is stored as.
+
+A stored config is matched to the object of today's list, and so comes back with its pre_hook and with knobs that no
+JSON can hold.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
+from typing import Any
+
+import triton
+from triton.runtime.errors import AutotunerError
+
+from tunedb.decorated.arguments import Call
+from tunedb.problem import LAUNCH_OPTIONS, Config
+
+_OPTIONS = (*LAUNCH_OPTIONS, "ir_override")  # what a triton.Config takes besides its kwargs
+
+
+class Candidates:
+    """Today's list, in its order; the first is the default."""
+
+    def __init__(self, configs: Sequence[triton.Config]) -> None:
+        self.ours: dict[Config, triton.Config] = {}
+        self.in_order: list[Config] = []  # as long as the list
+        self._stored: dict[int, Config] = {}  # by the object's id: the objects live as long as the list
+        for config in configs:
+            stored = stored_form(config)
+            place = 1
+            while stored in self.ours and self.ours[stored].pre_hook is not config.pre_hook:
+                place += 1  # the same knobs with another hook
+                stored = Config.of(**{**stored_form(config), "pre_hook": place})
+            self.ours.setdefault(stored, config)
+            self._stored[id(config)] = stored
+            self.in_order.append(stored)
+
+    def stored(self, config: triton.Config) -> Config:
+        """What a config of the list, or one that a pruning function made, is stored as."""
+        known = self._stored.get(id(config))
+        return stored_form(config) if known is None else known
+
+    def config(self, stored: Config, among: Mapping[Config, triton.Config] | None = None) -> triton.Config:
+        """The object for a stored config: that of the list, or one made from a forced config and the default."""
+        found = (among or {}).get(stored) or self.ours.get(stored)
+        return found or self._forced(stored)
+
+    def _forced(self, stored: Config) -> triton.Config:
+        default_stored, default = next(iter(self.ours.items()))
+        made = copy.copy(default)
+        made.kwargs = dict(default.kwargs)
+        for name, value in stored.items():
+            if default_stored.get(name) == value:
+                continue
+            if name in made.kwargs or name not in _OPTIONS:
+                made.kwargs[name] = value
+            else:
+                setattr(made, name, value)
+        return made
+
+
+def stored_form(config: triton.Config) -> Config:
+    """A config's knobs as they are stored: what no JSON can hold, a tuple or a function, as text."""
+    return Config.of(**{name: _storable(value) for name, value in config.all_kwargs().items()})
+
+
+def _storable(value: Any) -> Any:
+    if type(value).__name__ == "constexpr":
+        value = value.value
+    if value is None or type(value) in (bool, int, float, str) or type(value).__name__ == "dtype":
+        return value
+    inner = getattr(value, "fn", value)
+    return f"{inner.__module__}.{inner.__qualname__}" if isinstance(inner, FunctionType) else repr(value)
+
+
+def pruned(
+    configs: list[triton.Config],
+    call: Call,
+    *,
+    positional: Sequence[str],
+    early_config_prune: Callable[..., Any] | None,
+    perf_model: Callable[..., Any] | None,
+    top_k: float,
+) -> list[triton.Config]:
+    """The configs that are left for a call, as triton.autotune prunes them.
+
+    Raises AutotunerError where none is, TypeError for a `top_k` that is neither an int nor a float up to 1.
+    """
+    if early_config_prune is None and perf_model is None:
+        return configs
+    named = dict(zip(positional, call.args, strict=False))
+    left = configs
+    if early_config_prune is not None:
+        left = early_config_prune(configs, named, **call.extra)
+        if not left:
+            raise AutotunerError(
+                "No valid autotuner configs after pruning. `early_config_prune` should return at least one config."
+            )
+    if perf_model is not None:
+        if isinstance(top_k, float) and top_k <= 1.0:
+            most = max(1, int(len(left) * top_k))
+        elif isinstance(top_k, int):
+            most = top_k
+        else:
+            raise TypeError("Error while pruning configs, top_k must be either 1) a float <= 1.0 or 2) an int")
+        if len(left) > most:
+            estimates = [perf_model(**named, **call.extra, **config.all_kwargs()) for config in left]
+            left = [left[place] for place in sorted(range(len(left)), key=estimates.__getitem__)[:most]]
+    return left
+
+
+def check_conflicts(call: Call, configs: Sequence[triton.Config]) -> None:
+    """Raise ValueError where the caller gives a knob that the configs set."""
+    given = set(call.named)
+    for config in configs:
+        conflicts = sorted(given & set(config.all_kwargs()))
+        if conflicts:
+            raise ValueError(
+                f"Conflicting meta-parameters: {', '.join(conflicts)}. "
+                "Make sure that you don't re-define auto-tuned symbols."
+            )

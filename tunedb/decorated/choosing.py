@@ -1,0 +1,115 @@
+"""Which config a call gets: from the tuner, which looks it up or tunes on the call's own tensors."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import triton
+
+from tunedb import bound, process
+from tunedb.compiled import typed_errors
+from tunedb.decorated.arguments import Call, problem_of
+from tunedb.decorated.candidates import pruned
+from tunedb.decorated.faults import callers_faults
+from tunedb.decorated.tunable import CalledKernel
+from tunedb.device import device_of
+from tunedb.errors import CallerError, SweepError
+from tunedb.memory import Case, Choice
+from tunedb.problem import Config
+from tunedb.records import Sweep, Trial
+
+if TYPE_CHECKING:
+    from tunedb.decorated.autotuner import Autotuner
+
+_log = logging.getLogger("tunedb")
+
+Timings = dict[triton.Config, list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The config for a call, and how it was found. `choice` is None where there was nothing to choose from."""
+
+    config: triton.Config
+    choice: Choice | None = None
+    swept: bool = False  # by this call
+
+
+def prune(kernel: Autotuner, call: Call) -> list[triton.Config]:
+    """The configs that are left for a call. Raises as triton.autotune does."""
+    return pruned(
+        kernel.configs,
+        call,
+        positional=kernel.arg_names,
+        early_config_prune=kernel.users_prune,
+        perf_model=kernel.perf_model,
+        top_k=kernel.configs_top_k,
+    )
+
+
+def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
+    """Ask the tuner. Raises SweepError where every config failed, and what the user's own functions raise."""
+    configs = prune(kernel, call)
+    if index >= 0 and not _is_on_gpu(call):
+        return Chosen(configs[0])  # Triton's launch says what is wrong with it
+    problem = problem_of(kernel.name, call, kernel.parameters, kernel.keys, kernel.buckets)
+    if len(configs) == 1:
+        return Chosen(configs[0])
+    called = CalledKernel(kernel, call, configs)
+    case, tuner = Case(called, problem, device_of(index), index), process.active()
+    known = tuner.memory.get(case)
+    if known is not None and known.source != "override" and known.config not in called.configs:
+        tuner.memory.forget(case)  # of another list than today's, or pruned for this call
+    try:
+        choice, config = tuner.bind(called, problem, index, lambda stored: _load(kernel, call, called, stored))
+        if choice.failed:
+            raise SweepError(
+                f"{kernel.name} ({problem}): all {len(configs)} configs failed. {called.why} "
+                "See: tunedb ls, tunedb show UID. To run the first one all the same: tunedb.using(mode='off')."
+            )
+        return Chosen(config, choice, called.swept)
+    except CallerError as error:
+        fault = error.error
+    finally:
+        called.release()
+    try:
+        raise fault
+    finally:
+        del fault  # its frames hold this one
+
+
+def _load(kernel: Autotuner, call: Call, called: CalledKernel, stored: Config) -> triton.Config:
+    """The config, compiled and loaded. Raises TrialError where it can't be, CallerError where the call is wrong."""
+    config = called.find(stored)
+    with typed_errors(), callers_faults():
+        bound.bind(kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()}).keep()
+    return config
+
+
+def _is_on_gpu(call: Call) -> bool:
+    return all(not one.is_cpu or one.is_pinned() for one in call.tensors().values())
+
+
+def is_capturing(index: int) -> bool:
+    """Whether a CUDA graph is being captured on the current stream: then nothing can be loaded."""
+    return index >= 0 and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
+def timings_of(kernel: Autotuner, sweep: Sweep) -> Timings:
+    """[median, p20, p80] in milliseconds by config of today's list, as Triton tells them; inf for a failure."""
+    trials = list(sweep.trials)
+    if not trials:
+        pages = process.active().store.get_whole([sweep.uid])
+        trials = [trial for page in pages for one in page for trial in one.trials]
+    found = {kernel.candidates.ours.get(trial.config): _times(trial) for trial in trials}
+    return {config: times for config, times in found.items() if config is not None}
+
+
+def _times(trial: Trial) -> list[float]:
+    if trial.status != "ok" or trial.time_us is None:
+        return [float("inf")] * 3
+    times: tuple[Any, ...] = (trial.time_us, trial.p20_us, trial.p80_us)
+    return [(trial.time_us if one is None else one) / 1e3 for one in times]

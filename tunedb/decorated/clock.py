@@ -1,0 +1,57 @@
+"""The clock of a kernel that was decorated with a benchmark function of its own (`do_bench=`, `warmup=`, `rep=`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tunedb.compiled import typed_errors
+from tunedb.decorated.faults import callers_faults
+from tunedb.errors import CallerError
+
+_QUANTILES = (0.5, 0.2, 0.8)
+
+
+class BenchClock:
+    """Asks the function that triton.autotune would ask: `do_bench(launch, quantiles=(0.5, 0.2, 0.8))`, milliseconds.
+
+    An error of the function's own is a CallerError: no config is to blame.
+    """
+
+    method = "do_bench"  # in the environment of a sweep: times of ours and of another clock are not to be compared
+    once = True  # what it returns is its last word; and it may not bear that others compile meanwhile, as ours does
+
+    def __init__(self, do_bench: Callable[..., Any]) -> None:
+        self._do_bench = do_bench
+
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - it decides itself
+        """Microseconds: median, p20 and p80, or what there is of these."""
+        raised: list[Exception] = []
+
+        def watched() -> object:
+            try:
+                return launch()
+            except Exception as error:
+                raised.append(error)
+                raise
+
+        with typed_errors():
+            try:
+                with callers_faults(always=True):
+                    found = self._do_bench(watched, quantiles=_QUANTILES)
+            except CallerError as error:
+                if error.error in raised:  # of the launch
+                    raise error.error from None
+                raise
+            finally:
+                raised.clear()  # an error's frames hold this list
+        times = list(found) if isinstance(found, list | tuple) else [found]
+        return [float(one) * 1e3 for one in times]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def clock_of(do_bench: Callable[..., Any] | None) -> BenchClock | None:
+    """The clock that asks this function; None where there is none, and tunedb's own is used."""
+    return None if do_bench is None else BenchClock(do_bench)
