@@ -122,6 +122,22 @@ def test_the_check_finds_a_nan_that_spreads(kernel: Any, monkeypatch: pytest.Mon
 
 
 @both
+def test_finite_input_is_not_searched_for_nan_and_infinity(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    bad = workload._bad
+
+    def counting(found: torch.Tensor, *others: Any) -> torch.Tensor:
+        searched.append(found.numel())
+        return bad(found, *others)
+
+    monkeypatch.setattr(workload, "_bad", counting)
+    problem = problem_of(kernel, Pool(2, 4, 60, Window(8, 1, 4), torch.float32, "rows", 16))
+    made = kernel.workload(problem, INDEX)
+    assert made.check(kernel.default(problem, device_of(INDEX))) is None
+    assert searched == [made.written.shape[-1]] * 2  # the two rows with NaN and infinity in them
+
+
+@both
 def test_a_workload_leaves_torchs_random_numbers_alone(kernel: Any) -> None:
     before = torch.get_rng_state()
     problem = kernel.problem({"shape": [2, 3, 64], "kernel_size": 8})
