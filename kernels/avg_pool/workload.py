@@ -107,13 +107,14 @@ class PoolWorkload:
         device = torch.device("cpu") if index < 0 else torch.device("cuda", index)
         self.read = make_input(pool, columns, device)
         self.written = empty_grad_input(self.read, pool.length) if backward else empty_output(self.read, pool.window)
+        self._outlines = compiled.outline(self.read), compiled.outline(self.written)
         self._loaded: dict[Config, Loaded] = {}
         self._right: set[int] = set()  # digests of outputs that were right
 
     def prepare(self, config: Config) -> Resources:
         """Compile the config, on any thread. Raises TrialError where it can't be."""
         with self._on_device():  # each thread has a current device of its own
-            return compiled.prepare(self.launch(config))
+            return compiled.prepare(self._launch(self._outlines, config))
 
     def compile(self, config: Config) -> Resources:
         """Compile and load the config. Raises TrialError where it can't be, StickyDeviceError where nothing can."""
@@ -225,8 +226,11 @@ class PoolWorkload:
 
     def launch(self, config: Config) -> Launch:
         """The launch of this config on the workload's tensors."""
+        return self._launch((self.read, self.written), config)
+
+    def _launch(self, tensors: tuple[torch.Tensor, torch.Tensor], config: Config) -> Launch:
         build = backward_launch if self.backward else forward_launch
-        return build(self.read, self.written, self.pool.window, config)
+        return build(*tensors, self.pool.window, config)
 
     def _load(self, config: Config) -> Loaded:
         if config not in self._loaded:
