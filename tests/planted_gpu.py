@@ -79,17 +79,21 @@ class PlantedWorkload:
         self.x = torch.randn(SIZE, device=self.device)
         self.y = torch.empty_like(self.x)
         self.stop = torch.zeros(1, dtype=torch.int32, device=self.device)
+        self._outlines = tuple(compiled.outline(tensor) for tensor in (self.x, self.y, self.stop))
         self._loaded: dict[Config, Loaded] = {}
 
     def launch(self, config: Config) -> Launch:
         """The launch of a config."""
+        return self._launch((self.x, self.y, self.stop), config)
+
+    def _launch(self, tensors: tuple[torch.Tensor, ...], config: Config) -> Launch:
         grid = (triton.cdiv(SIZE, config["BLOCK"]), 1, 1)
-        return Launch(planted_kernel, grid, (self.x, self.y, self.stop, SIZE), config.constants, config.options)
+        return Launch(planted_kernel, grid, (*tensors, SIZE), config.constants, config.options)
 
     def prepare(self, config: Config) -> Resources:
         """Compile."""
         with torch.cuda.device(self.device):
-            return compiled.prepare(self.launch(config))
+            return compiled.prepare(self._launch(self._outlines, config))
 
     def compile(self, config: Config) -> Resources:
         """Compile and load."""

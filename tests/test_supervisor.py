@@ -9,16 +9,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.fakes import Notebook
 from tests.planted import NAME, problem_of, register
 from tunedb import settings
+from tunedb.observer import Observer
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep
 from tunedb.store import Store
-from tunedb.supervisor import Supervisor
+from tunedb.supervisor import Supervisor, _Death
 
 STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
 
@@ -106,6 +108,74 @@ def test_a_stored_winner_that_takes_its_process_along_fails_its_verification(
     other = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
     store.put_sweep(other)
     assert supervisor.verify(other, Notebook()).verdict == "untried"
+
+
+class Killer(Notebook):
+    """Ends the process from outside, as soon as it is at BLOCK=2: the first one, or all of them."""
+
+    def __init__(self, supervisor: Supervisor, most: int, number: int = signal.SIGKILL) -> None:
+        super().__init__()
+        self.supervisor, self.left, self.number = supervisor, most, number
+
+    def trying(self, config: Config) -> None:
+        super().trying(config)
+        if config["BLOCK"] == 2 and self.left:
+            self.left -= 1
+            assert self.supervisor._child is not None
+            self.supervisor._child.send_signal(self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_from_outside_is_no_fault_of_its_config(
+    supervisor: Supervisor, store: Store, number: int
+) -> None:
+    from tests.store.samples import sweep
+    from tunedb.device import INTERPRETER
+
+    problem = problem_of(b1=1.5, b2=0.5)
+    done = tune(supervisor, problem, Killer(supervisor, 1, number))
+    assert done is not None
+    assert (done.status, done.complete, done.config) == ("tuned", True, Config.of(BLOCK=2))
+    [other] = [one for one in store.iter_sweeps(finished=False, with_trials=True) if one.uid != done.uid]
+    assert (other.status, [trial.status for trial in other.trials]) == ("aborted", ["ok"])
+    stored = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
+    store.put_sweep(stored)
+    finding = supervisor.verify(stored, Killer(supervisor, 1, number))
+    assert (finding.verdict, f"signal {int(number)}" in finding.reason) == ("untried", True)
+
+
+def test_a_process_that_ends_behind_a_stored_sweep_loses_nothing(
+    supervisor: Supervisor, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = supervisor._ask
+
+    def end_unheard(task: dict[str, Any], observer: Observer) -> _Death:
+        """The answer is lost with the process."""
+        answer = ask(task, observer)
+        assert isinstance(answer, dict)
+        supervisor._end()
+        return _Death("runtime_error", "the process ended with signal 11", Config.of(BLOCK=2), answer["uid"])
+
+    monkeypatch.setattr(supervisor, "_ask", end_unheard)
+    notebook = Notebook()
+    done = tune(supervisor, problem_of(b1=0.03, b2=0.001), notebook)
+    assert done is not None
+    assert (done.status, done.config, done.trials[1].status) == ("tuned", Config.of(BLOCK=2), "ok")
+    assert len(list(store.iter_sweeps(finished=False))) == 1
+    failed = tune(supervisor, problem_of(b1="wrong", b2="wrong"), notebook)
+    assert failed is not None
+    assert failed.status == "failed"
+
+
+def test_a_problem_that_ends_each_process_is_given_up_and_says_so(
+    supervisor: Supervisor, store: Store, monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tunedb.supervisor.RESTARTS", 1)
+    sweep = tune(supervisor, problem_of(b1="crash", b2="crash", b4=0.001))
+    assert sweep is not None
+    assert sweep.status == "aborted"
+    told = [record.message.partition("): ")[2] for record in records.records if record.levelname != "INFO"]
+    assert told == ["going on in a fresh process.", "given up, after 2 processes."]
 
 
 def test_files_of_the_folder_that_one_stands_in_are_not_imported(

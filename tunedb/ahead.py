@@ -40,7 +40,7 @@ class Ahead:
             )  # an error that passes through here would hold it, and it the error, with the tensors of a launch
 
     def close(self) -> None:
-        """Drop what is not begun yet. What is being compiled ends on its own: nobody waits for it."""
+        """Drop what is not begun yet. What is being compiled ends on its own, with no tensor: nobody waits for it."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._futures.clear()

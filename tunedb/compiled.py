@@ -103,8 +103,18 @@ def load(launch: Launch) -> Loaded:
     return Loaded(run, resources, kernel)
 
 
+def outline(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor without its memory: its dtype, shape, strides and alignment, which are all that `prepare` reads."""
+    extent = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    offset = tensor.data_ptr() % 16 // tensor.element_size()  # Triton asks for no more than 16 bytes
+    meta = torch.empty(offset + extent, dtype=tensor.dtype, device="meta")
+    return meta.as_strided(tensor.shape, tensor.stride(), offset)
+
+
 def prepare(launch: Launch) -> Resources:
     """Compile for the current device without loading, on any thread; `load` then finds it done.
+
+    A compile can't be ended: one that may outlive its tensors is given their outlines.
 
     Raises as `load` does. Several threads may prepare at once: Triton compiles in a context of its own each time, and
     lets other threads run while its passes and the assembler do.

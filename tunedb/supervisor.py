@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from tunedb.errors import SweepError
-from tunedb.observer import LOST, Observer
+from tunedb.observer import LOST, Observer, suspect_of
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep, Trial, now
 from tunedb.settings import Settings
@@ -33,14 +34,21 @@ STARTING = 300.0  # seconds that importing torch and making a CUDA context may t
 STEP = 120.0  # seconds for one step of a trial: compiling it, or checking and timing it
 RESTARTS = 5  # of the process, for one problem
 
+# By which a process ends itself: what it ran is to blame. Any other signal comes from outside, such as from a person or
+# from a system that is out of memory.
+_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS}
+
 _log = logging.getLogger("tunedb")
 
 
 @dataclass(frozen=True)
 class _Death:
-    """How the process ended in a task: the trial's status and reason, the config it was at, the sweep it was in."""
+    """How the process ended in a task: the trial's status and reason, the config it was at, the sweep it was in.
 
-    status: str
+    The status is None where the config has no part in it.
+    """
+
+    status: str | None
     reason: str
     suspect: Config | None
     sweep_uid: str | None
@@ -84,13 +92,17 @@ class Supervisor:
         can be started.
         """
         begun, left, sweep = time.monotonic(), budget, None
-        for _ in range(1 + RESTARTS):
+        for number in range(1 + RESTARTS):
+            if number:
+                _log.warning("%s (%s): going on in a fresh process.", kernel, problem)
             task = {"do": "tune", "force": force, "budget": None if left == float("inf") else left}
             asked = {"kernel": kernel, "problem": problem.key, "arguments": arguments and dict(arguments)}
             found = self._ask(task | asked, observer)
             if isinstance(found, _Death):
                 sweep = self._record(found, observer)
-                if sweep is None:
+                if sweep is not None and sweep.status != "aborted":  # all was done but to say so
+                    return "sweep" if sweep.status == "tuned" else sweep.status, sweep
+                if found.status is not None and (sweep is None or suspect_of(sweep) is None):  # it would end so again
                     _log.error("%s (%s): the process that sweeps ended: %s.", kernel, problem, found.reason)
                     break
             else:
@@ -103,7 +115,8 @@ class Supervisor:
             left = budget - (time.monotonic() - begun)
             if left <= 0:
                 break
-            _log.warning("%s (%s): going on in a fresh process, without the config that failed.", kernel, problem)
+        else:
+            _log.error("%s (%s): given up, after %d processes.", kernel, problem, 1 + RESTARTS)
         return "aborted", sweep
 
     def verify(self, sweep: Sweep, observer: Observer) -> Finding:
@@ -112,7 +125,8 @@ class Supervisor:
         found = self._ask(task, observer)
         if not isinstance(found, _Death):
             return Finding(**found["finding"])
-        return Finding("fails" if found.suspect == sweep.config else "untried", found.reason)
+        is_fault = found.status is not None and found.suspect == sweep.config
+        return Finding("fails" if is_fault else "untried", found.reason)
 
     def _ask(self, task: dict[str, Any], observer: Observer) -> dict[str, Any] | _Death:
         """What the worker answers to a task, telling the observer what happens until then; or how it ended."""
@@ -132,6 +146,10 @@ class Supervisor:
                 return _Death("timeout", f"nothing happened for {patience:.0f} s", suspect, uid)
             if event is None:
                 code = self._end(patience=10.0)
+                if code is None:
+                    return _Death("runtime_error", "the process did not come to its end", suspect, uid)
+                if code < 0 and -code not in _FAULTS:
+                    return _Death(None, f"the process was ended from outside, with signal {-code}", suspect, uid)
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
                 return _Death("runtime_error", f"the process ended with {how}", suspect, uid)
             patience = self._step
@@ -151,25 +169,28 @@ class Supervisor:
                 observer.tried(trial, event["best_us"], event["default_us"])
 
     def _record(self, death: _Death, observer: Observer) -> Sweep | None:
-        """Give the sweep that died its suspect and its end, so that the next one leaves that config out.
+        """Give the sweep that died its end, and its suspect if that is to blame, so that the next one leaves it out.
 
-        None where it died before any trial.
+        A sweep that was finished stays as it is. None where it died before any trial.
         """
-        if death.sweep_uid is None or death.suspect is None:
+        if death.sweep_uid is None:
             return None
         sweep = self._store.get_sweep(death.sweep_uid)
-        before = next((trial for trial in sweep.trials if trial.config == death.suspect), None)
-        trial = Trial(death.suspect, death.status, error=f"{LOST}{death.reason}")
-        if before is not None:  # it died in the race
-            trial = dataclasses.replace(trial, uid=before.uid)
-        others = [one for one in sweep.trials if one is not before]
-        sweep = dataclasses.replace(
-            sweep, status="aborted", complete=False, finished=now(), trials=(*others, trial)
-        )  # the store counts them
-        if before is not None:
-            self._store.put_trial(sweep.uid, trial)
-        self._store.finish_sweep(sweep)
-        observer.tried(trial, None, None)
+        if sweep.status == "running":
+            if death.suspect is None:
+                return None
+            trials = {trial.config: trial for trial in sweep.trials}
+            if death.status is not None:
+                trial = Trial(death.suspect, death.status, error=f"{LOST}{death.reason}")
+                if death.suspect in trials:  # it died in the race
+                    trial = dataclasses.replace(trial, uid=trials[death.suspect].uid)
+                trials[death.suspect] = trial
+                self._store.put_trial(sweep.uid, trial)
+                observer.tried(trial, None, None)
+            sweep = dataclasses.replace(
+                sweep, status="aborted", complete=False, finished=now(), trials=tuple(trials.values())
+            )  # the store counts them
+            self._store.finish_sweep(sweep)
         observer.finished(sweep)
         return sweep
 
@@ -205,18 +226,21 @@ class Supervisor:
         except queue.Empty:
             event = None
         if event is None:
-            raise SweepError(f"The process that sweeps did not start (exit code {self._end(10.0)}); see above.")
+            code = self._end(10.0)
+            how = "it hangs" if code is None else f"exit code {code}"
+            raise SweepError(f"The process that sweeps did not start ({how}); see above.")
         return self._child
 
-    def _end(self, patience: float = 0.0) -> int:
-        """End the process, whatever it does, if it does not end by itself meanwhile; its exit code."""
+    def _end(self, patience: float = 0.0) -> int | None:
+        """End the process, whatever it does; its exit code, if it ends by itself meanwhile."""
         child, self._child = self._child, None
         if child is None:
-            return 0
+            return None
+        code = None
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(patience)
+            code = child.wait(patience)
         child.kill()
-        code = child.wait()
+        child.wait()
         with contextlib.suppress(BrokenPipeError):
             assert child.stdin is not None
             child.stdin.close()

@@ -35,7 +35,10 @@ class Workload(Protocol):
     """
 
     def prepare(self, config: Config) -> Resources:
-        """Compile the config, without loading it. Called from several threads at once, ahead of the other methods."""
+        """Compile the config, without loading it. Called from several threads at once, ahead of the other methods.
+
+        It may still be at it when the workload is closed, and must not keep the workload's memory until it is done.
+        """
 
     def compile(self, config: Config) -> Resources:
         """Compile the config, unless that is done, and load it, without launching it."""

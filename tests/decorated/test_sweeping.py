@@ -12,10 +12,11 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from triton import knobs
 
 import tunedb
 from tests.conftest import runs_kernels
-from tests.decorated.kernels import Bench, add_some, configs, grid_of, new_process, tensors, tuned
+from tests.decorated.kernels import Bench, add_even, add_one, add_some, configs, grid_of, new_process, tensors, tuned
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_store import stored
 from tunedb import process
@@ -320,3 +321,52 @@ def test_kernels_with_hooks_of_their_own_are_not_compiled_where_these_would_see_
     x, y = torch.zeros(128), torch.zeros(128)
     tuned(own)[(1,)](x, y, 100)
     assert threads == {threading.current_thread().name}
+
+
+@pytest.mark.skipif(not hasattr(knobs.compilation, "listener"), reason="this Triton has no such knob")
+@pytest.mark.parametrize("given", ["aligned", "shifted", "with a heuristic", "with one that reads values"])
+def test_what_was_compiled_ahead_for_outlines_is_what_the_call_needs(
+    timer: Timer, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    compiled: list[bool] = []
+    monkeypatch.setattr(knobs.compilation, "listener", lambda **told: compiled.append(True))
+    x, y = torch.zeros(101), torch.zeros(100)
+    jit = triton.jit((add_even if "with" in given else add_one).fn)  # one that has compiled nothing yet
+    if given == "with a heuristic":
+        jit = triton.heuristics({"EVEN": lambda seen: seen["x"].shape[0] % seen["BLOCK"] == 0})(jit)
+    elif "with" in given:  # an outline has none
+        jit = triton.heuristics({"EVEN": lambda seen: bool(seen["x"][0] > 0)})(jit)
+    tuned(jit, blocks=(16, 64, 128))[grid_of(100)](x[1:] if given == "shifted" else x, y, 100)
+    assert len(compiled) == 3
+
+
+def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunedb import bound
+
+    begun, go_on, warmed = threading.Event(), threading.Event(), bound.warmed
+    here = threading.current_thread()
+
+    def slow(stack: Any, arguments: Any, grid: Any, keywords: Mapping[str, Any]) -> Any:
+        if keywords["BLOCK"] == 64 and threading.current_thread() is not here:
+            begun.set()
+            go_on.wait(60)
+        return warmed(stack, arguments, grid, keywords)
+
+    monkeypatch.setattr(bound, "warmed", slow)
+    x, y = torch.zeros(100), torch.zeros(100)
+    with tunedb.using(budget=1e-6):
+        process.active()._clock = lambda index: timer
+        process.active().spent = type(process.active().spent)()
+        sample = timer.sample
+        timer.sample = lambda launch, count: (begun.wait(60), sample(launch, count))[1]  # type: ignore[method-assign]
+        kernel = tuned(triton.jit(add_one.fn), blocks=(16, 64))
+        kernel[grid_of(100)](x, y, 100)
+    gone = [weakref.ref(x), weakref.ref(y)]
+    timer.driver.launches.clear()
+    del x, y
+    gc.collect()
+    try:
+        assert begun.is_set()
+        assert [one() for one in gone] == [None, None]
+    finally:
+        go_on.set()

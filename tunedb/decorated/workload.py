@@ -18,7 +18,8 @@ import torch
 import triton
 
 from tunedb.bound import bind, prepare, printing
-from tunedb.decorated.arguments import Call
+from tunedb.compiled import outline
+from tunedb.decorated.arguments import Call, tensors_of
 from tunedb.decorated.comparing import difference
 from tunedb.decorated.faults import callers_faults
 from tunedb.errors import CallerError, SettingError
@@ -36,6 +37,7 @@ class CallWorkload:
         self._call = call
         self._find = find
         self._index = index
+        self._outlines = _outlines(call)  # what is compiled ahead: it may take longer than the call
         self._refused: dict[Config, Exception] = {}  # by the compiler, ahead
         self.why = ""  # the first config that failed did so
         self._told: dict[Config, str] = {}  # whose results are other ones; a winner is checked twice
@@ -49,11 +51,15 @@ class CallWorkload:
 
         Nothing tells a binary that two configs share: their hooks may make other launches of it.
         """
+        if self._outlines is None:
+            return Resources()
+        args, kwargs = self._outlines
         try:
             with _on_device(self._index):
-                prepare(self._kernel.fn, self._call.args, self._keywords(self._find(config)))
+                prepare(self._kernel.fn, args, {**kwargs, **self._find(config).all_kwargs()})
         except Exception as error:
-            self._refused[config] = _without_frames(error)
+            if not self._kernel.heuristics:  # one of these may have looked for what an outline has not
+                self._refused[config] = _without_frames(error)
         return Resources()
 
     def compile(self, config: Config) -> Resources:
@@ -181,6 +187,24 @@ def _without_frames(error: Exception) -> Exception:
 def _on_device(index: int) -> contextlib.AbstractContextManager[object]:
     """Each thread has a current device of its own."""
     return contextlib.nullcontext() if index < 0 else torch.cuda.device(index)
+
+
+def _outlines(call: Call) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The call's arguments with outlines for tensors; None where these are in objects of another kind."""
+    try:
+        return tuple(map(_outlined, call.args)), {name: _outlined(one) for name, one in call.kwargs.items()}
+    except (TypeError, RuntimeError):
+        return None
+
+
+def _outlined(value: Any) -> Any:
+    if type(value) in (torch.Tensor, torch.nn.Parameter):
+        return outline(value)
+    if type(value) in (tuple, list):
+        return type(value)(map(_outlined, value))
+    if any(True for _ in tensors_of("", value)):
+        raise TypeError(f"a {type(value).__name__} has no outline")
+    return value
 
 
 def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:

@@ -1,12 +1,13 @@
 """What a sweep is given: tensors of the problem's own class, and a check that finds wrong configs."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
-from tests.conftest import INDEX, INTERPRETED, runs_kernels
+from tests.conftest import DEVICE, INDEX, INTERPRETED, runs_kernels
 from tunedb.compiled import Launch, Loaded, load
 from tunedb.device import device_of
 from tunedb.errors import SettingError
@@ -84,6 +85,7 @@ def spoil(made: Any, monkeypatch: pytest.MonkeyPatch, spoiler: Callable[[torch.T
 
 
 @both
+@pytest.mark.parametrize("is_known", [False, True], ids=["first", "after a right one"])
 @pytest.mark.parametrize(
     ("spoiler", "reason"),
     [
@@ -99,10 +101,12 @@ def spoil(made: Any, monkeypatch: pytest.MonkeyPatch, spoiler: Callable[[torch.T
     ids=["half left unwritten", "one element", "a slightly wrong divisor", "shifted by one", "zeros"],
 )
 def test_the_check_finds_a_wrong_result(
-    kernel: Any, spoiler: Callable[[torch.Tensor], object], reason: str, monkeypatch: pytest.MonkeyPatch
+    kernel: Any, spoiler: Callable[[torch.Tensor], object], reason: str, is_known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = problem_of(kernel, Pool(2, 4, 60, Window(8, 1, 4), torch.float32, "rows", 16))
     made = kernel.workload(problem, INDEX)
+    if is_known:
+        assert made.check(kernel.default(problem, device_of(INDEX))) is None
     spoil(made, monkeypatch, spoiler)
     found = made.check(kernel.default(problem, device_of(INDEX)))
     with pytest.raises(ValueError, match=reason):
@@ -119,6 +123,74 @@ def test_the_check_finds_a_nan_that_spreads(kernel: Any, monkeypatch: pytest.Mon
     found = made.check(kernel.default(problem, device_of(INDEX)))
     assert "a row with NaN and infinity in it" in found
     assert torch.equal(made.read, before)
+
+
+@both
+def test_an_output_of_the_same_bits_is_compared_with_the_reference_once(
+    kernel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    reference = workload.PoolWorkload._reference
+
+    def counting(self: workload.PoolWorkload, block: torch.Tensor) -> torch.Tensor:
+        rows.append(block.shape[0] * block.shape[1])
+        return reference(self, block)
+
+    monkeypatch.setattr(workload.PoolWorkload, "_reference", counting)
+    problem = problem_of(kernel, Pool(2, 4, 60, Window(8, 1, 4), torch.float32, "rows", 16))
+    made = kernel.workload(problem, INDEX)
+    config = kernel.default(problem, device_of(INDEX))
+    assert [made.check(config) for _ in range(3)] == [None] * 3
+    assert rows == [8, 1, 1, 1, 1, 1, 1]  # all of them, and at each check the two with NaN and infinity
+    # Other bits within the tolerance are right as well, once they were compared.
+    eps = torch.finfo(torch.float32).eps
+    spoil(made, monkeypatch, lambda written: written.mul_(1 + eps))
+    assert [made.check(config) for _ in range(2)] == [None] * 2
+    assert rows[7:] == [8, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", ["rows", "transposed"])
+def test_the_digest_of_an_output_changes_with_each_of_its_bits(dtype: torch.dtype, layout: str) -> None:
+    pool = Pool.of_shape((3, 4, 50), Window(4, 2, 1), dtype, layout)
+    made = FORWARD.workload(pool.forward_problem(), INDEX)
+    made.written.normal_(generator=torch.Generator(DEVICE).manual_seed(1))
+    right, bits = made.written.clone(), made.written.view(workload.INTEGERS[dtype.itemsize])
+    digest = made._digest()
+    assert made._digest() == digest
+    changes: list[Callable[[], object]] = [lambda bit=bit: bits[..., 3].bitwise_xor_(1 << bit) for bit in range(15)]
+    changes += [
+        made.written.neg_,
+        lambda: made.written[0, 1, :2].neg_(),
+        lambda: made.written[:, :2, 7].neg_(),
+        lambda: made.written[..., -1].fill_(math.nan),
+        lambda: made.written.copy_(right.flip(-1)),
+        lambda: made.written.copy_(right.roll(1, 1)),
+        lambda: made.written.copy_(right.roll(2, 1)),
+        lambda: made.written[-1, 2, 9:11].copy_(right[-1, 2, 9:11].flip(-1)),
+    ]
+    found = []
+    for change in changes:
+        made.written.copy_(right)
+        change()
+        found.append(made._digest())
+    assert len({digest, *found}) == 1 + len(changes)
+
+
+@both
+def test_finite_input_is_not_searched_for_nan_and_infinity(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+    bad = workload._bad
+
+    def counting(found: torch.Tensor, *others: Any) -> torch.Tensor:
+        searched.append(found.numel())
+        return bad(found, *others)
+
+    monkeypatch.setattr(workload, "_bad", counting)
+    problem = problem_of(kernel, Pool(2, 4, 60, Window(8, 1, 4), torch.float32, "rows", 16))
+    made = kernel.workload(problem, INDEX)
+    assert made.check(kernel.default(problem, device_of(INDEX))) is None
+    assert searched == [made.written.shape[-1]] * 2  # the two rows with NaN and infinity in them
 
 
 @both
