@@ -246,7 +246,11 @@ class Tuner:
                 flight.keep_until(partial(self.store.is_written, sweep.uid, try_again=True))
             if sweep.status == "failed":
                 self._failed.add(case.key)
-            return None if sweep.config is None else Choice(sweep.config, "sweep", sweep)
+            if sweep.config is None:
+                return None
+            if look and found is not None and not sweep.complete:
+                return found  # it may not have come to the config in use; the store ranks it behind as well
+            return Choice(sweep.config, "sweep", sweep)
 
     def _run_sweep(self, case: Case, budget: float, observer: Observer, prior: Prior) -> Sweep:
         environment = self.answers.environment(case)

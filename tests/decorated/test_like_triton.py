@@ -49,6 +49,19 @@ def test_a_call_tunes_and_leaves_what_others_read() -> None:
     assert kernel.bench_time > 0
 
 
+def test_the_timings_are_what_the_benchmark_function_said() -> None:
+    said = iter([[2.0, 1.5, 4.0], [1.0, 0.5, 9.0]])
+
+    def bench(launch: Any, quantiles: Any) -> list[float]:
+        launch()
+        return next(said)
+
+    kernel = tuned(do_bench=bench)
+    x, y = tensors()
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.configs_timings == {kernel.configs[0]: [2.0, 1.5, 4.0], kernel.configs[1]: [1.0, 0.5, 9.0]}
+
+
 def test_arguments_by_position_and_by_name_and_grids_of_either_kind_are_one_call() -> None:
     bench = Bench(1.0, 2.0)
     kernel = tuned(do_bench=bench)

@@ -158,6 +158,24 @@ def test_a_budget_that_is_spent_leaves_the_best_so_far_and_the_next_process_take
 
 
 @runs_kernels
+def test_a_race_after_an_edit_that_is_cut_short_displaces_nothing(store: Store) -> None:
+    x, y = tensors()
+    tuned(do_bench=Bench(2.0, 1.0))[grid_of(100)](x, y, 100)
+    bench = Script(2.0, 1.0, 0.5)
+    kernel = tuned(blocks=(16, 64, 32), do_bench=bench)
+    with tunedb.using(budget=1e-6):
+        process.active().spent = type(process.active().spent)()
+        kernel[grid_of(100)](x, y, 100)
+    assert bench.timed == 1  # the default
+    assert kernel.best_config.kwargs == {"BLOCK": 64}
+    assert [one.complete for one in stored(store)] == [True, False]
+    kernel = tuned(blocks=(16, 64, 32), do_bench=bench)
+    bench.steps = iter((2.0, 1.0, 0.5))
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config.kwargs == {"BLOCK": 32}
+
+
+@runs_kernels
 def test_a_reference_may_call_another_kernel_that_is_not_tuned_yet(store: Store) -> None:
     inner = tuned(name="inner", do_bench=Bench(1.0, 2.0))
 
