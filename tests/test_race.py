@@ -14,7 +14,19 @@ from tests.fakes import config
 from tests.landscapes import Landscape, random_landscape
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.problem import Config
-from tunedb.race import LEAST_ROUNDS, MARGIN, MOST_ROUNDS, TIE, Outcome, Race, Screening, choose, interval
+from tunedb.race import (
+    LEAST_ROUNDS,
+    MARGIN,
+    MOST_ROUNDS,
+    SETTLING,
+    STEADY,
+    TIE,
+    Outcome,
+    Race,
+    Screening,
+    choose,
+    interval,
+)
 
 SEEDS = 400  # landscapes per part; five parts
 
@@ -169,6 +181,17 @@ def test_a_race_that_is_late_ends_after_a_round() -> None:
     outcome = Race(landscape.configs(), config(0), landscape.sample).run(lambda: True)
     assert (outcome.rounds, outcome.settled) == (1, False)
     assert outcome.standings[config(0)].over == pytest.approx(100 / 90, rel=0.05)
+
+
+@pytest.mark.parametrize("time", [300.0, 1000.0, 4000.0])
+@pytest.mark.parametrize("settling", [2e4, 1.5e5])
+def test_a_single_finalist_runs_until_its_figure_is_that_of_a_long_run(time: float, settling: float) -> None:
+    landscape = quiet(time, drift=lambda moment: 1 + 0.1 * min(1.0, moment / settling))
+    outcome = race(landscape)
+    assert outcome.settled
+    assert outcome.standings[config(0)].time_us == pytest.approx(1.1 * time, rel=0.05)
+    if settling < STEADY:
+        assert landscape.now < 0.75 * SETTLING
 
 
 def test_one_that_fails_in_the_race_leaves_it() -> None:

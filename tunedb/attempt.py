@@ -82,11 +82,14 @@ class Attempt:
 
         Where there is no race, what screening found has to do.
         """
-        relative = self._screening.relative
-        self.over = {config: relative[config] for config in self._left}
+        self.over = self._screened()
         always = [default] if incumbent is None else [default, self._twins.get(incumbent, incumbent)]
-        finalists = [] if self._clock.once else self._screening.finalists(self._left, always)
+        finalists = self._finalists(always)
         finished = not finalists or (not is_late() and self._race(finalists, default, is_late))
+        if set(self._finalists(always)) - set(finalists):  # who was behind one that failed in the race
+            if not is_late():
+                return self._raced(default, incumbent, is_late)
+            finished = False
         for config, twin in self._twins.items():
             if twin in self.over:
                 self.over[config] = self.over[twin]
@@ -95,6 +98,12 @@ class Attempt:
                     self.trials[config], time_us=run.time_us, p20_us=run.p20_us, p80_us=run.p80_us
                 )
         return finished
+
+    def _screened(self) -> dict[Config, float]:
+        return {config: self._screening.relative[config] for config in self._left}
+
+    def _finalists(self, always: Sequence[Config]) -> list[Config]:
+        return [] if self._clock.once else self._screening.finalists(self._left, always)
 
     def winner(
         self, default: Config, incumbent: Config | None, order: Sequence[Config], is_late: Callable[[], bool]
@@ -125,9 +134,7 @@ class Attempt:
             wrong, status = f"{LOST}{error}", "runtime_error"
         if wrong is None:
             return True
-        self._screening.drop(twin)
-        self._left = list(self._screening.relative)  # also those that were behind it
-        self._fail(twin, status, wrong if self.lost else f"Right at first, and then: {wrong}")
+        self._drop(twin, status, wrong if self.lost else f"Right at first, and then: {wrong}")
         return False
 
     def _race(self, finalists: Sequence[Config], default: Config, is_late: Callable[[], bool]) -> bool:
@@ -143,17 +150,19 @@ class Attempt:
 
     def _enter(self, outcome: Outcome) -> None:
         for config, error in outcome.failed.items():
-            self.over.pop(config, None)
-            self._screening.drop(config)
-            self._left = [one for one in self._left if one != config]
-            self._fail(config, error.status, f"In the race: {error}")
-        if outcome.standings:
-            self.over = {config: standing.over for config, standing in outcome.standings.items()}
+            self._drop(config, error.status, f"In the race: {error}")
+        self.over = {config: standing.over for config, standing in outcome.standings.items()} or self._screened()
         for config, standing in outcome.standings.items():
             self.trials[config] = dataclasses.replace(
                 self.trials[config],
                 time_us=standing.time_us, p20_us=standing.p20_us, p80_us=standing.p80_us, samples=standing.samples,
             )  # fmt: skip
+
+    def _drop(self, config: Config, status: str, error: str) -> None:
+        """What was right at first fails now: those that were behind it are back in the running."""
+        self._screening.drop(config)
+        self._left = list(self._screening.relative)
+        self._fail(config, status, error)
 
     def _fail(self, config: Config, status: str, error: str) -> None:
         """What was right at first fails now, and so do those of the same binary."""

@@ -30,6 +30,7 @@ CLEAR, CLEAR_ROUNDS = 1.05, 3  # out of the race that far behind the fastest in 
 LEAST_ROUNDS, MOST_ROUNDS = 6, 30
 TURN = 2500.0  # microseconds that a config runs in one turn, or less
 SETTLING = 2e5  # microseconds of launches before which no race ends: a GPU's clocks take that long to settle
+STEADY = 5e4  # the same where there is one finalist, and its turns no longer change: only its figure is wanted
 LONGEST = 2e6  # microseconds of launches after which a race ends undecided
 CONFIDENCE = 0.95
 
@@ -156,9 +157,15 @@ class Race:
             self._round(rounds)
             rounds += 1
             settled = self._settle() and rounds >= LEAST_ROUNDS
-            if settled and self._spent >= SETTLING:
+            if settled and self._spent >= (STEADY if self._is_steady() else SETTLING):
                 break
         return Outcome(self._standings(), rounds, settled, self._failed)
+
+    def _is_steady(self) -> bool:
+        """Whether there is one finalist, whose figure a longer run would confirm."""
+        first, *others = self._turns.values()
+        half = len(first) // 2
+        return not others and abs(median(first[:half]) / median(first[half:]) - 1) <= INDIFFERENT
 
     def _round(self, number: int) -> None:
         shift = number % len(self._active)
