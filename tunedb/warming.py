@@ -70,7 +70,7 @@ def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None
 
     Takes the arguments of the kernel's problem: `warm("avg_pool1d", shape=(64, 128, 65536), kernel_size=8)`. The
     budget for sweeps inside calls does not count. None where no config came out of it. Raises SettingError as
-    `lookup` does.
+    `lookup` does, and CallerError where a function fails that came with the kernel.
     """
     found, problem = problem_of(kernel, arguments)
     mode = process.active().settings.mode

@@ -16,7 +16,19 @@ from triton import knobs
 
 import tunedb
 from tests.conftest import runs_kernels
-from tests.decorated.kernels import Bench, add_even, add_one, add_some, configs, grid_of, new_process, tensors, tuned
+from tests.decorated.kernels import (
+    Bench,
+    accumulate,
+    add_even,
+    add_in_place,
+    add_one,
+    add_some,
+    configs,
+    grid_of,
+    new_process,
+    tensors,
+    tuned,
+)
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_store import stored
 from tunedb import process
@@ -167,7 +179,7 @@ def test_a_race_after_an_edit_that_is_cut_short_displaces_nothing(store: Store) 
         process.active().spent = type(process.active().spent)()
         kernel[grid_of(100)](x, y, 100)
     assert bench.timed == 1  # the default
-    assert kernel.best_config.kwargs == {"BLOCK": 64}
+    assert (kernel.best_config.kwargs, kernel.bench_time) == ({"BLOCK": 64}, 0.0)
     assert [one.complete for one in stored(store)] == [True, False]
     kernel = tuned(blocks=(16, 64, 32), do_bench=bench)
     bench.steps = iter((2.0, 1.0, 0.5))
@@ -232,6 +244,55 @@ def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
     assert found == ["holds", "moved", "beaten"]
     bench.times = ()
     assert verify(tuner, case, choice.sweep, Notebook()).verdict == "untried"  # its own error says nothing
+
+
+class Racing:
+    """A clock as tunedb's own that finds all alike: every config is screened and raced."""
+
+    method = "racing-1"
+    once = False
+
+    def __init__(self) -> None:
+        self.launches = 0
+
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:
+        for _ in range(count):
+            launch()
+        self.launches += count
+        return [100.0] * count
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@runs_kernels
+@pytest.mark.parametrize("given", [{}, {"restore_value": ["x"]}, {"reference": lambda x: {"x": x + 1}}])
+def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
+    monkeypatch.setattr("tunedb.race.SETTLING", 1.0)
+    clock = Racing()
+    process.active()._clock = lambda index: clock
+    kernel = tuned(add_in_place, **given)
+    x, _ = tensors()
+    before = x.clone()
+    kernel[grid_of(100)](x, 100)
+    assert clock.launches > 30
+    torch.testing.assert_close(x, before + 1)
+    assert kernel.configs_timings[kernel.configs[0]][0] == 0.1
+
+
+@runs_kernels
+def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("tunedb.race.SETTLING", 1.0)
+    clock = Racing()
+    process.active()._clock = lambda index: clock
+    kernel = tuned(accumulate, reset_to_zero=["y"])
+    x, y = tensors()
+    kernel[grid_of(100)](x, y, 100)
+    assert clock.launches > 30
+    torch.testing.assert_close(y, x)
+    assert "other results" not in records.text
 
 
 class Timer:

@@ -246,17 +246,18 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         if found.swept and self._narrowing is not None:
             self._narrowing = -1, *self._narrowing[1:]  # to be looked at again
         self._timings = sweep
-        self.bench_time = (sweep.finished - sweep.started).total_seconds() if found.swept and sweep.finished else 0.0
-        if bound.printing() and found.swept:
+        is_its_own = found.choice.source == "sweep"  # not so where a race after an edit was cut short
+        self.bench_time = (sweep.finished - sweep.started).total_seconds() if is_its_own and sweep.finished else 0.0
+        if bound.printing() and is_its_own:
             print(
                 f"Triton autotuning for function {self.base_fn.__name__},\nwith key as {key},\n"
                 f"finished after {self.bench_time:.2f}s,\nbest config selected: {self.best_config};"
             )
         listener = bound.listener()
-        if listener is not None and (found.swept or is_new):
+        if listener is not None and (is_its_own or is_new):
             listener(
                 fn=self.jit, key=key, best_config=found.config, configs_timings=self.configs_timings,
-                duration=self.bench_time if found.swept else None, cache_hit=not found.swept,
+                duration=self.bench_time if is_its_own else None, cache_hit=not is_its_own,
             )  # fmt: skip
 
     def _forget(self) -> None:
