@@ -120,7 +120,10 @@ def test_a_parse_that_other_threads_disturbed_is_made_again(monkeypatch: pytest.
 
     def warmup(*arguments: Any, **given: Any) -> str:
         if failures:
-            raise RuntimeError("at 27:8") from failures.pop()
+            try:
+                raise RuntimeError("at 90:19") from failures.pop()
+            except RuntimeError as error:
+                raise RuntimeError("at 27:8") from error  # as from a function that the kernel calls
         return "the kernel"
 
     assert compiled.warmed(SimpleNamespace(warmup=warmup), (), (1,), {}) == "the kernel"

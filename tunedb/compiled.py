@@ -13,7 +13,7 @@ import re
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -154,9 +154,16 @@ def _parsing(work: Callable[[], Any]) -> Any:
         try:
             return work()
         except Exception as error:
-            if _MISCOUNTED not in f"{error} {error.__cause__}":
+            if not any(_MISCOUNTED in str(one) for one in _chain(error)):
                 raise
     return work()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those behind it: Triton wraps one for each function of the kernel that calls the next."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _compiled(launch: Launch) -> Any:
