@@ -66,7 +66,7 @@ def forward_by_taps(
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     UNROLL: tl.constexpr = WINDOW > 0
     taps = WINDOW if UNROLL else kernel_size
-    batch, first_row, tile = place(rows, blocks(out_length, BLOCK_OUT), ROWS_PER_PROG, 1)
+    batch, first_row, tile = place(rows, blocks(out_length, BLOCK_OUT), ROWS_PER_PROG)
     first = tile * BLOCK_OUT
     start = first * STRIDE - PADDING  # where the tile's first window starts; may lie left of the row
     row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)
@@ -128,7 +128,7 @@ def backward_by_taps(
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
     UNROLL: tl.constexpr = WINDOW > 0
     taps = WINDOW if UNROLL else kernel_size
-    batch, first_row, tile = place(rows, blocks(length, BLOCK_OUT), ROWS_PER_PROG, 1)
+    batch, first_row, tile = place(rows, blocks(length, BLOCK_OUT), ROWS_PER_PROG)
     first = tile * BLOCK_OUT
     youngest = (first + PADDING) // STRIDE  # of the tile's first column
     row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)

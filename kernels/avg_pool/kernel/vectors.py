@@ -2,8 +2,8 @@
 
 A thread holds groups of as many outputs as fill 16 bytes, and reads what their windows cover in aligned 16-byte pieces;
 `pieces.py` does the sums. Where rows don't begin at multiples of 16 bytes, tiles begin where stores are aligned, and
-each way in which loads can then lie has its own copy of the code: all rows of a program lie alike, so that no thread
-waits for another's way. Tiles at the ends of rows are read and written under masks.
+each way in which loads can then lie has its own copy of the code. Tiles at the ends of rows are read and written under
+masks; so are short rows, several to a program.
 """
 
 import triton
@@ -11,7 +11,7 @@ import triton.language as tl
 
 from tunedb.kernels.avg_pool.kernel.pieces import sums_by_scans, sums_in_registers
 from tunedb.kernels.avg_pool.kernel.registers import tile_of
-from tunedb.kernels.avg_pool.kernel.tiles import blocks, divisor, inverse, place
+from tunedb.kernels.avg_pool.kernel.tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
 
 
 @triton.jit
@@ -32,7 +32,8 @@ def slide(
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,  # at stride 1 only: the windows that hold an element are a window too
     SCANS: tl.constexpr,  # for wide windows, at stride 1 only
-    ALIGNED: tl.constexpr,  # rows of source and target begin at multiples of 16 bytes
+    ALIGNED: tl.constexpr,  # rows of source and target begin and end at multiples of 16 bytes
+    SHORT: tl.constexpr,  # rows end within a tile, and groups of several rows follow one another in it
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
 ):
@@ -41,41 +42,48 @@ def slide(
     LEFT: tl.constexpr = WINDOW - 1 - PADDING if BACKWARD else PADDING
     SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
-    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH
+    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH  # of a row
+    ALL: tl.constexpr = ROWS_PER_PROG * GROUPS
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
-    # Rows of other remainders by WIDTH lie in other ways.
-    ROW_STEP: tl.constexpr = 1 if ALIGNED or ROWS_PER_PROG == 1 else WIDTH
-    SLACK: tl.constexpr = 0 if ALIGNED else WIDTH - 1
-    batch, first_row, tile = place(
-        rows, blocks(tl.cast(written_length, tl.int64) + SLACK, BLOCK_OUT), ROWS_PER_PROG, ROW_STEP
-    )
+    ROWS: tl.constexpr = SHORT or ROWS_PER_PROG > 1  # the tile has several
+    LEADING: tl.constexpr = not ALIGNED and ROWS_PER_PROG == 1  # the tile begins where stores are aligned
+    per_row = blocks(written_length, WIDTH)
+    if SHORT:
+        batch, first_row, first_group, count = place_in_short_rows(rows, per_row, ALL)
+        first = first_row * 0
+    else:
+        SLACK: tl.constexpr = WIDTH - 1 if LEADING else 0
+        tiles = blocks(tl.cast(written_length, tl.int64) + SLACK, BLOCK_OUT)
+        batch, first_row, tile = place(rows, tiles, ROWS_PER_PROG)
+        first = tile * BLOCK_OUT
+        first_group = 0
+        count = tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32) * GROUPS
     source_row = source + batch * source_batch_stride + first_row * source_row_stride
     target_row = target + batch * target_batch_stride + first_row * target_row_stride
-    first = tile * BLOCK_OUT
-    if not ALIGNED:
+    if ALIGNED:
+        source_row = tl.multiple_of(source_row, 16)
+        target_row = tl.multiple_of(target_row, 16)
+    if LEADING:
         first -= target_row.to(tl.int64) // SIZE % WIDTH
     start = first * STRIDE - LEFT
-    index = tl.arange(0, ROWS_PER_PROG * GROUPS)
-    group = index % GROUPS if ROWS_PER_PROG > 1 else index
-    row = tl.zeros((ROWS_PER_PROG * GROUPS,), tl.int32)
-    read_at = group * (WIDTH * STRIDE)
-    write_at = group * WIDTH
-    if ROWS_PER_PROG > 1:
-        row = index // GROUPS * ROW_STEP
-        read_at = tl.multiple_of(row.to(tl.int64) * source_row_stride + read_at, WIDTH)
-        write_at = tl.multiple_of(row.to(tl.int64) * target_row_stride + write_at, WIDTH)
-    lane = tl.arange(0, WIDTH)[None, :]
-    read_at = read_at[:, None] + lane
-    write_at = write_at[:, None] + lane
 
-    inside = (first >= 0) & (first + BLOCK_OUT <= written_length) & (start >= 0)
-    inside &= start + (BLOCK_OUT - 1) * STRIDE + WINDOW <= read_length
-    inside &= first_row + (ROWS_PER_PROG - 1) * ROW_STEP < rows
+    inside = (count == ALL) & (start >= 0)
+    if SHORT:
+        inside &= tl.cast(written_length - 1, tl.int64) * STRIDE + WINDOW <= read_length + LEFT
+    else:
+        inside &= (first >= 0) & (first + BLOCK_OUT <= written_length)
+        inside &= start + (BLOCK_OUT - 1) * STRIDE + WINDOW <= read_length
     if SCALED:  # no window that is read is cut by an end of the row
         inside &= (start >= PADDING) & (start + BLOCK_OUT - 2 + 2 * WINDOW - PADDING <= length)
+    if not (ALIGNED or LEADING):
+        inside &= False  # rows lie in different ways
     if inside:
         WHOLE: tl.constexpr = (False, False, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
-        targets = tl.multiple_of(target_row + first, 16) + write_at
+        row, group = _rows_and_groups(tl.arange(0, ALL), first_group, per_row, SHORT, GROUPS)
+        targets = tl.multiple_of(target_row + first, 16) + _at(
+            row, target_row_stride, group, WIDTH, WIDTH, ROWS, ALIGNED
+        )
+        read_at = _at(row, source_row_stride, group, WIDTH * STRIDE, WIDTH, ROWS, ALIGNED)
         if ALIGNED:
             SHIFT: tl.constexpr = -LEFT % WIDTH
             sources = tl.multiple_of(source_row + (start - SHIFT), 16) + read_at
@@ -87,7 +95,6 @@ def slide(
                 if shift == way:
                     _store_whole(sources, targets, way, STRIDE, SCANS, GROUPS, WHOLE)
     else:
-        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         # No window of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
         REACH: tl.constexpr = BLOCK_OUT * STRIDE + 2 * WINDOW
         low = tl.maximum(-start, -REACH).to(tl.int32)
@@ -95,31 +102,86 @@ def slide(
         end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
         padded_end = tl.minimum(tl.maximum(length + PADDING - start, -REACH), REACH).to(tl.int32)
         bounds = (low, high, end, padded_end)
-        held = (row < tl.minimum(rows - first_row, ROWS_PER_PROG * ROW_STEP).to(tl.int32))[:, None]
-        FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
-        at = group[:, None] * (WIDTH * STRIDE) + (lane - FROM)
-        edges = source_row + (start - FROM)
-        if ALIGNED:
-            edges = tl.multiple_of(edges, 16)
-        if SCANS:
-            sums = sums_by_scans(edges + read_at, at, held, bounds, FROM, GROUPS, MASKED)
-        else:
-            sums = sums_in_registers(edges + read_at, at, held, bounds, FROM, STRIDE, MASKED)
-        means = ()
-        for output in tl.static_range(WIDTH):
-            if SCALED:
-                mean = sums[output]
-            elif DIVISOR == "window":
-                mean = sums[output] * inverse(WINDOW, WINDOW, ACC)
-            else:
-                begin = group * (WIDTH * STRIDE) + output * STRIDE
-                mean = sums[output] / divisor(begin, WINDOW, low, end, padded_end, DIVISOR).to(ACC)
-            means = means + (mean.to(target.dtype.element_ty),)
-        output_at = group[:, None] * WIDTH + lane
         first_output = tl.maximum(-first, 0).to(tl.int32)
         end_output = tl.minimum(written_length - first, BLOCK_OUT).to(tl.int32)
-        wanted = held & (output_at >= first_output) & (output_at < end_output)
-        tl.store(target_row + first + write_at, tile_of(means), mask=wanted)
+        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
+        if ALIGNED or (SCANS and WINDOW > 64):
+            FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
+            edge = source_row + (start - FROM)
+            begin = target_row + first
+            if ALIGNED:
+                edge = tl.multiple_of(edge, 16)
+                begin = tl.multiple_of(begin, 16)
+            index = tl.arange(0, ALL)
+            edge_row, edge_group = _rows_and_groups(index, first_group, per_row, SHORT, GROUPS)
+            edge += _at(edge_row, source_row_stride, edge_group, WIDTH * STRIDE, WIDTH, ROWS, ALIGNED)
+            begin += _at(edge_row, target_row_stride, edge_group, WIDTH, WIDTH, ROWS, ALIGNED)
+            held = (index < count)[:, None]
+            columns = edge_group * (WIDTH * STRIDE)
+            if SCANS:
+                sums = sums_by_scans(edge, columns[:, None] - FROM, held, bounds, FROM, GROUPS, MASKED)
+            else:
+                sums = sums_in_registers(edge, columns[:, None] - FROM, held, bounds, FROM, STRIDE, MASKED)
+            means = ()
+            for output in tl.static_range(WIDTH):
+                mean = _mean(sums[output], columns + output * STRIDE, bounds, MASKED)
+                means = means + (mean.to(target.dtype.element_ty),)
+            output_at = edge_group[:, None] * WIDTH
+            if not ALIGNED:
+                output_at += tl.arange(0, WIDTH)[None, :]
+                held = held & (output_at >= first_output)
+            tl.store(begin, tile_of(means), mask=held & (output_at < end_output))
+        else:
+            # By one load per tap: masks of whole groups cost registers, which all programs would have to have.
+            index = tl.arange(0, ROWS_PER_PROG * BLOCK_OUT)
+            edge_row = (index // BLOCK_OUT).to(tl.int64)
+            output_at = index % BLOCK_OUT
+            held = edge_row < tl.minimum(rows - first_row, ROWS_PER_PROG)
+            columns = output_at * STRIDE
+            edge = source_row + start
+            edge_at = edge_row * source_row_stride + columns if ROWS_PER_PROG > 1 else columns
+            total = tl.zeros((ROWS_PER_PROG * BLOCK_OUT,), ACC)
+            for tap in range(WINDOW):
+                inside_row = held & (columns + tap >= low) & (columns + tap < high)
+                value = tl.load(edge + (edge_at + tap), mask=inside_row, other=0.0).to(ACC)
+                if SCALED:
+                    taps = divisor(columns + (tap - PADDING), WINDOW, low, end, padded_end, DIVISOR)
+                    value /= taps.to(ACC)
+                total += value
+            mean = _mean(total, columns, bounds, MASKED).to(target.dtype.element_ty)
+            wanted = held & (output_at >= first_output) & (output_at < end_output)
+            tl.store(target_row + first + (edge_row * target_row_stride + output_at), mean, mask=wanted)
+
+
+@triton.jit
+def _mean(total, start, bounds, WAY: tl.constexpr):
+    """The mean of windows whose sum is known, and that begin at the columns `start`; WAY as in `load_piece`."""
+    if WAY[1]:
+        return total
+    elif WAY[4] == "window":
+        return total * inverse(WAY[2], WAY[2], WAY[5])
+    else:
+        return total / divisor(start, WAY[2], bounds[0], bounds[2], bounds[3], WAY[4]).to(WAY[5])
+
+
+@triton.jit
+def _rows_and_groups(index, first_group, per_row, SHORT: tl.constexpr, GROUPS: tl.constexpr):
+    """The rows, from a program's first, and groups of them, of its groups by number."""
+    if SHORT:
+        return in_short_rows(first_group + index, per_row)
+    else:
+        return index // GROUPS, index % GROUPS
+
+
+@triton.jit
+def _at(row, row_stride, group, STEP: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, ALIGNED: tl.constexpr):
+    """Where WIDTH columns of each group lie, from the first row's tile on, [groups, WIDTH]; groups are STEP apart."""
+    at = group * STEP
+    if ROWS:
+        at = row.to(tl.int64) * row_stride + at
+        if ALIGNED:
+            at = tl.multiple_of(at, WIDTH)
+    return at[:, None] + tl.arange(0, WIDTH)[None, :]
 
 
 @triton.jit
