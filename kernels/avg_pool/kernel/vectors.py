@@ -134,12 +134,11 @@ def slide(
         else:
             # By one load per tap: masks of whole groups cost registers, which all programs would have to have.
             index = tl.arange(0, ROWS_PER_PROG * BLOCK_OUT)
-            edge_row = (index // BLOCK_OUT).to(tl.int64)
-            output_at = index % BLOCK_OUT
-            held = edge_row < tl.minimum(rows - first_row, ROWS_PER_PROG)
+            edge_row, output_at = _rows_and_groups(index, 0, 0, False, BLOCK_OUT)
+            held = edge_row < tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32)
             columns = output_at * STRIDE
             edge = source_row + start
-            edge_at = edge_row * source_row_stride + columns if ROWS_PER_PROG > 1 else columns
+            edge_at = edge_row.to(tl.int64) * source_row_stride + columns if ROWS_PER_PROG > 1 else columns
             total = tl.zeros((ROWS_PER_PROG * BLOCK_OUT,), ACC)
             for tap in range(WINDOW):
                 inside_row = held & (columns + tap >= low) & (columns + tap < high)
@@ -150,7 +149,7 @@ def slide(
                 total += value
             mean = _mean(total, columns, bounds, MASKED).to(target.dtype.element_ty)
             wanted = held & (output_at >= first_output) & (output_at < end_output)
-            tl.store(target_row + first + (edge_row * target_row_stride + output_at), mean, mask=wanted)
+            tl.store(target_row + first + (edge_row.to(tl.int64) * target_row_stride + output_at), mean, mask=wanted)
 
 
 @triton.jit
@@ -169,6 +168,8 @@ def _rows_and_groups(index, first_group, per_row, SHORT: tl.constexpr, GROUPS: t
     """The rows, from a program's first, and groups of them, of its groups by number."""
     if SHORT:
         return in_short_rows(first_group + index, per_row)
+    elif index.shape[0] == GROUPS:
+        return index * 0, index
     else:
         return index // GROUPS, index % GROUPS
 

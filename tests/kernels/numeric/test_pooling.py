@@ -202,7 +202,11 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
             promises.append(bool((handle.data.astype("int64") % int(max(getattr(value, "data", value))) == 0).all()))
 
     monkeypatch.setattr(TensorHandle, "set_attr", kept)
-    windows = {"vectors": (Window(8, 1, 4), Window(3, 2, 1)), "scans": (Window(41, 1, 20), Window(40, 1, 11)), "sums": (Window(64, 32),)}
+    windows = {
+        "vectors": (Window(8, 1, 4), Window(3, 2, 1)),
+        "scans": (Window(41, 1, 20), Window(40, 1, 11)),
+        "sums": (Window(64, 32),),
+    }
     for window in windows[algorithm]:
         for length, layout in ((128, "contiguous"), (131, "odd offset"), (130, "every second row")):
             for per_program in (1, 2):
