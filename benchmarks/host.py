@@ -69,7 +69,7 @@ def host_times(calls: int = 2000, rounds: int = 15) -> dict[str, Any]:
     }
 
 
-def first_calls(rounds: int = 5) -> dict[str, float]:
+def first_calls(rounds: int = 3) -> dict[str, float]:
     """Seconds from a process's start to its first result: a plain Triton kernel's, ours, and what is between them.
 
     Medians of `rounds` processes of each, in turns, after one of each that isn't counted and fills the caches.

@@ -67,6 +67,11 @@ def slide(
         first -= target_row.to(tl.int64) // SIZE % WIDTH
     start = first * STRIDE - LEFT
 
+    index = tl.arange(0, ALL)
+    row, group = _rows_and_groups(index, first_group, per_row, SHORT, GROUPS)
+    read_at = _at(row, source_row_stride, group, WIDTH * STRIDE, WIDTH, ROWS, ALIGNED)
+    write_at = _at(row, target_row_stride, group, WIDTH, WIDTH, ROWS, ALIGNED)
+
     inside = (count == ALL) & (start >= 0)
     if SHORT:
         inside &= tl.cast(written_length - 1, tl.int64) * STRIDE + WINDOW <= read_length + LEFT
@@ -79,11 +84,7 @@ def slide(
         inside &= False  # rows lie in different ways
     if inside:
         WHOLE: tl.constexpr = (False, False, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
-        row, group = _rows_and_groups(tl.arange(0, ALL), first_group, per_row, SHORT, GROUPS)
-        targets = tl.multiple_of(target_row + first, 16) + _at(
-            row, target_row_stride, group, WIDTH, WIDTH, ROWS, ALIGNED
-        )
-        read_at = _at(row, source_row_stride, group, WIDTH * STRIDE, WIDTH, ROWS, ALIGNED)
+        targets = tl.multiple_of(target_row + first, 16) + write_at
         if ALIGNED:
             SHIFT: tl.constexpr = -LEFT % WIDTH
             sources = tl.multiple_of(source_row + (start - SHIFT), 16) + read_at
@@ -102,54 +103,35 @@ def slide(
         end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
         padded_end = tl.minimum(tl.maximum(length + PADDING - start, -REACH), REACH).to(tl.int32)
         bounds = (low, high, end, padded_end)
+        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
+        FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
+        edge = source_row + (start - FROM)
+        begin = target_row + first
+        if ALIGNED:
+            edge = tl.multiple_of(edge, 16)
+            begin = tl.multiple_of(begin, 16)
+        if SHORT:
+            held = (index < count)[:, None]
+        else:
+            held = (row < tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32))[:, None]
+        # Aligned, a piece lies in its row as a whole or not at all, so that masks are the same for all of its columns.
+        lane = tl.arange(0, 1 if ALIGNED else WIDTH)[None, :]
+        columns = group * (WIDTH * STRIDE)
+        if SCANS:
+            sums = sums_by_scans(edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, GROUPS, MASKED)
+        else:
+            sums = sums_in_registers(
+                edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, STRIDE, MASKED
+            )
+        means = ()
+        for output in tl.static_range(WIDTH):
+            mean = _mean(sums[output], columns + output * STRIDE, bounds, MASKED)
+            means = means + (mean.to(target.dtype.element_ty),)
+        output_at = group[:, None] * WIDTH + lane
         first_output = tl.maximum(-first, 0).to(tl.int32)
         end_output = tl.minimum(written_length - first, BLOCK_OUT).to(tl.int32)
-        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
-        if ALIGNED or (SCANS and WINDOW > 64):
-            FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
-            edge = source_row + (start - FROM)
-            begin = target_row + first
-            if ALIGNED:
-                edge = tl.multiple_of(edge, 16)
-                begin = tl.multiple_of(begin, 16)
-            index = tl.arange(0, ALL)
-            edge_row, edge_group = _rows_and_groups(index, first_group, per_row, SHORT, GROUPS)
-            edge += _at(edge_row, source_row_stride, edge_group, WIDTH * STRIDE, WIDTH, ROWS, ALIGNED)
-            begin += _at(edge_row, target_row_stride, edge_group, WIDTH, WIDTH, ROWS, ALIGNED)
-            held = (index < count)[:, None]
-            columns = edge_group * (WIDTH * STRIDE)
-            if SCANS:
-                sums = sums_by_scans(edge, columns[:, None] - FROM, held, bounds, FROM, GROUPS, MASKED)
-            else:
-                sums = sums_in_registers(edge, columns[:, None] - FROM, held, bounds, FROM, STRIDE, MASKED)
-            means = ()
-            for output in tl.static_range(WIDTH):
-                mean = _mean(sums[output], columns + output * STRIDE, bounds, MASKED)
-                means = means + (mean.to(target.dtype.element_ty),)
-            output_at = edge_group[:, None] * WIDTH
-            if not ALIGNED:
-                output_at += tl.arange(0, WIDTH)[None, :]
-                held = held & (output_at >= first_output)
-            tl.store(begin, tile_of(means), mask=held & (output_at < end_output))
-        else:
-            # By one load per tap: masks of whole groups cost registers, which all programs would have to have.
-            index = tl.arange(0, ROWS_PER_PROG * BLOCK_OUT)
-            edge_row, output_at = _rows_and_groups(index, 0, 0, False, BLOCK_OUT)
-            held = edge_row < tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32)
-            columns = output_at * STRIDE
-            edge = source_row + start
-            edge_at = edge_row.to(tl.int64) * source_row_stride + columns if ROWS_PER_PROG > 1 else columns
-            total = tl.zeros((ROWS_PER_PROG * BLOCK_OUT,), ACC)
-            for tap in range(WINDOW):
-                inside_row = held & (columns + tap >= low) & (columns + tap < high)
-                value = tl.load(edge + (edge_at + tap), mask=inside_row, other=0.0).to(ACC)
-                if SCALED:
-                    taps = divisor(columns + (tap - PADDING), WINDOW, low, end, padded_end, DIVISOR)
-                    value /= taps.to(ACC)
-                total += value
-            mean = _mean(total, columns, bounds, MASKED).to(target.dtype.element_ty)
-            wanted = held & (output_at >= first_output) & (output_at < end_output)
-            tl.store(target_row + first + (edge_row.to(tl.int64) * target_row_stride + output_at), mean, mask=wanted)
+        wanted = held & (output_at >= first_output) & (output_at < end_output)
+        tl.store(begin + write_at, tile_of(means), mask=wanted)
 
 
 @triton.jit
