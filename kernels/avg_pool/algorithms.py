@@ -7,6 +7,7 @@ from tunedb.kernels.geometry import cdiv, power_of_2_from
 WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
 LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
 MOST_IN_REGISTERS = 64  # 32-bit columns that a group's windows cover; 512 took minutes to compile, and spilled
+WIDEST_AT_A_STRIDE = 1 << 20  # kernel size and stride of what is compiled for them, and counts columns in 32 bits
 MOST_GATHERED = 40  # windows that hold some element of a group, going backward
 MOST_ADDITIONS = 1536  # of all copies of the code, where windows share no sums; three times as many took 9 s to compile
 WIDEST_SCANNED = 8  # windows, in tiles
@@ -44,10 +45,11 @@ def algorithms(layout: str, itemsize: int, kernel_size: int, stride: int, is_bac
     width = WIDEST_ALIGNMENT // itemsize
     found = ["taps"]
     if layout == "rows":
-        if not is_backward and stride > 1 and kernel_size > 2 * width:
+        is_bounded = max(kernel_size, stride) <= WIDEST_AT_A_STRIDE
+        if not is_backward and stride > 1 and kernel_size > 2 * width and is_bounded:
             found.insert(0, "sums")
         if is_backward and stride > 1:
-            fits = gathered(itemsize, kernel_size, stride) <= MOST_GATHERED
+            fits = is_bounded and gathered(itemsize, kernel_size, stride) <= MOST_GATHERED
         else:
             fits = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1) <= MOST_IN_REGISTERS
             fits &= stride == 1 or width * width * kernel_size <= MOST_ADDITIONS
@@ -107,10 +109,12 @@ def tiling(
         if stride == 1 or not is_backward:
             is_aligned &= are_aligned[0] and read_length % width == 0
         is_short = algorithm == "vectors" and is_aligned and columns <= block
+        is_short &= columns * (columns + per_program * block) < 2**31  # as `in_short_rows` divides
         if not is_aligned and per_program == 1:  # tiles begin where stores are aligned
             slack = width - 1
     elif is_in_rows and (stride == 1 or not is_backward):
-        is_short = columns <= block
+        is_short = columns <= block and columns * (columns + per_program * block) < 2**31
+        is_short &= max(read_length, columns * stride) + 2 * kernel_size < 2**30  # columns are counted in 32 bits
     if is_short:
         group = 1 if algorithm == "taps" else width
         programs = cdiv(rows * cdiv(columns, group), per_program * block // group)

@@ -20,6 +20,7 @@ from tunedb.kernels.avg_pool.algorithms import (
     MOST_GATHERED,
     MOST_IN_REGISTERS,
     WIDEST_ALIGNMENT,
+    WIDEST_AT_A_STRIDE,
     WIDEST_SCANNED,
     algorithms,
     can_run,
@@ -54,6 +55,7 @@ MOST_IN_REGISTERS = {registers}
 WIDEST_SCANNED = {scanned}
 MOST_ADDITIONS = {additions}
 MOST_GATHERED = {gathered}
+WIDEST_AT_A_STRIDE = {strided}
 """
 
 
@@ -73,6 +75,7 @@ def module_source(sweeps: Sequence[Sweep]) -> str:
         scanned=WIDEST_SCANNED,
         additions=MOST_ADDITIONS,
         gathered=MOST_GATHERED,
+        strided=WIDEST_AT_A_STRIDE,
     )
     kernels = _with_callees((tiles, registers, pieces, vectors, short, sums, taps, kernel), "avg_pool1d_forward_kernel")
     helpers = (cdiv, power_of_2_from, power_of_2_to, is_channels_last, _empty)

@@ -101,7 +101,12 @@ def _is_transformed() -> bool:
 
 def _is_plain(tensor: Tensor) -> bool:
     """Whether nothing but the launch is left to do, as in compiled code: no graph to build, nobody to ask."""
-    return type(tensor) is Tensor and not (tensor.requires_grad and torch.is_grad_enabled()) and not dispatch_modes()
+    return (
+        type(tensor) is Tensor
+        and not (tensor.requires_grad and torch.is_grad_enabled())
+        and not dispatch_modes()
+        and not tensor.is_neg()
+    )
 
 
 def _differentiable_forward(x: Tensor, *window: Any) -> Tensor:

@@ -43,7 +43,8 @@ def pool_short_rows(
     else:
         read_at = row * tl.cast(source_row_stride, tl.int32)
         write_at = row * tl.cast(target_row_stride, tl.int32) + column
-    left = column * STRIDE - (kernel_size - 1 - PADDING if BACKWARD else PADDING)
+    lead = kernel_size - 1 - PADDING if BACKWARD else PADDING
+    left = column * STRIDE - lead
     bounds = (tl.cast(read_length, tl.int32), tl.cast(length, tl.int32), PADDING)
     WAY: tl.constexpr = (SCALED, WINDOW, DIVISOR, ACC)
     total = tl.zeros((ALL,), ACC)
@@ -51,7 +52,10 @@ def pool_short_rows(
         for tap in tl.static_range(WINDOW):
             total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, WAY)
     else:
-        for tap in range(kernel_size):
+        # Of a window that is far longer than the row, only the taps that some window has inside the row.
+        for tap in range(
+            tl.maximum(lead - (written_length - 1) * STRIDE, 0), tl.minimum(kernel_size, read_length + lead)
+        ):
             total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, WAY)
     if DIVISOR == "window":
         total *= inverse(kernel_size, WINDOW, ACC)

@@ -61,7 +61,7 @@ def forward_by_sums(
         held = row < rows - first_row
         left = start + window.to(tl.int64) * STRIDE  # column of x
         total = _window_sums(sources, window, left, (held, length), WINDOW, MASKED)
-        count = divisor(left, WINDOW, 0, length, length + PADDING, DIVISOR)
+        count = divisor(left, WINDOW, 0, length, tl.cast(length, tl.int64) + PADDING, DIVISOR)
         tl.store(targets, (total / count.to(ACC)).to(y.dtype.element_ty), mask=held & (window < out_length - first))
 
 

@@ -87,7 +87,7 @@ def forward_by_taps(
         reach = tl.cast(taps, tl.int64) + BLOCK_OUT * STRIDE
         low = tl.maximum(-start, 0).to(lane.dtype)
         high = tl.minimum(length - start, reach).to(lane.dtype)
-        padded_high = tl.minimum(length + PADDING - start, reach).to(lane.dtype)
+        padded_high = tl.minimum(length - start + PADDING, reach).to(lane.dtype)
         wanted = (row < rows - first_row) & (lane < tl.minimum(out_length - first, BLOCK_OUT).to(lane.dtype))
         total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
         # Of a window that is far longer than the row, only the taps that some window of the tile has inside the row.
@@ -159,7 +159,7 @@ def backward_by_taps(
         # No window that holds a column of the tile ends beyond its reach, so that bounds cut to it fit likewise.
         reach = tl.cast(taps, tl.int64) + BLOCK_OUT
         end = tl.minimum(length - first, reach).to(lane.dtype)
-        padded_end = tl.minimum(length + PADDING - first, reach).to(lane.dtype)
+        padded_end = tl.minimum(length - first + PADDING, reach).to(lane.dtype)
         begin = tl.maximum(-first, -reach).to(lane.dtype)
         first_window = tl.maximum(-youngest, -reach).to(lane.dtype)
         end_window = tl.minimum(out_length - youngest, reach).to(lane.dtype)

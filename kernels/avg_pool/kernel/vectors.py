@@ -101,7 +101,7 @@ def slide(
         low = tl.maximum(-start, -REACH).to(tl.int32)
         high = tl.minimum(tl.maximum(read_length - start, -REACH), REACH).to(tl.int32)
         end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
-        padded_end = tl.minimum(tl.maximum(length + PADDING - start, -REACH), REACH).to(tl.int32)
+        padded_end = tl.minimum(tl.maximum(length - start + PADDING, -REACH), REACH).to(tl.int32)
         bounds = (low, high, end, padded_end)
         MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
