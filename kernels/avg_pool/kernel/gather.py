@@ -151,14 +151,16 @@ def _sum_of(windows, always, phase, COLUMN: tl.constexpr, KNOWN: tl.constexpr, O
     """The sums of the windows that hold the column COLUMN of each group."""
     FIRST: tl.constexpr = COLUMN if KNOWN < 0 else COLUMN + KNOWN
     LAST: tl.constexpr = COLUMN + STRIDE - 1 if KNOWN < 0 else FIRST
-    START: tl.constexpr = (FIRST // STRIDE + 1) * STRIDE  # where the next window starts, and where the next ends
+    # Where the next window starts, and where the next one ends.
+    START: tl.constexpr = (FIRST // STRIDE + 1) * STRIDE
     END: tl.constexpr = FIRST + 1 + (WINDOW - FIRST - 1) % STRIDE
+    NEXT: tl.constexpr = min(START, END)
+    AFTER: tl.constexpr = max(START, END)
     total = _sum_at(windows, always, FIRST, OLDEST, WINDOW, STRIDE)
-    for turn in tl.static_range(1 if START == END else 2):
-        at = min(START, END) if turn == 0 else max(START, END)
-        if at <= LAST:
-            later = _sum_at(windows, always, at, OLDEST, WINDOW, STRIDE)
-            total = tl.where(phase >= at - COLUMN, later, total)
+    if NEXT <= LAST:
+        total = tl.where(phase >= NEXT - COLUMN, _sum_at(windows, always, NEXT, OLDEST, WINDOW, STRIDE), total)
+    if NEXT < AFTER and AFTER <= LAST:
+        total = tl.where(phase >= AFTER - COLUMN, _sum_at(windows, always, AFTER, OLDEST, WINDOW, STRIDE), total)
     return total
 
 
