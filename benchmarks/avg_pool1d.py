@@ -168,32 +168,39 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
-    """Bars per problem, as fractions of the copy's speed."""
+    """Bars per problem as fractions of the copy's speed, forward beside backward."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
     results = [result for result in results if "problem" in result and "copy" in result["times"]]
+    directions = [name for name in ("forward", "backward") if any(r["direction"] == name for r in results)]
+    problems = list(dict.fromkeys(r["problem"].get("id", "?") for r in results))
     names = [name for name in dict.fromkeys(n for r in results for n in r["times"]) if name != "copy"]
-    figure, axes = pyplot.subplots(figsize=(9, 0.42 * len(results) + 1.6))
+    figure, panels = pyplot.subplots(
+        1, len(directions), figsize=(1.5 + 4.5 * len(directions), 0.36 * len(problems) + 1.6),
+        sharey=True, squeeze=False,
+    )  # fmt: skip
     height = 0.8 / len(names)
-    for number, name in enumerate(names):
-        of_copy = [r["times"]["copy"]["median_us"] / r["times"][name]["median_us"] if name in r["times"] else 0
-                   for r in results]  # fmt: skip
-        at = [row + number * height for row in range(len(results))]
-        axes.barh(at, of_copy, height, label=name, color=f"C{number}")
-    axes.axvline(1, color="black", linewidth=1, label="copy of as many bytes")
-    axes.set_yticks([row + 0.4 - height / 2 for row in range(len(results))])
-    axes.set_yticklabels(
-        [f"{r['problem'].get('id', '?')} {'∇' if r['direction'] == 'backward' else ''}" for r in results]
-    )
-    axes.invert_yaxis()
-    axes.set_xlabel("speed as a fraction of a device-to-device copy (longer is faster)")
-    axes.set_title(results[0]["device"])
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.03), ncols=len(names) + 1, frameon=False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    for direction, axes in zip(directions, panels[0], strict=True):
+        for r in (r for r in results if r["direction"] == direction):
+            row, times = problems.index(r["problem"].get("id", "?")), r["times"]
+            for number, name in enumerate(names):
+                if name in times:
+                    of_copy = times["copy"]["median_us"] / times[name]["median_us"]
+                    axes.barh(row + (number + 0.5) * height - 0.4, of_copy, height, color=f"C{number}")
+            axes.text(0.02, row + 0.5 * height - 0.4, f"{r['of_copy']:.2f}", va="center", fontsize=6, color="white")
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set_title(direction)
+        axes.set_xlabel("speed, of a copy of as many bytes (longer is faster)")
+    panels[0][0].set_yticks(range(len(problems)), problems)
+    panels[0][0].set_ylim(len(problems) - 0.5, -0.5)
+    bars = [pyplot.Rectangle((0, 0), 1, 1, color=f"C{number}") for number in range(len(names))]
+    figure.suptitle(results[0]["device"])
+    figure.legend(bars, names, loc="lower center", ncols=len(names), frameon=False)
+    figure.tight_layout(rect=(0, 0.03, 1, 1))
+    figure.savefig(path, dpi=110)
 
 
 def parse(words: list[str] | None) -> argparse.Namespace:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 Function = Callable[[], object]
@@ -58,13 +61,32 @@ def host_times(calls: int = 2000, rounds: int = 15) -> dict[str, Any]:
     pairs = [("ours", "eager"), ("ours, requires_grad", "eager, requires_grad"),
              ("compiled model with ours", "compiled model with torch's")]  # fmt: skip
     ratios = {f"{a} / {b}": round(times[a]["median_us"] / times[b]["median_us"], 3) for a, b in pairs}
-    return {"times": times, "ratios": ratios, "audit_events": audit_events(functions["ours"])}
+    return {
+        "times": times,
+        "ratios": ratios,
+        "audit_events": audit_events(functions["ours"]),
+        "first_call_s": first_calls(),
+    }
+
+
+def first_calls(rounds: int = 3) -> dict[str, float]:
+    """Seconds from a process's start to its first result: a plain Triton kernel's, ours, and what is between them.
+
+    Medians of `rounds` processes of each, in turns, after one of each that isn't counted and fills the caches.
+    """
+    taken: dict[str, list[float]] = {"plain": [], "ours": []}
+    for turn in range(rounds + 1):
+        for what, seconds in taken.items():
+            command = [sys.executable, "-m", "benchmarks.start", what, str(time.time())]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            if turn > 0:
+                seconds.append(float(done.stdout))
+    medians = {what: round(median(seconds), 3) for what, seconds in taken.items()}
+    return medians | {"difference": round(medians["ours"] - medians["plain"], 3)}
 
 
 def audit_events(call: Function) -> dict[str, int]:
     """What Python's audit hooks see of a thousand repeated calls: files, sockets, databases, processes."""
-    import sys
-
     seen: dict[str, int] = {}
     listening = [True]
 

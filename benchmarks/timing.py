@@ -68,6 +68,11 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         # Names without their folders, which say nothing elsewhere.
         "command": " ".join(
-            ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *(Path(a).name for a in sys.argv[1:])]
+            ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *map(_without_folders, sys.argv[1:])]
         ),
     }
+
+
+def _without_folders(word: str) -> str:
+    """The word, a path or several with commas between them, with names in the place of paths."""
+    return ",".join(Path(part).name for part in word.split(","))

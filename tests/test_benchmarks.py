@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import avg_pool1d, compiled
+from benchmarks import avg_pool1d, compiled, timing
 from benchmarks.timing import summary
 
 
@@ -40,6 +40,10 @@ def test_the_chart_is_drawn(tmp_path: Path) -> None:
 
 def test_what_a_problem_moves_is_input_and_output_once() -> None:
     assert avg_pool1d.problem_bytes({"shape": [2, 3, 10], "kernel_size": 2, "dtype": "float16"}) == 2 * 3 * 15 * 2
+
+
+def test_a_command_is_kept_without_folders() -> None:
+    assert timing._without_folders("copy,eager,some/where/file.py") == "copy,eager,file.py"
 
 
 def test_accesses_are_counted_by_width() -> None:

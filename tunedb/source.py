@@ -65,7 +65,9 @@ class _Visit:
         self._seen.add(id(code))
         name = f"{code.__module__}.{code.__qualname__}"
         tree = _parse(code)
-        self.found.append(f"{name} {''.join(_meaning(tree))}")
+        words: list[str] = []
+        _meaning(tree, words)
+        self.found.append(f"{name} {''.join(words)}")
         for reference, value in _references(tree, _scope(code)):
             callee = _function(value)
             if callee is not None:
@@ -122,10 +124,19 @@ def _references(tree: ast.AST, scope: Mapping[str, Any]) -> Iterator[tuple[str, 
         if isinstance(node, ast.Name) and node.id in scope:
             yield node.id, scope[node.id]
         elif isinstance(node, ast.Attribute):
-            chain = ast.unparse(node)
-            value = _resolved(chain.split("."), scope)
+            chain = _chain(node)
+            value = _resolved(chain, scope) if chain else None
             if value is not None:
-                yield chain, value
+                yield ".".join(chain), value
+
+
+def _chain(node: ast.expr) -> list[str]:
+    """The names of `package.module.name`; none of an attribute of anything but names."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(names)] if isinstance(node, ast.Name) else []
 
 
 def _resolved(chain: list[str], scope: Mapping[str, Any]) -> Any:
@@ -160,28 +171,29 @@ def _constant(value: Any) -> str | None:
     return None
 
 
-def _meaning(node: Any) -> Iterator[str]:
-    """A dump of the tree that is the same in every Python: empty fields, which versions add, are left out."""
+def _meaning(node: Any, words: list[str]) -> None:
+    """Add a dump of the tree that is the same in every Python: empty fields, which versions add, are left out."""
     if isinstance(node, ast.AST):
-        yield f"({type(node).__name__}"
-        for name, value in ast.iter_fields(node):
-            if isinstance(node, ast.Constant):
-                if name == "value":
-                    yield f" {value!r}"
-            elif name == "body" and isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
-                yield " body="
-                yield from _meaning(_without_docstring(value))
-            elif value is not None and value != [] and name not in ("type_comment", "ctx"):
-                yield f" {name}="
-                yield from _meaning(value)
-        yield ")"
+        words.append(f"({type(node).__name__}")
+        if isinstance(node, ast.Constant):
+            words.append(f" {node.value!r}")
+        else:
+            for name in node._fields:
+                value = getattr(node, name, None)
+                if value is None or value == [] or name in ("type_comment", "ctx"):
+                    continue
+                words.append(f" {name}=")
+                if name == "body" and isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                    value = _without_docstring(value)
+                _meaning(value, words)
+        words.append(")")
     elif isinstance(node, list):
-        yield "["
+        words.append("[")
         for item in node:
-            yield from _meaning(item)
-        yield "]"
+            _meaning(item, words)
+        words.append("]")
     else:
-        yield repr(node)
+        words.append(repr(node))
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:

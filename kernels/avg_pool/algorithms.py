@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from tunedb.kernels.geometry import cdiv
+from tunedb.kernels.geometry import cdiv, power_of_2_from
 
 WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
 LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
 MOST_IN_REGISTERS = 64  # 32-bit columns that a group's windows cover; 512 took minutes to compile, and spilled
+WIDEST_AT_A_STRIDE = 1 << 20  # kernel size and stride of what is compiled for them, and counts columns in 32 bits
+MOST_GATHERED = 40  # windows that hold some element of a group, going backward
 MOST_ADDITIONS = 1536  # of all copies of the code, where windows share no sums; three times as many took 9 s to compile
 WIDEST_SCANNED = 8  # windows, in tiles
 
@@ -16,10 +18,18 @@ def span(itemsize: int, kernel_size: int, stride: int) -> int:
     return (WIDEST_ALIGNMENT // itemsize - 1) * stride + kernel_size
 
 
-def fitting(elements: int, threads: int, itemsize: int, kernel_size: int, stride: int) -> int:
+def gathered(itemsize: int, kernel_size: int, stride: int) -> int:
+    """How many windows may hold an element of one group of x: of as many elements as fill 16 bytes."""
+    return (kernel_size - 1) // stride + (stride + WIDEST_ALIGNMENT // itemsize - 2) // stride + 1
+
+
+def fitting(elements: int, threads: int, itemsize: int, kernel_size: int, stride: int, is_backward: bool) -> int:
     """The tile of "vectors", of `elements` or half as many and so on, whose columns fit its threads' registers."""
     group = WIDEST_ALIGNMENT // itemsize
-    columns = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1)
+    if is_backward and stride > 1:
+        columns = (gathered(itemsize, kernel_size, stride) + group) * max(itemsize // 4, 1)
+    else:
+        columns = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1)
     while elements > threads * group and elements // (threads * group) * columns > 2 * MOST_IN_REGISTERS:
         elements //= 2
     return elements
@@ -29,16 +39,21 @@ def algorithms(layout: str, itemsize: int, kernel_size: int, stride: int, is_bac
     """The algorithms that may serve, most promising first.
 
     "vectors": 16-byte accesses, a thread's windows summed in its registers; "scans": the same for wide windows one
-    apart, with prefix sums; "sums": forward, one sum per window, for wide windows that hardly overlap; "taps": one load
-    per tap, whatever the problem.
+    apart, with prefix sums; "sums": forward, threads side by side read and sum a wide window, for those further apart;
+    "taps": one load per tap, whatever the problem.
     """
     width = WIDEST_ALIGNMENT // itemsize
     found = ["taps"]
     if layout == "rows":
-        if not is_backward and 2 * width < kernel_size <= 4 * stride:
+        is_bounded = max(kernel_size, stride) <= WIDEST_AT_A_STRIDE
+        if not is_backward and stride > 1 and kernel_size > 2 * width and is_bounded:
             found.insert(0, "sums")
-        is_short = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1) <= MOST_IN_REGISTERS
-        if is_short and (stride == 1 or width * width * kernel_size <= MOST_ADDITIONS):
+        if is_backward and stride > 1:
+            fits = is_bounded and gathered(itemsize, kernel_size, stride) <= MOST_GATHERED
+        else:
+            fits = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1) <= MOST_IN_REGISTERS
+            fits &= stride == 1 or width * width * kernel_size <= MOST_ADDITIONS
+        if fits:
             found.insert(0, "vectors")
         if stride == 1 and kernel_size >= 4 * width:
             found.insert(1 if kernel_size <= LONGEST_UNROLLED_WINDOW else 0, "scans")
@@ -53,19 +68,25 @@ def can_run(
         return False
     if algorithm in ("vectors", "scans") and block * itemsize < WIDEST_ALIGNMENT:
         return False
-    return algorithm != "scans" or kernel_size <= WIDEST_SCANNED * block
+    shared = {"scans": kernel_size, "sums": kernel_size // stride}.get(algorithm, 0)
+    return shared <= WIDEST_SCANNED * block
 
 
-def chunk_of(kernel_size: int) -> int:
-    """How many columns of a window are read at a time where it is summed as a whole: those that leave least to mask."""
-    return min((64, 32, 16), key=lambda chunk: cdiv(kernel_size, chunk) * chunk)
+def chunk_of(kernel_size: int, stride: int) -> int:
+    """How many columns "sums" reads at a time: of a window or, where they overlap, from one's start to the next's."""
+    columns = stride if kernel_size >= 2 * stride else kernel_size
+    return (
+        min((64, 32, 16), key=lambda chunk: cdiv(columns, chunk) * chunk) if columns > 8 else power_of_2_from(columns)
+    )
 
 
 def tiling(
     algorithm: str,
     block: int,
     per_program: int,
+    is_in_rows: bool,
     extents: tuple[int, int, int],
+    read_length: int,
     window: tuple[int, int, int],
     are_aligned: tuple[bool, bool],
     itemsize: int,
@@ -73,26 +94,38 @@ def tiling(
 ) -> tuple[int, dict[str, object]]:
     """How many programs write `extents` (batch, rows, columns), and the constants that go with their number.
 
+    `is_in_rows` says whether neighbours in a row lie side by side, both in what is read and in what is written;
     `window` is kernel size, stride and padding; `are_aligned` says whether the address and all pitches of what is read,
     and of what is written, are multiples of 16 bytes.
     """
     batch, rows, columns = extents
     kernel_size, stride, padding = window
     width = WIDEST_ALIGNMENT // itemsize
-    is_aligned, row_step, slack = False, 1, 0
+    is_aligned, is_short, slack = False, False, 0
     if algorithm == "sums":
         is_aligned = are_aligned[0] and stride % width == 0 and padding % width == 0
     elif algorithm != "taps":
-        is_aligned = all(are_aligned)
-        if is_backward and stride > 1:
-            block *= stride  # it counts windows
-        elif not is_aligned:  # tiles begin where stores are aligned, and a program's rows lie alike
-            slack, row_step = width - 1, 1 if per_program == 1 else width
+        is_aligned = are_aligned[1] and columns % width == 0
+        if stride == 1 or not is_backward:
+            is_aligned &= are_aligned[0] and read_length % width == 0
+        is_short = algorithm == "vectors" and is_aligned and columns <= block
+        is_short &= columns * (columns + per_program * block) < 2**31  # as `in_short_rows` divides
+        if not is_aligned and per_program == 1:  # tiles begin where stores are aligned
+            slack = width - 1
+    elif is_in_rows and (stride == 1 or not is_backward):
+        is_short = columns <= block and columns * (columns + per_program * block) < 2**31
+        is_short &= max(read_length, columns * stride) + 2 * kernel_size < 2**30  # columns are counted in 32 bits
+    if is_short:
+        group = 1 if algorithm == "taps" else width
+        programs = cdiv(rows * cdiv(columns, group), per_program * block // group)
+    else:
+        programs = cdiv(rows, per_program) * cdiv(columns + slack, block)
     constants: dict[str, object] = {
         "WINDOW": 0 if algorithm == "taps" and kernel_size > LONGEST_UNROLLED_WINDOW else kernel_size,
         "STRIDE": stride,
         "PADDING": padding,
         "ALIGNED": is_aligned,
-        "CHUNK": chunk_of(kernel_size) if algorithm == "sums" else 0,
+        "SHORT": is_short,
+        "CHUNK": chunk_of(kernel_size, stride) if algorithm == "sums" else 0,
     }
-    return batch * cdiv(rows, per_program * row_step) * row_step * cdiv(columns + slack, block), constants
+    return batch * programs, constants

@@ -24,7 +24,7 @@ def estimate(pool: Pool, config: Config, device: Device, backward: bool = False)
     algorithm = config["ALGORITHM"]
     block, per_program, warps = (int(config[name]) for name in ("BLOCK_OUT", "ROWS_PER_PROG", "num_warps"))
     step = 1 if backward else window.stride
-    lanes = chunk_of(window.kernel_size) if algorithm == "sums" else 1  # that share an element
+    lanes = chunk_of(window.kernel_size, window.stride) if algorithm == "sums" else 1  # that share an element
     if backward and step != window.stride and algorithm not in ("taps", "sums"):
         block *= window.stride  # it counts windows
     if pool.layout == "rows" and pool.batch == 1 and window.tiles(pool.length):  # to the launcher they are one row

@@ -17,17 +17,20 @@ from tunedb.kernels.avg_pool import kernel, space, standalone
 from tunedb.kernels.avg_pool.algorithms import (
     LONGEST_UNROLLED_WINDOW,
     MOST_ADDITIONS,
+    MOST_GATHERED,
     MOST_IN_REGISTERS,
     WIDEST_ALIGNMENT,
+    WIDEST_AT_A_STRIDE,
     WIDEST_SCANNED,
     algorithms,
     can_run,
     chunk_of,
     fitting,
+    gathered,
     span,
     tiling,
 )
-from tunedb.kernels.avg_pool.kernel import pieces, registers, sums, taps, tiles, vectors
+from tunedb.kernels.avg_pool.kernel import pieces, registers, short, sums, taps, tiles, vectors
 from tunedb.kernels.avg_pool.launch import _empty, is_channels_last
 from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
 from tunedb.records import Sweep
@@ -51,6 +54,8 @@ LONGEST_UNROLLED_WINDOW = {window}
 MOST_IN_REGISTERS = {registers}
 WIDEST_SCANNED = {scanned}
 MOST_ADDITIONS = {additions}
+MOST_GATHERED = {gathered}
+WIDEST_AT_A_STRIDE = {strided}
 """
 
 
@@ -69,10 +74,12 @@ def module_source(sweeps: Sequence[Sweep]) -> str:
         registers=MOST_IN_REGISTERS,
         scanned=WIDEST_SCANNED,
         additions=MOST_ADDITIONS,
+        gathered=MOST_GATHERED,
+        strided=WIDEST_AT_A_STRIDE,
     )
-    kernels = _with_callees((tiles, registers, pieces, vectors, sums, taps, kernel), "avg_pool1d_forward_kernel")
+    kernels = _with_callees((tiles, registers, pieces, vectors, short, sums, taps, kernel), "avg_pool1d_forward_kernel")
     helpers = (cdiv, power_of_2_from, power_of_2_to, is_channels_last, _empty)
-    rules = (span, fitting, algorithms, can_run, chunk_of, tiling)
+    rules = (span, gathered, fitting, algorithms, can_run, chunk_of, tiling)
     own = [value for value in vars(standalone).values() if getattr(value, "__module__", "") == standalone.__name__]
     copied: list[Any] = [*helpers, *rules, *own]
     return "\n\n".join([_HEAD, *kernels, tuned, *map(inspect.getsource, copied)])

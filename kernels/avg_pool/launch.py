@@ -255,7 +255,9 @@ def _launch(
         algorithm,
         block,
         knobs["ROWS_PER_PROG"],
+        source.is_in_rows() and target.is_in_rows(),
         target.shape,
+        source.shape[2],
         (window.kernel_size, window.stride, window.padding),
         (source.is_aligned(read.data_ptr(), itemsize), target.is_aligned(written.data_ptr(), itemsize)),
         itemsize,
@@ -268,9 +270,12 @@ def _launch(
             "Use a larger BLOCK_OUT or ROWS_PER_PROG.",
         )
     step = max(source.strides[2], target.strides[2], 1)
+    reach = ((block + 1) * window.stride + window.kernel_size) * step
+    if constants["SHORT"]:  # a tile's rows, at most one an element
+        reach += block * knobs["ROWS_PER_PROG"] * max(source.strides[1], target.strides[1])
     constants |= knobs | {
         "DIVISOR": "row" if not window.count_include_pad else "padded" if window.ceil_mode else "window",
-        "WIDE": ((block + 1) * window.stride + window.kernel_size) * step >= _INT32_END,
+        "WIDE": reach >= _INT32_END,
     }
     numbers = (rows, length, out_length, window.kernel_size, *source.strides, *target.strides)
     return Launch(jit, (programs, 1, 1), (read, written, *numbers), constants, config.options)

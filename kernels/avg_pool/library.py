@@ -14,7 +14,7 @@ from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
 from tunedb.kernels.avg_pool import launch
-from tunedb.kernels.avg_pool.plans import INTERPRETED, backward_plan, forward_plan
+from tunedb.kernels.avg_pool.plans import INTERPRETED, backward_plan, dispatch_modes, forward_plan
 from tunedb.kernels.geometry import Window
 
 _WINDOW = "int kernel_size, int stride, int padding, bool ceil_mode, bool count_include_pad"
@@ -99,15 +99,29 @@ def _is_transformed() -> bool:
     return forward_ad._current_level >= 0 or torch._C._functorch.maybe_current_level() is not None
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether nothing but the launch is left to do, as in compiled code: no graph to build, nobody to ask."""
+    return (
+        type(tensor) is Tensor
+        and not (tensor.requires_grad and torch.is_grad_enabled())
+        and not dispatch_modes()
+        and not tensor.is_neg()
+    )
+
+
 def _differentiable_forward(x: Tensor, *window: Any) -> Tensor:
     if _is_transformed():
         return torch_avg_pool1d(x, *window)
+    if _is_plain(x):
+        return _forward(x, *window)
     return _Forward.apply(x, *window)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def _differentiable_backward(grad: Tensor, length: int, *window: Any) -> Tensor:
     if _is_transformed():
         return torch_backward(grad, length, Window(*window))
+    if _is_plain(grad):
+        return _backward(grad, length, *window)
     return _Backward.apply(grad, length, *window)  # type: ignore[no-any-return,no-untyped-call]
 
 

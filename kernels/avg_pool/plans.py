@@ -98,10 +98,7 @@ class Plan:
     def __call__(self, tensor: Tensor) -> Tensor:
         if self.index is not None and torch.cuda.current_device() != self.index:
             with torch.cuda.device(self.index):
-                return self._launch(tensor)
-        return self._launch(tensor)
-
-    def _launch(self, tensor: Tensor) -> Tensor:
+                return self(tensor)
         if self.allocate is not None:
             out = self.allocate(self.shape, self.strides, self.dtype)
             self.run(tensor.data_ptr(), out.data_ptr())

@@ -64,7 +64,7 @@ def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
     kernel_size, stride = pool.window.kernel_size, pool.window.stride
     for algorithm in algorithms(pool.layout, pool.dtype.itemsize, kernel_size, stride, backward):
         for warps, elements, squarer in tiles[:1] if is_interpreted and found else tiles:
-            if algorithm == "taps" and found and (squarer > 1 or warps not in (1, 4) or elements == 32 * warps * 8):
+            if algorithm == "taps" and found and (squarer > 1 or warps not in (1, 4)):
                 continue  # a fallback here: a few of its tiles will do
             config = _config(pool, algorithm, warps, elements, squarer, columns, backward)
             if config is not None and (config not in found):
@@ -76,7 +76,8 @@ def _config(
     pool: Pool, algorithm: str, warps: int, elements: int, squarer: int, columns: int, backward: bool
 ) -> Config | None:
     """The config of a tile of that many elements; None where it makes no sense for the problem."""
-    least, threads = 1, 32 * warps
+    least, chunk, threads = 1, 1, 32 * warps
+    window, itemsize = pool.window, pool.dtype.itemsize
     most_columns, most_rows = power_of_2_from(columns), power_of_2_to(pool.rows)
     if algorithm == "taps":
         if pool.layout == "transposed":
@@ -85,27 +86,22 @@ def _config(
         else:
             block = min(elements // squarer, most_columns)
             per_program = min(elements // block, most_rows)
-        busy = block * per_program
+    elif squarer > 1:
+        return None
     else:
-        if squarer > 1:
-            return None
-        width = WIDEST_ALIGNMENT // pool.dtype.itemsize
         if algorithm == "sums":
-            elements = max(elements // chunk_of(pool.window.kernel_size), 1)
+            chunk = chunk_of(window.kernel_size, window.stride)
+            # Where windows share nothing, a thread has registers for twice as many loads on their way.
+            elements = max(elements * (1 if window.kernel_size >= 2 * window.stride else 2) // chunk, 1)
         else:
             if algorithm == "vectors" and elements <= threads * ELEMENTS_PER_THREAD[0]:  # not in the interpreter
-                window = pool.window
-                elements = fitting(elements, threads, pool.dtype.itemsize, window.kernel_size, window.stride)
-            least, elements = width, max(elements, width)
-            if backward and pool.window.stride > 1:  # the block counts windows
-                most_columns = power_of_2_from(-(-columns // pool.window.stride))
+                elements = fitting(elements, threads, itemsize, window.kernel_size, window.stride, backward)
+            least = WIDEST_ALIGNMENT // itemsize
         block = max(min(elements, most_columns), least)
         per_program = max(min(elements // block, most_rows), 1)
-        busy = block * per_program * (chunk_of(pool.window.kernel_size) if algorithm == "sums" else 1)
-        window = pool.window
-        if not can_run(algorithm, block, pool.layout, pool.dtype.itemsize, window.kernel_size, window.stride, backward):
+        if not can_run(algorithm, block, pool.layout, itemsize, window.kernel_size, window.stride, backward):
             return None
-    if busy < threads and warps > 1:
+    if block * per_program * chunk < threads and warps > 1:
         return None  # the problem is smaller than the tile: threads would idle
     return Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=per_program, num_warps=warps)
 

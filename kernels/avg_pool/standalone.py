@@ -107,11 +107,11 @@ def default(
         per_program = min(TILE, power_of_2_to(rows), 128)
         return algorithm, min(TILE // per_program, power_of_2_from(out)), per_program, {"num_warps": 1}
     if algorithm == "sums":
-        tile //= chunk_of(kernel_size)
+        tile = tile * (1 if kernel_size >= 2 * stride else 2) // chunk_of(kernel_size, stride)
     elif algorithm != "taps":
         least = WIDEST_ALIGNMENT // itemsize
         if algorithm == "vectors" and TILE <= 512:  # not in the interpreter
-            tile = fitting(tile, 32, itemsize, kernel_size, stride)
+            tile = fitting(tile, 32, itemsize, kernel_size, stride, False)
     block = max(min(tile, power_of_2_from(out)), least)
     return algorithm, block, max(min(tile // block, power_of_2_to(rows)), 1), {"num_warps": 1}
 
@@ -139,11 +139,25 @@ def describe(
         alignment_of(y, written, y_strides, layout_of(written, y_strides)) == WIDEST_ALIGNMENT,
     )
     window, itemsize = (kernel_size, stride, padding), x.element_size()
-    programs, constants = tiling(algorithm, block, per_program, written, window, are_aligned, itemsize, False)
-    step = max(x_strides[2], y_strides[2], 1)
+    is_in_rows = layout == "rows" and layout_of(written, y_strides) == "rows"
+    programs, constants = tiling(
+        algorithm,
+        block,
+        per_program,
+        is_in_rows,
+        written,
+        length,
+        window,
+        are_aligned,
+        itemsize,
+        False,
+    )
+    reach = ((block + 1) * stride + kernel_size) * max(x_strides[2], y_strides[2], 1)
+    if constants["SHORT"]:
+        reach += block * per_program * max(x_strides[1], y_strides[1])
     constants |= {
         "DIVISOR": "window",
-        "WIDE": ((block + 1) * stride + kernel_size) * step >= 2**31,
+        "WIDE": reach >= 2**31,
         "ALGORITHM": algorithm,
         "BLOCK_OUT": block,
         "ROWS_PER_PROG": per_program,

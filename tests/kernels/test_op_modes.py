@@ -156,3 +156,12 @@ def test_a_zero_that_is_not_stored_is_no_address(x: Tensor) -> None:
     torch.autograd.grad(y, leaf, torch.ones_like(y), retain_graph=True)
     (gradient,) = torch.autograd.grad(y, leaf, torch._efficientzerotensor(2, 3, 16, device=DEVICE))
     assert torch.equal(gradient, torch.zeros_like(x))
+
+
+def test_the_registered_op_sees_that_a_tensor_is_negated() -> None:
+    negated = torch.randn(2, 3, 32, dtype=torch.complex64, device=DEVICE).conj().imag
+    assert negated.is_neg()
+    window = (3, 3, 0, False, True)
+    close(torch.ops.tunedb.avg_pool1d(negated, *window), F.avg_pool1d(negated.resolve_neg(), *window))
+    gradient = torch.ops.tunedb.avg_pool1d_backward(negated, 96, *window)
+    close(gradient, torch.ops.tunedb.avg_pool1d_backward(negated.resolve_neg(), 96, *window))

@@ -6,7 +6,8 @@ ALGORITHM is a knob like the others: `space.py` says which algorithms serve a pr
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.kernel.spread import spread
+from tunedb.kernels.avg_pool.kernel.gather import gather
+from tunedb.kernels.avg_pool.kernel.short import pool_short_rows
 from tunedb.kernels.avg_pool.kernel.sums import forward_by_sums
 from tunedb.kernels.avg_pool.kernel.taps import backward_by_taps, forward_by_taps
 from tunedb.kernels.avg_pool.kernel.vectors import slide
@@ -30,23 +31,30 @@ def avg_pool1d_forward_kernel(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,  # see `tiles.divisor`
-    ALIGNED: tl.constexpr,  # rows of x and y begin at multiples of 16 bytes
+    ALIGNED: tl.constexpr,  # rows of x and y begin and end at multiples of 16 bytes; of "sums", windows begin there
+    SHORT: tl.constexpr,  # several rows lie in a tile, one after the other
     WIDE: tl.constexpr,  # offsets within a tile need 64 bits
     ALGORITHM: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
-    CHUNK: tl.constexpr,  # columns of a window that are read at a time, where it is summed as a whole
+    CHUNK: tl.constexpr,  # columns that "sums" reads at a time
 ):
     """y[b, r, o] = the mean of x[b, r, o * STRIDE - PADDING :][:kernel_size]."""
     if ALGORITHM == "vectors" or ALGORITHM == "scans":
         slide(
             x, y, rows, length, out_length, length, x_batch_stride, x_row_stride, y_batch_stride, y_row_stride,
-            WINDOW, STRIDE, PADDING, DIVISOR, False, ALGORITHM == "scans", ALIGNED, BLOCK_OUT, ROWS_PER_PROG,
+            WINDOW, STRIDE, PADDING, DIVISOR, False, ALGORITHM == "scans", ALIGNED, SHORT,
+            BLOCK_OUT, ROWS_PER_PROG,
         )  # fmt: skip
     elif ALGORITHM == "sums":
         forward_by_sums(
             x, y, rows, length, out_length, x_batch_stride, x_row_stride, y_batch_stride, y_row_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, BLOCK_OUT, ROWS_PER_PROG, CHUNK,
+        )  # fmt: skip
+    elif SHORT:
+        pool_short_rows(
+            x, y, rows, length, out_length, length, kernel_size, x_batch_stride, x_row_stride,
+            y_batch_stride, y_row_stride, WINDOW, STRIDE, PADDING, DIVISOR, WIDE, False, BLOCK_OUT, ROWS_PER_PROG,
         )  # fmt: skip
     else:
         forward_by_taps(
@@ -74,7 +82,8 @@ def avg_pool1d_backward_kernel(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
-    ALIGNED: tl.constexpr,
+    ALIGNED: tl.constexpr,  # as far as it matters: where windows are one apart rows of both, else those of grad_x
+    SHORT: tl.constexpr,
     WIDE: tl.constexpr,
     ALGORITHM: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
@@ -87,13 +96,19 @@ def avg_pool1d_backward_kernel(
             slide(
                 grad_y, grad_x, rows, out_length, length, length, y_batch_stride, y_row_stride,
                 x_batch_stride, x_row_stride,
-                WINDOW, STRIDE, PADDING, DIVISOR, True, ALGORITHM == "scans", ALIGNED, BLOCK_OUT, ROWS_PER_PROG,
+                WINDOW, STRIDE, PADDING, DIVISOR, True, ALGORITHM == "scans", ALIGNED, SHORT,
+            BLOCK_OUT, ROWS_PER_PROG,
             )  # fmt: skip
         else:
-            spread(
+            gather(
                 grad_y, grad_x, rows, length, out_length, y_batch_stride, y_row_stride, x_batch_stride, x_row_stride,
-                WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, BLOCK_OUT, ROWS_PER_PROG,
+                WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, BLOCK_OUT, ROWS_PER_PROG,
             )  # fmt: skip
+    elif SHORT:
+        pool_short_rows(
+            grad_y, grad_x, rows, out_length, length, length, kernel_size, y_batch_stride, y_row_stride,
+            x_batch_stride, x_row_stride, WINDOW, STRIDE, PADDING, DIVISOR, WIDE, True, BLOCK_OUT, ROWS_PER_PROG,
+        )  # fmt: skip
     else:
         backward_by_taps(
             grad_y, grad_x, rows, length, out_length, kernel_size, y_batch_stride, y_row_stride, y_col_stride,

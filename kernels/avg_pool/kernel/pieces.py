@@ -15,23 +15,20 @@ from tunedb.kernels.avg_pool.kernel.tiles import divisor
 def load_piece(sources, at, held, bounds, PIECE: tl.constexpr, WAY: tl.constexpr):
     """A piece of each group, in the accumulator's precision.
 
-    `sources` points to piece 0, whose columns are `at`, counted from where the tile's first window begins. In the same
-    count, `bounds` are where the row of `sources` begins and ends, and where the row of x and its right padding end.
-    WAY is (masked, scaled, window, padding, divisor, accumulator, aligned). Where the tile is masked, what lies outside
-    the row, or in a group that is not `held`, is 0; where it is scaled, each column is divided as its window was. A
-    masked piece that is aligned is read as a whole where some of it lies in the row.
+    `sources` points to piece 0, whose columns are `at` (where it is aligned, the first of them will do), counted from
+    where the tile's first window begins. In the same count, `bounds` are where the row of `sources` begins and ends,
+    and where the row of x and its right padding end. WAY is (masked, scaled, window, padding, divisor, accumulator,
+    aligned). Where the tile is masked, what lies outside the row, or in a group that is not `held`, is 0; where it is
+    scaled, each column is divided as its window was. Where it is aligned, a piece lies in its row as a whole or not at
+    all.
     """
     ahead: tl.constexpr = PIECE * sources.shape[1]
     if WAY[0]:
         column = at + ahead
         inside = held & (column >= bounds[0]) & (column < bounds[1])
-        if WAY[6]:
-            first = tl.min(column, axis=1, keep_dims=True)
-            touched = held & (first + sources.shape[1] > bounds[0]) & (first < bounds[1])
-            piece = tl.where(inside, tl.load(sources + ahead, mask=touched, other=0.0), 0.0).to(WAY[5])
-        else:
-            piece = tl.load(sources + ahead, mask=inside, other=0.0).to(WAY[5])
+        piece = tl.load(sources + ahead, mask=inside, other=0.0).to(WAY[5])
         if WAY[1]:  # window `column` of x begins `padding` to the left of that column
+            column = ahead + (at if at.shape[1] > 1 else at + tl.arange(0, sources.shape[1])[None, :])
             piece /= divisor(column - WAY[3], WAY[2], bounds[0], bounds[2], bounds[3], WAY[4]).to(WAY[5])
         return piece
     else:

@@ -1,6 +1,7 @@
-"""Average pooling by one sum per window: wide windows that hardly overlap, over rows whose neighbours lie side by side.
+"""Average pooling of wide windows that are not one apart, over rows whose neighbours lie side by side.
 
-Threads that read side by side share a window, and add up what each of them has read of it at its end.
+Threads that read side by side share a window, and add up what each of them has read of it at its end; where windows
+overlap, they share sums of the columns between one window's start and the next.
 """
 
 import triton
@@ -27,12 +28,12 @@ def forward_by_sums(
     ALIGNED: tl.constexpr,  # windows begin at multiples of 16 bytes
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
-    CHUNK: tl.constexpr,  # columns of a window that are read at a time
+    CHUNK: tl.constexpr,  # columns that are read at a time, of a window or from one window's start to the next
 ):
     """y[b, r, o] = the mean of x[b, r, o * STRIDE - PADDING :][:WINDOW]."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     WIDTH: tl.constexpr = 128 // x.dtype.element_ty.primitive_bitwidth
-    batch, first_row, tile = place(rows, blocks(out_length, BLOCK_OUT), ROWS_PER_PROG, 1)
+    batch, first_row, tile = place(rows, blocks(out_length, BLOCK_OUT), ROWS_PER_PROG)
     first = tile * BLOCK_OUT
     start = first * STRIDE - PADDING
     index = tl.arange(0, ROWS_PER_PROG * BLOCK_OUT)
@@ -47,25 +48,91 @@ def forward_by_sums(
     if ALIGNED:
         begin = tl.multiple_of(begin, 16)
         read_at = tl.multiple_of(read_at, WIDTH)
-    lane = tl.arange(0, CHUNK)[None, :]
-    sources = begin + read_at[:, None] + lane
+    sources = begin + read_at[:, None] + tl.arange(0, CHUNK)[None, :]
     targets = y + batch * y_batch_stride + first_row * y_row_stride + first + write_at
 
-    total = tl.zeros((ROWS_PER_PROG * BLOCK_OUT, CHUNK), ACC)
     whole = (first + BLOCK_OUT <= out_length) & (first_row + ROWS_PER_PROG <= rows)
     if whole & (start >= 0) & (start + (BLOCK_OUT - 1) * STRIDE + WINDOW <= length):
-        for chunk in range(0, WINDOW - CHUNK + 1, CHUNK):
-            total += tl.load(sources + chunk).to(ACC)
-        REST: tl.constexpr = WINDOW - WINDOW // CHUNK * CHUNK
-        if REST > 0:
-            total += tl.load(sources + (WINDOW - REST), mask=lane < REST, other=0.0).to(ACC)
-        tl.store(targets, (tl.sum(total, axis=1) * tl.full((), 1.0 / WINDOW, ACC)).to(y.dtype.element_ty))
+        WHOLE: tl.constexpr = (False, STRIDE, BLOCK_OUT, CHUNK, ACC)
+        total = _window_sums(sources, window, None, None, WINDOW, WHOLE)
+        tl.store(targets, (total * tl.full((), 1.0 / WINDOW, ACC)).to(y.dtype.element_ty))
     else:
-        held = (row < rows - first_row) & (window < out_length - first)
+        MASKED: tl.constexpr = (True, STRIDE, BLOCK_OUT, CHUNK, ACC)
+        held = row < rows - first_row
         left = start + window.to(tl.int64) * STRIDE  # column of x
-        for chunk in range(0, WINDOW, CHUNK):
-            column = left[:, None] + (lane + chunk)
-            inside = held[:, None] & (lane + chunk < WINDOW) & (column >= 0) & (column < length)
-            total += tl.load(sources + chunk, mask=inside, other=0.0).to(ACC)
-        count = divisor(left, WINDOW, 0, length, length + PADDING, DIVISOR)
-        tl.store(targets, (tl.sum(total, axis=1) / count.to(ACC)).to(y.dtype.element_ty), mask=held)
+        total = _window_sums(sources, window, left, (held, length), WINDOW, MASKED)
+        count = divisor(left, WINDOW, 0, length, tl.cast(length, tl.int64) + PADDING, DIVISOR)
+        tl.store(targets, (total / count.to(ACC)).to(y.dtype.element_ty), mask=held & (window < out_length - first))
+
+
+@triton.jit
+def _window_sums(sources, window, left, limits, WINDOW: tl.constexpr, WAY: tl.constexpr):
+    """The sum of each window, [windows]; those of a row begin STRIDE apart, with `sources` or the columns `left`.
+
+    WAY is (masked, STRIDE, windows of a row, columns that are read at a time, accumulator). Where it is masked, what
+    lies in no row that is held, or outside it, is 0: `limits` are (whether it is held, the rows' length).
+
+    Windows that overlap share the sums of blocks of STRIDE columns, as `sums_by_scans` shares pieces: a window is a
+    suffix of SHARING blocks, a core that these windows share, a prefix of what follows, and some columns.
+    """
+    ALL: tl.constexpr = sources.shape[0]
+    BLOCKS: tl.constexpr = WINDOW // WAY[1]
+    if BLOCKS < 2:
+        return _sums_ahead(sources, left, limits, None, 0, WINDOW, WAY)
+    else:
+        SHARING: tl.constexpr = min(WAY[2], triton.next_power_of_2(BLOCKS + 1) // 2)
+        CORE: tl.constexpr = BLOCKS - SHARING
+        within = window % SHARING
+        suffix = _sums_ahead(sources, left, limits, None, 0, WAY[1], WAY)
+        suffix = tl.cumsum(tl.reshape(suffix, (ALL // SHARING, SHARING)), axis=1, reverse=True)
+        prefix = _sums_ahead(sources, left, limits, None, (BLOCKS - 1) * WAY[1], WAY[1], WAY)
+        prefix = tl.where(within > 0, prefix, 0.0)  # of none of the blocks that follow, for the first
+        total = suffix + tl.cumsum(tl.reshape(prefix, (ALL // SHARING, SHARING)), axis=1)
+        if CORE > 0:
+            core = tl.zeros((ALL,), WAY[4])
+            for turn in tl.static_range((CORE + SHARING - 1) // SHARING):
+                # Each window of those that share sees to one block.
+                mine = within + turn * SHARING < CORE
+                core += _sums_ahead(sources, left, limits, mine, (turn + 1) * SHARING * WAY[1], WAY[1], WAY)
+            total += tl.sum(tl.reshape(core, (ALL // SHARING, SHARING)), axis=1)[:, None]
+        total = tl.reshape(total, (ALL,))
+        if WINDOW % WAY[1] > 0:
+            total += _sums_ahead(sources, left, limits, None, BLOCKS * WAY[1], WINDOW % WAY[1], WAY)
+        return total
+
+
+@triton.jit
+def _sums_ahead(sources, left, limits, wanted, AHEAD: tl.constexpr, COLUMNS: tl.constexpr, WAY: tl.constexpr):
+    """The sums of COLUMNS columns that begin AHEAD of where windows do; 0 where that is not `wanted`, if given."""
+    CHUNK: tl.constexpr = WAY[3]
+    lane = tl.arange(0, CHUNK)[None, :]
+    total = tl.zeros(sources.shape, WAY[4])
+    if WAY[0]:
+        held = limits[0][:, None] if wanted is None else (limits[0] & wanted)[:, None]
+        for chunk in range(0, COLUMNS, CHUNK):
+            column = left[:, None] + (lane + (chunk + AHEAD))
+            inside = held & (lane + chunk < COLUMNS) & (column >= 0) & (column < limits[1])
+            total += tl.load(sources + (chunk + AHEAD), mask=inside, other=0.0).to(WAY[4])
+    else:
+        # Unrolled, so that a thread has several loads on their way at a time.
+        AT_ONCE: tl.constexpr = 4 * CHUNK
+        IN_TURNS: tl.constexpr = COLUMNS // AT_ONCE * AT_ONCE
+        for turn in range(0, IN_TURNS, AT_ONCE):
+            for chunk in tl.static_range(0, AT_ONCE, CHUNK):
+                total += _chunk(sources + (turn + chunk + AHEAD), wanted, WAY[4])
+        for chunk in tl.static_range(IN_TURNS, COLUMNS - CHUNK + 1, CHUNK):
+            total += _chunk(sources + (chunk + AHEAD), wanted, WAY[4])
+        REST: tl.constexpr = COLUMNS % CHUNK
+        if REST > 0:
+            rest = lane < REST if wanted is None else (lane < REST) & wanted[:, None]
+            total += tl.load(sources + (COLUMNS - REST + AHEAD), mask=rest, other=0.0).to(WAY[4])
+    return tl.sum(total, axis=1)
+
+
+@triton.jit
+def _chunk(sources, wanted, ACC: tl.constexpr):
+    """The tile at `sources`; 0 where it is not `wanted`, if given."""
+    if wanted is None:
+        return tl.load(sources).to(ACC)
+    else:
+        return tl.load(sources, mask=wanted[:, None], other=0.0).to(ACC)

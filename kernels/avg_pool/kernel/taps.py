@@ -66,7 +66,7 @@ def forward_by_taps(
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     UNROLL: tl.constexpr = WINDOW > 0
     taps = WINDOW if UNROLL else kernel_size
-    batch, first_row, tile = place(rows, blocks(out_length, BLOCK_OUT), ROWS_PER_PROG, 1)
+    batch, first_row, tile = place(rows, blocks(out_length, BLOCK_OUT), ROWS_PER_PROG)
     first = tile * BLOCK_OUT
     start = first * STRIDE - PADDING  # where the tile's first window starts; may lie left of the row
     row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)
@@ -87,7 +87,7 @@ def forward_by_taps(
         reach = tl.cast(taps, tl.int64) + BLOCK_OUT * STRIDE
         low = tl.maximum(-start, 0).to(lane.dtype)
         high = tl.minimum(length - start, reach).to(lane.dtype)
-        padded_high = tl.minimum(length + PADDING - start, reach).to(lane.dtype)
+        padded_high = tl.minimum(length - start + PADDING, reach).to(lane.dtype)
         wanted = (row < rows - first_row) & (lane < tl.minimum(out_length - first, BLOCK_OUT).to(lane.dtype))
         total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
         # Of a window that is far longer than the row, only the taps that some window of the tile has inside the row.
@@ -128,7 +128,7 @@ def backward_by_taps(
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
     UNROLL: tl.constexpr = WINDOW > 0
     taps = WINDOW if UNROLL else kernel_size
-    batch, first_row, tile = place(rows, blocks(length, BLOCK_OUT), ROWS_PER_PROG, 1)
+    batch, first_row, tile = place(rows, blocks(length, BLOCK_OUT), ROWS_PER_PROG)
     first = tile * BLOCK_OUT
     youngest = (first + PADDING) // STRIDE  # of the tile's first column
     row = tl.arange(0, ROWS_PER_PROG)[:, None].to(tl.int64)
@@ -159,7 +159,7 @@ def backward_by_taps(
         # No window that holds a column of the tile ends beyond its reach, so that bounds cut to it fit likewise.
         reach = tl.cast(taps, tl.int64) + BLOCK_OUT
         end = tl.minimum(length - first, reach).to(lane.dtype)
-        padded_end = tl.minimum(length + PADDING - first, reach).to(lane.dtype)
+        padded_end = tl.minimum(length - first + PADDING, reach).to(lane.dtype)
         begin = tl.maximum(-first, -reach).to(lane.dtype)
         first_window = tl.maximum(-youngest, -reach).to(lane.dtype)
         end_window = tl.minimum(out_length - youngest, reach).to(lane.dtype)

@@ -15,15 +15,40 @@ def blocks(extent, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def place(rows, tiles, ROWS_PER_PROG: tl.constexpr, ROW_STEP: tl.constexpr):
-    """This program's batch entry, first row and column tile, as int64 scalars; its rows lie ROW_STEP apart."""
+def place(rows, tiles, ROWS_PER_PROG: tl.constexpr):
+    """This program's batch entry, first row and column tile, as int64 scalars, where it takes whole rows of tiles."""
     program = tl.program_id(0)
     block = program // tiles
-    row_blocks = blocks(rows, ROWS_PER_PROG * ROW_STEP) * ROW_STEP
+    row_blocks = blocks(rows, ROWS_PER_PROG)
     batch = (block // row_blocks).to(tl.int64)
-    row_block = (block % row_blocks).to(tl.int64)
-    first_row = row_block // ROW_STEP * (ROWS_PER_PROG * ROW_STEP) + row_block % ROW_STEP
+    first_row = (block % row_blocks).to(tl.int64) * ROWS_PER_PROG
     return batch, first_row, (program % tiles).to(tl.int64)
+
+
+@triton.jit
+def place_in_short_rows(rows, per_row, COUNT: tl.constexpr):
+    """This program's batch entry, first row and first item of that, as scalars, and how many of its items there are.
+
+    A row has `per_row` items, and a program takes the next COUNT, wherever rows end: of a tile that held a power of
+    two for each row, half could be empty.
+    """
+    items = tl.cast(rows, tl.int64) * per_row
+    programs = blocks(items, COUNT)
+    program = tl.program_id(0)
+    batch = program // programs
+    first = program % programs * COUNT
+    first_row = first // per_row
+    return batch, first_row, (first - first_row * per_row).to(tl.int32), tl.minimum(items - first, COUNT).to(tl.int32)
+
+
+@triton.jit
+def in_short_rows(item, per_row):
+    """The rows of items that are counted from the start of a row on, and their places in them, as int32."""
+    per_row = tl.cast(per_row, tl.int32)
+    # A product instead of a division; exact, because an item's number times per_row stays below 2^31.
+    reciprocal = (2147483647 + per_row.to(tl.int64)) // per_row
+    row = tl.umulhi((item * 2).to(tl.uint32), reciprocal.to(tl.uint32)).to(tl.int32)
+    return row, item - row * per_row
 
 
 @triton.jit

@@ -2,8 +2,8 @@
 
 A thread holds groups of as many outputs as fill 16 bytes, and reads what their windows cover in aligned 16-byte pieces;
 `pieces.py` does the sums. Where rows don't begin at multiples of 16 bytes, tiles begin where stores are aligned, and
-each way in which loads can then lie has its own copy of the code: all rows of a program lie alike, so that no thread
-waits for another's way. Tiles at the ends of rows are read and written under masks.
+each way in which loads can then lie has its own copy of the code. Tiles at the ends of rows are read and written under
+masks; so are short rows, several to a program.
 """
 
 import triton
@@ -11,7 +11,7 @@ import triton.language as tl
 
 from tunedb.kernels.avg_pool.kernel.pieces import sums_by_scans, sums_in_registers
 from tunedb.kernels.avg_pool.kernel.registers import tile_of
-from tunedb.kernels.avg_pool.kernel.tiles import blocks, divisor, inverse, place
+from tunedb.kernels.avg_pool.kernel.tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
 
 
 @triton.jit
@@ -32,7 +32,8 @@ def slide(
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,  # at stride 1 only: the windows that hold an element are a window too
     SCANS: tl.constexpr,  # for wide windows, at stride 1 only
-    ALIGNED: tl.constexpr,  # rows of source and target begin at multiples of 16 bytes
+    ALIGNED: tl.constexpr,  # rows of source and target begin and end at multiples of 16 bytes
+    SHORT: tl.constexpr,  # rows end within a tile, and groups of several rows follow one another in it
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
 ):
@@ -41,38 +42,46 @@ def slide(
     LEFT: tl.constexpr = WINDOW - 1 - PADDING if BACKWARD else PADDING
     SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
-    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH
+    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH  # of a row
+    ALL: tl.constexpr = ROWS_PER_PROG * GROUPS
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
-    # Rows of other remainders by WIDTH lie in other ways.
-    ROW_STEP: tl.constexpr = 1 if ALIGNED or ROWS_PER_PROG == 1 else WIDTH
-    SLACK: tl.constexpr = 0 if ALIGNED else WIDTH - 1
-    batch, first_row, tile = place(
-        rows, blocks(tl.cast(written_length, tl.int64) + SLACK, BLOCK_OUT), ROWS_PER_PROG, ROW_STEP
-    )
+    ROWS: tl.constexpr = SHORT or ROWS_PER_PROG > 1  # the tile has several
+    LEADING: tl.constexpr = not ALIGNED and ROWS_PER_PROG == 1  # the tile begins where stores are aligned
+    per_row = blocks(written_length, WIDTH)
+    if SHORT:
+        batch, first_row, first_group, count = place_in_short_rows(rows, per_row, ALL)
+        first = first_row * 0
+    else:
+        SLACK: tl.constexpr = WIDTH - 1 if LEADING else 0
+        tiles = blocks(tl.cast(written_length, tl.int64) + SLACK, BLOCK_OUT)
+        batch, first_row, tile = place(rows, tiles, ROWS_PER_PROG)
+        first = tile * BLOCK_OUT
+        first_group = 0
+        count = tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32) * GROUPS
     source_row = source + batch * source_batch_stride + first_row * source_row_stride
     target_row = target + batch * target_batch_stride + first_row * target_row_stride
-    first = tile * BLOCK_OUT
-    if not ALIGNED:
+    if ALIGNED:
+        source_row = tl.multiple_of(source_row, 16)
+        target_row = tl.multiple_of(target_row, 16)
+    if LEADING:
         first -= target_row.to(tl.int64) // SIZE % WIDTH
     start = first * STRIDE - LEFT
-    index = tl.arange(0, ROWS_PER_PROG * GROUPS)
-    group = index % GROUPS if ROWS_PER_PROG > 1 else index
-    row = tl.zeros((ROWS_PER_PROG * GROUPS,), tl.int32)
-    read_at = group * (WIDTH * STRIDE)
-    write_at = group * WIDTH
-    if ROWS_PER_PROG > 1:
-        row = index // GROUPS * ROW_STEP
-        read_at = tl.multiple_of(row.to(tl.int64) * source_row_stride + read_at, WIDTH)
-        write_at = tl.multiple_of(row.to(tl.int64) * target_row_stride + write_at, WIDTH)
-    lane = tl.arange(0, WIDTH)[None, :]
-    read_at = read_at[:, None] + lane
-    write_at = write_at[:, None] + lane
 
-    inside = (first >= 0) & (first + BLOCK_OUT <= written_length) & (start >= 0)
-    inside &= start + (BLOCK_OUT - 1) * STRIDE + WINDOW <= read_length
-    inside &= first_row + (ROWS_PER_PROG - 1) * ROW_STEP < rows
+    index = tl.arange(0, ALL)
+    row, group = _rows_and_groups(index, first_group, per_row, SHORT, GROUPS)
+    read_at = _at(row, source_row_stride, group, WIDTH * STRIDE, WIDTH, ROWS, ALIGNED)
+    write_at = _at(row, target_row_stride, group, WIDTH, WIDTH, ROWS, ALIGNED)
+
+    inside = (count == ALL) & (start >= 0)
+    if SHORT:
+        inside &= tl.cast(written_length - 1, tl.int64) * STRIDE + WINDOW <= read_length + LEFT
+    else:
+        inside &= (first >= 0) & (first + BLOCK_OUT <= written_length)
+        inside &= start + (BLOCK_OUT - 1) * STRIDE + WINDOW <= read_length
     if SCALED:  # no window that is read is cut by an end of the row
         inside &= (start >= PADDING) & (start + BLOCK_OUT - 2 + 2 * WINDOW - PADDING <= length)
+    if not (ALIGNED or LEADING):
+        inside &= False  # rows lie in different ways
     if inside:
         WHOLE: tl.constexpr = (False, False, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         targets = tl.multiple_of(target_row + first, 16) + write_at
@@ -87,39 +96,75 @@ def slide(
                 if shift == way:
                     _store_whole(sources, targets, way, STRIDE, SCANS, GROUPS, WHOLE)
     else:
-        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         # No window of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
         REACH: tl.constexpr = BLOCK_OUT * STRIDE + 2 * WINDOW
         low = tl.maximum(-start, -REACH).to(tl.int32)
         high = tl.minimum(tl.maximum(read_length - start, -REACH), REACH).to(tl.int32)
         end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
-        padded_end = tl.minimum(tl.maximum(length + PADDING - start, -REACH), REACH).to(tl.int32)
+        padded_end = tl.minimum(tl.maximum(length - start + PADDING, -REACH), REACH).to(tl.int32)
         bounds = (low, high, end, padded_end)
-        held = (row < tl.minimum(rows - first_row, ROWS_PER_PROG * ROW_STEP).to(tl.int32))[:, None]
+        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
-        at = group[:, None] * (WIDTH * STRIDE) + (lane - FROM)
-        edges = source_row + (start - FROM)
+        edge = source_row + (start - FROM)
+        begin = target_row + first
         if ALIGNED:
-            edges = tl.multiple_of(edges, 16)
-        if SCANS:
-            sums = sums_by_scans(edges + read_at, at, held, bounds, FROM, GROUPS, MASKED)
+            edge = tl.multiple_of(edge, 16)
+            begin = tl.multiple_of(begin, 16)
+        if SHORT:
+            held = (index < count)[:, None]
         else:
-            sums = sums_in_registers(edges + read_at, at, held, bounds, FROM, STRIDE, MASKED)
+            held = (row < tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32))[:, None]
+        # Aligned, a piece lies in its row as a whole or not at all, so that masks are the same for all of its columns.
+        lane = tl.arange(0, 1 if ALIGNED else WIDTH)[None, :]
+        columns = group * (WIDTH * STRIDE)
+        if SCANS:
+            sums = sums_by_scans(edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, GROUPS, MASKED)
+        else:
+            sums = sums_in_registers(
+                edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, STRIDE, MASKED
+            )
         means = ()
         for output in tl.static_range(WIDTH):
-            if SCALED:
-                mean = sums[output]
-            elif DIVISOR == "window":
-                mean = sums[output] * inverse(WINDOW, WINDOW, ACC)
-            else:
-                begin = group * (WIDTH * STRIDE) + output * STRIDE
-                mean = sums[output] / divisor(begin, WINDOW, low, end, padded_end, DIVISOR).to(ACC)
+            mean = _mean(sums[output], columns + output * STRIDE, bounds, MASKED)
             means = means + (mean.to(target.dtype.element_ty),)
         output_at = group[:, None] * WIDTH + lane
         first_output = tl.maximum(-first, 0).to(tl.int32)
         end_output = tl.minimum(written_length - first, BLOCK_OUT).to(tl.int32)
         wanted = held & (output_at >= first_output) & (output_at < end_output)
-        tl.store(target_row + first + write_at, tile_of(means), mask=wanted)
+        tl.store(begin + write_at, tile_of(means), mask=wanted)
+
+
+@triton.jit
+def _mean(total, start, bounds, WAY: tl.constexpr):
+    """The mean of windows whose sum is known, and that begin at the columns `start`; WAY as in `load_piece`."""
+    if WAY[1]:
+        return total
+    elif WAY[4] == "window":
+        return total * inverse(WAY[2], WAY[2], WAY[5])
+    else:
+        return total / divisor(start, WAY[2], bounds[0], bounds[2], bounds[3], WAY[4]).to(WAY[5])
+
+
+@triton.jit
+def _rows_and_groups(index, first_group, per_row, SHORT: tl.constexpr, GROUPS: tl.constexpr):
+    """The rows, from a program's first, and groups of them, of its groups by number."""
+    if SHORT:
+        return in_short_rows(first_group + index, per_row)
+    elif index.shape[0] == GROUPS:
+        return index * 0, index
+    else:
+        return index // GROUPS, index % GROUPS
+
+
+@triton.jit
+def _at(row, row_stride, group, STEP: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, ALIGNED: tl.constexpr):
+    """Where WIDTH columns of each group lie, from the first row's tile on, [groups, WIDTH]; groups are STEP apart."""
+    at = group * STEP
+    if ROWS:
+        at = row.to(tl.int64) * row_stride + at
+        if ALIGNED:
+            at = tl.multiple_of(at, WIDTH)
+    return at[:, None] + tl.arange(0, WIDTH)[None, :]
 
 
 @triton.jit

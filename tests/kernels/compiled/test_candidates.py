@@ -115,9 +115,21 @@ def test_a_tile_inside_the_row_is_read_and_written_in_16_bytes_without_masks(
 
 
 @pytest.mark.parametrize("arguments", [{"kernel_size": 2}, {"kernel_size": 3, "padding": 1, "stride": 2}], ids=str)
-def test_the_gradient_at_a_stride_is_read_and_written_in_16_bytes(arguments: dict[str, Any]) -> None:
+def test_the_gradient_at_a_stride_is_written_in_16_bytes_with_and_without_masks(arguments: dict[str, Any]) -> None:
     binary = default_binary(BACKWARD, {"shape": [64, 128, 65536]} | arguments)
-    assert all("v4.b32" in access for kind in ("ld", "st") for access in accesses(binary, kind))
+    stores = re.findall(r"\bst\.global\S*", binary.asm["ptx"])
+    assert stores
+    assert all("v4.b32" in store for store in stores)
+
+
+@both
+@pytest.mark.parametrize("length", [100, 1000])
+def test_short_rows_that_fill_whole_pieces_are_read_and_written_in_16_bytes(kernel: Any, length: int) -> None:
+    binary = default_binary(kernel, {"shape": [64, 128, length], "kernel_size": 3, "stride": 1, "padding": 1})
+    for kind in ("ld", "st"):
+        found = re.findall(rf"\b{kind}\.global\S*", binary.asm["ptx"])
+        assert any("v4.b32" in access for access in found)
+        assert kind == "ld" or all("v4.b32" in access for access in found)
 
 
 def test_a_divisor_has_the_accumulators_precision() -> None:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tunedb.errors import TrialError
-from tunedb.kernels.avg_pool.algorithms import can_run
+from tunedb.kernels.avg_pool.algorithms import algorithms, can_run, tiling
 from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config
@@ -202,12 +202,17 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
             promises.append(bool((handle.data.astype("int64") % int(max(getattr(value, "data", value))) == 0).all()))
 
     monkeypatch.setattr(TensorHandle, "set_attr", kept)
-    windows = {"vectors": (Window(8, 1, 4), Window(3, 2, 1)), "scans": (Window(40, 1, 11),), "sums": (Window(64, 32),)}
+    windows = {
+        "vectors": (Window(8, 1, 4), Window(3, 2, 1)),
+        "scans": (Window(41, 1, 20), Window(40, 1, 11)),
+        "sums": (Window(64, 32),),
+    }
     for window in windows[algorithm]:
         for length, layout in ((128, "contiguous"), (131, "odd offset"), (130, "every second row")):
-            config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=32, ROWS_PER_PROG=2, num_warps=1)
-            pool(laid_out(layout, 1, 5, length, dtype), window, config)
-            spread(laid_out(layout, 1, 5, window.output_length(length), dtype), length, window, config)
+            for per_program in (1, 2):
+                config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=32, ROWS_PER_PROG=per_program, num_warps=1)
+                pool(laid_out(layout, 1, 5, length, dtype), window, config)
+                spread(laid_out(layout, 1, 5, window.output_length(length), dtype), length, window, config)
     assert promises
     assert all(promises)
 
@@ -217,6 +222,26 @@ def test_positions_between_windows_get_no_gradient(algorithm: str) -> None:
     config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1)
     grad_x = spread(torch.ones(1, 3, device=DEVICE), 20, Window(2, 7), config)
     assert grad_x[0].nonzero().flatten().tolist() == [0, 1, 7, 8, 14, 15]
+
+
+def test_a_gradient_at_a_wide_stride_costs_no_more_to_build_than_at_a_narrow_one() -> None:
+    window, length = Window(50_000, 50_001), 110_000
+    config = Config.of(ALGORITHM="vectors", BLOCK_OUT=32768, ROWS_PER_PROG=1, num_warps=8)
+    grad_y = torch.randn(2, 1, window.output_length(length), device=DEVICE)
+    if INTERPRETED:  # the compiler has limits for tiles
+        assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
+    assert algorithms("rows", 4, 2**21, 2**21, True) == ["taps"]
+    assert algorithms("rows", 4, 2**21, 2**20, False) == ["taps"]
+
+
+def test_rows_are_short_only_where_32_bits_count_their_columns_and_groups() -> None:
+    def is_short(columns: int, read_length: int, block: int, stride: int = 1) -> object:
+        words = ((1, 3, columns), read_length, (9, stride, 0), (True, True), 2, False)
+        return tiling("taps", block, 1, True, *words)[1]["SHORT"]
+
+    assert is_short(2048, 2056, 4096)
+    assert not is_short(2048, 2047 * 1_100_000 + 1, 2048, 1_100_000)
+    assert not is_short(40_000, 360_000, 65536, 9)
 
 
 def test_more_rows_than_a_second_grid_axis_holds() -> None:

@@ -1,0 +1,74 @@
+"""Average pooling of short rows by one load per tap: neighbours in a warp read side by side, wherever rows end."""
+
+import triton
+import triton.language as tl
+
+from tunedb.kernels.avg_pool.kernel.tiles import divisor, in_short_rows, inverse, place_in_short_rows
+
+
+@triton.jit
+def pool_short_rows(
+    source,  # [batch, rows, read_length], by the strides below; columns lie side by side
+    target,  # [batch, rows, written_length]
+    rows,
+    read_length,
+    written_length,
+    length,  # of a row of x: read_length going forward, written_length going backward
+    kernel_size,
+    source_batch_stride,
+    source_row_stride,
+    target_batch_stride,
+    target_row_stride,
+    WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    DIVISOR: tl.constexpr,
+    WIDE: tl.constexpr,  # offsets within a tile need 64 bits
+    BACKWARD: tl.constexpr,  # at stride 1 only: the windows that hold an element are a window too
+    BLOCK_OUT: tl.constexpr,
+    ROWS_PER_PROG: tl.constexpr,
+):
+    """target[b, r, o] = the mean of source[b, r, o * STRIDE - PADDING :][:kernel_size], or at stride 1 its gradient."""
+    ACC: tl.constexpr = tl.float64 if source.dtype.element_ty == tl.float64 else tl.float32
+    ALL: tl.constexpr = BLOCK_OUT * ROWS_PER_PROG
+    SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
+    batch, first_row, first_column, count = place_in_short_rows(rows, written_length, ALL)
+    row, column = in_short_rows(first_column + tl.arange(0, ALL), written_length)
+    held = tl.arange(0, ALL) < count
+    sources = source + batch * source_batch_stride + first_row * source_row_stride
+    targets = target + batch * target_batch_stride + first_row * target_row_stride
+    if WIDE:
+        read_at = row.to(tl.int64) * source_row_stride
+        write_at = row.to(tl.int64) * target_row_stride + column
+    else:
+        read_at = row * tl.cast(source_row_stride, tl.int32)
+        write_at = row * tl.cast(target_row_stride, tl.int32) + column
+    lead = kernel_size - 1 - PADDING if BACKWARD else PADDING
+    left = column * STRIDE - lead
+    bounds = (tl.cast(read_length, tl.int32), tl.cast(length, tl.int32), PADDING)
+    WAY: tl.constexpr = (SCALED, WINDOW, DIVISOR, ACC)
+    total = tl.zeros((ALL,), ACC)
+    if WINDOW > 0:
+        for tap in tl.static_range(WINDOW):
+            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, WAY)
+    else:
+        # Of a window that is far longer than the row, only the taps that some window has inside the row.
+        for tap in range(
+            tl.maximum(lead - (written_length - 1) * STRIDE, 0), tl.minimum(kernel_size, read_length + lead)
+        ):
+            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, WAY)
+    if DIVISOR == "window":
+        total *= inverse(kernel_size, WINDOW, ACC)
+    elif not SCALED:
+        total /= divisor(left, kernel_size, 0, bounds[1], bounds[1] + PADDING, DIVISOR).to(ACC)
+    tl.store(targets + write_at, total.to(target.dtype.element_ty), mask=held)
+
+
+@triton.jit
+def _tap(sources, read_at, column, held, bounds, kernel_size, WAY: tl.constexpr):
+    """The column of each row, 0 outside it; where scaled, divided as its window was."""
+    inside = held & (column.to(tl.uint32) < bounds[0].to(tl.uint32))  # a negative one is large
+    value = tl.load(sources + (read_at + column), mask=inside, other=0.0).to(WAY[3])
+    if WAY[0]:
+        value /= divisor(column - bounds[2], kernel_size, 0, bounds[1], bounds[1] + bounds[2], WAY[2]).to(WAY[3])
+    return value
