@@ -25,9 +25,8 @@ def estimate(pool: Pool, config: Config, device: Device, backward: bool = False)
     block, per_program, warps = (int(config[name]) for name in ("BLOCK_OUT", "ROWS_PER_PROG", "num_warps"))
     step = 1 if backward else window.stride
     lanes = chunk_of(window.kernel_size, window.stride) if algorithm == "sums" else 1  # that share an element
-    if backward and step != window.stride and algorithm not in ("taps", "sums"):
-        block *= window.stride  # it counts windows
-    if pool.layout == "rows" and pool.batch == 1 and window.tiles(pool.length):  # to the launcher they are one row
+    is_short = columns <= block and algorithm in ("vectors", "taps")
+    if pool.layout == "rows" and pool.batch == 1 and (is_short or window.tiles(pool.length)):  # as if in one row
         columns, rows, block, per_program = columns * rows, 1, block * per_program, 1
     across, down = cdiv(columns, block), pool.batch * cdiv(rows, per_program)
     covered = across * block * down * per_program / (columns * pool.batch * rows)  # elements, over the wanted ones
