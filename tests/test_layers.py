@@ -14,11 +14,24 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors"},
     {"problem"},
-    {"device", "settings", "source"},
-    {"records", "tunable"},
+    {"device", "recipe", "settings", "source"},
+    {"compiler", "records", "tunable"},
     {"store"},
     {"compiled"},
-    {"ahead", "bench", "limits", "lock", "memory", "nearest", "observer", "prior", "race", "shared", "shelf"},
+    {
+        "ahead",
+        "bench",
+        "limits",
+        "offline",
+        "lock",
+        "memory",
+        "nearest",
+        "observer",
+        "prior",
+        "race",
+        "shared",
+        "shelf",
+    },
     {"attempt", "layers", "ledger"},
     {"lending", "sweep"},
     {"tuner"},
@@ -36,7 +49,7 @@ OWNERS = {
     "filelock": ("lock.py", "store"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "triton": ("kernels", "compiled.py", "device.py", "problem.py"),
+    "triton": ("kernels", "compiled.py", "device.py", "offline.py", "problem.py", "recipe.py"),
 }
 
 

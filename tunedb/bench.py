@@ -6,6 +6,7 @@ Sweeps are handed a clock, so that tests hand them a fake one.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ METHOD = "events-2"
 
 _SECONDS = 0.05  # of kernel time per call to `timing`
 _MOST = 100  # samples per call to `timing`
-_LEADS = (0, 4, 16, 64)  # flushes that the GPU does first, in each try at samples whose launch came late
+_LEADS = (0, 200, 2000, 20000)  # microseconds that the GPU idles first, in each try at samples whose launch came late
+_CYCLES = 2000  # of a GPU's clock in a microsecond, or fewer
+_SWITCHES = 1e-5  # seconds after which a thread that runs Python gives way to one that samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class GpuClock:
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
         """Microseconds of `count` launches, each on a cold L2."""
-        with typed_errors():
+        with typed_errors(), _giving_way():
             taken: list[float] = []
             late: list[float] = []
             for lead in _LEADS:
@@ -90,11 +93,11 @@ class GpuClock:
             return taken + sorted(late)[: count - len(taken)]
 
     def _run(self, launch: Callable[[], object], count: int, lead: int, taken: list[float], late: list[float]) -> None:
-        for _ in range(lead):
-            self._flush.zero_()  # the host gets ahead of the GPU
         samples = []
         for _ in range(count):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            if lead:
+                torch.cuda._sleep(lead * _CYCLES)  # the host gets ahead of the GPU
             self._flush.zero_()
             start.record()
             launch()
@@ -107,6 +110,17 @@ class GpuClock:
     def close(self) -> None:
         """Free the buffer."""
         del self._flush
+
+
+@contextlib.contextmanager
+def _giving_way() -> Iterator[None]:
+    """Have threads that run Python give way sooner: of the usual five milliseconds a launch would wait for several."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCHES)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 class WallClock:

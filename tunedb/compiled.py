@@ -1,33 +1,27 @@
-"""Compile a kernel for a target, load it, launch it, and read its registers and spills.
+"""Compile a kernel for the current device, load it and launch it.
 
-The only file that touches Triton's private API, which moves from version to version. Where a Triton does not have
-what is used here, a launch falls back to the public `kernel[grid](...)`.
+With `recipe.py` the only file that touches Triton's private API, which moves from version to version. Where a Triton
+does not have what is used here, a launch falls back to the public `kernel[grid](...)`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
-import re
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import triton
 from triton import knobs
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, make_backend
 from triton.compiler.errors import CompilationError
 from triton.runtime import JITFunction, driver
 from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.recipe import Recipe
 from tunedb.tunable import Resources
 
 # Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
@@ -130,6 +124,21 @@ def prepare(launch: Launch) -> Resources:
             return Resources()
 
 
+def recipe(launch: Launch) -> Recipe | None:
+    """What another process needs to compile the launch for the current device, into the cache that both share.
+
+    None where it can't: in the interpreter, for a kernel of the script that runs, with an unknown Triton, or where
+    Triton is told not to use its cache.
+    """
+    if is_interpreted(launch.jit) or launch.jit.fn.__module__ == "__main__" or knobs.compilation.always_compile:
+        return None
+    try:
+        return Recipe.of(launch.jit, launch.arguments, launch.keywords, driver.active.get_current_target())
+    except Exception:
+        # Broad, because it is passed on: preparing the launch fails in the same way, and says so.
+        return None
+
+
 def _compiled(launch: Launch) -> Any:
     kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
     return kernel.result() if hasattr(kernel, "result") else kernel
@@ -219,47 +228,3 @@ class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
         if isinstance(error, CompilationError | PTXASError) or "PassManager::run failed" in text:
             raise TrialError("compile_error", text) from None
         raise TrialError("runtime_error", text) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """A kernel compiled for a GPU that need not be here."""
-
-    resources: Resources
-    asm: Mapping[str, Any]  # Triton's stages, such as "ttgir", "ptx", "cubin"
-
-
-def compile_for(launch: Launch, arch: int) -> Binary:
-    """Compile for CUDA compute capability `arch` (89: RTX 4090, 90: H100 and H200). No GPU is needed.
-
-    The launch's tensors may be on the CPU: only their dtype and alignment count. Raises TrialError.
-    """
-    target = GPUTarget("cuda", arch, 32)
-    backend = make_backend(target)
-    with typed_errors():
-        binder = triton.runtime.jit.create_function_from_signature(launch.jit.signature, launch.jit.params, backend)
-        keywords = launch.keywords | {"debug": False}
-        bound, specialization, given = binder(*launch.arguments, **keywords)
-        options, signature, constants, attributes = launch.jit._pack_args(
-            backend, keywords, bound, specialization, given
-        )
-        source = ASTSource(launch.jit, signature, constants, attributes)
-        kernel = triton.compile(source, target=target, options=options.__dict__)
-    registers, spills = _resource_usage(kernel.asm["cubin"])
-    return Binary(Resources(registers, spills, kernel.metadata.shared), kernel.asm)
-
-
-def _resource_usage(cubin: bytes) -> tuple[int, int]:
-    """Registers per thread, and 32-bit registers spilled to local memory, as `cuobjdump` reads them."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(_cuobjdump()), "--dump-resource-usage", file.name]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    usage = dict(re.findall(r"\b(REG|STACK|LOCAL):(\d+)", text))
-    return int(usage["REG"]), max(int(usage.get("STACK", 0)), int(usage.get("LOCAL", 0))) // 4
-
-
-@functools.cache
-def _cuobjdump() -> Path:
-    return Path(knobs.nvidia.cuobjdump.path)

@@ -54,7 +54,8 @@ def run_sweep(
     workload = kernel.workload(problem, index)
     try:
         timer = clock(index)
-        ahead = Ahead(workload.prepare, untried, 0 if timer.once else workers())
+        recipe = getattr(workload, "recipe", None)
+        ahead = Ahead(workload.prepare, untried, 0 if timer.once else workers(recipe), recipe)
         sweep = Sweep(problem, device, kernel.hash, environment, "running", host=host())
         try:
             recorder.start_sweep(sweep)
