@@ -62,23 +62,21 @@ class Clock(Protocol):
         Raises TrialError or StickyDeviceError where one fails.
         """
 
-    def close(self) -> None:
-        """Free what the clock holds."""
-
 
 class GpuClock:
     """CUDA events around each launch, after a write over twice the L2, behind which the host's own part is hidden.
 
     A launch that the host hands over late, because another thread held it up, is seen and not counted: its first event
-    has passed by then.
+    has passed by then. The buffer that is written over is there only while samples are taken: a check in between works
+    in the same memory.
     """
 
     method = METHOD
     once = False
 
     def __init__(self, index: int) -> None:
-        size = 2 * getattr(torch.cuda.get_device_properties(index), "L2_cache_size", 64 << 20)
-        self._flush = torch.empty(size, dtype=torch.uint8, device=f"cuda:{index}")
+        self._index = index
+        self._size = 2 * getattr(torch.cuda.get_device_properties(index), "L2_cache_size", 64 << 20)
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
         """Microseconds of `count` launches, each on a cold L2."""
@@ -93,12 +91,13 @@ class GpuClock:
             return taken + sorted(late)[: count - len(taken)]
 
     def _run(self, launch: Callable[[], object], count: int, lead: int, taken: list[float], late: list[float]) -> None:
+        flush = torch.empty(self._size, dtype=torch.uint8, device=f"cuda:{self._index}")
         samples = []
         for _ in range(count):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             if lead:
                 torch.cuda._sleep(lead * _CYCLES)  # the host gets ahead of the GPU
-            self._flush.zero_()
+            flush.zero_()
             start.record()
             launch()
             end.record()
@@ -106,10 +105,6 @@ class GpuClock:
         torch.cuda.synchronize()
         for start, end, was_late in samples:
             (late if was_late else taken).append(start.elapsed_time(end) * 1e3)
-
-    def close(self) -> None:
-        """Free the buffer."""
-        del self._flush
 
 
 @contextlib.contextmanager
@@ -135,9 +130,6 @@ class WallClock:
             start = time.perf_counter()
             launch()
             return [(time.perf_counter() - start) * 1e6]
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def clock_for(index: int) -> Clock:

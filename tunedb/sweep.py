@@ -86,7 +86,6 @@ def run_sweep(
             raise
         finally:
             ahead.close()
-            timer.close()
     finally:
         workload.close()
     recorder.finish_sweep(sweep)
