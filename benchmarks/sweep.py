@@ -205,7 +205,7 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
             launchers[config.key] = workload.launcher(config)
             rough += timing(clock, launchers[config.key]).median + 60  # and a flush
     ahead.close()
-    rounds = max(8, min(60, int(EXHAUSTIVE_SECONDS * 1e6 / (rough * 5))))
+    rounds = max(8, min(2000, int(EXHAUSTIVE_SECONDS * 1e6 / (rough * 5))))
     found = interleaved(launchers, rounds=rounds, each=5)
     return {
         "default": FORWARD.default(problem, device).key,
