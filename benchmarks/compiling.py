@@ -1,9 +1,10 @@
-"""Threads or processes: how long the candidates of a problem take to compile, with an empty cache. Needs no GPU.
+"""Threads, processes or the compiler process: how long it takes to compile a problem's candidates. Needs no GPU.
 
     python -m benchmarks.compiling --workers 1 2 --json benchmarks/results/compiling-2cores.json
 
 Each figure comes from a process of its own, which has torch and Triton imported when its watch starts, as a program
-has that sweeps; worker processes are spawned within it, because a program with a CUDA context can't fork.
+has that sweeps. `processes` are spawned within it, because a program with a CUDA context can't fork, and import torch;
+`compiler` is tunedb.compiler, a process that imports Triton alone and forks; and it compiles all but the first.
 `held_ms` tells how long a thread that wants to run every 0.1 ms was kept waiting by the others at most, and at the
 99th percentile: it is what the timing of earlier candidates suffers.
 """
@@ -20,11 +21,17 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunedb.compiled import Launch
+    from tunedb.recipe import Recipe
 
 ARCH = 89
+WAYS = ("threads", "processes", "compiler")
 PROBLEMS: dict[str, dict[str, Any]] = {
     "window 8": {"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4},
     "window 25": {"shape": [32, 7, 360], "kernel_size": 25, "stride": 1},
@@ -32,11 +39,10 @@ PROBLEMS: dict[str, dict[str, Any]] = {
 }
 
 
-def compile_one(arguments: dict[str, Any], number: int) -> int:
-    """Compile one candidate for the RTX 4090, on tensors that need no memory; its registers."""
+def launch_of(arguments: dict[str, Any], number: int) -> Launch:
+    """The launch of one candidate, on tensors that need no memory."""
     import torch
 
-    from tunedb.compiled import compile_for
     from tunedb.kernels.avg_pool import FORWARD
     from tunedb.kernels.avg_pool.launch import Pool, empty_output, forward_launch, fresh_strides
 
@@ -44,8 +50,22 @@ def compile_one(arguments: dict[str, Any], number: int) -> int:
     pool = Pool.of_problem(problem)
     strides = fresh_strides(pool.rows, pool.length, pool.layout)
     read = torch.empty_strided((pool.batch, pool.rows, pool.length), strides, dtype=pool.dtype, device="meta")
-    launch = forward_launch(read, empty_output(read, pool.window), pool.window, candidates(arguments)[number])
-    return compile_for(launch, ARCH).resources.registers or 0
+    return forward_launch(read, empty_output(read, pool.window), pool.window, candidates(arguments)[number])
+
+
+def compile_one(arguments: dict[str, Any], number: int) -> None:
+    """Compile one candidate for the RTX 4090, in this process."""
+    launch = launch_of(arguments, number)
+    recipe_of(launch).compile(launch.jit)
+
+
+def recipe_of(launch: Launch) -> Recipe:
+    """What the launch is compiled from, for the RTX 4090."""
+    from triton.backends.compiler import GPUTarget
+
+    from tunedb.recipe import Recipe
+
+    return Recipe.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", ARCH, 32))
 
 
 def candidates(arguments: dict[str, Any]) -> Any:
@@ -61,14 +81,25 @@ def measure(problem: str, how: str, workers: int) -> dict[str, Any]:
     arguments = PROBLEMS[problem]
     count = len(candidates(arguments))
     made: Executor
+    one: Callable[[dict[str, Any], int], None] = compile_one
     start = time.perf_counter()
     if how == "processes":
         made = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     else:
         made = ThreadPoolExecutor(workers)
+    if how == "compiler":
+        from tunedb.compiler import Compiler
+
+        compiler = Compiler(workers)
+
+        def one(arguments: dict[str, Any], number: int) -> None:
+            if number:
+                compiler.compile(recipe_of(launch_of(arguments, number)))
+            compile_one(arguments, number)  # of those that the other process compiled, from the cache
+
     ended, first, waits = threading.Event(), [0.0], []
     with made as pool:
-        futures: list[Future[int]] = [pool.submit(compile_one, arguments, number) for number in range(count)]
+        futures: list[Future[None]] = [pool.submit(one, arguments, number) for number in range(count)]
         futures[0].add_done_callback(lambda _: first.__setitem__(0, time.perf_counter() - start))
         threading.Thread(target=lambda: ([future.result() for future in futures], ended.set())).start()
         while not ended.is_set():
@@ -101,7 +132,7 @@ def main() -> None:
         return
     rows = []
     for problem in given.problems:
-        for how, workers in [("threads", 1), *((how, n) for n in given.workers for how in ("threads", "processes"))]:
+        for how, workers in [("threads", 1), *((how, n) for n in given.workers for how in WAYS)]:
             with tempfile.TemporaryDirectory() as folder:
                 command = [sys.executable, "-m", "benchmarks.compiling", "--one", problem, how, str(workers)]
                 environment = os.environ | {"TRITON_CACHE_DIR": folder}

@@ -3,10 +3,11 @@
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --seconds 500
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --parts cold --problems odd-rows tiles-odd
 
-Per problem and in turns: five cold sweeps and two of `triton.autotune` over the same configs (`cold`), each in its own
+Per problem and in turns: five cold sweeps and one of `triton.autotune` over the same configs (`cold`), each in its own
 process with empty compile caches, whose watch starts when torch and Triton are imported and the input is made; and
-one long interleaved run of every config (`exhaustive`), against which the choices are judged. What the file holds
-already is not run again, and after `--seconds` nothing new is begun: the same command goes on from there.
+one long interleaved run of every config (`exhaustive`), against which the choices are judged. The next process imports
+torch, and no more, while one is measured. What the file holds already is not run again, and after `--seconds` nothing
+new is begun: the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     "global": {"shape": [256, 2048, 49], "kernel_size": 49},
     "channels-last": {"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"},
 }
-SWEEPS, AUTOTUNES = 5, 2
-EXHAUSTIVE_SECONDS = 12.0
+SWEEPS, AUTOTUNES = 5, 1
+EXHAUSTIVE_SECONDS = 10.0
 
 Row = dict[str, Any]
 
@@ -195,7 +196,7 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)
     workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
-    ahead, clock = Ahead(workload.prepare, space, workers()), clock_for(index)
+    ahead, clock = Ahead(workload.prepare, space, workers(workload.recipe), workload.recipe), clock_for(index)
     rough, launchers = 0.0, {}
     for config in space:
         ahead.get(config)
@@ -204,8 +205,7 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
             launchers[config.key] = workload.launcher(config)
             rough += timing(clock, launchers[config.key]).median + 60  # and a flush
     ahead.close()
-    clock.close()
-    rounds = max(8, min(60, int(EXHAUSTIVE_SECONDS * 1e6 / (rough * 5))))
+    rounds = max(8, min(2000, int(EXHAUSTIVE_SECONDS * 1e6 / (rough * 5))))
     found = interleaved(launchers, rounds=rounds, each=5)
     return {
         "default": FORWARD.default(problem, device).key,
@@ -214,14 +214,30 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     }
 
 
-def child(problem: str, step: str) -> Row:
-    """What one step, run in a process of its own with empty caches, printed as JSON."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.sweep", "--one", problem, step, folder]
-        environment = os.environ | {"TRITON_CACHE_DIR": f"{folder}/triton"}
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: Row = json.loads(done.stdout.splitlines()[-1])
-    return found
+class Child:
+    """One step in a process of its own with empty caches, which imports what it needs and waits until it is told."""
+
+    def __init__(self, problem: str, step: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        command = [sys.executable, "-m", "benchmarks.sweep", "--one", problem, step, self._folder.name]
+        environment = os.environ | {"TRITON_CACHE_DIR": f"{self._folder.name}/triton"}
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self) -> Row:
+        """What it printed as JSON."""
+        printed, _ = self._process.communicate("go\n")
+        assert self._process.returncode == 0
+        self._folder.cleanup()
+        found: Row = json.loads(printed.splitlines()[-1])
+        return found
+
+    def drop(self) -> None:
+        """It is not wanted any more."""
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
 
 
 def run_one(problem: str, step: str, folder: str) -> None:
@@ -229,6 +245,7 @@ def run_one(problem: str, step: str, folder: str) -> None:
     import torch
     import triton  # noqa: F401 - loaded before the watch starts
 
+    sys.stdin.readline()
     torch.zeros(1, device="cuda")
     print(json.dumps({"ours": ours, "autotune": autotune, "exhaustive": exhaustive}[step](PROBLEMS[problem], folder)))
 
@@ -247,10 +264,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     path, begun = Path(given.json), time.monotonic()
     held = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    for problem, step, number in missing(held["rows"], given.problems, given.parts):
+    left = missing(held["rows"], given.problems, given.parts)
+    following = Child(*left[0][:2]) if left else None
+    for at, (problem, step, number) in enumerate(left):
+        assert following is not None
         if time.monotonic() - begun > given.seconds:
+            following.drop()
             break
-        held["rows"].append({"problem": problem, "step": step, "number": number, **child(problem, step)})
+        child, following = following, Child(*left[at + 1][:2]) if at + 1 < len(left) else None
+        held["rows"].append({"problem": problem, "step": step, "number": number, **child.run()})
         if "device" not in held:
             from benchmarks.timing import provenance
 
@@ -258,9 +280,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         held |= figures(held["rows"])
         path.write_text(json.dumps(held, indent=1) + "\n")
         print(problem, step, number, json.dumps(held["problems"][problem]), flush=True)
-    left = len(missing(held["rows"], given.problems, given.parts))
+    count = len(missing(held["rows"], given.problems, given.parts))
     print(json.dumps(figures(held["rows"])["summary"], indent=2))
-    print(f"{left} steps are left: run the same command again." if left else "Nothing is left to run.")
+    print(f"{count} steps are left: run the same command again." if count else "Nothing is left to run.")
 
 
 if __name__ == "__main__":

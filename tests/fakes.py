@@ -97,15 +97,10 @@ class FakeClock:
 
     def __init__(self, index: int = -1, noise: Callable[[float], float] = lambda time: time) -> None:
         self.noise = noise
-        self.closed = False
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
         """What each launch returns."""
         return [self.noise(float(launch())) for _ in range(count)]  # type: ignore[arg-type]  # fakes return times
-
-    def close(self) -> None:
-        """Remember that it was closed."""
-        self.closed = True
 
 
 @dataclass

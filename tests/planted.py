@@ -23,7 +23,8 @@ def register(folder: Path, entry_points: str = ENTRY_POINTS) -> str:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: planted\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(entry_points)
-    return os.pathsep.join([str(folder), str(Path(__file__).parent.parent)])
+    before = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(folder), str(Path(__file__).parent.parent), *([before] if before else [])])
 
 
 def problem_of(**outcomes: float | str) -> Problem:

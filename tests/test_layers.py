@@ -14,11 +14,11 @@ ROOT = Path(__file__).parent.parent
 LAYERS = [
     {"errors"},
     {"problem", "buckets"},
-    {"device", "settings", "source"},
-    {"records", "tunable"},
+    {"device", "recipe", "settings", "source"},
+    {"compiler", "records", "tunable"},
     {"store"},
     {"compiled"},
-    {"bound"},
+    {"bound", "offline"},
     {"ahead", "bench", "limits", "lock", "memory", "nearest", "observer", "prior", "race", "shared", "shelf"},
     {"attempt", "layers", "ledger"},
     {"lending", "sweep"},
@@ -38,7 +38,17 @@ OWNERS = {
     "filelock": ("lock.py", "store"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "triton": ("kernels", "compiled.py", "bound.py", "decorated", "decorator.py", "device.py", "problem.py"),
+    "triton": (
+        "kernels",
+        "compiled.py",
+        "bound.py",
+        "decorated",
+        "decorator.py",
+        "device.py",
+        "offline.py",
+        "problem.py",
+        "recipe.py",
+    ),
 }
 
 

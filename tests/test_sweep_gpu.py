@@ -94,9 +94,7 @@ def test_a_sweep_frees_its_memory_and_takes_no_more_than_it_needs() -> None:
     assert torch.cuda.memory_allocated() == before
     own = 64 * 64 * (8192 + 4096) * 4  # input and output
     flush = 2 * torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
-    from tunedb.kernels.avg_pool.workload import REFERENCE_BYTES
-
-    assert torch.cuda.max_memory_allocated() - before <= own + flush + 4 * REFERENCE_BYTES
+    assert torch.cuda.max_memory_allocated() - before <= own + flush + 2**20
 
 
 def test_a_launch_that_the_host_hands_over_late_is_not_counted() -> None:
@@ -111,10 +109,7 @@ def test_a_launch_that_the_host_hands_over_late_is_not_counted() -> None:
         x.add_(1)
 
     clock = GpuClock(torch.cuda.current_device())
-    try:
-        assert max(clock.sample(launch, 20)) < 5000
-    finally:
-        clock.close()
+    assert max(clock.sample(launch, 20)) < 5000
 
 
 def test_a_busy_thread_does_not_change_a_time() -> None:
@@ -126,15 +121,12 @@ def test_a_busy_thread_does_not_change_a_time() -> None:
         while not ended:
             sum(range(1000))
 
-    try:
-        alone = median(timing(clock, lambda: x.add_(1)).median for _ in range(3))
-        with ThreadPoolExecutor(1) as pool:
-            spinning = pool.submit(spin)
-            beside = median(timing(clock, lambda: x.add_(1)).median for _ in range(3))
-            ended = True
-            spinning.result()
-    finally:
-        clock.close()
+    alone = median(timing(clock, lambda: x.add_(1)).median for _ in range(3))
+    with ThreadPoolExecutor(1) as pool:
+        spinning = pool.submit(spin)
+        beside = median(timing(clock, lambda: x.add_(1)).median for _ in range(3))
+        ended = True
+        spinning.result()
     assert beside == pytest.approx(alone, rel=0.25)
 
 
@@ -148,7 +140,6 @@ def test_a_stored_time_is_what_a_later_measurement_finds() -> None:
         workload, clock = FORWARD.workload(done.problem, index), clock_for(index)
         workload.compile(done.config)
         later = timing(clock, workload.launcher(done.config)).median
-        clock.close()
         workload.close()
     assert done.time_us == pytest.approx(later, rel=0.15)  # benchmarks/sweep.py measures it closely
 
@@ -177,4 +168,3 @@ def test_a_kernel_that_fails_to_launch_is_a_typed_error() -> None:
 
     with pytest.raises(TrialError, match="invalid configuration"):
         clock.sample(launch, 3)
-    clock.close()

@@ -1,7 +1,7 @@
-"""Compile a kernel for a target, load it, launch it, and read its registers and spills.
+"""Compile a kernel for the current device, load it and launch it.
 
-The only file that touches Triton's private API, which moves from version to version. Where a Triton does not have
-what is used here, a launch falls back to the public `kernel[grid](...)`.
+With `recipe.py` the only file that touches Triton's private API, which moves from version to version. Where a Triton
+does not have what is used here, a launch falls back to the public `kernel[grid](...)`.
 """
 
 from __future__ import annotations
@@ -9,25 +9,20 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import re
-import subprocess
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import triton
 from triton import knobs
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, make_backend
 from triton.compiler.errors import CompilationError
 from triton.runtime import JITFunction, driver
 from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.errors import CallerError, StickyDeviceError, TrialError
+from tunedb.recipe import Recipe, parsing
 from tunedb.tunable import Resources
 
 # Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
@@ -41,8 +36,6 @@ _STICKY = ("illegal memory access", "misaligned address", "unspecified launch fa
 # module, also under a CUDA graph that was captured with it.
 _KEPT: dict[int, Any] = {}
 _first_use = threading.Lock()
-
-_MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +123,21 @@ def prepare(launch: Launch) -> Resources:
             return Resources()
 
 
+def recipe(launch: Launch) -> Recipe | None:
+    """What another process needs to compile the launch for the current device, into the cache that both share.
+
+    None where it can't: in the interpreter, for a kernel of the script that runs, with an unknown Triton, or where
+    Triton is told not to use its cache.
+    """
+    if is_interpreted(launch.jit) or launch.jit.fn.__module__ == "__main__" or knobs.compilation.always_compile:
+        return None
+    try:
+        return Recipe.of(launch.jit, launch.arguments, launch.keywords, driver.active.get_current_target())
+    except Exception:
+        # Broad, because it is passed on: preparing the launch fails in the same way, and says so.
+        return None
+
+
 def make_table(jit: Any) -> None:
     """Make the table of a jit function's compiled kernels for the current device, which is made at the first use.
 
@@ -141,29 +149,8 @@ def make_table(jit: Any) -> None:
 
 def warmed(stack: Any, arguments: Sequence[Any], grid: tuple[int, ...], keywords: Mapping[str, Any]) -> Any:
     """Triton's compiled kernel for such a launch, not loaded yet; None where a hook for compiled code took it."""
-    kernel = _parsing(functools.partial(stack.warmup, *arguments, grid=grid, **keywords))
+    kernel = parsing(functools.partial(stack.warmup, *arguments, grid=grid, **keywords))
     return kernel.result() if hasattr(kernel, "result") else kernel
-
-
-def _parsing(work: Callable[[], Any]) -> Any:
-    """What `work` returns, which parses sources. Before Python 3.13 that can fail where two threads do so at once.
-
-    They share the count of a recursion's depth (python/cpython#106905): it says nothing about the kernel.
-    """
-    for _ in range(_TRIES):
-        try:
-            return work()
-        except Exception as error:
-            if not any(_MISCOUNTED in str(one) for one in _chain(error)):
-                raise
-    return work()
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those behind it: Triton wraps one for each function of the kernel that calls the next."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _compiled(launch: Launch) -> Any:
@@ -264,47 +251,3 @@ class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
         if isinstance(error, CompilationError | PTXASError) or "PassManager::run failed" in text:
             raise TrialError("compile_error", text) from None
         raise TrialError("runtime_error", text) from None
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """A kernel compiled for a GPU that need not be here."""
-
-    resources: Resources
-    asm: Mapping[str, Any]  # Triton's stages, such as "ttgir", "ptx", "cubin"
-
-
-def compile_for(launch: Launch, arch: int) -> Binary:
-    """Compile for CUDA compute capability `arch` (89: RTX 4090, 90: H100 and H200). No GPU is needed.
-
-    The launch's tensors may be on the CPU: only their dtype and alignment count. Raises TrialError.
-    """
-    target = GPUTarget("cuda", arch, 32)
-    backend = make_backend(target)
-    with typed_errors():
-        binder = triton.runtime.jit.create_function_from_signature(launch.jit.signature, launch.jit.params, backend)
-        keywords = launch.keywords | {"debug": False}
-        bound, specialization, given = binder(*launch.arguments, **keywords)
-        options, signature, constants, attributes = launch.jit._pack_args(
-            backend, keywords, bound, specialization, given
-        )
-        source = ASTSource(launch.jit, signature, constants, attributes)
-        kernel = _parsing(functools.partial(triton.compile, source, target=target, options=options.__dict__))
-    registers, spills = _resource_usage(kernel.asm["cubin"])
-    return Binary(Resources(registers, spills, kernel.metadata.shared), kernel.asm)
-
-
-def _resource_usage(cubin: bytes) -> tuple[int, int]:
-    """Registers per thread, and 32-bit registers spilled to local memory, as `cuobjdump` reads them."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(_cuobjdump()), "--dump-resource-usage", file.name]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    usage = dict(re.findall(r"\b(REG|STACK|LOCAL):(\d+)", text))
-    return int(usage["REG"]), max(int(usage.get("STACK", 0)), int(usage.get("LOCAL", 0))) // 4
-
-
-@functools.cache
-def _cuobjdump() -> Path:
-    return Path(knobs.nvidia.cuobjdump.path)

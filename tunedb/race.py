@@ -23,15 +23,16 @@ HOPELESS = 2.0  # times the best: out after two samples
 SLOW = 1.25  # out after three
 BEHIND = 1.1  # out after ten
 FAR_BETTER = 1.5  # times as fast as what the others are compared with: takes its place
-FINALISTS = 6
+FINALISTS = 10
 
 CLEAR, CLEAR_ROUNDS = 1.05, 3  # out of the race that far behind the fastest in each of the first rounds
 
-LEAST_ROUNDS, MOST_ROUNDS = 6, 30
+LEAST_ROUNDS, MOST_ROUNDS = 6, 200
 TURN = 2500.0  # microseconds that a config runs in one turn, or less
-SETTLING = 2e5  # microseconds of launches before which no race ends: a GPU's clocks take that long to settle
+COLD = 40.0  # microseconds that the GPU takes, about, to write over its L2 before each launch
+SETTLING = 2e5  # microseconds of both before which no race ends: a GPU's clocks take that long to settle
 STEADY = 5e4  # the same where there is one finalist, and its turns no longer change: only its figure is wanted
-LONGEST = 2e6  # microseconds of launches after which a race ends undecided
+LONGEST = 7e5  # microseconds of both after which a race ends undecided
 CONFIDENCE = 0.95
 
 Sample = Callable[[Config, int], list[float]]  # microseconds of that many launches
@@ -183,7 +184,7 @@ class Race:
                 continue
             self._samples[config] += taken
             turns[config].append(median(taken))
-            self._spent += sum(taken)
+            self._spent += sum(taken) + COLD * len(taken)
         for config in self._active:
             self._turns[config].append(fmean(turns[config]))
 

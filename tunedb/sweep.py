@@ -55,7 +55,8 @@ def run_sweep(
     workload = kernel.workload(problem, index)
     try:
         timer = clock(index)
-        ahead = Ahead(workload.prepare, untried, 0 if timer.once else workers())
+        recipe = getattr(workload, "recipe", None)
+        ahead = Ahead(workload.prepare, untried, 0 if timer.once else workers(recipe), recipe)
         sweep = Sweep(problem, device, kernel.hash, environment, "running", host=host())
         attempt = Attempt(workload, timer, ahead, device, observer)
         try:
@@ -86,7 +87,6 @@ def run_sweep(
             raise
         finally:
             ahead.close()
-            timer.close()
     finally:
         workload.close()
     recorder.finish_sweep(sweep)

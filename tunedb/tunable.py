@@ -32,6 +32,9 @@ class Workload(Protocol):
     Each method raises TrialError for a config that can't do it, StickyDeviceError where nothing can run any more.
     A TrialError with the status `pruned` is for a config that is not worth running, with the reason. CallerError ends
     the sweep: a function or an argument of the caller's failed, and no config is to blame.
+
+    One that also has `recipe(config)`, giving a `recipe.Recipe` or None, has its configs compiled by other processes,
+    where their module is imported: it should need no torch, and do nothing but define kernels.
     """
 
     def prepare(self, config: Config) -> Resources:

@@ -64,34 +64,31 @@ def _verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Findi
         workload = case.kernel.workload(case.problem, case.index)
         try:
             clock = tuner.clock(case, case.index)
-            try:
 
-                def sample(config: Config, count: int) -> list[float]:
-                    observer.trying(config)
+            def sample(config: Config, count: int) -> list[float]:
+                observer.trying(config)
+                with typed_errors():
+                    return clock.sample(workload.launcher(config), count)
+
+            default = case.kernel.default(case.problem, case.device)
+            racers = []
+            for config in dict.fromkeys((sweep.config, default)):
+                observer.trying(config)
+                try:
                     with typed_errors():
-                        return clock.sample(workload.launcher(config), count)
-
-                default = case.kernel.default(case.problem, case.device)
-                racers = []
-                for config in dict.fromkeys((sweep.config, default)):
-                    observer.trying(config)
-                    try:
-                        with typed_errors():
-                            workload.compile(config)
-                            wrong = workload.check(config)
-                    except TrialError as error:
-                        wrong = f"{error.status}: {error}"
-                        if config == sweep.config:
-                            return Finding("fails", wrong)
-                    if wrong is not None and config == sweep.config:
-                        return Finding("wrong", wrong)
-                    if wrong is None:
-                        racers.append(config)
-                if isinstance(clock, WallClock):  # in the interpreter times mean nothing
-                    return Finding("holds", time_us=sample(sweep.config, 1)[0])
-                times, failed = _once(racers, sample) if clock.once else _raced(racers, default, sample)
-            finally:
-                clock.close()
+                        workload.compile(config)
+                        wrong = workload.check(config)
+                except TrialError as error:
+                    wrong = f"{error.status}: {error}"
+                    if config == sweep.config:
+                        return Finding("fails", wrong)
+                if wrong is not None and config == sweep.config:
+                    return Finding("wrong", wrong)
+                if wrong is None:
+                    racers.append(config)
+            if isinstance(clock, WallClock):  # in the interpreter times mean nothing
+                return Finding("holds", time_us=sample(sweep.config, 1)[0])
+            times, failed = _once(racers, sample) if clock.once else _raced(racers, default, sample)
         finally:
             workload.close()
     if sweep.config in failed:

@@ -1,5 +1,24 @@
 """1-D average pooling: the entry points `avg_pool1d` and `avg_pool1d_backward` of `tunedb.kernels` point here."""
 
-from tunedb.kernels.avg_pool.workload import BACKWARD, FORWARD
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunedb.kernels.avg_pool.registered import BACKWARD as BACKWARD
+    from tunedb.kernels.avg_pool.registered import FORWARD as FORWARD
 
 __all__ = ["BACKWARD", "FORWARD"]
+
+
+def __getattr__(name: str) -> Any:
+    # At first use, so that a process that only compiles kernels imports no torch.
+    if name in __all__:
+        from tunedb.kernels.avg_pool import registered
+
+        return getattr(registered, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -75,9 +75,9 @@ def can_run(
 def chunk_of(kernel_size: int, stride: int) -> int:
     """How many columns "sums" reads at a time: of a window or, where they overlap, from one's start to the next's."""
     columns = stride if kernel_size >= 2 * stride else kernel_size
-    return (
-        min((64, 32, 16), key=lambda chunk: cdiv(columns, chunk) * chunk) if columns > 8 else power_of_2_from(columns)
-    )
+    if columns <= 8:
+        return power_of_2_from(columns)
+    return min((64, 32, 16), key=lambda chunk: cdiv(columns, chunk) * chunk)  # those that leave least to mask
 
 
 def tiling(

@@ -22,7 +22,7 @@ from tunedb import compiled, process
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool import launch
 from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
-from tunedb.kernels.avg_pool.workload import BACKWARD, FORWARD
+from tunedb.kernels.avg_pool.registered import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config, Problem
 from tunedb.tunable import Registered

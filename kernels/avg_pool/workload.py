@@ -1,25 +1,19 @@
-"""Average pooling as the tuner sees it: FORWARD and BACKWARD, and the tensors that one problem is timed on."""
+"""The tensors that one problem of average pooling is checked and timed on."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.nn import functional
 
 from tunedb import compiled
 from tunedb.compiled import Launch, Loaded, load
-from tunedb.device import Device
 from tunedb.errors import SettingError
-from tunedb.kernels.avg_pool import kernel, space
 from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT
-from tunedb.kernels.avg_pool.arguments import pool_of
-from tunedb.kernels.avg_pool.estimate import estimate
 from tunedb.kernels.avg_pool.launch import (
     Pool,
     backward_launch,
@@ -28,68 +22,14 @@ from tunedb.kernels.avg_pool.launch import (
     forward_launch,
     fresh_strides,
 )
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
-from tunedb.source import kernel_hash
+from tunedb.problem import Config
+from tunedb.recipe import Recipe
 from tunedb.tunable import Resources
 
 SEED = 0
-REFERENCE_BYTES = 64 * 2**20  # of float64 that a check holds at a time, for each tensor (at least one row)
+# Of float64 that a check holds at a time, for each of its tensors (at least one row): they fit what the clock needs.
+REFERENCE_BYTES = 8 * 2**20
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by itemsize
-
-
-@dataclass(frozen=True)
-class AvgPool:
-    """One direction of average pooling: a `tunedb.tunable.Registered`."""
-
-    backward: bool
-
-    @property
-    def name(self) -> str:
-        """`avg_pool1d` or `avg_pool1d_backward`."""
-        return "avg_pool1d_backward" if self.backward else "avg_pool1d"
-
-    @functools.cached_property
-    def hash(self) -> str:
-        """Hash of the kernel and of the launcher that calls it."""
-        if self.backward:
-            return kernel_hash(kernel.avg_pool1d_backward_kernel, backward_launch, empty_grad_input)
-        return kernel_hash(kernel.avg_pool1d_forward_kernel, forward_launch, empty_output)
-
-    def space(self, problem: Problem, device: Device) -> tuple[Config, ...]:
-        """Every legal config, the default first."""
-        return (space.backward_space if self.backward else space.forward_space)(problem, device)
-
-    def default(self, problem: Problem, device: Device) -> Config:
-        """The config that a call gets without tuning."""
-        return (space.backward_default if self.backward else space.forward_default)(problem, device)
-
-    def is_alike(self, problem: Problem, other: Problem) -> bool:
-        """Whether both windows are unrolled or neither, and they overlap in the same way."""
-        return space.window_class(problem) == space.window_class(other)
-
-    def estimate(self, problem: Problem, config: Config, device: Device) -> float:
-        """A guess at the config's time, to try good ones first: see `estimate.py`."""
-        return estimate(Pool.of_problem(problem), config, device, self.backward)
-
-    def problem(self, arguments: Mapping[str, Any]) -> Problem:
-        """The problem of one line of a shapes file: see `arguments.pool_of` for the keys. Raises SettingError."""
-        pool = pool_of(arguments, self.backward)
-        return pool.backward_problem() if self.backward else pool.forward_problem()
-
-    def workload(self, problem: Problem, index: int) -> PoolWorkload:
-        """Fresh tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
-        return PoolWorkload(Pool.of_problem(problem), self.backward, index)
-
-    def module_source(self, sweeps: Sequence[Sweep]) -> str:
-        """The hand-over file with these winners, of one device. Raises SettingError for the gradient's kernel."""
-        from tunedb.kernels.avg_pool.export import module_source
-
-        return module_source(sweeps)
-
-
-FORWARD = AvgPool(backward=False)
-BACKWARD = AvgPool(backward=True)
 
 
 class PoolWorkload:
@@ -115,6 +55,11 @@ class PoolWorkload:
         """Compile the config, on any thread. Raises TrialError where it can't be."""
         with self._on_device():  # each thread has a current device of its own
             return compiled.prepare(self._launch(self._outlines, config))
+
+    def recipe(self, config: Config) -> Recipe | None:
+        """What another process compiles the config from, on any thread; None where it can't."""
+        with self._on_device():
+            return compiled.recipe(self._launch(self._outlines, config))
 
     def compile(self, config: Config) -> Resources:
         """Compile and load the config. Raises TrialError where it can't be, StickyDeviceError where nothing can."""

@@ -48,9 +48,6 @@ class BenchClock:
         times = list(found) if isinstance(found, list | tuple) else [found]
         return [float(one) * 1e3 for one in times for _ in range(2 if len(times) == len(_QUANTILES) else 1)]
 
-    def close(self) -> None:
-        """Nothing is held."""
-
 
 def clock_of(do_bench: Callable[..., Any] | None) -> BenchClock | None:
     """The clock that asks this function; None where there is none, and tunedb's own is used."""

@@ -12,8 +12,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
 from tests.kernels.compiled.test_candidates import RTX_4090, SEED, launch_of
-from tunedb.compiled import Binary, compile_for
 from tunedb.kernels.avg_pool import FORWARD
+from tunedb.offline import Binary, compile_for
 from tunedb.problem import Config
 
 

@@ -1,0 +1,72 @@
+"""Average pooling as the tuner sees it: FORWARD and BACKWARD."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunedb.device import Device
+from tunedb.kernels.avg_pool import kernel, space
+from tunedb.kernels.avg_pool.arguments import pool_of
+from tunedb.kernels.avg_pool.estimate import estimate
+from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.avg_pool.workload import PoolWorkload
+from tunedb.problem import Config, Problem
+from tunedb.records import Sweep
+from tunedb.source import kernel_hash
+
+
+@dataclass(frozen=True)
+class AvgPool:
+    """One direction of average pooling: a `tunedb.tunable.Registered`."""
+
+    backward: bool
+
+    @property
+    def name(self) -> str:
+        """`avg_pool1d` or `avg_pool1d_backward`."""
+        return "avg_pool1d_backward" if self.backward else "avg_pool1d"
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """Hash of the kernel and of the launcher that calls it."""
+        if self.backward:
+            return kernel_hash(kernel.avg_pool1d_backward_kernel, backward_launch, empty_grad_input)
+        return kernel_hash(kernel.avg_pool1d_forward_kernel, forward_launch, empty_output)
+
+    def space(self, problem: Problem, device: Device) -> tuple[Config, ...]:
+        """Every legal config, the default first."""
+        return (space.backward_space if self.backward else space.forward_space)(problem, device)
+
+    def default(self, problem: Problem, device: Device) -> Config:
+        """The config that a call gets without tuning."""
+        return (space.backward_default if self.backward else space.forward_default)(problem, device)
+
+    def is_alike(self, problem: Problem, other: Problem) -> bool:
+        """Whether both windows are unrolled or neither, and they overlap in the same way."""
+        return space.window_class(problem) == space.window_class(other)
+
+    def estimate(self, problem: Problem, config: Config, device: Device) -> float:
+        """A guess at the config's time, to try good ones first: see `estimate.py`."""
+        return estimate(Pool.of_problem(problem), config, device, self.backward)
+
+    def problem(self, arguments: Mapping[str, Any]) -> Problem:
+        """The problem of one line of a shapes file: see `arguments.pool_of` for the keys. Raises SettingError."""
+        pool = pool_of(arguments, self.backward)
+        return pool.backward_problem() if self.backward else pool.forward_problem()
+
+    def workload(self, problem: Problem, index: int) -> PoolWorkload:
+        """Fresh tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
+        return PoolWorkload(Pool.of_problem(problem), self.backward, index)
+
+    def module_source(self, sweeps: Sequence[Sweep]) -> str:
+        """The hand-over file with these winners, of one device. Raises SettingError for the gradient's kernel."""
+        from tunedb.kernels.avg_pool.export import module_source
+
+        return module_source(sweeps)
+
+
+FORWARD = AvgPool(backward=False)
+BACKWARD = AvgPool(backward=True)

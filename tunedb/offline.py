@@ -1,0 +1,55 @@
+"""Compile a kernel for a GPU that need not be here, and read its registers and spills."""
+
+from __future__ import annotations
+
+import functools
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+
+from tunedb.compiled import Launch, typed_errors
+from tunedb.recipe import Recipe
+from tunedb.tunable import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A kernel compiled for a GPU that need not be here."""
+
+    resources: Resources
+    asm: Mapping[str, Any]  # Triton's stages, such as "ttgir", "ptx", "cubin"
+
+
+def compile_for(launch: Launch, arch: int) -> Binary:
+    """Compile for CUDA compute capability `arch` (89: RTX 4090, 90: H100 and H200). No GPU is needed.
+
+    The launch's tensors may be on the CPU: only their dtype and alignment count. Raises TrialError.
+    """
+    with typed_errors():
+        recipe = Recipe.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", arch, 32))
+        kernel = recipe.compile(launch.jit)
+    registers, spills = _resource_usage(kernel.asm["cubin"])
+    return Binary(Resources(registers, spills, kernel.metadata.shared), kernel.asm)
+
+
+def _resource_usage(cubin: bytes) -> tuple[int, int]:
+    """Registers per thread, and 32-bit registers spilled to local memory, as `cuobjdump` reads them."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [str(_cuobjdump()), "--dump-resource-usage", file.name]
+        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    usage = dict(re.findall(r"\b(REG|STACK|LOCAL):(\d+)", text))
+    return int(usage["REG"]), max(int(usage.get("STACK", 0)), int(usage.get("LOCAL", 0))) // 4
+
+
+@functools.cache
+def _cuobjdump() -> Path:
+    return Path(knobs.nvidia.cuobjdump.path)
