@@ -11,6 +11,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from triton.runtime import JITFunction, driver
 from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.recipe import Recipe
+from tunedb.recipe import Recipe, parsing
 from tunedb.tunable import Resources
 
 # Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
@@ -140,7 +141,7 @@ def recipe(launch: Launch) -> Recipe | None:
 
 
 def _compiled(launch: Launch) -> Any:
-    kernel = launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
+    kernel = parsing(partial(launch.jit.warmup, *launch.arguments, grid=launch.grid, **launch.keywords))
     return kernel.result() if hasattr(kernel, "result") else kernel
 
 

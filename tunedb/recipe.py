@@ -6,15 +6,17 @@ With `compiled.py` the only file that touches Triton's private API.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from importlib import import_module
 from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
+
+_MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Recipe:
 
     def find(self) -> Any:
         """The jit function, in this process. Raises ImportError or AttributeError where it is not there."""
-        found = reduce(getattr, self.name.split("."), import_module(self.module))
+        found = functools.reduce(getattr, self.name.split("."), import_module(self.module))
         while not hasattr(found, "cache_key") and hasattr(found, "fn"):  # under other decorators
             found = found.fn
         return found
@@ -50,7 +52,7 @@ class Recipe:
     def compile(self, jit: Any = None) -> Any:
         """Triton's compiled kernel; in passing, it is put into Triton's cache on disk. Raises what Triton raises."""
         source = ASTSource(jit or self.find(), self.signature, self.constants, self.attributes)
-        return triton.compile(source, target=self.target, options=dict(self.options))
+        return parsing(functools.partial(triton.compile, source, target=self.target, options=dict(self.options)))
 
 
 def preload() -> None:
@@ -58,3 +60,24 @@ def preload() -> None:
     with contextlib.suppress(Exception):  # of no consequence but time, and each version has it somewhere else
         module = import_module("triton.compiler.compiler")
         (getattr(module, "triton_key", None) or import_module("triton.runtime.cache").triton_key)()
+
+
+def parsing(work: Callable[[], Any]) -> Any:
+    """What `work` returns, which parses sources. Before Python 3.13 that can fail where two threads do so at once.
+
+    They share the count of a recursion's depth (python/cpython#106905): it says nothing about the kernel.
+    """
+    for _ in range(_TRIES):
+        try:
+            return work()
+        except Exception as error:
+            if not any(_MISCOUNTED in str(one) for one in _chain(error)):
+                raise
+    return work()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those behind it: Triton wraps one for each function of the kernel that calls the next."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
