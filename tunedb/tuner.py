@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -274,12 +275,17 @@ class Tuner:
         """What the store knows that a sweep of this case may build on. Empty where it fails in a call."""
         assert case.index is not None
         environment, known = self._environment_of(case.index), self._answer(case)[0]
-        unfinished = self.store.get_unfinished(case.problem, case.device, case.kernel.hash)
-        return Prior(
-            None if known is None else known.config,
-            self._lender.likely(case),
-            [sweep for sweep in unfinished if sweep.environment == environment],
-        )
+        unfinished = self.store.get_unfinished(case.problem, case.device, case.kernel.hash, environment)
+        return Prior(None if known is None else known.config, self._lender.likely(case), unfinished)
+
+    @contextlib.contextmanager
+    def alone(self, case: Case) -> Iterator[bool]:
+        """Keep others from tuning this case meanwhile; whether that could be had, within the lock's timeout."""
+        from tunedb.lock import single_flight
+
+        timeout = self.settings.lock_timeout
+        with single_flight(self._locks, case.problem, case.device, timeout) as flight, self._one_sweep:
+            yield flight.held
 
 
 def _renew_all() -> None:
