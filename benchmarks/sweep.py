@@ -21,25 +21,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-# Named before anything was measured: one problem of each kind: short and long rows, wide windows, dtypes.
+SHAPES = Path(__file__).with_name("avg_pool1d.jsonl")
 PROBLEMS: dict[str, dict[str, Any]] = {
-    "kernelbench-44": {"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4},
-    "kernelbench-44-half": {"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4, "dtype": "float16"},
-    "kernelbench-44-small": {"shape": [16, 32, 128], "kernel_size": 4, "stride": 2, "padding": 1},
-    "halve-overlap": {"shape": [64, 128, 65536], "kernel_size": 3, "stride": 2, "padding": 1},
-    "decomp-etth": {"shape": [32, 7, 360], "kernel_size": 25, "stride": 1},
-    "audio-envelope": {"shape": [16, 2, 480000], "kernel_size": 64, "stride": 1, "padding": 32},
-    "audio-frames": {"shape": [32, 8, 160000], "kernel_size": 160},
-    "odd-rows": {"shape": [8, 8, 1000003], "kernel_size": 16, "stride": 1, "padding": 8},
-    "many-short-rows": {"shape": [32768, 64, 65], "kernel_size": 3, "stride": 1, "padding": 1},
-    "tiles-odd": {"shape": [64, 256, 8192], "kernel_size": 5, "dtype": "bfloat16"},
-    "global": {"shape": [256, 2048, 49], "kernel_size": 49},
-    "channels-last": {"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"},
+    line.pop("id"): line for line in map(json.loads, SHAPES.read_text().splitlines())
 }
+
+# Named before anything was measured: one problem of each kind: short and long rows, wide windows, dtypes, layouts.
+NAMED = ("kernelbench-44", "kernelbench-44-half", "kernelbench-44-small", "halve-overlap", "decomp-etth",
+         "audio-envelope", "audio-frames", "odd-rows", "many-short-rows", "tiles-odd", "global",
+         "channels-last")  # fmt: skip
 SWEEPS, AUTOTUNES = 5, 1
 EXHAUSTIVE_SECONDS = 10.0
 
@@ -196,7 +191,7 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)
     workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
-    ahead, clock = Ahead(workload.prepare, space, workers(workload.recipe), workload.recipe), clock_for(index)
+    ahead, clock = Ahead(workload.prepare, space, workers(), workload.recipe), clock_for(index)
     rough, launchers = 0.0, {}
     for config in space:
         ahead.get(config)
@@ -245,7 +240,8 @@ def run_one(problem: str, step: str, folder: str) -> None:
     import torch
     import triton  # noqa: F401 - loaded before the watch starts
 
-    sys.stdin.readline()
+    if sys.stdin.readline() != "go\n":  # whoever was to say so is gone
+        return
     torch.zeros(1, device="cuda")
     print(json.dumps({"ours": ours, "autotune": autotune, "exhaustive": exhaustive}[step](PROBLEMS[problem], folder)))
 
@@ -254,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing for as long as there is time, write it after each step, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__.splitlines()[0])
     parser.add_argument("--json", default="sweep.json", help="where the figures are, and where they are added")
-    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--problems", nargs="+", default=list(NAMED), choices=list(PROBLEMS))
     parser.add_argument("--parts", nargs="+", default=["cold", "exhaustive"], choices=["cold", "exhaustive"])
     parser.add_argument("--seconds", type=float, default=math.inf, help="after so many, nothing new is begun")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
@@ -263,23 +259,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_one(*given.one)
         return
     path, begun = Path(given.json), time.monotonic()
+    run = datetime.now(UTC).isoformat(timespec="minutes")
     held = json.loads(path.read_text()) if path.exists() else {"rows": []}
     left = missing(held["rows"], given.problems, given.parts)
     following = Child(*left[0][:2]) if left else None
-    for at, (problem, step, number) in enumerate(left):
-        assert following is not None
-        if time.monotonic() - begun > given.seconds:
-            following.drop()
-            break
-        child, following = following, Child(*left[at + 1][:2]) if at + 1 < len(left) else None
-        held["rows"].append({"problem": problem, "step": step, "number": number, **child.run()})
-        if "device" not in held:
-            from benchmarks.timing import provenance
+    try:
+        for at, (problem, step, number) in enumerate(left):
+            assert following is not None
+            if time.monotonic() - begun > given.seconds:
+                break
+            child, following = following, Child(*left[at + 1][:2]) if at + 1 < len(left) else None
+            held["rows"].append({"problem": problem, "step": step, "number": number, "run": run, **child.run()})
+            if "device" not in held:
+                from benchmarks.timing import provenance
 
-            held = {**provenance(), **held}
-        held |= figures(held["rows"])
-        path.write_text(json.dumps(held, indent=1) + "\n")
-        print(problem, step, number, json.dumps(held["problems"][problem]), flush=True)
+                held = {**provenance(), **held}
+            held |= figures(held["rows"])
+            path.write_text(json.dumps(held, indent=1) + "\n")
+            print(problem, step, number, json.dumps(held["problems"][problem]), flush=True)
+    finally:
+        if following is not None:
+            following.drop()
     count = len(missing(held["rows"], given.problems, given.parts))
     print(json.dumps(figures(held["rows"])["summary"], indent=2))
     print(f"{count} steps are left: run the same command again." if count else "Nothing is left to run.")

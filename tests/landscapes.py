@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from tests.fakes import config
 from tunedb.problem import Config
 
+HICCUP = 5000.0  # microseconds
+
 
 @dataclass
 class Landscape:
@@ -18,7 +20,7 @@ class Landscape:
     times: Mapping[int, float]
     source: random.Random
     noise: float = 0.01  # relative, of a sample
-    hiccups: float = 0.02  # the share of samples that take half as long again
+    hiccups: float = 0.02  # the share of samples that take half as long again, or so much longer
     drift: Callable[[float], float] = lambda moment: 1.0
     now: float = 0.0
     launches: dict[int, int] = field(default_factory=dict)
@@ -30,7 +32,7 @@ class Landscape:
         for _ in range(count):
             taken = self.times[block] * self.drift(self.now) * math.exp(self.source.gauss(0, self.noise))
             if self.source.random() < self.hiccups:
-                taken *= 1.5
+                taken += min(0.5 * taken, HICCUP)
             self.now += taken
             found.append(taken)
         return found
@@ -43,11 +45,13 @@ class Landscape:
 def random_landscape(seed: int) -> Landscape:
     """From 2 to 40 configs within a factor of 5, many of them near-ties, on a device that may slow down or wobble."""
     source = random.Random(seed)
-    best = 10 ** source.uniform(0.5, 4)
+    best = 10 ** source.uniform(0.5, 5.7)
     spread = source.choice([0.02, 0.1, 0.5, 4.0])
     times = {block: best * (1 + spread * source.random() ** 2) for block in range(source.randrange(2, 41))}
     drift = source.choice(
-        [lambda moment: 1.0, lambda moment: 1 + 0.25 * min(1.0, moment / 1e5), lambda moment: 1 + moment / 1e7,
-         lambda moment: 1 + 0.05 * math.sin(moment / 3e4), lambda moment: 1.2 if moment > 5e4 else 1.0]
+        [lambda moment: 1.0, lambda moment: 1 + 0.25 * min(1.0, moment / 1e5),
+         lambda moment: 1 + min(0.5, moment / 1e7), lambda moment: 1 + 0.05 * math.sin(moment / (3e4 + 5 * best)),
+         lambda moment: 1.2 if moment > 5e4 else 1.0]
     )  # fmt: skip
-    return Landscape(times, source, source.choice([0.002, 0.01, 0.03]), source.choice([0.0, 0.02]), drift)
+    noise = source.choice([0.002, 0.01, 0.03 if best < 1e4 else 0.01])  # long kernels average over theirs
+    return Landscape(times, source, noise, source.choice([0.0, 0.02]), drift)

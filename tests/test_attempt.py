@@ -245,7 +245,7 @@ def test_an_interrupt_drops_what_waits_to_be_compiled(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FakeWorkload, "prepare", prepare)
-    monkeypatch.setattr("tunedb.sweep.workers", lambda recipe: 1)
+    monkeypatch.setattr("tunedb.sweep.workers", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
         sweep(FakeKernel(dict.fromkeys(range(1, 40), 5.0), on_compile=interrupt))
     go_on.set()

@@ -106,7 +106,7 @@ def test_unfinished_sweeps_come_newest_first_with_their_trials(store: Store, tmp
     for _ in range(2):
         tuner(store, tmp_path).warm(case_of(kernel), force=True, budget=1e-9)
     tuner(store, tmp_path).warm(case_of(kernel), force=True)  # this one gets through
-    found = store.get_unfinished(kernel.problem(), DEVICE, kernel.hash)
+    found = store.get_unfinished(kernel.problem(), DEVICE, kernel.hash, ENVIRONMENT)
     assert [(one.complete, len(one.trials)) for one in found] == [(False, 1), (False, 1)]
     assert found[0].started > found[1].started
-    assert store.get_unfinished(kernel.problem(), DEVICE, "other") == []
+    assert store.get_unfinished(kernel.problem(), DEVICE, "other", ENVIRONMENT) == []

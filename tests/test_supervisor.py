@@ -83,6 +83,19 @@ def test_no_process_is_started_for_a_budget_that_the_one_before_has_spent(superv
     assert len(list(store.iter_sweeps(finished=False))) == 1
 
 
+def test_a_config_that_outlasts_the_budget_is_not_blamed_for_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
+    monkeypatch.setattr("tunedb.supervisor.GRACE", 1.0)
+    with Supervisor(store, settings.current(), -1, 60.0) as patient:
+        started = time.monotonic()
+        sweep = tune(patient, problem_of(b1=0.001, b2="hang"), budget=3.0)
+    assert time.monotonic() - started < 40
+    assert sweep is not None
+    assert (sweep.status, [trial.config["BLOCK"] for trial in sweep.trials]) == ("aborted", [1])
+
+
 def test_a_process_that_can_not_make_the_problem_is_one_problems_end(supervisor: Supervisor, store: Store) -> None:
     assert tune(supervisor, Problem.of(NAME)) is None  # it has no configs: an error in the process
     done = tune(supervisor, problem_of(b1=0.001))
@@ -149,9 +162,9 @@ def test_a_process_that_ends_behind_a_stored_sweep_loses_nothing(
 ) -> None:
     ask = supervisor._ask
 
-    def end_unheard(task: dict[str, Any], observer: Observer) -> _Death:
+    def end_unheard(task: dict[str, Any], observer: Observer, until: float) -> _Death:
         """The answer is lost with the process."""
-        answer = ask(task, observer)
+        answer = ask(task, observer, until)
         assert isinstance(answer, dict)
         supervisor._end()
         return _Death("runtime_error", "the process ended with signal 11", Config.of(BLOCK=2), answer["uid"])

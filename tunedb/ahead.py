@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tunedb.compiled import typed_errors
 from tunedb.compiler import Compiler
@@ -16,6 +16,7 @@ from tunedb.recipe import Recipe
 from tunedb.tunable import Resources
 
 MOST = 16  # at a time
+MONTH = 30 * 24 * 3600.0  # seconds: what stands for no limit where one is needed
 
 
 class Ahead:
@@ -36,16 +37,32 @@ class Ahead:
         self._prepare = prepare
         self._recipe = recipe
         self._compiler: Compiler | None = None
-        self._is_closed = False
-        if recipe is not None and workers and len(configs) > 1:
-            with contextlib.suppress(OSError):  # no process can be started: threads do it
-                self._compiler = Compiler(workers)
-        self._pool = ThreadPoolExecutor(workers, "tunedb-compile") if workers and len(configs) > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
         self._futures: dict[Config, Future[tuple[Resources, float]]] = {}
-        if self._pool is not None:
-            first, *others = configs
-            self._futures = {first: self._pool.submit(self._run, first)}
+        self._is_closed = False
+        if not workers or len(configs) < 2:
+            return
+        first, *others = configs
+        try:
+            if recipe is not None and recipe(first) is not None:
+                with contextlib.suppress(OSError):  # no process can be started: threads do it
+                    self._compiler = Compiler(workers)
+            # Threads leave a core to the one that times; processes need not, as the system takes it from them.
+            threads = workers if self._compiler is not None else max(1, workers - 1)
+            self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
+            self._futures[first] = self._pool.submit(self._run, first)
             self._futures |= {config: self._pool.submit(self._run_elsewhere, config) for config in others}
+        except BaseException:
+            self.close()
+            raise
+
+    def is_there(self, config: Config, seconds: float) -> bool:
+        """Whether a config is compiled, or has failed, or is to be compiled when it is asked for, within that time.
+
+        Where no time is left nothing is.
+        """
+        future = self._futures.get(config)
+        return seconds > 0 and (future is None or bool(wait([future], min(seconds, MONTH)).done))
 
     def get(self, config: Config) -> tuple[Resources, float]:
         """What the compiled config takes, and the seconds that it took to compile.
@@ -78,18 +95,15 @@ class Ahead:
         return resources, time.perf_counter() - start
 
     def _run_elsewhere(self, config: Config) -> tuple[Resources, float]:
-        start = time.perf_counter()
-        if self._compiler is not None and self._recipe is not None and (recipe := self._recipe(config)) is not None:
-            self._compiler.compile(recipe)
-            if self._is_closed:
-                raise TrialError("pruned", "The sweep has ended.")
-        return self._run(config)[0], time.perf_counter() - start
+        if self._compiler is None or self._recipe is None or (recipe := self._recipe(config)) is None:
+            return self._run(config)
+        seconds = self._compiler.compile(recipe)
+        if self._is_closed:
+            raise TrialError("pruned", "The sweep has ended.")
+        resources, here = self._run(config)
+        return resources, here if seconds is None else seconds
 
 
-def workers(recipe: object = None) -> int:
-    """How many compile at a time: one for each core that this process may use.
-
-    Threads leave one core to the thread that times; processes need not, as the system takes it from them.
-    """
-    cores = len(os.sched_getaffinity(0))
-    return min(MOST, cores if recipe is not None else max(1, cores - 1))
+def workers() -> int:
+    """How many configs are compiled at a time: one for each core that this process may use."""
+    return min(MOST, len(os.sched_getaffinity(0)))

@@ -93,10 +93,10 @@ class Answers:
     def prior(self, case: Case, *, again: bool = False) -> Prior:
         """What a sweep of the case may build on; `again`, it tries the whole space. Empty where the store fails."""
         environment, known = self.environment(case), self.get(case)[0]
-        unfinished = self._store.get_unfinished(case.problem, case.device, case.kernel.hash)
+        unfinished = self._store.get_unfinished(case.problem, case.device, case.kernel.hash, environment)
         return Prior(
             None if known is None else known.config,
             self.lender.likely(case),
-            [sweep for sweep in unfinished if sweep.environment == environment],
+            unfinished,
             () if again or known is None else self.remaining(case, known),
         )

@@ -13,7 +13,7 @@ from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.limits import SPILLS, excess, spills_much
 from tunedb.observer import LOST, Observer
 from tunedb.problem import Config
-from tunedb.race import Outcome, Race, Screening, choose
+from tunedb.race import Outcome, Race, Screening, choose, is_beaten
 from tunedb.records import Trial, new_uid
 from tunedb.tunable import Resources, Workload
 
@@ -34,6 +34,7 @@ class Attempt:
         self._screening = Screening(self._sample)
         self._left: list[Config] = []  # still in the running
         self._has_lean = False  # one is right that does not spill much
+        self._unbeaten: set[Config] = set()  # in the race
 
     def put_known(self, trial: Trial) -> None:
         """A trial of an earlier sweep, which is not made again and can't win."""
@@ -114,7 +115,7 @@ class Attempt:
             finished &= self._raced(default, incumbent, is_late)
             if self.lost or not self.over:
                 break
-            winner = choose(self.over, default, order)
+            winner = choose(self.over, default, order, beaten=self._twins.get(default, default) not in self._unbeaten)
             if self._clock.once or self._is_still_right(winner):
                 return winner, finished
         return None, finished
@@ -152,6 +153,7 @@ class Attempt:
         for config, error in outcome.failed.items():
             self._drop(config, error.status, f"In the race: {error}")
         self.over = {config: standing.over for config, standing in outcome.standings.items()} or self._screened()
+        self._unbeaten = {config for config, standing in outcome.standings.items() if not is_beaten(standing)}
         for config, standing in outcome.standings.items():
             self.trials[config] = dataclasses.replace(
                 self.trials[config],

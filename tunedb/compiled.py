@@ -127,9 +127,11 @@ def recipe(launch: Launch) -> Recipe | None:
     """What another process needs to compile the launch for the current device, into the cache that both share.
 
     None where it can't: in the interpreter, for a kernel of the script that runs, with an unknown Triton, or where
-    Triton is told not to use its cache.
+    Triton is told not to use its cache, or to let somebody change its stages.
     """
-    if is_interpreted(launch.jit) or launch.jit.fn.__module__ == "__main__" or knobs.compilation.always_compile:
+    if is_interpreted(launch.jit) or launch.jit.fn.__module__ in ("__main__", "__mp_main__"):
+        return None
+    if knobs.compilation.always_compile or getattr(knobs.runtime, "add_stages_inspection_hook", None) is not None:
         return None
     try:
         return Recipe.of(launch.jit, launch.arguments, launch.keywords, driver.active.get_current_target())

@@ -6,7 +6,7 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
-from tunedb.device import Device
+from tunedb.device import Device, Environment
 from tunedb.problem import Problem
 from tunedb.records import Served, Sweep, Trial
 from tunedb.shared import Shared
@@ -37,9 +37,11 @@ class Layers:
             return found
         return united([*found, *self._as_marked_here(self.shared.get_kernel_sweeps(kernel, device, kernel_hash))])
 
-    def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+    def get_unfinished(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> list[Sweep]:
         """Of the local store: a shared one gets finished sweeps only."""
-        return self.local.get_unfinished(problem, device, kernel_hash)
+        return self.local.get_unfinished(problem, device, kernel_hash, environment)
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Those of the sweeps that the local store has, with their trials."""

@@ -23,16 +23,16 @@ HOPELESS = 2.0  # times the best: out after two samples
 SLOW = 1.25  # out after three
 BEHIND = 1.1  # out after ten
 FAR_BETTER = 1.5  # times as fast as what the others are compared with: takes its place
-FINALISTS = 10
+FINALISTS, FEW = 10, 6  # so many race; few where one launch takes longer than a turn
 
 CLEAR, CLEAR_ROUNDS = 1.05, 3  # out of the race that far behind the fastest in each of the first rounds
 
-LEAST_ROUNDS, MOST_ROUNDS = 6, 200
+LEAST_ROUNDS, MORE_ROUNDS, MOST_ROUNDS = 6, 12, 200  # more where the default looks beaten, for no certain
 TURN = 2500.0  # microseconds that a config runs in one turn, or less
 COLD = 40.0  # microseconds that the GPU takes, about, to write over its L2 before each launch
 SETTLING = 2e5  # microseconds of both before which no race ends: a GPU's clocks take that long to settle
 STEADY = 5e4  # the same where there is one finalist, and its turns no longer change: only its figure is wanted
-LONGEST = 7e5  # microseconds of both after which a race ends undecided
+LONGEST = 7e5  # microseconds of both after which a race ends undecided, but not before its first rounds
 CONFIDENCE = 0.95
 
 Sample = Callable[[Config, int], list[float]]  # microseconds of that many launches
@@ -101,7 +101,8 @@ class Screening:
     def finalists(self, running: Sequence[Config], always: Sequence[Config]) -> list[Config]:
         """The fastest of those still running, and those of `always` that were right; fastest first."""
         near = [config for config in running if self.relative[config] <= SLOW * self._best]
-        found = sorted(near, key=lambda config: self.relative[config])[:FINALISTS]
+        most = FINALISTS if self._reference_us < TURN else FEW
+        found = sorted(near, key=lambda config: self.relative[config])[:most]
         return found + [config for config in dict.fromkeys(always) if config in self.relative and config not in found]
 
 
@@ -119,6 +120,7 @@ class Standing:
     p80_us: float
     samples: int
     over: float  # its time over the fastest's: the median of the ratios of each round
+    least: float  # what that is at the least: the lower end of its confidence interval, or of so few rounds the least
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,20 @@ class Race:
     def run(self, is_late: Callable[[], bool] = lambda: False) -> Outcome:
         """Race until the order is settled, or the time is spent. Raises StickyDeviceError where sampling does."""
         rounds, settled = 0, False
-        while self._active and rounds < MOST_ROUNDS and self._spent < LONGEST and not (rounds and is_late()):
+        while self._active and rounds < MOST_ROUNDS and not (rounds and is_late()):
+            if self._spent >= LONGEST and rounds >= (MORE_ROUNDS if self._is_torn() else LEAST_ROUNDS):
+                break
             self._round(rounds)
             rounds += 1
             settled = self._settle() and rounds >= LEAST_ROUNDS
             if settled and self._spent >= (STEADY if self._is_steady() else SETTLING):
                 break
         return Outcome(self._standings(), rounds, settled, self._failed)
+
+    def _is_torn(self) -> bool:
+        """Whether the default looks beaten by the margin, and may yet be the fastest."""
+        standing = self._standings().get(self._default)
+        return standing is not None and not is_beaten(standing) and standing.over * (1 - MARGIN) >= 1
 
     def _is_steady(self) -> bool:
         """Whether there is one finalist, whose figure a longer run would confirm."""
@@ -227,17 +236,23 @@ class Race:
         found = {}
         for config, turns in self._turns.items():
             if turns and config not in self._failed:
-                over = 1.0 if config == leader else median(self._ratios(config, leader))
-                over = max(over, self._dropped.get(config, 0.0))  # its few rounds say less than that
-                found[config] = _standing(time_us * over, self._samples[config], over)
+                ratios = [1.0] if config == leader else self._ratios(config, leader)
+                low, known = interval(ratios)[0], self._dropped.get(config, 0.0)  # its few rounds say less than that
+                over, least = max(median(ratios), known), max(low if low > 0 else ratios[0], known)
+                found[config] = _standing(time_us * over, self._samples[config], over, least)
         return found
 
 
-def _standing(time_us: float, samples: list[float], over: float) -> Standing:
+def is_beaten(standing: Standing) -> bool:
+    """Whether one that raced has lost by the margin, and is certain to have lost at all."""
+    return standing.over * (1 - MARGIN) >= 1 and standing.least > 1
+
+
+def _standing(time_us: float, samples: list[float], over: float, least: float) -> Standing:
     ordered, count = sorted(samples), len(samples)
     scale = time_us / median(ordered)
     p20, p80 = ordered[(count - 1) // 5] * scale, ordered[-1 - (count - 1) // 5] * scale
-    return Standing(time_us, min(p20, time_us), max(p80, time_us), count, over)
+    return Standing(time_us, min(p20, time_us), max(p80, time_us), count, over, least)
 
 
 def interval(ordered: Sequence[float]) -> tuple[float, float]:
@@ -261,11 +276,14 @@ def _outside(count: int) -> int:
     return outer
 
 
-def choose(over: Mapping[Config, float], default: Config, order: Sequence[Config]) -> Config:
+def choose(over: Mapping[Config, float], default: Config, order: Sequence[Config], *, beaten: bool = True) -> Config:
     """The winner by the times of configs over some common one: the fastest, where near-ties go to the first in order.
 
-    The default keeps its place where nothing beats it by the margin, and where it failed has no say.
+    The default keeps its place where nothing beats it by the margin, or where it is not certain to be `beaten` at all;
+    where it failed it has no say.
     """
+    if not beaten and default in over:
+        return default
     fastest = min(over.values())
     limit = min(fastest * (1 + TIE), over.get(default, math.inf) * (1 - MARGIN))
     able = [config for config in over if over[config] <= limit]

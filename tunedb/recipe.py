@@ -16,6 +16,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
+_ADDED = ("instrumentation_mode", "fpsan_homomorphic_casts")
 _MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
 
 
@@ -36,7 +37,7 @@ class Recipe:
         """The recipe of a launch with these arguments and keywords. Raises what a Triton that is not known raises."""
         backend = make_backend(target)
         binder = triton.runtime.jit.create_function_from_signature(jit.signature, jit.params, backend)
-        keywords = {"debug": bool(jit.debug or triton.knobs.runtime.debug), **keywords}
+        keywords = {"debug": bool(jit.debug or triton.knobs.runtime.debug), **_added(), **keywords}
         bound, specialization, given = binder(*arguments, **keywords)
         options, signature, constants, attributes = jit._pack_args(backend, keywords, bound, specialization, given)
         where = jit.fn.__module__, jit.fn.__qualname__
@@ -53,6 +54,12 @@ class Recipe:
         """Triton's compiled kernel; in passing, it is put into Triton's cache on disk. Raises what Triton raises."""
         source = ASTSource(jit or self.find(), self.signature, self.constants, self.attributes)
         return parsing(functools.partial(triton.compile, source, target=self.target, options=dict(self.options)))
+
+
+def _added() -> dict[str, Any]:
+    """What a launch adds of itself, in those versions of Triton that do."""
+    known = {name: getattr(triton.knobs.compilation, name, None) for name in _ADDED}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def preload() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from tunedb.device import Device
+from tunedb.device import Device, Environment
 from tunedb.errors import SchemaMismatch, StoreBusy, StoreCorrupt, StoreError
 from tunedb.problem import Problem
 from tunedb.records import Mark, Served, Sweep, Trial
@@ -79,9 +79,11 @@ class Shelf:
         """See `Store.get_kernel_sweeps`; empty where the store can't tell."""
         return self._guarded(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash, most)) or []
 
-    def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+    def get_unfinished(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> list[Sweep]:
         """See `Store.get_unfinished`; empty where the store can't tell."""
-        return self._guarded(lambda store: store.get_unfinished(problem, device, kernel_hash)) or []
+        return self._guarded(lambda store: store.get_unfinished(problem, device, kernel_hash, environment)) or []
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """See `Store.get_whole`; nothing where the store can't tell."""

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 import os
 import queue
 import signal
@@ -32,6 +33,7 @@ from tunedb.verifying import Finding
 
 STARTING = 300.0  # seconds that importing torch and making a CUDA context may take on a busy machine
 STEP = 120.0  # seconds for one step of a trial: compiling it, or checking and timing it
+GRACE = 10.0  # seconds after its budget in which a sweep ends of itself
 RESTARTS = 5  # of the process, for one problem
 
 # By which a process ends itself: what it ran is to blame. Any other signal comes from outside, such as from a person or
@@ -97,7 +99,7 @@ class Supervisor:
                 _log.warning("%s (%s): going on in a fresh process.", kernel, problem)
             task = {"do": "tune", "force": force, "budget": None if left == float("inf") else left}
             asked = {"kernel": kernel, "problem": problem.key, "arguments": arguments and dict(arguments)}
-            found = self._ask(task | asked, observer)
+            found = self._ask(task | asked, observer, begun + budget)
             if isinstance(found, _Death):
                 sweep = self._record(found, observer)
                 if sweep is not None and sweep.status != "aborted":  # all was done but to say so
@@ -128,8 +130,11 @@ class Supervisor:
         is_fault = found.status is not None and found.suspect == sweep.config
         return Finding("fails" if is_fault else "untried", found.reason)
 
-    def _ask(self, task: dict[str, Any], observer: Observer) -> dict[str, Any] | _Death:
-        """What the worker answers to a task, telling the observer what happens until then; or how it ended."""
+    def _ask(self, task: dict[str, Any], observer: Observer, until: float = math.inf) -> dict[str, Any] | _Death:
+        """What the worker answers to a task, telling the observer what happens until then; or how it ended.
+
+        `until` is the moment, by the monotonic clock, at which its budget ends.
+        """
         child = self._started()
         assert child.stdin is not None
         suspect: Config | None = None
@@ -139,10 +144,13 @@ class Supervisor:
             child.stdin.write(json.dumps(task) + "\n")
             child.stdin.flush()
         while True:
+            left = math.inf if uid is None else max(until - time.monotonic(), 0.0) + GRACE
             try:
-                event = self._events.get(timeout=patience)
+                event = self._events.get(timeout=min(patience, left))
             except queue.Empty:
                 self._end()
+                if left < patience:  # nobody knows whether it would have got on
+                    return _Death(None, "the time was spent", suspect, uid)
                 return _Death("timeout", f"nothing happened for {patience:.0f} s", suspect, uid)
             if event is None:
                 code = self._end(patience=10.0)

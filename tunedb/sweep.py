@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 from tunedb.ahead import Ahead, workers
@@ -44,51 +45,48 @@ def run_sweep(
     fail the sweep is `failed`, with an expiry; where the device is lost it is `aborted`, with no winner. Configs that
     an earlier sweep, in `prior`, found to fail or to be far behind are not tried again.
 
-    Raises what making the workload raises, such as torch.OutOfMemoryError; then nothing was started. Raises CallerError
-    where what a user wrote fails; then the sweep is `aborted`, and no config is to blame.
+    Raises what making the workload or the clock raises, such as torch.OutOfMemoryError; then nothing was started.
+    Raises CallerError where what a user wrote fails; then the sweep is `aborted`, and no config is to blame.
     """
     start = monotonic()
     candidates = in_order(kernel, problem, device, prior)
     default = kernel.default(problem, device)
     known = prior.known_trials(candidates, [default, *([prior.incumbent] if prior.incumbent else []), *prior.likely])
     untried = [config for config in candidates if config not in known]
-    workload = kernel.workload(problem, index)
-    try:
+    sweep = Sweep(problem, device, kernel.hash, environment, "running", host=host())
+    with closing(kernel.workload(problem, index)) as workload:
         timer = clock(index)
-        recipe = getattr(workload, "recipe", None)
-        ahead = Ahead(workload.prepare, untried, 0 if timer.once else workers(recipe), recipe)
-        sweep = Sweep(problem, device, kernel.hash, environment, "running", host=host())
-        attempt = Attempt(workload, timer, ahead, device, observer)
-        try:
-            recorder.start_sweep(sweep)
-            observer.started(sweep, len(candidates))
-            for trial in known.values():
-                attempt.put_known(trial)
-                recorder.put_trial(sweep.uid, trial)
-                observer.tried(trial, attempt.best_us(), attempt.time_of(default))
-            screened_by = start + budget - min(RESERVE * budget, MOST_RESERVE)
-            for number, config in enumerate(untried):
-                if attempt.lost or (number and monotonic() >= screened_by):
-                    break
-                trial = attempt.try_config(config)
-                recorder.put_trial(sweep.uid, trial)
-                observer.tried(trial, attempt.best_us(), attempt.time_of(default))
-            complete = len(attempt.trials) == len(candidates)
-            order = list(dict.fromkeys((default, *kernel.space(problem, device))))
-            screened = dict(attempt.trials)
-            winner, raced = attempt.winner(default, prior.incumbent, order, lambda: monotonic() >= start + budget)
-            for config, trial in attempt.trials.items():
-                if trial != screened.get(config):
+        threads = 0 if timer.once else workers()
+        with closing(Ahead(workload.prepare, untried, threads, getattr(workload, "recipe", None))) as ahead:
+            attempt = Attempt(workload, timer, ahead, device, observer)
+            try:
+                recorder.start_sweep(sweep)
+                observer.started(sweep, len(candidates))
+                for trial in known.values():
+                    attempt.put_known(trial)
                     recorder.put_trial(sweep.uid, trial)
-            sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
-        except Exception:
-            # Broad, because it is passed on: whatever went wrong, the store must not call the sweep running for ever.
-            recorder.finish_sweep(dataclasses.replace(_counted(sweep, attempt, complete=False), status="aborted"))
-            raise
-        finally:
-            ahead.close()
-    finally:
-        workload.close()
+                    observer.tried(trial, attempt.best_us(), attempt.time_of(default))
+                screened_by = start + budget - min(RESERVE * budget, MOST_RESERVE)
+                for number, config in enumerate(untried):
+                    # The first one is waited for in any case: it is what a call gets without a sweep.
+                    if attempt.lost or (number and not ahead.is_there(config, screened_by - monotonic())):
+                        break
+                    trial = attempt.try_config(config)
+                    recorder.put_trial(sweep.uid, trial)
+                    observer.tried(trial, attempt.best_us(), attempt.time_of(default))
+                complete = len(attempt.trials) == len(candidates)
+                order = list(dict.fromkeys((default, *kernel.space(problem, device))))
+                screened = dict(attempt.trials)
+                winner, raced = attempt.winner(default, prior.incumbent, order, lambda: monotonic() >= start + budget)
+                for config, trial in attempt.trials.items():
+                    if trial != screened.get(config):
+                        recorder.put_trial(sweep.uid, trial)
+                sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
+            except Exception:
+                # Broad, because it is passed on: whatever went wrong, the store must not call the sweep running for
+                # ever.
+                recorder.finish_sweep(dataclasses.replace(_counted(sweep, attempt, complete=False), status="aborted"))
+                raise
     recorder.finish_sweep(sweep)
     observer.finished(sweep)
     return sweep

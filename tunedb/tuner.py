@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -270,6 +271,15 @@ class Tuner:
                 monotonic=self._monotonic,
                 prior=prior,
             )
+
+    @contextlib.contextmanager
+    def alone(self, case: Case) -> Iterator[bool]:
+        """Keep others from tuning this case meanwhile; whether that could be had, within the lock's timeout."""
+        from tunedb.lock import single_flight
+
+        timeout = self.settings.lock_timeout
+        with single_flight(self._locks, case.problem, case.device, timeout) as flight, self._one_sweep:
+            yield flight.held
 
 
 def _renew_all() -> None:

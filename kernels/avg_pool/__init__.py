@@ -16,7 +16,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         from tunedb.kernels.avg_pool import registered
 
-        return getattr(registered, name)
+        globals().update((one, getattr(registered, one)) for one in __all__)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

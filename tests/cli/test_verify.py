@@ -16,6 +16,7 @@ from tunedb import settings
 from tunedb.cli import progress
 from tunedb.cli.rows import why_lost
 from tunedb.device import Device
+from tunedb.lock import single_flight
 from tunedb.problem import Problem
 from tunedb.records import Sweep
 from tunedb.store import open_store
@@ -81,6 +82,18 @@ def test_a_winner_that_no_longer_holds_is_quarantined_and_exit_code_1(
     assert kind == "quarantine"
     assert told.startswith(f"verify: {verdict}: ")
     assert cli("lookup", "pool", *SHAPE, "--format", "json").json["uid"] == before.uid
+
+
+def test_one_that_another_process_is_tuning_is_left_for_later(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    kernels["pool"].times = {128: 100.0, 256: 50.0}
+    [row] = cli("warm", "pool", *SHAPE, "--forward-only", "--format", "json").json
+    folder = settings.lock_folder(settings.current())
+    with open_store(settings.current().store) as store:
+        stored = store.get_sweep(row["uid"])
+    with single_flight(folder, stored.problem, stored.device, 1.0), settings.using(lock_timeout=0.1):
+        [found] = verify(cli, code=1)
+    assert (found["verdict"], found["reason"]) == ("untried", "another process is tuning this problem")
+    assert marks(row["uid"]) == []
 
 
 def test_a_time_that_has_moved_is_told_and_nothing_more(cli: Cli, kernels: dict[str, Kernel]) -> None:

@@ -23,10 +23,13 @@ def test_running_aborted_and_cut_short_sweeps_are_unfinished_the_newest_first(st
     cut = sweep(**started["cut"], complete=False)
     others = [sweep(**started["done"]), sweep(2, complete=False), sweep(complete=False, kernel_hash="other")]
     store.put_sweeps([aborted, cut, *others])
-    found = store.get_unfinished(live.problem, DEVICE, HASH)
+    found = store.get_unfinished(live.problem, DEVICE, HASH, live.environment)
     assert [one.uid for one in found] == [cut.uid, aborted.uid, live.uid]
     assert [one.trials for one in found] == [cut.trials, aborted.trials, live.trials[:1]]
-    assert [one.uid for one in store.get_unfinished(live.problem, DEVICE, HASH, 1)] == [cut.uid]
+    assert [one.uid for one in store.get_unfinished(live.problem, DEVICE, HASH, live.environment, 1)] == [cut.uid]
+    newer = dataclasses.replace(live.environment, triton="99.0")
+    store.put_sweeps([sweep(complete=False, environment=newer)])
+    assert store.get_unfinished(live.problem, DEVICE, HASH, live.environment) == found  # no room is taken by others'
 
 
 def raced(done: Sweep) -> Sweep:

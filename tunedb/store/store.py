@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 import sqlalchemy as sa
 
-from tunedb.device import Device
+from tunedb.device import Device, Environment
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.problem import Problem, canonical
 from tunedb.records import FINISHED, Sweep, Trial
@@ -132,8 +132,10 @@ class Store(Upkeep, ServedTable):
         )
         return self._finished(query, problem=problem, device=device)
 
-    def get_unfinished(self, problem: Problem, device: Device, kernel_hash: str, most: int = 5) -> list[Sweep]:
-        """The sweeps of that identity that did not get through, the newest first, `most` of them, with their trials.
+    def get_unfinished(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment, most: int = 5
+    ) -> list[Sweep]:
+        """The sweeps of all that which did not get through, the newest first, `most` of them, with their trials.
 
         Those are the running ones (whose process may be gone), the aborted ones and those that were cut short.
         """
@@ -144,6 +146,7 @@ class Store(Upkeep, ServedTable):
             .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
             .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
             .where(SweepRow.status.in_(("running", "aborted")) | SweepRow.complete.is_(False))
+            .where(SweepRow.environment == environment.key)
             .order_by(SweepRow.started.desc(), SweepRow.uid)
             .limit(most)
         )

@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
 from tests.kernels.compiled.test_candidates import RTX_4090, SEED, launch_of
-from tunedb.kernels.avg_pool import FORWARD
+from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.offline import Binary, compile_for
 from tunedb.problem import Config
 
@@ -64,3 +64,23 @@ def test_what_was_prepared_without_tensors_is_not_compiled_again_with_them(monke
     launch.jit.warmup(*launch.arguments, grid=launch.grid, **launch.keywords)
     del launch.jit.device_caches[99]
     assert len(compiles) == 1
+
+
+@pytest.mark.parametrize("kernel", [FORWARD, BACKWARD])
+@pytest.mark.parametrize("instrumented", [False, True])
+def test_a_recipe_compiles_into_the_cache_just_what_a_launch_looks_for(
+    kernel: Any, instrumented: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_active", Driver())
+    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path))
+    if instrumented:
+        monkeypatch.setattr(knobs.compilation, "instrumentation_mode", "consan")
+    problem = kernel.problem({"shape": [3, 510], "kernel_size": 3, "stride": 2})
+    made = kernel.workload(problem, -1)
+    for config in kernel.space(problem, RTX_4090)[:2]:
+        found = made.recipe(config)
+        assert found is not None
+        found.compile()
+        before = {path.parent.name for path in tmp_path.rglob("*.cubin")}
+        made.prepare(config)
+        assert {path.parent.name for path in tmp_path.rglob("*.cubin")} == before != set()
