@@ -93,6 +93,7 @@ class Answers:
     def prior(self, case: Case, *, again: bool = False) -> Prior:
         """What a sweep of the case may build on; `again`, it tries the whole space. Empty where the store fails."""
         environment, known = self.environment(case), self.get(case)[0]
+        assert environment is not None  # the device is here
         unfinished = self._store.get_unfinished(case.problem, case.device, case.kernel.hash, environment)
         return Prior(
             None if known is None else known.config,
