@@ -17,15 +17,16 @@ import contextlib
 import importlib.util
 import io
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from benchmarks.children import Child, begin, in_turn
 
 WAYS = ("triton", "triton_cached", "tunedb")  # triton.autotune without and with cache_results, and ours
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -146,25 +147,25 @@ def steady(case: dict[str, Any], way: str) -> dict[str, Any]:
     return host_us(functions)
 
 
-def child(step: str, way: str, case: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    """What a step, run in a process of its own, printed last."""
-    command = [sys.executable, "-m", "benchmarks.autotune", "--step", step, "--way", way, "--case", json.dumps(case)]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+def child(case: dict[str, Any], way: str, step: str, folder: str) -> Child:
+    """A step of a case, with the caches of that folder."""
+    Path(folder).mkdir(exist_ok=True)
+    environment = {
+        "TUNEDB_STORE": f"{folder}/tunedb.db", "TUNEDB_BUDGET": "3600",
+        "TRITON_CACHE_DIR": f"{folder}/triton", "PYTHONWARNINGS": "ignore",
+    }  # fmt: skip
+    return Child(["benchmarks.autotune", "--step", step, "--way", way, "--case", json.dumps(case)], environment)
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
     """Every way in fresh folders: a cold process, a second one, and steady calls in a third."""
-    found: dict[str, Any] = {}
-    for way in WAYS:
-        with tempfile.TemporaryDirectory() as folder:
-            environment = os.environ | {
-                "TUNEDB_STORE": f"{folder}/tunedb.db", "TUNEDB_BUDGET": "3600",
-                "TRITON_CACHE_DIR": f"{folder}/triton", "PYTHONWARNINGS": "ignore",
-            }  # fmt: skip
-            cold, second = (child("first", way, case, environment) for _ in range(2))
-            found[way] = {"cold": cold, "second_process": second, "steady": child("steady", way, case, environment)}
+    with tempfile.TemporaryDirectory() as folder:
+        parts = [(way, step) for way in WAYS for step in ("first", "first", "steady")]
+        answers = list(in_turn(partial(child, case, way, step, f"{folder}/{way}") for way, step in parts))
+    found: dict[str, Any] = {
+        way: dict(zip(("cold", "second_process", "steady"), answers[3 * number : 3 * number + 3], strict=True))
+        for number, way in enumerate(WAYS)
+    }
     us = {way: found[way]["steady"][way]["median_us"] for way in WAYS}
     bare = found["tunedb"]["steady"]["kernel[grid]"]["median_us"]
     found["tunedb_over_triton"] = round(us["tunedb"] / us["triton"], 3)
@@ -186,6 +187,12 @@ def main() -> None:
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
+        import torch  # noqa: F401 - before it is told to begin
+        import triton  # noqa: F401
+
+        import tunedb.decorated.autotuner  # noqa: F401
+
+        begin()
         print(json.dumps((first_call if given.step == "first" else steady)(json.loads(given.case), given.way)))
         return
     if given.module and not (given.kernel and given.call):

@@ -13,18 +13,21 @@ new is begun: the same command goes on from there.
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import json
 import math
-import os
-import subprocess
-import sys
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from benchmarks.children import Child, begin, in_turn
 
 SHAPES = Path(__file__).with_name("avg_pool1d.jsonl")
 PROBLEMS: dict[str, dict[str, Any]] = {
@@ -209,30 +212,11 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     }
 
 
-class Child:
-    """One step in a process of its own with empty caches, which imports what it needs and waits until it is told."""
-
-    def __init__(self, problem: str, step: str) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        command = [sys.executable, "-m", "benchmarks.sweep", "--one", problem, step, self._folder.name]
-        environment = os.environ | {"TRITON_CACHE_DIR": f"{self._folder.name}/triton"}
-        self._process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def run(self) -> Row:
-        """What it printed as JSON."""
-        printed, _ = self._process.communicate("go\n")
-        assert self._process.returncode == 0
-        self._folder.cleanup()
-        found: Row = json.loads(printed.splitlines()[-1])
-        return found
-
-    def drop(self) -> None:
-        """It is not wanted any more."""
-        self._process.kill()
-        self._process.communicate()
-        self._folder.cleanup()
+def child(problem: str, step: str) -> Child:
+    """One step of a problem, with empty caches."""
+    folder = tempfile.mkdtemp(prefix="sweep-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Child(["benchmarks.sweep", "--one", problem, step, folder], {"TRITON_CACHE_DIR": f"{folder}/triton"})
 
 
 def run_one(problem: str, step: str, folder: str) -> None:
@@ -240,8 +224,7 @@ def run_one(problem: str, step: str, folder: str) -> None:
     import torch
     import triton  # noqa: F401 - loaded before the watch starts
 
-    if sys.stdin.readline() != "go\n":  # whoever was to say so is gone
-        return
+    begin()
     torch.zeros(1, device="cuda")
     print(json.dumps({"ours": ours, "autotune": autotune, "exhaustive": exhaustive}[step](PROBLEMS[problem], folder)))
 
@@ -262,14 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = datetime.now(UTC).isoformat(timespec="minutes")
     held = json.loads(path.read_text()) if path.exists() else {"rows": []}
     left = missing(held["rows"], given.problems, given.parts)
-    following = Child(*left[0][:2]) if left else None
-    try:
-        for at, (problem, step, number) in enumerate(left):
-            assert following is not None
+    answers = in_turn(partial(child, problem, step) for problem, step, _ in left)
+    with contextlib.closing(answers):
+        for problem, step, number in left:
             if time.monotonic() - begun > given.seconds:
                 break
-            child, following = following, Child(*left[at + 1][:2]) if at + 1 < len(left) else None
-            held["rows"].append({"problem": problem, "step": step, "number": number, "run": run, **child.run()})
+            held["rows"].append({"problem": problem, "step": step, "number": number, "run": run, **next(answers)})
             if "device" not in held:
                 from benchmarks.timing import provenance
 
@@ -277,9 +258,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             held |= figures(held["rows"])
             path.write_text(json.dumps(held, indent=1) + "\n")
             print(problem, step, number, json.dumps(held["problems"][problem]), flush=True)
-    finally:
-        if following is not None:
-            following.drop()
     count = len(missing(held["rows"], given.problems, given.parts))
     print(json.dumps(figures(held["rows"])["summary"], indent=2))
     print(f"{count} steps are left: run the same command again." if count else "Nothing is left to run.")

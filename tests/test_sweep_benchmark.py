@@ -42,7 +42,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         def drop(self) -> None:
             """Nothing runs."""
 
-    monkeypatch.setattr(sweep, "Child", Child)
+    monkeypatch.setattr(sweep, "child", Child)
     monkeypatch.setattr(timing, "provenance", lambda: {"device": "a GPU"})
     return run
 

@@ -13,7 +13,7 @@ from typing import Any
 from triton import knobs as knobs
 from triton.runtime import driver
 
-from tunedb.compiled import is_interpreted, keep_kernel, make_table, warmed
+from tunedb.compiled import is_interpreted, keep_kernel, make_table, unhooked, warmed
 from tunedb.tunable import Resources
 
 
@@ -78,15 +78,15 @@ def _launcher(kernel: Any) -> Callable[..., None] | None:
     """Triton's own last step of a launch. None for other backends: they specialise on more than our plans look at."""
     if driver.active.get_current_target().backend != "cuda" or not hasattr(knobs.runtime.launch_enter_hook, "calls"):
         return None
-    start, function, packed = kernel.run, kernel.function, kernel.packed_metadata
+    function, (go, flags) = kernel.function, unhooked(kernel.run, kernel.packed_metadata)
     stream_of = driver.active.get_current_stream
     index = driver.active.get_current_device()
 
     def run(grid: Sequence[int], *arguments: Any) -> None:
         count = len(grid)
-        start(
+        go(
             grid[0], grid[1] if count > 1 else 1, grid[2] if count > 2 else 1,
-            stream_of(index), function, packed, None, None, None, *arguments,
+            stream_of(index), function, *flags, *arguments,
         )  # fmt: skip
 
     return run

@@ -201,7 +201,7 @@ def _private_run(kernel: Any, launch: Launch) -> Callable[..., None]:
     device_index = driver.active.get_current_device()
     runtime = knobs.runtime
     grid = launch.grid
-    go, flags = _unhooked(start, packed)
+    go, flags = unhooked(start, packed)
 
     def run(*given: Any) -> None:
         stream = stream_of(device_index)
@@ -220,7 +220,7 @@ def is_sticky(error: BaseException) -> bool:
     return any(words in f"{error} {error.__cause__}" for words in _STICKY)
 
 
-def _unhooked(start: Any, packed: Any) -> tuple[Callable[..., None], tuple[Any, ...]]:
+def unhooked(start: Any, packed: Any) -> tuple[Callable[..., None], tuple[Any, ...]]:
     """What launches where no hook listens, and its arguments between the function and the kernel's own.
 
     In Triton 3.6 that is the C function behind `start`, where there is no scratch memory to allocate: the Python in
