@@ -20,7 +20,7 @@ class MadeUp(GpuClock):
     """Each launch takes 100 us; one that is late, as the test says, by so many microseconds more."""
 
     def __init__(self, delays: Iterator[float]) -> None:
-        self.delays, self.launches, self.idle_us, self._lead = delays, 0, 0, 0
+        self.delays, self.launches, self.idle_us, self._lead, self._calls = delays, 0, 0, 0, 0
 
     def _run(self, launch: Callable[[], object], count: int, lead: int, taken: list[float], late: list[float]) -> None:
         self.launches += count
@@ -107,3 +107,11 @@ def test_a_host_that_was_late_gets_a_lead_from_the_beginning_the_next_time() -> 
     assert clock.launches == 3 * LAUNCHES
     clock.sample(lambda: None, LAUNCHES)
     assert clock.launches == 4 * LAUNCHES
+
+
+def test_a_shorter_lead_is_tried_now_and_then() -> None:
+    clock = MadeUp(iter([30.0] * LAUNCHES + [0.0] * 100 * LAUNCHES))
+    for _ in range(30):
+        clock.sample(lambda: None, LAUNCHES)
+    assert clock.idle_us < 10 * LAUNCHES * 200
+    assert clock.launches == 31 * LAUNCHES

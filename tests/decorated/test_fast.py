@@ -12,6 +12,7 @@ import torch
 import triton
 import triton.language as tl
 from triton import knobs
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.conftest import INTERPRETED
@@ -332,3 +333,55 @@ def test_the_kernel_is_let_go_of_with_its_plans(stub: StubDriver, tensors: tuple
     del kernel
     gc.collect()
     assert len(process._plans) == before
+
+
+@triton.jit
+def multiply(a, b, c, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    row, column = tl.program_id(0), tl.program_id(1)
+    total = tl.zeros((BM, BN), dtype=tl.float32)
+    for k in range(0, K, BK):
+        total = tl.dot(a.load([row * BM, k]), b.load([column * BN, k]).T, total)
+    c.store([row * BM, column * BN], total.to(tl.float16))
+
+
+def set_blocks(named: dict[str, Any]) -> None:
+    """What the tiles of a config make of its descriptors' blocks."""
+    m, n, k = (named[name] for name in ("BM", "BN", "BK"))
+    named["a"].block_shape, named["b"].block_shape, named["c"].block_shape = [m, k], [n, k], [m, n]
+
+
+def test_a_configs_hook_may_set_a_descriptors_block(stub: StubDriver) -> None:
+    a, b, c = (TensorDescriptor.from_tensor(torch.zeros(256, 256, dtype=torch.float16), [1, 1]) for _ in range(3))
+    tiles = [triton.Config({"BM": m, "BN": 64, "BK": 32}, pre_hook=set_blocks) for m in (64, 128)]
+    kernel = tuned(multiply, configs=tiles, key=["K"])
+    for _ in range(2):
+        kernel[(4, 4)](a, b, c, 256)
+    assert {times[0] for times in kernel.configs_timings.values()} == {1.0, 2.0}  # both ran
+    assert kernel.best_config is tiles[1]
+    assert a.block_shape == [128, 32]
+
+
+def test_pinned_memory_has_no_plan_for_it_looks_like_memory_that_no_gpu_reaches(
+    stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = tensors
+    kernel = tuned()
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
+    watch = Watch(kernel, monkeypatch)
+    for _ in range(3):
+        kernel[(4,)](x, y, 100, 1, 2.0, True)
+    assert not kernel._plans._table
+    assert watch.slow <= 3
+
+
+def test_a_debug_build_is_tritons_to_make(
+    stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = tensors
+    kernel = tuned()
+    kernel[(4,)](x, y, 100, 1, 2.0, True)
+    plain = len(stub.loaded)
+    monkeypatch.setattr(knobs.runtime, "debug", True)
+    kernel[(4,)](x, y, 100, 1, 2.0, True)
+    assert len(stub.loaded) == plain + 1
+    assert len(kernel._plans._table) == 1

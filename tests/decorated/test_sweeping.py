@@ -32,6 +32,7 @@ from tests.decorated.kernels import (
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_store import stored
 from tunedb import process
+from tunedb.bench import parts_of
 from tunedb.observer import suspect_of
 from tunedb.records import Sweep
 from tunedb.store import Store
@@ -253,16 +254,16 @@ class Racing:
     once = False
 
     def __init__(self) -> None:
-        self.launches = 0
+        self.launches = self.bare = 0  # all of them, and those that were timed without hooks
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
+        before, timed = parts_of(launch)
         for _ in range(count):
-            launch()
+            before()
+            timed()
+        self.bare += count * (timed is not launch)
         self.launches += count
         return [100.0] * count
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 @runs_kernels
@@ -275,7 +276,7 @@ def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch
     x, _ = tensors()
     before = x.clone()
     kernel[grid_of(100)](x, 100)
-    assert clock.launches > 30
+    assert clock.bare == clock.launches > 30
     torch.testing.assert_close(x, before + 1)
     assert kernel.configs_timings[kernel.configs[0]][0] == 0.1
 
@@ -290,9 +291,42 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
     kernel = tuned(accumulate, reset_to_zero=["y"])
     x, y = tensors()
     kernel[grid_of(100)](x, y, 100)
-    assert clock.launches > 30
+    assert clock.bare == clock.launches > 30
     torch.testing.assert_close(y, x)
     assert "other results" not in records.text
+
+
+@runs_kernels
+def test_the_users_own_hooks_are_part_of_every_launch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunedb.race.SETTLING", 1.0)
+    clock, seen = Racing(), [0]
+    process.active()._clock = lambda index: clock
+
+    def hook(*told: object, **more: object) -> None:
+        seen[0] += 1
+
+    kernel = tuned(pre_hook=hook)
+    x, y = tensors()
+    kernel[grid_of(100)](x, y, 100)
+    assert seen[0] > clock.launches > 30
+    assert clock.bare == 0
+
+
+@runs_kernels
+@pytest.mark.parametrize("time", [float("inf"), float("nan"), [float("inf")] * 3])
+def test_a_benchmark_function_that_says_so_has_its_config_fail(store: Store, time: Any) -> None:
+    times = iter([1.0, time])
+
+    def bench(launch: Callable[[], object], quantiles: Sequence[float]) -> Any:
+        launch()
+        return next(times)
+
+    kernel = tuned(do_bench=bench, configs=configs(32, 64))
+    x, y = tensors()
+    kernel[grid_of(100)](x, y, 100)
+    [sweep] = stored(store)
+    assert statuses(sweep) == {32: "ok", 64: "runtime_error"}
+    assert kernel.best_config.kwargs == {"BLOCK": 32}
 
 
 class Timer:
@@ -310,9 +344,6 @@ class Timer:
             launch()
             taken.append(self.times[self.driver.launches[-1][1][-1]])
         return taken
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         self.name = name or _name_of(self.jit.fn)
         self.heuristics = tuple(_heuristics_of(fn))
         guards = Guards(self.reset_to_zero, self.restore_value)
+        self.is_guarded = not (self.user_defined_pre_hook or self.user_defined_post_hook)
         if not self.user_defined_pre_hook:
             self.pre_hook = guards.before
         if not self.user_defined_post_hook:

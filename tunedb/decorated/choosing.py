@@ -82,10 +82,14 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
 
 
 def _load(kernel: Autotuner, call: Call, called: CalledKernel, stored: Config) -> triton.Config:
-    """The config, compiled and loaded. Raises TrialError where it can't be, CallerError where the call is wrong."""
+    """The config, compiled and loaded. Raises TrialError where it can't be, CallerError where the call is wrong.
+
+    One with a hook is compiled at the launch: the hook, which runs once for each, may set what that depends on.
+    """
     config = called.find(stored)
-    with typed_errors(), callers_faults():
-        bound.bind(kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()}).keep()
+    if config.pre_hook is None:
+        with typed_errors(), callers_faults():
+            bound.bind(kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()}).keep()
     return config
 
 

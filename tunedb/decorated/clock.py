@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from tunedb.compiled import typed_errors
 from tunedb.decorated.faults import callers_faults
-from tunedb.errors import CallerError
+from tunedb.errors import CallerError, TrialError
 
 _QUANTILES = (0.5, 0.2, 0.8)
 
@@ -45,8 +46,10 @@ class BenchClock:
                 raise
             finally:
                 raised.clear()  # an error's frames hold this list
-        times = list(found) if isinstance(found, list | tuple) else [found]
-        return [float(one) * 1e3 for one in times for _ in range(2 if len(times) == len(_QUANTILES) else 1)]
+        times = [float(one) for one in (found if isinstance(found, list | tuple) else [found])]
+        if not all(map(math.isfinite, times)):  # as some say that a config failed
+            raise TrialError("runtime_error", f"do_bench: found {times}")
+        return [one * 1e3 for one in times for _ in range(2 if len(times) == len(_QUANTILES) else 1)]
 
 
 def clock_of(do_bench: Callable[..., Any] | None) -> BenchClock | None:

@@ -34,6 +34,20 @@ def difference(found: torch.Tensor, needed: torch.Tensor) -> str | None:
     return f"{wrong} of {needed.numel()} elements differ, {first}" if wrong else None
 
 
+def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of one shape and dtype hold the same elements; NaN is NaN."""
+    if one.element_size() == 1:  # torch compares no 8-bit floats
+        one, other = one.view(torch.uint8), other.view(torch.uint8)
+    return all(map(_are_same, one.reshape(-1).split(_BLOCK), other.reshape(-1).split(_BLOCK)))
+
+
+def _are_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    same = one == other
+    if one.dtype.is_floating_point or one.dtype.is_complex:
+        same |= one.isnan() & other.isnan()
+    return bool(same.all())
+
+
 def _bad(found: torch.Tensor, needed: torch.Tensor, scale: float) -> torch.Tensor:
     if not needed.dtype.is_floating_point:
         return found != needed

@@ -107,7 +107,7 @@ def read(_t_grid, {arguments}):
     if _t_plan is None:
         {other_way}
     _t_runtime = _t_triton_knobs.runtime
-    if _t_runtime.launch_enter_hook.calls or _t_runtime.launch_exit_hook.calls or _t_hooks:
+    if _t_runtime.launch_enter_hook.calls or _t_runtime.launch_exit_hook.calls or _t_hooks or _t_runtime.debug:
         {other_way}
     _t_config, _t_hook, _t_options, _t_bound, _t_filled, _ = _t_plan
     {fill}

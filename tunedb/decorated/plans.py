@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 import triton
 
 from tunedb import bound, process
@@ -52,6 +53,8 @@ class Plans:
         key_of = self._key_of(kinds)
         if self._kernel.jit.pre_run_hooks:  # they run at every launch, and at every compilation
             return
+        if bound.knobs.runtime.debug or any(_is_pinned(one) for one in arguments):
+            return  # a plan for pinned memory would launch on memory that no GPU reaches, which looks the same
         if key_of is None or any(name not in self._kernel.parameters.names for name in call.kwargs):
             return
         variants: Any = None
@@ -127,3 +130,7 @@ class Plans:
             if made is not None:
                 self._readers[kinds] = made[0]
         return self._keys[kinds]
+
+
+def _is_pinned(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_cpu and value.is_pinned()

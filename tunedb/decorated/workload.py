@@ -20,7 +20,7 @@ import triton
 from tunedb.bound import bind, prepare, printing
 from tunedb.compiled import outline
 from tunedb.decorated.arguments import Call, tensors_of
-from tunedb.decorated.comparing import difference
+from tunedb.decorated.comparing import difference, is_same
 from tunedb.decorated.faults import callers_faults
 from tunedb.errors import CallerError, SettingError
 from tunedb.problem import Config
@@ -51,7 +51,7 @@ class CallWorkload:
 
         Nothing tells a binary that two configs share: their hooks may make other launches of it.
         """
-        if self._outlines is None:
+        if self._outlines is None or self._find(config).pre_hook is not None:  # which may set a descriptor's block
             return Resources()
         args, kwargs = self._outlines
         try:
@@ -72,6 +72,7 @@ class CallWorkload:
             try:
                 if refused is not None:
                     raise refused
+                self._configure(found)
                 return bind(self._kernel.fn, self._call.args, self._keywords(found)).resources
             except Exception as error:
                 self._before_launch(found)
@@ -80,8 +81,7 @@ class CallWorkload:
 
     def launcher(self, config: Config) -> Callable[[], object]:
         """One launch as triton.autotune makes it while it tunes, with all hooks."""
-        found = self._find(config)
-        return lambda: self._launch(found)
+        return _Launcher(self, self._find(config))
 
     def check(self, config: Config) -> str | None:
         """Compare with the reference; without one, with what the default left, of which a difference is only told."""
@@ -127,9 +127,27 @@ class CallWorkload:
             except Exception as error:
                 self._after_launch(config, error)
                 raise
-        found = look()
-        self._after_launch(config, None)
-        return found
+        try:
+            return look()
+        finally:
+            self._after_launch(config, None)
+
+    def put_back(self) -> bool:
+        """Do what the kernel's `reset_to_zero` and `restore_value` ask for, without hooks; whether that can be done."""
+        kernel, tensors, before = self._kernel, self._call.tensors(), self._before or {}
+        restored = [name for name in kernel.restore_value if self._call.named.get(name) is not None]
+        if not kernel.is_guarded or not set(restored) <= set(before):
+            return False
+        for name in kernel.reset_to_zero:
+            if name in tensors:
+                tensors[name].data.zero_()
+        for name in restored:
+            tensors[name].data.copy_(before[name])
+        return True
+
+    def run(self, config: triton.Config) -> None:
+        """Launch, without hooks."""
+        self._kernel.fn.run(*self._call.args, grid=self._call.grid, warmup=False, **self._keywords(config))
 
     def _keywords(self, config: triton.Config) -> dict[str, Any]:
         return {**self._call.kwargs, **config.all_kwargs()}
@@ -137,10 +155,15 @@ class CallWorkload:
     def _named(self, config: triton.Config) -> dict[str, Any]:
         return {**self._call.named, **self._call.extra, **config.all_kwargs()}
 
-    def _before_launch(self, config: triton.Config) -> None:
-        with callers_faults(always=True):
-            if config.pre_hook is not None:
+    def _configure(self, config: triton.Config) -> None:
+        """Run a config's own hook: it may also set what its kernel is compiled for, a descriptor's block."""
+        if config.pre_hook is not None:
+            with callers_faults(always=True):
                 config.pre_hook(self._named(config))
+
+    def _before_launch(self, config: triton.Config) -> None:
+        self._configure(config)
+        with callers_faults(always=True):
             self._kernel.pre_hook(self._named(config))
 
     def _after_launch(self, config: triton.Config, error: Exception | None) -> None:
@@ -167,10 +190,22 @@ class CallWorkload:
         """Let go of the copies of what the first launch did not change; what it changed is what the others must do."""
         if self._before is None:
             return
-        changed = {name for name, before in self._before.items() if not _is_same(tensors[name], before)}
+        changed = {name for name, before in self._before.items() if not is_same(tensors[name], before)}
         self._before = {name: before for name, before in self._before.items() if name in changed | set(self._expected)}
         if not self._is_reference:
             self._expected = _copies({name: tensors[name] for name in changed}) or {}
+
+
+class _Launcher:
+    """One launch as triton.autotune makes it while it tunes, with all hooks: see `tunedb.bench.GpuClock.sample`."""
+
+    def __init__(self, workload: CallWorkload, config: triton.Config) -> None:
+        self._workload, self._config = workload, config
+        if config.pre_hook is None and workload.put_back():
+            self.before, self.timed = workload.put_back, partial(workload.run, config)
+
+    def __call__(self) -> None:
+        self._workload._launch(self._config)
 
 
 def _without_frames(error: Exception) -> Exception:
@@ -219,15 +254,6 @@ def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | No
 def _is_writable(tensor: torch.Tensor) -> bool:
     axes = zip(tensor.shape, tensor.stride(), strict=True)
     return tensor.numel() > 0 and not any(size > 1 and stride == 0 for size, stride in axes)
-
-
-def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.element_size() == 1:  # torch compares no 8-bit floats
-        one, other = one.view(torch.uint8), other.view(torch.uint8)
-    same = one == other
-    if one.dtype.is_floating_point or one.dtype.is_complex:
-        same |= one.isnan() & other.isnan()
-    return bool(same.all())
 
 
 def _wanted(reference: Callable[..., Any], call: Call) -> dict[str, Any]:
