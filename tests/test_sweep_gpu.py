@@ -31,8 +31,7 @@ STEP = 30.0  # seconds that one step of a trial may take
 @pytest.fixture
 def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     """A supervisor whose processes know the planted kernel."""
-    monkeypatch.setattr(planted, "ENTRY_POINTS", planted_gpu.ENTRY_POINTS)
-    monkeypatch.setenv("PYTHONPATH", planted.register(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", planted.register(tmp_path / "site", planted_gpu.ENTRY_POINTS))
     with Supervisor(store, settings.current(), torch.cuda.current_device(), STEP) as found:
         yield found
 
