@@ -26,7 +26,7 @@ from tunedb.compiled import is_interpreted
 from tunedb.compiler import Compiler
 from tunedb.errors import TrialError
 from tunedb.problem import Config
-from tunedb.recipe import Recipe, parsing
+from tunedb.recipe import Recipe
 from tunedb.tunable import Resources
 
 
@@ -337,23 +337,6 @@ def test_without_a_process_threads_compile(monkeypatch: pytest.MonkeyPatch) -> N
     ahead = Ahead(lambda one: Resources(registers=one["BLOCK"]), blocks, 2, lambda one: recipe(one["BLOCK"]))
     assert [ahead.get(one)[0].registers for one in blocks] == [64, 128]
     ahead.close()
-
-
-def test_a_parse_that_other_threads_disturbed_is_made_again() -> None:
-    failures: list[Exception] = [SystemError("AST constructor recursion depth mismatch (before=99, after=260)")] * 3
-
-    def parse() -> str:
-        if failures:
-            try:
-                raise RuntimeError("at 90:19") from failures.pop()
-            except RuntimeError as error:
-                raise RuntimeError("at 27:8") from error  # as from a function that the kernel calls
-        return "the kernel"
-
-    assert parsing(parse) == "the kernel"
-    failures += [SystemError("another")]
-    with pytest.raises(RuntimeError, match="27:8"):
-        parsing(parse)
 
 
 def test_a_sweep_has_its_configs_compiled_by_the_other_process(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
