@@ -11,7 +11,7 @@ from tunedb.device import Environment
 from tunedb.layers import Layers
 from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
-from tunedb.prior import Prior, remaining
+from tunedb.prior import Prior, remaining, without_answer
 from tunedb.problem import Config
 from tunedb.records import Sweep, now
 from tunedb.shelf import Shelf
@@ -87,6 +87,18 @@ class Answers:
         known = self._whole(sweep for sweep in stored if sweep.environment == environment)
         return remaining(space, default, found.config, [*stored, *known])
 
+    def _without_winner(self, case: Case, environment: Environment) -> list[Config]:
+        """What is left to try where the only obstacle is that the winners are in the space no more; empty elsewhere."""
+        from tunedb.store.ranking import obstacle
+
+        stored = [
+            sweep
+            for sweep in self._store.get_sweeps(case.problem, case.device, case.kernel.hash)
+            if sweep.environment == environment and sweep.complete and obstacle(sweep, lambda _: True, now()) is None
+        ]
+        space = case.kernel.space(case.problem, case.device)
+        return without_answer(space, case.kernel.default(case.problem, case.device), self._whole(stored))
+
     def _whole(self, sweeps: Iterable[Sweep]) -> list[Sweep]:
         return [sweep for page in self._store.get_whole([one.uid for one in sweeps]) for sweep in page]
 
@@ -94,10 +106,14 @@ class Answers:
         """What a sweep of the case may build on; `again`, it tries the whole space. Empty where the store fails."""
         environment, known = self.environment(case), self.get(case)[0]
         assert environment is not None  # the device is here
+        if again:
+            left = []
+        else:
+            left = self._without_winner(case, environment) if known is None else self.remaining(case, known)
         unfinished = self._store.get_unfinished(case.problem, case.device, case.kernel.hash, environment)
         return Prior(
             None if known is None else known.config,
             self.lender.likely(case),
             unfinished,
-            () if again or known is None else self.remaining(case, known),
+            left,
         )

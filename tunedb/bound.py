@@ -6,12 +6,13 @@ used here, `run` is None, and a launch goes through the public `kernel[grid](...
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from triton import knobs as knobs
 from triton.runtime import driver
+from triton.runtime.autotuner import Heuristics
 
 from tunedb.compiled import is_interpreted, keep_kernel, make_table, unhooked, warmed
 from tunedb.tunable import Resources
@@ -42,6 +43,13 @@ def jit_of(stack: Any) -> Any:
     while not hasattr(stack, "add_pre_run_hook") and hasattr(stack, "fn"):
         stack = stack.fn
     return stack
+
+
+def heuristics_of(stack: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Names and functions of the heuristics in a stack of decorators, the outermost first."""
+    while isinstance(stack, Heuristics):
+        yield from stack.values.items()
+        stack = stack.fn
 
 
 def prepare(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> None:

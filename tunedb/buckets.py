@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 from tunedb.errors import SettingError
@@ -12,6 +13,7 @@ def pow2(value: int) -> int:
 
     Zero and negative values are left as they are.
     """
+    value = operator.index(value)
     return 1 << (value - 1).bit_length() if value > 0 else value
 
 
@@ -21,6 +23,6 @@ def multiple_of(step: int) -> Callable[[int], int]:
         raise SettingError(f"multiple_of: found {step!r}, needed a positive int.")
 
     def rounded(value: int) -> int:
-        return -(-value // step) * step
+        return -(-operator.index(value) // step) * step
 
     return rounded

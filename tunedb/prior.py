@@ -84,6 +84,23 @@ def remaining(space: Sequence[Config], default: Config, answer: Config, sweeps: 
     That is the default, the answer in use, and the fastest of the others; empty where all is covered. What an aborted
     sweep found right was raced with nothing: only its failures count.
     """
+    covered, fast = _covered(space, sweeps)
+    new = [config for config in space if config not in covered]
+    return list(dict.fromkeys([default, answer, *fast, *new])) if new else []
+
+
+def without_answer(space: Sequence[Config], default: Config, sweeps: Iterable[Sweep]) -> list[Config]:
+    """As `remaining`, where the answer is in the space no more: the fastest are raced again even where all is covered.
+
+    Empty where none of the space was timed.
+    """
+    covered, fast = _covered(space, sweeps)
+    new = [config for config in space if config not in covered]
+    return list(dict.fromkeys([default, *fast, *new])) if fast else []
+
+
+def _covered(space: Sequence[Config], sweeps: Iterable[Sweep]) -> tuple[set[Config], list[Config]]:
+    """The configs that trials of these sweeps cover, and the fastest of those that are in the space."""
     covered: set[Config] = set()
     times: dict[Config, float] = {}
     for sweep in sweeps:
@@ -95,6 +112,4 @@ def remaining(space: Sequence[Config], default: Config, answer: Config, sweeps: 
             elif sweep.status != "aborted":
                 covered.add(trial.config)
                 times[trial.config] = trial.time_us or times.get(trial.config, float("inf"))
-    new = [config for config in space if config not in covered]
-    fast = sorted((config for config in times if config in space), key=times.__getitem__)[:KEPT]
-    return list(dict.fromkeys([default, answer, *fast, *new])) if new else []
+    return covered, sorted((config for config in times if config in space), key=times.__getitem__)[:KEPT]

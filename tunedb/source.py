@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from tunedb.errors import IdentityError
@@ -36,6 +36,22 @@ def kernel_hash(*roots: Any) -> str:
         visit.code(function)
     text = "\n".join(sorted(visit.found))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def joint_hash(found: str, function: Any) -> str:
+    """A kernel's hash joined with a function that is no part of it, by its bytecode.
+
+    A lambda's source can't be told from its line. So it moves with the version of Python, too; what the function calls
+    and closes over is not in it.
+    """
+    code = getattr(function, "__code__", None)
+    told = f"{type(function).__module__}.{type(function).__qualname__}" if code is None else _bytecode(code)
+    return hashlib.sha256(f"{found} {told}".encode()).hexdigest()
+
+
+def _bytecode(code: CodeType) -> str:
+    constants = [_bytecode(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return f"{code.co_names} {constants} {code.co_code.hex()}"
 
 
 def _function(value: Any) -> FunctionType | None:

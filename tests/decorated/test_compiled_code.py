@@ -12,6 +12,7 @@ from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _triton
 
+import tunedb
 from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, accumulate, add_even, grid_of, tuned
 from tests.decorated.stub import StubDriver
@@ -84,6 +85,13 @@ def test_the_stored_choice_is_the_only_config(stub: StubDriver) -> None:
     call(torch.zeros(100))
     assert graphs.lists() == [[64]]
     assert [(grid, arguments[2:]) for grid, arguments in stub.launches] == [((2, 1, 1), (100, 64))] * 2
+
+
+def test_an_override_of_the_list_is_the_only_config(stub: StubDriver) -> None:
+    with tunedb.using(override={"kernel": {"BLOCK": 64}}):
+        call, graphs = compiled(tuned())
+        call(torch.zeros(100))
+    assert graphs.lists() == [[64]]
 
 
 def test_each_static_shape_gets_its_own_choice(stub: StubDriver) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import numpy
 import pytest
 import torch
 import triton
 import triton.language as tl
 from triton import knobs
-from triton.runtime.errors import AutotunerError
+from triton.runtime.errors import AutotunerError, OutOfResources
 
 import tunedb
 from tests.conftest import runs_kernels
@@ -25,6 +27,7 @@ from tests.decorated.kernels import (
     tensors,
     tuned,
 )
+from tunedb import IdentityError, SettingError
 
 pytestmark = runs_kernels
 
@@ -258,3 +261,101 @@ def test_another_list_may_be_assigned() -> None:
     kernel.configs = configs(32)
     kernel[grid_of(100)](x, y, 100)
     assert kernel.best_config.kwargs == {"BLOCK": 32}
+
+
+def test_top_k_that_leaves_nothing_is_tritons_error() -> None:
+    x, y = tensors()
+    kernel = tuned(prune_configs_by={"perf_model": lambda **_: 1.0, "top_k": 0})
+    with pytest.raises(AutotunerError, match="top_k is 0"):
+        kernel[grid_of(100)](x, y, 100)
+
+
+@runs_kernels
+def test_an_error_of_a_configs_own_is_that_configs_whoever_raises_it() -> None:
+    def bench(launch: Any, quantiles: Any) -> list[float]:
+        if not seen:
+            seen.append(1)
+            raise OutOfResources(200_000, 99_000, "shared memory")
+        launch()
+        return [1.0] * len(quantiles)
+
+    seen: list[int] = []
+    x, y = tensors()
+    kernel = tuned(do_bench=bench)
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[1]
+
+
+def test_a_list_that_is_changed_in_place_is_seen() -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(2.0, 1.0, 0.5))
+    kernel[grid_of(100)](x, y, 100)
+    kernel.configs.append(triton.Config({"BLOCK": 128}))
+    kernel[grid_of(99)](x, y, 99)
+    assert [one.kwargs["BLOCK"] for one in kernel.configs_timings] == [16, 64, 128]
+
+
+def test_the_timings_of_configs_that_pruning_made_are_told() -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(2.0, 1.0), prune_configs_by={"early_config_prune": lambda configs, named, **_: made})
+    made = configs(32, 128)
+    kernel[grid_of(100)](x, y, 100)
+    assert {one.kwargs["BLOCK"]: times[0] for one, times in kernel.configs_timings.items()} == {32: 2.0, 128: 1.0}
+
+
+def test_an_entry_that_is_put_into_the_cache_answers_the_call() -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+    for _ in range(2):
+        kernel[grid_of(100)](x, y, 100)
+    [key] = kernel.cache
+    kernel.cache[key] = kernel.configs[0]
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[0]
+    assert kernel.cache.popitem() == (key, kernel.configs[0])
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[1]
+    kernel.cache.update({key: kernel.configs[0]})
+    assert kernel.cache.setdefault(key, kernel.configs[1]) is kernel.configs[0]
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[0]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_copy_has_a_memory_of_its_own(copied: Any) -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(2.0, 1.0), restore_value=["x"])
+    kernel[grid_of(100)](x, y, 100)
+    other = copied(kernel)
+    other.configs.append(triton.Config({"BLOCK": 128}))
+    kernel.best_config = None
+    other[grid_of(100)](x, y, 100)
+    torch.testing.assert_close(y, x + 1)
+    assert other.best_config is not None
+    assert (kernel.best_config, len(kernel.configs)) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"bucket": {"n": 5}}, "bucket: n: found 5, needed a function"),
+        ({"name": "a b"}, "name: "),
+        ({"name": 3}, "name: "),
+        ({"reference": 3}, "reference: found 3"),
+        ({"reference": lambda *a: {}}, "reference: it gets arguments by name"),
+    ],
+)
+def test_a_decoration_that_can_not_work_is_refused(given: dict[str, Any], match: str) -> None:
+    with pytest.raises(SettingError, match=match):
+        tuned(**given)
+    with pytest.raises(SettingError, match="needed a function under @triton"):
+        tunedb.autotune(configs(16), key=[])(lambda x: x)
+
+
+@pytest.mark.parametrize("bucket", [tunedb.pow2, tunedb.multiple_of(64)])
+def test_a_bucket_takes_whole_numbers_of_every_kind_and_no_others(bucket: Any) -> None:
+    assert bucket(numpy.int64(60)) == bucket(60) == 64
+    x, y = tensors()
+    kernel = tuned(bucket={"n": bucket})
+    with pytest.raises(IdentityError, match=r"bucket: n: no bucket for 99\.5"):
+        kernel[(2,)](x, y, 99.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import weakref
 from typing import Any
@@ -84,6 +85,23 @@ def test_editing_one_config_times_that_one_and_races_the_best(store: Store) -> N
     assert len(stored(store)) == 2  # every config is covered by now
 
 
+def test_editing_the_winner_starts_nothing_over(store: Store) -> None:
+    x, y = tensors()
+    blocks = (16, 32, 64, 128, 256, 512, 1024, 2048)
+    tuned(blocks=blocks, do_bench=Bench(9.0, 8.0, 7.0, 6.0, 1.0, 2.0, 3.0, 4.0))[grid_of(100)](x, y, 100)
+    new_process()
+    edited = tuned(blocks=(*blocks[:4], 4096, *blocks[5:]), do_bench=Bench(9.0, 2.0, 3.0, 4.0, 5.0))
+    edited[grid_of(100)](x, y, 100)
+    second = stored(store)[-1]
+    assert sorted(trial.config["BLOCK"] for trial in second.trials) == [16, 512, 1024, 2048, 4096]
+    assert edited.best_config.kwargs == {"BLOCK": 512}
+    new_process()
+    left = tuned(blocks=(16, 32, 64, 128, 1024, 2048), do_bench=Bench(9.0, 3.0, 4.0, 6.0))  # the winner is gone again
+    left[grid_of(100)](x, y, 100)
+    assert sorted(trial.config["BLOCK"] for trial in stored(store)[-1].trials) == [16, 128, 1024, 2048]
+    assert left.best_config.kwargs == {"BLOCK": 1024}
+
+
 def test_a_config_that_is_gone_gives_way_to_one_of_todays(store: Store) -> None:
     x, y = tensors()
     tuned(blocks=(16, 32, 64), do_bench=Bench(3.0, 2.0, 1.0))[grid_of(100)](x, y, 100)
@@ -121,6 +139,32 @@ def test_a_wrong_config_loses_against_the_reference() -> None:
     kernel[grid_of(100)](x, y, 100)
     torch.testing.assert_close(y, x + 1)
     assert kernel.configs_timings[some[1]] == [float("inf")] * 3
+
+
+def into_y(x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What many write: the result, in the argument itself."""
+    return {"y": torch.add(x, 1, out=y)}
+
+
+def test_a_reference_may_write_into_the_kernels_own_output() -> None:
+    some = [triton.Config({"BLOCK": 64, "SOME": value}) for value in (5, 1)]
+    x, y = tensors()
+    kernel = tuned(add_some, configs=some, do_bench=Bench(1.0, 9.0), reference=into_y)
+    kernel[grid_of(100)](x, y, 100)
+    torch.testing.assert_close(y, x + 1)
+
+
+def test_a_reference_that_comes_later_or_is_mended_counts_at_once(store: Store) -> None:
+    some = [triton.Config({"BLOCK": 64, "SOME": value}) for value in (2, 1)]
+    x, y = tensors()
+    references: list[Any] = [None, lambda x: {"y": x + 3}, lambda x: {"y": x + 1}]
+    for reference in references:
+        kernel = tuned(add_some, configs=some, do_bench=Bench(1.0, 9.0), reference=reference)
+        with contextlib.suppress(SweepError):
+            kernel[grid_of(100)](x, y, 100)
+        new_process()
+    torch.testing.assert_close(y, x + 1)
+    assert [sweep.status for sweep in stored(store)] == ["tuned", "failed", "tuned"]
 
 
 def test_without_a_reference_a_disagreement_is_told(records: pytest.LogCaptureFixture) -> None:

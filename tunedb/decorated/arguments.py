@@ -95,7 +95,7 @@ def problem_of(
         if name in key:
             if tensors:
                 raise IdentityError(f"key: {name} is a tensor. Its dtype, layout and alignment count by themselves.")
-            facts |= _canonical(name, buckets[name](value) if name in buckets else value)
+            facts |= _canonical(name, _bucketed(name, value, buckets[name]) if name in buckets else value)
         elif not tensors and _is_switch(value):
             facts |= _canonical(name, value)
         for place, tensor in tensors.items():
@@ -104,6 +104,13 @@ def problem_of(
         if (tensors and isinstance(dtype, torch.dtype)) or type(dtype).__module__ == "triton.language.core":
             facts[f"{name}.dtype"] = dtype  # of a tensor seen with another dtype, not its base's
     return Problem.of(kernel, **facts)
+
+
+def _bucketed(name: str, value: Any, bucket: Bucket) -> Any:
+    try:
+        return bucket(value)
+    except Exception as error:
+        raise IdentityError(f"bucket: {name}: no bucket for {value!r} ({type(error).__name__}: {error}).") from error
 
 
 def _is_switch(value: Any) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from functools import cached_property, partial
+from operator import is_not
 from typing import Any
 
 import triton
-from triton.runtime.autotuner import Heuristics
 
 from tunedb import bound, process
 from tunedb.compiled import is_interpreted
-from tunedb.decorated import choosing, narrowing
+from tunedb.decorated import checks, choosing, narrowing
 from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
 from tunedb.decorated.cache import Cache, key_of
 from tunedb.decorated.candidates import Candidates, check_conflicts
@@ -21,9 +21,10 @@ from tunedb.decorated.fast import MOST
 from tunedb.decorated.hooks import Guards
 from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
-from tunedb.errors import SettingError, SweepError
+from tunedb.errors import SweepError
+from tunedb.problem import Config
 from tunedb.records import Sweep
-from tunedb.source import kernel_hash
+from tunedb.source import joint_hash, kernel_hash
 
 _MISSED = object()
 
@@ -48,21 +49,21 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         **given: Any,
     ) -> None:
         self.jit = bound.jit_of(fn)
+        checks.check_kernel(self.jit)
         self.parameters = Parameters.of(self.jit.fn)
         keys = list(key or ())
-        for argument, names in (
-            ("key", keys),
-            *((one, given[one] or ()) for one in ("reset_to_zero", "restore_value")),
-        ):
-            _check_names(argument, names, self.parameters.names)
-        _check_names("bucket", bucket or {}, keys)
+        for argument in ("reset_to_zero", "restore_value"):
+            checks.check_names(argument, given[argument] or (), self.parameters.names)
+        checks.check_names("key", keys, self.parameters.names)
+        checks.check_bucket(bucket or {}, keys)
+        checks.check_reference(reference)
         self._narrowing: tuple[int, tuple[narrowing.Table, int | None], narrowing.Narrow | None] | None = None
         names_in_order = list(self.parameters.names)
         super().__init__(fn, names_in_order, key=keys, **given)
         self.reference = reference
         self.buckets = dict(bucket or {})
-        self.name = name or _name_of(self.jit.fn)
-        self.heuristics = tuple(_heuristics_of(fn))
+        self.name = checks.name_of(self.jit.fn) if name is None else checks.checked_name(name)
+        self.heuristics = tuple(bound.heuristics_of(fn))
         guards = Guards(self.reset_to_zero, self.restore_value)
         self.is_guarded = not (self.user_defined_pre_hook or self.user_defined_post_hook)
         if not self.user_defined_pre_hook:
@@ -72,6 +73,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         self.best_config: triton.Config | None = None
         self.bench_time = 0.0
         self._timings: Timings | Sweep = {}
+        self.made_by_pruning: Mapping[Config, triton.Config] = {}
         self._known: dict[Any, triton.Config] = process.new_plans()  # of calls that have no plan, by kind
         self._loaded: dict[Any, list[triton.Config]] = {}  # what a capture may launch, by what it was compiled for
         self.cache = Cache(self._forget)
@@ -79,6 +81,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
     def _start(self) -> None:
         """Make the fast path for today's list of configs."""
+        self._listed = list(self._configs)
         self.candidates = Candidates(self._configs)
         knobs = {name for config in self._configs for name in config.all_kwargs()}
         self.filled = (knobs | {name for name, _ in self.heuristics}) & set(self.parameters.names)
@@ -89,6 +92,19 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
             self._launch: Callable[..., Any] = self._by_hand
         else:
             self._launch = partial(_launch_or, self._plans.dispatch, self._by_hand) if splits else self._plans.dispatch
+
+    def __copy__(self) -> Autotuner:
+        """The same kernel with a memory of its own."""
+        made: Autotuner = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made._known, made._loaded, made.cache = process.new_plans(), {}, Cache(made._forget)
+        made._configs = list(self._configs)
+        made._start()
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Autotuner:
+        """As `copy.copy`: hooks and the kernel itself are shared."""
+        return copy(self)
 
     @property
     def configs(self) -> list[triton.Config]:
@@ -132,8 +148,12 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
     @cached_property
     def source_hash(self) -> str:
-        """The hash of the kernel's meaning, of what it calls and of its heuristics: not of the list of configs."""
-        return kernel_hash(self.jit)
+        """The hash of what the kernel means and calls, and of the reference's code: not of the list of configs.
+
+        Of heuristics it sees those that are written as decorators above the kernel.
+        """
+        found = kernel_hash(self.jit)
+        return found if self.reference is None else joint_hash(found, self.reference)
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         """A launch on that grid: a tuple of one to three ints, or a function of the arguments that returns one."""
@@ -197,7 +217,13 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         return -1 if is_interpreted(self.jit) else bound.current_device()()
 
     def _choose(self, call: Call, index: int | None = None) -> Chosen:
+        if len(self._listed) != len(self._configs) or any(map(is_not, self._listed, self._configs)):
+            self._forget()  # the list was changed in place
+            self._start()
         check_conflicts(call, self._configs)
+        forced = self.cache.forced.get(key_of(call, self.arg_names, self.keys)) if self.cache.forced else None
+        if forced is not None:
+            return Chosen(forced)
         if len(self._configs) == 1:
             return Chosen(self._configs[0])
         found = choosing.choose(self, call, self._index() if index is None else index)
@@ -247,6 +273,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         if found.swept and self._narrowing is not None:
             self._narrowing = -1, *self._narrowing[1:]  # to be looked at again
         self._timings = sweep
+        self.made_by_pruning = found.made
         is_its_own = found.choice.source == "sweep"  # not so where a race after an edit was cut short
         self.bench_time = (sweep.finished - sweep.started).total_seconds() if is_its_own and sweep.finished else 0.0
         if bound.printing() and is_its_own:
@@ -269,23 +296,3 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 def _launch_or(fast: Callable[..., Any], slow: Callable[..., Any], grid: Any, *args: Any, **kwargs: Any) -> Any:
     found = fast(grid, *args, **kwargs)
     return slow(grid, *args, **kwargs) if found is _MISSED else found
-
-
-def _heuristics_of(stack: Any) -> Iterable[tuple[str, Callable[..., Any]]]:
-    while isinstance(stack, Heuristics):
-        yield from stack.values.items()
-        stack = stack.fn
-
-
-def _check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise SettingError(
-            f"{argument} contains names that are not kernel arguments: {', '.join(map(str, unknown))}. "
-            f"Valid argument names are: {', '.join(known)}."
-        )
-
-
-def _name_of(function: Any) -> str:
-    name = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
-    return re.sub(r"[^A-Za-z0-9_.\-]", "_", name)[:200]

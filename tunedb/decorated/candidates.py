@@ -108,6 +108,8 @@ def pruned(
         if len(left) > most:
             estimates = [perf_model(**named, **call.extra, **config.all_kwargs()) for config in left]
             left = [left[place] for place in sorted(range(len(left)), key=estimates.__getitem__)[:most]]
+        if not left:
+            raise AutotunerError(f"No valid autotuner configs after pruning: top_k is {top_k}, which leaves none.")
     return left
 
 

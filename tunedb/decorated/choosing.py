@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,6 +37,7 @@ class Chosen:
     config: triton.Config
     choice: Choice | None = None
     swept: bool = False  # by this call
+    made: Mapping[Config, triton.Config] = field(default_factory=dict)  # what pruning left, which it may have made
 
 
 def prune(kernel: Autotuner, call: Call) -> list[triton.Config]:
@@ -70,7 +72,7 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
                 f"{kernel.name} ({problem}): all {len(configs)} configs failed. {called.why} "
                 "See: tunedb ls, tunedb show UID. To run the first one all the same: tunedb.using(mode='off')."
             )
-        return Chosen(config, choice, called.swept)
+        return Chosen(config, choice, called.swept, called.configs)
     except CallerError as error:
         fault = error.error
     finally:
@@ -108,7 +110,8 @@ def timings_of(kernel: Autotuner, sweep: Sweep) -> Timings:
     if not trials:
         pages = process.active().store.get_whole([sweep.uid])
         trials = [trial for page in pages for one in page for trial in one.trials]
-    found = {kernel.candidates.ours.get(trial.config): _times(trial) for trial in trials}
+    ours = {**kernel.candidates.ours, **kernel.made_by_pruning}
+    found = {ours.get(trial.config): _times(trial) for trial in trials}
     return {config: times for config, times in found.items() if config is not None}
 
 

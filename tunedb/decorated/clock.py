@@ -6,11 +6,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from triton.compiler.errors import CompileTimeAssertionFailure
+from triton.runtime.errors import OutOfResources, PTXASError
+
 from tunedb.compiled import typed_errors
 from tunedb.decorated.faults import callers_faults
 from tunedb.errors import CallerError, TrialError
 
 _QUANTILES = (0.5, 0.2, 0.8)
+_OF_A_CONFIG = (OutOfResources, PTXASError, CompileTimeAssertionFailure)  # whoever raises them, as with Triton
 
 
 class BenchClock:
@@ -41,7 +45,7 @@ class BenchClock:
                 with callers_faults(always=True):
                     found = self._do_bench(watched, quantiles=_QUANTILES)
             except CallerError as error:
-                if error.error in raised:  # of the launch
+                if error.error in raised or isinstance(error.error, _OF_A_CONFIG):
                     raise error.error from None
                 raise
             finally:

@@ -14,6 +14,7 @@ from tunedb import process
 from tunedb.device import device_of
 from tunedb.problem import Problem
 from tunedb.records import now
+from tunedb.settings import overridden
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
@@ -42,10 +43,13 @@ def _table_of(kernel: Autotuner, index: int) -> tuple[Table, int | None]:
     from tunedb.store.ranking import winners
 
     tuner = process.active()
-    if tuner.settings.mode == "off" or kernel.name in tuner.settings.override:
+    places = {config: place for place, config in enumerate(kernel.candidates.in_order)}
+    if kernel.name in tuner.settings.override:
+        forced = overridden(kernel.name, kernel.candidates.in_order[0], tuner.settings.override[kernel.name])
+        return (), places.get(forced)
+    if tuner.settings.mode == "off":
         return (), None
     sweeps = tuner.store.get_kernel_sweeps(kernel.name, device_of(index), kernel.source_hash, MOST)
-    places = {config: place for place, config in enumerate(kernel.candidates.in_order)}
     found: dict[tuple[tuple[str, Any], ...], set[int]] = {}
     for sweep, _ in winners(sweeps, None, now()):
         if sweep.config in places:

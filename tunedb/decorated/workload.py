@@ -284,4 +284,5 @@ def _results(reference: Callable[..., Any], call: Call) -> dict[str, torch.Tenso
                 f"reference: {name}: found {tuple(one.shape) if isinstance(one, torch.Tensor) else type(one).__name__}"
                 f", needed a tensor of shape {tuple(tensors[name].shape)}."
             )
-    return {name: one.detach().to(tensors[name].dtype) for name, one in found.items()}
+    # Copies, for the function may return the argument itself, having written into it.
+    return {name: one.detach().to(tensors[name].device, tensors[name].dtype, copy=True) for name, one in found.items()}
