@@ -222,3 +222,16 @@ def test_a_mark_that_is_refused_leaves_nothing(
 
 def test_the_kinds_are_those_of_the_records() -> None:
     assert tuple(Kind) == MARK_KINDS
+
+
+def test_a_kernel_that_is_not_installed_is_known_by_what_is_stored(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    done = [sweep(n, device=INTERPRETER) for n in (1, 2)]
+    put(*done)
+    uid = done[0].uid
+    [found] = cli("explain", "avg_pool1d", "--arg", "n=1", "--format", "json").json
+    assert (found["uid"], found["verdict"]) == (uid, "chosen")
+    assert cli("lookup", "avg_pool1d", "--arg", "n=1", "--format", "json").json["uid"] == uid
+    for given, words in ((("--arg", "n=9"), "no stored problem has"), ((), "2 stored problems have that")):
+        refused = cli("explain", "avg_pool1d", *given)
+        assert (refused.code, words in refused.err, "n=" in refused.err) == (2, True, True)
+    assert cli("explain", "nothing", "--arg", "n=1").code == 2

@@ -94,9 +94,18 @@ def asked(
 ) -> tuple[Task, Case | None]:
     """The problem that is asked about, and the case on a device: None where no stored device has that name.
 
+    A kernel that is not installed is known by what is stored of it.
+
     Raises SettingError where several have, and what `tasks_of` raises.
     """
-    [task] = tasks_of(kernel, arguments, forward_only=True)
+    from tunedb.cli.unseen import unseen
+    from tunedb.warming import kernel_names
+
+    known = None if kernel in kernel_names() else unseen(store, kernel)
+    if known is None:
+        [task] = tasks_of(kernel, arguments, forward_only=True)
+    else:
+        task = Task(known, known.problem(arguments), None, arguments)
     stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
     found, index = find_device(stored, device)
     return task, None if found is None else Case(task.kernel, task.problem, found, index)
