@@ -174,22 +174,27 @@ def test_one_that_is_never_ready_is_given_up(cache: Path, tmp_path: Path, monkey
     wait_for_the_end([made._process.pid])
 
 
-def test_one_that_is_never_ready_ends_with_its_parent(cache: Path, tmp_path: Path) -> None:
-    (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
-    told = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tests.test_compiler import *; made = Compiler(2); "
-        "print(made._process.pid, flush=True); made.compile(dataclasses.replace(recipe(64), module='endless'))"
-    )
+def killed_parent_leaves_nobody(told: str, pause: float = 0.0) -> None:
+    """Run a program that makes a `Compiler` and prints its process's number, kill it, and wait for the other's end."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", told], stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None
         number = int(parent.stdout.readline())
-        time.sleep(1)
+        time.sleep(pause)
         parent.kill()
     deadline = time.monotonic() + 20
     while Path(f"/proc/{number}/cmdline").exists() and Path(f"/proc/{number}/cmdline").read_bytes():  # not a zombie
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_one_that_is_never_ready_ends_with_its_parent(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
+    killed_parent_leaves_nobody(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tests.test_compiler import *; made = Compiler(2); "
+        "print(made._process.pid, flush=True); made.compile(dataclasses.replace(recipe(64), module='endless'))",
+        pause=1.0,
+    )
 
 
 def test_an_answer_that_makes_no_sense_ends_it_and_nobody_waits(compiler: Compiler) -> None:
@@ -255,23 +260,10 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
 
 
 def test_it_ends_when_its_parent_is_killed(cache: Path) -> None:
-    told = (
+    killed_parent_leaves_nobody(
         "from tests.test_compiler import *; made = Compiler(2); made.compile(recipe(64)); "
         "print(made._process.pid, flush=True); time.sleep(60)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", told],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    ) as parent:
-        assert parent.stdout is not None
-        number = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 20
-    while Path(f"/proc/{number}/cmdline").exists() and Path(f"/proc/{number}/cmdline").read_bytes():  # not a zombie
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_all_but_the_first_config_are_compiled_by_the_other_process(cache: Path) -> None:

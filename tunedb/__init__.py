@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunedb.errors import (
     CallerError,
@@ -24,6 +23,7 @@ from tunedb.errors import (
     TunedbError,
     UnknownSweep,
 )
+from tunedb.lazy import lazy
 
 if TYPE_CHECKING:
     from tunedb.buckets import multiple_of as multiple_of
@@ -86,12 +86,4 @@ __all__ = [
     "warm",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(globals(), _LAZY)

@@ -52,7 +52,7 @@ class Ahead:
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
             self._futures[first] = self._pool.submit(self._run, first)
             self._futures |= {config: self._pool.submit(self._run_elsewhere, config) for config in others}
-        except BaseException:
+        except BaseException:  # an interrupt too: it is raised again, and the process that compiles must not stay
             self.close()
             raise
 
@@ -75,9 +75,8 @@ class Ahead:
         try:
             return future.result()
         finally:
-            del (
-                future
-            )  # an error that passes through here would hold it, and it the error, with the tensors of a launch
+            # An error that passes through here would hold it, and it the error, with the tensors of a launch.
+            del future
 
     def close(self) -> None:
         """Drop what is not begun yet. What is being compiled ends on its own, with no tensor: nobody waits for it."""

@@ -135,8 +135,7 @@ def recipe(launch: Launch) -> Recipe | None:
         return None
     try:
         return Recipe.of(launch.jit, launch.arguments, launch.keywords, driver.active.get_current_target())
-    except Exception:
-        # Broad, because it is passed on: preparing the launch fails in the same way, and says so.
+    except Exception:  # whatever an unknown Triton raises: `prepare` then compiles here, and raises what is wrong
         return None
 
 

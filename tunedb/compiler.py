@@ -162,8 +162,7 @@ def _serve(connection: Connection, workers: int) -> None:
         number, recipe = connection.recv()
         try:
             recipe.find()  # imported here, the forks have it
-        except Exception:
-            # Broad, because it is passed on: the parent compiles it itself, and sees why.
+        except Exception:  # whatever a module raises as it is imported: the parent has it, and compiles by itself
             answer(number, None)
             continue
         for _ in range(2):
@@ -206,7 +205,6 @@ def _compile(recipe: Recipe) -> float | None:
     start = time.perf_counter()
     try:
         recipe.compile()
-    except Exception:
-        # Broad, because it is passed on: the parent compiles it again, and sees why. The error may not be picklable.
+    except Exception:  # whatever Triton raises, also what can't be pickled: the parent compiles again, and sees why
         return None
     return time.perf_counter() - start

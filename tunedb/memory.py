@@ -133,8 +133,7 @@ class Memory:
     def _run(self) -> None:
         try:
             self._on_due()
-        except Exception:
-            # Broad, because on a timer's thread nobody else could handle it; told in full, and asked again later.
+        except Exception:  # on a timer's thread nobody else could handle it: told in full, and asked again later
             _log.exception("Asking the store again failed; it is tried again in a while.")
         if self._weak and not self._closed:
             self._arm()

@@ -149,9 +149,8 @@ class Shelf:
                 _finish(waiting, store)
             except StoreBusy:
                 return False
-            except Exception:
-                # Broad, as in `_guarded`, which told it when it first failed: time does not mend it, so that nobody is
-                # to wait. The result stays in the queue, for the next flush.
+            except Exception:  # as in `_guarded`, which told it when it first failed: no failure may reach a call
+                # Time does not mend it, so that nobody is to wait. The result stays in the queue, for the next flush.
                 return True
         with self._lock:
             self._queue = [sweep for sweep in self._queue if sweep.uid != sweep_uid]

@@ -18,6 +18,7 @@ import tunedb
 from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, add_even, configs, grid_of
 from tests.decorated.stub import StubDriver, once
+from tests.threads import errors_at_once
 from tunedb import SweepError, process
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
@@ -50,6 +51,13 @@ class Watch:
             return by_hand(*args, **kwargs)
 
         patch.setattr(kernel, "_by_hand", counted)
+
+
+def called_once(tensors: tuple[torch.Tensor, ...], patch: pytest.MonkeyPatch) -> tuple[Any, Watch]:
+    """A kernel that has its plan for these tensors, and the count of later calls that do not use it."""
+    kernel = tuned()
+    kernel[grid_of(100)](*tensors, 100, 1, 0.5, True)
+    return kernel, Watch(kernel, patch)
 
 
 @pytest.fixture
@@ -217,9 +225,7 @@ def test_a_change_of_settings_and_a_cleared_cache_ask_again(
     stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = tensors
-    kernel = tuned()
-    kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
-    watch = Watch(kernel, monkeypatch)
+    kernel, watch = called_once(tensors, monkeypatch)
     with tunedb.using(mode="off"):
         kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
         assert kernel.best_config is kernel.configs[0]
@@ -250,9 +256,7 @@ def test_in_a_capture_what_is_loaded_is_launched_and_nothing_else(
     stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = tensors
-    kernel = tuned()
-    kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
-    watch = Watch(kernel, monkeypatch)
+    kernel, watch = called_once(tensors, monkeypatch)
     stub.capturing = True
     kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
     assert watch.slow == 0
@@ -296,22 +300,13 @@ def test_threads_with_one_problem_tune_once(stub: StubDriver, tensors: tuple[tor
     x, y = tensors
     bench = Bench(2.0, 1.0)
     kernel = tuned(do_bench=bench)
-    errors: list[BaseException] = []
 
-    def call() -> None:
-        try:
-            for _ in range(5):
-                kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
-                assert kernel.best_config is kernel.configs[1]
-        except BaseException as error:
-            errors.append(error)
+    def call(_: int) -> None:
+        for _ in range(5):
+            kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
+            assert kernel.best_config is kernel.configs[1]
 
-    threads = [threading.Thread(target=call) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    assert errors_at_once(8, call) == []
     assert bench.timed == 2
 
 

@@ -23,13 +23,18 @@ def tensors(n: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(n, device="cuda"), torch.zeros(n, device="cuda")
 
 
-def test_a_remembered_call_captures_and_replays_on_new_data() -> None:
-    x, y = tensors()
-    kernel = tuned()
+def captured(x: torch.Tensor, y: torch.Tensor) -> tuple[Any, torch.cuda.CUDAGraph]:
+    """A kernel that was called, and a graph of its second call."""
+    kernel, graph = tuned(), torch.cuda.CUDAGraph()
     kernel[grid_of(1000)](x, y, 1000)
-    graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         kernel[grid_of(1000)](x, y, 1000)
+    return kernel, graph
+
+
+def test_a_remembered_call_captures_and_replays_on_new_data() -> None:
+    x, y = tensors()
+    _, graph = captured(x, y)
     x.copy_(torch.randn_like(x))
     graph.replay()
     torch.testing.assert_close(y, x + 1)
@@ -50,11 +55,7 @@ def test_a_miss_in_a_capture_takes_what_is_loaded_or_raises() -> None:
 
 def test_a_graph_replays_after_its_kernel_is_gone() -> None:
     x, y = tensors()
-    kernel = tuned()
-    kernel[grid_of(1000)](x, y, 1000)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        kernel[grid_of(1000)](x, y, 1000)
+    kernel, graph = captured(x, y)
     del kernel
     gc.collect()
     x.copy_(torch.randn_like(x))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own habit
 import tunedb
 from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tests.kernels.conftest import ARGUMENTS, close
+from tests.threads import errors_at_once
 from tunedb import process
 from tunedb.kernels import avg_pool1d
 from tunedb.kernels.avg_pool import FORWARD, plans
@@ -93,21 +93,12 @@ def test_a_kernel_that_does_not_launch_gives_way_to_torchs_own(
 @pytest.mark.skipif(INTERPRETED, reason="Triton's interpreter keeps its grid in a global: it is not safe among threads")
 def test_threads_share_plans(x: Tensor) -> None:
     wanted = F.avg_pool1d(x, *ARGUMENTS)
-    failures: list[BaseException] = []
 
-    def call() -> None:
-        try:
-            for _ in range(20):
-                close(avg_pool1d(x, *ARGUMENTS), wanted)
-        except BaseException as error:  # whatever it is, the test must see it
-            failures.append(error)
+    def call(_: int) -> None:
+        for _ in range(20):
+            close(avg_pool1d(x, *ARGUMENTS), wanted)
 
-    threads = [threading.Thread(target=call) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    assert errors_at_once(4, call) == []
 
 
 SECOND = """

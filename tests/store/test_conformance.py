@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -12,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.samples import DEVICE, HASH, NOON, failed, running, sweep, sweeps, trial, without_trials
+from tests.threads import errors_at_once
 from tunedb.device import Device
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.problem import Config, Problem
@@ -254,26 +254,16 @@ def test_times_come_back_in_utc_to_the_microsecond(store: Store) -> None:
 
 
 def test_threads_share_a_store(store: Store) -> None:
-    failures: list[BaseException] = []
+    def work(number: int) -> None:
+        for n in range(10 * number, 10 * number + 5):
+            done = sweep(n % 3)
+            store.start_sweep(running(done))
+            for one in done.trials:
+                store.put_trial(done.uid, one)
+            store.finish_sweep(done)
+            assert done.uid in {found.uid for found in store.get_sweeps(done.problem, DEVICE, HASH)}
 
-    def work(start: int) -> None:
-        try:
-            for n in range(start, start + 5):
-                done = sweep(n % 3)
-                store.start_sweep(running(done))
-                for one in done.trials:
-                    store.put_trial(done.uid, one)
-                store.finish_sweep(done)
-                assert done.uid in {found.uid for found in store.get_sweeps(done.problem, DEVICE, HASH)}
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(start,)) for start in (0, 10, 20, 30)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
+    assert errors_at_once(4, work) == []
     assert [len(one.trials) for one in store.iter_sweeps(with_trials=True)] == [3] * 20
 
 

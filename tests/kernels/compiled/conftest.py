@@ -9,5 +9,5 @@ from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
 @pytest.fixture(scope="session", autouse=True)
 def compiler() -> None:
     """Where the interpreter has taken the compiler's place, the other half of `make test` runs these."""
-    if is_interpreted(avg_pool1d_forward_kernel):
+    if is_interpreted(avg_pool1d_forward_kernel):  # a choice that Triton makes once, when it is imported
         pytest.skip("needs Triton's compiler: start pytest without TRITON_INTERPRET")

@@ -1,0 +1,19 @@
+"""Names of a package that are loaded at their first use, so that importing the package loads little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy(package: dict[str, Any], where: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The functions `__getattr__` and `__dir__` of a package, given its globals and the module that each name is in."""
+
+    def get(name: str) -> Any:
+        if name not in where:
+            raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
+        package[name] = found = getattr(import_module(where[name]), name)
+        return found
+
+    return get, lambda: sorted({*package, *where})
