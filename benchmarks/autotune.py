@@ -46,17 +46,14 @@ def load_module(path: str, way: str) -> dict[str, Any]:
 
     import tunedb
 
-    theirs = triton.autotune
-
     def triton_autotune(*args: Any, **kwargs: Any) -> Any:
-        for ours in ("reference", "bucket", "name"):
-            kwargs.pop(ours, None)
+        for name in ("reference", "bucket", "name"):
+            kwargs.pop(name, None)
         return theirs(*args, **({"cache_results": True} if way == "triton_cached" else {}) | kwargs)
 
-    if way == "tunedb":
-        triton.autotune = tunedb.autotune
-    else:
-        triton.autotune = tunedb.autotune = triton_autotune
+    theirs, ours = triton.autotune, tunedb.autotune
+    triton.autotune = tunedb.autotune = ours if way == "tunedb" else triton_autotune
+    if way != "tunedb":
         triton.runtime.Autotuner.registered = lambda kernel, _: kernel  # what the examples end with
     triton.testing.Mark.run = lambda *_, **__: None  # tutorials end with their own benchmarks
     spec = importlib.util.spec_from_file_location("benchmarked", path)
@@ -64,8 +61,11 @@ def load_module(path: str, way: str) -> dict[str, Any]:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["benchmarked"] = module
-    with contextlib.redirect_stdout(io.StringIO()), nothing_launched():
-        spec.loader.exec_module(module)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), nothing_launched():
+            spec.loader.exec_module(module)
+    finally:
+        triton.autotune, tunedb.autotune = theirs, ours
     return vars(module)
 
 
@@ -167,21 +167,27 @@ def tuned_in(kernel: Any) -> Any:
     return kernel
 
 
-def steady(case: dict[str, Any], way: str) -> dict[str, Any]:
-    """In one process: host time of the decorated kernel, and of `kernel[grid](...)` with its chosen config."""
-    call, kernel, seen = prepared(case, way)
-    call()
-    call()
-    ((grid, args, kwargs),) = seen
-    knobs = tuned_in(kernel).best_config.all_kwargs()
+def steady(case: dict[str, Any]) -> dict[str, Any]:
+    """In one process: host time of the kernel as Triton and as we decorate it, and of `kernel[grid]` with our config.
+
+    Where a call is answered from memory, `cache_results` makes no difference.
+    """
+    launches: dict[str, Callable[[], object]] = {}
+    for way in ("triton", "tunedb"):
+        call, kernel, seen = prepared(case, way)
+        call()
+        call()
+        ((grid, args, kwargs),) = seen
+        launches[way] = partial(_launch, kernel, grid, args, kwargs)
     inner = tuned_in(kernel).fn
     if inner is not kernel.fn:
         sys.exit("heuristics above the decorator: what they fill in is not known here")
-    functions = {
-        way: lambda: kernel[grid](*args, **kwargs),
-        "kernel[grid]": lambda: inner[grid](*args, **kwargs, **knobs),
-    }
-    return host_us(functions)
+    launches["kernel[grid]"] = partial(_launch, inner, grid, args, kwargs | tuned_in(kernel).best_config.all_kwargs())
+    return host_us(launches)
+
+
+def _launch(kernel: Any, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    kernel[grid](*args, **kwargs)
 
 
 def child(case: dict[str, Any], way: str, step: str, folder: str) -> Child:
@@ -195,20 +201,20 @@ def child(case: dict[str, Any], way: str, step: str, folder: str) -> Child:
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
-    """Every way in fresh folders: a cold process, a second one, and steady calls in a third."""
+    """Each way in a fresh folder, a cold process and a second one; then the repeated calls of all in one process."""
     with tempfile.TemporaryDirectory() as folder:
-        parts = [(way, step) for way in WAYS for step in ("first", "first", "steady")]
-        answers = list(in_turn(partial(child, case, way, step, f"{folder}/{way}") for way, step in parts))
+        parts = [(way, "first", way) for way in WAYS for _ in range(2)] + [("", "steady", "tunedb")]
+        answers = list(in_turn(partial(child, case, way, step, f"{folder}/{place}") for way, step, place in parts))
     found: dict[str, Any] = {
-        way: dict(zip(("cold", "second_process", "steady"), answers[3 * number : 3 * number + 3], strict=True))
+        way: dict(zip(("cold", "second_process"), answers[2 * number : 2 * number + 2], strict=True))
         for number, way in enumerate(WAYS)
     }
     digests = [found[way][step]["digest"] for way in WAYS for step in ("cold", "second_process")]
     found["results_differ_by"] = max(digests) - min(digests)  # of the weighted sum of the elements' sizes
-    us = {way: found[way]["steady"][way]["median_us"] for way in WAYS}
-    bare = found["tunedb"]["steady"]["kernel[grid]"]["median_us"]
+    found["repeated_call"] = answers[-1]
+    us = {name: answers[-1][name]["median_us"] for name in ("triton", "tunedb", "kernel[grid]")}
     found["tunedb_over_triton"] = round(us["tunedb"] / us["triton"], 3)
-    found["tunedb_over_kernel_grid"] = round(us["tunedb"] / bare, 3)
+    found["tunedb_over_kernel_grid"] = round(us["tunedb"] / us["kernel[grid]"], 3)
     return {"module": Path(case["module"]).name, "kernel": case["kernel"], "call": case["call"],
             "setup": case["setup"], **found}  # fmt: skip
 
@@ -222,7 +228,7 @@ def main() -> None:
     parser.add_argument("--call", help="Python that calls the kernel's wrapper and returns a tensor")
     parser.add_argument("--json", help="a file with a list, to which the run is appended")
     parser.add_argument("--step", choices=["first", "steady"], help=argparse.SUPPRESS)
-    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
@@ -232,7 +238,8 @@ def main() -> None:
         import tunedb.decorated.autotuner  # noqa: F401
 
         begin()
-        print(json.dumps((first_call if given.step == "first" else steady)(json.loads(given.case), given.way)))
+        case = json.loads(given.case)
+        print(json.dumps(first_call(case, given.way) if given.step == "first" else steady(case)))
         return
     if given.module and not (given.kernel and given.call):
         parser.error("--module needs --kernel and --call")
@@ -243,13 +250,10 @@ def main() -> None:
     for result in results:
         print(f"{result['module']} {result['call']}")
         for way in WAYS:
-            parts = result[way]
-            print(
-                f"  {way:14} cold {parts['cold']['first_call_s']:8.3f} s   second process "
-                f"{parts['second_process']['first_call_s']:7.3f} s   repeated call "
-                f"{parts['steady'][way]['median_us']:6.2f} us   kernel[grid] "
-                f"{parts['steady']['kernel[grid]']['median_us']:6.2f} us"
-            )
+            seconds = (result[way][step]["first_call_s"] for step in ("cold", "second_process"))
+            print("  {:14} cold {:8.3f} s   second process {:7.3f} s".format(way, *seconds))
+        for name, taken in result["repeated_call"].items():
+            print(f"  {name:14} repeated call {taken['median_us']:6.2f} us of the host")
     if given.json:
         path = Path(given.json)
         runs = json.loads(path.read_text()) if path.exists() else []

@@ -53,6 +53,28 @@ def add_even(x, y, n, EVEN: tl.constexpr, BLOCK: tl.constexpr):
         tl.store(y + offsets, tl.load(x + offsets, mask=mask) + 1, mask=mask)
 
 
+@triton.jit
+def multiply(a, b, c, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+    row, column = tl.program_id(0), tl.program_id(1)
+    total = tl.zeros((BM, BN), dtype=tl.float32)
+    for k in range(0, K, BK):
+        total = tl.dot(a.load([row * BM, k]), b.load([column * BN, k]).T, total)
+    c.store([row * BM, column * BN], total.to(tl.float16))
+
+
+@triton.jit
+def add_pair(given, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < n
+    tl.store(given[1] + offsets, tl.load(given[0] + offsets, mask=mask) + given[2], mask=mask)
+
+
+def set_blocks(named: dict[str, Any]) -> None:
+    """What the tiles of a config make of its descriptors' blocks."""
+    m, n, k = (named[name] for name in ("BM", "BN", "BK"))
+    named["a"].block_shape, named["b"].block_shape, named["c"].block_shape = [m, k], [n, k], [m, n]
+
+
 EVEN = {"EVEN": lambda given: given["n"] % given["BLOCK"] == 0}
 
 

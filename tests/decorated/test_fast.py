@@ -16,7 +16,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.conftest import INTERPRETED
-from tests.decorated.kernels import EVEN, Bench, add_even, configs, grid_of
+from tests.decorated.kernels import EVEN, Bench, add_even, add_pair, configs, grid_of, multiply, set_blocks
 from tests.decorated.stub import StubDriver, once
 from tests.threads import errors_at_once
 from tunedb import SweepError, process
@@ -331,18 +331,9 @@ def test_the_kernel_is_let_go_of_with_its_plans(stub: StubDriver, tensors: tuple
 
 
 @triton.jit
-def multiply(a, b, c, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
-    row, column = tl.program_id(0), tl.program_id(1)
-    total = tl.zeros((BM, BN), dtype=tl.float32)
-    for k in range(0, K, BK):
-        total = tl.dot(a.load([row * BM, k]), b.load([column * BN, k]).T, total)
-    c.store([row * BM, column * BN], total.to(tl.float16))
-
-
-def set_blocks(named: dict[str, Any]) -> None:
-    """What the tiles of a config make of its descriptors' blocks."""
-    m, n, k = (named[name] for name in ("BM", "BN", "BK"))
-    named["a"].block_shape, named["b"].block_shape, named["c"].block_shape = [m, k], [n, k], [m, n]
+def copy_tiles(x, y, n, BLOCK: tl.constexpr):
+    for row in range(tl.program_id(0) * BLOCK, n, BLOCK):
+        y.store([row, 0], x.load([row, 0]))
 
 
 def test_a_configs_hook_may_set_a_descriptors_block(stub: StubDriver) -> None:
@@ -354,6 +345,74 @@ def test_a_configs_hook_may_set_a_descriptors_block(stub: StubDriver) -> None:
     assert {times[0] for times in kernel.configs_timings.values()} == {1.0, 2.0}  # both ran
     assert kernel.best_config is tiles[1]
     assert a.block_shape == [128, 32]
+
+
+def descriptors(block: list[int]) -> list[TensorDescriptor]:
+    return [TensorDescriptor.from_tensor(torch.zeros(256, 256, dtype=torch.float16), block) for _ in range(3)]
+
+
+def test_a_call_with_descriptors_is_served_whatever_blocks_it_brings(
+    stub: StubDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles = [triton.Config({"BM": m, "BN": 64, "BK": 32}, pre_hook=set_blocks) for m in (64, 128)]
+    kernel = tuned(multiply, configs=tiles, key=["K"])
+    first = kernel[(4, 4)](*descriptors([1, 1]), 256)
+    watch = Watch(kernel, monkeypatch)
+    for block in ([1, 1], [16, 16]):
+        given = descriptors(block)
+        assert kernel[(4, 4)](*given, 256) is first
+        assert [one.block_shape for one in given] == [[128, 32], [64, 32], [128, 64]]
+        assert stub.launches[-1] == ((4, 4, 1), (*given, 256, 128, 64, 32))
+    assert watch.slow == 0
+    given[0].base = given[0].base.float()
+    with pytest.raises(Exception, match="fp32"):  # Triton compiles anew, for the other dtype
+        kernel[(4, 4)](*given, 256)
+    assert watch.slow == 1
+
+
+def test_blocks_that_the_caller_sets_make_binaries_of_their_own(
+    stub: StubDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = tuned(copy_tiles, key=["n"])
+    first = kernel[(4,)](*descriptors([16, 16])[:2], 256)
+    watch = Watch(kernel, monkeypatch)
+    other = kernel[(4,)](*descriptors([32, 16])[:2], 256)
+    assert other is not first
+    for _ in range(2):
+        assert kernel[(4,)](*descriptors([16, 16])[:2], 256) is first
+        assert kernel[(4,)](*descriptors([32, 16])[:2], 256) is other
+    assert watch.slow == 0
+
+
+def test_tuples_are_told_apart_by_what_is_in_them(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = tuned(add_pair)
+    watch = Watch(kernel, monkeypatch)
+    x, y = torch.zeros(200), torch.zeros(200)
+    pairs: list[tuple[Any, ...]] = [
+        (x, y, 3), (x[1:], y, 3), (x.double(), y, 3), (x, y, 1), (x, y, 16), (x, y, 2**40), (x, y, True), (x, y, 0.5),
+    ]  # fmt: skip
+    binaries = [kernel[grid_of(100)](pair, 100) for pair in pairs]
+    assert watch.slow == len(binaries) == len({id(one) for one in binaries})
+    assert [kernel[grid_of(100)](pair, 100) for pair in pairs] == binaries
+    kernel[grid_of(100)]((x, y, 5), 100)  # as 3 is
+    assert stub.launches[-1] == ((2, 1, 1), ((x, y, 5), 100, 64))
+    assert watch.slow == len(binaries)
+
+
+def test_a_call_that_can_have_no_plan_is_chosen_for_once(
+    stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Mine(torch.Tensor):
+        pass
+
+    x, y = tensors
+    mine, kernel = x.as_subclass(Mine), tuned()
+    kernel[(4,)](mine, y, 100, 1, 2.0, True)
+    monkeypatch.setattr(kernel, "_choose", lambda *_: pytest.fail("it was chosen for before"))
+    monkeypatch.setattr(kernel._plans, "remember", lambda *_: pytest.fail("it can have no plan"))
+    for _ in range(2):
+        kernel[(4,)](mine, y, 100, 1, 2.0, True)
+    assert stub.launches[-1][1][2:] == (100, 1, 2.0, True, 64)
 
 
 def test_pinned_memory_has_no_plan_for_it_looks_like_memory_that_no_gpu_reaches(

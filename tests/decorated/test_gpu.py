@@ -10,10 +10,22 @@ import pytest
 import torch
 import triton
 from triton import knobs
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.conftest import INTERPRETED
-from tests.decorated.kernels import EVEN, accumulate, add_even, add_in_place, grid_of, new_process, tuned
+from tests.decorated.kernels import (
+    EVEN,
+    accumulate,
+    add_even,
+    add_in_place,
+    add_pair,
+    grid_of,
+    multiply,
+    new_process,
+    set_blocks,
+    tuned,
+)  # fmt: skip
 from tunedb import SweepError, process
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(INTERPRETED, reason="needs a GPU: the interpreter has none")]
@@ -114,6 +126,40 @@ def test_the_fast_path_serves_every_kind_of_kernel(n: int) -> None:
     for _ in range(3):
         summed[grid_of(n)](before, y, n)
     torch.testing.assert_close(y, before * 3)
+
+
+def test_a_tuple_is_served_by_the_fast_path() -> None:
+    x, y = tensors()
+    kernel = tuned(add_pair)
+    for some in (3, 5, 3):
+        kernel[grid_of(1000)]((x, y, some), 1000)
+        torch.testing.assert_close(y, x + some)
+    assert len(kernel._plans._table) == 1
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available() or torch.cuda.get_device_capability() < (9, 0),
+    reason="needs a GPU with tensor memory accesses",
+)
+def test_descriptors_are_served_by_the_fast_path_and_captured() -> None:
+    def called() -> tuple[torch.Tensor, torch.Tensor]:
+        a, b = (torch.randn(256, 256, device="cuda").half() for _ in range(2))
+        c = torch.zeros_like(a)
+        kernel[grid](*(TensorDescriptor.from_tensor(one, [1, 1]) for one in (a, b, c)), 256)
+        return c, a @ b.T
+
+    def grid(given: dict[str, Any]) -> tuple[int, int]:
+        return 256 // given["BM"], 256 // given["BN"]
+
+    tiles = [triton.Config({"BM": m, "BN": 64, "BK": 32}, pre_hook=set_blocks) for m in (64, 128)]
+    kernel, graph = tuned(multiply, configs=tiles, key=["K"]), torch.cuda.CUDAGraph()
+    for _ in range(3):
+        torch.testing.assert_close(*called(), rtol=1e-2, atol=1e-1)
+    assert len(kernel._plans._table) == 1
+    with torch.cuda.graph(graph):
+        found, needed = called()
+    graph.replay()
+    torch.testing.assert_close(found, needed, rtol=1e-2, atol=1e-1)
 
 
 def test_a_cpu_tensor_is_tritons_error_and_nothing_is_stored() -> None:

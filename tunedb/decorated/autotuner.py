@@ -74,7 +74,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         self.bench_time = 0.0
         self._timings: Timings | Sweep = {}
         self.made_by_pruning: Mapping[Config, triton.Config] = {}
-        self._known: dict[Any, triton.Config] = process.new_plans()  # of calls that have no plan, by kind
+        self._known: dict[Any, tuple[triton.Config, bool]] = process.new_plans()  # by kind; whether it can have a plan
         self._loaded: dict[Any, list[triton.Config]] = {}  # what a capture may launch, by what it was compiled for
         self.cache = Cache(self._forget)
         self._start()
@@ -200,17 +200,17 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         since = process.generation()
         kind = kind_of(call, self.parameters, self.keys, self.buckets)
         kind = kind and (index, *kind)
-        config = None if kind is None else self._known.get(kind)
-        if config is None:
-            config = self._choose(call, index).config
+        known, is_plannable = (None, True) if kind is None else self._known.get(kind, (None, True))
+        config = known or self._choose(call, index).config
         launched = self._launch_with(call, config)
+        if known is not None and not is_plannable:
+            return launched
         self._note_loaded(call, index, config)
+        is_plannable = index >= 0 and self._plans.remember(call, config, since)
         if kind is not None and since == process.generation():
             if len(self._known) >= MOST:
                 self._known.clear()
-            self._known[kind] = config
-        if index >= 0:
-            self._plans.remember(call, config, since)
+            self._known[kind] = config, is_plannable
         return launched
 
     def _index(self) -> int:
@@ -243,6 +243,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         binary = self._binary_of(call, index)
         if len(self._loaded) >= MOST:
             self._loaded.clear()
+            self._known.clear()  # whose calls are noted here at their first launch
         if binary is not None and config not in self._loaded.setdefault(binary, []):
             self._loaded[binary].append(config)
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
 import triton.language as tl
 from triton.runtime import JITFunction
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tunedb.decorated.arguments import Bucket, Parameters
 
 MOST = 4096  # plans per kernel; beyond that the kinds of call are too many to remember, and the table starts afresh
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 _BY_VALUE = (bool, str, type(None), torch.dtype, tl.dtype)
+_COMPOUND = (tuple, TensorDescriptor)
+_LATE = sorted({one.name for one in fields(TensorDescriptor)} - {"base", "shape", "strides", "block_shape"})
 
 
 class _Absent:
@@ -68,15 +72,19 @@ def reader(
     key: Sequence[str],
     buckets: Mapping[str, Bucket],
     names: Mapping[str, Any],
+    *,
+    heuristics: bool,
 ) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
     """Two functions for arguments of these types: `read(grid, *arguments)` looks the call up and launches, and
     `look(*arguments)` tells the key under which it looks, in which `number` stands for the types.
 
-    None where a type has no fast form: then Triton's own launch serves.
+    `names` has what `Plans` gives to the code. Where there are `heuristics`, or descriptors, whose blocks a config's
+    hook may set, the kernel is bound when these have run. None where a type has no fast form: then Triton's own launch
+    serves.
     """
-    scope = dict(names)
+    scope = {**names, "_t_part": part_of}
     parts, addresses, launched, given = ["_t_device()", str(number)], [], [], []
-    absent = 0
+    absent, seen_late = 0, list[str]()
     for name, kind in zip(parameters.names, kinds, strict=True):
         if (kind is _Absent) != (name in filled):
             return None  # a knob that the caller gives, or an argument that is missing
@@ -89,6 +97,7 @@ def reader(
             return None
         given.append(name)
         parts += found
+        seen_late += _late(name, kind)
         scope[f"_t_bucket_{name}"] = buckets.get(name)
         is_tensor = kind in _TENSORS
         if is_tensor:
@@ -100,7 +109,10 @@ def reader(
     whole = pairs + "".join(f"{name!r}: _t_filled[{place}], " for place, name in enumerate(rest))
     where = "".join(addresses) + f"    _t_key = ({', '.join(parts)})\n"
     other_way = f"return _t_first(_t_grid, ({arguments}), {{}})"
-    fill = f"_t_bound, _t_filled = _t_fill({{{pairs}}}, _t_grid, _t_plan)" if "_t_fill" in names else ""
+    unbound = f"return _t_unbound(_t_grid, ({arguments}), _t_config)"
+    late = f"({', '.join(seen_late)}, )" if seen_late else "()"
+    known = "" if heuristics else f"_t_bound.get({late}) or "
+    fill = f"_t_bound, _t_filled = {known}_t_fill({{{pairs}}}, _t_grid, _t_plan, {late})"
     source = f"""
 def read(_t_grid, {arguments}):
 {where}    _t_plan = _t_plans.get(_t_key)
@@ -110,15 +122,15 @@ def read(_t_grid, {arguments}):
     if _t_runtime.launch_enter_hook.calls or _t_runtime.launch_exit_hook.calls or _t_hooks or _t_runtime.debug:
         {other_way}
     _t_config, _t_hook, _t_options, _t_bound, _t_filled, _ = _t_plan
-    {fill}
-    if _t_bound is None:
-        {other_way}
-    for _t_scope, _t_name, _t_value in _t_bound.watched:
-        if _t_scope.get(_t_name) != _t_value:
-            {other_way}
     _t_owner.best_config = _t_config
     if _t_hook is not None:
         _t_hook({{{pairs}'grid': _t_grid, 'warmup': False, **_t_options}})
+    {fill if heuristics or seen_late else ""}
+    if _t_bound is None:
+        {unbound}
+    for _t_scope, _t_name, _t_value in _t_bound.watched:
+        if _t_scope.get(_t_name) != _t_value:
+            {unbound}
     if callable(_t_grid):
         _t_grid = _t_grids(_t_grid, {{{whole}}})
     _t_bound.run(_t_grid, {"".join(f"{one}, " for one in launched)})
@@ -147,7 +159,47 @@ def _parts(name: str, kind: type, is_constexpr: bool, is_key: bool, is_bucketed:
         return [] if kind is type(None) else [name]
     if kind is JITFunction:
         return [f"id({name})"]  # it lives as long as the plan, which holds it
+    if kind in _COMPOUND and not is_bucketed:
+        return [f"_t_part({name}, {is_value})"]
     return None
+
+
+def part_of(value: Any, is_value: bool) -> tuple[Any, ...]:
+    """What of a tuple or a descriptor goes into the key: of each thing in it what `_parts` says.
+
+    A descriptor's block is no part of it: the config's hook may set that. See `fits` for what else there may be.
+    """
+    kind = type(value)
+    if kind in _TENSORS:
+        return kind, value.dtype, not value.data_ptr() & 15, value.stride(), value.get_device()
+    if kind is tuple:
+        return tuple([part_of(one, is_value) for one in value])
+    if kind is int:
+        return (kind, value) if is_value else (kind, value == 1, not value & 15, value >> 31)
+    if kind is float:
+        return (kind, value.hex()) if is_value else (kind,)
+    if kind in _BY_VALUE:
+        return kind, value
+    return (kind, part_of(value.base, is_value)) if kind is TensorDescriptor else (kind,)
+
+
+def fits(value: Any) -> bool:
+    """Whether `part_of` tells all that counts of what is in a tuple or a descriptor."""
+    if type(value) is tuple:
+        return all(
+            type(one) in (*_TENSORS, *_BY_VALUE, int, float) or (type(one) is tuple and fits(one)) for one in value
+        )
+    return type(value) is not TensorDescriptor or type(value.base) in _TENSORS
+
+
+def is_set_late(kind: type) -> bool:
+    """Whether a config's hook may set what of such an argument a kernel is compiled for."""
+    return kind is TensorDescriptor
+
+
+def _late(name: str, kind: type) -> list[str]:
+    """What that is: all of a descriptor but the memory that it describes."""
+    return [f"*{name}.block_shape", *(f"{name}.{one}" for one in _LATE)] if is_set_late(kind) else []
 
 
 def _made(source: str, name: str, scope: dict[str, Any]) -> Callable[..., Any]:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
 
 # Config, its pre_hook, its knobs, the bound kernel, the values of the parameters that the call does not give, and what
-# keeps the call's functions alive. Where heuristics fill some in: the bound kernels by what they gave.
+# keeps the call's functions alive. Where the kernel is bound late, see `fill`: the bound kernels by what tells them
+# apart.
 Plan = tuple[Any, ...]
 
 
@@ -46,23 +47,28 @@ class Plans:
         rest = zip(names[first:], arguments[first:], strict=True)
         return arguments[:first], {name: one for name, one in rest if one is not fast.ABSENT}
 
-    def remember(self, call: Call, config: triton.Config, since: int) -> None:
-        """Make the plan for calls of this kind, which was just served; not where the settings changed meanwhile."""
+    def remember(self, call: Call, config: triton.Config, since: int) -> bool:
+        """Make the plan for calls of this kind, which was just served; not where the settings changed meanwhile.
+
+        False where such a call can't ever have one.
+        """
         arguments = self._in_order(call)
         kinds = tuple(map(type, arguments))
         key_of = self._key_of(kinds)
-        if self._kernel.jit.pre_run_hooks:  # they run at every launch, and at every compilation
-            return
-        if bound.knobs.runtime.debug or any(_is_pinned(one) for one in arguments):
-            return  # a plan for pinned memory would launch on memory that no GPU reaches, which looks the same
         if key_of is None or any(name not in self._kernel.parameters.names for name in call.kwargs):
-            return
+            return False
+        if not all(map(fast.fits, arguments)):
+            return False
+        if self._kernel.jit.pre_run_hooks:  # they run at every launch, and at every compilation
+            return True
+        if bound.knobs.runtime.debug or any(map(_is_pinned, call.tensors().values())):
+            return True  # a plan for pinned memory would launch on memory that no GPU reaches, which looks the same
         variants: Any = None
         filled: tuple[Any, ...] | None = None
-        if not self._kernel.heuristics:
+        if not self._needs_fill(kinds):
             variants = bound.bind(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
             if variants.run is None:
-                return
+                return True
             variants.keep()
             filled = self._filled(arguments, config.all_kwargs())
         else:
@@ -73,16 +79,30 @@ class Plans:
             if len(self._table) >= fast.MOST:
                 self._table.clear()
             self._table[key_of(*arguments)] = plan
+        return True
 
-    def fill(self, named: dict[str, Any], grid: Any, plan: Plan) -> tuple[Any, tuple[Any, ...] | None]:
-        """What heuristics make of a call, and the kernel bound to it: they see what Triton would show them."""
+    def _needs_fill(self, kinds: tuple[type, ...]) -> bool:
+        return bool(self._kernel.heuristics) or any(map(fast.is_set_late, kinds))
+
+    def _unbound(self, grid: Any, arguments: tuple[Any, ...], config: triton.Config) -> Any:
+        """A launch through Triton, where the config's hook has run and the plan does not serve after all."""
+        args, kwargs = self.given(arguments)
+        return self._kernel.fn.run(*args, grid=grid, warmup=False, **kwargs, **config.all_kwargs())
+
+    def fill(
+        self, named: dict[str, Any], grid: Any, plan: Plan, late: tuple[Any, ...]
+    ) -> tuple[Any, tuple[Any, ...] | None]:
+        """The kernel bound to a call, and the values of the parameters that the call does not give: by what heuristics
+        make of it, who see what Triton would show them, and by what the config's hook has set (`late`).
+        """
         _, _, knobs, variants, _, _ = plan
         seen = {**named, "grid": grid, "warmup": False, **knobs}
         for name, function in self._kernel.heuristics:
             seen[name] = function(seen)
         values = tuple(seen[name] for name, _ in self._kernel.heuristics)
+        variant = (values, *map(type, values), late) if values else late
         try:
-            found = variants.get((values, *map(type, values)))
+            found = variants.get(variant)
         except TypeError:
             return None, None
         if found is None:
@@ -93,7 +113,7 @@ class Plans:
                 return None, None
             made.keep()
             order = self._in_order(Call((), grid, (), named))
-            found = variants[(values, *map(type, values))] = made, self._filled(order, seen)
+            found = variants[variant] = made, self._filled(order, seen)
         made_before: tuple[Any, tuple[Any, ...] | None] = found
         return made_before
 
@@ -118,13 +138,12 @@ class Plans:
             names = {
                 "_t_plans": self._table, "_t_first": self._first, "_t_owner": self._kernel,
                 "_t_device": bound.current_device(), "_t_triton_knobs": bound.knobs,
-                "_t_hooks": self._kernel.jit.pre_run_hooks, "_t_grids": self._grids,
+                "_t_hooks": self._kernel.jit.pre_run_hooks, "_t_grids": self._grids, "_t_fill": self.fill,
+                "_t_unbound": self._unbound,
             }  # fmt: skip
-            if self._kernel.heuristics:
-                names["_t_fill"] = self.fill
             made = fast.reader(
                 len(self._keys), self._kernel.parameters, self._kernel.filled, kinds, self._kernel.keys,
-                self._kernel.buckets, names,
+                self._kernel.buckets, names, heuristics=bool(self._kernel.heuristics),
             )  # fmt: skip
             self._keys[kinds] = made and made[1]
             if made is not None:
