@@ -22,7 +22,7 @@ from triton.runtime import JITFunction, driver
 from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.errors import CallerError, StickyDeviceError, TrialError
-from tunedb.recipe import Recipe, parsing
+from tunedb.recipe import Recipe, parsing, preloaded
 from tunedb.tunable import Resources
 
 # Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
@@ -150,6 +150,7 @@ def make_table(jit: Any) -> None:
 
 def warmed(stack: Any, arguments: Sequence[Any], grid: tuple[int, ...], keywords: Mapping[str, Any]) -> Any:
     """Triton's compiled kernel for such a launch, not loaded yet; None where a hook for compiled code took it."""
+    preloaded()
     kernel = parsing(functools.partial(stack.warmup, *arguments, grid=grid, **keywords))
     return kernel.result() if hasattr(kernel, "result") else kernel
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -67,6 +68,21 @@ def preload() -> None:
     with contextlib.suppress(Exception):  # of no consequence but time, and each version has it somewhere else
         module = import_module("triton.compiler.compiler")
         (getattr(module, "triton_key", None) or import_module("triton.runtime.cache").triton_key)()
+
+
+@functools.cache
+def preload_aside() -> threading.Thread:
+    """Begin to `preload` on a thread: Triton hashes its own libraries, which takes as long as opening the store."""
+    thread = threading.Thread(target=preload, daemon=True)
+    with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
+        thread.start()
+    return thread
+
+
+def preloaded() -> None:
+    """Wait for what `preload_aside` began, if it did: Triton would do all of it once more."""
+    if preload_aside.cache_info().currsize and preload_aside().is_alive():
+        preload_aside().join()
 
 
 def parsing(work: Callable[[], Any]) -> Any:

@@ -25,6 +25,7 @@ from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
 from tunedb.kernels.avg_pool.registered import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config, Problem
+from tunedb.recipe import preload_aside
 from tunedb.tunable import Registered
 
 _log = logging.getLogger("tunedb")
@@ -160,6 +161,8 @@ def _bind(
 ) -> compiled.Loaded | TrialError:
     """The chosen config's loaded kernel, kept for good; the error, with a log record, where even the default fails."""
     index = tensor.get_device()
+    if index >= 0:
+        preload_aside()
     with torch.cuda.device(index):  # of -1, the CPU: no change
         try:
             _, loaded = process.active().bind(kernel, problem, index, lambda config: compiled.load(describe(config)))

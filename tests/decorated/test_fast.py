@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,8 @@ from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, add_even, add_pair, configs, grid_of, multiply, set_blocks
 from tests.decorated.stub import StubDriver, once
 from tests.threads import errors_at_once
-from tunedb import SweepError, process
+from tunedb import SweepError, compiled, process, recipe
+from tunedb.layers import Layers
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
 
@@ -109,6 +111,34 @@ def test_what_the_kernel_is_specialised_on_is_told_apart(stub: StubDriver, monke
     kernel[grid_of(100)](storage, y, 100, 3, 0.25, True)  # as 2 is
     assert watch.slow == len(kinds)
     assert stub.launches[-1][1][3:5] == (3, 0.25)
+
+
+def test_triton_reads_its_libraries_while_the_store_is_asked_and_is_waited_for(
+    stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = tensors
+    done: list[str] = []
+    is_asked = threading.Event()
+    parsing, get_sweeps = compiled.parsing, Layers.get_sweeps
+
+    def preload() -> None:
+        is_asked.wait(10)
+        time.sleep(0.2)  # so that whoever does not wait is seen
+        done.append("read")
+
+    def asked(layers: Layers, *given: Any) -> Any:
+        done.append("asked")
+        is_asked.set()
+        return get_sweeps(layers, *given)
+
+    monkeypatch.setattr(recipe, "preload", preload)
+    monkeypatch.setattr(Layers, "get_sweeps", asked)
+    monkeypatch.setattr(compiled, "parsing", lambda work: done.append("compiles") or parsing(work))
+    recipe.preload_aside.cache_clear()
+    for _ in range(2):
+        tuned()[grid_of(100)](x, y, 100, 1, 0.5, True)
+    assert [one for place, one in enumerate(done) if one not in done[:place]] == ["asked", "read", "compiles"]
+    assert done.count("read") == 1
 
 
 def test_a_repeated_call_touches_no_store_no_lock_and_no_environment(

@@ -20,6 +20,7 @@ from tunedb.device import device_of
 from tunedb.errors import CallerError, SweepError
 from tunedb.memory import Case, Choice
 from tunedb.problem import Config
+from tunedb.recipe import preload_aside
 from tunedb.records import Sweep, Trial
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
     problem = problem_of(kernel.name, call, kernel.parameters, kernel.keys, kernel.buckets)
     if len(configs) == 1:
         return Chosen(configs[0])
+    if index >= 0:
+        preload_aside()
     called = CalledKernel(kernel, call, configs)
     case, tuner = Case(called, problem, device_of(index), index), process.active()
     known = tuner.memory.get(case)

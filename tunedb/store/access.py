@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tunedb.device import Device
 from tunedb.errors import StoreCorrupt, StoreError
@@ -70,8 +69,11 @@ class Access:
 
     def _insert(self, connection: sa.Connection, table: Any, values: Mapping[str, Any] | Sequence[Any]) -> bool:
         """Insert rows, passing over those that are there; whether any is new. RETURNING needs too new a SQLite."""
-        insert = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        statement = insert(table).on_conflict_do_nothing().inline()
+        if self._database.is_sqlite:  # each engine's is imported where it is used: a look-up inserts nothing
+            from sqlalchemy.dialects import sqlite as dialect
+        else:
+            from sqlalchemy.dialects import postgresql as dialect  # type: ignore[no-redef]
+        statement = dialect.insert(table).on_conflict_do_nothing().inline()
         return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount > 0
 
     def _id(self, connection: sa.Connection, table: Any, values: dict[str, Any], identity: Sequence[str]) -> int:
