@@ -79,7 +79,7 @@ def test_what_is_stale_here_is_tuned_again(cli: Cli, kernels: dict[str, Kernel])
     assert [row["kernel"] for row in warm(cli, "--stale")] == ["other"]
     answer = cli("warm", "--stale", "--format", "json")
     assert (answer.code, answer.json) == (0, [])
-    assert "Nothing is stale" in answer.err
+    assert "Nothing stale" in answer.err
     found = cli("lookup", "pool", "--shape", "2,3,4", "--kernel-size", "2", "--format", "json").json
     assert (found["uid"], found["source"]) == (row["uid"], "store")
 

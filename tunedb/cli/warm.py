@@ -106,6 +106,6 @@ def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward
     if forward_only:
         tasks = [task for task in tasks if not task.kernel.name.endswith("_backward")]
     if not tasks:
-        nothing = {"missed": "No misses", "stale": "Nothing is stale", "incomplete": "Nothing is incomplete"}[kind]
-        log.info("%s on the device that is here.", nothing)
+        nothing = {"missed": "No misses", "stale": "Nothing stale", "incomplete": "Nothing incomplete"}[kind]
+        log.info("%s to tune on the device that is here.", nothing)
     return tasks
