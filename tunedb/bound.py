@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from triton import knobs as knobs
@@ -100,14 +101,30 @@ def _launcher(kernel: Any) -> Callable[..., None] | None:
     return run
 
 
-def is_listened_to(jit: Any) -> bool:
-    """Whether someone wants to see each launch: a profiler, by Triton's launch hooks, or a hook of the kernel's own."""
+def hooks(when: str) -> Any:
+    """The chain of launch hooks (`enter` or `exit`) that there is now; where a program has put something else in its
+    place, one that never is the current one.
+    """
+    found = getattr(knobs.runtime, f"launch_{when}_hook")
+    return found if hasattr(found, "calls") else SimpleNamespace(calls=())
+
+
+def is_observed(jit: Any) -> bool:
+    """Whether someone wants to see each launch or each compilation: a profiler, a debugger, or its own hook."""
     runtime = knobs.runtime
     return bool(
         getattr(runtime.launch_enter_hook, "calls", True)
         or getattr(runtime.launch_exit_hook, "calls", True)
         or jit.pre_run_hooks
+        or runtime.debug
+        or getattr(runtime, "add_stages_inspection_hook", None)
+        or getattr(knobs.compilation, "instrumentation_mode", "")
     )
+
+
+def is_loaded(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> bool:
+    """Whether the kernel for a call is loaded on the current device. It is compiled where it was not."""
+    return getattr(warmed(stack, arguments, (1,), keywords), "module", None) is not None
 
 
 def current_device() -> Callable[[], int]:

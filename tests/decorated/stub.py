@@ -18,7 +18,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime import driver
 
 from tunedb import tuner
-from tunedb.decorated import choosing, narrowing, workload
+from tunedb.decorated import autotuner, choosing, narrowing, plans, workload
 from tunedb.device import Device
 
 GPU = Device("Stub 9000", "cuda", "sm_90", 132)
@@ -101,8 +101,10 @@ def stub_gpu(patch: pytest.MonkeyPatch) -> Iterator[StubDriver]:
         patch.setattr(module, "device_of", lambda index: GPU)
     patch.setattr(tuner, "untraced", lambda index: contextlib.nullcontext())
     patch.setattr(workload, "_on_device", lambda index: contextlib.nullcontext())
-    patch.setattr(choosing, "_is_on_gpu", lambda call: True)
-    patch.setattr(choosing, "is_capturing", lambda index: stub.capturing)
+    for module in (choosing, plans):
+        patch.setattr(module, "is_on_host", lambda tensor: False)
+    for module in (autotuner, plans):
+        patch.setattr(module, "is_capturing", lambda index: stub.capturing)
     driver.set_active(stub)
     try:
         yield stub

@@ -16,6 +16,7 @@ import tunedb
 from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, accumulate, add_even, grid_of, tuned
 from tests.decorated.stub import StubDriver
+from tunedb import bound
 
 pytestmark = [
     pytest.mark.skipif(INTERPRETED, reason="Dynamo knows no interpreted kernels"),
@@ -104,17 +105,39 @@ def test_each_static_shape_gets_its_own_choice(stub: StubDriver) -> None:
     assert graphs.lists() == [[64], [16], [16, 64]]  # nothing is stored for the last: Inductor times them
 
 
-def test_a_new_choice_compiles_again_and_an_old_one_does_not(stub: StubDriver) -> None:
+def test_what_is_tuned_later_leaves_compiled_code_valid(stub: StubDriver) -> None:
     kernel = tuned(do_bench=Bench(2.0, 1.0, 1.0, 2.0))
     kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
     call, graphs = compiled(kernel)
     call(torch.zeros(100))
+    for n in range(101, 112):  # more than Dynamo would compile again
+        kernel[grid_of(n)](torch.zeros(n), torch.zeros(n), n)
+        call(torch.zeros(100))
+    assert graphs.lists() == [[64]]
+    torch._dynamo.reset()
+    call, graphs = compiled(kernel)
+    call(torch.zeros(101))
+    assert graphs.lists() == [[16]]
+
+
+def test_a_problem_that_is_not_tuned_gets_the_whole_list(stub: StubDriver) -> None:
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
     kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    for given in (torch.zeros(1000), torch.zeros(100, dtype=torch.float16)):
+        torch._dynamo.reset()
+        call, graphs = compiled(kernel)
+        call(given)
+        assert graphs.lists() == [[16, 64]]
+
+
+@pytest.mark.parametrize(("top_k", "left"), [(1.0, [16, 64]), (1, [64])])
+def test_a_performance_model_is_dynamos_to_apply(stub: StubDriver, top_k: float, left: list[int]) -> None:
+    model = {"perf_model": lambda *_, BLOCK, **__: 1 / BLOCK, "top_k": top_k}
+    kernel = tuned(do_bench=Bench(2.0, 1.0), prune_configs_by=model)
+    kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    call, graphs = compiled(kernel)
     call(torch.zeros(100))
-    assert len(graphs.modules) == 1
-    kernel[grid_of(200)](torch.zeros(200), torch.zeros(200), 200)  # tunes, with another winner
-    call(torch.zeros(100))
-    assert graphs.lists() == [[64], [64]]
+    assert graphs.lists() == [left]
 
 
 def test_kernels_that_reset_or_restore_get_one_config_or_all(stub: StubDriver) -> None:
@@ -168,10 +191,18 @@ def test_wrap_triton_traces_the_stored_choice(stub: StubDriver) -> None:
 
 
 def test_mode_off_leaves_the_list_alone(stub: StubDriver) -> None:
-    import tunedb
-
     kernel = tuned(do_bench=Bench(2.0, 1.0))
     kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    call, graphs = compiled(kernel)
     with tunedb.using(mode="off"):
-        assert kernel.early_config_prune is None
-    assert kernel.early_config_prune is not None
+        call(torch.zeros(100))
+    assert graphs.lists() == [[16, 64]]
+
+
+def test_what_compiled_code_reads_is_there_without_a_device(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent() -> int:
+        raise RuntimeError("0 active drivers ([]). There should only be one.")
+
+    monkeypatch.setattr(bound, "current_device", lambda: absent)
+    assert tuned(accumulate, reset_to_zero=["y"]).early_config_prune is None
+    assert tuned().early_config_prune(["one", "other"], {"n": 100}) == ["one", "other"]

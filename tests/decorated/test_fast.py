@@ -21,6 +21,7 @@ from tests.decorated.kernels import EVEN, Bench, add_even, add_pair, configs, gr
 from tests.decorated.stub import StubDriver, once
 from tests.threads import errors_at_once
 from tunedb import SweepError, compiled, process, recipe
+from tunedb.decorated import plans
 from tunedb.layers import Layers
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
@@ -450,7 +451,7 @@ def test_pinned_memory_has_no_plan_for_it_looks_like_memory_that_no_gpu_reaches(
 ) -> None:
     x, y = tensors
     kernel = tuned()
-    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: True)
+    monkeypatch.setattr(plans, "is_on_host", lambda tensor: True)
     watch = Watch(kernel, monkeypatch)
     for _ in range(3):
         kernel[(4,)](x, y, 100, 1, 2.0, True)

@@ -10,7 +10,9 @@ from types import FunctionType
 from typing import Any
 
 import torch
+import triton.language as tl
 
+from tunedb.decorated.kinds import BY_VALUE, base_of, fits, name_of, part_of
 from tunedb.errors import IdentityError
 from tunedb.problem import Problem
 
@@ -27,6 +29,7 @@ class Parameters:
     constexprs: frozenset[str]
     defaults: Mapping[str, Any]
     is_plain: bool  # all can be given by position and by name
+    variadic: str | None = None  # the one that takes the rest of the positional arguments
 
     @classmethod
     def of(cls, function: FunctionType) -> Parameters:
@@ -37,6 +40,7 @@ class Parameters:
             frozenset(name for name, one in found.items() if "constexpr" in str(one.annotation)),
             {name: one.default for name, one in found.items() if one.default is not one.empty},
             all(one.kind is one.POSITIONAL_OR_KEYWORD for one in found.values()),
+            next((name for name, one in found.items() if one.kind is one.VAR_POSITIONAL), None),
         )
 
 
@@ -45,11 +49,22 @@ class Call:
 
     __slots__ = ("args", "grid", "kwargs", "named")
 
-    def __init__(self, names: Sequence[str], grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        grid: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        variadic: str | None = None,
+    ) -> None:
         self.grid = grid
         self.args = args
         self.kwargs = kwargs  # without `grid` and `warmup`, which Triton passes along with them
-        self.named: dict[str, Any] = {**dict(zip(names, args, strict=False)), **kwargs}
+        self.named: dict[str, Any] = dict(zip(names, args, strict=False))
+        if variadic is not None:
+            place = names.index(variadic)
+            self.named = {**dict(zip(names[:place], args, strict=False)), variadic: args[place:]}
+        self.named.update(kwargs)
 
     @property
     def extra(self) -> dict[str, Any]:
@@ -68,10 +83,15 @@ def tensors_of(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
     elif isinstance(value, tuple | list):
         for place, item in enumerate(value):
             yield from tensors_of(f"{name}.{place}", item)
-    elif not isinstance(value, type):
-        base = getattr(value, "base", None)  # of a TensorDescriptor, or of a tensor seen with another dtype
-        if isinstance(base, torch.Tensor):
+    else:
+        base = base_of(value)
+        if base is not None:
             yield name, base
+
+
+def is_on_host(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's memory is the host's, which a GPU reaches only where it is pinned."""
+    return tensor.is_cpu
 
 
 def problem_of(
@@ -95,7 +115,7 @@ def problem_of(
         if name in key:
             if tensors:
                 raise IdentityError(f"key: {name} is a tensor. Its dtype, layout and alignment count by themselves.")
-            facts |= _canonical(name, _bucketed(name, value, buckets[name]) if name in buckets else value)
+            facts |= _canonical(name, bucketed(name, buckets[name], value) if name in buckets else value)
         elif not tensors and _is_switch(value):
             facts |= _canonical(name, value)
         for place, tensor in tensors.items():
@@ -106,36 +126,37 @@ def problem_of(
     return Problem.of(kernel, **facts)
 
 
-def _bucketed(name: str, value: Any, bucket: Bucket) -> Any:
+def bucketed(name: str, bucket: Bucket, value: Any) -> int | float | str | bool | None:
+    """What the user's function makes of a value. Raises IdentityError where it fails, or makes something else of it."""
     try:
-        return bucket(value)
+        found: Any = _plain(bucket(value))
     except Exception as error:
         raise IdentityError(f"bucket: {name}: no bucket for {value!r} ({type(error).__name__}: {error}).") from error
+    if not isinstance(found, bool | int | float | str | None):
+        raise IdentityError(f"bucket: {name}: found {found!r} for {value!r}, needed an int, float, str, bool or None.")
+    return found
 
 
 def _is_switch(value: Any) -> bool:
-    value = getattr(value, "value", value) if type(value).__name__ == "constexpr" else value
-    return value is None or type(value) in (bool, str) or type(value).__name__ == "dtype" or _name_of(value) is not None
+    value = value.value if type(value) is tl.constexpr else value
+    return type(value) in BY_VALUE or name_of(value) is not None
 
 
-def _name_of(value: Any) -> str | None:
-    """The name of a function, such as an activation that is a constexpr argument."""
-    inner = getattr(value, "fn", value)
-    return f"{inner.__module__}.{inner.__qualname__}" if isinstance(inner, FunctionType) else None
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as Python's."""
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
 
 
 def _canonical(name: str, value: Any) -> dict[str, object]:
     """The fact, or the facts, of one value: a tuple is its length and its items."""
-    if type(value).__name__ == "constexpr":
+    if type(value) is tl.constexpr:
         value = value.value
     if isinstance(value, tuple | list):
         facts: dict[str, object] = {f"{name}.length": len(value)}
         for place, item in enumerate(value):
             facts |= _canonical(f"{name}.{place}", item)
         return facts
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        value = value.item()
-    return {name: _name_of(value) or value}
+    return {name: name_of(value) or _plain(value)}
 
 
 def _facts_of(name: str, tensor: torch.Tensor) -> dict[str, object]:
@@ -165,41 +186,15 @@ def kind_of(
 ) -> tuple[Any, ...] | None:
     """What a call's config and compiled kernel depend on, for calls without a fast path; None where it can't be told.
 
-    With `loaded` only what the compiled kernel depends on, besides its config: calls that are equal in this run the
-    same binary.
+    With `loaded` only what the compiled kernel depends on, besides its config, its hook and heuristics. Raises
+    IdentityError where a bucket fails.
     """
     parts: list[Any] = []
-    try:
-        for name, value in call.named.items():
-            by_value = name in parameters.constexprs or (name in key and name not in buckets and not loaded)
-            if name in buckets and not loaded and type(value) is int:
-                parts.append(buckets[name](value))
-            parts += (name, *_atoms(value, by_value, with_strides=not loaded))
-        found = tuple(parts)
-        hash(found)
-    except TypeError:
-        return None
-    return found
-
-
-def _atoms(value: Any, by_value: bool, *, with_strides: bool) -> Iterator[Any]:
-    yield type(value)
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from _atoms(item, by_value, with_strides=with_strides)
-        return
-    tensors = list(tensors_of("", value))
-    for _, tensor in tensors:
-        yield from (tensor.dtype, tensor.data_ptr() % WIDEST == 0, tensor.get_device())
-        if with_strides:
-            yield tensor.stride()
-    if tensors:
-        yield str(getattr(value, "dtype", ""))
-    elif type(value) is int and not by_value:
-        yield from (value == 1, value % WIDEST == 0, value >> 31)
-    elif type(value) is float:
-        yield repr(value) if by_value else None
-    elif type(value) is int or _is_switch(value):
-        yield value
-    else:
-        raise TypeError  # an object of the user's, which nothing here may keep alive
+    for name, value in call.named.items():
+        if not fits(value):
+            return None
+        if name in buckets and not loaded:
+            parts.append(bucketed(name, buckets[name], value))
+        is_value = name in parameters.constexprs or (name in key and name not in buckets and not loaded)
+        parts += (name, part_of(value, is_value, with_strides=not loaded))
+    return tuple(parts)

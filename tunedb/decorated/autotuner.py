@@ -19,9 +19,9 @@ from tunedb.decorated.candidates import Candidates, check_conflicts
 from tunedb.decorated.choosing import Chosen, Timings
 from tunedb.decorated.fast import MOST
 from tunedb.decorated.hooks import Guards
+from tunedb.decorated.loaded import Loaded, is_capturing
 from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
-from tunedb.errors import SweepError
 from tunedb.problem import Config
 from tunedb.records import Sweep
 from tunedb.source import joint_hash, kernel_hash
@@ -57,7 +57,6 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         checks.check_names("key", keys, self.parameters.names)
         checks.check_bucket(bucket or {}, keys)
         checks.check_reference(reference)
-        self._narrowing: tuple[int, tuple[narrowing.Table, int | None], narrowing.Narrow | None] | None = None
         names_in_order = list(self.parameters.names)
         super().__init__(fn, names_in_order, key=keys, **given)
         self.reference = reference
@@ -75,8 +74,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         self._timings: Timings | Sweep = {}
         self.made_by_pruning: Mapping[Config, triton.Config] = {}
         self._known: dict[Any, tuple[triton.Config, bool]] = process.new_plans()  # by kind; whether it can have a plan
-        self._loaded: dict[Any, list[triton.Config]] = {}  # what a capture may launch, by what it was compiled for
-        self.cache = Cache(self._forget)
+        self._loaded = Loaded(self)
+        self.asked: dict[Any, set[Config]] = {}  # by device and problem: what the store was asked to choose from
         self._start()
 
     def _start(self) -> None:
@@ -97,7 +96,9 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         """The same kernel with a memory of its own."""
         made: Autotuner = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
-        made._known, made._loaded, made.cache = process.new_plans(), {}, Cache(made._forget)
+        made._known, made._loaded, made._cache = process.new_plans(), Loaded(made), Cache(made._forget)
+        made.asked = {}
+        made.__dict__.pop("_narrow", None)
         made._configs = list(self._configs)
         made._start()
         return made
@@ -120,20 +121,15 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
     @property
     def early_config_prune(self) -> Callable[..., Any] | None:
-        """The user's function. Where there is none, one that knows the store, for compiled code: see narrowing.py.
-
-        It stays the same object as long as it would say the same: what Dynamo compiled with it stays valid.
-        """
+        """The user's function. Where there is none, one that knows the store, for compiled code: see narrowing.py."""
         is_made = hasattr(self, "_plans")  # Triton's constructor reads it as well
-        if self.users_prune is not None or not is_made or len(self._configs) == 1 or is_interpreted(self.jit):
+        if self.users_prune is not None or self.perf_model is not None or not is_made:
             return self.users_prune
-        if self._narrowing is None or self._narrowing[0] != process.generation():
-            table = narrowing.table_of(self, self._index())
-            if self._narrowing is None or self._narrowing[1] != table:
-                self._narrowing = process.generation(), table, narrowing.narrowing(*table)
-            else:
-                self._narrowing = process.generation(), *self._narrowing[1:]
-        return self._narrowing[2]
+        if len(self._configs) == 1 or is_interpreted(self.jit):
+            return None
+        if narrowing.is_incomparable(self) and narrowing.table_of(self)[1] is None:
+            return None
+        return self._narrow
 
     @early_config_prune.setter
     def early_config_prune(self, function: Callable[..., Any] | None) -> None:
@@ -146,6 +142,21 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
             self._timings = choosing.timings_of(self, self._timings)
         return self._timings
 
+    @property
+    def cache(self) -> Cache:
+        """What calls were answered with; entries that are assigned answer the calls of their keys."""
+        return self._cache
+
+    @cache.setter
+    def cache(self, entries: Mapping[Any, triton.Config]) -> None:
+        self._cache = Cache(self._forget)
+        self._cache.update(entries)
+        self._forget()
+
+    @cached_property
+    def _narrow(self) -> narrowing.Narrow:
+        return narrowing.narrowing(self)
+
     @cached_property
     def source_hash(self) -> str:
         """The hash of what the kernel means and calls, and of the reference's code: not of the list of configs.
@@ -157,6 +168,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         """A launch on that grid: a tuple of one to three ints, or a function of the arguments that returns one."""
+        if "run" in self.__dict__ or type(self).run is not Autotuner.run:  # somebody's own, in the place of ours
+            return partial(self.run, grid=grid, warmup=False)
         return partial(self._launch, grid)
 
     def run(self, *args: Any, grid: Any, warmup: bool = False, **kwargs: Any) -> Any:
@@ -167,7 +180,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
     def warmup(self, *args: Any, grid: Any = None, **kwargs: Any) -> list[Any]:
         """Compile each config that pruning leaves, for arguments of which only the kind counts."""
-        configs = choosing.prune(self, Call(self.arg_names, grid, args, kwargs))
+        configs = choosing.prune(self, self._call(grid, args, kwargs))
         return [self.fn.warmup(*args, grid=grid, **kwargs, **config.all_kwargs()) for config in configs]
 
     def chosen(self, grid: Any, *args: Any, **kwargs: Any) -> triton.runtime.Autotuner:
@@ -175,7 +188,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
 
         Tunes where a call would.
         """
-        config = self._choose(Call(self.arg_names, grid, args, kwargs)).config
+        config = self._choose(self._call(grid, args, kwargs)).config
         return triton.runtime.Autotuner(self.fn, self.arg_names, [config], [], self.reset_to_zero, self.restore_value)
 
     def registered(self, arguments: Callable[..., tuple[Any, Mapping[str, Any]]]) -> RegisteredKernel:
@@ -193,25 +206,29 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         return self._by_hand(grid, *args, **kwargs, **options)
 
     def _by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
-        call = Call(self.arg_names, grid, args, kwargs)
+        call = self._call(grid, args, kwargs)
         index = self._index()
-        if choosing.is_capturing(index):
-            return self._launch_with(call, self._captured(call))
+        if is_capturing(index):
+            return self._loaded.launch(call, index)
         since = process.generation()
         kind = kind_of(call, self.parameters, self.keys, self.buckets)
         kind = kind and (index, *kind)
         known, is_plannable = (None, True) if kind is None else self._known.get(kind, (None, True))
         config = known or self._choose(call, index).config
-        launched = self._launch_with(call, config)
+        self.configure(call, config)
+        launched = self.launch_with(call, config)
         if known is not None and not is_plannable:
             return launched
-        self._note_loaded(call, index, config)
+        self._loaded.note(call, index, config)
         is_plannable = index >= 0 and self._plans.remember(call, config, since)
         if kind is not None and since == process.generation():
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[kind] = config, is_plannable
         return launched
+
+    def _call(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        return Call(self.arg_names, grid, args, kwargs, self.parameters.variadic)
 
     def _index(self) -> int:
         return -1 if is_interpreted(self.jit) else bound.current_device()()
@@ -232,35 +249,15 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         self._report(call, found)
         return found
 
-    def _launch_with(self, call: Call, config: triton.Config) -> Any:
-        self.best_config = config
-        knobs = config.all_kwargs()
+    def configure(self, call: Call, config: triton.Config) -> None:
+        """Run a config's own hook."""
         if config.pre_hook is not None:
-            config.pre_hook({**call.named, **call.extra, **knobs})
-        return self.fn.run(*call.args, grid=call.grid, warmup=False, **call.kwargs, **knobs)
+            config.pre_hook({**call.named, **call.extra, **config.all_kwargs()})
 
-    def _note_loaded(self, call: Call, index: int, config: triton.Config) -> None:
-        binary = self._binary_of(call, index)
-        if len(self._loaded) >= MOST:
-            self._loaded.clear()
-            self._known.clear()  # whose calls are noted here at their first launch
-        if binary is not None and config not in self._loaded.setdefault(binary, []):
-            self._loaded[binary].append(config)
-
-    def _binary_of(self, call: Call, index: int) -> tuple[Any, ...] | None:
-        found = kind_of(call, self.parameters, self.keys, self.buckets, loaded=not self.heuristics)
-        return found and (index, *found)
-
-    def _captured(self, call: Call) -> triton.Config:
-        """Under CUDA-graph capture: a config that is loaded for such a call. Raises SweepError where none is."""
-        found = self._loaded.get(self._binary_of(call, self._index()), ())
-        for config in self._configs:
-            if config in found:
-                return config
-        raise SweepError(
-            f"{self.name}: a CUDA graph is being captured, and no config of it is loaded for such arguments; nothing "
-            "can be loaded or tuned now. To capture it, call it once before the capture."
-        )
+    def launch_with(self, call: Call, config: triton.Config) -> Any:
+        """Launch through Triton, without hooks."""
+        self.best_config = config
+        return self.fn.run(*call.args, grid=call.grid, warmup=False, **call.kwargs, **config.all_kwargs())
 
     def _report(self, call: Call, found: Chosen) -> None:
         """Keep what others read of an Autotuner, and tell those who listen."""
@@ -271,8 +268,6 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         sweep = None if found.choice is None else found.choice.sweep
         if found.choice is None or sweep is None or found.choice.source == "nearest":
             return
-        if found.swept and self._narrowing is not None:
-            self._narrowing = -1, *self._narrowing[1:]  # to be looked at again
         self._timings = sweep
         self.made_by_pruning = found.made
         is_its_own = found.choice.source == "sweep"  # not so where a race after an edit was cut short
@@ -290,8 +285,10 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
             )  # fmt: skip
 
     def _forget(self) -> None:
-        self._known.clear()
-        self._plans.clear()
+        if hasattr(self, "_plans"):  # Triton's constructor assigns a cache, and a list of configs
+            self._known.clear()
+            self._plans.clear()
+            self.asked.clear()
 
 
 def _launch_or(fast: Callable[..., Any], slow: Callable[..., Any], grid: Any, *args: Any, **kwargs: Any) -> Any:

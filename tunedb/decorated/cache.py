@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from tunedb.decorated.arguments import Call
 
@@ -45,6 +45,10 @@ class Cache(dict[Any, Any]):
         """Force entries."""
         for key, config in dict(*args, **kwargs).items():
             self[key] = config
+
+    def __ior__(self, entries: Any) -> Self:  # type: ignore[misc]
+        self.update(entries)
+        return self
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         """Force an entry where there is none."""

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
 import triton
 
 from tunedb import bound, process
 from tunedb.compiled import typed_errors
-from tunedb.decorated.arguments import Call, problem_of
+from tunedb.decorated.arguments import Call, is_on_host, problem_of
 from tunedb.decorated.candidates import pruned
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
@@ -65,9 +64,11 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
         preload_aside()
     called = CalledKernel(kernel, call, configs)
     case, tuner = Case(called, problem, device_of(index), index), process.active()
-    known = tuner.memory.get(case)
-    if known is not None and known.source != "override" and known.config not in called.configs:
-        tuner.memory.forget(case)  # of another list than today's, or pruned for this call
+    known, asked = tuner.memory.get(case), kernel.asked.setdefault((index, problem), set())
+    is_of_list = known is None or known.source == "override" or known.config in called.configs
+    if not is_of_list or not asked.issuperset(called.configs):
+        tuner.memory.forget(case)  # of another list, or of what pruning left for another call: the store is asked
+    asked.update(called.configs)
     try:
         choice, config = tuner.bind(called, problem, index, lambda stored: _load(kernel, call, called, stored))
         if choice.failed:
@@ -99,12 +100,8 @@ def _load(kernel: Autotuner, call: Call, called: CalledKernel, stored: Config) -
 
 
 def _is_on_gpu(call: Call) -> bool:
-    return all(not one.is_cpu or one.is_pinned() for one in call.tensors().values())
-
-
-def is_capturing(index: int) -> bool:
-    """Whether a CUDA graph is being captured on the current stream: then nothing can be loaded."""
-    return index >= 0 and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+    """Whether a launch could reach every tensor; an empty one has no memory, wherever it is."""
+    return all(not is_on_host(one) or not one.numel() or one.is_pinned() for one in call.tensors().values())
 
 
 def timings_of(kernel: Autotuner, sweep: Sweep) -> Timings:

@@ -10,20 +10,35 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import torch
+import triton
 import triton.language as tl
+from triton import knobs
 from triton.runtime import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from tunedb.decorated.arguments import Bucket, Parameters
+from tunedb.decorated.arguments import Bucket, Parameters, bucketed
+from tunedb.decorated.kinds import part_of
 
 MOST = 4096  # plans per kernel; beyond that the kinds of call are too many to remember, and the table starts afresh
-_TENSORS = (torch.Tensor, torch.nn.Parameter)
 _BY_VALUE = (bool, str, type(None), torch.dtype, tl.dtype)
-_COMPOUND = (tuple, TensorDescriptor)
+_COMPOUND = (tuple, tl.constexpr, triton.TensorWrapper, TensorDescriptor)
 _LATE = sorted({one.name for one in fields(TensorDescriptor)} - {"base", "shape", "strides", "block_shape"})
+
+# Whether Triton has to be asked, because somebody wants to see each launch or each compilation. `_t_enter` and
+# `_t_exit` are the chains of hooks from when the code was made: a program may have put something else in their place.
+_OBSERVED = " or ".join(
+    [
+        *("_t_runtime.launch_enter_hook is not _t_enter", "_t_enter.calls"),
+        *("_t_runtime.launch_exit_hook is not _t_exit", "_t_exit.calls"),
+        *("_t_hooks", "_t_runtime.debug"),
+        *(["_t_runtime.add_stages_inspection_hook"] if hasattr(knobs.runtime, "add_stages_inspection_hook") else []),
+        *(["_t_compilation.instrumentation_mode"] if hasattr(knobs.compilation, "instrumentation_mode") else []),
+    ]
+)
 
 
 class _Absent:
@@ -53,13 +68,15 @@ def dispatcher(parameters: Parameters, filled: set[str], names: Mapping[str, Any
         # Python wants no argument without a default after one that has one; what is missing is then seen by `first`.
         signature.append(f"{name}=_t_default_{name}" if has_default else name)
     arguments = "".join(f"{name}, " for name in parameters.names)
-    types = "".join(f"type({name}), " for name in parameters.names)
+    types = "".join(f"_t_type({name}), " for name in parameters.names)
+    scope |= {"_t_type": type, "_t_part_of_options": part_of_options}
     source = f"""
-def launch(_t_grid, {", ".join(signature)}{", " if signature else ""}**_t_options):
+def launch(_t_grid, {", ".join(signature)}{", " if signature else ""}**_t_given):
     _t_reader = _t_readers.get(({types}))
-    if _t_reader is None or _t_options:
-        return _t_first(_t_grid, ({arguments}), _t_options)
-    return _t_reader(_t_grid, {arguments})
+    _t_more = _t_part_of_options(_t_given) if _t_given else ()
+    if _t_reader is None or _t_more is None:
+        return _t_first(_t_grid, ({arguments}), _t_given)
+    return _t_reader(_t_grid, _t_given, _t_more, {arguments})
 """
     return _made(source, "launch", scope)
 
@@ -75,15 +92,16 @@ def reader(
     *,
     heuristics: bool,
 ) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """Two functions for arguments of these types: `read(grid, *arguments)` looks the call up and launches, and
-    `look(*arguments)` tells the key under which it looks, in which `number` stands for the types.
+    """Two functions for arguments of these types: `read(grid, options, part, *arguments)` looks the call up and
+    launches, and `look(part, *arguments)` tells the key under which it looks, in which `number` stands for the types
+    and `part` for the launch options that the caller gives.
 
     `names` has what `Plans` gives to the code. Where there are `heuristics`, or descriptors, whose blocks a config's
     hook may set, the kernel is bound when these have run. None where a type has no fast form: then Triton's own launch
     serves.
     """
-    scope = {**names, "_t_part": part_of}
-    parts, addresses, launched, given = ["_t_device()", str(number)], [], [], []
+    scope = {**names, "_t_part_of": part_of, "_t_callable": callable, "_t_id": id}
+    parts, addresses, launched, given = ["_t_device()", str(number), "_t_more"], [], [], []
     absent, seen_late = 0, list[str]()
     for name, kind in zip(parameters.names, kinds, strict=True):
         if (kind is _Absent) != (name in filled):
@@ -98,8 +116,9 @@ def reader(
         given.append(name)
         parts += found
         seen_late += _late(name, kind)
-        scope[f"_t_bucket_{name}"] = buckets.get(name)
-        is_tensor = kind in _TENSORS
+        if name in buckets:
+            scope[f"_t_bucket_{name}"] = partial(bucketed, name, buckets[name])
+        is_tensor = issubclass(kind, torch.Tensor)
         if is_tensor:
             addresses.append(f"    _t_at_{name} = {name}.data_ptr()\n")
         launched.append(f"_t_at_{name}" if is_tensor else name)
@@ -108,88 +127,66 @@ def reader(
     rest = [name for name in parameters.names if name not in given]
     whole = pairs + "".join(f"{name!r}: _t_filled[{place}], " for place, name in enumerate(rest))
     where = "".join(addresses) + f"    _t_key = ({', '.join(parts)})\n"
-    other_way = f"return _t_first(_t_grid, ({arguments}), {{}})"
-    unbound = f"return _t_unbound(_t_grid, ({arguments}), _t_config)"
+    other_way = f"return _t_first(_t_grid, ({arguments}), _t_given)"
+    unbound = f"return _t_unbound(_t_grid, ({arguments}), _t_given, _t_config)"
     late = f"({', '.join(seen_late)}, )" if seen_late else "()"
     known = "" if heuristics else f"_t_bound.get({late}) or "
-    fill = f"_t_bound, _t_filled = {known}_t_fill({{{pairs}}}, _t_grid, _t_plan, {late})"
+    fill = f"_t_bound, _t_filled = {known}_t_fill({{{pairs}**_t_given}}, _t_grid, _t_plan, {late})"
     source = f"""
-def read(_t_grid, {arguments}):
+def read(_t_grid, _t_given, _t_more, {arguments}):
 {where}    _t_plan = _t_plans.get(_t_key)
     if _t_plan is None:
         {other_way}
-    _t_runtime = _t_triton_knobs.runtime
-    if _t_runtime.launch_enter_hook.calls or _t_runtime.launch_exit_hook.calls or _t_hooks or _t_runtime.debug:
+    if {_OBSERVED}:
         {other_way}
-    _t_config, _t_hook, _t_options, _t_bound, _t_filled, _ = _t_plan
+    _t_config, _t_hook, _t_knobs, _t_bound, _t_filled, _ = _t_plan
     _t_owner.best_config = _t_config
     if _t_hook is not None:
-        _t_hook({{{pairs}'grid': _t_grid, 'warmup': False, **_t_options}})
+        _t_hook({{{pairs}'grid': _t_grid, 'warmup': False, **_t_given, **_t_knobs}})
     {fill if heuristics or seen_late else ""}
     if _t_bound is None:
         {unbound}
     for _t_scope, _t_name, _t_value in _t_bound.watched:
         if _t_scope.get(_t_name) != _t_value:
             {unbound}
-    if callable(_t_grid):
+    if _t_callable(_t_grid):
         _t_grid = _t_grids(_t_grid, {{{whole}}})
     _t_bound.run(_t_grid, {"".join(f"{one}, " for one in launched)})
     return _t_bound.kernel
 
-def look({arguments}):
+def look(_t_more, {arguments}):
 {where}    return _t_key
 """
     return _made(source, "read", scope), _made(source, "look", scope)
 
 
 def _parts(name: str, kind: type, is_constexpr: bool, is_key: bool, is_bucketed: bool) -> list[str] | None:
-    """What of an argument of this type goes into the key: all that a config or a compiled kernel depends on.
+    """What of an argument of this type goes into the key: what `kinds.part_of` says, less the type.
 
-    None for a type that has no fast form, such as a descriptor or a subclass of Tensor.
+    None for a type that has no fast form, such as a list.
     """
-    if kind in _TENSORS:
+    if issubclass(kind, torch.Tensor):
         return [f"{name}.dtype", f"not _t_at_{name} & 15", f"{name}.stride()", f"{name}.get_device()"]
     is_value = is_constexpr or (is_key and not is_bucketed)
     bucket = [f"_t_bucket_{name}({name})"] if is_bucketed else []
-    if kind is int:  # Triton specialises on 1, on multiples of 16, and on the width that the value needs
+    if kind is int:
         return [name] if is_value else [*bucket, f"{name} == 1", f"not {name} & 15", f"{name} >> 31"]
-    if kind is float:
+    if issubclass(kind, float):
         return [f"{name}.hex()"] if is_value else bucket
     if kind in _BY_VALUE:
-        return [] if kind is type(None) else [name]
+        return bucket + ([] if kind is type(None) else [name])
     if kind is JITFunction:
-        return [f"id({name})"]  # it lives as long as the plan, which holds it
-    if kind in _COMPOUND and not is_bucketed:
-        return [f"_t_part({name}, {is_value})"]
-    return None
+        return [f"_t_id({name})"]  # it lives as long as the plan, which holds it
+    if kind not in _COMPOUND or is_bucketed:
+        return None
+    return [f"_t_part_of({name}.base)"] if kind is TensorDescriptor else [f"_t_part_of({name}, {is_value})"]
 
 
-def part_of(value: Any, is_value: bool) -> tuple[Any, ...]:
-    """What of a tuple or a descriptor goes into the key: of each thing in it what `_parts` says.
-
-    A descriptor's block is no part of it: the config's hook may set that. See `fits` for what else there may be.
-    """
-    kind = type(value)
-    if kind in _TENSORS:
-        return kind, value.dtype, not value.data_ptr() & 15, value.stride(), value.get_device()
-    if kind is tuple:
-        return tuple([part_of(one, is_value) for one in value])
-    if kind is int:
-        return (kind, value) if is_value else (kind, value == 1, not value & 15, value >> 31)
-    if kind is float:
-        return (kind, value.hex()) if is_value else (kind,)
-    if kind in _BY_VALUE:
-        return kind, value
-    return (kind, part_of(value.base, is_value)) if kind is TensorDescriptor else (kind,)
-
-
-def fits(value: Any) -> bool:
-    """Whether `part_of` tells all that counts of what is in a tuple or a descriptor."""
-    if type(value) is tuple:
-        return all(
-            type(one) in (*_TENSORS, *_BY_VALUE, int, float) or (type(one) is tuple and fits(one)) for one in value
-        )
-    return type(value) is not TensorDescriptor or type(value.base) in _TENSORS
+def part_of_options(given: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """What of the launch options that a caller gives goes into the key; None where one can't."""
+    if any(type(value) not in (int, bool, str) for value in given.values()):
+        return None
+    return tuple([(name, type(value), value) for name, value in given.items()])
 
 
 def is_set_late(kind: type) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 import triton
 
 from tunedb import bound, process
 from tunedb.decorated import fast
-from tunedb.decorated.arguments import Call
+from tunedb.decorated.arguments import Call, is_on_host
 from tunedb.decorated.grids import Grids
+from tunedb.decorated.kinds import fits, part_of
+from tunedb.decorated.loaded import is_capturing, not_loaded
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
@@ -30,7 +32,8 @@ class Plans:
         self._first = first
         self._table: dict[Any, Plan] = process.new_plans()
         self._readers: dict[tuple[type, ...], Callable[..., Any]] = {}
-        self._keys: dict[tuple[type, ...], Callable[..., Any] | None] = {}
+        self._made: dict[tuple[type, ...], tuple[Callable[..., Any], Callable[..., Any]] | None] = {}
+        self._numbers = itertools.count()
         self._grids = Grids()
         names = {"_t_readers": self._readers, "_t_first": first}
         self.dispatch = fast.dispatcher(kernel.parameters, kernel.filled, names)
@@ -40,10 +43,12 @@ class Plans:
         self._table.clear()
 
     def given(self, arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments in order as positional ones, as far as none is absent, and the others by name."""
+        """Arguments in order as Triton takes them: by position up to the first that something else may fill in."""
         names = self._kernel.parameters.names
-        absent = [place for place, one in enumerate(arguments) if one is fast.ABSENT]
-        first = absent[0] if absent else len(arguments)
+        absent = (
+            place for place, one in enumerate(arguments) if one is fast.ABSENT or names[place] in self._kernel.filled
+        )
+        first = next(absent, len(arguments))
         rest = zip(names[first:], arguments[first:], strict=True)
         return arguments[:first], {name: one for name, one in rest if one is not fast.ABSENT}
 
@@ -54,18 +59,17 @@ class Plans:
         """
         arguments = self._in_order(call)
         kinds = tuple(map(type, arguments))
-        key_of = self._key_of(kinds)
-        if key_of is None or any(name not in self._kernel.parameters.names for name in call.kwargs):
+        look = self._look_of(kinds)
+        names = self._kernel.parameters.names
+        given = fast.part_of_options({name: one for name, one in call.kwargs.items() if name not in names})
+        if look is None or given is None or not all(one is fast.ABSENT or fits(one) for one in arguments):
             return False
-        if not all(map(fast.fits, arguments)):
-            return False
-        if self._kernel.jit.pre_run_hooks:  # they run at every launch, and at every compilation
+        # On the host, what a GPU reaches (pinned, or empty) looks like what it does not.
+        if bound.is_observed(self._kernel.jit) or any(map(is_on_host, call.tensors().values())):
             return True
-        if bound.knobs.runtime.debug or any(map(_is_pinned, call.tensors().values())):
-            return True  # a plan for pinned memory would launch on memory that no GPU reaches, which looks the same
         variants: Any = None
         filled: tuple[Any, ...] | None = None
-        if not self._needs_fill(kinds):
+        if not self._is_bound_late(kinds):
             variants = bound.bind(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
             if variants.run is None:
                 return True
@@ -78,37 +82,39 @@ class Plans:
         if since == process.generation():
             if len(self._table) >= fast.MOST:
                 self._table.clear()
-            self._table[key_of(*arguments)] = plan
+            self._table[look(given, *arguments)] = plan
         return True
 
-    def _needs_fill(self, kinds: tuple[type, ...]) -> bool:
+    def _is_bound_late(self, kinds: tuple[type, ...]) -> bool:
         return bool(self._kernel.heuristics) or any(map(fast.is_set_late, kinds))
 
-    def _unbound(self, grid: Any, arguments: tuple[Any, ...], config: triton.Config) -> Any:
+    def _unbound(self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any], config: triton.Config) -> Any:
         """A launch through Triton, where the config's hook has run and the plan does not serve after all."""
         args, kwargs = self.given(arguments)
-        return self._kernel.fn.run(*args, grid=grid, warmup=False, **kwargs, **config.all_kwargs())
+        return self._kernel.fn.run(*args, grid=grid, warmup=False, **kwargs, **options, **config.all_kwargs())
 
     def fill(
         self, named: dict[str, Any], grid: Any, plan: Plan, late: tuple[Any, ...]
     ) -> tuple[Any, tuple[Any, ...] | None]:
         """The kernel bound to a call, and the values of the parameters that the call does not give: by what heuristics
         make of it, who see what Triton would show them, and by what the config's hook has set (`late`).
+
+        Raises SweepError where a CUDA graph is captured, and that kernel is not loaded.
         """
         _, _, knobs, variants, _, _ = plan
         seen = {**named, "grid": grid, "warmup": False, **knobs}
         for name, function in self._kernel.heuristics:
             seen[name] = function(seen)
         values = tuple(seen[name] for name, _ in self._kernel.heuristics)
-        variant = (values, *map(type, values), late) if values else late
-        try:
-            found = variants.get(variant)
-        except TypeError:
+        if not fits(values):
             return None, None
+        variant = (part_of(values, is_value=True), late) if values else late
+        found = variants.get(variant)
         if found is None:
-            known = {name: seen[name] for name in self._kernel.parameters.names if name in seen}
-            extra = {name: value for name, value in knobs.items() if name not in known}
-            made = bound.bind(self._kernel.jit, (), {**known, **extra})
+            keywords = {name: value for name, value in seen.items() if name not in ("grid", "warmup")}
+            if is_capturing(bound.current_device()()) and not bound.is_loaded(self._kernel.jit, (), keywords):
+                raise not_loaded(self._kernel.name)
+            made = bound.bind(self._kernel.jit, (), keywords)
             if made.run is None:
                 return None, None
             made.keep()
@@ -130,26 +136,24 @@ class Plans:
             for name in parameters.names
         )
 
-    def _key_of(self, kinds: tuple[type, ...]) -> Callable[..., Any] | None:
+    def _look_of(self, kinds: tuple[type, ...]) -> Callable[..., Any] | None:
         """The function that tells the key of calls of these types; with it their reader is made."""
         if self.dispatch is None:
             return None
-        if kinds not in self._keys:
+        if kinds not in self._made:
             names = {
                 "_t_plans": self._table, "_t_first": self._first, "_t_owner": self._kernel,
-                "_t_device": bound.current_device(), "_t_triton_knobs": bound.knobs,
-                "_t_hooks": self._kernel.jit.pre_run_hooks, "_t_grids": self._grids, "_t_fill": self.fill,
-                "_t_unbound": self._unbound,
+                "_t_device": bound.current_device(), "_t_runtime": bound.knobs.runtime,
+                "_t_compilation": bound.knobs.compilation, "_t_enter": bound.hooks("enter"),
+                "_t_exit": bound.hooks("exit"), "_t_hooks": self._kernel.jit.pre_run_hooks, "_t_grids": self._grids,
+                "_t_fill": self.fill, "_t_unbound": self._unbound,
             }  # fmt: skip
             made = fast.reader(
-                len(self._keys), self._kernel.parameters, self._kernel.filled, kinds, self._kernel.keys,
+                next(self._numbers), self._kernel.parameters, self._kernel.filled, kinds, self._kernel.keys,
                 self._kernel.buckets, names, heuristics=bool(self._kernel.heuristics),
             )  # fmt: skip
-            self._keys[kinds] = made and made[1]
+            made = self._made.setdefault(kinds, made)  # of two threads' the first one's
             if made is not None:
                 self._readers[kinds] = made[0]
-        return self._keys[kinds]
-
-
-def _is_pinned(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.is_cpu and value.is_pinned()
+        found = self._made[kinds]
+        return found and found[1]
