@@ -22,6 +22,7 @@ PAUSE = 0.05  # seconds between two tries
 _log = logging.getLogger("tunedb")
 _threads: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 _guard = threading.Lock()
+_here = threading.local()  # `names`: the locks that this thread holds
 _told: set[Path] = set()  # folders that can hold no lock
 
 
@@ -77,7 +78,7 @@ def single_flight(
     """Hold the lock of this problem and device, if it can be had within `timeout` seconds.
 
     It is not held either where another thread of this process had it and the answer `is_known` since: the file's lock
-    may be kept for other processes then.
+    may be kept for other processes then. Nor where this very thread has it, in a sweep that calls what it tunes.
 
     The lock goes when the process ends, however it ends. Where the folder can't hold a lock file, only the threads of
     this process exclude each other: two processes may then sweep the same problem, which costs time and no more.
@@ -85,6 +86,10 @@ def single_flight(
     name = f"{problem.kernel}-{problem.digest[:16]}-{device.digest[:8]}.lock"
     timeout = min(max(timeout, 0.0), threading.TIMEOUT_MAX)  # also of an infinite one
     deadline = time.monotonic() + timeout
+    held = _here.__dict__.setdefault("names", set())
+    if f"{folder}/{name}" in held:
+        yield Flight(None, held=False)
+        return
     with _guard:
         thread_lock = _threads[f"{folder}/{name}"]
     waited = not thread_lock.acquire(blocking=False)
@@ -100,9 +105,11 @@ def single_flight(
             yield Flight(None, held=False)
             return
         flight = Flight(file_lock, held=True)
+        held.add(f"{folder}/{name}")
         try:
             yield flight
         finally:
+            held.discard(f"{folder}/{name}")
             flight._end()
     finally:
         thread_lock.release()

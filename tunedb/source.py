@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import hashlib
 import inspect
 import textwrap
@@ -39,19 +40,41 @@ def kernel_hash(*roots: Any) -> str:
 
 
 def joint_hash(found: str, function: Any) -> str:
-    """A kernel's hash joined with a function that is no part of it, by its bytecode.
+    """A kernel's hash joined with a function that is no part of it: by its bytecode, defaults, and under wrappers.
 
     A lambda's source can't be told from its line. So it moves with the version of Python, too; what the function calls
     and closes over is not in it.
     """
+    return hashlib.sha256(f"{found} {_told(function)}".encode()).hexdigest()
+
+
+def _told(function: Any) -> str:
+    if isinstance(function, functools.partial):
+        return f"{_told(function.func)} {_written((function.args, function.keywords))}"
+    function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
-    told = f"{type(function).__module__}.{type(function).__qualname__}" if code is None else _bytecode(code)
-    return hashlib.sha256(f"{found} {told}".encode()).hexdigest()
+    if code is not None:
+        return f"{_bytecode(code)} {_written((function.__defaults__, function.__kwdefaults__))}"
+    kind = type(function)
+    called = getattr(kind.__call__, "__code__", None)
+    return f"{kind.__module__}.{kind.__qualname__} {'' if called is None else _bytecode(called)}"
 
 
 def _bytecode(code: CodeType) -> str:
-    constants = [_bytecode(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    constants = [_bytecode(one) if isinstance(one, CodeType) else _written(one) for one in code.co_consts]
     return f"{code.co_names} {constants} {code.co_code.hex()}"
+
+
+def _written(value: Any) -> str:
+    """A value as it is written in every process: sets have another order in each, and objects another address."""
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(map(_written, value)))}}}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_written, value))})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(sorted(f'{_written(name)}: {_written(one)}' for name, one in value.items()))}}}"
+    told = repr(value)
+    return f"{type(value).__module__}.{type(value).__qualname__}" if " at 0x" in told else told
 
 
 def _function(value: Any) -> FunctionType | None:

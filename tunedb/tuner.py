@@ -180,7 +180,8 @@ class Tuner:
             return (self._tune_in_call(case) if self.answers.remaining(case, found) else None) or found
         if found is None and self.settings.mode == "strict":
             raise MissError(
-                f"Nothing is stored for {case}, and mode strict forbids to tune. Run: tunedb warm {case.kernel.name}"
+                f"Nothing is stored for {case}, and mode strict forbids to tune. Run: tunedb warm {case.kernel.name}, "
+                "or call it once in mode tune."
             )
         # Where a config did not launch, tuning again would find the same one.
         if found is None and self.settings.mode == "tune" and not has_failed and not self.memory.has_rejected(case):

@@ -22,9 +22,21 @@ def kernel_names() -> list[str]:
 
 
 def kernel_named(name: str) -> Registered:
-    """The kernel registered under that name; raises SettingError, with the names that there are."""
+    """The kernel registered under that name; raises SettingError, with the names that there are, or what is wrong."""
     for entry in entry_points(group=GROUP, name=name):
-        kernel: Registered = entry.load()
+        try:
+            kernel: Registered = entry.load()
+        except Exception as error:  # whatever the code of another's package raises
+            if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "triton", "numpy"):
+                raise
+            raise SettingError(
+                f"{name}: its package registers {entry.value}, which can't be loaded ({type(error).__name__}: {error})."
+            ) from error
+        if not all(hasattr(kernel, needed) for needed in ("problem", "workload")):
+            raise SettingError(
+                f"{name}: its package registers {entry.value}, a {type(kernel).__name__}, needed what "
+                f"kernel.registered(arguments) returns. See docs/migrating.md."
+            )
         return kernel
     raise SettingError(f"No kernel is called {name!r}. Installed: {', '.join(kernel_names()) or 'none'}.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Cli, Kernel, run_apart
-from tunedb import settings
+from tunedb import settings, warming
 from tunedb.problem import Problem
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")
@@ -61,6 +62,44 @@ def test_a_list_goes_on_where_it_stopped(cli: Cli, kernels: dict[str, Kernel], t
     assert [line.split()[1] for line in answer.err.splitlines() if line.startswith("[")] == [
         "stored:", "stored:", "tuning:", "sweep:",
     ]  # fmt: skip
+
+
+def test_the_lines_of_a_file_are_of_the_kernel_that_is_named(
+    cli: Cli, kernels: dict[str, Kernel], tmp_path: Path
+) -> None:
+    path = tmp_path / "shapes.jsonl"
+    path.write_text('{"shape": [2, 1, 1]}\n{"shape": [3, 1, 1], "kernel": "pool"}\n')
+    rows = warm(cli, "other", "--from", path, "--forward-only")
+    assert [row["kernel"] for row in rows] == ["other", "pool"]
+    assert cli("warm", "other", "--from", path, "--stale").code == 2
+
+
+@pytest.mark.parametrize(
+    ("registered", "said"),
+    [
+        ("tests.nowhere:KERNEL", "which can't be loaded (ModuleNotFoundError: No module named 'tests.nowhere')"),
+        ("tests.cli.test_warm:NOWHERE", "which can't be loaded (AttributeError: module"),
+        ("tests.cli.test_warm:SHAPE", "a tuple, needed what kernel.registered(arguments) returns"),
+    ],
+)
+@pytest.mark.parametrize("command", ["warm", "lookup", "explain"])
+def test_a_package_that_registers_what_is_no_kernel_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, registered: str, said: str
+) -> None:
+    found = EntryPoints([EntryPoint("mine", registered, warming.GROUP)])
+    monkeypatch.setattr(warming, "entry_points", lambda **asked: found.select(**asked))
+    monkeypatch.setattr("tunedb.cli.tuning.index_to_run_on", lambda: -1)
+    answer = cli(command, "mine", "--arg", "n=1")
+    assert answer.code == 2
+    assert f"mine: its package registers {registered}, {said}" in answer.err
+
+
+def test_a_problem_that_ends_without_a_config_says_why(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    kernels["other"].times = {128: "wrong", 256: "compile_error"}
+    answer = cli("warm", "other", "--shape", "1,1,1")
+    assert answer.code == 1
+    assert "failed: other (kernel_size=1, rows=1). wrong: " in answer.err
+    assert "See: tunedb show " in answer.err
 
 
 @pytest.mark.parametrize(

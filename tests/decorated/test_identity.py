@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from tests.decorated.kernels import add_one, tuned
 from tunedb import IdentityError, SettingError
 from tunedb.decorated.arguments import Call, Parameters, kind_of, layout_of, problem_of
 from tunedb.decorated.candidates import Candidates, stored_form
-from tunedb.source import kernel_hash
+from tunedb.source import joint_hash, kernel_hash
 
 NAMES = ("x", "y", "n", "stride", "FLAG", "BLOCK")
 PARAMETERS = Parameters(NAMES, frozenset({"FLAG", "BLOCK"}), {}, True)
@@ -116,6 +120,62 @@ def test_a_step_that_is_none_is_an_error(step: Any) -> None:
 def test_the_name_is_the_functions_own_unless_given() -> None:
     assert tunedb.autotune([], ["n"])(add_one).name == "tests.decorated.kernels.add_one"
     assert tuned(name="mine").name == "mine"
+
+
+def test_a_file_whose_name_begins_with_a_digit_has_kernels_too() -> None:
+    from tunedb.decorated.checks import name_of
+
+    def kernel() -> None:
+        """Of one of Triton's tutorials."""
+
+    kernel.__module__, kernel.__qualname__ = "02-fused-softmax", "softmax"
+    assert name_of(kernel) == "_02-fused-softmax.softmax"
+
+
+def plain(x: Any, c: int = 1) -> Any:
+    return x + c
+
+
+def other(x: Any, c: int = 1) -> Any:
+    return x - c
+
+
+class Callable1:
+    def __call__(self, x: Any) -> Any:
+        return x + 1
+
+
+class Callable2:
+    def __call__(self, x: Any) -> Any:
+        return x + 2
+
+
+def test_a_reference_is_known_under_wrappers_and_by_what_is_bound_to_it() -> None:
+    same = [plain, torch.no_grad()(plain), torch.inference_mode()(plain), functools.wraps(plain)(lambda *_: None)]
+    assert len({joint_hash("kernel", one) for one in same}) == 1
+    different = [
+        plain, other, functools.partial(plain, c=1), functools.partial(plain, c=2),
+        functools.partial(other, c=2), Callable1(), Callable2(), lambda x, c=2: x + c, lambda x, c=3: x + c,
+    ]  # fmt: skip
+    assert len({joint_hash("kernel", one) for one in different}) == len(different)
+    assert joint_hash("kernel", plain) != "kernel"
+
+
+def test_a_reference_has_the_same_hash_in_every_process() -> None:
+    program = (
+        "import functools\nfrom tunedb.source import joint_hash\n"
+        "class A: pass\n"
+        "def f(x, mode=frozenset(['one', 'other', 'third']), a=A()):\n"
+        "    return mode in {'alpha', 'beta', 'gamma', ('delta', 'epsilon')}\n"
+        "print(joint_hash('kernel', functools.partial(f, x={'one', 'other', 'third'})))\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
 
 
 def test_configs_are_kept_whole_and_found_again() -> None:

@@ -23,6 +23,7 @@ from tests.decorated.kernels import (
     tuned,
 )
 from tunedb import IdentityError, MissError, SettingError, SweepError, process
+from tunedb.decorated.candidates import stored_form
 from tunedb.records import Mark, Sweep
 from tunedb.store import Store
 
@@ -314,6 +315,66 @@ def test_a_store_that_is_no_store_costs_a_call_nothing(tmp_path: Any) -> None:
     x, y = tensors()
     tuned()[grid_of(100)](x, y, 100)
     torch.testing.assert_close(y, x + 1)
+
+
+def test_a_list_that_is_edited_in_one_process_is_raced_at_once() -> None:
+    """A notebook's cell that is run again."""
+    x, y = tensors()
+    tuned(do_bench=Bench(1.0, 2.0))[grid_of(100)](x, y, 100)
+    bench = Bench(2.0, 3.0, 1.0)  # of what it has to beat, and of the new one
+    again = tuned(blocks=(16, 64, 32), do_bench=bench)
+    again[grid_of(100)](x, y, 100)
+    assert again.best_config.kwargs == {"BLOCK": 32}
+    assert bench.timed == 3
+    again.configs = [*again.configs, triton.Config({"BLOCK": 128})]
+    again[grid_of(100)](x, y, 100)
+    assert bench.timed > 3
+
+
+def test_a_cleared_cache_has_the_store_asked(store: Store) -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+    kernel[grid_of(100)](x, y, 100)
+    (sweep,) = stored(store)
+    store.put_mark(sweep.uid, Mark("quarantine", "by another process"))
+    kernel[grid_of(100)](x, y, 100)  # remembered, until it is told to forget
+    assert kernel._do_bench.timed == 2
+    kernel.cache.clear()
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel._do_bench.timed > 2
+
+
+def test_a_cache_may_be_assigned() -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(2.0, 1.0, 3.0, 4.0))
+    kernel[grid_of(100)](x, y, 100)
+    entries = dict.fromkeys(kernel.cache, kernel.configs[0])
+    kernel.cache = entries
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[0]
+    kernel.cache |= dict.fromkeys(entries, kernel.configs[1])
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[1]
+    kernel.cache = {}
+    kernel[grid_of(50)](x, y, 50)
+    assert len(kernel.cache) == 1
+
+
+def test_timings_stand_in_the_order_of_the_list() -> None:
+    x, y = tensors()
+    tuned(do_bench=Bench(3.0, 1.0, 2.0), blocks=(16, 32, 64))[grid_of(100)](x, y, 100)
+    new_process()
+    kernel = tuned(do_bench=Bench(), blocks=(16, 32, 64))
+    kernel[grid_of(100)](x, y, 100)
+    assert list(kernel.configs_timings) == kernel.configs
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 2**70, "\0", [1, 2], object()])
+def test_a_knob_that_no_store_can_hold_is_stored_as_text(value: Any) -> None:
+    forms = [stored_form(triton.Config({"BLOCK": 16, "V": value})) for _ in range(2)]
+    assert forms[0] == forms[1]
+    assert isinstance(forms[0]["V"], str)
+    assert " at 0x" not in forms[0]["V"]
 
 
 def test_chosen_is_a_triton_kernel_with_the_one_config() -> None:

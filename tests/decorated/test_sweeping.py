@@ -31,7 +31,7 @@ from tests.decorated.kernels import (
 )
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_store import stored
-from tunedb import process
+from tunedb import SweepError, process
 from tunedb.bench import parts_of
 from tunedb.observer import suspect_of
 from tunedb.records import Sweep
@@ -189,6 +189,45 @@ def test_a_race_after_an_edit_that_is_cut_short_displaces_nothing(store: Store) 
 
 
 @runs_kernels
+def test_a_reference_may_call_the_kernel_that_is_tuned() -> None:
+    def reference(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = torch.zeros_like(x)
+        kernel[grid_of(100)](x, found, 100)
+        return {"y": found}
+
+    x, y = tensors()
+    kernel = tuned(reference=reference, do_bench=Bench(2.0, 1.0))
+    with tunedb.using(lock_timeout=600):  # it would be waited out
+        kernel[grid_of(100)](x, y, 100)
+    torch.testing.assert_close(y, x + 1)
+    assert kernel.best_config is kernel.configs[1]
+
+
+@pytest.mark.parametrize("found", [None, "1.0", [], [None], torch.zeros(3)])
+def test_a_benchmark_function_that_returns_no_times_is_to_blame(store: Store, found: Any) -> None:
+    x, y = tensors()
+    with pytest.raises(TypeError, match="do_bench: found"):
+        tuned(do_bench=lambda launch, quantiles: found)[grid_of(100)](x, y, 100)
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+    kernel[grid_of(100)](x, y, 100)  # no config was held responsible
+    assert kernel.best_config is kernel.configs[1]
+
+
+def test_no_time_at_all_is_a_time() -> None:
+    x, y = tensors()
+    kernel = tuned(do_bench=Bench(1.0, 0.0))
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[1]
+
+
+def test_a_stored_failure_still_says_how_the_first_config_failed() -> None:
+    x, y = tensors()
+    for _ in range(2):
+        with pytest.raises(SweepError, match=r"all 2 configs failed\. y: 100 of 100 elements"):
+            tuned(reference=lambda x: {"y": x + 2})[grid_of(100)](x, y, 100)
+        tunedb.configure()
+
+
 def test_a_reference_may_call_another_kernel_that_is_not_tuned_yet(store: Store) -> None:
     inner = tuned(name="inner", do_bench=Bench(1.0, 2.0))
 

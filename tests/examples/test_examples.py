@@ -130,6 +130,16 @@ def test_what_was_tuned_moves_to_another_store(site: Path, tmp_path: Path) -> No
         (["--arg", "rows=4"], "example_softmax: columns is missing. Its problem takes columns, rows, x_dtype."),
         (["--arg", "columns=40", "--arg", "width=3"], "no argument is called width"),
         (["--arg", "columns=40", "--arg", "x_dtype=float17"], "x_dtype: found 'float17', needed the name of a torch"),
+        (
+            ["--arg", "columns=zz"],
+            "example_softmax: found columns='zz', of which its function makes no call. TypeError",
+        ),
+        (
+            ["--arg", "columns=-4"],
+            "example_softmax: found columns=-4, of which its function makes no call. RuntimeError",
+        ),
+        (["--arg", f"columns={10**20}"], "--arg: columns: "),
+        (["--arg", "columns=4", "--arg", "columns=5"], "--arg: found columns twice."),
     ],
 )
 def test_arguments_that_make_no_problem_are_named(site: Path, words: list[str], said: str) -> None:

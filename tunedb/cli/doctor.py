@@ -53,7 +53,7 @@ def _examine(told: dict[str, str]) -> Iterator[Finding]:
 
 
 def hashes_of(kernels: Iterable[str]) -> dict[str, str]:
-    """The hashes of those kernels that are installed, by name. Raises ImportError where one can't be loaded."""
+    """The hashes of those kernels that are installed, by name. Raises ImportError, or SettingError, where one fails."""
     from tunedb.warming import kernel_named, kernel_names
 
     installed = kernel_names()

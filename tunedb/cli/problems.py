@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +51,7 @@ def takes_problem(function: Command) -> Command:
         arguments = {name: value for name, value in arguments.items() if value is not None}
         if "shape" in arguments:
             arguments["shape"] = _shape(arguments["shape"])
-        arguments |= dict(map(_argument, arguments.pop("arg", ())))
+        arguments |= _named(arguments.pop("arg", ()))
         function(arguments=arguments, **given)
 
     return with_parameters(wrapped, function, _OPTIONS, instead_of="arguments")
@@ -64,15 +64,31 @@ def _shape(text: str) -> list[int]:
         raise SettingError(f"--shape: found {text!r}, needed ints with commas between, such as 64,128,65536.") from None
 
 
-def _argument(text: str) -> tuple[str, Any]:
-    """A name and a value, which is JSON (1024, 0.5, true, null) or, failing that, a string such as float16."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise SettingError(f"--arg: found {text!r}, needed NAME=VALUE, such as columns=1024.")
+def _named(texts: Iterable[str]) -> dict[str, Any]:
+    """Names and values; these are JSON (1024, 0.5, true, null) or, failing that, strings such as float16."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise SettingError(f"--arg: found {text!r}, needed NAME=VALUE, such as columns=1024.")
+        if name in found:
+            raise SettingError(f"--arg: found {name} twice.")
+        try:
+            found[name] = parse_json(value)
+        except IdentityError as error:
+            if _is_json(value):
+                raise SettingError(f"--arg: {name}: {error}") from None
+            found[name] = value
+    return found
+
+
+def _is_json(text: str) -> bool:
+    """Whether it is JSON, if only such as has no canonical form: NaN, or too large a number."""
     try:
-        return name, parse_json(value)
-    except IdentityError:
-        return name, value
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def as_options(arguments: Mapping[str, Any]) -> str:
@@ -89,8 +105,8 @@ def as_options(arguments: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
-def read_shapes(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The number of each line that is not blank, its kernel, and its arguments.
+def read_shapes(path: Path, default: str = DEFAULT_KERNEL) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """The number of each line that is not blank, its kernel, or the default where it names none, and its arguments.
 
     Raises SettingError, with the line where there is one, for a file or a line that can't be read.
     """
@@ -108,7 +124,7 @@ def read_shapes(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
             arguments = parse_json(line)
             if not isinstance(arguments, dict):
                 raise SettingError("Found no JSON object.")
-            kernel = arguments.pop("kernel", DEFAULT_KERNEL)
+            kernel = arguments.pop("kernel", default)
         yield number, str(kernel), arguments
         found = True
     if not found:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from tunedb.cli.common import is_verbose, log
+from tunedb.cli.output import one_line
 from tunedb.problem import Config
 from tunedb.records import Sweep, Trial
 
@@ -24,6 +25,7 @@ class Progress:
     def __init__(self, problems: int) -> None:
         self._problems, self._number, self._name = problems, 0, ""
         self._left, self._told_at = 0, 0.0
+        self._why = ""  # the first config that failed did so
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
@@ -54,6 +56,8 @@ class Progress:
         text = f"{self._place()} {source}: {self._name}"
         if sweep is not None and sweep.config is not None:
             text += f" -> {sweep.config} {_times(sweep.time_us, sweep.default_time_us)}"
+        elif sweep is not None:
+            text += f". {one_line(self._why)} See: tunedb show {sweep.uid[:12]}"
         self._drop_bar()
         self._say(text)
 
@@ -70,7 +74,7 @@ class Progress:
 
     def started(self, sweep: Sweep, candidates: int) -> None:
         """See `tunedb.observer.Observer`."""
-        self._left, self._told_at = candidates, time.monotonic()
+        self._left, self._told_at, self._why = candidates, time.monotonic(), ""
         if self._bars is not None:
             self._drop_bar()  # of a sweep whose process ended
             self._task = self._bars.add_task(f"{self._place()} {sweep.problem.kernel}", total=candidates, times="")
@@ -83,6 +87,7 @@ class Progress:
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
         """See `tunedb.observer.Observer`. With -v a line for each trial, off a terminal one now and then."""
         self._left -= 1
+        self._why = self._why or f"{trial.status}: {trial.error}" if trial.error else self._why
         if is_verbose():
             how = f"{trial.time_us:.1f} us" if trial.time_us is not None else trial.status
             self._say(f"  {trial.config}: {how}{f' ({trial.error})' if trial.error else ''}")

@@ -129,8 +129,8 @@ def installed(names: Iterable[str]) -> dict[str, Registered]:
     for name in sorted(set(names) & set(kernel_names())):
         try:
             found[name] = kernel_named(name)
-        except ImportError as error:
-            log.warning("Kernel %s is installed, but can't be loaded: %s", name, error)
+        except (ImportError, SettingError) as error:
+            log.warning("Kernel %s is installed, and of no use: %s", name, error)
     return found
 
 

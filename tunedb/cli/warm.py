@@ -10,7 +10,7 @@ import typer
 
 from tunedb.cli.common import FormatOption, command, log
 from tunedb.cli.output import Format, print_rows
-from tunedb.cli.problems import located, read_shapes, takes_problem
+from tunedb.cli.problems import DEFAULT_KERNEL, located, read_shapes, takes_problem
 from tunedb.cli.stored import writing
 from tunedb.errors import SettingError
 
@@ -31,7 +31,11 @@ def warm(
     kernel: Annotated[str | None, typer.Argument(help="A kernel's name, such as avg_pool1d.")] = None,
     shapes: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE", help='Tune each line: {"shape": [64, 128, 65536], "kernel_size": 8}.'),
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help='Tune each line, {"shape": [64, 128, 65536], "kernel_size": 8}, of KERNEL or of its own "kernel".',
+        ),
     ] = None,
     from_misses: Annotated[
         bool, typer.Option("--from-misses", help="Tune what calls asked for in vain, the most frequent first.")
@@ -61,19 +65,19 @@ def warm(
     problem ended without a config, or was not reached.
     """
     again = stale or incomplete
-    sources = (kernel is not None and not again, shapes is not None, from_misses, stale, incomplete)
+    sources = (kernel is not None and not again and shapes is None, shapes is not None, from_misses, stale, incomplete)
     if sum(sources) != 1 or (arguments and not sources[0]) or (kernel is not None and from_misses):
         raise SettingError(
-            "warm: needed either a kernel and its problem's options, or --from FILE, or --from-misses, or --stale or "
+            "warm: needed either a kernel and its problem's options, or --from-misses, or --from FILE, --stale or "
             "--incomplete with or without a kernel. See: tunedb warm -h"
         )
-    lines = list(read_shapes(shapes)) if shapes is not None else []
+    lines = list(read_shapes(shapes, kernel or DEFAULT_KERNEL)) if shapes is not None else []
 
     from tunedb.cli.tuning import index_to_run_on, tasks_of, tune
 
     index = index_to_run_on()
     tasks: list[Task] = []
-    if kernel is not None and not again:
+    if kernel is not None and sources[0]:
         tasks += tasks_of(kernel, arguments, forward_only=forward_only)
     for number, named, given in lines:
         with located(Path(str(shapes)), number):

@@ -6,15 +6,18 @@ JSON can hold.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import re
 from collections.abc import Callable, Mapping, Sequence
-from types import FunctionType
 from typing import Any
 
 import triton
 from triton.runtime.errors import AutotunerError
 
 from tunedb.decorated.arguments import Call
+from tunedb.decorated.kinds import name_of
+from tunedb.errors import IdentityError
 from tunedb.problem import LAUNCH_OPTIONS, Config
 
 _OPTIONS = (*LAUNCH_OPTIONS, "ir_override")  # what a triton.Config takes besides its kwargs
@@ -70,9 +73,10 @@ def _storable(value: Any) -> Any:
     if type(value).__name__ == "constexpr":
         value = value.value
     if value is None or type(value) in (bool, int, float, str) or type(value).__name__ == "dtype":
-        return value
-    inner = getattr(value, "fn", value)
-    return f"{inner.__module__}.{inner.__qualname__}" if isinstance(inner, FunctionType) else repr(value)
+        with contextlib.suppress(IdentityError):  # infinite, too large, or with a character that no database takes
+            Config.of(value=value)
+            return value
+    return name_of(value) or re.sub(" at 0x[0-9a-f]+", "", ascii(value))
 
 
 def pruned(

@@ -60,4 +60,5 @@ def checked_name(name: str) -> str:
 def name_of(function: Callable[..., Any]) -> str:
     """The name of a kernel that is given none: its module's and its own."""
     name = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
-    return re.sub(r"[^A-Za-z0-9_.\-]", "_", name)[:200]
+    name = re.sub(r"[^A-Za-z0-9_.\-]", "_", name)[:200]
+    return name if re.match(r"[A-Za-z_]", name) else f"_{name}"[:200]  # of a file whose name begins with a digit

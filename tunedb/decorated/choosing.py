@@ -73,7 +73,7 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
         choice, config = tuner.bind(called, problem, index, lambda stored: _load(kernel, call, called, stored))
         if choice.failed:
             raise SweepError(
-                f"{kernel.name} ({problem}): all {len(configs)} configs failed. {called.why} "
+                f"{kernel.name} ({problem}): all {len(configs)} configs failed. {called.why or _stored_reason(case)} "
                 "See: tunedb ls, tunedb show UID. To run the first one all the same: tunedb.using(mode='off')."
             )
         return Chosen(config, choice, called.swept, called.configs)
@@ -85,6 +85,14 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
         raise fault
     finally:
         del fault  # its frames hold this one
+
+
+def _stored_reason(case: Case) -> str:
+    """How the first config failed that did, of a sweep before this call; empty where the store does not tell."""
+    store = process.active().store
+    failed = [one.uid for one in store.get_sweeps(case.problem, case.device, case.kernel.hash) if not one.config]
+    trials = (trial for page in store.get_whole(failed) for sweep in page for trial in sweep.trials)
+    return next((trial.error for trial in trials if trial.error), "")
 
 
 def _load(kernel: Autotuner, call: Call, called: CalledKernel, stored: Config) -> triton.Config:
@@ -111,8 +119,8 @@ def timings_of(kernel: Autotuner, sweep: Sweep) -> Timings:
         pages = process.active().store.get_whole([sweep.uid])
         trials = [trial for page in pages for one in page for trial in one.trials]
     ours = {**kernel.candidates.ours, **kernel.made_by_pruning}
-    found = {ours.get(trial.config): _times(trial) for trial in trials}
-    return {config: times for config, times in found.items() if config is not None}
+    found = {trial.config: _times(trial) for trial in trials}
+    return {config: found[stored] for stored, config in ours.items() if stored in found}
 
 
 def _times(trial: Trial) -> list[float]:

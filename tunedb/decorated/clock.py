@@ -14,6 +14,7 @@ from tunedb.decorated.faults import callers_faults
 from tunedb.errors import CallerError, TrialError
 
 _QUANTILES = (0.5, 0.2, 0.8)
+_LEAST = 1e-3  # microseconds, in the place of no time at all: configs are compared by ratios
 _OF_A_CONFIG = (OutOfResources, PTXASError, CompileTimeAssertionFailure)  # whoever raises them, as with Triton
 
 
@@ -43,17 +44,26 @@ class BenchClock:
         with typed_errors():
             try:
                 with callers_faults(always=True):
-                    found = self._do_bench(watched, quantiles=_QUANTILES)
+                    times = _milliseconds(self._do_bench(watched, quantiles=_QUANTILES))
             except CallerError as error:
                 if error.error in raised or isinstance(error.error, _OF_A_CONFIG):
                     raise error.error from None
                 raise
             finally:
                 raised.clear()  # an error's frames hold this list
-        times = [float(one) for one in (found if isinstance(found, list | tuple) else [found])]
         if not all(map(math.isfinite, times)):  # as some say that a config failed
             raise TrialError("runtime_error", f"do_bench: found {times}")
-        return [one * 1e3 for one in times for _ in range(2 if len(times) == len(_QUANTILES) else 1)]
+        return [max(one * 1e3, _LEAST) for one in times for _ in range(2 if len(times) == len(_QUANTILES) else 1)]
+
+
+def _milliseconds(found: Any) -> list[float]:
+    times = list(found) if isinstance(found, list | tuple) else [found]
+    if not times or any(isinstance(one, str) for one in times):
+        raise TypeError(f"do_bench: found {found!r}, needed milliseconds: a number, or one for each quantile.")
+    try:
+        return [float(one) for one in times]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"do_bench: found {found!r}, needed milliseconds ({error}).") from error
 
 
 def clock_of(do_bench: Callable[..., Any] | None) -> BenchClock | None:

@@ -15,7 +15,7 @@ from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
 from tunedb.decorated.workload import CallWorkload
 from tunedb.device import Device
-from tunedb.errors import SettingError
+from tunedb.errors import CallerError, IdentityError, SettingError
 from tunedb.problem import Config, Problem
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class RegisteredKernel:
         """The problem of the call that the function makes of these arguments; a dtype may be given by its name.
 
         Made on torch's meta device, which takes no memory. Raises SettingError for an argument that the function does
-        not take, or one that it needs, and CallerError where the function fails.
+        not take, or one that it needs, and where it fails.
         """
         known = [parameter.name for parameter in self._parameters]
         unknown, missing = sorted(set(arguments) - set(known)), self._missing(arguments)
@@ -72,7 +72,12 @@ class RegisteredKernel:
             fault = f"no argument is called {', '.join(unknown)}" if unknown else f"{', '.join(missing)} is missing"
             raise SettingError(f"{self.name}: {fault}. Its problem takes {', '.join(known)}.")
         given = {name: _as_dtype(name, value) for name, value in arguments.items()}
-        problem = self._problem_of(self._call(given, torch.device("meta")))
+        try:
+            problem = self._problem_of(self._call(given, torch.device("meta")))
+        except (CallerError, IdentityError) as error:
+            told = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            first = str(error).partition("\n")[0]
+            raise SettingError(f"{self.name}: found {told}, of which its function makes no call. {first}") from error
         self._asked[problem] = given  # also what is no fact of the problem, such as a size that is not in `key`
         return problem
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from tunedb.errors import SchemaNewer, SchemaOlder, StoreError
+from tunedb.errors import SchemaNewer, SchemaOlder, SettingError, StoreError
 from tunedb.store import schema
 from tunedb.store.engine import Database
 from tunedb.store.finding import Verdict, bad, check, failed, ok, warn
@@ -114,7 +114,7 @@ def dead_rows(database: Database, hashes: Hashes) -> Verdict:
     kernels = sorted({row[0] for row in counts})
     try:
         current = hashes(kernels)
-    except ImportError as error:
+    except (ImportError, SettingError) as error:
         return Verdict("skipped", f"the kernels can't be loaded here: {error}")
     dead: dict[str, int] = defaultdict(int)
     for kernel, kernel_hash, count in counts:
