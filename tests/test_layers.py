@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 # Each room may import those below it, and itself. A lazy import inside a function counts as well.
 LAYERS = [
-    {"errors", "lazy"},
+    {"errors", "lazy", "switching"},
     {"problem", "buckets"},
     {"device", "recipe", "settings", "source"},
     {"compiler", "records", "tunable"},

@@ -6,9 +6,6 @@ Sweeps are handed a clock, so that tests hand them a fake one.
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +15,7 @@ from typing import Protocol
 import torch
 
 from tunedb.compiled import typed_errors
+from tunedb.switching import giving_way
 from tunedb.tunable import Tunable
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
@@ -29,7 +27,6 @@ _MOST = 100  # samples per call to `timing`
 _LEADS = (0, 200, 2000, 20000)  # microseconds that the GPU idles first, in each try at samples whose launch came late
 _AGAIN = 10  # calls, after which a host that came late is tried with a shorter lead
 _CYCLES = 2000  # of a GPU's clock in a microsecond, or fewer
-_SWITCHES = 1e-5  # seconds after which a thread that runs Python gives way to one that samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class GpuClock:
 
         Of a launch that also has `before` and `timed`, the first is called, and only the second one's time counts.
         """
-        with typed_errors(), _giving_way:
+        with typed_errors(), giving_way:
             taken: list[float] = []
             late: list[float] = []
             self._calls += 1
@@ -132,44 +129,6 @@ def parts_of(launch: Callable[[], object]) -> tuple[Callable[[], object], Callab
 
 def _nothing() -> None:
     """Most launches need nothing before them."""
-
-
-class _GivingWay:
-    """Have threads that run Python give way sooner: of the usual five milliseconds a launch would wait for several.
-
-    Two may sample at once; the last one to end puts back what the first one found, and so does a forked child.
-    """
-
-    def __init__(self) -> None:
-        self._begin()
-
-    def _begin(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._before = sys.getswitchinterval()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._before = sys.getswitchinterval()
-                sys.setswitchinterval(_SWITCHES)
-            self._inside += 1
-
-    def __exit__(self, *of_no_interest: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                sys.setswitchinterval(self._before)
-
-    def in_child(self) -> None:
-        """The threads that sampled are not here."""
-        if self._inside:
-            sys.setswitchinterval(self._before)
-        self._begin()
-
-
-_giving_way = _GivingWay()
-os.register_at_fork(after_in_child=_giving_way.in_child)
 
 
 class WallClock:

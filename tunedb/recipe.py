@@ -17,6 +17,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
+from tunedb.switching import giving_way
+
 _ADDED = ("instrumentation_mode", "fpsan_homomorphic_casts")
 _MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
 
@@ -73,7 +75,12 @@ def preload() -> None:
 @functools.cache
 def preload_aside() -> threading.Thread:
     """Begin to `preload` on a thread: Triton hashes its own libraries, which takes as long as opening the store."""
-    thread = threading.Thread(target=preload, daemon=True)
+
+    def beside() -> None:
+        with giving_way:
+            preload()
+
+    thread = threading.Thread(target=beside, daemon=True)
     with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
         thread.start()
     return thread
