@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -153,3 +154,32 @@ def test_a_thread_that_can_not_be_started_releases_the_lock(tmp_path: Path, monk
         monkeypatch.setattr(threading.Thread, "start", start)
     with single_flight(tmp_path, PROBLEM, DEVICE, 0) as flight:
         assert flight.held
+
+
+def test_a_thread_that_has_a_lock_does_not_wait_for_itself(tmp_path: Path) -> None:
+    start = time.monotonic()
+    with single_flight(tmp_path, PROBLEM, DEVICE, 60) as flight:
+        assert flight.held
+        with single_flight(tmp_path, PROBLEM, DEVICE, 60) as again:
+            assert not again.held
+        with single_flight(tmp_path / "other", PROBLEM, DEVICE, 60) as other:
+            assert other.held
+    assert time.monotonic() - start < 30
+    with single_flight(tmp_path, PROBLEM, DEVICE, 0) as flight:
+        assert flight.held
+
+
+def test_a_child_that_was_forked_by_a_holder_can_have_the_lock_after_it(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with single_flight(tmp_path, PROBLEM, DEVICE, 0), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking a process with threads
+        child = os.fork()
+        if child == 0:
+            held = False
+            with contextlib.suppress(BaseException):
+                os.read(read, 1)
+                with single_flight(tmp_path, PROBLEM, DEVICE, 10) as flight:
+                    held = flight.held
+            os._exit(0 if held else 1)
+    os.write(write, b"!")
+    assert os.waitpid(child, 0)[1] == 0

@@ -31,6 +31,7 @@ def _renew() -> None:
     global _guard
     _guard = threading.Lock()
     _threads.clear()
+    _here.__dict__.clear()
 
 
 os.register_at_fork(after_in_child=_renew)

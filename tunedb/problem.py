@@ -105,8 +105,16 @@ def parse_json(text: str) -> Any:
             raise IdentityError(f"{digits[:20]}... does not fit into 64 bits.")
         return int(digits)
 
+    def number(digits: str) -> float:
+        found = float(digits)
+        if found in (float("inf"), float("-inf")):
+            raise IdentityError(f"{digits[:20]} is more than a float holds.")
+        return found
+
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_int=integer, object_pairs_hook=unique)
+        return json.loads(
+            text, parse_constant=_refuse_constant, parse_int=integer, parse_float=number, object_pairs_hook=unique
+        )
     except (json.JSONDecodeError, RecursionError) as error:
         raise IdentityError(f"This is no JSON: {error}.") from None
 

@@ -56,8 +56,8 @@ def _told(function: Any) -> str:
     if code is not None:
         return f"{_bytecode(code)} {_written((function.__defaults__, function.__kwdefaults__))}"
     kind = type(function)
-    called = getattr(kind.__call__, "__code__", None)
-    return f"{kind.__module__}.{kind.__qualname__} {'' if called is None else _bytecode(called)}"
+    methods = (getattr(getattr(kind, name, None), "__code__", None) for name in ("__call__", "forward"))
+    return f"{kind.__module__}.{kind.__qualname__} {' '.join(_bytecode(code) for code in methods if code is not None)}"
 
 
 def _bytecode(code: CodeType) -> str:
@@ -73,6 +73,8 @@ def _written(value: Any) -> str:
         return f"({', '.join(map(_written, value))})"
     if isinstance(value, dict):
         return f"{{{', '.join(sorted(f'{_written(name)}: {_written(one)}' for name, one in value.items()))}}}"
+    if callable(value) and not isinstance(value, type):
+        return _told(value)
     told = repr(value)
     return f"{type(value).__module__}.{type(value).__qualname__}" if " at 0x" in told else told
 

@@ -33,7 +33,7 @@ class _GivingWay:
 
     def __exit__(self, *of_no_interest: object) -> None:
         with self._lock:
-            self._inside -= 1
+            self._inside = max(self._inside - 1, 0)  # a forked child may have begun in the middle of a block
             if not self._inside:
                 sys.setswitchinterval(self._before)
 

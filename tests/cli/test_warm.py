@@ -72,6 +72,7 @@ def test_the_lines_of_a_file_are_of_the_kernel_that_is_named(
     rows = warm(cli, "other", "--from", path, "--forward-only")
     assert [row["kernel"] for row in rows] == ["other", "pool"]
     assert cli("warm", "other", "--from", path, "--stale").code == 2
+    assert cli("warm", "nothing", "--from", path).err == "tunedb: No kernel is called 'nothing'.\n"
 
 
 @pytest.mark.parametrize(

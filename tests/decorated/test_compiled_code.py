@@ -8,15 +8,19 @@ from typing import Any
 import pytest
 import torch
 import triton
+import triton.language as tl
 from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _triton
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, accumulate, add_even, grid_of, tuned
 from tests.decorated.stub import StubDriver
-from tunedb import bound
+from tests.decorated.test_fast import copy_tiles
+from tunedb import StoreUnavailable, bound, process
+from tunedb.decorated import narrowing
 
 pytestmark = [
     pytest.mark.skipif(INTERPRETED, reason="Dynamo knows no interpreted kernels"),
@@ -140,6 +144,94 @@ def test_a_performance_model_is_dynamos_to_apply(stub: StubDriver, top_k: float,
     assert graphs.lists() == [left]
 
 
+@triton.jit
+def add_bias(x, bias, y, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < n
+    value = tl.load(x + offsets, mask=mask)
+    if bias is not None:
+        value += tl.load(bias + offsets, mask=mask)
+    tl.store(y + offsets, value, mask=mask)
+
+
+def test_an_argument_may_be_a_tensor_or_none(stub: StubDriver) -> None:
+    kernel = tuned(add_bias, do_bench=Bench(2.0, 1.0, 1.0, 2.0))
+
+    def function(x: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        y = torch.empty_like(x)
+        kernel[grid_of(100)](x, bias, y, 100)
+        return y
+
+    def found(*given: Any) -> list[list[int]]:
+        torch._dynamo.reset()
+        graphs = Graphs()
+        torch.compile(function, backend=graphs, fullgraph=True)(*given)
+        return graphs.lists()
+
+    x = torch.zeros(100)
+    kernel[grid_of(100)](x, x, x, 100)
+    assert (found(x, x), found(x)) == ([[64]], [[16, 64]])
+    kernel[grid_of(100)](x, None, x, 100)
+    assert (found(x, x), found(x), found(x, x.half())) == ([[64]], [[16]], [[16, 64]])
+
+
+def test_descriptors_are_compared_by_what_can_be(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("has_triton_tensor_descriptor_host_tma", "has_triton_tma_device", "has_triton_tma"):
+        monkeypatch.setattr(_triton, name, lambda: True, raising=False)
+    kernel = tuned(copy_tiles, do_bench=Bench(2.0, 1.0))
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        y = torch.empty_like(x)
+        kernel[(4,)](TensorDescriptor.from_tensor(x, [16, 16]), TensorDescriptor.from_tensor(y, [16, 16]), 64)
+        return y
+
+    x = torch.zeros(64, 64, dtype=torch.float16)
+    function(x)
+    graphs = Graphs()
+    torch.compile(function, backend=graphs, fullgraph=True)(x)
+    assert graphs.lists() == [[64]]
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"reset_to_zero": ["y"]}, {"restore_value": ["y"]}, {"bucket": {"n": tunedb.pow2}}]
+)
+def test_a_call_of_compiled_code_asks_no_store(
+    stub: StubDriver, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    kernel = tuned(do_bench=Bench(2.0, 1.0), **given)
+    kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    call, graphs = compiled(kernel)
+    call(torch.zeros(100))
+    monkeypatch.setattr(narrowing, "_table_of", lambda _: pytest.fail("the store was asked"))
+    for _ in range(3):
+        call(torch.zeros(100))
+    assert graphs.lists() == [[64]]
+
+
+def test_a_store_that_fails_leaves_compiled_code_valid(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+    kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    call, graphs = compiled(kernel)
+    call(torch.zeros(100))
+
+    def fails(_: Any) -> Any:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(narrowing, "_table_of", fails)
+    process.clear_plans()
+    call(torch.zeros(100))
+    assert graphs.lists() == [[64]]
+
+
+def test_a_list_that_was_changed_in_place_is_todays(stub: StubDriver) -> None:
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+    kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    kernel.configs.insert(0, triton.Config({"BLOCK": 128}))
+    call, graphs = compiled(kernel)
+    call(torch.zeros(100))
+    assert graphs.lists() == [[64]]
+
+
 def test_kernels_that_reset_or_restore_get_one_config_or_all(stub: StubDriver) -> None:
     kernel = tuned(accumulate, reset_to_zero=["y"], do_bench=Bench(2.0, 1.0, 1.0, 2.0))
     kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
@@ -204,5 +296,7 @@ def test_what_compiled_code_reads_is_there_without_a_device(stub: StubDriver, mo
         raise RuntimeError("0 active drivers ([]). There should only be one.")
 
     monkeypatch.setattr(bound, "current_device", lambda: absent)
-    assert tuned(accumulate, reset_to_zero=["y"]).early_config_prune is None
-    assert tuned().early_config_prune(["one", "other"], {"n": 100}) == ["one", "other"]
+    for given in ({}, {"reset_to_zero": ["y"]}):
+        kernel = tuned(accumulate, **given)
+        assert kernel.early_config_prune is None
+        assert kernel._narrowing._narrow(["one", "other"], {"n": 100}) == ["one", "other"][: 1 if given else 2]

@@ -156,6 +156,7 @@ def test_a_reference_is_known_under_wrappers_and_by_what_is_bound_to_it() -> Non
     different = [
         plain, other, functools.partial(plain, c=1), functools.partial(plain, c=2),
         functools.partial(other, c=2), Callable1(), Callable2(), lambda x, c=2: x + c, lambda x, c=3: x + c,
+        functools.partial(plain, plain), functools.partial(plain, other), lambda x, f=plain: f(x),
     ]  # fmt: skip
     assert len({joint_hash("kernel", one) for one in different}) == len(different)
     assert joint_hash("kernel", plain) != "kernel"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
+import weakref
 from enum import IntEnum
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -16,14 +17,14 @@ from triton import knobs
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tests.conftest import INTERPRETED
-from tests.decorated.kernels import EVEN, add_even, add_one, grid_of
+from tests.decorated.kernels import EVEN, Bench, add_even, add_one, add_pair, grid_of
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_fast import Watch, copy_tiles, descriptors, scale, tuned
 from tests.threads import errors_at_once
 from tunedb import IdentityError, SweepError
 from tunedb.decorated import choosing, fast, plans
 from tunedb.decorated.arguments import Call, Parameters
-from tunedb.decorated.kinds import fits, part_of
+from tunedb.decorated.kinds import fits, is_told, part_of
 
 numpy = pytest.importorskip("numpy")
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
@@ -53,13 +54,24 @@ VALUES: list[list[Any]] = [
     [TensorDescriptor.from_tensor(one, [8, 8]) for one in TILES],
 ]  # fmt: skip
 
+BLOCKS = [TensorDescriptor.from_tensor(TILES[0], block) for block in ([8, 8], [16, 8], [8, 16])]
+NESTED = [
+    (1, (2, STORAGE)),
+    (1, (2, STORAGE[1:])),
+    (1, (16, STORAGE)),
+    (1, (BLOCKS[0],)),
+    (1, (BLOCKS[1],)),
+    (1, (None,)),
+]
+VALUES[-1] += BLOCKS[1:]
+
 
 @compiled_only
 @pytest.mark.parametrize("is_value", [False, True], ids=["runtime", "constexpr"])
-@pytest.mark.parametrize("values", VALUES, ids=lambda values: type(values[0]).__name__)
+@pytest.mark.parametrize("values", VALUES[:10], ids=lambda values: type(values[0]).__name__)
 def test_what_is_written_out_tells_apart_what_is_told(values: list[Any], is_value: bool) -> None:
     parameters = Parameters(("x",), frozenset({"x"} if is_value else ()), {}, is_plain=True)
-    if is_value and isinstance(values[0], torch.Tensor | TensorDescriptor | triton.TensorWrapper):
+    if is_value and isinstance(values[0], torch.Tensor):
         pytest.skip("a constexpr is no tensor")
     made = fast.reader(0, parameters, set(), [type(values[0])], (), {}, {"_t_device": lambda: 0}, heuristics=False)
     assert made is not None
@@ -68,6 +80,47 @@ def test_what_is_written_out_tells_apart_what_is_told(values: list[Any], is_valu
         assert fits(one)
         is_alike = part_of(one, is_value) == part_of(other, is_value)
         assert (look((), one) == look((), other)) == is_alike, (one, other)
+
+
+@triton.jit
+def one_argument(x):
+    pass
+
+
+@triton.jit
+def one_constexpr(x: tl.constexpr):
+    pass
+
+
+@compiled_only
+@pytest.mark.parametrize("is_value", [False, True], ids=["runtime", "constexpr"])
+@pytest.mark.parametrize("values", [*VALUES, NESTED], ids=lambda values: type(values[0]).__name__)
+def test_what_is_told_tells_apart_whatever_triton_compiles_anew_for(
+    stub: StubDriver, values: list[Any], is_value: bool
+) -> None:
+    if is_value and isinstance(values[0], torch.Tensor | TensorDescriptor | triton.TensorWrapper):
+        pytest.skip("a constexpr is no tensor")
+    *_, bind = (one_constexpr if is_value else one_argument).device_caches[0]
+    late = fast._late("x", type(values[0]))
+    if not is_value and type(values[0]) in (str, torch.dtype, tl.dtype):
+        with pytest.raises(TypeError, match="specialize"):
+            bind(values[0])
+        return
+
+    def told(value: Any) -> Any:
+        return part_of(value, is_value), eval(f"({', '.join([*late, ''])})", {"x": value}) if late else ()
+
+    for one, other in itertools.combinations(values, 2):
+        if is_told(one) and is_told(other) and repr(bind(one)[1]) != repr(bind(other)[1]):
+            assert told(one) != told(other), (one, other)
+
+
+def test_a_descriptor_in_a_tuple_rests_on_more_than_is_told(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = ((TensorDescriptor.from_tensor(TILES[0], block),) for block in ([8, 8], [16, 8]))
+    assert part_of(first) == part_of(second)
+    assert not is_told(first)
+    assert not is_told((1, first))
+    assert is_told(first[0])
 
 
 def test_a_value_is_told_with_its_type() -> None:
@@ -149,9 +202,12 @@ def test_a_hook_may_be_assigned(stub: StubDriver, monkeypatch: pytest.MonkeyPatc
         patch.setattr(knobs.runtime, "launch_enter_hook", hook)
         kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True)
         kernel[(1,)](STORAGE, STORAGE, 80, 1, 0.5, True)
-    assert watch.slow == 2
-    kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True)
-    assert watch.slow == 2
+        kernel[(1,)](STORAGE, STORAGE, 64, 1, True, True)
+    assert watch.slow == 3
+    for _ in range(3):
+        kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True)
+        kernel[(1,)](STORAGE, STORAGE, 64, 1, True, True)
+    assert watch.slow == 4  # the first plan was still there, and the last call's kind has one now
 
 
 @compiled_only
@@ -203,6 +259,61 @@ def test_a_heuristic_that_says_nan_makes_one_variant(stub: StubDriver) -> None:
     assert len(variants) == 1
 
 
+@triton.jit
+def copy_twice(x, y, n, work, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < n
+    tl.store(work + offsets, tl.load(x + offsets, mask=mask), mask=mask)
+    tl.store(y + offsets, tl.load(work + offsets, mask=mask), mask=mask)
+
+
+@compiled_only
+def test_a_heuristics_tensor_is_the_calls_own_and_not_kept(stub: StubDriver) -> None:
+    made: list[weakref.ref[torch.Tensor]] = []
+
+    def work(given: dict[str, Any]) -> torch.Tensor:
+        found = torch.empty(64)
+        made.append(weakref.ref(found))
+        return found
+
+    kernel = tuned(triton.heuristics({"work": work})(copy_twice))
+    for _ in range(4):
+        kernel[(1,)](STORAGE, STORAGE, 64)
+        assert stub.launches[-1][1][3] is made[-1]()
+    stub.launches.clear()
+    assert [one() for one in made] == [None] * len(made)
+    kernel = tuned(triton.heuristics({"work": lambda given: given["y"]})(copy_twice))
+    for y in (torch.zeros(64), torch.zeros(64), torch.zeros(64)):
+        kernel[(1,)](STORAGE, y, 64)
+        assert stub.launches[-1][1][3] is y
+
+
+@compiled_only
+def test_a_capture_takes_the_remembered_config_and_runs_its_hook_alone(stub: StubDriver) -> None:
+    class Pair(NamedTuple):
+        x: torch.Tensor
+        y: torch.Tensor
+        some: int
+
+    ran: list[int] = []
+
+    def config(block: int) -> triton.Config:
+        return triton.Config({"BLOCK": block}, pre_hook=lambda given: ran.append(given["BLOCK"]))
+
+    kernel = tuned(add_pair, configs=[config(32), config(64)], do_bench=Bench(1.0, 2.0, 2.0, 1.0))
+    for n in (100, 84):  # of one binary each; 32 wins, then 64
+        kernel[(1,)](Pair(STORAGE, STORAGE, 3), n)
+    stub.capturing = True
+    ran.clear()
+    kernel[(1,)](Pair(STORAGE, STORAGE, 3), 84)
+    assert (stub.launches[-1][1][2], ran) == (64, [64])
+    kernel[(1,)](Pair(STORAGE, STORAGE, 3), 100)
+    assert (stub.launches[-1][1][2], ran) == (32, [64, 32])
+    with pytest.raises(SweepError, match="call it once before the capture"):
+        kernel[(1,)](Pair(STORAGE.double(), STORAGE, 3), 100)
+    assert ran == [64, 32]
+
+
 @compiled_only
 def test_a_heuristic_overrides_what_is_given_by_name_as_with_triton(stub: StubDriver) -> None:
     kernel = tuned(triton.heuristics(EVEN)(add_even))
@@ -222,7 +333,7 @@ def test_in_a_capture_nothing_is_loaded_that_a_heuristic_or_a_block_asks_for(stu
         with pytest.raises(SweepError, match="call it once before the capture"):
             kernel[(1,)](STORAGE, STORAGE, 1024 + 16)
         with pytest.raises(SweepError, match="call it once before the capture"):
-            tiles[(4,)](*descriptors([32, 16])[:2], 64)
+            tiles[(4,)](*descriptors([64, 64])[:2], 64)  # which no other test has loaded
     kernel[(1,)](STORAGE, STORAGE, 2048)
     assert stub.launches[-1][1][2:4] == (2048, True)
     tiles[(4,)](*descriptors([16, 16])[:2], 48)  # another key, the same binary

@@ -203,6 +203,7 @@ def test_a_reference_may_call_the_kernel_that_is_tuned() -> None:
     assert kernel.best_config is kernel.configs[1]
 
 
+@runs_kernels
 @pytest.mark.parametrize("found", [None, "1.0", [], [None], torch.zeros(3)])
 def test_a_benchmark_function_that_returns_no_times_is_to_blame(store: Store, found: Any) -> None:
     x, y = tensors()
@@ -213,6 +214,7 @@ def test_a_benchmark_function_that_returns_no_times_is_to_blame(store: Store, fo
     assert kernel.best_config is kernel.configs[1]
 
 
+@runs_kernels
 def test_no_time_at_all_is_a_time() -> None:
     x, y = tensors()
     kernel = tuned(do_bench=Bench(1.0, 0.0))
@@ -220,6 +222,7 @@ def test_no_time_at_all_is_a_time() -> None:
     assert kernel.best_config is kernel.configs[1]
 
 
+@runs_kernels
 def test_a_stored_failure_still_says_how_the_first_config_failed() -> None:
     x, y = tensors()
     for _ in range(2):
@@ -228,6 +231,7 @@ def test_a_stored_failure_still_says_how_the_first_config_failed() -> None:
         tunedb.configure()
 
 
+@runs_kernels
 def test_a_reference_may_call_another_kernel_that_is_not_tuned_yet(store: Store) -> None:
     inner = tuned(name="inner", do_bench=Bench(1.0, 2.0))
 

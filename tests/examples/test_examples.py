@@ -139,6 +139,7 @@ def test_what_was_tuned_moves_to_another_store(site: Path, tmp_path: Path) -> No
             "example_softmax: found columns=-4, of which its function makes no call. RuntimeError",
         ),
         (["--arg", f"columns={10**20}"], "--arg: columns: "),
+        (["--arg", "columns=1e999"], "--arg: columns: "),
         (["--arg", "columns=4", "--arg", "columns=5"], "--arg: found columns twice."),
     ],
 )

@@ -74,9 +74,12 @@ def warm(
     lines = list(read_shapes(shapes, kernel or DEFAULT_KERNEL)) if shapes is not None else []
 
     from tunedb.cli.tuning import index_to_run_on, tasks_of, tune
+    from tunedb.warming import kernel_named
 
     index = index_to_run_on()
     tasks: list[Task] = []
+    if kernel is not None:
+        kernel_named(kernel)  # raises for one that there is not
     if kernel is not None and sources[0]:
         tasks += tasks_of(kernel, arguments, forward_only=forward_only)
     for number, named, given in lines:
@@ -96,10 +99,7 @@ def warm(
 
 def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward_only: bool) -> list[Task]:
     from tunedb.cli import pending
-    from tunedb.warming import kernel_named
 
-    if kernel is not None:
-        kernel_named(kernel)  # raises for one that there is not
     tasks = (
         pending.missed(store, index)
         if kind == "missed"

@@ -12,7 +12,7 @@ import triton
 
 from tunedb import bound, process
 from tunedb.compiled import is_interpreted
-from tunedb.decorated import checks, choosing, narrowing
+from tunedb.decorated import checks, choosing
 from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
 from tunedb.decorated.cache import Cache, key_of
 from tunedb.decorated.candidates import Candidates, check_conflicts
@@ -20,6 +20,7 @@ from tunedb.decorated.choosing import Chosen, Timings
 from tunedb.decorated.fast import MOST
 from tunedb.decorated.hooks import Guards
 from tunedb.decorated.loaded import Loaded, is_capturing
+from tunedb.decorated.narrowing import Narrowing
 from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
 from tunedb.problem import Config
@@ -75,6 +76,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         self.made_by_pruning: Mapping[Config, triton.Config] = {}
         self._known: dict[Any, tuple[triton.Config, bool]] = process.new_plans()  # by kind; whether it can have a plan
         self._loaded = Loaded(self)
+        self._narrowing = Narrowing(self)
         self.asked: dict[Any, set[Config]] = {}  # by device and problem: what the store was asked to choose from
         self._start()
 
@@ -97,8 +99,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         made: Autotuner = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made._known, made._loaded, made._cache = process.new_plans(), Loaded(made), Cache(made._forget)
-        made.asked = {}
-        made.__dict__.pop("_narrow", None)
+        made.asked, made._narrowing = {}, Narrowing(made)
         made._configs = list(self._configs)
         made._start()
         return made
@@ -125,11 +126,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         is_made = hasattr(self, "_plans")  # Triton's constructor reads it as well
         if self.users_prune is not None or self.perf_model is not None or not is_made:
             return self.users_prune
-        if len(self._configs) == 1 or is_interpreted(self.jit):
-            return None
-        if narrowing.is_incomparable(self) and narrowing.table_of(self)[1] is None:
-            return None
-        return self._narrow
+        return None if len(self._configs) == 1 or is_interpreted(self.jit) else self._narrowing.function()
 
     @early_config_prune.setter
     def early_config_prune(self, function: Callable[..., Any] | None) -> None:
@@ -152,10 +149,6 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
         self._cache = Cache(self._forget)
         self._cache.update(entries)
         self._forget()
-
-    @cached_property
-    def _narrow(self) -> narrowing.Narrow:
-        return narrowing.narrowing(self)
 
     @cached_property
     def source_hash(self) -> str:
@@ -208,12 +201,12 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
     def _by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
         call = self._call(grid, args, kwargs)
         index = self._index()
-        if is_capturing(index):
-            return self._loaded.launch(call, index)
         since = process.generation()
         kind = kind_of(call, self.parameters, self.keys, self.buckets)
         kind = kind and (index, *kind)
         known, is_plannable = (None, True) if kind is None else self._known.get(kind, (None, True))
+        if is_capturing(index):
+            return self._loaded.launch(call, index, known)
         config = known or self._choose(call, index).config
         self.configure(call, config)
         launched = self.launch_with(call, config)
@@ -270,6 +263,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
             return
         self._timings = sweep
         self.made_by_pruning = found.made
+        if found.swept:
+            self._narrowing.look_again()
         is_its_own = found.choice.source == "sweep"  # not so where a race after an edit was cut short
         self.bench_time = (sweep.finished - sweep.started).total_seconds() if is_its_own and sweep.finished else 0.0
         if bound.printing() and is_its_own:

@@ -13,6 +13,7 @@ from tunedb import bound, process
 from tunedb.compiled import typed_errors
 from tunedb.decorated.arguments import Call, is_on_host, problem_of
 from tunedb.decorated.candidates import pruned
+from tunedb.decorated.fast import MOST
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
 from tunedb.device import device_of
@@ -64,6 +65,8 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
         preload_aside()
     called = CalledKernel(kernel, call, configs)
     case, tuner = Case(called, problem, device_of(index), index), process.active()
+    if len(kernel.asked) >= MOST:
+        kernel.asked.clear()
     known, asked = tuner.memory.get(case), kernel.asked.setdefault((index, problem), set())
     is_of_list = known is None or known.source == "override" or known.config in called.configs
     if not is_of_list or not asked.issuperset(called.configs):

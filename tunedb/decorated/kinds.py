@@ -37,7 +37,17 @@ def part_of(value: Any, is_value: bool = False, with_strides: bool = True) -> tu
     if isinstance(value, float):
         return (kind, value.hex()) if is_value else (kind,)
     if isinstance(value, (tuple, list)):
-        return (kind, *[part_of(one, is_value, with_strides) for one in value])
+        if not with_strides:
+            return (kind, *[part_of(one, is_value, with_strides) for one in value])
+        return (
+            kind,
+            *[  # of a plain tensor as above: a call for each would take most of a launch with eight
+                (torch.Tensor, one.dtype, not one.data_ptr() & 15, one.get_device(), one.stride())
+                if type(one) is torch.Tensor
+                else part_of(one, is_value)
+                for one in value
+            ],
+        )
     if kind is tl.constexpr:
         return kind, part_of(value.value, is_value=True)
     base = base_of(value)
@@ -55,6 +65,13 @@ def fits(value: Any) -> bool:
     if type(value) is tl.constexpr:
         return fits(value.value)
     return base_of(value) is not None or name_of(value) is not None
+
+
+def is_told(value: Any) -> bool:
+    """Whether a plan may rest on `part_of`: of a descriptor in a tuple nobody looks at its block."""
+    if isinstance(value, (tuple, list)):
+        return all(is_told(one) and not hasattr(one, "block_shape") for one in value)
+    return fits(value)
 
 
 def base_of(value: Any) -> torch.Tensor | None:

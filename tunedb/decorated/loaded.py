@@ -31,17 +31,25 @@ class Loaded:
         if kind is not None and config not in self._configs.setdefault(kind, []):
             self._configs[kind].append(config)
 
-    def launch(self, call: Call, index: int) -> Any:
-        """Launch with the first config of the list that is loaded. Raises SweepError where none is."""
+    def launch(self, call: Call, index: int, known: triton.Config | None) -> Any:
+        """Launch with the config that is remembered for the call, or else with the first of the list that is loaded.
+
+        Raises SweepError where none is.
+        """
         kernel, noted = self._kernel, self._configs.get(self._kind_of(call, index), ())
-        for config in kernel.configs:
-            if config not in noted:
+        listed = [config for config in kernel.configs if config in noted]
+        for config in listed if known is None else [known, *listed]:
+            # The kind does not tell what heuristics fill in, nor what the config's hook sets of a descriptor.
+            is_set_late = any(hasattr(one, "block_shape") for one in call.named.values())
+            if not is_set_late and not self._is_loaded(call, config):
                 continue
             kernel.configure(call, config)
-            # The kind does not tell what heuristics fill in, nor what that hook has set.
-            if bound.is_loaded(kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()}):
+            if not is_set_late or self._is_loaded(call, config):
                 return kernel.launch_with(call, config)
         raise not_loaded(kernel.name)
+
+    def _is_loaded(self, call: Call, config: triton.Config) -> bool:
+        return bound.is_loaded(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
 
     def _kind_of(self, call: Call, index: int) -> tuple[Any, ...] | None:
         kernel = self._kernel

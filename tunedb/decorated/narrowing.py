@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from tunedb import bound, process
+from tunedb.decorated.candidates import Candidates
 from tunedb.device import device_of
 from tunedb.problem import Problem
 from tunedb.records import now
@@ -28,35 +32,73 @@ MOST = 64  # problems that compiled code is told apart by: each is a comparison 
 _log = logging.getLogger("tunedb")
 
 
+class Narrowing:
+    """What compiled code is told of the store, for one decorated kernel."""
+
+    def __init__(self, kernel: Autotuner) -> None:
+        self._kernel = kernel
+        self._seen: tuple[int, bool] | None = None  # in which generation, whether the store has anything to tell
+
+    def function(self) -> Narrow | None:
+        """`narrow`, or None as long as there is nothing to tell. Dynamo asks at each call of what it has compiled."""
+        if self._seen is None or self._seen[0] != process.generation():
+            self._seen = process.generation(), self._can_tell(before=self._seen is not None and self._seen[1])
+        return self._narrow if self._seen[1] else None
+
+    def look_again(self) -> None:
+        """Something was stored."""
+        if self._seen is not None:
+            self._seen = -1, self._seen[1]
+
+    def _can_tell(self, *, before: bool) -> bool:
+        try:
+            table, agreed = _table_of(self._kernel)
+        except Exception as error:  # the store, or a device that is not there: not the compiling caller's concern
+            _log.debug("%s: what is stored is not known (%s: %s).", self._kernel.name, type(error).__name__, error)
+            return before
+        return bool(table) or agreed is not None
+
+    @cached_property
+    def _narrow(self) -> Narrow:
+        return narrowing(self._kernel)
+
+
 def narrowing(kernel: Autotuner) -> Narrow:
     """A function in the form of an `early_config_prune` that leaves the config which is stored for a call.
 
     Dynamo traces it: it may do no more than compare and index. What is stored is a constant to it, so that compiled
-    code stays valid when more is tuned.
+    code stays valid when more is tuned. An argument that is no tensor here may have been one, such as a descriptor's
+    base, whose dtype can't be compared.
     """
 
     def stored() -> tuple[Table, int | None]:
         return table_of(kernel)
 
     stored._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result does
+    must_be_one = _loses_guards(kernel)
 
     def narrow(configs: list[Any], named_args: dict[str, Any], **kwargs: Any) -> list[Any]:
         table, agreed = stored()
-        if agreed is not None:
-            return [configs[agreed]]
         given = {**named_args, **kwargs}
+        places = [] if agreed is None else [agreed]
         for facts, place in table:
             fits = True
             for name, attribute, value in facts:
-                if name not in given:
+                if fits and name not in given:
                     fits = False
-                elif attribute == "dtype":
-                    fits = fits and given[name].dtype == value
-                elif given[name] != value:
-                    fits = False
-            if fits:
-                return [configs[place]]
-        return configs
+                elif fits:
+                    one = given[name]
+                    if value is None or one is None:
+                        fits = value is None and one is None
+                    elif attribute == "dtype":
+                        fits = not torch.is_tensor(one) or one.dtype == value
+                    else:
+                        fits = not torch.is_tensor(one) and one == value
+            if fits and place not in places:
+                places.append(place)
+        if len(places) == 1:
+            return [configs[places[0]]]
+        return configs[:1] if must_be_one else configs
 
     return narrow
 
@@ -68,7 +110,7 @@ def table_of(kernel: Autotuner) -> tuple[Table, int | None]:
     """
     try:
         return _table_of(kernel)
-    except Exception as error:  # the store, or a device that is not there: not the compiling caller's concern
+    except Exception as error:  # as above
         _log.debug("%s: compiled code gets all configs (%s: %s).", kernel.name, type(error).__name__, error)
         return (), None
 
@@ -77,9 +119,10 @@ def _table_of(kernel: Autotuner) -> tuple[Table, int | None]:
     from tunedb.store.ranking import winners
 
     tuner = process.active()
-    places = {config: place for place, config in enumerate(kernel.candidates.in_order)}
+    listed = Candidates(kernel.configs).in_order  # today's, also where a list was changed in place
+    places = {config: place for place, config in enumerate(listed)}
     if kernel.name in tuner.settings.override:
-        forced = overridden(kernel.name, kernel.candidates.in_order[0], tuner.settings.override[kernel.name])
+        forced = overridden(kernel.name, listed[0], tuner.settings.override[kernel.name])
         return (), places.get(forced)
     if tuner.settings.mode == "off":
         return (), None
@@ -89,20 +132,25 @@ def _table_of(kernel: Autotuner) -> tuple[Table, int | None]:
     for sweep, _ in winners(sweeps, None, now()):
         if sweep.config in places:
             found.setdefault(_facts(kernel, sweep.problem), set()).add(places[sweep.config])
-    if is_incomparable(kernel):
+    if kernel.buckets or _loses_guards(kernel):  # a bucket is no code of ours to trace
         every = set().union(*found.values())
         return (), next(iter(every)) if len(every) == 1 else None
-    return tuple((facts, min(some)) for facts, some in sorted(found.items(), key=str) if len(some) == 1), None
+    return tuple((facts, place) for facts, some in sorted(found.items(), key=str) for place in sorted(some)), None
 
 
-def is_incomparable(kernel: Autotuner) -> bool:
-    """Whether stored problems can't be told apart where the kernel is compiled: a bucket is no code of ours to trace,
-    and a narrowed kernel loses `reset_to_zero` and `restore_value`, which it needs unless it has one config.
-    """
-    return bool(kernel.buckets or kernel.reset_to_zero or kernel.restore_value)
+def _loses_guards(kernel: Autotuner) -> bool:
+    """Whether the kernel needs what Dynamo drops of a narrowed one, unless it has one config."""
+    return bool(kernel.reset_to_zero or kernel.restore_value)
 
 
 def _facts(kernel: Autotuner, problem: Problem) -> tuple[Fact, ...]:
-    values = [(name, "", problem[name]) for name in kernel.keys if name in problem]
-    dtypes = [(f"{name}.dtype", name) for name in kernel.parameters.names]
-    return (*values, *((name, "dtype", problem[fact]) for fact, name in dtypes if fact in problem))
+    """Those of a problem that can be compared where code is traced: a function's name can't."""
+    names = kernel.parameters.names
+    plain = [
+        name for name in names if name in problem and not (isinstance(problem[name], str) and "." in problem[name])
+    ]
+    dtypes = [(f"{name}.dtype", name) for name in names]
+    return (
+        *((name, "", problem[name]) for name in plain),
+        *((name, "dtype", problem[fact]) for fact, name in dtypes if fact in problem),
+    )

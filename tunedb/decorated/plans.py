@@ -12,7 +12,7 @@ from tunedb import bound, process
 from tunedb.decorated import fast
 from tunedb.decorated.arguments import Call, is_on_host
 from tunedb.decorated.grids import Grids
-from tunedb.decorated.kinds import fits, part_of
+from tunedb.decorated.kinds import is_told, part_of
 from tunedb.decorated.loaded import is_capturing, not_loaded
 
 if TYPE_CHECKING:
@@ -57,16 +57,16 @@ class Plans:
 
         False where such a call can't ever have one.
         """
+        # On the host, what a GPU reaches (pinned, or empty) looks like what it does not.
+        if bound.is_observed(self._kernel.jit) or any(map(is_on_host, call.tensors().values())):
+            return True
         arguments = self._in_order(call)
         kinds = tuple(map(type, arguments))
         look = self._look_of(kinds)
         names = self._kernel.parameters.names
         given = fast.part_of_options({name: one for name, one in call.kwargs.items() if name not in names})
-        if look is None or given is None or not all(one is fast.ABSENT or fits(one) for one in arguments):
+        if look is None or given is None or not all(one is fast.ABSENT or is_told(one) for one in arguments):
             return False
-        # On the host, what a GPU reaches (pinned, or empty) looks like what it does not.
-        if bound.is_observed(self._kernel.jit) or any(map(is_on_host, call.tensors().values())):
-            return True
         variants: Any = None
         filled: tuple[Any, ...] | None = None
         if not self._is_bound_late(kinds):
@@ -106,10 +106,10 @@ class Plans:
         for name, function in self._kernel.heuristics:
             seen[name] = function(seen)
         values = tuple(seen[name] for name, _ in self._kernel.heuristics)
-        if not fits(values):
+        if not is_told(values):
             return None, None
         variant = (part_of(values, is_value=True), late) if values else late
-        found = variants.get(variant)
+        found: tuple[Any, tuple[Any, ...]] | None = variants.get(variant)
         if found is None:
             keywords = {name: value for name, value in seen.items() if name not in ("grid", "warmup")}
             if is_capturing(bound.current_device()()) and not bound.is_loaded(self._kernel.jit, (), keywords):
@@ -119,9 +119,12 @@ class Plans:
                 return None, None
             made.keep()
             order = self._in_order(Call((), grid, (), named))
-            found = variants[variant] = made, self._filled(order, seen)
-        made_before: tuple[Any, tuple[Any, ...] | None] = found
-        return made_before
+            # What heuristics say is asked each time: it may be a tensor of this call's own.
+            found = made, () if values else self._filled(order, seen)
+            variants[variant] = found
+        if not values:
+            return found
+        return found[0], self._filled(self._in_order(Call((), grid, (), named)), seen)
 
     def _filled(self, arguments: tuple[Any, ...], values: Mapping[str, Any]) -> tuple[Any, ...]:
         parameters = self._kernel.parameters
