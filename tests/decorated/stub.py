@@ -21,6 +21,7 @@ from tunedb import tuner
 from tunedb.decorated import autotuner, choosing, narrowing, plans, workload
 from tunedb.device import Device
 
+FIRST = 64  # no real device's index: Triton keeps what it has compiled by that, for the GPU that may be here as well
 GPU = Device("Stub 9000", "cuda", "sm_90", 132)
 
 
@@ -36,7 +37,7 @@ class StubDriver:
 
     launches: list[tuple[Any, ...]] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
-    index: int = 0
+    index: int = FIRST
     capturing: bool = False
 
     def __post_init__(self) -> None:

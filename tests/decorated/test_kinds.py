@@ -100,7 +100,7 @@ def test_what_is_told_tells_apart_whatever_triton_compiles_anew_for(
 ) -> None:
     if is_value and isinstance(values[0], torch.Tensor | TensorDescriptor | triton.TensorWrapper):
         pytest.skip("a constexpr is no tensor")
-    *_, bind = (one_constexpr if is_value else one_argument).device_caches[0]
+    *_, bind = (one_constexpr if is_value else one_argument).device_caches[stub.index]
     late = fast._late("x", type(values[0]))
     if not is_value and type(values[0]) in (str, torch.dtype, tl.dtype):
         with pytest.raises(TypeError, match="specialize"):

@@ -13,6 +13,7 @@ import torch
 import triton
 import triton.language as tl
 from triton import knobs
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.conftest import runs_kernels
@@ -30,6 +31,7 @@ from tests.decorated.kernels import (
     tuned,
 )
 from tests.decorated.stub import StubDriver
+from tests.decorated.test_fast import copy_tiles
 from tests.decorated.test_store import stored
 from tunedb import SweepError, process
 from tunedb.bench import parts_of
@@ -491,6 +493,29 @@ def test_what_was_compiled_ahead_for_outlines_is_what_the_call_needs(
         jit = triton.heuristics({"EVEN": lambda seen: bool(seen["x"][0] > 0)})(jit)
     tuned(jit, blocks=(16, 64, 128))[grid_of(100)](x[1:] if given == "shifted" else x, y, 100)
     assert len(compiled) == 3
+
+
+@pytest.mark.skipif(not hasattr(knobs.compilation, "listener"), reason="this Triton has no such knob")
+def test_a_descriptors_block_that_a_hook_sets_is_compiled_ahead(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(knobs.compilation, "listener", lambda **told: compiled.append(threading.current_thread().name))
+    seen: dict[int, tuple[str, str]] = {}
+
+    def set_block(given: dict[str, Any]) -> None:
+        if given["x"] is not x:  # a copy of the call's
+            seen[given["BLOCK"]] = given["x"].base.device.type, threading.current_thread().name
+        given["x"].block_shape = given["y"].block_shape = [given["BLOCK"], 16]
+
+    x, y = (TensorDescriptor.from_tensor(torch.zeros(256, 256), [1, 1]) for _ in range(2))
+    blocks = [triton.Config({"BLOCK": block}, pre_hook=set_block) for block in (16, 32, 64)]
+    kernel = tuned(triton.jit(copy_tiles.fn), configs=blocks)
+    kernel[(4,)](x, y, 256)
+    assert len(compiled) == 3
+    here = threading.current_thread().name
+    assert sorted(seen) == [16, 32, 64]
+    assert all(device == "meta" and thread != here for device, thread in seen.values())
+    assert set(compiled) == {thread for _, thread in seen.values()}
+    assert x.block_shape == [kernel.best_config.kwargs["BLOCK"], 16]
 
 
 def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,7 +183,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], int, str]] = {
     "two in one": (lambda good: good + good, 5, "a line after the end"),
     "NaN": (_replace(b'"time_us":12.5', b'"time_us":NaN'), 2, "NaN is no canonical value"),
     "infinity": (_replace(b'"time_us":12.5', b'"time_us":Infinity'), 2, "Infinity is no canonical value"),
-    "huge float": (_replace(b'"time_us":12.5', b'"time_us":1e999'), 2, "not JSON compliant"),
+    "huge float": (_replace(b'"time_us":12.5', b'"time_us":1e999'), 2, "1e999 is more than a float holds"),
     "huge int": (_replace(b'"n":1', b'"n":1' + b"0" * 5000), 2, "does not fit into 64 bits"),
     "unknown field": (_replace(b'"complete"', b'"colour":1,"complete"'), 2, "unknown field in the sweep: colour"),
     "conflict": (_replace(b'{"complete"', b'<<<<<<< HEAD\n{"complete"'), 2, "a git conflict marker: <<<<<<< HEAD"),

@@ -29,6 +29,10 @@ Table = tuple[tuple[tuple[Fact, ...], int], ...]  # the facts of a tuned problem
 
 MOST = 64  # problems that compiled code is told apart by: each is a comparison while it is traced
 
+# From this version of torch on Dynamo can trace the pruning function of a kernel with heuristics below the decorator;
+# 2.11 raises for any. Between the two it was not tried.
+FOLLOWED = "2.13"
+
 _log = logging.getLogger("tunedb")
 
 
@@ -41,6 +45,8 @@ class Narrowing:
 
     def function(self) -> Narrow | None:
         """`narrow`, or None as long as there is nothing to tell. Dynamo asks at each call of what it has compiled."""
+        if self._kernel.heuristics and torch.__version__ < FOLLOWED:
+            return None
         if self._seen is None or self._seen[0] != process.generation():
             self._seen = process.generation(), self._can_tell(before=self._seen is not None and self._seen[1])
         return self._narrow if self._seen[1] else None

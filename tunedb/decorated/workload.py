@@ -17,11 +17,11 @@ from typing import Any
 import torch
 import triton
 
-from tunedb.bound import bind, prepare, printing
-from tunedb.compiled import outline
-from tunedb.decorated.arguments import Call, tensors_of
+from tunedb.bound import bind, printing
+from tunedb.decorated.arguments import Call
 from tunedb.decorated.comparing import difference, is_same
 from tunedb.decorated.faults import callers_faults
+from tunedb.decorated.outlines import Outlines
 from tunedb.errors import CallerError, SettingError
 from tunedb.problem import Config
 from tunedb.tunable import Resources
@@ -37,7 +37,7 @@ class CallWorkload:
         self._call = call
         self._find = find
         self._index = index
-        self._outlines = _outlines(call)  # what is compiled ahead: it may take longer than the call
+        self._outlines = Outlines.of(call, kernel.arg_names, kernel.parameters.variadic)
         self._refused: dict[Config, Exception] = {}  # by the compiler, ahead
         self.why = ""  # the first config that failed did so
         self._told: dict[Config, str] = {}  # whose results are other ones; a winner is checked twice
@@ -51,14 +51,15 @@ class CallWorkload:
 
         Nothing tells a binary that two configs share: their hooks may make other launches of it.
         """
-        if self._outlines is None or self._find(config).pre_hook is not None:  # which may set a descriptor's block
+        found = self._find(config)
+        if self._outlines is None or (found.pre_hook is not None and not self._outlines.has_descriptors):
             return Resources()
-        args, kwargs = self._outlines
         try:
             with _on_device(self._index):
-                prepare(self._kernel.fn, args, {**kwargs, **self._find(config).all_kwargs()})
+                self._outlines.prepare(self._kernel.fn, found)
         except Exception as error:
-            if not self._kernel.heuristics:  # one of these may have looked for what an outline has not
+            # A heuristic or a hook may have looked for what an outline has not.
+            if not self._kernel.heuristics and found.pre_hook is None:
                 self._refused[config] = _without_frames(error)
         return Resources()
 
@@ -222,24 +223,6 @@ def _without_frames(error: Exception) -> Exception:
 def _on_device(index: int) -> contextlib.AbstractContextManager[object]:
     """Each thread has a current device of its own."""
     return contextlib.nullcontext() if index < 0 else torch.cuda.device(index)
-
-
-def _outlines(call: Call) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-    """The call's arguments with outlines for tensors; None where these are in objects of another kind."""
-    try:
-        return tuple(map(_outlined, call.args)), {name: _outlined(one) for name, one in call.kwargs.items()}
-    except (TypeError, RuntimeError):
-        return None
-
-
-def _outlined(value: Any) -> Any:
-    if type(value) in (torch.Tensor, torch.nn.Parameter):
-        return outline(value)
-    if type(value) in (tuple, list):
-        return type(value)(map(_outlined, value))
-    if any(True for _ in tensors_of("", value)):
-        raise TypeError(f"a {type(value).__name__} has no outline")
-    return value
 
 
 def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:

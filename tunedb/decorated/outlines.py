@@ -1,0 +1,63 @@
+"""A call without its memory: what a kernel is compiled from ahead, on other threads, if need be after the call."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import triton
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from tunedb.bound import prepare
+from tunedb.compiled import outline
+from tunedb.decorated.arguments import Call, tensors_of
+
+
+class Outlines:
+    """The arguments of a call, with outlines in the place of tensors. Nothing in it is the caller's."""
+
+    def __init__(
+        self, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any], variadic: str | None
+    ) -> None:
+        self._names, self._args, self._kwargs, self._variadic = names, args, kwargs, variadic
+        self.has_descriptors = any(type(one) is TensorDescriptor for one in (*args, *kwargs.values()))
+
+    @classmethod
+    def of(cls, call: Call, names: Sequence[str], variadic: str | None) -> Outlines | None:
+        """Those of a call; None where its tensors are in objects of another kind."""
+        try:
+            args, kwargs = tuple(map(_outlined, call.args)), {name: _outlined(one) for name, one in call.kwargs.items()}
+        except (TypeError, RuntimeError):
+            return None
+        return cls(names, args, kwargs, variadic)
+
+    def prepare(self, stack: Any, config: triton.Config) -> None:
+        """Compile for a config. Its hook runs first, on descriptors that are no other's: it may set their blocks.
+
+        Raises what Triton and the hook raise.
+        """
+        args, kwargs = tuple(map(_own, self._args)), {name: _own(one) for name, one in self._kwargs.items()}
+        if config.pre_hook is not None:
+            call = Call(self._names, None, args, kwargs, self._variadic)
+            config.pre_hook({**call.named, **call.extra, **config.all_kwargs()})
+        prepare(stack, args, {**kwargs, **config.all_kwargs()})
+
+
+def _outlined(value: Any) -> Any:
+    if type(value) in (torch.Tensor, torch.nn.Parameter):
+        return outline(value)
+    if type(value) in (tuple, list):
+        return type(value)(map(_outlined, value))
+    if type(value) is TensorDescriptor and type(value.base) in (torch.Tensor, torch.nn.Parameter):
+        found = copy.copy(value)
+        found.base = outline(value.base)
+        return found
+    if any(True for _ in tensors_of("", value)):
+        raise TypeError(f"a {type(value).__name__} has no outline")
+    return value
+
+
+def _own(value: Any) -> Any:
+    return copy.copy(value) if type(value) is TensorDescriptor else value
