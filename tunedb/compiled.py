@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _STICKY = ("illegal memory access", "misaligned address", "unspecified launch fa
 # module, also under a CUDA graph that was captured with it.
 _KEPT: dict[int, Any] = {}
 _first_use = threading.Lock()
+_interpreter = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Launch:
 
     def __call__(self) -> None:
         """Launch through Triton's public interface, on the current device and stream."""
-        self.jit[self.grid](*self.arguments, **self.keywords)
+        with turn(self.jit):
+            self.jit[self.grid](*self.arguments, **self.keywords)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,22 @@ class Loaded:
 def is_interpreted(jit: Any) -> bool:
     """Whether Triton runs this function in its interpreter, on the CPU."""
     return not isinstance(jit, JITFunction) and not hasattr(jit, "device_caches")
+
+
+def turn(jit: Any) -> contextlib.AbstractContextManager[object]:
+    """Around a launch: Triton's interpreter keeps the grid, and what it puts in the place of its language, in globals,
+    so that there one thread launches at a time. Compiled kernels need no turn.
+    """
+    return _interpreter if is_interpreted(jit) else contextlib.nullcontext()
+
+
+def _renew() -> None:
+    """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
+    global _interpreter
+    _interpreter = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 def load(launch: Launch) -> Loaded:
@@ -185,7 +204,8 @@ def _public_run(launch: Launch) -> Callable[..., None]:
     numbers = launch.arguments[tensors:]
 
     def run(*given: Any) -> None:
-        runner(*given, *numbers, **keywords)
+        with turn(launch.jit):
+            runner(*given, *numbers, **keywords)
 
     return run
 

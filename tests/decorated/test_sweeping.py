@@ -33,6 +33,7 @@ from tests.decorated.kernels import (
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_fast import copy_tiles
 from tests.decorated.test_store import stored
+from tests.threads import errors_at_once
 from tunedb import SweepError, process
 from tunedb.bench import parts_of
 from tunedb.observer import suspect_of
@@ -188,6 +189,19 @@ def test_a_race_after_an_edit_that_is_cut_short_displaces_nothing(store: Store) 
     bench.steps = iter((2.0, 1.0, 0.5))
     kernel[grid_of(100)](x, y, 100)
     assert kernel.best_config.kwargs == {"BLOCK": 32}
+
+
+@runs_kernels
+def test_threads_that_call_at_once_get_right_results_also_in_the_interpreter() -> None:
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+
+    def call(number: int) -> None:
+        for _ in range(10):
+            x, y = tensors(100 + 16 * number)
+            kernel[grid_of(x.numel())](x, y, x.numel())
+            torch.testing.assert_close(y, x + 1)
+
+    assert errors_at_once(6, call) == []
 
 
 @runs_kernels

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 import tunedb
-from tests.conftest import DEVICE, INTERPRETED, runs_kernels
+from tests.conftest import DEVICE, runs_kernels
 from tests.kernels.conftest import ARGUMENTS, close
 from tests.threads import errors_at_once
 from tunedb import process
@@ -90,7 +90,6 @@ def test_a_kernel_that_does_not_launch_gives_way_to_torchs_own(
     assert records.text.count("using torch's own") == 1
 
 
-@pytest.mark.skipif(INTERPRETED, reason="Triton's interpreter keeps its grid in a global: it is not safe among threads")
 def test_threads_share_plans(x: Tensor) -> None:
     wanted = F.avg_pool1d(x, *ARGUMENTS)
 

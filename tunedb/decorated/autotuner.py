@@ -11,7 +11,7 @@ from typing import Any
 import triton
 
 from tunedb import bound, process
-from tunedb.compiled import is_interpreted
+from tunedb.compiled import is_interpreted, turn
 from tunedb.decorated import checks, choosing
 from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
 from tunedb.decorated.cache import Cache, key_of
@@ -250,7 +250,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
     def launch_with(self, call: Call, config: triton.Config) -> Any:
         """Launch through Triton, without hooks."""
         self.best_config = config
-        return self.fn.run(*call.args, grid=call.grid, warmup=False, **call.kwargs, **config.all_kwargs())
+        with turn(self.jit):
+            return self.fn.run(*call.args, grid=call.grid, warmup=False, **call.kwargs, **config.all_kwargs())
 
     def _report(self, call: Call, found: Chosen) -> None:
         """Keep what others read of an Autotuner, and tell those who listen."""

@@ -18,6 +18,7 @@ import torch
 import triton
 
 from tunedb.bound import bind, printing
+from tunedb.compiled import turn
 from tunedb.decorated.arguments import Call
 from tunedb.decorated.comparing import difference, is_same
 from tunedb.decorated.faults import callers_faults
@@ -123,8 +124,7 @@ class CallWorkload:
         self._before_launch(config)
         with self._blamed(), callers_faults():
             try:
-                grid = self._call.grid
-                self._kernel.fn.run(*self._call.args, grid=grid, warmup=False, **self._keywords(config))
+                self.run(config)
             except Exception as error:
                 self._after_launch(config, error)
                 raise
@@ -148,7 +148,8 @@ class CallWorkload:
 
     def run(self, config: triton.Config) -> None:
         """Launch, without hooks."""
-        self._kernel.fn.run(*self._call.args, grid=self._call.grid, warmup=False, **self._keywords(config))
+        with turn(self._kernel.jit):
+            self._kernel.fn.run(*self._call.args, grid=self._call.grid, warmup=False, **self._keywords(config))
 
     def _keywords(self, config: triton.Config) -> dict[str, Any]:
         return {**self._call.kwargs, **config.all_kwargs()}
