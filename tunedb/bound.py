@@ -6,6 +6,7 @@ used here, `run` is None, and a launch goes through the public `kernel[grid](...
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from triton import knobs as knobs
 from triton.runtime import driver
 from triton.runtime.autotuner import Heuristics
 
-from tunedb.compiled import is_interpreted, keep_kernel, make_table, unhooked, warmed
+from tunedb.compiled import is_interpreted, keep_kernel, make_table, turn, unhooked, warmed
 from tunedb.tunable import Resources
 
 
@@ -81,6 +82,24 @@ def bind(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> B
         return Bound(_launcher(kernel), resources, kernel, watched)
     except AttributeError:
         return Bound(None, Resources(), kernel)
+
+
+def launch(stack: Any, arguments: Sequence[Any], grid: Any, keywords: Mapping[str, Any]) -> Any:
+    """A launch through Triton. In its interpreter, where one thread launches at a time, what a caller wrote around the
+    kernel is called before: it may launch another, and wait for who waits for its turn.
+    """
+    jit = jit_of(stack)
+    if not is_interpreted(jit):
+        return stack.run(*arguments, grid=grid, warmup=False, **keywords)
+    seen = {**keywords, "grid": grid, "warmup": False}
+    for name, function in heuristics_of(stack):
+        seen[name] = function({**dict(zip(jit.arg_names, arguments, strict=False)), **seen})
+    filled = {name: value for name, value in seen.items() if name not in ("grid", "warmup")}
+    if callable(grid):
+        taken = {name: value for name, value in filled.items() if name in jit.arg_names}
+        grid = grid(inspect.getcallargs(jit.fn, *arguments, **taken))
+    with turn(jit):
+        return jit.run(*arguments, grid=grid, warmup=False, **filled)
 
 
 def _launcher(kernel: Any) -> Callable[..., None] | None:

@@ -27,11 +27,13 @@ _told: set[Path] = set()  # folders that can hold no lock
 
 
 def _renew() -> None:
-    """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
+    """In a forked child: a lock that another thread of the parent held would stay locked for ever.
+
+    What the forking thread itself holds stays its own: it waits for its parent's sweep as little as the parent does.
+    """
     global _guard
     _guard = threading.Lock()
     _threads.clear()
-    _here.__dict__.clear()
 
 
 os.register_at_fork(after_in_child=_renew)

@@ -48,16 +48,24 @@ def joint_hash(found: str, function: Any) -> str:
     return hashlib.sha256(f"{found} {_told(function)}".encode()).hexdigest()
 
 
-def _told(function: Any) -> str:
+def _told(function: Any, above: tuple[int, ...] = ()) -> str:
+    """What is known of a function, or of an object that is called like one, without its address; `above` it are those
+    in whose parts it was met.
+    """
+    if id(function) in above:
+        return "itself"
+    above = (*above, id(function))
     if isinstance(function, functools.partial):
-        return f"{_told(function.func)} {_written((function.args, function.keywords))}"
+        return f"{_told(function.func, above)} {_written((function.args, function.keywords), above)}"
     function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
     if code is not None:
-        return f"{_bytecode(code)} {_written((function.__defaults__, function.__kwdefaults__))}"
-    kind = type(function)
+        return f"{_bytecode(code)} {_written((function.__defaults__, function.__kwdefaults__), above)}"
+    kind, told = type(function), repr(function)
     methods = (getattr(getattr(kind, name, None), "__code__", None) for name in ("__call__", "forward"))
-    return f"{kind.__module__}.{kind.__qualname__} {' '.join(_bytecode(code) for code in methods if code is not None)}"
+    codes = " ".join(_bytecode(code) for code in methods if code is not None)
+    state = _written(getattr(function, "__dict__", {}), above) if " at 0x" in told else told
+    return f"{kind.__module__}.{kind.__qualname__} {codes} {state}"
 
 
 def _bytecode(code: CodeType) -> str:
@@ -65,16 +73,20 @@ def _bytecode(code: CodeType) -> str:
     return f"{code.co_names} {constants} {code.co_code.hex()}"
 
 
-def _written(value: Any) -> str:
+def _written(value: Any, above: tuple[int, ...] = ()) -> str:
     """A value as it is written in every process: sets have another order in each, and objects another address."""
+    if id(value) in above:
+        return "itself"
+    above = (*above, id(value))
     if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(map(_written, value)))}}}"
+        return f"{{{', '.join(sorted(_written(one, above) for one in value))}}}"
     if isinstance(value, tuple | list):
-        return f"({', '.join(map(_written, value))})"
+        return f"({', '.join(_written(one, above) for one in value)})"
     if isinstance(value, dict):
-        return f"{{{', '.join(sorted(f'{_written(name)}: {_written(one)}' for name, one in value.items()))}}}"
+        pairs = (f"{_written(name, above)}: {_written(one, above)}" for name, one in value.items())
+        return f"{{{', '.join(sorted(pairs))}}}"
     if callable(value) and not isinstance(value, type):
-        return _told(value)
+        return _told(value, above[:-1])
     told = repr(value)
     return f"{type(value).__module__}.{type(value).__qualname__}" if " at 0x" in told else told
 

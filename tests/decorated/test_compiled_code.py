@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -173,6 +175,51 @@ def test_an_argument_may_be_a_tensor_or_none(stub: StubDriver) -> None:
     assert (found(x, x), found(x)) == ([[64]], [[16, 64]])
     kernel[grid_of(100)](x, None, x, 100)
     assert (found(x, x), found(x), found(x, x.half())) == ([[64]], [[16]], [[16, 64]])
+
+
+@triton.jit
+def add_flagged(x, y, n, bias=None, FLAG: tl.constexpr = False, BLOCK: tl.constexpr = 16):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = offsets < n
+    tl.store(y + offsets, tl.load(x + offsets, mask=mask) + FLAG, mask=mask)
+
+
+def test_arguments_that_have_defaults_are_compared_too(stub: StubDriver) -> None:
+    kernel = tuned(add_flagged, do_bench=Bench(2.0, 1.0))
+    kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    call, graphs = compiled(kernel)
+    call(torch.zeros(100))
+    assert graphs.lists() == [[64]]
+
+
+def test_a_dynamic_size_stays_dynamic(stub: StubDriver) -> None:
+    kernel = tuned(do_bench=Bench(2.0, 1.0))
+    sizes = range(100, 112)
+    for n in sizes:
+        kernel[grid_of(n)](torch.zeros(n), torch.zeros(n), n)
+    graphs = Graphs()
+    call = torch.compile(function_of(kernel), backend=graphs, fullgraph=True, dynamic=True)
+    for n in sizes:
+        call(torch.zeros(n))
+    assert graphs.lists() == [[16, 64]]
+    torch._dynamo.reset()
+    x = torch.zeros(100)
+    torch._dynamo.mark_dynamic(x, 0)
+    torch.compile(function_of(kernel), backend=Graphs(), fullgraph=True)(x)
+
+
+def test_what_another_process_has_tuned_is_seen_when_the_store_answers_or_after_a_while(
+    stub: StubDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels = [tuned(do_bench=Bench(1.0)) for _ in range(2)]
+    assert [kernel.early_config_prune for kernel in kernels] == [None, None]
+    tuned(do_bench=Bench(2.0, 1.0))[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)  # the other process
+    assert kernels[0].early_config_prune is None
+    kernels[0][grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
+    assert kernels[0].early_config_prune is not None
+    late = time.monotonic() + narrowing.LIFETIME
+    monkeypatch.setattr(narrowing, "time", SimpleNamespace(monotonic=lambda: late))
+    assert kernels[1].early_config_prune is not None
 
 
 def test_descriptors_are_compared_by_what_can_be(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:

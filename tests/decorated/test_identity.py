@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import operator
 import os
 import subprocess
 import sys
@@ -150,6 +151,22 @@ class Callable2:
         return x + 2
 
 
+class Scaled:
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.by
+
+
+def test_a_reference_that_refers_to_itself_has_a_hash() -> None:
+    def recursive(x: Any, again: Any = None) -> Any:
+        return x
+
+    recursive.__defaults__ = (recursive,)
+    assert joint_hash("kernel", recursive) == joint_hash("kernel", recursive)
+
+
 def test_a_reference_is_known_under_wrappers_and_by_what_is_bound_to_it() -> None:
     same = [plain, torch.no_grad()(plain), torch.inference_mode()(plain), functools.wraps(plain)(lambda *_: None)]
     assert len({joint_hash("kernel", one) for one in same}) == 1
@@ -157,6 +174,8 @@ def test_a_reference_is_known_under_wrappers_and_by_what_is_bound_to_it() -> Non
         plain, other, functools.partial(plain, c=1), functools.partial(plain, c=2),
         functools.partial(other, c=2), Callable1(), Callable2(), lambda x, c=2: x + c, lambda x, c=3: x + c,
         functools.partial(plain, plain), functools.partial(plain, other), lambda x, f=plain: f(x),
+        functools.partial(plain, max), functools.partial(plain, min), operator.add, operator.mul,
+        Scaled(0.1), Scaled(0.2), torch.nn.LeakyReLU(0.1), torch.nn.LeakyReLU(0.2),
     ]  # fmt: skip
     assert len({joint_hash("kernel", one) for one in different}) == len(different)
     assert joint_hash("kernel", plain) != "kernel"

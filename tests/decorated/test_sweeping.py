@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -202,6 +203,41 @@ def test_threads_that_call_at_once_get_right_results_also_in_the_interpreter() -
             torch.testing.assert_close(y, x + 1)
 
     assert errors_at_once(6, call) == []
+
+
+@runs_kernels
+def test_a_grid_that_calls_an_untuned_kernel_waits_for_no_one_who_waits_for_it() -> None:
+    inner, slow = tuned(name="inner", do_bench=Bench(2.0, 1.0)), tuned(name="slow", do_bench=Bench(2.0, 1.0))
+    outer = tuned(name="outer", do_bench=Bench(2.0, 1.0))
+    x, y = tensors()
+    outer[grid_of(100)](x, y, 100)
+    is_tuning, is_inside = threading.Event(), threading.Event()
+    bench = slow._do_bench
+
+    def waits(launch: Callable[[], object], quantiles: Sequence[float]) -> list[float]:
+        is_tuning.set()
+        is_inside.wait(10)
+        found: list[float] = bench(launch, quantiles)
+        return found
+
+    slow._do_bench = waits
+
+    def grid(given: Mapping[str, Any]) -> tuple[int]:
+        is_inside.set()
+        inner[grid_of(100)](*tensors(), 100)
+        return (triton.cdiv(100, given["BLOCK"]),)
+
+    def call(number: int) -> None:
+        if number:
+            is_tuning.wait(10)
+            outer[grid](x, y, 100)
+        else:
+            slow[grid_of(100)](*tensors(), 100)
+
+    begun = time.monotonic()
+    assert errors_at_once(2, call) == []
+    assert time.monotonic() - begun < 30  # a lock's timeout is a minute
+    torch.testing.assert_close(y, x + 1)
 
 
 @runs_kernels
@@ -518,7 +554,8 @@ def test_a_descriptors_block_that_a_hook_sets_is_compiled_ahead(timer: Timer, mo
     def set_block(given: dict[str, Any]) -> None:
         if given["x"] is not x:  # a copy of the call's
             seen[given["BLOCK"]] = given["x"].base.device.type, threading.current_thread().name
-        given["x"].block_shape = given["y"].block_shape = [given["BLOCK"], 16]
+        for one in (given["x"], given["y"]):
+            one.block_shape[:] = [given["BLOCK"], 16]  # in place
 
     x, y = (TensorDescriptor.from_tensor(torch.zeros(256, 256), [1, 1]) for _ in range(2))
     blocks = [triton.Config({"BLOCK": block}, pre_hook=set_block) for block in (16, 32, 64)]

@@ -11,7 +11,7 @@ from typing import Any
 import triton
 
 from tunedb import bound, process
-from tunedb.compiled import is_interpreted, turn
+from tunedb.compiled import is_interpreted
 from tunedb.decorated import checks, choosing
 from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
 from tunedb.decorated.cache import Cache, key_of
@@ -250,8 +250,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
     def launch_with(self, call: Call, config: triton.Config) -> Any:
         """Launch through Triton, without hooks."""
         self.best_config = config
-        with turn(self.jit):
-            return self.fn.run(*call.args, grid=call.grid, warmup=False, **call.kwargs, **config.all_kwargs())
+        return bound.launch(self.fn, call.args, call.grid, {**call.kwargs, **config.all_kwargs()})
 
     def _report(self, call: Call, found: Chosen) -> None:
         """Keep what others read of an Autotuner, and tell those who listen."""
@@ -264,8 +263,7 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
             return
         self._timings = sweep
         self.made_by_pruning = found.made
-        if found.swept:
-            self._narrowing.look_again()
+        self._narrowing.look_again()
         is_its_own = found.choice.source == "sweep"  # not so where a race after an edit was cut short
         self.bench_time = (sweep.finished - sweep.started).total_seconds() if is_its_own and sweep.finished else 0.0
         if bound.printing() and is_its_own:

@@ -69,9 +69,12 @@ def fits(value: Any) -> bool:
 
 def is_told(value: Any) -> bool:
     """Whether a plan may rest on `part_of`: of a descriptor in a tuple nobody looks at its block."""
-    if isinstance(value, (tuple, list)):
-        return all(is_told(one) and not hasattr(one, "block_shape") for one in value)
-    return fits(value)
+    return fits(value) and not (isinstance(value, (tuple, list)) and has_descriptor(value))
+
+
+def has_descriptor(value: Any) -> bool:
+    """Whether it is a descriptor, or a tuple with one in it."""
+    return any(map(has_descriptor, value)) if isinstance(value, (tuple, list)) else hasattr(value, "block_shape")
 
 
 def base_of(value: Any) -> torch.Tensor | None:

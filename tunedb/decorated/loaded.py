@@ -10,6 +10,7 @@ import triton
 from tunedb import bound
 from tunedb.decorated.arguments import Call, kind_of
 from tunedb.decorated.fast import MOST
+from tunedb.decorated.kinds import has_descriptor
 from tunedb.errors import SweepError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Loaded:
         listed = [config for config in kernel.configs if config in noted]
         for config in listed if known is None else [known, *listed]:
             # The kind does not tell what heuristics fill in, nor what the config's hook sets of a descriptor.
-            is_set_late = any(hasattr(one, "block_shape") for one in call.named.values())
+            is_set_late = any(map(has_descriptor, call.named.values()))
             if not is_set_late and not self._is_loaded(call, config):
                 continue
             kernel.configure(call, config)

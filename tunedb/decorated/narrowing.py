@@ -7,6 +7,7 @@ times only where there are several. So where the user has no such function, we h
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,14 @@ Narrow = Callable[..., Any]
 Fact = tuple[str, str, Any]  # an argument, an attribute of it or "", and the value
 Table = tuple[tuple[tuple[Fact, ...], int], ...]  # the facts of a tuned problem, and its config's place in the list
 
+LIFETIME = 10.0  # seconds for which an answer to whether anything is stored is good
 MOST = 64  # problems that compiled code is told apart by: each is a comparison while it is traced
 
 # From this version of torch on Dynamo can trace the pruning function of a kernel with heuristics below the decorator;
 # 2.11 raises for any. Between the two it was not tried.
 FOLLOWED = "2.13"
+
+_PLAIN = (bool, int, float, str, type(None))
 
 _log = logging.getLogger("tunedb")
 
@@ -41,20 +45,21 @@ class Narrowing:
 
     def __init__(self, kernel: Autotuner) -> None:
         self._kernel = kernel
-        self._seen: tuple[int, bool] | None = None  # in which generation, whether the store has anything to tell
+        self._seen: tuple[float, bool] | None = None  # until when, and whether the store has anything to tell
 
     def function(self) -> Narrow | None:
         """`narrow`, or None as long as there is nothing to tell. Dynamo asks at each call of what it has compiled."""
         if self._kernel.heuristics and torch.__version__ < FOLLOWED:
             return None
-        if self._seen is None or self._seen[0] != process.generation():
-            self._seen = process.generation(), self._can_tell(before=self._seen is not None and self._seen[1])
+        if self._seen is None or self._seen[0] < time.monotonic():
+            is_answered = self._can_tell(before=self._seen is not None and self._seen[1])
+            self._seen = time.monotonic() + LIFETIME, is_answered
         return self._narrow if self._seen[1] else None
 
     def look_again(self) -> None:
-        """Something was stored."""
+        """The store has answered, or something was stored."""
         if self._seen is not None:
-            self._seen = -1, self._seen[1]
+            self._seen = 0.0, self._seen[1]
 
     def _can_tell(self, *, before: bool) -> bool:
         try:
@@ -74,18 +79,21 @@ def narrowing(kernel: Autotuner) -> Narrow:
 
     Dynamo traces it: it may do no more than compare and index. What is stored is a constant to it, so that compiled
     code stays valid when more is tuned. An argument that is no tensor here may have been one, such as a descriptor's
-    base, whose dtype can't be compared.
+    base, whose dtype can't be compared; a size that is dynamic is equal to none, for a comparison would fix it.
     """
 
     def stored() -> tuple[Table, int | None]:
         return table_of(kernel)
 
     stored._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result does
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # here, because it loads much
+
     must_be_one = _loses_guards(kernel)
+    defaults = {name: one for name, one in kernel.parameters.defaults.items() if type(one) in _PLAIN}
 
     def narrow(configs: list[Any], named_args: dict[str, Any], **kwargs: Any) -> list[Any]:
         table, agreed = stored()
-        given = {**named_args, **kwargs}
+        given = {**defaults, **named_args, **kwargs}
         places = [] if agreed is None else [agreed]
         for facts, place in table:
             fits = True
@@ -99,7 +107,7 @@ def narrowing(kernel: Autotuner) -> Narrow:
                     elif attribute == "dtype":
                         fits = not torch.is_tensor(one) or one.dtype == value
                     else:
-                        fits = not torch.is_tensor(one) and one == value
+                        fits = not torch.is_tensor(one) and statically_known_true(one == value)
             if fits and place not in places:
                 places.append(place)
         if len(places) == 1:

@@ -13,6 +13,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from tunedb.bound import prepare
 from tunedb.compiled import outline
 from tunedb.decorated.arguments import Call, tensors_of
+from tunedb.decorated.kinds import has_descriptor
 
 
 class Outlines:
@@ -22,7 +23,8 @@ class Outlines:
         self, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any], variadic: str | None
     ) -> None:
         self._names, self._args, self._kwargs, self._variadic = names, args, kwargs, variadic
-        self.has_descriptors = any(type(one) is TensorDescriptor for one in (*args, *kwargs.values()))
+        self._grid: Any = None
+        self.has_descriptors = has_descriptor((*args, *kwargs.values()))
 
     @classmethod
     def of(cls, call: Call, names: Sequence[str], variadic: str | None) -> Outlines | None:
@@ -31,7 +33,9 @@ class Outlines:
             args, kwargs = tuple(map(_outlined, call.args)), {name: _outlined(one) for name, one in call.kwargs.items()}
         except (TypeError, RuntimeError):
             return None
-        return cls(names, args, kwargs, variadic)
+        found = cls(names, args, kwargs, variadic)
+        found._grid = None if callable(call.grid) else call.grid  # a function may hold the call's tensors
+        return found
 
     def prepare(self, stack: Any, config: triton.Config) -> None:
         """Compile for a config. Its hook runs first, on descriptors that are no other's: it may set their blocks.
@@ -40,7 +44,7 @@ class Outlines:
         """
         args, kwargs = tuple(map(_own, self._args)), {name: _own(one) for name, one in self._kwargs.items()}
         if config.pre_hook is not None:
-            call = Call(self._names, None, args, kwargs, self._variadic)
+            call = Call(self._names, self._grid, args, kwargs, self._variadic)
             config.pre_hook({**call.named, **call.extra, **config.all_kwargs()})
         prepare(stack, args, {**kwargs, **config.all_kwargs()})
 
@@ -51,7 +55,7 @@ def _outlined(value: Any) -> Any:
     if type(value) in (tuple, list):
         return type(value)(map(_outlined, value))
     if type(value) is TensorDescriptor and type(value.base) in (torch.Tensor, torch.nn.Parameter):
-        found = copy.copy(value)
+        found = _own(value)
         found.base = outline(value.base)
         return found
     if any(True for _ in tensors_of("", value)):
@@ -60,4 +64,11 @@ def _outlined(value: Any) -> Any:
 
 
 def _own(value: Any) -> Any:
-    return copy.copy(value) if type(value) is TensorDescriptor else value
+    """The same with descriptors of its own, also where a hook writes into their lists."""
+    if type(value) in (tuple, list):
+        return type(value)(map(_own, value))
+    if type(value) is not TensorDescriptor:
+        return value
+    found = copy.copy(value)
+    found.shape, found.strides, found.block_shape = list(value.shape), list(value.strides), list(value.block_shape)
+    return found

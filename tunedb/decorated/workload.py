@@ -17,8 +17,7 @@ from typing import Any
 import torch
 import triton
 
-from tunedb.bound import bind, printing
-from tunedb.compiled import turn
+from tunedb.bound import bind, launch, printing
 from tunedb.decorated.arguments import Call
 from tunedb.decorated.comparing import difference, is_same
 from tunedb.decorated.faults import callers_faults
@@ -148,8 +147,7 @@ class CallWorkload:
 
     def run(self, config: triton.Config) -> None:
         """Launch, without hooks."""
-        with turn(self._kernel.jit):
-            self._kernel.fn.run(*self._call.args, grid=self._call.grid, warmup=False, **self._keywords(config))
+        launch(self._kernel.fn, self._call.args, self._call.grid, self._keywords(config))
 
     def _keywords(self, config: triton.Config) -> dict[str, Any]:
         return {**self._call.kwargs, **config.all_kwargs()}
