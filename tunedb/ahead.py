@@ -43,7 +43,8 @@ class Ahead:
         if not workers or len(configs) < 2:
             return
         first, *others = configs
-        try:
+        with contextlib.ExitStack() as undone:
+            undone.callback(self.close)  # also at an interrupt: the process that compiles must not stay
             if recipe is not None and recipe(first) is not None:
                 with contextlib.suppress(OSError):  # no process can be started: threads do it
                     self._compiler = Compiler(workers)
@@ -52,9 +53,7 @@ class Ahead:
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
             self._futures[first] = self._pool.submit(self._run, first)
             self._futures |= {config: self._pool.submit(self._run_elsewhere, config) for config in others}
-        except BaseException:  # an interrupt too: it is raised again, and the process that compiles must not stay
-            self.close()
-            raise
+            undone.pop_all()
 
     def is_there(self, config: Config, seconds: float) -> bool:
         """Whether a config is compiled, or has failed, or is to be compiled when it is asked for, within that time.

@@ -162,7 +162,8 @@ def _serve(connection: Connection, workers: int) -> None:
         number, recipe = connection.recv()
         try:
             recipe.find()  # imported here, the forks have it
-        except Exception:  # whatever a module raises as it is imported: the parent has it, and compiles by itself
+        # A user's module may raise anything as it is imported. The parent has it, and compiles by itself.
+        except Exception:
             answer(number, None)
             continue
         for _ in range(2):
@@ -205,6 +206,7 @@ def _compile(recipe: Recipe) -> float | None:
     start = time.perf_counter()
     try:
         recipe.compile()
-    except Exception:  # whatever Triton raises, also what can't be pickled: the parent compiles again, and sees why
+    # Triton may raise anything, also what can't be pickled. The parent compiles again, and tells why it fails.
+    except Exception:
         return None
     return time.perf_counter() - start

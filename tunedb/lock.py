@@ -125,8 +125,8 @@ def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
         lock.acquire(timeout=timeout, poll_interval=PAUSE)
     except Timeout as late:
         return late
-    except (OSError, NotImplementedError) as error:  # the latter is filelock's word for a file system without locks
-        # Neither must keep a call from its config.
+    # The latter is filelock's word for a file system without locks. Neither must keep a call from its config.
+    except (OSError, NotImplementedError) as error:
         if path.parent not in _told:
             _told.add(path.parent)
             _log.warning("No lock files in %s (%s): processes may tune the same problem twice.", path.parent, error)

@@ -133,7 +133,8 @@ class Memory:
     def _run(self) -> None:
         try:
             self._on_due()
-        except Exception:  # on a timer's thread nobody else could handle it: told in full, and asked again later
+        # On a timer's thread nobody else could handle it. It is told in full, and the store is asked again later.
+        except Exception:
             _log.exception("Asking the store again failed; it is tried again in a while.")
         if self._weak and not self._closed:
             self._arm()

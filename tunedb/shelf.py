@@ -149,8 +149,9 @@ class Shelf:
                 _finish(waiting, store)
             except StoreBusy:
                 return False
-            except Exception:  # as in `_guarded`, which told it when it first failed: no failure may reach a call
-                # Time does not mend it, so that nobody is to wait. The result stays in the queue, for the next flush.
+            # As in `_guarded`, which told it when it first failed: no failure of the store may reach a call. Time does
+            # not mend it, so that nobody is to wait. The result stays in the queue, for the next flush.
+            except Exception:
                 return True
         with self._lock:
             self._queue = [sweep for sweep in self._queue if sweep.uid != sweep_uid]

@@ -82,7 +82,8 @@ def run_sweep(
                     if trial != screened.get(config):
                         recorder.put_trial(sweep.uid, trial)
                 sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
-            except Exception:  # raised again: whatever went wrong, the store must not call the sweep running for ever
+            # Whatever went wrong is raised again. But the store must not call the sweep running for ever.
+            except Exception:
                 recorder.finish_sweep(dataclasses.replace(_counted(sweep, attempt, complete=False), status="aborted"))
                 raise
     recorder.finish_sweep(sweep)

@@ -13,14 +13,16 @@ from tests.decorated.stub import StubDriver, stub_gpu
 @pytest.fixture(autouse=True, scope="session")
 def working_interpreter() -> None:
     """Triton 3.6's interpreter makes arrays in a way that NumPy 2.4 no longer has."""
-    if INTERPRETED and BROKEN:  # the two versions, which `tunedb doctor` names as well, run none of our kernels
+    if INTERPRETED and BROKEN:
+        # These two versions together run no kernel at all; the reason names them, and what to install.
         pytest.skip(BROKEN_REASON)
 
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubDriver]:
     """A GPU that is not there."""
-    if INTERPRETED:  # the other half of `make test` runs these
+    if INTERPRETED:
+        # Triton puts its interpreter in the compiler's place when it is imported; `make test` runs these without it.
         pytest.skip("the interpreter compiles nothing: run without TRITON_INTERPRET")
     with stub_gpu(monkeypatch) as driver:
         yield driver

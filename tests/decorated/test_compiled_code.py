@@ -208,7 +208,7 @@ def test_a_dynamic_size_stays_dynamic(stub: StubDriver) -> None:
     torch.compile(function_of(kernel), backend=Graphs(), fullgraph=True)(x)
 
 
-def test_what_another_process_has_tuned_is_seen_when_the_store_answers_or_after_a_while(
+def test_what_another_process_has_tuned_is_seen_when_the_store_answers_or_code_is_compiled(
     stub: StubDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernels = [tuned(do_bench=Bench(1.0)) for _ in range(2)]
@@ -219,7 +219,10 @@ def test_what_another_process_has_tuned_is_seen_when_the_store_answers_or_after_
     assert kernels[0].early_config_prune is not None
     late = time.monotonic() + narrowing.LIFETIME
     monkeypatch.setattr(narrowing, "time", SimpleNamespace(monotonic=lambda: late))
-    assert kernels[1].early_config_prune is not None
+    assert kernels[1].early_config_prune is None  # as a call of compiled code reads it
+    call, graphs = compiled(kernels[1])
+    call(torch.zeros(100))
+    assert graphs.lists() == [[64]]
 
 
 def test_descriptors_are_compared_by_what_can_be(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +252,7 @@ def test_a_call_of_compiled_code_asks_no_store(
     kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
     call, graphs = compiled(kernel)
     call(torch.zeros(100))
-    monkeypatch.setattr(narrowing, "_table_of", lambda _: pytest.fail("the store was asked"))
+    monkeypatch.setattr(narrowing, "_known_of", lambda _: pytest.fail("the store was asked"))
     for _ in range(3):
         call(torch.zeros(100))
     assert graphs.lists() == [[64]]
@@ -264,7 +267,7 @@ def test_a_store_that_fails_leaves_compiled_code_valid(stub: StubDriver, monkeyp
     def fails(_: Any) -> Any:
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(narrowing, "_table_of", fails)
+    monkeypatch.setattr(narrowing, "_known_of", fails)
     process.clear_plans()
     call(torch.zeros(100))
     assert graphs.lists() == [[64]]

@@ -66,13 +66,21 @@ NESTED = [
 VALUES[-1] += BLOCKS[1:]
 
 
+def cases(groups: list[list[Any]]) -> list[Any]:
+    """Each group as arguments and, where they are no tensors, as constexprs."""
+    tensors = (torch.Tensor, TensorDescriptor, triton.TensorWrapper)
+    return [
+        pytest.param(values, is_value, id=f"{type(values[0]).__name__}-{'constexpr' if is_value else 'runtime'}")
+        for values in groups
+        for is_value in (False, True)
+        if not (is_value and isinstance(values[0], tensors))
+    ]
+
+
 @compiled_only
-@pytest.mark.parametrize("is_value", [False, True], ids=["runtime", "constexpr"])
-@pytest.mark.parametrize("values", VALUES[:10], ids=lambda values: type(values[0]).__name__)
+@pytest.mark.parametrize(("values", "is_value"), cases(VALUES[:10]))
 def test_what_is_written_out_tells_apart_what_is_told(values: list[Any], is_value: bool) -> None:
     parameters = Parameters(("x",), frozenset({"x"} if is_value else ()), {}, is_plain=True)
-    if is_value and isinstance(values[0], torch.Tensor):
-        pytest.skip("a constexpr is no tensor")
     made = fast.reader(0, parameters, set(), [type(values[0])], (), {}, {"_t_device": lambda: 0}, heuristics=False)
     assert made is not None
     _, look = made
@@ -93,13 +101,10 @@ def one_constexpr(x: tl.constexpr):
 
 
 @compiled_only
-@pytest.mark.parametrize("is_value", [False, True], ids=["runtime", "constexpr"])
-@pytest.mark.parametrize("values", [*VALUES, NESTED], ids=lambda values: type(values[0]).__name__)
+@pytest.mark.parametrize(("values", "is_value"), cases([*VALUES, NESTED]))
 def test_what_is_told_tells_apart_whatever_triton_compiles_anew_for(
     stub: StubDriver, values: list[Any], is_value: bool
 ) -> None:
-    if is_value and isinstance(values[0], torch.Tensor | TensorDescriptor | triton.TensorWrapper):
-        pytest.skip("a constexpr is no tensor")
     *_, bind = (one_constexpr if is_value else one_argument).device_caches[stub.index]
     late = fast._late("x", type(values[0]))
     if not is_value and type(values[0]) in (str, torch.dtype, tl.dtype):
@@ -212,8 +217,6 @@ def test_a_hook_may_be_assigned(stub: StubDriver, monkeypatch: pytest.MonkeyPatc
 
 @compiled_only
 def test_instrumented_kernels_are_tritons_to_make(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not hasattr(knobs.compilation, "instrumentation_mode"):
-        pytest.skip("this Triton instruments nothing")
     kernel = tuned()
     plain = kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True)
     with monkeypatch.context() as patch:

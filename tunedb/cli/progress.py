@@ -87,7 +87,8 @@ class Progress:
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
         """See `tunedb.observer.Observer`. With -v a line for each trial, off a terminal one now and then."""
         self._left -= 1
-        self._why = self._why or f"{trial.status}: {trial.error}" if trial.error else self._why
+        if trial.error and not self._why:
+            self._why = f"{trial.status}: {trial.error}"
         if is_verbose():
             how = f"{trial.time_us:.1f} us" if trial.time_us is not None else trial.status
             self._say(f"  {trial.config}: {how}{f' ({trial.error})' if trial.error else ''}")

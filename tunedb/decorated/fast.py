@@ -30,15 +30,16 @@ _LATE = sorted({one.name for one in fields(TensorDescriptor)} - {"base", "shape"
 
 # Whether Triton has to be asked, because somebody wants to see each launch or each compilation. `_t_enter` and
 # `_t_exit` are the chains of hooks from when the code was made: a program may have put something else in their place.
-_OBSERVED = " or ".join(
-    [
-        *("_t_runtime.launch_enter_hook is not _t_enter", "_t_enter.calls"),
-        *("_t_runtime.launch_exit_hook is not _t_exit", "_t_exit.calls"),
-        *("_t_hooks", "_t_runtime.debug"),
-        *(["_t_runtime.add_stages_inspection_hook"] if hasattr(knobs.runtime, "add_stages_inspection_hook") else []),
-        *(["_t_compilation.instrumentation_mode"] if hasattr(knobs.compilation, "instrumentation_mode") else []),
-    ]
-)
+_CONDITIONS = [
+    "_t_runtime.launch_enter_hook is not _t_enter or _t_enter.calls",
+    "_t_runtime.launch_exit_hook is not _t_exit or _t_exit.calls",
+    "_t_hooks or _t_runtime.debug",
+]
+if hasattr(knobs.runtime, "add_stages_inspection_hook"):
+    _CONDITIONS.append("_t_runtime.add_stages_inspection_hook")
+if hasattr(knobs.compilation, "instrumentation_mode"):
+    _CONDITIONS.append("_t_compilation.instrumentation_mode")
+_OBSERVED = " or ".join(_CONDITIONS)
 
 
 class _Absent:

@@ -38,10 +38,10 @@ class Loaded:
         Raises SweepError where none is.
         """
         kernel, noted = self._kernel, self._configs.get(self._kind_of(call, index), ())
-        listed = [config for config in kernel.configs if config in noted]
+        listed = [config for config in kernel.configs if config in noted and config is not known]
+        is_set_late = any(map(has_descriptor, call.named.values()))
+        # The kind does not tell what heuristics fill in, nor what the config's hook sets of a descriptor.
         for config in listed if known is None else [known, *listed]:
-            # The kind does not tell what heuristics fill in, nor what the config's hook sets of a descriptor.
-            is_set_late = any(map(has_descriptor, call.named.values()))
             if not is_set_late and not self._is_loaded(call, config):
                 continue
             kernel.configure(call, config)

@@ -28,7 +28,10 @@ Narrow = Callable[..., Any]
 Fact = tuple[str, str, Any]  # an argument, an attribute of it or "", and the value
 Table = tuple[tuple[tuple[Fact, ...], int], ...]  # the facts of a tuned problem, and its config's place in the list
 
-LIFETIME = 10.0  # seconds for which an answer to whether anything is stored is good
+Known = tuple[Table, int | None]  # the second is the place on which all agree, where facts can't be compared
+NOTHING: Known = (), None
+
+LIFETIME = 1.0  # seconds for which an answer is good while code is compiled, which reads it many times
 MOST = 64  # problems that compiled code is told apart by: each is a comparison while it is traced
 
 # From this version of torch on Dynamo can trace the pruning function of a kernel with heuristics below the decorator;
@@ -45,29 +48,27 @@ class Narrowing:
 
     def __init__(self, kernel: Autotuner) -> None:
         self._kernel = kernel
-        self._seen: tuple[float, bool] | None = None  # until when, and whether the store has anything to tell
+        self._can_tell: bool | None = None  # whether the store has anything to tell; None before it was asked
+        self._good_until = 0.0
 
     def function(self) -> Narrow | None:
-        """`narrow`, or None as long as there is nothing to tell. Dynamo asks at each call of what it has compiled."""
+        """`narrow`, or None as long as there is nothing to tell.
+
+        Dynamo also reads it at each call of what it has compiled: then nothing is asked, but once after `look_again`.
+        """
         if self._kernel.heuristics and torch.__version__ < FOLLOWED:
             return None
-        if self._seen is None or self._seen[0] < time.monotonic():
-            is_answered = self._can_tell(before=self._seen is not None and self._seen[1])
-            self._seen = time.monotonic() + LIFETIME, is_answered
-        return self._narrow if self._seen[1] else None
+        is_old = torch.compiler.is_compiling() and self._good_until < time.monotonic()
+        if self._can_tell is None or not self._good_until or is_old:
+            known = known_of(self._kernel)
+            if known is not None:
+                self._can_tell = known != NOTHING
+            self._good_until = time.monotonic() + LIFETIME
+        return self._narrow if self._can_tell else None
 
     def look_again(self) -> None:
         """The store has answered, or something was stored."""
-        if self._seen is not None:
-            self._seen = 0.0, self._seen[1]
-
-    def _can_tell(self, *, before: bool) -> bool:
-        try:
-            table, agreed = _table_of(self._kernel)
-        except Exception as error:  # the store, or a device that is not there: not the compiling caller's concern
-            _log.debug("%s: what is stored is not known (%s: %s).", self._kernel.name, type(error).__name__, error)
-            return before
-        return bool(table) or agreed is not None
+        self._good_until = 0.0
 
     @cached_property
     def _narrow(self) -> Narrow:
@@ -81,34 +82,30 @@ def narrowing(kernel: Autotuner) -> Narrow:
     code stays valid when more is tuned. An argument that is no tensor here may have been one, such as a descriptor's
     base, whose dtype can't be compared; a size that is dynamic is equal to none, for a comparison would fix it.
     """
-
-    def stored() -> tuple[Table, int | None]:
-        return table_of(kernel)
-
-    stored._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result does
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # here, because it loads much
 
     must_be_one = _loses_guards(kernel)
     defaults = {name: one for name, one in kernel.parameters.defaults.items() if type(one) in _PLAIN}
+
+    def stored() -> Known:
+        return known_of(kernel) or NOTHING
+
+    stored._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result does
+
+    def fits(one: Any, attribute: str, value: Any) -> bool:
+        if value is None or one is None:
+            return value is None and one is None
+        if attribute == "dtype":
+            return not torch.is_tensor(one) or one.dtype == value
+        return not torch.is_tensor(one) and statically_known_true(one == value)
 
     def narrow(configs: list[Any], named_args: dict[str, Any], **kwargs: Any) -> list[Any]:
         table, agreed = stored()
         given = {**defaults, **named_args, **kwargs}
         places = [] if agreed is None else [agreed]
         for facts, place in table:
-            fits = True
-            for name, attribute, value in facts:
-                if fits and name not in given:
-                    fits = False
-                elif fits:
-                    one = given[name]
-                    if value is None or one is None:
-                        fits = value is None and one is None
-                    elif attribute == "dtype":
-                        fits = not torch.is_tensor(one) or one.dtype == value
-                    else:
-                        fits = not torch.is_tensor(one) and statically_known_true(one == value)
-            if fits and place not in places:
+            fitting = [name in given and fits(given[name], attribute, value) for name, attribute, value in facts]
+            if all(fitting) and place not in places:
                 places.append(place)
         if len(places) == 1:
             return [configs[places[0]]]
@@ -117,19 +114,20 @@ def narrowing(kernel: Autotuner) -> Narrow:
     return narrow
 
 
-def table_of(kernel: Autotuner) -> tuple[Table, int | None]:
+def known_of(kernel: Autotuner) -> Known | None:
     """What is stored for the kernel on the device that is current: the config's place in the list by the facts of a
     call. For a kernel of which a call's facts can't be compared with the stored ones, the place on which all tuned
-    problems agree, if they do. Empty where anything fails: compiled code goes on with the whole list.
+    problems agree, if they do. None where that can't be told: compiled code goes on with the whole list.
     """
     try:
-        return _table_of(kernel)
-    except Exception as error:  # as above
-        _log.debug("%s: compiled code gets all configs (%s: %s).", kernel.name, type(error).__name__, error)
-        return (), None
+        return _known_of(kernel)
+    # The store, or a device that is not there, may raise anything: that is not the compiling caller's concern.
+    except Exception as error:
+        _log.debug("%s: what is stored is not known (%s: %s).", kernel.name, type(error).__name__, error)
+        return None
 
 
-def _table_of(kernel: Autotuner) -> tuple[Table, int | None]:
+def _known_of(kernel: Autotuner) -> Known:
     from tunedb.store.ranking import winners
 
     tuner = process.active()
@@ -139,7 +137,7 @@ def _table_of(kernel: Autotuner) -> tuple[Table, int | None]:
         forced = overridden(kernel.name, listed[0], tuner.settings.override[kernel.name])
         return (), places.get(forced)
     if tuner.settings.mode == "off":
-        return (), None
+        return NOTHING
     device = device_of(bound.current_device()())
     sweeps = tuner.store.get_kernel_sweeps(kernel.name, device, kernel.source_hash, MOST)
     found: dict[tuple[Fact, ...], set[int]] = {}

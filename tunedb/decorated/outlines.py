@@ -19,23 +19,21 @@ from tunedb.decorated.kinds import has_descriptor
 class Outlines:
     """The arguments of a call, with outlines in the place of tensors. Nothing in it is the caller's."""
 
-    def __init__(
-        self, names: Sequence[str], args: tuple[Any, ...], kwargs: dict[str, Any], variadic: str | None
-    ) -> None:
-        self._names, self._args, self._kwargs, self._variadic = names, args, kwargs, variadic
-        self._grid: Any = None
-        self.has_descriptors = has_descriptor((*args, *kwargs.values()))
+    def __init__(self, call: Call, names: Sequence[str], variadic: str | None) -> None:
+        """Raises TypeError or RuntimeError where the call's tensors are in objects of another kind."""
+        self._names, self._variadic = names, variadic
+        self._args = tuple(map(_outlined, call.args))
+        self._kwargs = {name: _outlined(one) for name, one in call.kwargs.items()}
+        self._grid = None if callable(call.grid) else call.grid  # a function may hold the call's tensors
+        self.has_descriptors = has_descriptor((*self._args, *self._kwargs.values()))
 
     @classmethod
     def of(cls, call: Call, names: Sequence[str], variadic: str | None) -> Outlines | None:
-        """Those of a call; None where its tensors are in objects of another kind."""
+        """Those of a call; None where it has none."""
         try:
-            args, kwargs = tuple(map(_outlined, call.args)), {name: _outlined(one) for name, one in call.kwargs.items()}
+            return cls(call, names, variadic)
         except (TypeError, RuntimeError):
             return None
-        found = cls(names, args, kwargs, variadic)
-        found._grid = None if callable(call.grid) else call.grid  # a function may hold the call's tensors
-        return found
 
     def prepare(self, stack: Any, config: triton.Config) -> None:
         """Compile for a config. Its hook runs first, on descriptors that are no other's: it may set their blocks.

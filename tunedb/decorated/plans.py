@@ -108,8 +108,10 @@ class Plans:
         values = tuple(seen[name] for name, _ in self._kernel.heuristics)
         if not is_told(values):
             return None, None
+        # What heuristics say is asked each time, and not kept: it may be a tensor of this call's own.
+        filled = self._filled(self._in_order(Call((), grid, (), named)), seen)
         variant = (part_of(values, is_value=True), late) if values else late
-        found: tuple[Any, tuple[Any, ...]] | None = variants.get(variant)
+        found = variants.get(variant)
         if found is None:
             keywords = {name: value for name, value in seen.items() if name not in ("grid", "warmup")}
             if is_capturing(bound.current_device()()) and not bound.is_loaded(self._kernel.jit, (), keywords):
@@ -118,13 +120,8 @@ class Plans:
             if made.run is None:
                 return None, None
             made.keep()
-            order = self._in_order(Call((), grid, (), named))
-            # What heuristics say is asked each time: it may be a tensor of this call's own.
-            found = made, () if values else self._filled(order, seen)
-            variants[variant] = found
-        if not values:
-            return found
-        return found[0], self._filled(self._in_order(Call((), grid, (), named)), seen)
+            found = variants[variant] = made, () if values else filled
+        return found[0], filled
 
     def _filled(self, arguments: tuple[Any, ...], values: Mapping[str, Any]) -> tuple[Any, ...]:
         parameters = self._kernel.parameters

@@ -9,5 +9,6 @@ from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
 @pytest.fixture(scope="session", autouse=True)
 def compiler() -> None:
     """Where the interpreter has taken the compiler's place, the other half of `make test` runs these."""
-    if is_interpreted(avg_pool1d_forward_kernel):  # a choice that Triton makes once, when it is imported
+    if is_interpreted(avg_pool1d_forward_kernel):
+        # Triton makes that choice once, when it is imported; `make test` runs these without the interpreter as well.
         pytest.skip("needs Triton's compiler: start pytest without TRITON_INTERPRET")
