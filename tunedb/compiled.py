@@ -154,7 +154,7 @@ def recipe(launch: Launch) -> Recipe | None:
         return None
     try:
         return Recipe.of(launch.jit, launch.arguments, launch.keywords, driver.active.get_current_target())
-    # An unknown Triton may raise anything. Nothing is lost: `prepare` then compiles by itself, and raises what is wrong.
+    # An unknown Triton may raise anything. Nothing is lost: `prepare` then compiles here, and raises what is wrong.
     except Exception:
         return None
 
