@@ -33,7 +33,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def dynamo(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Dynamo looks for a GPU before it knows a Triton kernel."""
-    monkeypatch.setattr(_triton, "has_triton", lambda: True)
+    monkeypatch.setattr(_triton, "has_triton", lambda **_: True)
     torch._dynamo.reset()
     kernel_side_table.reset_table()
     yield
@@ -227,7 +227,7 @@ def test_what_another_process_has_tuned_is_seen_when_the_store_answers_or_code_i
 
 def test_descriptors_are_compared_by_what_can_be(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("has_triton_tensor_descriptor_host_tma", "has_triton_tma_device", "has_triton_tma"):
-        monkeypatch.setattr(_triton, name, lambda: True, raising=False)
+        monkeypatch.setattr(_triton, name, lambda **_: True, raising=False)
     kernel = tuned(copy_tiles, do_bench=Bench(2.0, 1.0))
 
     def function(x: torch.Tensor) -> torch.Tensor:
