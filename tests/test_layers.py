@@ -10,27 +10,21 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# Each room may import those below it, and itself. A lazy import inside a function counts as well.
-LAYERS = [
-    {"errors", "lazy", "switching"},
-    {"problem", "buckets"},
-    {"device", "recipe", "settings", "source"},
-    {"compiler", "records", "tunable"},
-    {"store"},
-    {"compiled"},
-    {"bound", "offline"},
-    {"ahead", "bench", "limits", "lock", "memory", "nearest", "observer", "prior", "race", "shared", "shelf"},
-    {"attempt", "layers", "ledger"},
-    {"lending", "sweep"},
-    {"answers"},
-    {"tuner"},
-    {"process"},
-    {"decorated", "warming", "verifying"},
-    {"decorator", "worker", "supervisor"},
-    {"cli", "kernels", "__init__"},
-    {"__main__"},
-]
-HEIGHT = {room: height for height, layer in enumerate(LAYERS) for room in layer}
+# Nine lines, one for each floor, the top one first. A file may import from its own line and from those below it, also
+# inside functions. The names that follow a folder's are files that still have to move into it.
+ORDER = """
+cli kernels __init__ __main__
+reporting fleet adoption
+worker decorator api registry | supervisor decorated warming buckets
+tuner | override answers lending nearest memory ledger lock process verifying
+sweep | attempt race prior limits observer
+runtime | compiled bound recipe compiler ahead bench offline
+store | shelf shared layers
+core | problem device records tunable source source_text
+errors settings _internal | lazy switching
+"""
+LINES = [line.replace("|", " ").split() for line in ORDER.split("\n") if line]
+HEIGHT = {room: height for height, line in enumerate(reversed(LINES)) for room in line}
 
 OWNERS = {
     "sqlalchemy": ("store", "migrations"),
@@ -95,7 +89,7 @@ def test_imports_run_downwards(path: str) -> None:
         if parts[0] != "tunedb" or len(parts) == 1 or room == "migrations":
             continue
         imported = parts[1] if parts[1] in HEIGHT else "__init__"
-        assert imported == room or HEIGHT[imported] < HEIGHT[room], f"{path} imports {name}"
+        assert HEIGHT[imported] <= HEIGHT[room], f"{path} imports {name}"
 
 
 def test_every_room_has_its_place() -> None:
