@@ -7,7 +7,6 @@ import pytest
 import tunedb
 from tunedb import settings
 from tunedb.errors import SettingError
-from tunedb.problem import Config
 
 
 def rows() -> dict[str, tuple[str, str]]:
@@ -64,7 +63,9 @@ def test_a_change_is_announced() -> None:
         ({"budget": float("nan")}, "not negative"),
         ({"override": "{"}, "override"),
         ({"override": '{"k": 1}'}, "override"),
-        ({"override": '{"k": {"B": [1]}}'}, "B: found"),
+        ({"override": '{"k": {"B": [1]}}'}, "B: expected"),
+        ({"override": '{"k": {"B": NaN}}'}, "B: expected"),
+        ({"override": {"k": {1: 2}}}, "1: expected"),
         ({"moed": "off"}, "moed"),
     ],
 )
@@ -81,10 +82,10 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         settings._change({})
 
 
-def test_an_override_is_read_as_configs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_override_is_read_by_kernel_and_knob(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEDB_OVERRIDE", '{"avg_pool1d": {"BLOCK_OUT": 512}}')
     settings._change({})
-    assert settings.current().override == {"avg_pool1d": Config.of(BLOCK_OUT=512)}
+    assert settings.current().override == {"avg_pool1d": {"BLOCK_OUT": 512}}
 
 
 @pytest.mark.parametrize(

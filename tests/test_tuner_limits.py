@@ -147,7 +147,7 @@ def test_a_config_that_was_just_tuned_and_does_not_load_gives_way_to_the_default
 def test_an_override_of_another_kind_is_an_error(store: Store, tmp_path: Path, value: str) -> None:
     kernel = FakeKernel({1: 9.0})
     tuner = tuner_on(store, tmp_path, override=f'{{"fake": {{"BLOCK": {value}}}}}')
-    with pytest.raises(SettingError, match=r"BLOCK is .*, needed a int"):
+    with pytest.raises(SettingError, match=r"BLOCK: expected a value like .*, got"):
         tuner.choose(kernel, kernel.problem(), -1)
 
 

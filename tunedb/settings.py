@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import math
 import os
 import re
 import tempfile
@@ -14,8 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tunedb.errors import IdentityError, SettingError
-from tunedb.problem import Config, parse_json
+from tunedb.errors import SettingError
 
 _SECRETS = ("password", "passwd", "sslpassword")  # of a URL's query
 MODES = ("tune", "record", "read", "strict", "off")
@@ -30,7 +31,7 @@ class Settings:
     mode: str  # one of MODES
     budget: float  # seconds that this process may spend sweeping inside calls
     lock_timeout: float  # seconds to wait for another process's sweep
-    override: Mapping[str, Config]  # configs to force, by kernel
+    override: Mapping[str, Mapping[str, object]]  # knobs to force, by kernel
     sources: Mapping[str, str]
 
 
@@ -50,12 +51,23 @@ def _seconds(value: str | float) -> float:
     return seconds
 
 
-def _override(value: str | Mapping[str, Mapping[str, object]]) -> Mapping[str, Config]:
+def _override(value: str | Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
     try:
-        found = parse_json(value) if isinstance(value, str) else value
-        return {str(kernel): Config.of(**knobs) for kernel, knobs in found.items()}
-    except (IdentityError, TypeError, AttributeError) as error:
-        raise SettingError(f'Found override {value!r}, needed {{"kernel": {{"KNOB": value}}}}: {error}') from None
+        kernels = json.loads(value) if isinstance(value, str) else value
+        forced = {str(kernel): dict(knobs) for kernel, knobs in kernels.items()}
+        for knobs in forced.values():
+            for knob, setting in knobs.items():
+                _check_knob(knob, setting)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise SettingError(f'Expected {{"kernel": {{"KNOB": value}}}}, got {value!r}: {error}') from None
+    return forced
+
+
+def _check_knob(knob: object, setting: object) -> None:
+    is_number = type(setting) in (int, float) and math.isfinite(setting)  # type: ignore[arg-type]  # by the type
+    is_plain = setting is None or type(setting) in (bool, str) or type(setting).__name__ == "dtype"
+    if type(knob) is not str or not (is_number or is_plain):
+        raise ValueError(f"{knob}: expected None, a bool, a finite number, a str or a dtype, got {setting!r}")
 
 
 def _store(value: str | os.PathLike[str]) -> str:
@@ -182,8 +194,6 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
     rows = []
     for field in dataclasses.fields(Settings)[:-1]:
         value = getattr(settings, field.name)
-        if field.name == "override":
-            value = {kernel: config.plain() for kernel, config in value.items()}
         text = "" if value is None else without_password(str(value))
         rows.append({"setting": _PARSERS[field.name][0], "value": text, "source": settings.sources[field.name]})
     return rows
@@ -207,23 +217,6 @@ def without_password(url: str) -> str:
 def without_passwords(text: str) -> str:
     """A message that may hold URLs, each as far as the next blank, as it may be printed."""
     return re.sub(r"\S*://\S*", lambda found: without_password(found[0]), text)
-
-
-def overridden(kernel: str, default: Config, forced: Config) -> Config:
-    """The default config with the forced knobs. Raises SettingError for one that the kernel lacks, or a wrong value."""
-    unknown = sorted(set(forced.constants) - set(default))
-    if unknown:
-        raise SettingError(
-            f"TUNEDB_OVERRIDE: {kernel} has no knob {', '.join(unknown)}. Its knobs are {', '.join(default)}."
-        )
-    for name, value in forced.items():
-        needed = type(default.get(name, 1))
-        if type(value) is not needed or (needed is int and value < 1):
-            raise SettingError(
-                f"TUNEDB_OVERRIDE: {kernel}: {name} is {value!r}, needed a {needed.__name__} like "
-                f"{default.get(name, 1)!r}."
-            )
-    return Config.of(**{**default, **forced})
 
 
 def is_interpreted() -> bool:

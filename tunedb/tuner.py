@@ -22,10 +22,11 @@ from tunedb.layers import Layers
 from tunedb.ledger import Ledger
 from tunedb.memory import Case, Choice, Memory
 from tunedb.observer import LogObserver, Observer
+from tunedb.override import overridden
 from tunedb.prior import Prior
 from tunedb.problem import Config, Problem
 from tunedb.records import Sweep
-from tunedb.settings import Settings, overridden
+from tunedb.settings import Settings
 from tunedb.shelf import Shelf
 from tunedb.sweep import run_sweep
 from tunedb.tunable import Tunable

@@ -17,9 +17,9 @@ import torch
 from tunedb import bound, process
 from tunedb.decorated.candidates import Candidates
 from tunedb.device import device_of
+from tunedb.override import overridden
 from tunedb.problem import Problem
 from tunedb.records import now
-from tunedb.settings import overridden
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
