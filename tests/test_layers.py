@@ -28,19 +28,22 @@ HEIGHT = {room: height for height, line in enumerate(reversed(LINES)) for room i
 
 OWNERS = {
     "sqlalchemy": ("store", "migrations"),
-    "alembic": ("store/schema.py", "migrations"),
-    "filelock": ("lock.py", "store"),
+    "alembic": ("store/schema.py", "store/sql/schema.py", "migrations"),
+    "filelock": ("lock.py", "tuner/problem_lock.py", "store"),
     "typer": ("cli",),
     "rich": ("cli",),
     "triton": (
         "kernels",
         "compiled.py",
         "bound.py",
+        "runtime",
         "decorated",
-        "decorator.py",
+        "decorator",
         "device.py",
+        "core/device.py",
         "offline.py",
         "problem.py",
+        "core/problem.py",
         "recipe.py",
     ),
 }
