@@ -4,7 +4,8 @@
 
 Each figure comes from a process of its own, which has torch and Triton imported when its watch starts, as a program
 has that sweeps. `processes` are spawned within it, because a program with a CUDA context can't fork, and import torch;
-`compiler` is tunedb.compiler, a process that imports Triton alone and forks; and it compiles all but the first.
+`compiler` is tunedb.compiler, a process that imports Triton alone and forks;
+and it compiles all but the first.
 `held_ms` tells how long a thread that wants to run every 0.1 ms was kept waiting by the others at most, and at the
 99th percentile: it is what the timing of earlier candidates suffers.
 """

@@ -191,7 +191,8 @@ def killed_parent_leaves_nobody(told: str, pause: float = 0.0) -> None:
 def test_one_that_is_never_ready_ends_with_its_parent(cache: Path, tmp_path: Path) -> None:
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
     killed_parent_leaves_nobody(
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tests.test_compiler import *; made = Compiler(2); "
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+        "from tests.test_compiler import *; made = Compiler(2); "
         "print(made._process.pid, flush=True); made.compile(dataclasses.replace(recipe(64), module='endless'))",
         pause=1.0,
     )

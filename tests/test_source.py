@@ -160,7 +160,7 @@ def test_a_change_of_the_windows_arithmetic_changes_the_pooling_kernels_hash(mon
 
 def test_the_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "edited.py").write_text(SOURCE)
-    program = "from edited import *; from tunedb.source import kernel_hash; print(kernel_hash(kernel, launch))"
+    program = "from edited import *\nfrom tunedb.source import kernel_hash\nprint(kernel_hash(kernel, launch))"
     seen = {
         subprocess.run(
             [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": seed},

@@ -32,7 +32,12 @@ from tunedb.recipe import Recipe, preload
 
 STARTING = 30.0  # seconds in which the process has to be ready to fork: it imports Triton and the kernel's module
 
-_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from tunedb.compiler import main; main()"
+_START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from tunedb.compiler import main
+main()
+"""
 _ENDING = 5.0  # seconds that it has to come to its end
 _NICE = 5  # so that the process that times comes first
 _LOOK = 1.0  # seconds between looks whether the parent still lives, which closes its end when it does not

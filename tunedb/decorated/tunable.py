@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 
 class CalledKernel:
-    """A `tunedb.tunable.Tunable` for one call. `release` lets go of the caller's tensors: what may outlive the call,
-    in the tuner's memory, is a name, a hash and a list of configs.
+    """A `tunedb.tunable.Tunable` for one call.
+
+    `release` lets go of the caller's tensors: what may outlive the call, in the tuner's memory, is a name, a hash and a
+    list of configs.
     """
 
     def __init__(self, kernel: Autotuner, call: Call, configs: Sequence[triton.Config]) -> None:

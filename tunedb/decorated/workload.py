@@ -197,7 +197,10 @@ class CallWorkload:
 
 
 class _Launcher:
-    """One launch as triton.autotune makes it while it tunes, with all hooks: see `tunedb.bench.GpuClock.sample`."""
+    """One launch as triton.autotune makes it while it tunes, with all hooks.
+
+    See `tunedb.bench.GpuClock.sample`.
+    """
 
     def __init__(self, workload: CallWorkload, config: triton.Config) -> None:
         self._workload, self._config = workload, config
