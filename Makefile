@@ -40,11 +40,12 @@ build: $(ENV)/.tunedb-installed-test
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(ENV)/.tunedb-installed: pyproject.toml | $(BIN)/python
+# The version stands in tunedb/__init__.py: what is installed has to follow it.
+$(ENV)/.tunedb-installed: pyproject.toml tunedb/__init__.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-$(ENV)/.tunedb-installed-test: pyproject.toml | $(BIN)/python
+$(ENV)/.tunedb-installed-test: pyproject.toml tunedb/__init__.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
 	touch $@
 
