@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import pytest
 
 import tunedb
@@ -66,14 +69,37 @@ def test_a_change_is_announced() -> None:
         ({"override": '{"k": {"B": [1]}}'}, "B: expected"),
         ({"override": '{"k": {"B": NaN}}'}, "B: expected"),
         ({"override": {"k": {1: 2}}}, "1: expected"),
-        ({"moed": "off"}, "moed"),
     ],
 )
 def test_a_bad_value_is_refused_and_changes_nothing(given: dict[str, object], needed: str) -> None:
     before = settings.current()
     with pytest.raises(SettingError, match=needed):
-        tunedb.configure(**given)
+        tunedb.configure(**given)  # type: ignore[arg-type]  # wrong on purpose
     assert settings.current() == before
+
+
+def test_an_unknown_setting_is_refused_and_changes_nothing() -> None:
+    before = settings.current()
+    with pytest.raises(TypeError, match=r"configure\(\) got an unexpected keyword argument 'moed'"):
+        tunedb.configure(budget=1, moed="off")  # type: ignore[call-arg]  # wrong on purpose
+    assert settings.current() == before
+    with pytest.raises(TypeError, match=r"using\(\) got an unexpected keyword argument 'moed'"):
+        tunedb.using(moed="off")  # type: ignore[call-arg]  # wrong on purpose
+
+
+@pytest.mark.parametrize("function", [tunedb.configure, tunedb.using])
+def test_every_setting_is_a_keyword_that_keeps_its_value_unless_named(function: Callable[..., object]) -> None:
+    keywords = inspect.signature(function).parameters.values()
+    assert [keyword.name for keyword in keywords] == list(settings._PARSERS)
+    assert {(keyword.kind, repr(keyword.default)) for keyword in keywords} == {
+        (inspect.Parameter.KEYWORD_ONLY, "unchanged")
+    }
+
+
+def test_a_setting_that_is_not_named_keeps_its_value() -> None:
+    tunedb.configure(budget=7, mode="read")
+    tunedb.configure(mode=None)
+    assert (settings.current().mode, settings.current().budget) == ("tune", 7)
 
 
 def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import triton
 
 from tunedb.decorated.arguments import Bucket
-from tunedb.decorated.autotuner import Autotuner
+from tunedb.decorated.autotuner import Autotuner, Fn
 
 
 def autotune(
@@ -28,7 +28,7 @@ def autotune(
     reference: Callable[..., Mapping[str, Any]] | None = None,
     bucket: Mapping[str, Bucket] | None = None,
     name: str | None = None,
-) -> Callable[[Any], Autotuner]:
+) -> Callable[[Fn], Autotuner[Fn]]:
     """`triton.autotune`, with the store behind it: what was tuned once is looked up by every later call and process.
 
     Takes all that triton.autotune takes, with the same meaning. `cache_results` changes nothing: results are always
@@ -47,7 +47,7 @@ def autotune(
     every config fails, or where a CUDA graph is captured and no config is loaded.
     """
 
-    def decorate(fn: Any) -> Autotuner:
+    def decorate(fn: Fn) -> Autotuner[Fn]:
         return Autotuner(
             fn, configs=configs, key=key, reset_to_zero=reset_to_zero, restore_value=restore_value, pre_hook=pre_hook,
             post_hook=post_hook, prune_configs_by=prune_configs_by, warmup=warmup, rep=rep,

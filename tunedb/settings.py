@@ -13,13 +13,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 from urllib.parse import unquote
 
 from tunedb.errors import SettingError
 
 _SECRETS = ("password", "passwd", "sslpassword")  # of a URL's query
-MODES = ("tune", "record", "read", "strict", "off")
+Mode = Literal["tune", "record", "read", "strict", "off"]
+MODES: tuple[str, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +152,6 @@ def _change(arguments: dict[str, Any]) -> None:
         listener()
 
 
-def _given(arguments: dict[str, Any]) -> dict[str, Any]:
-    unknown = set(arguments) - set(_PARSERS)
-    if unknown:
-        raise SettingError(f"Found {', '.join(sorted(unknown))}, needed one of {', '.join(_PARSERS)}.")
-    return arguments
-
-
 def _renew() -> None:
     """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
     global _lock
@@ -167,22 +161,56 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
-def configure(**settings: Any) -> None:
-    """Set `store`, `shared`, `mode`, `budget`, `lock_timeout` or `override` for this process.
+class _Unchanged:
+    """The default of a keyword of `configure` and `using`: the setting keeps its value."""
 
-    Beats the environment; None gives a setting back to the environment. Forgets every remembered config.
-    Raises SettingError for a name or a value that can't be used; then nothing changes.
+    def __repr__(self) -> str:
+        return "unchanged"
+
+
+_UNCHANGED: Any = _Unchanged()
+
+
+def configure(
+    *,
+    store: str | os.PathLike[str] | None = _UNCHANGED,
+    shared: str | None = _UNCHANGED,
+    mode: Mode | None = _UNCHANGED,
+    budget: float | None = _UNCHANGED,
+    lock_timeout: float | None = _UNCHANGED,
+    override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
+) -> None:
+    """Set settings for this process; these beat the environment, and None gives one back to it.
+
+    store: the path or SQLAlchemy URL of the local store.
+    shared: the SQLAlchemy URL of a shared store.
+    mode: what a call may do on a miss.
+    budget: the seconds that this process may spend sweeping inside calls.
+    lock_timeout: the seconds to wait for another process's sweep of the same problem.
+    override: configs to force, for debugging: `{"avg_pool1d": {"BLOCK_OUT": 512}}`, or that as JSON.
+
+    Forgets every remembered config. Raises SettingError for a value that can't be used; then nothing changes.
     """
+    keywords = {"store": store, "shared": shared, "mode": mode, "budget": budget, "lock_timeout": lock_timeout,
+                "override": override}  # fmt: skip
     with _lock:
-        merged = _arguments | _given(settings)
+        merged = _arguments | {name: value for name, value in keywords.items() if value is not _UNCHANGED}
         _change({name: value for name, value in merged.items() if value is not None})
 
 
 @contextlib.contextmanager
-def using(**settings: Any) -> Iterator[Settings]:
-    """`configure` for a block, in the whole process: `with tunedb.using(mode="off"): ...`."""
+def using(
+    *,
+    store: str | os.PathLike[str] | None = _UNCHANGED,
+    shared: str | None = _UNCHANGED,
+    mode: Mode | None = _UNCHANGED,
+    budget: float | None = _UNCHANGED,
+    lock_timeout: float | None = _UNCHANGED,
+    override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
+) -> Iterator[Settings]:
+    """Configure the whole process for a block: `with tunedb.using(mode="off"): ...`. Takes what `configure` takes."""
     before = _arguments
-    configure(**settings)
+    configure(store=store, shared=shared, mode=mode, budget=budget, lock_timeout=lock_timeout, override=override)
     try:
         yield current()
     finally:

@@ -50,7 +50,7 @@ def command(app: typer.Typer, name: str | None = None, *, configured: bool = Tru
         def wrapped(*, store: str | None, quiet: bool, verbose: bool, **given: Any) -> None:
             if store == "":
                 raise SettingError("--store: found nothing, needed a path or a URL.")
-            told = {} if store is None else {"store": store}
+            told: dict[str, Any] = {} if store is None else {"store": store}
             with _log_on_stderr(quiet, verbose):
                 if configured:
                     with settings.using(**told):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from functools import cached_property, partial
 from operator import is_not
-from typing import Any
+from typing import Any, Generic
 
 import triton
+from typing_extensions import TypeVar
 
 from tunedb import bound, process
 from tunedb.compiled import is_interpreted
@@ -28,9 +29,10 @@ from tunedb.records import Sweep
 from tunedb.source import joint_hash, kernel_hash
 
 _MISSED = object()
+Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristics around one
 
 
-class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships no types
+class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  # Triton ships no types
     """A decorated kernel: `kernel[grid](*args, **kwargs)`, with the attributes of Triton's own Autotuner.
 
     Those exist from construction on: before the first call `best_config` is None, `configs_timings` is empty and
@@ -39,9 +41,11 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
     what calls were answered with, by Triton's key; clearing it has the next call ask the store.
     """
 
+    fn: Fn
+
     def __init__(
         self,
-        fn: Any,
+        fn: Fn,
         *,
         key: Iterable[str] | None,
         bucket: Mapping[str, Bucket] | None,
@@ -174,7 +178,8 @@ class Autotuner(triton.runtime.Autotuner):  # type: ignore[misc]  # Triton ships
     def warmup(self, *args: Any, grid: Any = None, **kwargs: Any) -> list[Any]:
         """Compile each config that pruning leaves, for arguments of which only the kind counts."""
         configs = choosing.prune(self, self._call(grid, args, kwargs))
-        return [self.fn.warmup(*args, grid=grid, **kwargs, **config.all_kwargs()) for config in configs]
+        fn: Any = self.fn  # Triton ships no types
+        return [fn.warmup(*args, grid=grid, **kwargs, **config.all_kwargs()) for config in configs]
 
     def chosen(self, grid: Any, *args: Any, **kwargs: Any) -> triton.runtime.Autotuner:
         """A plain Triton kernel with the one config for this call, without launching it: for `torch.compile`.
