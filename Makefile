@@ -17,7 +17,7 @@ BIN := $(ENV)/bin
 help:
 	@echo "make demo    tune avg_pool1d on this machine, with or without a GPU, and look it up in a second process"
 	@echo "make test    run the tests: on a GPU where there is one, else in Triton's interpreter and compiler"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    ruff, mypy and codespell"
 	@echo "make build   the wheel and the source distribution, in dist/"
 
 demo: $(ENV)/.tunedb-installed
@@ -33,6 +33,7 @@ lint: $(ENV)/.tunedb-installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 build: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m build

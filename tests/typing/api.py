@@ -28,7 +28,7 @@ def decorator() -> None:
     assert_type(kernel.configs_timings, dict[Any, list[float]])
     tunedb.autotune([])  # type: ignore[call-arg]  # no key
     tunedb.autotune([], key=["n"], bucket={"n": tunedb.pow2(3)})  # type: ignore[dict-item]  # a number, no function
-    tunedb.autotune([], key=["n"], refrence=None)  # type: ignore[call-arg]  # a misspelt name
+    tunedb.autotune([], key=["n"], references=None)  # type: ignore[call-arg]  # a misspelt name
 
 
 def settings() -> None:
