@@ -16,11 +16,11 @@ ORDER = """
 cli kernels __init__ __main__
 reporting fleet adoption
 worker decorator api registry | supervisor decorated warming buckets
-tuner | override answers lending nearest memory ledger lock process verifying
+tuner | override answers lending nearest memory ledger lock process verifying unhashed
 sweep | attempt race prior limits observer
 runtime | compiled bound recipe compiler ahead bench offline
 store | shelf shared layers
-core | problem device records tunable source source_text
+core | problem device records tunable source source_text source_content source_values
 errors settings _internal | lazy switching
 """
 LINES = [line.replace("|", " ").split() for line in ORDER.split("\n") if line]

@@ -1,94 +1,120 @@
-"""A kernel's hash: what its source means, with positions, comments and docstrings left out.
+"""A kernel's hash: what runs, with positions, comments, docstrings and the places of files and modules left out.
 
 Triton's own `cache_key` won't do: it changes with a comment or a line number, and is missing under the interpreter.
 """
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import functools
 import hashlib
-import inspect
-import textwrap
-from collections.abc import Iterator, Mapping
-from types import CodeType, FunctionType, ModuleType
+from dataclasses import dataclass, replace
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
-from tunedb.errors import IdentityError
+from tunedb.errors import HashUnavailable, IdentityError
+from tunedb.source_content import Content, OwnCode, package_of
+from tunedb.source_text import compiled_text
 
-_FOREIGN = ("torch", "triton", "numpy")
+_SHORT = 12  # hexadecimal digits of a function's hash where it stands beside the function's name
+_MOST = 4096  # values whose hash is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Hashed:
+    """A hash, and the jit functions in it with their texts: Triton allows to replace a text."""
+
+    hash: str
+    texts: tuple[tuple[Any, str | None], ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether every text is as it was."""
+        return all(compiled_text(jit) is text for jit, text in self.texts)
 
 
 def kernel_hash(*roots: Any) -> str:
     """The sha256 over the meaning of jit functions and launchers, and of all that they call and read.
 
-    Followed are functions under `triton.jit`, functions and classes of the package of the function that names them,
-    and module constants: numbers, strings, dtypes, `tl.constexpr`, and lists, tuples, sets and dicts of these. Not
-    followed are torch, triton and the standard library: the environment of a sweep names those that times depend on.
+    Followed are functions under `triton.jit`, functions and classes of the package of the function that names them, and
+    what is bound to them: heuristics, closures, defaults and globals, by content. Of functions of other packages their
+    own text counts, of their classes the name; of torch, triton and the standard library the name, because the
+    environment of a sweep has the versions that times depend on.
 
-    Raises IdentityError where a source can't be read.
+    Raises HashUnavailable if something in it has no content that is the same in every process, or a plain function's
+    file does not hold its text any more; IdentityError for what is no function.
     """
-    visit = _Visit()
+    return hashed(*roots).hash
+
+
+def hashed(*roots: Any) -> Hashed:
+    """`kernel_hash`, with what it is true of."""
     for root in roots:
-        function = _function(root)
-        if function is None:
+        if _function(root) is None:
             raise IdentityError(f"{root!r} is no jit function, and no Python function.")
-        visit.code(function)
-    text = "\n".join(sorted(visit.found))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _hashed(Content, roots)
 
 
 def joint_hash(found: str, function: Any) -> str:
-    """A kernel's hash joined with a function that is no part of it: by its bytecode, defaults, and under wrappers.
+    """A kernel's hash joined with a function that is no part of it: by its bytecode and what is bound to it.
 
-    A lambda's source can't be told from its line. So it moves with the version of Python, too; what the function calls
-    and closes over is not in it.
+    A lambda's source can't always be told. So it moves with the version of Python, too; what the function calls is not
+    in it. Raises HashUnavailable if what is bound to it has no stable content.
     """
-    return hashlib.sha256(f"{found} {_told(function)}".encode()).hexdigest()
+    return hashlib.sha256(f"{found} {_hashed(OwnCode, (function,)).hash}".encode()).hexdigest()
 
 
-def _told(function: Any, above: tuple[int, ...] = ()) -> str:
-    """What is known of a function, or of an object that is called like one, without its address; `above` it are those
-    in whose parts it was met.
+def _hashed(kind: type[Content], roots: tuple[Any, ...]) -> Hashed:
+    content = kind()
+    try:
+        for root in roots:
+            function = _function(root)
+            scope = None if function is None else function.__globals__
+            module = type(root).__module__ if scope is None else scope.get("__name__", "")
+            content.add(root, package_of(str(module), scope))
+    except HashUnavailable:
+        raise
+    # A user's objects are looked at, whose methods may raise anything: a caller must not get that from a hash.
+    except Exception as error:
+        raise HashUnavailable(f"what it reads has no stable content ({type(error).__name__}: {error}).") from error
+    return Hashed(content.digest(), tuple(content.texts))
+
+
+class LazyHash:
+    """A kernel's hash with that of its reference, made when it is first asked for, and again for another text."""
+
+    def __init__(self, root: Any, reference: Any = None) -> None:
+        self._root, self._reference = root, reference
+        self._found: Hashed | HashUnavailable | None = None
+
+    def get(self) -> str:
+        """The hash. Raises HashUnavailable, each time if it did so once: what serves the kernel then stays the same."""
+        if self._found is None or (isinstance(self._found, Hashed) and not self._found.is_current):
+            try:
+                self._found = self._made()
+            except HashUnavailable as error:
+                self._found = HashUnavailable(str(error))  # without frames, which hold a caller's tensors
+        if isinstance(self._found, HashUnavailable):
+            raise HashUnavailable(str(self._found))
+        return self._found.hash
+
+    def _made(self) -> Hashed:
+        found = _hashed(Content, (self._root,))
+        return found if self._reference is None else replace(found, hash=joint_hash(found.hash, self._reference))
+
+
+_known: dict[int, tuple[Any, LazyHash]] = {}  # by the id of a value, which lives as long as its entry
+
+
+def short_hash(value: Any) -> str:
+    """The first digits of the hash of a function, or another value, that is an argument or a knob.
+
+    Raises HashUnavailable.
     """
-    if id(function) in above:
-        return "itself"
-    above = (*above, id(function))
-    if isinstance(function, functools.partial):
-        return f"{_told(function.func, above)} {_written((function.args, function.keywords), above)}"
-    function = inspect.unwrap(function)
-    code = getattr(function, "__code__", None)
-    if code is not None:
-        return f"{_bytecode(code)} {_written((function.__defaults__, function.__kwdefaults__), above)}"
-    kind, told = type(function), repr(function)
-    methods = (getattr(getattr(kind, name, None), "__code__", None) for name in ("__call__", "forward"))
-    codes = " ".join(_bytecode(code) for code in methods if code is not None)
-    state = _written(getattr(function, "__dict__", {}), above) if " at 0x" in told else told
-    return f"{kind.__module__}.{kind.__qualname__} {codes} {state}"
-
-
-def _bytecode(code: CodeType) -> str:
-    constants = [_bytecode(one) if isinstance(one, CodeType) else _written(one) for one in code.co_consts]
-    return f"{code.co_names} {constants} {code.co_code.hex()}"
-
-
-def _written(value: Any, above: tuple[int, ...] = ()) -> str:
-    """A value as it is written in every process: sets have another order in each, and objects another address."""
-    if id(value) in above:
-        return "itself"
-    above = (*above, id(value))
-    if isinstance(value, set | frozenset):
-        return f"{{{', '.join(sorted(_written(one, above) for one in value))}}}"
-    if isinstance(value, tuple | list):
-        return f"({', '.join(_written(one, above) for one in value)})"
-    if isinstance(value, dict):
-        pairs = (f"{_written(name, above)}: {_written(one, above)}" for name, one in value.items())
-        return f"{{{', '.join(sorted(pairs))}}}"
-    if callable(value) and not isinstance(value, type):
-        return _told(value, above[:-1])
-    told = repr(value)
-    return f"{type(value).__module__}.{type(value).__qualname__}" if " at 0x" in told else told
+    known = _known.get(id(value))
+    if known is None:
+        if len(_known) >= _MOST:
+            _known.clear()
+        known = _known[id(value)] = value, LazyHash(value)
+    return known[1].get()[:_SHORT]
 
 
 def _function(value: Any) -> FunctionType | None:
@@ -96,161 +122,9 @@ def _function(value: Any) -> FunctionType | None:
     while not isinstance(value, FunctionType):
         if isinstance(value, type | ModuleType):
             return None
-        inner = getattr(value, "fn", None) or getattr(value, "__wrapped__", None) or getattr(value, "__func__", None)
+        inner = getattr(value, "fn", None) or getattr(value, "__wrapped__", None)
+        inner = value.__func__ if isinstance(value, MethodType) else inner
         if inner is None:
             return None
         value = inner
-    found = inspect.unwrap(value)
-    return found if isinstance(found, FunctionType) else None
-
-
-class _Visit:
-    """What was found so far: a line for each function, class and constant."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-        self._seen: set[int] = set()
-
-    def code(self, code: FunctionType | type) -> None:
-        """Add a function or a class, and all that it names."""
-        if id(code) in self._seen:
-            return
-        self._seen.add(id(code))
-        name = f"{code.__module__}.{code.__qualname__}"
-        tree = _parse(code)
-        words: list[str] = []
-        _meaning(tree, words)
-        self.found.append(f"{name} {''.join(words)}")
-        for reference, value in _references(tree, _scope(code)):
-            callee = _function(value)
-            if callee is not None:
-                if not _is_foreign(callee) and (callee is not value or _package(callee) == _package(code)):
-                    self.code(callee)
-            elif isinstance(value, type):
-                if _package(value) == _package(code):
-                    with contextlib.suppress(IdentityError):  # one that was made, not written
-                        self.code(value)
-            else:
-                constant = _constant(value)
-                if constant is not None:
-                    self.found.append(f"{name}:{reference} {constant}")
-
-
-def _package(code: FunctionType | type) -> str:
-    """The package that the code belongs to; the kernels that come with tunedb are one of their own."""
-    module = code.__module__
-    return "tunedb.kernels" if module.startswith("tunedb.kernels.") else module.partition(".")[0]
-
-
-def _is_foreign(code: FunctionType | type) -> bool:
-    return _package(code) in _FOREIGN
-
-
-def _scope(code: FunctionType | type) -> dict[str, Any]:
-    """The names that the code can see outside of itself."""
-    if isinstance(code, type):
-        return dict(vars(inspect.getmodule(code) or object()))
-    return code.__globals__ | dict(inspect.getclosurevars(code).nonlocals)
-
-
-def _parse(code: FunctionType | type) -> ast.AST:
-    """The syntax tree, without `@autotune(...)`: a list of configs says nothing about what a kernel does."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef):
-                node.decorator_list = [one for one in node.decorator_list if not _is_autotune(one)]
-        return tree
-    except (OSError, TypeError, SyntaxError) as error:
-        raise IdentityError(
-            f"The source of {code.__qualname__} can't be read ({error}). Define the kernel in a file."
-        ) from None
-
-
-def _is_autotune(decorator: ast.expr) -> bool:
-    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func).rpartition(".")[2] == "autotune"
-
-
-def _references(tree: ast.AST, scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Each name of the scope that the code reads, and each chain of attributes of modules (`package.module.name`)."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and node.id in scope:
-            yield node.id, scope[node.id]
-        elif isinstance(node, ast.Attribute):
-            chain = _chain(node)
-            value = _resolved(chain, scope) if chain else None
-            if value is not None:
-                yield ".".join(chain), value
-
-
-def _chain(node: ast.expr) -> list[str]:
-    """The names of `package.module.name`; none of an attribute of anything but names."""
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(names)] if isinstance(node, ast.Name) else []
-
-
-def _resolved(chain: list[str], scope: Mapping[str, Any]) -> Any:
-    value = scope.get(chain[0])
-    for name in chain[1:]:
-        if not isinstance(value, ModuleType) or value.__name__.partition(".")[0] in _FOREIGN:
-            return None
-        value = getattr(value, name, None)
     return value
-
-
-def _constant(value: Any) -> str | None:
-    """The constant as text that is the same in every process; None for what is no constant."""
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        return repr(value)
-    kind = type(value).__name__
-    if kind == "constexpr":
-        return _constant(value.value)
-    if kind == "dtype":
-        return str(value)
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        return _constant(value.item()) if getattr(value, "ndim", 0) == 0 else None
-    if isinstance(value, Mapping):
-        pairs = [(_constant(key), _constant(item)) for key, item in value.items()]
-        known = [f"{key}: {item}" for key, item in pairs if key is not None and item is not None]
-        return f"{{{', '.join(known)}}}" if len(known) == len(pairs) else None
-    if isinstance(value, tuple | list | set | frozenset):
-        items = [_constant(item) for item in value]
-        found = [item for item in items if item is not None]
-        found = sorted(found) if isinstance(value, set | frozenset) else found
-        return f"{kind}({', '.join(found)})" if len(found) == len(items) else None
-    return None
-
-
-def _meaning(node: Any, words: list[str]) -> None:
-    """Add a dump of the tree that is the same in every Python: empty fields, which versions add, are left out."""
-    if isinstance(node, ast.AST):
-        words.append(f"({type(node).__name__}")
-        if isinstance(node, ast.Constant):
-            words.append(f" {node.value!r}")
-        else:
-            for name in node._fields:
-                value = getattr(node, name, None)
-                if value is None or value == [] or name in ("type_comment", "ctx"):
-                    continue
-                words.append(f" {name}=")
-                if name == "body" and isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
-                    value = _without_docstring(value)
-                _meaning(value, words)
-        words.append(")")
-    elif isinstance(node, list):
-        words.append("[")
-        for item in node:
-            _meaning(item, words)
-        words.append("]")
-    else:
-        words.append(repr(node))
-
-
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    match body:
-        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
-            return rest
-    return body

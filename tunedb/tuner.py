@@ -30,6 +30,7 @@ from tunedb.settings import Settings
 from tunedb.shelf import Shelf
 from tunedb.sweep import run_sweep
 from tunedb.tunable import Tunable
+from tunedb.unhashed import choice_without_hash, fault_of
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -101,7 +102,7 @@ class Tuner:
             try:
                 return choice, load(choice.config)
             except TrialError as error:
-                if choice.source == "default" or not self.memory.reject(case, choice.config):
+                if choice.source == "default" or fault_of(kernel) or not self.memory.reject(case, choice.config):
                     raise
                 _log.warning("%s: config %s does not launch (%s); taking the next.", kernel.name, choice.config, error)
 
@@ -111,6 +112,9 @@ class Tuner:
         Raises MissError in mode `strict` where nothing is stored, SettingError for an override that can't be used.
         """
         case = Case(kernel, problem, device_of(index), index)
+        fault = fault_of(kernel)
+        if fault is not None:
+            return choice_without_hash(case, fault, self.settings)
         known = self.memory.get(case)
         if known is not None:
             return replace(known, source="memory")

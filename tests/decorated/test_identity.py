@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import tunedb
 from tests.decorated.kernels import add_one, tuned
 from tunedb import IdentityError, SettingError
-from tunedb.decorated.arguments import Call, Parameters, kind_of, layout_of, problem_of
+from tunedb.decorated.arguments import Call, Parameters, kind_of, known_as, layout_of, problem_of
 from tunedb.decorated.candidates import Candidates, stored_form
 from tunedb.source import joint_hash, kernel_hash
 
@@ -47,7 +47,7 @@ def test_a_problem_holds_keys_tensors_classes_and_switches() -> None:
         ((3, (4,)), {"n.length": 2, "n.0": 3, "n.1.length": 1, "n.1.0": 4}),
         (torch.Size([2]), {"n.length": 1, "n.0": 2}),
         (tl.constexpr(7), {"n": 7}),
-        (add_one, {"n": "tests.decorated.kernels.add_one"}),
+        (add_one, {"n": known_as(add_one)}),
     ],
 )
 def test_values_of_key_come_back_as_themselves(value: Any, expected: dict[str, Any]) -> None:

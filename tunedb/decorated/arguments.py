@@ -15,6 +15,7 @@ import triton.language as tl
 from tunedb.decorated.kinds import BY_VALUE, base_of, fits, name_of, part_of
 from tunedb.errors import IdentityError
 from tunedb.problem import Problem
+from tunedb.source import short_hash
 
 WIDEST = 16  # bytes: Triton specialises on whether this divides an address; it is also the widest access of a GPU
 
@@ -100,8 +101,9 @@ def problem_of(
     """What a call's speed depends on.
 
     That is: the values of `key`, bucketed; of each tensor its dtype, layout class and alignment class; and switches,
-    which are the arguments that are None, a bool, a str, a dtype or a function. Sizes that are not in `key` don't
-    count. Raises IdentityError, before anything is tuned, for a value of `key` that has no canonical JSON.
+    which are the arguments that are None, a bool, a str, a dtype or a function, also functions in a tuple. A function
+    is its name and a hash of what it does. Sizes that are not in `key` don't count. Raises IdentityError, before
+    anything is tuned, for a value of `key` that has no canonical JSON, HashUnavailable for a function without a hash.
     """
     facts: dict[str, object] = {}
     for name in parameters.names:
@@ -118,6 +120,8 @@ def problem_of(
             facts |= _canonical(name, bucketed(name, buckets[name], value) if name in buckets else value)
         elif not tensors and _is_switch(value):
             facts |= _canonical(name, value)
+        else:
+            facts |= dict(_functions_in(name, value))
         for place, tensor in tensors.items():
             facts |= _facts_of(place, tensor)
         dtype = getattr(value, "dtype", None)
@@ -156,7 +160,22 @@ def _canonical(name: str, value: Any) -> dict[str, object]:
         for place, item in enumerate(value):
             facts |= _canonical(f"{name}.{place}", item)
         return facts
-    return {name: name_of(value) or _plain(value)}
+    return {name: _plain(value) if name_of(value) is None else known_as(value)}
+
+
+def _functions_in(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """The functions in a tuple."""
+    value = value.value if type(value) is tl.constexpr else value
+    if isinstance(value, tuple | list):
+        for place, item in enumerate(value):
+            yield from _functions_in(f"{name}.{place}", item)
+    elif name_of(value) is not None:
+        yield name, known_as(value)
+
+
+def known_as(function: Any) -> str:
+    """A function's name, and what tells it from others of that name and from itself after an edit."""
+    return f"{name_of(function)}@{short_hash(function)}"
 
 
 def _facts_of(name: str, tensor: torch.Tensor) -> dict[str, object]:

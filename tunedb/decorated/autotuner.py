@@ -22,11 +22,12 @@ from tunedb.decorated.fast import MOST
 from tunedb.decorated.hooks import Guards
 from tunedb.decorated.loaded import Loaded, is_capturing
 from tunedb.decorated.narrowing import Narrowing
+from tunedb.decorated.own import TritonsOwn
 from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
 from tunedb.problem import Config
 from tunedb.records import Sweep
-from tunedb.source import joint_hash, kernel_hash
+from tunedb.source import LazyHash
 
 _MISSED = object()
 Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristics around one
@@ -68,6 +69,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self.buckets = dict(bucket or {})
         self.name = checks.name_of(self.jit.fn) if name is None else checks.checked_name(name)
         self.heuristics = tuple(bound.heuristics_of(fn))
+        self._hash = LazyHash(fn, reference)
         guards = Guards(self.reset_to_zero, self.restore_value)
         self.is_guarded = not (self.user_defined_pre_hook or self.user_defined_post_hook)
         if not self.user_defined_pre_hook:
@@ -79,7 +81,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self._timings: Timings | Sweep = {}
         self.made_by_pruning: Mapping[Config, triton.Config] = {}
         self._known: dict[Any, tuple[triton.Config, bool]] = process.new_plans()  # by kind; whether it can have a plan
-        self._loaded = Loaded(self)
+        self.loaded = Loaded(self)
         self._narrowing = Narrowing(self)
         self.asked: dict[Any, set[Config]] = {}  # by device and problem: what the store was asked to choose from
         self._start()
@@ -87,7 +89,8 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     def _start(self) -> None:
         """Make the fast path for today's list of configs."""
         self._listed = list(self._configs)
-        self.candidates = Candidates(self._configs)
+        self.__dict__.pop("candidates", None)
+        self._own = TritonsOwn(self)
         knobs = {name for config in self._configs for name in config.all_kwargs()}
         self.filled = (knobs | {name for name, _ in self.heuristics}) & set(self.parameters.names)
         # Pruning functions are shown which arguments were given by position: a plan's code does not tell.
@@ -155,13 +158,14 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self._forget()
 
     @cached_property
-    def source_hash(self) -> str:
-        """The hash of what the kernel means and calls, and of the reference's code: not of the list of configs.
+    def candidates(self) -> Candidates:
+        """Today's list as it is stored. Made late: the globals of a function in it may follow the kernel."""
+        return Candidates(self._configs)
 
-        Of heuristics it sees those that are written as decorators above the kernel.
-        """
-        found = kernel_hash(self.jit)
-        return found if self.reference is None else joint_hash(found, self.reference)
+    @property
+    def source_hash(self) -> str:
+        """The hash of what the kernel, its heuristics and its reference do. Raises HashUnavailable."""
+        return self._hash.get()
 
     def __getitem__(self, grid: Any) -> Callable[..., Any]:
         """A launch on that grid: a tuple of one to three ints, or a function of the arguments that returns one."""
@@ -182,10 +186,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         return [fn.warmup(*args, grid=grid, **kwargs, **config.all_kwargs()) for config in configs]
 
     def chosen(self, grid: Any, *args: Any, **kwargs: Any) -> triton.runtime.Autotuner:
-        """A plain Triton kernel with the one config for this call, without launching it: for `torch.compile`.
-
-        Tunes where a call would.
-        """
+        """Return a plain Triton kernel with this call's config, tuning as a call would: for `torch.compile`."""
         config = self._choose(self._call(grid, args, kwargs)).config
         return triton.runtime.Autotuner(self.fn, self.arg_names, [config], [], self.reset_to_zero, self.restore_value)
 
@@ -211,13 +212,16 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         kind = kind and (index, *kind)
         known, is_plannable = (None, True) if kind is None else self._known.get(kind, (None, True))
         if is_capturing(index):
-            return self._loaded.launch(call, index, known)
-        config = known or self._choose(call, index).config
+            return self.loaded.launch(call, index, known)
+        found = Chosen(known) if known else self._choose(call, index)
+        if found.by_triton:
+            return self._own.run(call, index)
+        config = found.config
         self.configure(call, config)
         launched = self.launch_with(call, config)
         if known is not None and not is_plannable:
             return launched
-        self._loaded.note(call, index, config)
+        self.loaded.note(call, index, config)
         is_plannable = index >= 0 and self._plans.remember(call, config, since)
         if kind is not None and since == process.generation():
             if len(self._known) >= MOST:
@@ -244,7 +248,8 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         found = choosing.choose(self, call, self._index() if index is None else index)
         if found.swept:  # as triton.autotune does, between its tuning and the call's own launch
             self.pre_hook({**call.named, **call.extra, **found.config.all_kwargs()}, reset_only=True)
-        self._report(call, found)
+        if not found.by_triton:
+            self._report(call, found)
         return found
 
     def configure(self, call: Call, config: triton.Config) -> None:

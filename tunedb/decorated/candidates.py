@@ -15,10 +15,11 @@ from typing import Any
 import triton
 from triton.runtime.errors import AutotunerError
 
-from tunedb.decorated.arguments import Call
+from tunedb.decorated.arguments import Call, known_as
 from tunedb.decorated.kinds import name_of
 from tunedb.errors import IdentityError
 from tunedb.problem import LAUNCH_OPTIONS, Config
+from tunedb.source import short_hash
 
 _OPTIONS = (*LAUNCH_OPTIONS, "ir_override")  # what a triton.Config takes besides its kwargs
 
@@ -65,7 +66,10 @@ class Candidates:
 
 
 def stored_form(config: triton.Config) -> Config:
-    """A config's knobs as they are stored: what no JSON can hold, a tuple or a function, as text."""
+    """A config's knobs as they are stored: what no JSON can hold, a tuple or a function, as text.
+
+    Raises HashUnavailable for a function, or an object that is known by its address alone, without a hash.
+    """
     return Config.of(**{name: _storable(value) for name, value in config.all_kwargs().items()})
 
 
@@ -76,7 +80,19 @@ def _storable(value: Any) -> Any:
         with contextlib.suppress(IdentityError):  # infinite, too large, or with a character that no database takes
             Config.of(value=value)
             return value
-    return name_of(value) or re.sub(" at 0x[0-9a-f]+", "", ascii(value))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """A knob as text that is the same in every process."""
+    if name_of(value) is not None:
+        return known_as(value)
+    if type(value) in (tuple, list):
+        items = ", ".join(map(_text, value)) + ("," if len(value) == 1 and type(value) is tuple else "")
+        return f"({items})" if type(value) is tuple else f"[{items}]"
+    found = ascii(value)
+    told = re.sub(" at 0x[0-9a-f]+", "", found)
+    return told if told == found else f"{told}@{short_hash(value)}"
 
 
 def pruned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,11 +18,13 @@ from tunedb.decorated.fast import MOST
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
 from tunedb.device import device_of
-from tunedb.errors import CallerError, SweepError
+from tunedb.errors import CallerError, HashUnavailable, SweepError
 from tunedb.memory import Case, Choice
+from tunedb.override import overridden
 from tunedb.problem import Config
 from tunedb.recipe import preload_aside
 from tunedb.records import Sweep, Trial
+from tunedb.unhashed import check_mode
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
@@ -39,6 +42,7 @@ class Chosen:
     choice: Choice | None = None
     swept: bool = False  # by this call
     made: Mapping[Config, triton.Config] = field(default_factory=dict)  # what pruning left, which it may have made
+    by_triton: bool = False  # Triton's own autotuner has to choose; `config` is its first one
 
 
 def prune(kernel: Autotuner, call: Call) -> list[triton.Config]:
@@ -58,12 +62,16 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
     configs = prune(kernel, call)
     if index >= 0 and not _is_on_gpu(call):
         return Chosen(configs[0])  # Triton's launch says what is wrong with it
-    problem = problem_of(kernel.name, call, kernel.parameters, kernel.keys, kernel.buckets)
-    if len(configs) == 1:
-        return Chosen(configs[0])
+    try:
+        problem = problem_of(kernel.name, call, kernel.parameters, kernel.keys, kernel.buckets)
+        if len(configs) == 1:
+            return Chosen(configs[0])
+        called = CalledKernel(kernel, call, configs)
+        _ = kernel.source_hash
+    except HashUnavailable as error:
+        return _without_hash(kernel, configs, index, error)
     if index >= 0:
         preload_aside()
-    called = CalledKernel(kernel, call, configs)
     case, tuner = Case(called, problem, device_of(index), index), process.active()
     if len(kernel.asked) >= MOST:
         kernel.asked.clear()
@@ -88,6 +96,24 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
         raise fault
     finally:
         del fault  # its frames hold this one
+
+
+def _without_hash(kernel: Autotuner, configs: list[triton.Config], index: int, fault: HashUnavailable) -> Chosen:
+    """The choice for a kernel, or a function given to it, that can't be told from an edited one: nothing is stored.
+
+    Triton's own autotuner chooses; but in the modes that do not tune, and in the interpreter, where it can't time
+    anything, the first config serves. Raises MissError in mode `strict`.
+    """
+    settings = process.active().settings
+    if kernel.name in settings.override:
+        with contextlib.suppress(HashUnavailable):  # of the list's knobs
+            stored = kernel.candidates.stored(configs[0])
+            forced = overridden(kernel.name, stored, settings.override[kernel.name])
+            return Chosen(kernel.candidates.config(forced))
+    by_triton = settings.mode == "tune" and index >= 0
+    instead = "Triton's own autotuner serves its calls" if by_triton else "its first config serves its calls"
+    check_mode(kernel.name, fault, settings, instead)
+    return Chosen(configs[0], by_triton=by_triton)
 
 
 def _stored_reason(case: Case) -> str:

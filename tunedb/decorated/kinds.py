@@ -86,4 +86,4 @@ def base_of(value: Any) -> torch.Tensor | None:
 def name_of(value: Any) -> str | None:
     """The name of a function, such as an activation that is a constexpr argument; None for anything else."""
     inner = getattr(value, "fn", value)
-    return f"{inner.__module__}.{inner.__qualname__}" if isinstance(inner, FunctionType) else None
+    return inner.__name__ if isinstance(inner, FunctionType) else None

@@ -159,7 +159,7 @@ def _facts(kernel: Autotuner, problem: Problem) -> tuple[Fact, ...]:
     """Those of a problem that can be compared where code is traced: a function's name can't."""
     names = kernel.parameters.names
     plain = [
-        name for name in names if name in problem and not (isinstance(problem[name], str) and "." in problem[name])
+        name for name in names if name in problem and not (isinstance(problem[name], str) and "@" in problem[name])
     ]
     dtypes = [(f"{name}.dtype", name) for name in names]
     return (

@@ -1,0 +1,275 @@
+"""The content of functions, classes and values as text: the same in every process and in every place.
+
+What is found is numbered in the order in which it is found, and refers to each other by these numbers: no name of a
+module or a file is in it, but for those of the standard library, torch, triton, numpy and tunedb.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from types import FunctionType, MappingProxyType, ModuleType
+from typing import Any
+
+from tunedb.errors import HashUnavailable
+from tunedb.source_text import Chain, Import, compiled_text, is_jit, options_of, skeleton_of_jit, skeleton_of_plain
+from tunedb.source_values import COMPILERS, array_of, callable_parts, cells_of, is_dtype, state_of
+
+_OWN = __name__.partition(".")[0]
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))
+_ANNOTATE = ("__annotate__", "__annotate_func__", "__conditional_annotations__")  # made by newer Pythons
+
+
+def package_of(module: str, scope: Mapping[str, Any] | None = None) -> str:
+    """What a module belongs to. It decides how far a hash looks, and is no part of it.
+
+    That is its first name. Modules outside of packages are one package, and each folder of tunedb's is one.
+    """
+    top, _, rest = module.partition(".")
+    if top == _OWN:
+        return ".".join(module.split(".")[:2])
+    if rest or top in COMPILERS or top in sys.stdlib_module_names:
+        return top
+    if scope is None:
+        scope = vars(sys.modules[module]) if module in sys.modules else {}
+    return str(scope.get("__package__") or "").partition(".")[0]
+
+
+def _is_foreign(package: str, home: str) -> bool:
+    """Whether a name says enough, for who is at home in another package."""
+    top = package.partition(".")[0]
+    return package != home and (top in COMPILERS or top == _OWN or top in sys.stdlib_module_names)
+
+
+class Content:
+    """Functions, classes and objects that were found, each a line. `texts` are the jit functions, as they were."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.texts: list[tuple[Any, str | None]] = []
+        self._numbers: dict[int, int] = {}
+        self._kept: list[Any] = []  # an id is an object's for as long as it lives
+
+    def digest(self) -> str:
+        """The sha256 of all lines."""
+        return hashlib.sha256("\n".join(self.lines).encode("utf-8", "surrogatepass")).hexdigest()
+
+    def add(self, value: Any, home: str) -> None:
+        """Add a value, and all that it refers to, as it is seen from the package `home`. Raises HashUnavailable."""
+        self.lines.append(self.of(value, home))
+
+    def of(self, value: Any, home: str) -> str:
+        """A value as text, with a number for what has a line of its own."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return repr(value)
+        if id(value) in self._numbers:
+            return f"#{self._numbers[id(value)]}"
+        if kind is tuple or kind is list:
+            return f"{kind.__name__}({', '.join(self.of(one, home) for one in value)})"
+        if kind is set or kind is frozenset:
+            return f"{kind.__name__}({', '.join(sorted(self._apart(one, home) for one in value))})"
+        if kind is dict or kind is MappingProxyType:
+            pairs = [(self._apart(name, home), one) for name, one in value.items()]
+            return f"dict({', '.join(f'{name}: {self.of(one, home)}' for name, one in sorted(pairs, key=_first))})"
+        if kind is ModuleType or isinstance(value, ModuleType):
+            return f"module {value.__name__}" if _is_foreign(package_of(value.__name__), home) else "module"
+        if is_dtype(kind):
+            return f"dtype {value}"
+        return self._numbered(value, home)
+
+    def _apart(self, value: Any, home: str) -> str:
+        """A value whose place among others is not known before it is text."""
+        if type(value) in _PLAIN:
+            return repr(value)
+        apart = type(self)()
+        apart.add(value, home)
+        self.texts += apart.texts
+        return apart.digest()
+
+    def _numbered(self, value: Any, home: str) -> str:
+        number = self._numbers[id(value)] = len(self.lines)
+        self._kept.append(value)
+        self.lines.append("")
+        if isinstance(value, type):
+            self.lines[number] = self._class(value, home)
+        elif isinstance(value, FunctionType):
+            self.lines[number] = self._function(value, home)
+        else:
+            known = callable_parts(value)
+            self.lines[number] = self._object(value, home) if known is None else self._parts(known, value, home)
+        return f"#{number}"
+
+    def _parts(self, parts: tuple[Any, ...], value: Any, home: str) -> str:
+        if not is_jit(value):
+            return f"{_name(type(value))} {self.of(parts, home)}"
+        function = value.fn
+        package = package_of(function.__globals__.get("__name__", ""), function.__globals__)
+        if package in COMPILERS and package != home:
+            return f"{package} {function.__qualname__}"
+        self.texts.append((value, compiled_text(value)))
+        found = skeleton_of_jit(value)
+        options = self.of(options_of(value), package)
+        return f"jit {options} {self._body(found.text, found.chains, found.imports, function, package)}"
+
+    def _function(self, function: FunctionType, home: str) -> str:
+        package = package_of(function.__globals__.get("__name__", ""), function.__globals__)
+        if _is_foreign(package, home):
+            inner = getattr(function, "__wrapped__", None)
+            bound = inner if inner is not None else cells_of(function)
+            name = getattr(function.__code__, "co_qualname", function.__qualname__)
+            return f"{package.partition('.')[0]} {name} {self.of(bound, home)}"
+        if package != home:
+            try:
+                return skeleton_of_plain(function).text  # of another package its own text, and not what that calls
+            except HashUnavailable:
+                return f"{function.__qualname__}"
+        found = skeleton_of_plain(function)
+        return self._body(found.text, found.chains, found.imports, function, package)
+
+    def _body(
+        self, text: str, chains: tuple[Chain, ...], imports: Mapping[str, Import], function: FunctionType, home: str
+    ) -> str:
+        words = [text, self.of(function.__defaults__, home), self.of(function.__kwdefaults__, home)]
+        scope = {**function.__globals__, **cells_of(function)}
+        for name, wanted in imports.items():
+            scope[name] = _imported(wanted, function, home)
+        for chain in chains:
+            if chain[0] in scope:
+                place, value = _resolved(chain, scope, home)
+                words.append(f"{'.'.join(chain[:place])}={self.of(value, home)}")
+        return " ".join(words)
+
+    def _class(self, kind: type, home: str) -> str:
+        package = package_of(kind.__module__)
+        if package != home or kind.__module__ == "builtins":
+            return f"{package.partition('.')[0] if _is_foreign(package, home) else ''} {kind.__qualname__}"
+        is_made = dataclasses.is_dataclass(kind) or hasattr(kind, "_fields")
+        members: dict[str, Any] = {}
+        for name, member in vars(kind).items():
+            inner = getattr(member, "__func__", None) or getattr(member, "func", None) or member
+            if isinstance(inner, FunctionType):
+                origin = package_of(inner.__globals__.get("__name__", ""), inner.__globals__)
+                is_generated = inner.__code__.co_filename.startswith("<") and is_made
+                if name in _ANNOTATE or is_generated or (origin != home and (name.startswith("__") or is_made)):
+                    continue
+                members[name] = _name(type(member)), inner
+            elif isinstance(member, property):
+                members[name] = "property", member.fget, member.fset, member.fdel
+            elif _is_member(kind, name, member):
+                members[name] = member
+        if isinstance(kind, enum.EnumMeta):
+            values: Mapping[str, Any] = kind.__members__
+            members["__members__"] = {name: one.value for name, one in values.items()}
+        if dataclasses.is_dataclass(kind):
+            members["__fields__"] = [(one.name, _default(one)) for one in dataclasses.fields(kind)]
+        if issubclass(kind, tuple) and is_made:
+            members["__fields__"] = kind._fields, getattr(kind, "_field_defaults", {})  # type: ignore[attr-defined]
+        if getattr(kind, "__triton_aggregate__", False):
+            members["__fields__"] = list(vars(kind).get("__annotations__", {}).items())
+        bases = [base for base in kind.__bases__ if base is not object]
+        return f"class {kind.__name__} {self.of(bases, home)} {self.of(members, home)}"
+
+    def _object(self, value: Any, home: str) -> str:
+        kind = type(value)
+        if isinstance(value, enum.Enum):
+            return f"{self.of(kind, home)} {value.name} {self.of(value.value, home)}"
+        if dataclasses.is_dataclass(kind):
+            state = [(one.name, getattr(value, one.name, None)) for one in dataclasses.fields(kind)]
+            return f"{self.of(kind, home)} {self.of(state, home)}"
+        if isinstance(value, tuple):
+            return f"{self.of(kind, home)} {self.of(list(value), home)}"
+        if kind.__name__ == "constexpr" and hasattr(value, "value"):
+            return f"constexpr {self.of(value.value, home)}"
+        if hasattr(value, "untyped_storage") or hasattr(value, "tobytes"):
+            return f"array {array_of(value)}"
+        lines, texts = len(self.lines), len(self.texts)
+        try:
+            return f"{self.of(kind, home)} {self.of(state_of(value), home)}"
+        except HashUnavailable:
+            told = repr(value)
+            if not _is_foreign(package_of(kind.__module__), home) or " at 0x" in told or _is_bare(kind):
+                raise
+            del self.lines[lines:], self.texts[texts:]
+            self._numbers = {one: number for one, number in self._numbers.items() if number < lines}
+            return f"{_name(kind)} {told}"
+
+
+class OwnCode(Content):
+    """What a function does in itself: its bytecode and what is bound to it, under wrappers, not what it calls.
+
+    A lambda has no text that can always be found, and what it calls may be a whole program.
+    """
+
+    def _function(self, function: FunctionType, home: str) -> str:
+        bound = function.__defaults__, function.__kwdefaults__, cells_of(function)
+        return f"{self._bytecode(function.__code__, home)} {self.of(bound, home)}"
+
+    def _numbered(self, value: Any, home: str) -> str:
+        inner = value
+        while isinstance(inner, FunctionType) and hasattr(inner, "__wrapped__"):
+            inner = inner.__wrapped__
+        return super()._numbered(value, home) if inner is value else self.of(inner, home)
+
+    def _class(self, kind: type, home: str) -> str:
+        methods = (getattr(getattr(kind, name, None), "__code__", None) for name in ("__call__", "forward"))
+        return f"{kind.__qualname__} {[self._bytecode(code, home) for code in methods if code is not None]}"
+
+    def _bytecode(self, code: Any, home: str) -> str:
+        constants = [self._bytecode(one, home) if type(one) is type(code) else self.of(one, home)
+                     for one in code.co_consts]  # fmt: skip
+        return f"{code.co_names} {constants} {code.co_code.hex()}"
+
+
+def _resolved(chain: Chain, scope: Mapping[str, Any], home: str) -> tuple[int, Any]:
+    """How many names of a chain lead through modules, and what they lead to: other packages' modules as they are."""
+    value, place = scope[chain[0]], 1
+    while isinstance(value, ModuleType) and place < len(chain):
+        if _is_foreign(package_of(value.__name__, vars(value)), home):
+            break
+        value, place = getattr(value, chain[place], None), place + 1
+    return place, value
+
+
+def _imported(wanted: Import, function: FunctionType, home: str) -> Any:
+    """What an import inside a function gives; None where it fails, as it may on purpose."""
+    module, level, name = wanted
+    try:
+        if level:
+            module = importlib.util.resolve_name("." * level + module, function.__globals__.get("__package__") or "")
+        if _is_foreign(package_of(module), home):
+            return f"{module}.{name}"
+        found = importlib.import_module(module)
+        return found if name is None else getattr(found, name, None)
+    except ImportError:
+        return None
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    given = [getattr(field, name) for name in ("default", "default_factory")]
+    return [None if one is dataclasses.MISSING else ("given", one) for one in given]
+
+
+def _is_member(kind: type, name: str, member: Any) -> bool:
+    """Whether an attribute of a class is content, and not made by Python for its own use."""
+    if name.startswith("__") and name.endswith("__"):
+        return is_jit(member)
+    made = type(member).__name__ in ("member_descriptor", "getset_descriptor", "_tuplegetter", "_abc_data")
+    return not made and not isinstance(kind, enum.EnumMeta) and name not in ("_fields", "_field_defaults")
+
+
+def _is_bare(kind: type) -> bool:
+    return getattr(kind, "__repr__", None) is getattr(object, "__repr__", None)
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__.partition('.')[0]} {kind.__qualname__}"
+
+
+def _first(pair: tuple[str, Any]) -> str:
+    return pair[0]

@@ -1,0 +1,44 @@
+"""Calls of a kernel that has no hash: nothing can be stored for it, and the kernel runs all the same."""
+
+from __future__ import annotations
+
+import logging
+
+from tunedb.errors import HashUnavailable, MissError
+from tunedb.memory import Case, Choice
+from tunedb.override import overridden
+from tunedb.settings import Settings
+from tunedb.tunable import Tunable
+
+_log = logging.getLogger("tunedb")
+_told: set[str] = set()
+
+
+def fault_of(kernel: Tunable) -> HashUnavailable | None:
+    """Why a kernel has no hash; None if it has one."""
+    try:
+        _ = kernel.hash
+    except HashUnavailable as error:
+        return error
+    return None
+
+
+def choice_without_hash(case: Case, fault: HashUnavailable, settings: Settings) -> Choice:
+    """The choice for a kernel that can't be told from an edited one: an override, or the default.
+
+    Raises MissError in mode `strict`, SettingError for an override that can't be used.
+    """
+    name, default = case.kernel.name, case.kernel.default(case.problem, case.device)
+    if name in settings.override:
+        return Choice(overridden(name, default, settings.override[name]), "override")
+    check_mode(name, fault, settings, "its default config serves its calls")
+    return Choice(default, "default")
+
+
+def check_mode(name: str, fault: HashUnavailable, settings: Settings, instead: str) -> None:
+    """Say once for each kernel why it has no hash, and what serves instead. Raises MissError in mode `strict`."""
+    if settings.mode == "strict":
+        raise MissError(f"{name}: mode strict wants a stored config, and nothing can be stored: {fault}")
+    if settings.mode != "off" and name not in _told:
+        _told.add(name)
+        _log.warning("%s has no hash: nothing is stored for it, and %s. The reason: %s", name, instead, fault)
