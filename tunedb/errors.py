@@ -3,7 +3,6 @@
 TunedbError
 ├── SettingError             a setting or an argument has a value that can't be used
 ├── IdentityError            a problem, config or kernel can't be given an identity (also a ValueError)
-│   └── HashUnavailable      nothing stable tells a kernel from an edited one: it runs without the store
 ├── MissError                mode `strict`, and the store has no answer (also a LookupError)
 ├── SweepError               a sweep could not be carried out
 │   ├── CallerError          a function or an argument of the caller's own failed in it: no config is to blame
@@ -33,10 +32,6 @@ class SettingError(TunedbError, ValueError):
 
 class IdentityError(TunedbError, ValueError):
     """A problem, config or kernel can't be given an identity."""
-
-
-class HashUnavailable(IdentityError):
-    """Nothing stable tells a kernel, or a function that is given to it, from an edited one."""
 
 
 class MissError(TunedbError, LookupError):

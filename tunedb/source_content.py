@@ -16,8 +16,16 @@ from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
-from tunedb.errors import HashUnavailable
-from tunedb.source_text import Chain, Import, compiled_text, is_jit, options_of, skeleton_of_jit, skeleton_of_plain
+from tunedb.source_text import (
+    Chain,
+    HashUnavailable,
+    Import,
+    compiled_text,
+    is_jit,
+    options_of,
+    skeleton_of_jit,
+    skeleton_of_plain,
+)
 from tunedb.source_values import COMPILERS, array_of, callable_parts, cells_of, is_dtype, state_of
 
 _OWN = __name__.partition(".")[0]

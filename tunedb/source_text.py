@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
-from tunedb.errors import HashUnavailable
+from tunedb.errors import IdentityError
 
 Chain = tuple[str, ...]  # the names of `package.module.name`
 Import = tuple[str, int, str | None]  # module, level, and the name that is taken from it
 
 _MOST = 4096  # skeletons that are kept
+
+
+class HashUnavailable(IdentityError):
+    """Nothing stable tells a kernel, or a function that is given to it, from an edited one."""
 
 
 @dataclass(frozen=True, slots=True)

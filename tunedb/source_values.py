@@ -9,8 +9,7 @@ import sys
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from tunedb.errors import HashUnavailable
-from tunedb.source_text import is_jit
+from tunedb.source_text import HashUnavailable, is_jit
 
 COMPILERS = ("torch", "triton", "numpy")  # the environment of a sweep names their versions
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from tunedb.errors import HashUnavailable, MissError
+from tunedb.errors import MissError
 from tunedb.memory import Case, Choice
 from tunedb.override import overridden
 from tunedb.settings import Settings
+from tunedb.source_text import HashUnavailable
 from tunedb.tunable import Tunable
 
 _log = logging.getLogger("tunedb")

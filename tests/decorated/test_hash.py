@@ -23,8 +23,8 @@ from tests.decorated.stub import StubDriver, once
 from tunedb import MissError, process, unhashed
 from tunedb.decorated.arguments import known_as
 from tunedb.decorated.candidates import Candidates
-from tunedb.errors import HashUnavailable
 from tunedb.source import kernel_hash
+from tunedb.source_text import HashUnavailable
 from tunedb.store import Store
 
 SOURCE = '''

@@ -53,11 +53,13 @@ def _examine(told: dict[str, str]) -> Iterator[Finding]:
 
 
 def hashes_of(kernels: Iterable[str]) -> dict[str, str]:
-    """The hashes of those kernels that are installed, by name. Raises ImportError, or SettingError, where one fails."""
+    """The hashes of those kernels that are installed and have one. Raises ImportError, or SettingError, if one fails."""
+    from tunedb.unhashed import fault_of
     from tunedb.warming import kernel_named, kernel_names
 
     installed = kernel_names()
-    return {name: kernel_named(name).hash for name in kernels if name in installed}
+    found = {name: kernel_named(name) for name in kernels if name in installed}
+    return {name: kernel.hash for name, kernel in found.items() if fault_of(kernel) is None}
 
 
 def _code(findings: list[Finding]) -> int:

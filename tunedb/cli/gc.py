@@ -36,6 +36,7 @@ def gc(
     """
     from tunedb.cli.tuning import installed
     from tunedb.store import garbage
+    from tunedb.unhashed import fault_of
 
     counts: Counter[str] = Counter()  # of sweeps by kernel
     hashes: dict[str, str] = {}
@@ -44,14 +45,14 @@ def gc(
         for sweep in () if store is None else store.iter_sweeps(finished=False):
             name = sweep.problem.kernel
             if name not in counts:
-                hashes |= {known: kernel.hash for known, kernel in installed([name]).items()}
+                hashes |= {known: one.hash for known, one in installed([name]).items() if fault_of(one) is None}
             counts[name] += 1
             why = garbage(sweep, hashes, moment)
             if why is not None:
                 found.append((sweep, why))
         print_rows([sweep_row(sweep) | {"why": why} for sweep, why in found], format, _COLUMNS)
         for name in sorted(set(counts) - set(hashes)):
-            log.info("Left alone: %d sweeps of %s, a kernel that is not installed.", counts[name], name)
+            log.info("Left alone: %d sweeps of %s, a kernel that is not installed, or has no hash.", counts[name], name)
         if store is None or not found:
             log.info("Nothing to remove.")
         elif not dry_run:

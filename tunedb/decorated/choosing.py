@@ -18,12 +18,13 @@ from tunedb.decorated.fast import MOST
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
 from tunedb.device import device_of
-from tunedb.errors import CallerError, HashUnavailable, SweepError
+from tunedb.errors import CallerError, SweepError
 from tunedb.memory import Case, Choice
 from tunedb.override import overridden
 from tunedb.problem import Config
 from tunedb.recipe import preload_aside
 from tunedb.records import Sweep, Trial
+from tunedb.source_text import HashUnavailable
 from tunedb.unhashed import check_mode
 
 if TYPE_CHECKING:
