@@ -112,8 +112,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Autotuner:
-        """As `copy.copy`: hooks and the kernel itself are shared."""
-        return copy(self)
+        return copy(self)  # hooks and the kernel itself are shared
 
     @property
     def configs(self) -> list[triton.Config]:
@@ -193,9 +192,8 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     def registered(self, arguments: Callable[..., tuple[Any, Mapping[str, Any]]]) -> RegisteredKernel:
         """What to register under the entry point group `tunedb.kernels`, by the kernel's name, to warm it.
 
-        `arguments(device, **facts)` makes a call for a problem: the grid, and the kernel's arguments by name. Of the
-        problem's facts it gets those that it has parameters for: the values of `key`, and `x_dtype`, `x_layout` and
-        `x_aligned` of a tensor x.
+        `arguments(device, **facts)` makes a call for a problem: the grid, and the kernel's arguments by name. It gets
+        those facts it has parameters for: values of `key`, and `x_dtype`, `x_layout`, `x_aligned` of a tensor x.
         """
         return RegisteredKernel(self, arguments)
 
