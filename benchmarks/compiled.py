@@ -24,9 +24,9 @@ ARCHS = (89, 90)
 
 def rows_of(arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per direction, algorithm and architecture."""
+    from benchmarks.offline import compile_for
     from tunedb.device import Device
     from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-    from tunedb.offline import compile_for
 
     ada = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)
     rows = []

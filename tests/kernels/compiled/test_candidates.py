@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.offline import Binary, compile_for
 from tunedb.compiled import Launch
 from tunedb.device import Device
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
@@ -21,7 +22,6 @@ from tunedb.kernels.avg_pool.launch import (
     forward_launch,
     fresh_strides,
 )
-from tunedb.offline import Binary, compile_for
 from tunedb.problem import Config, Problem
 
 RTX_4090 = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)

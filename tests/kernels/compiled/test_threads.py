@@ -11,9 +11,9 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction, driver
 
+from benchmarks.offline import Binary, compile_for
 from tests.kernels.compiled.test_candidates import RTX_4090, SEED, launch_of
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.offline import Binary, compile_for
 from tunedb.problem import Config
 
 
