@@ -67,8 +67,8 @@ def functions_of(arguments: dict[str, Any], against: list[str], backward: bool) 
 
     from benchmarks.main_job import copy_of_as_many_bytes
     from tunedb.kernels import avg_pool1d
-    from tunedb.kernels.avg_pool.library import torch_backward
     from tunedb.kernels.avg_pool.op import _pool_backward
+    from tunedb.kernels.avg_pool.torch_library import torch_backward
     from tunedb.kernels.geometry import Window
 
     numbers = window_of(arguments)

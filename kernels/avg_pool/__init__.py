@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from tunedb.lazy import lazy
 
 if TYPE_CHECKING:
-    from tunedb.kernels.avg_pool.registered import BACKWARD as BACKWARD
-    from tunedb.kernels.avg_pool.registered import FORWARD as FORWARD
+    from tunedb.kernels.avg_pool.tunable import BACKWARD as BACKWARD
+    from tunedb.kernels.avg_pool.tunable import FORWARD as FORWARD
 
 __all__ = ["BACKWARD", "FORWARD"]
 
 # At first use, so that a process that only compiles kernels imports no torch.
-__getattr__, __dir__ = lazy(globals(), dict.fromkeys(__all__, "tunedb.kernels.avg_pool.registered"))
+__getattr__, __dir__ = lazy(globals(), dict.fromkeys(__all__, "tunedb.kernels.avg_pool.tunable"))

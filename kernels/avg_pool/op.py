@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
-from tunedb.kernels.avg_pool.library import arguments_of, torch_backward
 from tunedb.kernels.avg_pool.plans import (
     INTERPRETED,
     Plan,
@@ -27,6 +26,7 @@ from tunedb.kernels.avg_pool.plans import (
     is_ordinary,
     tracing_state,
 )
+from tunedb.kernels.avg_pool.torch_library import arguments_of, torch_backward
 from tunedb.kernels.geometry import Window
 
 _is_compiling = torch.compiler.is_compiling

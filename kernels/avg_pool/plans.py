@@ -21,8 +21,8 @@ from torch.utils._device import DeviceContext
 from tunedb import compiled, process
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool import launch
-from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
-from tunedb.kernels.avg_pool.registered import BACKWARD, FORWARD
+from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
+from tunedb.kernels.avg_pool.tunable import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config, Problem
 from tunedb.recipe import preload_aside

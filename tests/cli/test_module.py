@@ -15,7 +15,9 @@ from tests.cli.conftest import Cli, put, run_apart
 from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
 from tunedb.device import INTERPRETER, Device
-from tunedb.kernels.avg_pool import BACKWARD, FORWARD, export, standalone
+from tunedb.kernels.avg_pool import BACKWARD, FORWARD
+from tunedb.kernels.avg_pool.export import module as export
+from tunedb.kernels.avg_pool.export import template as standalone
 from tunedb.kernels.avg_pool.launch import Pool, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
 from tunedb.problem import Config

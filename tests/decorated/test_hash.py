@@ -285,7 +285,8 @@ def test_pooling_without_a_hash_takes_its_default(
     store: Store, records: pytest.LogCaptureFixture, untold: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunedb.kernels import avg_pool1d
-    from tunedb.kernels.avg_pool import FORWARD, registered
+    from tunedb.kernels.avg_pool import FORWARD
+    from tunedb.kernels.avg_pool import tunable as registered
 
     def refuse(*_: Any) -> str:
         raise HashUnavailable("its file was edited.")

@@ -3,7 +3,7 @@
 import pytest
 
 from tunedb.compiled import is_interpreted
-from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
+from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
 
 
 @pytest.fixture(scope="session", autouse=True)

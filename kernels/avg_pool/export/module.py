@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from tunedb.errors import SettingError
-from tunedb.kernels.avg_pool import kernel, space, standalone
+from tunedb.kernels.avg_pool import jit as kernel
+from tunedb.kernels.avg_pool import search_space as space
 from tunedb.kernels.avg_pool.algorithms import (
     LONGEST_UNROLLED_WINDOW,
     MOST_ADDITIONS,
@@ -30,7 +31,10 @@ from tunedb.kernels.avg_pool.algorithms import (
     span,
     tiling,
 )
-from tunedb.kernels.avg_pool.kernel import pieces, registers, short, sums, taps, tiles, vectors
+from tunedb.kernels.avg_pool.export import template as standalone
+from tunedb.kernels.avg_pool.jit import registers, sums, taps, tiles, vectors
+from tunedb.kernels.avg_pool.jit import short_rows as short
+from tunedb.kernels.avg_pool.jit import window_sums as pieces
 from tunedb.kernels.avg_pool.launch import _empty, is_channels_last
 from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
 from tunedb.records import Sweep

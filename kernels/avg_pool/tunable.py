@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunedb.device import Device
-from tunedb.kernels.avg_pool import kernel, space
+from tunedb.kernels.avg_pool import jit as kernel
+from tunedb.kernels.avg_pool import search_space as space
 from tunedb.kernels.avg_pool.arguments import pool_of
-from tunedb.kernels.avg_pool.estimate import estimate
+from tunedb.kernels.avg_pool.cost_model import estimate
 from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.avg_pool.workload import PoolWorkload
 from tunedb.problem import Config, Problem
@@ -63,7 +64,7 @@ class AvgPool:
 
     def module_source(self, sweeps: Sequence[Sweep]) -> str:
         """The hand-over file with these winners, of one device. Raises SettingError for the gradient's kernel."""
-        from tunedb.kernels.avg_pool.export import module_source
+        from tunedb.kernels.avg_pool.export.module import module_source
 
         return module_source(sweeps)
 

@@ -21,7 +21,7 @@ from tunedb.kernels.avg_pool.algorithms import (
     fitting,
     tiling,
 )
-from tunedb.kernels.avg_pool.kernel import avg_pool1d_forward_kernel
+from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
 from tunedb.kernels.avg_pool.launch import _empty
 from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
 
