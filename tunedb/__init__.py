@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tunedb._internal.lazy import lazy
 from tunedb.errors import (
     CallerError,
     IdentityError,
@@ -23,7 +24,6 @@ from tunedb.errors import (
     TunedbError,
     UnknownSweep,
 )
-from tunedb.lazy import lazy
 
 if TYPE_CHECKING:
     from tunedb.buckets import multiple_of as multiple_of

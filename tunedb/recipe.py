@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
-from tunedb.switching import giving_way
+from tunedb._internal.switch_interval import giving_way
 
 _ADDED = ("instrumentation_mode", "fpsan_homomorphic_casts")
 _MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5

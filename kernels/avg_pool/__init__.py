@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tunedb.lazy import lazy
+from tunedb._internal.lazy import lazy
 
 if TYPE_CHECKING:
     from tunedb.kernels.avg_pool.tunable import BACKWARD as BACKWARD
