@@ -25,7 +25,7 @@ ARCHS = (89, 90)
 def rows_of(arguments: dict[str, Any]) -> list[dict[str, Any]]:
     """One row per direction, algorithm and architecture."""
     from benchmarks.offline import compile_for
-    from tunedb.device import Device
+    from tunedb.core.device import Device
     from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 
     ada = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)

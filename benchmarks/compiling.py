@@ -71,7 +71,7 @@ def recipe_of(launch: Launch) -> Recipe:
 
 def candidates(arguments: dict[str, Any]) -> Any:
     """The problem's space on an RTX 4090."""
-    from tunedb.device import Device
+    from tunedb.core.device import Device
     from tunedb.kernels.avg_pool import FORWARD
 
     return FORWARD.space(FORWARD.problem(arguments), Device("NVIDIA GeForce RTX 4090", "cuda", f"sm_{ARCH}", 128))

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
 from tunedb.nearest import CUT_OFF, nearest
-from tunedb.problem import Config
-from tunedb.records import Sweep
 from tunedb.store import open_store
 from tunedb.warming import kernel_named
 

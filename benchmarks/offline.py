@@ -15,8 +15,8 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 
 from tunedb.compiled import Launch, typed_errors
+from tunedb.core.kernel import Resources
 from tunedb.recipe import Recipe
-from tunedb.tunable import Resources
 
 
 @dataclass(frozen=True, slots=True)

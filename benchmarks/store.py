@@ -25,9 +25,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tunedb.device import Device, Environment
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, Trial
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.store import Store, open_store
 
 DEVICE = Device("NVIDIA H200", "cuda", "sm_90", 132)

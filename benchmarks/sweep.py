@@ -114,7 +114,7 @@ def ours(arguments: dict[str, Any], folder: str) -> Row:
     import torch
 
     from tunedb import settings
-    from tunedb.device import device_of
+    from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
     from tunedb.memory import Case
     from tunedb.store import open_store
@@ -156,7 +156,7 @@ def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - a
     import torch
     import triton
 
-    from tunedb.device import device_of
+    from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
 
     index = torch.cuda.current_device()
@@ -188,7 +188,7 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     from benchmarks.timing import interleaved
     from tunedb.ahead import Ahead, workers
     from tunedb.bench import clock_for, timing
-    from tunedb.device import device_of
+    from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
 
     index = torch.cuda.current_device()

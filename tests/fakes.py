@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunedb.device import INTERPRETER, Device, Environment
+from tunedb.core.device import INTERPRETER, Device, Environment
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, Trial
-from tunedb.tunable import Resources
 
 DEVICE = INTERPRETER
 ENVIRONMENT = Environment("3.9", "2.13", "580", "fake-1")
@@ -55,7 +55,7 @@ class FakeKernel:
 
 @dataclass
 class FakeWorkload:
-    """See `tunedb.tunable.Workload`."""
+    """See `tunedb.core.kernel.Workload`."""
 
     kernel: FakeKernel
 

@@ -10,9 +10,9 @@ import json
 import torch
 import triton.language as tl
 
-from tunedb.device import INTERPRETER, Device
+from tunedb.core.device import INTERPRETER, Device
+from tunedb.core.problem import Config, Problem
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.problem import Config, Problem
 
 
 def golden_digests() -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tests.fakes import config
-from tunedb.problem import Config
+from tunedb.core.problem import Config
 
 HICCUP = 5000.0  # microseconds
 

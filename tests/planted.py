@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunedb.device import Device
-from tunedb.problem import Config, Problem
-from tunedb.tunable import Resources
+from tunedb.core.device import Device
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config, Problem
 
 NAME = "planted"
 ENTRY_POINTS = f"[tunedb.kernels]\n{NAME} = tests.planted:KERNEL\n"
@@ -33,7 +33,7 @@ def problem_of(**outcomes: float | str) -> Problem:
 
 
 class Planted:
-    """See `tunedb.tunable.Registered`."""
+    """See `tunedb.core.kernel.Registered`."""
 
     name = NAME
     hash = "cd" * 32
@@ -60,7 +60,7 @@ class Planted:
 
 
 class PlantedWorkload:
-    """See `tunedb.tunable.Workload`."""
+    """See `tunedb.core.kernel.Workload`."""
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem

@@ -13,9 +13,9 @@ import triton.language as tl
 
 from tunedb import compiled
 from tunedb.compiled import Launch, Loaded, load
-from tunedb.device import Device
-from tunedb.problem import Config, Problem
-from tunedb.tunable import Resources
+from tunedb.core.device import Device
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config, Problem
 
 NAME = "planted_gpu"
 ENTRY_POINTS = f"[tunedb.kernels]\n{NAME} = tests.planted_gpu:KERNEL\n"
@@ -43,7 +43,7 @@ def planted_kernel(x_ptr, y_ptr, stop_ptr, n, BLOCK: tl.constexpr, FAULT: tl.con
 
 
 class Planted:
-    """See `tunedb.tunable.Registered`."""
+    """See `tunedb.core.kernel.Registered`."""
 
     name = NAME
     hash = "ef" * 32
@@ -72,7 +72,7 @@ class Planted:
 
 
 class PlantedWorkload:
-    """See `tunedb.tunable.Workload`."""
+    """See `tunedb.core.kernel.Workload`."""
 
     def __init__(self, index: int) -> None:
         self.device = torch.device("cuda", index)

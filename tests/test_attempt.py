@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError
 from tunedb.limits import SPILLS, excess
 from tunedb.observer import LOST, suspect_of
 from tunedb.prior import NOTHING, SLOW, Prior
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, Trial
 from tunedb.sweep import run_sweep
-from tunedb.tunable import Resources
 
 
 def sweep(

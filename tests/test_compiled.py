@@ -11,8 +11,8 @@ from triton.runtime.errors import OutOfResources
 
 from tunedb import compiled
 from tunedb.compiled import Launch, keep, load, typed_errors
+from tunedb.core.kernel import Resources
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.tunable import Resources
 
 
 class Device0:

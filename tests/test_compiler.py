@@ -24,10 +24,10 @@ from tests.test_attempt import sweep
 from tunedb.ahead import Ahead
 from tunedb.compiled import is_interpreted
 from tunedb.compiler import Compiler
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.problem import Config
 from tunedb.recipe import Recipe
-from tunedb.tunable import Resources
 
 
 @triton.jit

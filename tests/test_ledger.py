@@ -13,9 +13,9 @@ from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
 from tests.tuners import tuner_on
 from tunedb import ledger
+from tunedb.core.sweep import SOURCES, Served
 from tunedb.ledger import Ledger
 from tunedb.memory import Case, Choice
-from tunedb.records import SOURCES, Served
 from tunedb.store import open_store
 
 

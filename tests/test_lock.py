@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import DEVICE
+from tunedb.core.problem import Problem
 from tunedb.lock import LINGER, single_flight
-from tunedb.problem import Problem
 
 PROBLEM = Problem.of("fake", n=1)
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tunedb.device import INTERPRETER
+from tunedb.core.device import INTERPRETER
 from tunedb.lock import single_flight
-from tunedb.problem import Problem
+from tunedb.core.problem import Problem
 with single_flight(Path(sys.argv[1]), Problem.of("fake", n=1), INTERPRETER, 5) as flight:
     print(flight.held, flush=True)
     time.sleep(60)

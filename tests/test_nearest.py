@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakeKernel, config
 from tests.tuners import case_of, tuner_on
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
 from tunedb.errors import MissError
 from tunedb.kernels.avg_pool import FORWARD
 from tunedb.lending import LENDERS
 from tunedb.memory import ASK_AGAIN
 from tunedb.nearest import CUT_OFF, distance
-from tunedb.problem import Problem
-from tunedb.records import Sweep
 from tunedb.store import open_store
 
 extents = st.integers(0, 2**40)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.golden import golden_digests
-from tunedb.device import Device, Environment
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem, canonical
 from tunedb.errors import IdentityError
-from tunedb.problem import Config, Problem, canonical
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int8, tl.float32, tl.bfloat16, tl.int1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.fakes import config
 from tests.landscapes import Landscape, random_landscape
+from tunedb.core.problem import Config
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.problem import Config
 from tunedb.race import (
     LEAST_ROUNDS,
     MARGIN,

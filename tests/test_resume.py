@@ -9,8 +9,8 @@ from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, config
 from tests.faults.parts import start
 from tests.tuners import case_of
 from tunedb import settings
-from tunedb.device import Environment
-from tunedb.records import Mark
+from tunedb.core.device import Environment
+from tunedb.core.sweep import Mark
 from tunedb.store import Store
 from tunedb.tuner import Tuner
 

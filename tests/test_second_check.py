@@ -8,8 +8,8 @@ import pytest
 
 from tests.fakes import FakeClock, FakeKernel, FakeWorkload, config
 from tests.test_attempt import by_block, sweep
+from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.problem import Config
 
 
 @pytest.fixture

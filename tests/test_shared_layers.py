@@ -8,8 +8,8 @@ import pytest
 
 from tests.fakes import FakeKernel, config
 from tests.tuners import tuner_on
+from tunedb.core.sweep import Mark
 from tunedb.layers import Layers, united
-from tunedb.records import Mark
 from tunedb.shared import Shared
 from tunedb.shelf import Shelf
 from tunedb.store import Store, open_store

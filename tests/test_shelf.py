@@ -11,8 +11,8 @@ import pytest
 
 from tests.fakes import DEVICE, FakeKernel, Notebook
 from tests.test_sweep import sweep
+from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
-from tunedb.records import Sweep
 from tunedb.shelf import BUSY_TIMEOUT, QUEUE, REST, Shelf
 from tunedb.store import Store, open_store
 

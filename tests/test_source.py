@@ -11,8 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from tunedb.core.source_hash import kernel_hash
 from tunedb.errors import IdentityError
-from tunedb.source import kernel_hash
 
 SOURCE = '''
 import triton
@@ -145,8 +145,8 @@ def test_what_is_no_function_is_refused() -> None:
 
 
 def test_a_change_of_the_windows_arithmetic_changes_the_pooling_kernels_hash() -> None:
+    from tunedb.core.source_content import Content
     from tunedb.kernels.avg_pool.launch import forward_launch
-    from tunedb.source_content import Content
 
     content = Content()
     content.add(forward_launch, "tunedb.kernels")
@@ -162,7 +162,7 @@ def test_a_change_of_the_windows_arithmetic_changes_the_pooling_kernels_hash() -
 def test_the_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "edited.py").write_text(SOURCE)
     program = "from edited import kernel, launch\n"
-    program += "from tunedb.source import kernel_hash\nprint(kernel_hash(kernel, launch))"
+    program += "from tunedb.core.source_hash import kernel_hash\nprint(kernel_hash(kernel, launch))"
     seen = {
         subprocess.run(
             [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": seed},

@@ -16,9 +16,9 @@ import pytest
 from tests.fakes import Notebook
 from tests.planted import NAME, problem_of, register
 from tunedb import settings
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep
 from tunedb.observer import Observer
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
 from tunedb.store import Store
 from tunedb.supervisor import Supervisor, _Death
 
@@ -107,7 +107,7 @@ def test_a_stored_winner_that_takes_its_process_along_fails_its_verification(
     supervisor: Supervisor, store: Store
 ) -> None:
     from tests.store.samples import sweep
-    from tunedb.device import INTERPRETER
+    from tunedb.core.device import INTERPRETER
 
     problem = problem_of(b1=0.001, b2="crash")
     stored = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
@@ -143,7 +143,7 @@ def test_a_process_that_is_killed_from_outside_is_no_fault_of_its_config(
     supervisor: Supervisor, store: Store, number: int
 ) -> None:
     from tests.store.samples import sweep
-    from tunedb.device import INTERPRETER
+    from tunedb.core.device import INTERPRETER
 
     problem = problem_of(b1=1.5, b2=0.5)
     done = tune(supervisor, problem, Killer(supervisor, 1, number))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
 from tunedb.bench import Timing
+from tunedb.core.sweep import Sweep
 from tunedb.race import MARGIN
-from tunedb.records import Sweep
 from tunedb.sweep import run_sweep
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import sweep, timing
-from tunedb.device import INTERPRETER
+from tunedb.core.device import INTERPRETER
 from tunedb.kernels.avg_pool import FORWARD
 
 DEFAULT, BEST, NEAR = '{"BLOCK":1}', '{"BLOCK":2}', '{"BLOCK":4}'

@@ -16,10 +16,10 @@ from tests.fakes import Notebook
 from tunedb import settings
 from tunedb.bench import GpuClock, clock_for, method_for, timing, untraced
 from tunedb.compiled import prepare
-from tunedb.device import device_of, environment
+from tunedb.core.device import device_of, environment
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
 from tunedb.errors import TrialError
-from tunedb.problem import Problem
-from tunedb.records import Sweep
 from tunedb.store import Store
 from tunedb.supervisor import Supervisor
 from tunedb.sweep import run_sweep

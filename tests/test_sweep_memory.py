@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook
-from tunedb.problem import Config, Problem
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config, Problem
 from tunedb.sweep import run_sweep
-from tunedb.tunable import Resources
 
 
 class Tensor:

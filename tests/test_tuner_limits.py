@@ -10,9 +10,9 @@ import pytest
 from tests.fakes import DEVICE, FakeKernel, FakeWorkload, config
 from tests.tuners import Time, case_of, tuner_on
 from tunedb import process, settings
+from tunedb.core.problem import Config
 from tunedb.errors import SettingError, TrialError
 from tunedb.memory import ASK_AGAIN
-from tunedb.problem import Config
 from tunedb.store import Store
 
 

@@ -8,11 +8,11 @@ from time import monotonic
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
-from tunedb.device import Environment
+from tunedb.core.device import Environment
+from tunedb.core.sweep import Sweep
 from tunedb.memory import Case
 from tunedb.observer import Observer
 from tunedb.prior import Prior
-from tunedb.records import Sweep
 from tunedb.shelf import Shelf
 from tunedb.store import Store
 from tunedb.sweep import run_sweep

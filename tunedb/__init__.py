@@ -28,11 +28,11 @@ from tunedb.errors import (
 if TYPE_CHECKING:
     from tunedb.buckets import multiple_of as multiple_of
     from tunedb.buckets import pow2 as pow2
+    from tunedb.core.device import Device as Device
+    from tunedb.core.problem import Config as Config
+    from tunedb.core.problem import Problem as Problem
     from tunedb.decorator import autotune as autotune
-    from tunedb.device import Device as Device
     from tunedb.memory import Choice as Choice
-    from tunedb.problem import Config as Config
-    from tunedb.problem import Problem as Problem
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
     from tunedb.warming import lookup as lookup
@@ -43,9 +43,9 @@ __version__ = "0.1.0"
 # Loaded at first use, so that `import tunedb` loads none of torch, triton, SQLAlchemy, Alembic, typer and rich.
 _LAZY = {
     "Choice": "tunedb.memory",
-    "Config": "tunedb.problem",
-    "Device": "tunedb.device",
-    "Problem": "tunedb.problem",
+    "Config": "tunedb.core.problem",
+    "Device": "tunedb.core.device",
+    "Problem": "tunedb.core.problem",
     "autotune": "tunedb.decorator",
     "configure": "tunedb.settings",
     "lookup": "tunedb.warming",

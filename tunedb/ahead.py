@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from tunedb.compiled import typed_errors
 from tunedb.compiler import Compiler
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.problem import Config
 from tunedb.recipe import Recipe
-from tunedb.tunable import Resources
 
 MOST = 16  # at a time
 MONTH = 30 * 24 * 3600.0  # seconds: what stands for no limit where one is needed

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from tunedb.bench import own_clock
-from tunedb.device import Environment
+from tunedb.core.device import Environment
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, now
 from tunedb.layers import Layers
 from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
 from tunedb.prior import Prior, remaining, without_answer
-from tunedb.problem import Config
-from tunedb.records import Sweep, now
 from tunedb.shelf import Shelf
 
 if TYPE_CHECKING:

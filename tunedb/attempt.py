@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from tunedb.ahead import Ahead
 from tunedb.bench import Clock, Timing
 from tunedb.compiled import typed_errors
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.kernel import Resources, Workload
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Trial, new_uid
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.limits import SPILLS, excess, spills_much
 from tunedb.observer import LOST, Observer
-from tunedb.problem import Config
 from tunedb.race import Outcome, Race, Screening, choose, is_beaten
-from tunedb.records import Trial, new_uid
-from tunedb.tunable import Resources, Workload
 
 
 class Attempt:

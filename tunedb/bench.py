@@ -16,7 +16,7 @@ import torch
 
 from tunedb._internal.switch_interval import giving_way
 from tunedb.compiled import typed_errors
-from tunedb.tunable import Tunable
+from tunedb.core.kernel import Tunable
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
 # and older sweeps become stale.

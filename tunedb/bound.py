@@ -17,7 +17,7 @@ from triton.runtime import driver
 from triton.runtime.autotuner import Heuristics
 
 from tunedb.compiled import is_interpreted, keep_kernel, make_table, turn, unhooked, warmed
-from tunedb.tunable import Resources
+from tunedb.core.kernel import Resources
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
-from tunedb.device import Device, Environment
-from tunedb.problem import Problem
-from tunedb.records import Served, Sweep, Trial
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Served, Sweep, Trial
 from tunedb.shared import Shared
 from tunedb.shelf import Shelf
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from tunedb.device import Environment
+from tunedb.core.device import Environment
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, now
 from tunedb.layers import Layers
 from tunedb.memory import ASK_AGAIN, Case, Choice, Memory
 from tunedb.nearest import distance, nearest
-from tunedb.problem import Config
-from tunedb.records import Sweep, now
 from tunedb.shelf import Shelf
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tunedb.device import Device
-from tunedb.tunable import Resources
+from tunedb.core.device import Device
+from tunedb.core.kernel import Resources
 
 THREADS = 1024  # per block, on every GPU that Triton knows
 REGISTERS = 65536  # per multiprocessor, and so per block; where the device does not say otherwise

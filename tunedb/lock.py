@@ -13,8 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tunedb.device import Device
-from tunedb.problem import Problem
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
 
 LINGER = 10.0  # seconds for which a lock is kept for a result that the store does not take at once
 PAUSE = 0.05  # seconds between two tries

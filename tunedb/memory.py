@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tunedb.device import Device
-from tunedb.problem import Config, Problem
-from tunedb.records import MISSES, Sweep
-from tunedb.tunable import Tunable
+from tunedb.core.device import Device
+from tunedb.core.kernel import Tunable
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import MISSES, Sweep
 
 ASK_AGAIN = 60.0  # seconds after which what got a default is looked up again, off the launch path
 

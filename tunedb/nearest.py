@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from operator import attrgetter
 
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep
 
 # Powers of two, summed over the extents. Leaving one of 25 problems out on an H200, what was borrowed within it took
 # 1.05 times the tuned time, the default 1.19 times; what was borrowed from farther away, longer than the default

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from tunedb.problem import Config
-from tunedb.records import Sweep, Trial
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, Trial
 
 LOST = "Lost: "  # begins the error of the trial that took its device or its process along
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tunedb.core.problem import Config
 from tunedb.errors import IdentityError, SettingError
-from tunedb.problem import Config
 
 
 def overridden(kernel: str, default: Config, knobs: Mapping[str, object]) -> Config:

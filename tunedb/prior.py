@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tunedb.device import Device
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, Trial, new_uid
-from tunedb.tunable import Tunable
+from tunedb.core.device import Device
+from tunedb.core.kernel import Tunable
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, Trial, new_uid
 
 KEPT = 3  # of the fastest stored configs: they are raced again with those that have come into the space
 SLOW = 1.5  # times the best of its own sweep: such a config is not run again by the sweep that goes on

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
 
+from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.problem import Config
 
 MARGIN = 0.02  # the default keeps its place unless it is beaten by this much
 TIE = 0.01  # configs this close to the fastest are equals: the first in order takes it

@@ -16,9 +16,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tunedb.device import Device
-from tunedb.problem import Problem
-from tunedb.records import Sweep
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
 from tunedb.settings import without_password, without_passwords
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from tunedb.device import Device, Environment
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Mark, Served, Sweep, Trial
 from tunedb.errors import SchemaMismatch, StoreBusy, StoreCorrupt, StoreError
-from tunedb.problem import Problem
-from tunedb.records import Mark, Served, Sweep, Trial
 from tunedb.settings import without_password, without_passwords
 
 if TYPE_CHECKING:

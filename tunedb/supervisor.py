@@ -23,10 +23,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, Trial, now
 from tunedb.errors import SweepError
 from tunedb.observer import LOST, Observer, suspect_of
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, Trial, now
 from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.verifying import Finding

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tunedb.answers import Answers
 from tunedb.bench import Clock, clock_for, method_for, own_clock, untraced
-from tunedb.device import Environment, device_of, environment
+from tunedb.core.device import Environment, device_of, environment
+from tunedb.core.kernel import Tunable
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, MissError, TrialError
 from tunedb.layers import Layers
 from tunedb.ledger import Ledger
@@ -24,12 +27,9 @@ from tunedb.memory import Case, Choice, Memory
 from tunedb.observer import LogObserver, Observer
 from tunedb.override import overridden
 from tunedb.prior import Prior
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
 from tunedb.settings import Settings
 from tunedb.shelf import Shelf
 from tunedb.sweep import run_sweep
-from tunedb.tunable import Tunable
 from tunedb.unhashed import choice_without_hash, fault_of
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
+from tunedb.core.kernel import Tunable
+from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import MissError
 from tunedb.memory import Case, Choice
 from tunedb.override import overridden
 from tunedb.settings import Settings
-from tunedb.source_text import HashUnavailable
-from tunedb.tunable import Tunable
 
 _log = logging.getLogger("tunedb")
 _told: set[str] = set()

@@ -10,12 +10,12 @@ import torch
 
 from tunedb.bench import WallClock, untraced
 from tunedb.compiled import typed_errors
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, SettingError, TrialError
 from tunedb.memory import Case
 from tunedb.observer import Observer
-from tunedb.problem import Config
 from tunedb.race import MARGIN, Race, Sample, is_beaten
-from tunedb.records import Sweep
 
 if TYPE_CHECKING:
     from tunedb.tuner import Tuner

@@ -7,11 +7,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from tunedb import process
-from tunedb.device import Device, device_of
+from tunedb.core.device import Device, device_of
+from tunedb.core.kernel import Registered
+from tunedb.core.problem import Problem
 from tunedb.errors import SettingError
 from tunedb.memory import Case, Choice
-from tunedb.problem import Problem
-from tunedb.tunable import Registered
 
 GROUP = "tunedb.kernels"
 

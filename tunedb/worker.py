@@ -20,12 +20,12 @@ import threading
 from typing import IO, TYPE_CHECKING, Any
 
 from tunedb import settings
-from tunedb.device import device_of
+from tunedb.core.device import device_of
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.memory import Case
 from tunedb.observer import Observer, suspect_of
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, Trial
 from tunedb.verifying import verify
 from tunedb.warming import kernel_named
 

@@ -5,11 +5,11 @@ It only orders the candidates of a sweep: a wrong guess costs the sweep time, an
 
 from __future__ import annotations
 
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Config
 from tunedb.kernels.avg_pool.algorithms import algorithms, chunk_of
 from tunedb.kernels.avg_pool.launch import Pool
 from tunedb.kernels.geometry import cdiv
-from tunedb.problem import Config
 
 WARPS = 64  # that a multiprocessor of most GPUs holds at a time
 BLOCKS = 32  # that it holds at the most

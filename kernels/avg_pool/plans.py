@@ -19,14 +19,14 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from tunedb import compiled, process
+from tunedb.core.kernel import Registered
+from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool import launch
 from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
 from tunedb.kernels.avg_pool.tunable import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
-from tunedb.problem import Config, Problem
 from tunedb.recipe import preload_aside
-from tunedb.tunable import Registered
 
 _log = logging.getLogger("tunedb")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
 from tunedb.kernels.avg_pool.algorithms import (
     LONGEST_UNROLLED_WINDOW,
     WIDEST_ALIGNMENT,
@@ -19,7 +20,6 @@ from tunedb.kernels.avg_pool.algorithms import (
 )
 from tunedb.kernels.avg_pool.launch import Pool
 from tunedb.kernels.geometry import power_of_2_from, power_of_2_to
-from tunedb.problem import Config, Problem
 
 WARPS = (1, 2, 4, 8)
 ELEMENTS_PER_THREAD = (16, 8, 4)  # 128 compiled into a binary of 600 KB

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
+from tunedb.core.source_hash import kernel_hash
+from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import jit as kernel
 from tunedb.kernels.avg_pool import search_space as space
 from tunedb.kernels.avg_pool.arguments import pool_of
 from tunedb.kernels.avg_pool.cost_model import estimate
 from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.avg_pool.workload import PoolWorkload
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
-from tunedb.source import kernel_hash
 
 
 @dataclass(frozen=True)
 class AvgPool:
-    """One direction of average pooling: a `tunedb.tunable.Registered`."""
+    """One direction of average pooling: a `tunedb.core.kernel.Registered`."""
 
     backward: bool
 

@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from tunedb import compiled
 from tunedb.compiled import Launch, Loaded, load
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT
 from tunedb.kernels.avg_pool.launch import (
@@ -22,9 +24,7 @@ from tunedb.kernels.avg_pool.launch import (
     forward_launch,
     fresh_strides,
 )
-from tunedb.problem import Config
 from tunedb.recipe import Recipe
-from tunedb.tunable import Resources
 
 SEED = 0
 # Of float64 that a check holds at a time, for each of its tensors (at least one row): they fit what the clock needs.
@@ -33,7 +33,7 @@ INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by itemsize
 
 
 class PoolWorkload:
-    """One problem's tensors and its compiled configs: a `tunedb.tunable.Workload`.
+    """One problem's tensors and its compiled configs: a `tunedb.core.kernel.Workload`.
 
     `read` has the problem's layout and alignment class, and values from a normal distribution; `written` is what a
     call of the op would allocate.

@@ -16,9 +16,9 @@ from tests.fakes import FakeKernel
 from tests.store.samples import sweep
 from tunedb import settings, warming
 from tunedb.cli import run
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
-from tunedb.problem import Problem
-from tunedb.records import Sweep
 from tunedb.store import open_store
 
 Cli = Callable[..., "Answer"]

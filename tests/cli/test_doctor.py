@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Answer, Cli, Kernel, put, run_apart
 from tests.store.samples import sweep
 from tunedb import settings
-from tunedb.problem import Problem
+from tunedb.core.problem import Problem
 from tunedb.store import open_store, schema
 from tunedb.store.engine import locate
 

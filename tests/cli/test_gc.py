@@ -11,8 +11,8 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_judge import HASH, tuned
 from tests.store.samples import failed, running
 from tunedb import settings
-from tunedb.problem import Problem
-from tunedb.records import Mark, Sweep, now
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Mark, Sweep, now
 from tunedb.store import Store, open_store
 
 

@@ -12,12 +12,12 @@ from tests.cli.conftest import Answer, Cli, Kernel, put
 from tests.cli.test_judge import ASKED, PROBLEM, tuned
 from tests.fakes import config
 from tunedb import settings
-from tunedb.device import INTERPRETER
+from tunedb.core.device import INTERPRETER
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import FORWARD
 from tunedb.nearest import nearest
-from tunedb.problem import Config, Problem
 from tunedb.process import make_tuner
-from tunedb.records import Sweep
 from tunedb.store import dump, open_store
 
 CONFIGS = [

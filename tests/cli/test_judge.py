@@ -16,9 +16,9 @@ from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb import settings
 from tunedb.cli.judge import Kind
 from tunedb.cli.tuning import environment_of
-from tunedb.device import INTERPRETER, Environment
-from tunedb.problem import Problem
-from tunedb.records import MARK_KINDS, Mark, Sweep
+from tunedb.core.device import INTERPRETER, Environment
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import MARK_KINDS, Mark, Sweep
 from tunedb.store import open_store
 
 ASKED = ("pool", "--shape", "2,3,4", "--kernel-size", "2")

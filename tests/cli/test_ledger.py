@@ -13,9 +13,9 @@ from tests.conftest import DEVICE as HERE
 from tests.conftest import runs_kernels
 from tests.store.samples import DEVICE, NOON, failed, running, sweep
 from tunedb import settings
-from tunedb.device import INTERPRETER, Device
-from tunedb.problem import Problem
-from tunedb.records import Served
+from tunedb.core.device import INTERPRETER, Device
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Served
 from tunedb.store import open_store
 
 

@@ -14,14 +14,14 @@ import torch
 from tests.cli.conftest import Cli, put, run_apart
 from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
-from tunedb.device import INTERPRETER, Device
+from tunedb.core.device import INTERPRETER, Device
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.kernels.avg_pool.export import module as export
 from tunedb.kernels.avg_pool.export import template as standalone
 from tunedb.kernels.avg_pool.launch import Pool, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
-from tunedb.problem import Config
-from tunedb.records import Sweep
 
 OTHER = Device("NVIDIA L4", "cuda", "sm_89", 58)
 LONG = {"shape": (64, 128, 65536), "kernel_size": 8, "stride": 1, "padding": 4}

@@ -10,9 +10,9 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_judge import PROBLEM, tuned
 from tests.cli.test_ledger import serve, served
 from tests.store.samples import DEVICE, ENVIRONMENT, NOON
-from tunedb.device import INTERPRETER
-from tunedb.problem import Problem
-from tunedb.records import Mark
+from tunedb.core.device import INTERPRETER
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Mark
 
 
 def warm(cli: Cli, *arguments: str, code: int = 0) -> list[dict[str, Any]]:

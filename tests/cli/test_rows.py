@@ -15,8 +15,8 @@ import pytest
 from tests.cli.conftest import Cli, put
 from tests.store.samples import DEVICE, sweep
 from tunedb import settings
-from tunedb.device import INTERPRETER, Device
-from tunedb.records import Sweep
+from tunedb.core.device import INTERPRETER, Device
+from tunedb.core.sweep import Sweep
 
 ARGUMENTS = {"shape": (2, 4, 64), "kernel_size": 4}
 PROBLEM = ("avg_pool1d", "--shape", "2,4,64", "--kernel-size", "4")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import Cli, put
 from tests.store.samples import NOON, sweep
-from tunedb.records import Mark, Sweep
+from tunedb.core.sweep import Mark, Sweep
 from tunedb.store import Store, open_store
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import Cli, put
 from tests.store.samples import DEVICE, sweep
-from tunedb.device import Device
-from tunedb.records import Sweep
+from tunedb.core.device import Device
+from tunedb.core.sweep import Sweep
 
 OTHER = Device("NVIDIA L4", "cuda", "sm_89", 58)
 

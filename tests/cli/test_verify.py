@@ -15,10 +15,10 @@ from tests.store.samples import failed, sweep, trial
 from tunedb import settings
 from tunedb.cli import progress
 from tunedb.cli.rows import why_lost
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
 from tunedb.lock import single_flight
-from tunedb.problem import Problem
-from tunedb.records import Sweep
 from tunedb.store import open_store
 from tunedb.sweep import run_sweep
 from tunedb.tuner import Tuner

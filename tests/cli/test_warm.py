@@ -13,7 +13,7 @@ import torch
 
 from tests.cli.conftest import Cli, Kernel, run_apart
 from tunedb import settings, warming
-from tunedb.problem import Problem
+from tunedb.core.problem import Problem
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")
 
@@ -153,7 +153,7 @@ def test_too_little_memory_is_one_problems_end(
 def test_a_problem_that_another_process_tunes_is_busy(
     cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunedb.device import INTERPRETER
+    from tunedb.core.device import INTERPRETER
     from tunedb.lock import single_flight
     from tunedb.process import lock_folder
 

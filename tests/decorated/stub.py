@@ -18,8 +18,8 @@ from triton.compiler import CompiledKernel
 from triton.runtime import driver
 
 from tunedb import tuner
+from tunedb.core.device import Device
 from tunedb.decorated import autotuner, choosing, narrowing, plans, workload
-from tunedb.device import Device
 
 FIRST = 64  # no real device's index: Triton keeps what it has compiled by that, for the GPU that may be here as well
 GPU = Device("Stub 9000", "cuda", "sm_90", 132)

@@ -21,10 +21,10 @@ from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tests.decorated.kernels import new_process
 from tests.decorated.stub import StubDriver, once
 from tunedb import MissError, process, unhashed
+from tunedb.core.source_hash import kernel_hash
+from tunedb.core.source_text import HashUnavailable
 from tunedb.decorated.arguments import known_as
 from tunedb.decorated.candidates import Candidates
-from tunedb.source import kernel_hash
-from tunedb.source_text import HashUnavailable
 from tunedb.store import Store
 
 SOURCE = '''
@@ -348,7 +348,7 @@ def test_a_call_with_another_function_is_another_problem(load: Any, store: Store
 
 def test_every_process_sees_the_same_hash(load: Any, tmp_path: Path) -> None:
     load(SOURCE, "made_z")
-    program = "from made_z import kernel; from tunedb.source import kernel_hash; print(kernel_hash(kernel))"
+    program = "from made_z import kernel; from tunedb.core.source_hash import kernel_hash; print(kernel_hash(kernel))"
     seen = {
         subprocess.run(
             [sys.executable, "-c", program], check=True, capture_output=True, text=True,

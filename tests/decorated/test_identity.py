@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 import tunedb
 from tests.decorated.kernels import add_one, tuned
 from tunedb import IdentityError, SettingError
+from tunedb.core.source_hash import joint_hash, kernel_hash
 from tunedb.decorated.arguments import Call, Parameters, kind_of, known_as, layout_of, problem_of
 from tunedb.decorated.candidates import Candidates, stored_form
-from tunedb.source import joint_hash, kernel_hash
 
 NAMES = ("x", "y", "n", "stride", "FLAG", "BLOCK")
 PARAMETERS = Parameters(NAMES, frozenset({"FLAG", "BLOCK"}), {}, True)
@@ -183,7 +183,7 @@ def test_a_reference_is_known_under_wrappers_and_by_what_is_bound_to_it() -> Non
 
 def test_a_reference_has_the_same_hash_in_every_process() -> None:
     program = (
-        "import functools\nfrom tunedb.source import joint_hash\n"
+        "import functools\nfrom tunedb.core.source_hash import joint_hash\n"
         "class A: pass\n"
         "def f(x, mode=frozenset(['one', 'other', 'third']), a=A()):\n"
         "    return mode in {'alpha', 'beta', 'gamma', ('delta', 'epsilon')}\n"

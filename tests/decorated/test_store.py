@@ -23,8 +23,8 @@ from tests.decorated.kernels import (
     tuned,
 )
 from tunedb import IdentityError, MissError, SettingError, SweepError, process
+from tunedb.core.sweep import Mark, Sweep
 from tunedb.decorated.candidates import stored_form
-from tunedb.records import Mark, Sweep
 from tunedb.store import Store
 
 pytestmark = runs_kernels

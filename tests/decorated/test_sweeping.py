@@ -37,8 +37,8 @@ from tests.decorated.test_store import stored
 from tests.threads import errors_at_once
 from tunedb import SweepError, process
 from tunedb.bench import parts_of
+from tunedb.core.sweep import Sweep
 from tunedb.observer import suspect_of
-from tunedb.records import Sweep
 from tunedb.store import Store
 
 
@@ -314,7 +314,7 @@ def test_a_list_that_is_assigned_later_is_the_one_that_calls_choose_from() -> No
 @runs_kernels
 def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
     from tests.fakes import Notebook
-    from tunedb.device import device_of
+    from tunedb.core.device import device_of
     from tunedb.memory import Case
     from tunedb.tuner import Tuner
     from tunedb.verifying import verify

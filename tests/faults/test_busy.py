@@ -14,10 +14,10 @@ from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.parts import start
 from tests.store.samples import DEVICE, HASH, running, sweep, trial
+from tunedb.core.sweep import Served
 from tunedb.errors import TrialError
 from tunedb.layers import Layers
 from tunedb.lock import LINGER
-from tunedb.records import Served
 from tunedb.shelf import BUSY_TIMEOUT, FLUSH, REST, TRIALS, Shelf
 from tunedb.store import Store, open_store
 

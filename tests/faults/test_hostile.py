@@ -18,8 +18,8 @@ from tests.faults.parts import ROOT
 from tests.store.samples import sweep
 from tests.store.test_transfer import sealed, text_of
 from tunedb import cli
+from tunedb.core.sweep import Mark
 from tunedb.errors import ImportRejected, StoreError
-from tunedb.records import Mark
 from tunedb.store import check, load, open_store, receive
 
 TEXTS = {

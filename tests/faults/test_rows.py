@@ -13,9 +13,9 @@ import pytest
 from tests.fakes import FakeKernel, config
 from tests.faults import calls
 from tests.faults.parts import ROOT
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, new_uid
 from tunedb.errors import ImportRejected, TrialError
-from tunedb.problem import Config
-from tunedb.records import Sweep, new_uid
 from tunedb.store import dump, load, open_store
 from tunedb.tuner import Tuner
 

@@ -17,8 +17,8 @@ from tests.faults import calls
 from tests.faults.network import Forwarder, Refusing, Silent
 from tests.faults.parts import start
 from tunedb import process
+from tunedb.core.sweep import Sweep
 from tunedb.layers import Layers
-from tunedb.records import Sweep
 from tunedb.shared import REST, Shared
 from tunedb.shelf import Shelf
 from tunedb.store import check, open_store, receive, schema, upgrade

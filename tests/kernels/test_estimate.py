@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.kernels.compiled.test_candidates import OTHERS, RTX_4090
+from tunedb.core.problem import Config, Problem, parse_json
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.problem import Config, Problem, parse_json
 
 both = pytest.mark.parametrize("kernel", [FORWARD, BACKWARD], ids=lambda kernel: kernel.name)
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from tunedb.device import INTERPRETER, Device
+from tunedb.core.device import INTERPRETER, Device
+from tunedb.core.problem import Problem
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool, empty_grad_input, empty_output
 from tunedb.kernels.geometry import Window
-from tunedb.problem import Problem
 
 RTX_4090 = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)
 

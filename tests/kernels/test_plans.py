@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tunedb.compiled import Loaded
+from tunedb.core.kernel import Resources
 from tunedb.kernels.avg_pool import plans
 from tunedb.kernels.geometry import Window
-from tunedb.tunable import Resources
 
 
 def plan_for(out: torch.Tensor, launched: list[Any], kernel: object) -> plans.Plan:

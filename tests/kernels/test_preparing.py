@@ -9,11 +9,11 @@ import torch
 
 from tunedb import compiled
 from tunedb.compiled import Launch, outline
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.kernel import Resources
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
-from tunedb.tunable import Resources
 
 H200 = Device("NVIDIA H200", "cuda", "sm_90", 132)
 

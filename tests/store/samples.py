@@ -8,9 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tunedb.device import Device, Environment
-from tunedb.problem import Config, Problem
-from tunedb.records import FINISHED, TRIAL_STATUSES, Sweep, Trial
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import FINISHED, TRIAL_STATUSES, Sweep, Trial
 from tunedb.store.rows import counts_of
 
 NOON = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.store.samples import DEVICE, HASH, NOON, failed, running, sweep, sweeps, trial, without_trials
 from tests.threads import errors_at_once
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, new_uid
 from tunedb.errors import StoreError, UnknownSweep
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep, new_uid
 from tunedb.store import Store
 
 

@@ -16,7 +16,7 @@ import pytest
 from tests.store.samples import HASH, running, sweep
 from tests.store.test_damage import hot_journal
 from tests.store.test_surroundings import holding
-from tunedb.records import now
+from tunedb.core.sweep import now
 from tunedb.store import garbage, open_store, schema, surroundings, upgrade
 from tunedb.store.engine import locate
 from tunedb.store.finding import Finding

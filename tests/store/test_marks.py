@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, sweep
-from tunedb.records import MARK_KINDS, Mark, Sweep
+from tunedb.core.sweep import MARK_KINDS, Mark, Sweep
 from tunedb.store import Store, winner
 
 

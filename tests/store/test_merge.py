@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from tests.store.conftest import opened
 from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep, without_trials
-from tunedb.problem import Config
-from tunedb.records import MARK_KINDS, Mark, Sweep
+from tunedb.core.problem import Config
+from tunedb.core.sweep import MARK_KINDS, Mark, Sweep
 from tunedb.store import Store, dump, load, open_store, receive, upgrade, winner
 from tunedb.store.models import MarkRow
 

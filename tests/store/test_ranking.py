@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep
-from tunedb.device import Environment
-from tunedb.problem import Config
-from tunedb.records import Sweep
+from tunedb.core.device import Environment
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
 from tunedb.store import has_failed, ranked, winner
 
 OLDER = dataclasses.replace(ENVIRONMENT, triton="3.7.0")

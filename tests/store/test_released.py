@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.store.assets import make
-from tunedb.problem import Config
-from tunedb.records import Sweep
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
 from tunedb.store import check, dump, load, open_store, schema, winner
 
 RELEASED = sorted(make.FOLDER.glob("v*.db"))

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from tests.store.samples import DEVICE, NOON, failed, sweep
-from tunedb.device import INTERPRETER, Device
-from tunedb.records import MISSES, SOURCES, Served
+from tunedb.core.device import INTERPRETER, Device
+from tunedb.core.sweep import MISSES, SOURCES, Served
 from tunedb.store import Store, served
 
 

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.samples import DEVICE, NOON, failed, running, sweep, sweeps, trial, without_trials
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
-from tunedb.problem import Problem
-from tunedb.records import Sweep
 from tunedb.store import Rejected, Store, dump, load, open_store
 from tunedb.store import transfer as transfer_module
 

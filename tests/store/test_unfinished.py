@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.samples import DEVICE, HASH, NOON, running, sweep, trial
-from tunedb.records import Sweep
+from tunedb.core.sweep import Sweep
 from tunedb.store import Store
 
 

@@ -12,8 +12,8 @@ from tunedb import settings
 from tunedb.cli.common import FormatOption, command, log
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.stored import reading, sweep_row
+from tunedb.core.sweep import now
 from tunedb.errors import SettingError
-from tunedb.records import now
 
 _COLUMNS = ("uid", "kernel", "problem", "device", "status", "why")
 

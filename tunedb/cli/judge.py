@@ -13,8 +13,8 @@ from tunedb.cli.common import DeviceOption, FormatOption, command, log
 from tunedb.cli.output import Format, print_record, print_rows
 from tunedb.cli.problems import takes_problem
 from tunedb.cli.stored import existing, nothing_stored, reading
+from tunedb.core.sweep import Mark, Sweep, now
 from tunedb.errors import SettingError
-from tunedb.records import Mark, Sweep, now
 
 if TYPE_CHECKING:
     from tunedb.store import Store

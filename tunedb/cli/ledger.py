@@ -10,7 +10,7 @@ from tunedb import settings
 from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.output import Format, print_record, print_rows
 from tunedb.cli.stored import devices_named, reading
-from tunedb.records import MISSES, SOURCES, SWEEP_STATUSES, Served
+from tunedb.core.sweep import MISSES, SOURCES, SWEEP_STATUSES, Served
 
 _COLUMNS = ("kernel", "problem", "device", "served_by", "count", "first_seen", "last_seen")
 _HITS = ("store", "stale")  # the sources that a stored sweep of the problem itself is behind

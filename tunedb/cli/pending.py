@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from tunedb.cli.common import log
 from tunedb.cli.tuning import Task, installed, make_tuner
-from tunedb.device import Device, device_of
+from tunedb.core.device import Device, device_of
+from tunedb.core.kernel import Registered
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import MISSES
 from tunedb.errors import TunedbError
 from tunedb.memory import Case
-from tunedb.problem import Problem
-from tunedb.records import MISSES
-from tunedb.tunable import Registered
 
 if TYPE_CHECKING:
     from tunedb.store import Store

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from tunedb.cli.common import Command, with_parameters
+from tunedb.core.problem import parse_json
 from tunedb.errors import IdentityError, SettingError
-from tunedb.problem import parse_json
 
 DEFAULT_KERNEL = "avg_pool1d"  # of a line that names none
 

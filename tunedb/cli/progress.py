@@ -13,8 +13,8 @@ from rich.progress import Progress as Bars
 
 from tunedb.cli.common import is_verbose, log
 from tunedb.cli.output import one_line
-from tunedb.problem import Config
-from tunedb.records import Sweep, Trial
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, Trial
 
 PAUSE = 5.0  # seconds between two lines about one sweep, off a terminal
 

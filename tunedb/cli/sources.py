@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from tunedb.cli.common import log
 from tunedb.cli.stored import listed
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, now
 from tunedb.errors import SettingError, TunedbError
-from tunedb.problem import Config
-from tunedb.records import Sweep, now
 
 _PYTHON_HEAD = '''\
 """Tuned configs, exported by tunedb: CONFIGS[kernel, device name, problem], the problem as canonical JSON."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
 from tunedb.cli.problems import as_options
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import SchemaMismatch, SettingError, TunedbError
-from tunedb.records import Sweep, Trial
 
 if TYPE_CHECKING:
     from tunedb.cli.tuning import Task

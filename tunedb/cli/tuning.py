@@ -14,16 +14,16 @@ from tunedb import settings
 from tunedb.cli.common import log, uninterrupted
 from tunedb.cli.progress import Progress
 from tunedb.cli.stored import devices_named, listed
-from tunedb.device import Device, Environment, device_of, environment
+from tunedb.core.device import Device, Environment, device_of, environment
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
 from tunedb.memory import Case
 from tunedb.observer import suspect_of
-from tunedb.problem import Problem
-from tunedb.records import Sweep
 
 if TYPE_CHECKING:
+    from tunedb.core.kernel import Registered, Tunable
     from tunedb.store import Store
-    from tunedb.tunable import Registered, Tunable
     from tunedb.tuner import Tuner
 
 _MANY = 2**26  # elements from which on the interpreter takes minutes

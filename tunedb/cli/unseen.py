@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
-from tunedb.problem import Config, Problem
-from tunedb.records import Sweep
 from tunedb.store import Store
 
 
 class UnseenKernel:
-    """A `tunedb.tunable.Registered` as far as it can be told from stored sweeps: enough to look up and to explain.
+    """A `tunedb.core.kernel.Registered` as far as it can be told from stored sweeps: enough to look up and to explain.
 
     Its hash is that of the newest sweep, and its space what was ever tried: whether the source or the list of configs
     has changed since can't be seen from here.

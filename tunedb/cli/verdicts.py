@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from tunedb.cli.stored import sweep_row
-from tunedb.device import Environment
+from tunedb.core.device import Environment
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
 from tunedb.memory import Case
 from tunedb.nearest import distance, nearest
-from tunedb.problem import Config
-from tunedb.records import Sweep
 from tunedb.store import obstacle, ranked, strength, winners
 
 Differences = dict[str, dict[str, Any]]  # by field: what was found, and what is needed

@@ -11,8 +11,8 @@ import typer
 from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.stored import devices_named, existing, listed
+from tunedb.core.sweep import Mark, Sweep
 from tunedb.errors import SettingError, StickyDeviceError
-from tunedb.records import Mark, Sweep
 
 if TYPE_CHECKING:
     from tunedb.memory import Case
@@ -63,7 +63,7 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
     """What answers each stored problem on the device that is here. Raises SettingError where another one is named."""
     from tunedb.cli.pending import tasks_for
     from tunedb.cli.tuning import make_tuner
-    from tunedb.device import device_of
+    from tunedb.core.device import device_of
     from tunedb.memory import Case
 
     here, tuner = device_of(index), make_tuner(store)

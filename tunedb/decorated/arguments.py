@@ -12,10 +12,10 @@ from typing import Any
 import torch
 import triton.language as tl
 
+from tunedb.core.problem import Problem
+from tunedb.core.source_hash import short_hash
 from tunedb.decorated.kinds import BY_VALUE, base_of, fits, name_of, part_of
 from tunedb.errors import IdentityError
-from tunedb.problem import Problem
-from tunedb.source import short_hash
 
 WIDEST = 16  # bytes: Triton specialises on whether this divides an address; it is also the widest access of a GPU
 

@@ -13,6 +13,9 @@ from typing_extensions import TypeVar
 
 from tunedb import bound, process
 from tunedb.compiled import is_interpreted
+from tunedb.core.problem import Config
+from tunedb.core.source_hash import LazyHash
+from tunedb.core.sweep import Sweep
 from tunedb.decorated import checks, choosing
 from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
 from tunedb.decorated.cache import Cache, key_of
@@ -25,9 +28,6 @@ from tunedb.decorated.narrowing import Narrowing
 from tunedb.decorated.own import TritonsOwn
 from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
-from tunedb.problem import Config
-from tunedb.records import Sweep
-from tunedb.source import LazyHash
 
 _MISSED = object()
 Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristics around one

@@ -15,11 +15,11 @@ from typing import Any
 import triton
 from triton.runtime.errors import AutotunerError
 
+from tunedb.core.problem import LAUNCH_OPTIONS, Config
+from tunedb.core.source_hash import short_hash
 from tunedb.decorated.arguments import Call, known_as
 from tunedb.decorated.kinds import name_of
 from tunedb.errors import IdentityError
-from tunedb.problem import LAUNCH_OPTIONS, Config
-from tunedb.source import short_hash
 
 _OPTIONS = (*LAUNCH_OPTIONS, "ir_override")  # what a triton.Config takes besides its kwargs
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tunedb.core.problem import Problem
 from tunedb.errors import IdentityError, SettingError
-from tunedb.problem import Problem
 
 
 def check_kernel(jit: Any) -> None:

@@ -12,19 +12,19 @@ import triton
 
 from tunedb import bound, process
 from tunedb.compiled import typed_errors
+from tunedb.core.device import device_of
+from tunedb.core.problem import Config
+from tunedb.core.source_text import HashUnavailable
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.decorated.arguments import Call, is_on_host, problem_of
 from tunedb.decorated.candidates import pruned
 from tunedb.decorated.fast import MOST
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
-from tunedb.device import device_of
 from tunedb.errors import CallerError, SweepError
 from tunedb.memory import Case, Choice
 from tunedb.override import overridden
-from tunedb.problem import Config
 from tunedb.recipe import preload_aside
-from tunedb.records import Sweep, Trial
-from tunedb.source_text import HashUnavailable
 from tunedb.unhashed import check_mode
 
 if TYPE_CHECKING:

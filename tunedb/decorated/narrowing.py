@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunedb import bound, process
+from tunedb.core.device import device_of
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import now
 from tunedb.decorated.candidates import Candidates
-from tunedb.device import device_of
 from tunedb.override import overridden
-from tunedb.problem import Problem
-from tunedb.records import now
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tunedb.bench import Clock
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
 from tunedb.decorated.arguments import Call, problem_of
 from tunedb.decorated.clock import clock_of
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
 from tunedb.decorated.workload import CallWorkload
-from tunedb.device import Device
 from tunedb.errors import CallerError, IdentityError, SettingError
-from tunedb.problem import Config, Problem
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
@@ -25,7 +25,7 @@ Maker = Callable[..., tuple[Any, Mapping[str, Any]]]
 
 
 class RegisteredKernel:
-    """A `tunedb.tunable.Registered`, made by `kernel.registered(arguments)`."""
+    """A `tunedb.core.kernel.Registered`, made by `kernel.registered(arguments)`."""
 
     def __init__(self, kernel: Autotuner, arguments: Maker) -> None:
         self.kernel = kernel

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import triton
 
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
 from tunedb.decorated.arguments import Call
 from tunedb.decorated.clock import clock_of
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.workload import CallWorkload
-from tunedb.device import Device
-from tunedb.problem import Config, Problem
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner
 
 
 class CalledKernel:
-    """A `tunedb.tunable.Tunable` for one call.
+    """A `tunedb.core.kernel.Tunable` for one call.
 
     `release` lets go of the caller's tensors: what may outlive the call, in the tuner's memory, is a name, a hash and a
     list of configs.

@@ -18,19 +18,19 @@ import torch
 import triton
 
 from tunedb.bound import bind, launch, printing
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config
 from tunedb.decorated.arguments import Call
 from tunedb.decorated.comparing import difference, is_same
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.outlines import Outlines
 from tunedb.errors import CallerError, SettingError
-from tunedb.problem import Config
-from tunedb.tunable import Resources
 
 _log = logging.getLogger("tunedb")
 
 
 class CallWorkload:
-    """See `tunedb.tunable.Workload`. Raises CallerError for an error of a hook, a grid function or an argument."""
+    """See `tunedb.core.kernel.Workload`. Raises CallerError for an error of a hook, a grid function or an argument."""
 
     def __init__(self, kernel: Any, call: Call, find: Callable[[Config], triton.Config], index: int) -> None:
         self._kernel = kernel  # the Autotuner

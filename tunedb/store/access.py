@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from tunedb.device import Device
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
 from tunedb.errors import StoreCorrupt, StoreError
-from tunedb.problem import Problem
 from tunedb.store import rows, schema
 from tunedb.store.engine import Database
 from tunedb.store.models import DeviceRow, ProblemRow

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
-from tunedb.records import Sweep
+from tunedb.core.sweep import Sweep
 
 ABANDONED = timedelta(days=1)  # after which nobody goes on with a sweep that is still running
 Garbage = Literal["dead", "expired", "abandoned"]

@@ -7,7 +7,7 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 
-from tunedb.records import now as utc_now
+from tunedb.core.sweep import now as utc_now
 from tunedb.store import checks, schema
 from tunedb.store.checks import Clock, Hashes
 from tunedb.store.engine import Database, locate

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tunedb.device import Device, Environment
-from tunedb.problem import Config, Problem, parse_json
-from tunedb.records import FINISHED, Mark, Sweep, Trial
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem, parse_json
+from tunedb.core.sweep import FINISHED, Mark, Sweep, Trial
 from tunedb.store.rows import check_sweep, clean_error, counts_of
 
 Kinds = Mapping[str, tuple[type, ...]]

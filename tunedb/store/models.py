@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tunedb.records import MARK_KINDS, SOURCES, SWEEP_STATUSES, TRIAL_STATUSES
+from tunedb.core.sweep import MARK_KINDS, SOURCES, SWEEP_STATUSES, TRIAL_STATUSES
 
 ORIGINS = ("local", "imported")
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from tunedb.device import Environment
-from tunedb.problem import Config
-from tunedb.records import Sweep
+from tunedb.core.device import Environment
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
 
 Source = Literal["store", "stale"]
 Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "outside the space"]

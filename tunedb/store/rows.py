@@ -11,10 +11,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tunedb.device import Device, Environment
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem, canonical, parse_json
+from tunedb.core.sweep import MARK_KINDS, SWEEP_STATUSES, TRIAL_STATUSES, Mark, Sweep, Trial
 from tunedb.errors import StoreError
-from tunedb.problem import Config, Problem, canonical, parse_json
-from tunedb.records import MARK_KINDS, SWEEP_STATUSES, TRIAL_STATUSES, Mark, Sweep, Trial
 from tunedb.store.models import ORIGINS
 
 _UID = re.compile(r"[0-9a-f]{32}")

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from tunedb.device import Device
-from tunedb.problem import Problem, parse_json
-from tunedb.records import MISSES, Served, Sweep
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem, parse_json
+from tunedb.core.sweep import MISSES, Served, Sweep
 from tunedb.store.access import Access
 from tunedb.store.models import DeviceRow, MissRow, ProblemRow, SweepRow
 

@@ -10,10 +10,10 @@ from typing import Any, Literal, overload
 
 import sqlalchemy as sa
 
-from tunedb.device import Device, Environment
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Problem, canonical
+from tunedb.core.sweep import FINISHED, Sweep, Trial
 from tunedb.errors import StoreError, UnknownSweep
-from tunedb.problem import Problem, canonical
-from tunedb.records import FINISHED, Sweep, Trial
 from tunedb.store import rows, schema
 from tunedb.store.access import PAGE
 from tunedb.store.engine import locate

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tunedb.core.problem import parse_json
+from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
-from tunedb.problem import parse_json
-from tunedb.records import Sweep
 from tunedb.store.lines import check_canonical, check_fields, from_plain, json_line, parse_line, to_line
 
 FORMAT = "tunedb sweeps"

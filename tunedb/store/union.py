@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from tunedb.records import Mark
+from tunedb.core.sweep import Mark
 from tunedb.store import rows
 from tunedb.store.store import Store
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tunedb.device import Device
-from tunedb.records import SWEEP_STATUSES, Mark, Sweep
+from tunedb.core.device import Device
+from tunedb.core.sweep import SWEEP_STATUSES, Mark, Sweep
 from tunedb.store import rows
 from tunedb.store.access import PAGE, Access
 from tunedb.store.models import DeviceRow, MarkRow, SweepRow, TrialRow

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import jit as kernel
 from tunedb.kernels.avg_pool import search_space as space
@@ -37,7 +38,6 @@ from tunedb.kernels.avg_pool.jit import short_rows as short
 from tunedb.kernels.avg_pool.jit import window_sums as pieces
 from tunedb.kernels.avg_pool.launch import _empty, is_channels_last
 from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
-from tunedb.records import Sweep
 
 _HEAD = """\
 import torch

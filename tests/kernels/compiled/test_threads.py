@@ -13,8 +13,8 @@ from triton.runtime import JITFunction, driver
 
 from benchmarks.offline import Binary, compile_for
 from tests.kernels.compiled.test_candidates import RTX_4090, SEED, launch_of
+from tunedb.core.problem import Config
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.problem import Config
 
 
 def test_threads_compile_what_one_thread_compiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

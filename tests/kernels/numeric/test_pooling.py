@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from tests.conftest import DEVICE, INTERPRETED, runs_kernels
+from tunedb.core.problem import Config
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool.algorithms import algorithms, can_run, tiling
 from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.geometry import Window
-from tunedb.problem import Config
 
 pytestmark = runs_kernels
 

@@ -9,12 +9,12 @@ import torch
 
 from tests.conftest import DEVICE, INDEX, INTERPRETED, runs_kernels
 from tunedb.compiled import Launch, Loaded, load
-from tunedb.device import device_of
+from tunedb.core.device import device_of
+from tunedb.core.kernel import Resources
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, workload
 from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
-from tunedb.tunable import Resources
 
 pytestmark = runs_kernels
 

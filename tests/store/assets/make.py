@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tunedb.device import Device, Environment
-from tunedb.problem import Config, Problem
-from tunedb.records import Mark, Served, Sweep, Trial
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Mark, Served, Sweep, Trial
 from tunedb.store import open_store, schema
 
 FOLDER = Path(__file__).parent

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
-from tunedb.source_text import (
+from tunedb.core.source_text import (
     Chain,
     HashUnavailable,
     Import,
@@ -26,7 +26,7 @@ from tunedb.source_text import (
     skeleton_of_jit,
     skeleton_of_plain,
 )
-from tunedb.source_values import COMPILERS, array_of, callable_parts, cells_of, is_dtype, state_of
+from tunedb.core.source_values import COMPILERS, array_of, callable_parts, cells_of, is_dtype, state_of
 
 _OWN = __name__.partition(".")[0]
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented))

@@ -9,7 +9,7 @@ import sys
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from tunedb.source_text import HashUnavailable, is_jit
+from tunedb.core.source_text import HashUnavailable, is_jit
 
 COMPILERS = ("torch", "triton", "numpy")  # the environment of a sweep names their versions
 

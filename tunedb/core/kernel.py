@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tunedb.device import Device
-from tunedb.problem import Config, Problem
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
 
 
 @dataclass(frozen=True, slots=True)

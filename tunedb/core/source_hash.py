@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from tunedb.core.source_content import Content, OwnCode, package_of
+from tunedb.core.source_text import HashUnavailable, compiled_text
 from tunedb.errors import IdentityError
-from tunedb.source_content import Content, OwnCode, package_of
-from tunedb.source_text import HashUnavailable, compiled_text
 
 _SHORT = 12  # hexadecimal digits of a function's hash where it stands beside the function's name
 _MOST = 4096  # values whose hash is kept

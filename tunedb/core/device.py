@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunedb.core.problem import canonical, digest_of
 from tunedb.errors import IdentityError
-from tunedb.problem import canonical, digest_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tunedb.device import Device, Environment
-from tunedb.problem import Config, Problem
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem
 
 TRIAL_STATUSES = ("ok", "wrong", "compile_error", "out_of_resources", "runtime_error", "timeout", "pruned")
 SWEEP_STATUSES = ("running", "tuned", "failed", "aborted")
