@@ -4,7 +4,7 @@
 
 Each figure comes from a process of its own, which has torch and Triton imported when its watch starts, as a program
 has that sweeps. `processes` are spawned within it, because a program with a CUDA context can't fork, and import torch;
-`compiler` is tunedb.compiler, a process that imports Triton alone and forks;
+`compiler` is tunedb.runtime.compile_worker, a process that imports Triton alone and forks;
 and it compiles all but the first.
 `held_ms` tells how long a thread that wants to run every 0.1 ms was kept waiting by the others at most, and at the
 99th percentile: it is what the timing of earlier candidates suffers.
@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tunedb.compiled import Launch
-    from tunedb.recipe import Recipe
+    from tunedb.runtime.compile_job import Recipe
+    from tunedb.runtime.launch import Launch
 
 ARCH = 89
 WAYS = ("threads", "processes", "compiler")
@@ -64,7 +64,7 @@ def recipe_of(launch: Launch) -> Recipe:
     """What the launch is compiled from, for the RTX 4090."""
     from triton.backends.compiler import GPUTarget
 
-    from tunedb.recipe import Recipe
+    from tunedb.runtime.compile_job import Recipe
 
     return Recipe.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", ARCH, 32))
 
@@ -89,7 +89,7 @@ def measure(problem: str, how: str, workers: int) -> dict[str, Any]:
     else:
         made = ThreadPoolExecutor(workers)
     if how == "compiler":
-        from tunedb.compiler import Compiler
+        from tunedb.runtime.compile_worker import Compiler
 
         compiler = Compiler(workers)
 

@@ -14,9 +14,9 @@ from typing import Any
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 
-from tunedb.compiled import Launch, typed_errors
 from tunedb.core.kernel import Resources
-from tunedb.recipe import Recipe
+from tunedb.runtime.compile_job import Recipe
+from tunedb.runtime.launch import Launch, typed_errors
 
 
 @dataclass(frozen=True, slots=True)

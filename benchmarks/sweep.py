@@ -186,10 +186,10 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     import torch
 
     from benchmarks.timing import interleaved
-    from tunedb.ahead import Ahead, workers
-    from tunedb.bench import clock_for, timing
     from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
+    from tunedb.runtime.clock import clock_for, timing
+    from tunedb.runtime.compile_pool import Ahead, workers
 
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)

@@ -11,11 +11,11 @@ import torch
 import triton
 import triton.language as tl
 
-from tunedb import compiled
-from tunedb.compiled import Launch, Loaded, load
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
+from tunedb.runtime import launch as compiled
+from tunedb.runtime.launch import Launch, Loaded, load
 
 NAME = "planted_gpu"
 ENTRY_POINTS = f"[tunedb.kernels]\n{NAME} = tests.planted_gpu:KERNEL\n"

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tunedb.bench import GpuClock
 from tunedb.errors import TrialError
+from tunedb.runtime.clock import GpuClock
 
 LAUNCHES = 10
 

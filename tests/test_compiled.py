@@ -9,10 +9,10 @@ import pytest
 import torch
 from triton.runtime.errors import OutOfResources
 
-from tunedb import compiled
-from tunedb.compiled import Launch, keep, load, typed_errors
 from tunedb.core.kernel import Resources
 from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.runtime import launch as compiled
+from tunedb.runtime.launch import Launch, keep, load, typed_errors
 
 
 class Device0:

@@ -21,13 +21,13 @@ from triton.backends.compiler import GPUTarget
 
 from tests.fakes import FakeKernel, FakeWorkload, config
 from tests.test_attempt import sweep
-from tunedb.ahead import Ahead
-from tunedb.compiled import is_interpreted
-from tunedb.compiler import Compiler
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.recipe import Recipe
+from tunedb.runtime.compile_job import Recipe
+from tunedb.runtime.compile_pool import Ahead
+from tunedb.runtime.compile_worker import Compiler
+from tunedb.runtime.launch import is_interpreted
 
 
 @triton.jit
@@ -83,7 +83,7 @@ def test_what_it_compiles_is_found_in_the_cache(compiler: Compiler, cache: Path)
 
 def test_it_imports_neither_torch_nor_what_kernels_do_not_need() -> None:
     told = (
-        "import sys, tunedb.compiler, tunedb.kernels.avg_pool.jit; "
+        "import sys, tunedb.runtime.compile_worker, tunedb.kernels.avg_pool.jit; "
         "print([name for name in ('torch', 'numpy', 'sqlalchemy', 'alembic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
@@ -167,8 +167,8 @@ def test_a_fork_that_crashes_costs_what_it_was_at_and_no_more(compiler: Compiler
 def test_one_that_is_never_ready_is_given_up(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("tunedb.compiler.STARTING", 1.0)
-    monkeypatch.setattr("tunedb.compiler._ENDING", 1.0)
+    monkeypatch.setattr("tunedb.runtime.compile_worker.STARTING", 1.0)
+    monkeypatch.setattr("tunedb.runtime.compile_worker._ENDING", 1.0)
     made = Compiler(2)
     assert made.compile(dataclasses.replace(recipe(64), module="endless")) is None
     wait_for_the_end([made._process.pid])
@@ -247,13 +247,13 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
     def refuse(*arguments: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("tunedb.ahead.Compiler", Noted)
+    monkeypatch.setattr("tunedb.runtime.compile_pool.Compiler", Noted)
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
     with pytest.raises(RuntimeError, match="new thread"):
         Ahead(lambda one: Resources(), [config(1), config(2)], 2, lambda one: recipe(64))
     wait_for_the_end([made[0]._process.pid])
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr("tunedb.compiler._ENDING", 0.5)
+    monkeypatch.setattr("tunedb.runtime.compile_worker._ENDING", 0.5)
     children = len(Path("/proc/self/task").joinpath(str(os.getpid()), "children").read_text().split())
     with pytest.raises(RuntimeError, match="new thread"):
         Compiler(1)
@@ -325,7 +325,7 @@ def test_without_a_process_threads_compile(monkeypatch: pytest.MonkeyPatch) -> N
     def refuse(workers: int) -> Compiler:
         raise OSError("no more processes")
 
-    monkeypatch.setattr("tunedb.ahead.Compiler", refuse)
+    monkeypatch.setattr("tunedb.runtime.compile_pool.Compiler", refuse)
     blocks = [config(block) for block in (64, 128)]
     ahead = Ahead(lambda one: Resources(registers=one["BLOCK"]), blocks, 2, lambda one: recipe(one["BLOCK"]))
     assert [ahead.get(one)[0].registers for one in blocks] == [64, 128]

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
-from tunedb.bench import Timing
 from tunedb.core.sweep import Sweep
 from tunedb.race import MARGIN
+from tunedb.runtime.clock import Timing
 from tunedb.sweep import run_sweep
 
 

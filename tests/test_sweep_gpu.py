@@ -14,12 +14,12 @@ import torch
 from tests import planted, planted_gpu
 from tests.fakes import Notebook
 from tunedb import settings
-from tunedb.bench import GpuClock, clock_for, method_for, timing, untraced
-from tunedb.compiled import prepare
 from tunedb.core.device import device_of, environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import TrialError
+from tunedb.runtime.clock import GpuClock, clock_for, method_for, timing, untraced
+from tunedb.runtime.launch import prepare
 from tunedb.store import Store
 from tunedb.supervisor import Supervisor
 from tunedb.sweep import run_sweep

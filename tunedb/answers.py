@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from tunedb.bench import own_clock
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
@@ -14,6 +13,7 @@ from tunedb.layers import Layers
 from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
 from tunedb.prior import Prior, remaining, without_answer
+from tunedb.runtime.clock import own_clock
 from tunedb.shelf import Shelf
 
 if TYPE_CHECKING:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from tunedb.ahead import Ahead
-from tunedb.bench import Clock, Timing
-from tunedb.compiled import typed_errors
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources, Workload
 from tunedb.core.problem import Config
@@ -16,6 +13,9 @@ from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.limits import SPILLS, excess, spills_much
 from tunedb.observer import LOST, Observer
 from tunedb.race import Outcome, Race, Screening, choose, is_beaten
+from tunedb.runtime.clock import Clock, Timing
+from tunedb.runtime.compile_pool import Ahead
+from tunedb.runtime.launch import typed_errors
 
 
 class Attempt:

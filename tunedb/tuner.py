@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tunedb.answers import Answers
-from tunedb.bench import Clock, clock_for, method_for, own_clock, untraced
 from tunedb.core.device import Environment, device_of, environment
 from tunedb.core.kernel import Tunable
 from tunedb.core.problem import Config, Problem
@@ -27,6 +26,7 @@ from tunedb.memory import Case, Choice, Memory
 from tunedb.observer import LogObserver, Observer
 from tunedb.override import overridden
 from tunedb.prior import Prior
+from tunedb.runtime.clock import Clock, clock_for, method_for, own_clock, untraced
 from tunedb.settings import Settings
 from tunedb.shelf import Shelf
 from tunedb.sweep import run_sweep

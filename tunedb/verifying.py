@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tunedb.bench import WallClock, untraced
-from tunedb.compiled import typed_errors
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, SettingError, TrialError
 from tunedb.memory import Case
 from tunedb.observer import Observer
 from tunedb.race import MARGIN, Race, Sample, is_beaten
+from tunedb.runtime.clock import WallClock, untraced
+from tunedb.runtime.launch import typed_errors
 
 if TYPE_CHECKING:
     from tunedb.tuner import Tuner

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, fields
 
 import torch
 
-from tunedb.compiled import Launch
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT, can_run, tiling
 from tunedb.kernels.avg_pool.jit import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
 from tunedb.kernels.geometry import Window
+from tunedb.runtime.launch import Launch
 
 LAYOUTS = ("rows", "transposed", "general")
 _INT32_END = 2**31

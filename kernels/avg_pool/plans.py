@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from tunedb import compiled, process
+from tunedb import process
 from tunedb.core.kernel import Registered
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
@@ -26,7 +26,8 @@ from tunedb.kernels.avg_pool import launch
 from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
 from tunedb.kernels.avg_pool.tunable import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
-from tunedb.recipe import preload_aside
+from tunedb.runtime import launch as compiled
+from tunedb.runtime.compile_job import preload_aside
 
 _log = logging.getLogger("tunedb")
 

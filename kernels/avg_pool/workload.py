@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.nn import functional
 
-from tunedb import compiled
-from tunedb.compiled import Launch, Loaded, load
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import SettingError
@@ -24,7 +22,9 @@ from tunedb.kernels.avg_pool.launch import (
     forward_launch,
     fresh_strides,
 )
-from tunedb.recipe import Recipe
+from tunedb.runtime import launch as compiled
+from tunedb.runtime.compile_job import Recipe
+from tunedb.runtime.launch import Launch, Loaded, load
 
 SEED = 0
 # Of float64 that a check holds at a time, for each of its tensors (at least one row): they fit what the clock needs.

@@ -20,9 +20,11 @@ from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, add_even, add_pair, configs, grid_of, multiply, set_blocks
 from tests.decorated.stub import StubDriver, once
 from tests.threads import errors_at_once
-from tunedb import SweepError, compiled, process, recipe
+from tunedb import SweepError, process
 from tunedb.decorated import plans
 from tunedb.layers import Layers
+from tunedb.runtime import compile_job as recipe
+from tunedb.runtime import launch as compiled
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
 

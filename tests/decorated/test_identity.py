@@ -251,7 +251,7 @@ def test_the_list_of_configs_is_not_in_the_kernels_hash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.float8_e5m2, torch.int32, torch.bool])
 def test_results_are_compared_within_what_another_order_may_change(dtype: torch.dtype) -> None:
-    from tunedb.decorated.comparing import difference
+    from tunedb.runtime.accuracy import difference
 
     needed = torch.arange(12).reshape(3, 4).to(dtype)
     assert difference(needed.clone(), needed) is None
@@ -266,7 +266,7 @@ def test_results_are_compared_within_what_another_order_may_change(dtype: torch.
 
 
 def test_nan_agrees_with_nan_and_with_nothing_else() -> None:
-    from tunedb.decorated.comparing import difference
+    from tunedb.runtime.accuracy import difference
 
     nan, inf = float("nan"), float("inf")
     needed = torch.tensor([nan, inf, 1.0])

@@ -36,9 +36,9 @@ from tests.decorated.test_fast import copy_tiles
 from tests.decorated.test_store import stored
 from tests.threads import errors_at_once
 from tunedb import SweepError, process
-from tunedb.bench import parts_of
 from tunedb.core.sweep import Sweep
 from tunedb.observer import suspect_of
+from tunedb.runtime.clock import parts_of
 from tunedb.store import Store
 
 
@@ -445,7 +445,7 @@ class Timer:
 def timer(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Timer:
     """The clock of this process's tuner."""
     found = Timer({16: 300.0, 32: 200.0, 64: 100.0, 128: 150.0}, stub)
-    monkeypatch.setattr("tunedb.ahead.workers", lambda: 2)
+    monkeypatch.setattr("tunedb.runtime.compile_pool.workers", lambda: 2)
     monkeypatch.setattr("tunedb.sweep.workers", lambda: 2)
     process.active()._clock = lambda index: found
     return found
@@ -462,7 +462,7 @@ def refusing(x, y, n, BLOCK: tl.constexpr):
 def test_configs_are_compiled_ahead_and_raced_and_a_refusal_reaches_the_hook_on_the_callers_thread(
     timer: Timer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunedb import bound
+    from tunedb.runtime import bind as bound
 
     compiled: list[tuple[int, str]] = []
     seen: list[tuple[int, str]] = []
@@ -570,7 +570,7 @@ def test_a_descriptors_block_that_a_hook_sets_is_compiled_ahead(timer: Timer, mo
 
 
 def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunedb import bound
+    from tunedb.runtime import bind as bound
 
     begun, go_on, warmed = threading.Event(), threading.Event(), bound.warmed
     here = threading.current_thread()

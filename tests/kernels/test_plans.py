@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 import torch
 
-from tunedb.compiled import Loaded
 from tunedb.core.kernel import Resources
 from tunedb.kernels.avg_pool import plans
 from tunedb.kernels.geometry import Window
+from tunedb.runtime.launch import Loaded
 
 
 def plan_for(out: torch.Tensor, launched: list[Any], kernel: object) -> plans.Plan:

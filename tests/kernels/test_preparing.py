@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from tunedb import compiled
-from tunedb.compiled import Launch, outline
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
+from tunedb.runtime import launch as compiled
+from tunedb.runtime.launch import Launch, outline
 
 H200 = Device("NVIDIA H200", "cuda", "sm_90", 132)
 

@@ -41,7 +41,7 @@ answer = {"second_source": choice.source, "second_config": choice.config.plain()
 # One entry after the other, because comparing takes memory.
 answer["equals_torch"] = all(torch.allclose(one, other, atol=1e-6) for one, other in zip(found, needed))
 if x.is_cuda:
-    from tunedb.bench import clock_for, timing
+    from tunedb.runtime.clock import clock_for, timing
     clock = clock_for(x.get_device())
     answer["call_us"] = timing(clock, lambda: avg_pool1d(x, *window)).median
     answer["torch_us"] = timing(clock, lambda: torch_avg_pool1d(x, *window)).median

@@ -113,7 +113,7 @@ def asked(
 
 def environment_of(index: int | None, kernel: Tunable | None = None) -> Environment | None:
     """The environment that calls on the device of that index are served in; None for a device that is not here."""
-    from tunedb.bench import method_for, own_clock
+    from tunedb.runtime.clock import method_for, own_clock
 
     if index is None:
         return None

@@ -66,7 +66,7 @@ class Tunable(Protocol):
     One that also has `estimate(problem, config, device) -> float` has its configs tried in that order, the smallest
     first: a guess at the time, in any unit, from bytes, waves and the like. It has no say in which one wins.
 
-    One that also has `clock`, a `tunedb.bench.Clock` or None, is timed by that one; its method is part of the
+    One that also has `clock`, a `tunedb.runtime.clock.Clock` or None, is timed by that one; its method is part of the
     environment of its sweeps.
     """
 

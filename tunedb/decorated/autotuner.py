@@ -11,8 +11,7 @@ from typing import Any, Generic
 import triton
 from typing_extensions import TypeVar
 
-from tunedb import bound, process
-from tunedb.compiled import is_interpreted
+from tunedb import process
 from tunedb.core.problem import Config
 from tunedb.core.source_hash import LazyHash
 from tunedb.core.sweep import Sweep
@@ -28,6 +27,8 @@ from tunedb.decorated.narrowing import Narrowing
 from tunedb.decorated.own import TritonsOwn
 from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
+from tunedb.runtime import bind as bound
+from tunedb.runtime.launch import is_interpreted
 
 _MISSED = object()
 Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristics around one

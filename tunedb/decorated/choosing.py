@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import triton
 
-from tunedb import bound, process
-from tunedb.compiled import typed_errors
+from tunedb import process
 from tunedb.core.device import device_of
 from tunedb.core.problem import Config
 from tunedb.core.source_text import HashUnavailable
@@ -24,7 +23,9 @@ from tunedb.decorated.tunable import CalledKernel
 from tunedb.errors import CallerError, SweepError
 from tunedb.memory import Case, Choice
 from tunedb.override import overridden
-from tunedb.recipe import preload_aside
+from tunedb.runtime import bind as bound
+from tunedb.runtime.compile_job import preload_aside
+from tunedb.runtime.launch import typed_errors
 from tunedb.unhashed import check_mode
 
 if TYPE_CHECKING:

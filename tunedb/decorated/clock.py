@@ -9,9 +9,9 @@ from typing import Any
 from triton.compiler.errors import CompileTimeAssertionFailure
 from triton.runtime.errors import OutOfResources, PTXASError
 
-from tunedb.compiled import typed_errors
 from tunedb.decorated.faults import callers_faults
 from tunedb.errors import CallerError, TrialError
+from tunedb.runtime.launch import typed_errors
 
 _QUANTILES = (0.5, 0.2, 0.8)
 _LEAST = 1e-3  # microseconds, in the place of no time at all: configs are compared by ratios

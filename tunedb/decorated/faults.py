@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from tunedb.compiled import is_sticky
 from tunedb.errors import CallerError, TrialError
+from tunedb.runtime.launch import is_sticky
 
 # What Triton's launch raises for a call that is wrong whatever the config: it ends the sweep, and is raised as it is.
 _KINDS = (TypeError, ValueError, LookupError, AttributeError, NameError, ArithmeticError)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 import triton
 
-from tunedb import bound
 from tunedb.decorated.arguments import Call, kind_of
 from tunedb.decorated.fast import MOST
 from tunedb.decorated.kinds import has_descriptor
 from tunedb.errors import SweepError
+from tunedb.runtime import bind as bound
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner

@@ -10,10 +10,10 @@ import torch
 import triton
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from tunedb.bound import prepare
-from tunedb.compiled import outline
 from tunedb.decorated.arguments import Call, tensors_of
 from tunedb.decorated.kinds import has_descriptor
+from tunedb.runtime.bind import prepare
+from tunedb.runtime.launch import outline
 
 
 class Outlines:

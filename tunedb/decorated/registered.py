@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunedb.bench import Clock
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.decorated.arguments import Call, problem_of
@@ -17,6 +16,7 @@ from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
 from tunedb.decorated.workload import CallWorkload
 from tunedb.errors import CallerError, IdentityError, SettingError
+from tunedb.runtime.clock import Clock
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner

@@ -17,14 +17,14 @@ from typing import Any
 import torch
 import triton
 
-from tunedb.bound import bind, launch, printing
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.decorated.arguments import Call
-from tunedb.decorated.comparing import difference, is_same
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.outlines import Outlines
 from tunedb.errors import CallerError, SettingError
+from tunedb.runtime.accuracy import difference, is_same
+from tunedb.runtime.bind import bind, launch, printing
 
 _log = logging.getLogger("tunedb")
 
@@ -199,7 +199,7 @@ class CallWorkload:
 class _Launcher:
     """One launch as triton.autotune makes it while it tunes, with all hooks.
 
-    See `tunedb.bench.GpuClock.sample`.
+    See `tunedb.runtime.clock.GpuClock.sample`.
     """
 
     def __init__(self, workload: CallWorkload, config: triton.Config) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tunedb.compiled import is_interpreted
 from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
+from tunedb.runtime.launch import is_interpreted
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from benchmarks.offline import Binary, compile_for
-from tunedb.compiled import Launch
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
@@ -23,6 +22,7 @@ from tunedb.kernels.avg_pool.launch import (
     forward_launch,
     fresh_strides,
 )
+from tunedb.runtime.launch import Launch
 
 RTX_4090 = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)
 SEED = {"shape": [64, 128, 65536], "kernel_size": 8, "stride": 1, "padding": 4}

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.conftest import DEVICE, INDEX, INTERPRETED, runs_kernels
-from tunedb.compiled import Launch, Loaded, load
 from tunedb.core.device import device_of
 from tunedb.core.kernel import Resources
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, workload
 from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
+from tunedb.runtime.launch import Launch, Loaded, load
 
 pytestmark = runs_kernels
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from tunedb.compiled import typed_errors
-from tunedb.compiler import Compiler
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.recipe import Recipe
+from tunedb.runtime.compile_job import Recipe
+from tunedb.runtime.compile_worker import Compiler
+from tunedb.runtime.launch import typed_errors
 
 MOST = 16  # at a time
 MONTH = 30 * 24 * 3600.0  # seconds: what stands for no limit where one is needed

@@ -28,14 +28,14 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import Connection
 
-from tunedb.recipe import Recipe, preload
+from tunedb.runtime.compile_job import Recipe, preload
 
 STARTING = 30.0  # seconds in which the process has to be ready to fork: it imports Triton and the kernel's module
 
 _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from tunedb.compiler import main
+from tunedb.runtime.compile_worker import main
 main()
 """
 _ENDING = 5.0  # seconds that it has to come to its end

@@ -15,8 +15,8 @@ from typing import Protocol
 import torch
 
 from tunedb._internal.switch_interval import giving_way
-from tunedb.compiled import typed_errors
 from tunedb.core.kernel import Tunable
+from tunedb.runtime.launch import typed_errors
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
 # and older sweeps become stale.

@@ -16,8 +16,8 @@ from triton import knobs as knobs
 from triton.runtime import driver
 from triton.runtime.autotuner import Heuristics
 
-from tunedb.compiled import is_interpreted, keep_kernel, make_table, turn, unhooked, warmed
 from tunedb.core.kernel import Resources
+from tunedb.runtime.launch import is_interpreted, keep_kernel, make_table, turn, unhooked, warmed
 
 
 @dataclass(frozen=True, slots=True)

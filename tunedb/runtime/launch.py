@@ -24,7 +24,7 @@ from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.core.kernel import Resources
 from tunedb.errors import CallerError, StickyDeviceError, TrialError
-from tunedb.recipe import Recipe, parsing, preloaded
+from tunedb.runtime.compile_job import Recipe, parsing, preloaded
 
 # Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
 _FUSION = {"enable_fp_fusion": True}
