@@ -3,7 +3,7 @@
 from alembic import context
 from sqlalchemy import Connection
 
-from tunedb.store import engine, models, schema
+from tunedb.store.sql import engine, models, schema
 
 
 def run(connection: Connection) -> None:

@@ -9,10 +9,10 @@ import pytest
 from tests.fakes import FakeKernel, config
 from tests.tuners import tuner_on
 from tunedb.core.sweep import Mark
-from tunedb.layers import Layers, united
-from tunedb.shared import Shared
-from tunedb.shelf import Shelf
 from tunedb.store import Store, open_store
+from tunedb.store.guarded import Shelf
+from tunedb.store.layered import Layers, united
+from tunedb.store.shared import Shared
 
 
 @pytest.fixture

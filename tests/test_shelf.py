@@ -13,8 +13,8 @@ from tests.fakes import DEVICE, FakeKernel, Notebook
 from tests.test_sweep import sweep
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
-from tunedb.shelf import BUSY_TIMEOUT, QUEUE, REST, Shelf
 from tunedb.store import Store, open_store
+from tunedb.store.guarded import BUSY_TIMEOUT, QUEUE, REST, Shelf
 
 
 class Broken:

@@ -13,8 +13,8 @@ from tunedb.core.sweep import Sweep
 from tunedb.memory import Case
 from tunedb.observer import Observer
 from tunedb.prior import Prior
-from tunedb.shelf import Shelf
 from tunedb.store import Store
+from tunedb.store.guarded import Shelf
 from tunedb.sweep import run_sweep
 from tunedb.tuner import Tuner
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
 from tunedb.errors import StoreUnavailable
-from tunedb.layers import Layers
 from tunedb.settings import Settings, lock_folder, without_password
-from tunedb.shared import DEADLINE, Shared
-from tunedb.shelf import BUSY_TIMEOUT, Shelf
+from tunedb.store.guarded import BUSY_TIMEOUT, Shelf
+from tunedb.store.layered import Layers
+from tunedb.store.shared import DEADLINE, Shared
 from tunedb.tuner import Spent, Tuner
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from tunedb.core.kernel import Tunable
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, MissError, TrialError
-from tunedb.layers import Layers
 from tunedb.ledger import Ledger
 from tunedb.memory import Case, Choice, Memory
 from tunedb.observer import LogObserver, Observer
@@ -28,7 +27,8 @@ from tunedb.override import overridden
 from tunedb.prior import Prior
 from tunedb.runtime.clock import Clock, clock_for, method_for, own_clock, untraced
 from tunedb.settings import Settings
-from tunedb.shelf import Shelf
+from tunedb.store.guarded import Shelf
+from tunedb.store.layered import Layers
 from tunedb.sweep import run_sweep
 from tunedb.unhashed import choice_without_hash, fault_of
 

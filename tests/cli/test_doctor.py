@@ -12,8 +12,9 @@ from tests.cli.conftest import Answer, Cli, Kernel, put, run_apart
 from tests.store.samples import sweep
 from tunedb import settings
 from tunedb.core.problem import Problem
-from tunedb.store import open_store, schema
-from tunedb.store.engine import locate
+from tunedb.store import open_store
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import locate
 
 CLOSED = "postgresql://me:secret@127.0.0.1:1/x"
 

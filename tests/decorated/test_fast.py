@@ -22,9 +22,9 @@ from tests.decorated.stub import StubDriver, once
 from tests.threads import errors_at_once
 from tunedb import SweepError, process
 from tunedb.decorated import plans
-from tunedb.layers import Layers
 from tunedb.runtime import compile_job as recipe
 from tunedb.runtime import launch as compiled
+from tunedb.store.layered import Layers
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import process, settings
 from tunedb.core.sweep import Sweep
-from tunedb.layers import Layers
 from tunedb.memory import Case
 from tunedb.observer import Observer
 from tunedb.prior import Prior
+from tunedb.store.layered import Layers
 from tunedb.sweep import run_sweep
 from tunedb.tuner import Tuner
 

@@ -34,7 +34,7 @@ print(json.dumps(found))
 # Forks while another thread is in the middle of a write: SQLite keeps its locks by process, in memory that is copied.
 DURING_A_WRITE = """
 from tests.store.samples import sweep
-from tunedb.store.store import Store
+from tunedb.store.sql.store import Store
 inside, go_on = threading.Event(), threading.Event()
 insert = Store._insert_trials
 def slow(self, *arguments):

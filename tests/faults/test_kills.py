@@ -82,8 +82,8 @@ print(json.dumps(crowd(4, lambda n: calls.call(calls.tuner(store=sys.argv[1]))))
 UPGRADER = """
 import sys, time
 from alembic import command
-from tunedb.store import schema
-from tunedb.store.engine import locate
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import locate
 with schema.transaction(locate(sys.argv[1])) as connection:
     command.upgrade(schema.alembic_config(connection), "head")
     print("upgraded", flush=True)

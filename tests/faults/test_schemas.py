@@ -8,8 +8,9 @@ import pytest
 
 from tests.faults import calls
 from tests.store.revisions import later_version
-from tunedb.store import check, current, open_store, schema, upgrade
-from tunedb.store.engine import locate
+from tunedb.store import check, current, open_store, upgrade
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import locate
 
 FOREIGN = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",

@@ -18,11 +18,12 @@ from tests.faults.network import Forwarder, Refusing, Silent
 from tests.faults.parts import start
 from tunedb import process
 from tunedb.core.sweep import Sweep
-from tunedb.layers import Layers
-from tunedb.shared import REST, Shared
-from tunedb.shelf import Shelf
-from tunedb.store import check, open_store, receive, schema, upgrade
-from tunedb.store.engine import locate
+from tunedb.store import check, open_store, receive, upgrade
+from tunedb.store.guarded import Shelf
+from tunedb.store.layered import Layers
+from tunedb.store.shared import REST, Shared
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import locate
 
 BOUND = 2.5  # seconds: the second that a call waits for a shared store, and what a loaded machine takes for the rest
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tunedb.migrations
-from tunedb.store import schema
+from tunedb.store.sql import schema
 
 _REVISION = '''"""What a later version may change."""
 import sqlalchemy as sa

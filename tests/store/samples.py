@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, TRIAL_STATUSES, Sweep, Trial
-from tunedb.store.rows import counts_of
+from tunedb.store.sql.rows import counts_of
 
 NOON = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
 DEVICE = Device("NVIDIA H200", "cuda", "sm_90", 132, {"memory_bytes": 150_000_000_000})

@@ -17,8 +17,8 @@ from tests.store.samples import failed, sweep
 from tests.store.test_schema import second_revision
 from tunedb.errors import SettingError, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store import check, current, open_store, upgrade
-from tunedb.store.backup import backup, copy
-from tunedb.store.engine import locate
+from tunedb.store.sql.backup import backup, copy
+from tunedb.store.sql.engine import locate
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_nothing_behind(path: Path, tmp_path: Path) -> None:
     code = f"""
 import resource
 from tunedb.errors import StoreUnavailable
-from tunedb.store.backup import backup
+from tunedb.store.sql.backup import backup
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
     backup({str(path)!r}, {str(tmp_path / "copy.db")!r})

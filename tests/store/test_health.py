@@ -17,10 +17,12 @@ from tests.store.samples import HASH, running, sweep
 from tests.store.test_damage import hot_journal
 from tests.store.test_surroundings import holding
 from tunedb.core.sweep import now
-from tunedb.store import garbage, open_store, schema, surroundings, upgrade
-from tunedb.store.engine import locate
-from tunedb.store.finding import Finding
-from tunedb.store.health import examine, examine_shared
+from tunedb.store import garbage, open_store, upgrade
+from tunedb.store.doctor import filesystem as surroundings
+from tunedb.store.doctor.examine import examine, examine_shared
+from tunedb.store.doctor.finding import Finding
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import locate
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep, witho
 from tunedb.core.problem import Config
 from tunedb.core.sweep import MARK_KINDS, Mark, Sweep
 from tunedb.store import Store, dump, load, open_store, receive, upgrade, winner
-from tunedb.store.models import MarkRow
+from tunedb.store.sql.models import MarkRow
 
 _MOMENTS = st.sampled_from([NOON, NOON + timedelta(hours=1)])  # few, so that many are equal
 _UIDS = st.uuids().map(lambda uid: uid.hex)

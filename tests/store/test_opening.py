@@ -13,7 +13,8 @@ import pytest
 from filelock import FileLock
 
 from tunedb.errors import StoreUnavailable
-from tunedb.store import check, current, open_store, schema, upgrade
+from tunedb.store import check, current, open_store, upgrade
+from tunedb.store.sql import schema
 
 OPENER = """
 import pathlib, sys, time

@@ -11,7 +11,8 @@ import pytest
 from tests.store.assets import make
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
-from tunedb.store import check, dump, load, open_store, schema, winner
+from tunedb.store import check, dump, load, open_store, winner
+from tunedb.store.sql import schema
 
 RELEASED = sorted(make.FOLDER.glob("v*.db"))
 

@@ -20,9 +20,10 @@ import tunedb.migrations
 from tests.store.revisions import later_version
 from tests.store.samples import failed, sweep
 from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreError
-from tunedb.store import check, current, open_store, schema, upgrade
-from tunedb.store.engine import locate
-from tunedb.store.models import Base
+from tunedb.store import check, current, open_store, upgrade
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import locate
+from tunedb.store.sql.models import Base
 
 
 def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str = "pass") -> None:

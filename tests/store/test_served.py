@@ -9,7 +9,8 @@ import pytest
 from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.sweep import MISSES, SOURCES, Served
-from tunedb.store import Store, served
+from tunedb.store import Store
+from tunedb.store.sql import usage as served
 
 
 def count(n: int = 1, source: str = "default", times: int = 1, hour: int = 0, device: Device = DEVICE) -> Served:

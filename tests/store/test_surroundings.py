@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tunedb.store import surroundings
+from tunedb.store.doctor import filesystem as surroundings
 
 MOUNTS = r"""21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 21 0:40 / /data rw - nfs4 server:/export rw,vers=4.2

@@ -21,7 +21,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
 from tunedb.store import Rejected, Store, dump, load, open_store
-from tunedb.store import transfer as transfer_module
+from tunedb.store.exchange import jsonl as transfer_module
 
 
 def text_of(many: Iterable[Sweep]) -> str:

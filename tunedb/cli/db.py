@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def current(format: FormatOption = Format.table) -> None:
     """Print the schema's revision, none where there is no store, and the one that this version needs."""
-    from tunedb.store import schema
+    from tunedb.store.sql import schema
 
     url = settings.current().store
     _print(format, revision=schema.current(url), needed=schema.HEAD)
@@ -34,7 +34,7 @@ def check(format: FormatOption = Format.table) -> None:
 
     Exit code 4 where it has not.
     """
-    from tunedb.store import schema
+    from tunedb.store.sql import schema
 
     schema.check(settings.current().store)
     _print(format, revision=schema.HEAD, needed=schema.HEAD)
@@ -45,7 +45,7 @@ def upgrade(format: FormatOption = Format.table) -> None:
 
     Makes the store where there is none.
     """
-    from tunedb.store import schema
+    from tunedb.store.sql import schema
 
     url = settings.current().store
     found = schema.upgrade(url)
@@ -61,7 +61,7 @@ def backup(
     SQLite only. The copy is checked, and is a store itself: --store reads it. An upgrade of an older store makes one
     first by itself.
     """
-    from tunedb.store import backup
+    from tunedb.store.sql import backup
 
     made = backup.backup(settings.current().store, target)
     _print(format, backup=str(made))

@@ -14,7 +14,7 @@ from tunedb.cli.common import FormatOption, command
 from tunedb.cli.output import Format, print_rows
 
 if TYPE_CHECKING:
-    from tunedb.store.finding import Finding
+    from tunedb.store.doctor.finding import Finding
 
 _COLUMNS = ("check", "status", "found", "mend")
 
@@ -37,9 +37,9 @@ def doctor(store: str | None, format: FormatOption = Format.table) -> None:
 
 
 def _examine(told: dict[str, str]) -> Iterator[Finding]:
-    from tunedb.store.finding import Finding
-    from tunedb.store.health import examine, examine_shared
-    from tunedb.store.surroundings import sweep_locks
+    from tunedb.store.doctor.examine import examine, examine_shared
+    from tunedb.store.doctor.filesystem import sweep_locks
+    from tunedb.store.doctor.finding import Finding
 
     used, faults = settings.read_usable(told)
     for error in faults:

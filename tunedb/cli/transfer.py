@@ -118,7 +118,7 @@ def _from_file(path: str, strict: bool) -> Loaded:
 
 def _import_store(url: str, strict: bool, format: Format) -> None:
     from tunedb.store import open_store
-    from tunedb.store.union import receive
+    from tunedb.store.exchange.sync import receive
 
     if strict:
         raise SettingError(

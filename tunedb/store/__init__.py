@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 from tunedb._internal.lazy import lazy
 
 if TYPE_CHECKING:
-    from tunedb.store.garbage import garbage as garbage
+    from tunedb.store.exchange.jsonl import Loaded as Loaded
+    from tunedb.store.exchange.jsonl import Rejected as Rejected
+    from tunedb.store.exchange.jsonl import dump as dump
+    from tunedb.store.exchange.jsonl import load as load
+    from tunedb.store.exchange.jsonl import opened_for_writing as opened_for_writing
+    from tunedb.store.exchange.sync import Received as Received
+    from tunedb.store.exchange.sync import receive as receive
     from tunedb.store.ranking import Source as Source
     from tunedb.store.ranking import has_failed as has_failed
     from tunedb.store.ranking import obstacle as obstacle
@@ -15,41 +21,35 @@ if TYPE_CHECKING:
     from tunedb.store.ranking import strength as strength
     from tunedb.store.ranking import winner as winner
     from tunedb.store.ranking import winners as winners
-    from tunedb.store.schema import check as check
-    from tunedb.store.schema import current as current
-    from tunedb.store.schema import upgrade as upgrade
-    from tunedb.store.store import Store as Store
-    from tunedb.store.store import open_store as open_store
-    from tunedb.store.transfer import Loaded as Loaded
-    from tunedb.store.transfer import Rejected as Rejected
-    from tunedb.store.transfer import dump as dump
-    from tunedb.store.transfer import load as load
-    from tunedb.store.transfer import opened_for_writing as opened_for_writing
-    from tunedb.store.union import Received as Received
-    from tunedb.store.union import receive as receive
-    from tunedb.store.upkeep import Totals as Totals
+    from tunedb.store.retention import garbage as garbage
+    from tunedb.store.sql.marks import Totals as Totals
+    from tunedb.store.sql.schema import check as check
+    from tunedb.store.sql.schema import current as current
+    from tunedb.store.sql.schema import upgrade as upgrade
+    from tunedb.store.sql.store import Store as Store
+    from tunedb.store.sql.store import open_store as open_store
 
 # Loaded at first use: ranking and the guards need no SQLAlchemy.
 _LAZY = {
-    "Loaded": "tunedb.store.transfer",
-    "Received": "tunedb.store.union",
-    "Rejected": "tunedb.store.transfer",
+    "Loaded": "tunedb.store.exchange.jsonl",
+    "Received": "tunedb.store.exchange.sync",
+    "Rejected": "tunedb.store.exchange.jsonl",
     "Source": "tunedb.store.ranking",
-    "Store": "tunedb.store.store",
-    "Totals": "tunedb.store.upkeep",
-    "check": "tunedb.store.schema",
-    "current": "tunedb.store.schema",
-    "dump": "tunedb.store.transfer",
-    "garbage": "tunedb.store.garbage",
+    "Store": "tunedb.store.sql.store",
+    "Totals": "tunedb.store.sql.marks",
+    "check": "tunedb.store.sql.schema",
+    "current": "tunedb.store.sql.schema",
+    "dump": "tunedb.store.exchange.jsonl",
+    "garbage": "tunedb.store.retention",
     "has_failed": "tunedb.store.ranking",
-    "load": "tunedb.store.transfer",
+    "load": "tunedb.store.exchange.jsonl",
     "obstacle": "tunedb.store.ranking",
-    "open_store": "tunedb.store.store",
-    "opened_for_writing": "tunedb.store.transfer",
+    "open_store": "tunedb.store.sql.store",
+    "opened_for_writing": "tunedb.store.exchange.jsonl",
     "ranked": "tunedb.store.ranking",
-    "receive": "tunedb.store.union",
+    "receive": "tunedb.store.exchange.sync",
     "strength": "tunedb.store.ranking",
-    "upgrade": "tunedb.store.schema",
+    "upgrade": "tunedb.store.sql.schema",
     "winner": "tunedb.store.ranking",
     "winners": "tunedb.store.ranking",
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, Served, Sweep, Trial
-from tunedb.store import open_store, schema
+from tunedb.store import open_store
+from tunedb.store.sql import schema
 
 FOLDER = Path(__file__).parent
 NOON = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)

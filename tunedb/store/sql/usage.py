@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem, parse_json
 from tunedb.core.sweep import MISSES, Served, Sweep
-from tunedb.store.access import Access
-from tunedb.store.models import DeviceRow, MissRow, ProblemRow, SweepRow
+from tunedb.store.sql.base import Access
+from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow
 
 MOST = 10_000  # rows of the table; beyond that those that were not seen for longest go
 

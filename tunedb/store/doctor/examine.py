@@ -8,11 +8,12 @@ import threading
 from collections.abc import Iterator
 
 from tunedb.core.sweep import now as utc_now
-from tunedb.store import checks, schema
-from tunedb.store.checks import Clock, Hashes
-from tunedb.store.engine import Database, locate
-from tunedb.store.finding import Finding, failed
-from tunedb.store.surroundings import surroundings
+from tunedb.store.doctor import database as checks
+from tunedb.store.doctor.database import Clock, Hashes
+from tunedb.store.doctor.filesystem import surroundings
+from tunedb.store.doctor.finding import Finding, failed
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import Database, locate
 
 DEADLINE = 1.0  # seconds that a shared store has to answer in: it is what a call waits for it
 BUSY_TIMEOUT = 5.0  # seconds to wait for a writer

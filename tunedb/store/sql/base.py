@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.errors import StoreCorrupt, StoreError
-from tunedb.store import rows, schema
-from tunedb.store.engine import Database
-from tunedb.store.models import DeviceRow, ProblemRow
+from tunedb.store.sql import rows, schema
+from tunedb.store.sql.engine import Database
+from tunedb.store.sql.models import DeviceRow, ProblemRow
 
 PAGE = 200  # rows that one statement names by their ids
 

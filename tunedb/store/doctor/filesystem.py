@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from tunedb.store.finding import Finding, Verdict, check, ok, warn
+from tunedb.store.doctor.finding import Finding, Verdict, check, ok, warn
 
 LOW = 100 * 2**20  # bytes of free space
 PATIENCE = 2.0  # seconds; opening a store takes milliseconds, upgrading one rarely more than this

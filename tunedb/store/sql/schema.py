@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreCorrupt, StoreError, StoreUnavailable
-from tunedb.store import backup
-from tunedb.store.engine import PG_SCHEMA, Database, locate
+from tunedb.store.sql import backup
+from tunedb.store.sql.engine import PG_SCHEMA, Database, locate
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -84,7 +84,7 @@ def check_tables(database: Database) -> None:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from tunedb.store.models import Base
+    from tunedb.store.sql.models import Base
 
     options = {
         "version_table": VERSION_TABLE,

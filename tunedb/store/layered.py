@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Iterator
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Served, Sweep, Trial
-from tunedb.shared import Shared
-from tunedb.shelf import Shelf
+from tunedb.store.guarded import Shelf
+from tunedb.store.shared import Shared
 
 
 class Layers:

@@ -15,7 +15,7 @@ from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem, canonical, parse_json
 from tunedb.core.sweep import MARK_KINDS, SWEEP_STATUSES, TRIAL_STATUSES, Mark, Sweep, Trial
 from tunedb.errors import StoreError
-from tunedb.store.models import ORIGINS
+from tunedb.store.sql.models import ORIGINS
 
 _UID = re.compile(r"[0-9a-f]{32}")
 _ERROR_CHARS = 4000  # a compiler may print megabytes

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from tunedb.core.device import Device
 from tunedb.core.sweep import SWEEP_STATUSES, Mark, Sweep
-from tunedb.store import rows
-from tunedb.store.access import PAGE, Access
-from tunedb.store.models import DeviceRow, MarkRow, SweepRow, TrialRow
+from tunedb.store.sql import rows
+from tunedb.store.sql.base import PAGE, Access
+from tunedb.store.sql.models import DeviceRow, MarkRow, SweepRow, TrialRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from typing import IO, Any
 from tunedb.core.problem import parse_json
 from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
-from tunedb.store.lines import check_canonical, check_fields, from_plain, json_line, parse_line, to_line
+from tunedb.store.exchange.jsonl_line import check_canonical, check_fields, from_plain, json_line, parse_line, to_line
 
 FORMAT = "tunedb sweeps"
 VERSION = 1

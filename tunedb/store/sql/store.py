@@ -14,12 +14,12 @@ from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem, canonical
 from tunedb.core.sweep import FINISHED, Sweep, Trial
 from tunedb.errors import StoreError, UnknownSweep
-from tunedb.store import rows, schema
-from tunedb.store.access import PAGE
-from tunedb.store.engine import locate
-from tunedb.store.models import DeviceRow, ProblemRow, SweepRow, TrialRow
-from tunedb.store.served import ServedTable
-from tunedb.store.upkeep import Upkeep
+from tunedb.store.sql import rows, schema
+from tunedb.store.sql.base import PAGE
+from tunedb.store.sql.engine import locate
+from tunedb.store.sql.marks import Upkeep
+from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.sql.usage import ServedTable
 
 _log = logging.getLogger("tunedb")
 _FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")

@@ -10,7 +10,7 @@ from typing import Any
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem, parse_json
 from tunedb.core.sweep import FINISHED, Mark, Sweep, Trial
-from tunedb.store.rows import check_sweep, clean_error, counts_of
+from tunedb.store.sql.rows import check_sweep, clean_error, counts_of
 
 Kinds = Mapping[str, tuple[type, ...]]
 _NONE = type(None)

@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from tunedb.errors import SchemaNewer, SchemaOlder, SettingError, StoreError
-from tunedb.store import schema
-from tunedb.store.engine import Database
-from tunedb.store.finding import Verdict, bad, check, failed, ok, warn
-from tunedb.store.garbage import ABANDONED
-from tunedb.store.models import ProblemRow, SweepRow
+from tunedb.store.doctor.finding import Verdict, bad, check, failed, ok, warn
+from tunedb.store.retention import ABANDONED
+from tunedb.store.sql import schema
+from tunedb.store.sql.engine import Database
+from tunedb.store.sql.models import ProblemRow, SweepRow
 
 SKEW = timedelta(minutes=1)
 WAL_RESET_FIXED = (3, 51, 3)  # before it SQLite could lose data in WAL mode: https://sqlite.org/wal.html#walresetbug

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tunedb.errors import SettingError, StoreCorrupt, StoreUnavailable
 from tunedb.settings import expand
-from tunedb.store.engine import Database, locate
+from tunedb.store.sql.engine import Database, locate
 
 
 def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from tunedb.core.sweep import Mark
-from tunedb.store import rows
-from tunedb.store.store import Store
+from tunedb.store.sql import rows
+from tunedb.store.sql.store import Store
 
 
 @dataclass(frozen=True, slots=True)
