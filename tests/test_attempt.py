@@ -15,10 +15,10 @@ from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError
-from tunedb.limits import SPILLS, excess
-from tunedb.observer import LOST, suspect_of
-from tunedb.prior import NOTHING, SLOW, Prior
-from tunedb.sweep import run_sweep
+from tunedb.sweep.history import NOTHING, SLOW, Prior
+from tunedb.sweep.limits import SPILLS, excess
+from tunedb.sweep.observer import LOST, suspect_of
+from tunedb.sweep.run import run_sweep
 
 
 def sweep(
@@ -245,7 +245,7 @@ def test_an_interrupt_drops_what_waits_to_be_compiled(monkeypatch: pytest.Monkey
         raise KeyboardInterrupt
 
     monkeypatch.setattr(FakeWorkload, "prepare", prepare)
-    monkeypatch.setattr("tunedb.sweep.workers", lambda: 1)
+    monkeypatch.setattr("tunedb.sweep.run.workers", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
         sweep(FakeKernel(dict.fromkeys(range(1, 40), 5.0), on_compile=interrupt))
     go_on.set()

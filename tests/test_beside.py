@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.fakes import FakeClock, FakeKernel, config
 from tests.test_attempt import by_block, sweep
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.observer import suspect_of
+from tunedb.sweep.observer import suspect_of
 
 
 def test_a_device_that_is_lost_beside_a_config_is_not_held_against_it() -> None:

@@ -334,7 +334,7 @@ def test_without_a_process_threads_compile(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_sweep_has_its_configs_compiled_by_the_other_process(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeWorkload, "recipe", lambda workload, one: recipe(64 * one["BLOCK"]), raising=False)
-    monkeypatch.setattr("tunedb.sweep.workers", lambda: 2)
+    monkeypatch.setattr("tunedb.sweep.run.workers", lambda: 2)
     done = sweep(FakeKernel({1: 90.0, 2: 50.0, 4: 70.0}))
     assert (done.status, done.config, len(done.trials)) == ("tuned", config(2), 3)
     assert len(compiled(cache)) == 2  # the first one is compiled here, and that is a fake

@@ -14,7 +14,7 @@ from tests.fakes import config
 from tests.landscapes import Landscape, random_landscape
 from tunedb.core.problem import Config
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.race import (
+from tunedb.sweep.race import (
     LEAST_ROUNDS,
     MARGIN,
     MOST_ROUNDS,

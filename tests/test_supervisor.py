@@ -18,9 +18,9 @@ from tests.planted import NAME, problem_of, register
 from tunedb import settings
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
-from tunedb.observer import Observer
 from tunedb.store import Store
 from tunedb.supervisor import Supervisor, _Death
+from tunedb.sweep.observer import Observer
 
 STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
 

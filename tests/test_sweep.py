@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
 from tunedb.core.sweep import Sweep
-from tunedb.race import MARGIN
 from tunedb.runtime.clock import Timing
-from tunedb.sweep import run_sweep
+from tunedb.sweep.race import MARGIN
+from tunedb.sweep.run import run_sweep
 
 
 def sweep(

@@ -22,7 +22,7 @@ from tunedb.runtime.clock import GpuClock, clock_for, method_for, timing, untrac
 from tunedb.runtime.launch import prepare
 from tunedb.store import Store
 from tunedb.supervisor import Supervisor
-from tunedb.sweep import run_sweep
+from tunedb.sweep.run import run_sweep
 
 pytestmark = pytest.mark.gpu
 STEP = 30.0  # seconds that one step of a trial may take

@@ -12,7 +12,7 @@ import pytest
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
-from tunedb.sweep import run_sweep
+from tunedb.sweep.run import run_sweep
 
 
 class Tensor:

@@ -11,11 +11,11 @@ from tunedb import settings
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Sweep
 from tunedb.memory import Case
-from tunedb.observer import Observer
-from tunedb.prior import Prior
 from tunedb.store import Store
 from tunedb.store.guarded import Shelf
-from tunedb.sweep import run_sweep
+from tunedb.sweep.history import Prior
+from tunedb.sweep.observer import Observer
+from tunedb.sweep.run import run_sweep
 from tunedb.tuner import Tuner
 
 

@@ -11,10 +11,10 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
 from tunedb.lending import Lender
 from tunedb.memory import Case, Choice, Memory
-from tunedb.prior import Prior, remaining, without_answer
 from tunedb.runtime.clock import own_clock
 from tunedb.store.guarded import Shelf
 from tunedb.store.layered import Layers
+from tunedb.sweep.history import Prior, remaining, without_answer
 
 if TYPE_CHECKING:
     from tunedb.store import Store

@@ -26,9 +26,9 @@ from typing import Any
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, now
 from tunedb.errors import SweepError
-from tunedb.observer import LOST, Observer, suspect_of
 from tunedb.settings import Settings
 from tunedb.store import Store
+from tunedb.sweep.observer import LOST, Observer, suspect_of
 from tunedb.verifying import Finding
 
 STARTING = 300.0  # seconds that importing torch and making a CUDA context may take on a busy machine

@@ -22,14 +22,14 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, MissError, TrialError
 from tunedb.ledger import Ledger
 from tunedb.memory import Case, Choice, Memory
-from tunedb.observer import LogObserver, Observer
 from tunedb.override import overridden
-from tunedb.prior import Prior
 from tunedb.runtime.clock import Clock, clock_for, method_for, own_clock, untraced
 from tunedb.settings import Settings
 from tunedb.store.guarded import Shelf
 from tunedb.store.layered import Layers
-from tunedb.sweep import run_sweep
+from tunedb.sweep.history import Prior
+from tunedb.sweep.observer import LogObserver, Observer
+from tunedb.sweep.run import run_sweep
 from tunedb.unhashed import choice_without_hash, fault_of
 
 if TYPE_CHECKING:

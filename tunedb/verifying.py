@@ -12,10 +12,10 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, SettingError, TrialError
 from tunedb.memory import Case
-from tunedb.observer import Observer
-from tunedb.race import MARGIN, Race, Sample, is_beaten
 from tunedb.runtime.clock import WallClock, untraced
 from tunedb.runtime.launch import typed_errors
+from tunedb.sweep.observer import Observer
+from tunedb.sweep.race import MARGIN, Race, Sample, is_beaten
 
 if TYPE_CHECKING:
     from tunedb.tuner import Tuner

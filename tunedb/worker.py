@@ -25,7 +25,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.memory import Case
-from tunedb.observer import Observer, suspect_of
+from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.verifying import verify
 from tunedb.warming import kernel_named
 
@@ -83,20 +83,20 @@ class Events:
         self._file.flush()
 
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """See `tunedb.observer.Observer`."""
+        """See `tunedb.sweep.observer.Observer`."""
         self.put("started", uid=sweep.uid, candidates=candidates)
 
     def trying(self, config: Config) -> None:
-        """See `tunedb.observer.Observer`."""
+        """See `tunedb.sweep.observer.Observer`."""
         self.put("trying", config=config.key)
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """See `tunedb.observer.Observer`."""
+        """See `tunedb.sweep.observer.Observer`."""
         facts = {field.name: getattr(trial, field.name) for field in dataclasses.fields(trial)}
         self.put("tried", trial=facts | {"config": trial.config.key}, best_us=best_us, default_us=default_us)
 
     def finished(self, sweep: Sweep) -> None:
-        """See `tunedb.observer.Observer`: the answer to the task tells it."""
+        """See `tunedb.sweep.observer.Observer`: the answer to the task tells it."""
 
 
 def run(tuner: Tuner, index: int, task: dict[str, Any], events: Events) -> bool:

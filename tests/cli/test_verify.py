@@ -20,7 +20,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.lock import single_flight
 from tunedb.store import open_store
-from tunedb.sweep import run_sweep
+from tunedb.sweep.run import run_sweep
 from tunedb.tuner import Tuner
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")

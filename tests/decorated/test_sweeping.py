@@ -37,9 +37,9 @@ from tests.decorated.test_store import stored
 from tests.threads import errors_at_once
 from tunedb import SweepError, process
 from tunedb.core.sweep import Sweep
-from tunedb.observer import suspect_of
 from tunedb.runtime.clock import parts_of
 from tunedb.store import Store
+from tunedb.sweep.observer import suspect_of
 
 
 class Script:
@@ -364,7 +364,7 @@ class Racing:
 @runs_kernels
 @pytest.mark.parametrize("given", [{}, {"restore_value": ["x"]}, {"reference": lambda x: {"x": x + 1}}])
 def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
-    monkeypatch.setattr("tunedb.race.SETTLING", 1.0)
+    monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
     clock = Racing()
     process.active()._clock = lambda index: clock
     kernel = tuned(add_in_place, **given)
@@ -380,7 +380,7 @@ def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch
 def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the_end(
     monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tunedb.race.SETTLING", 1.0)
+    monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
     clock = Racing()
     process.active()._clock = lambda index: clock
     kernel = tuned(accumulate, reset_to_zero=["y"])
@@ -393,7 +393,7 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
 
 @runs_kernels
 def test_the_users_own_hooks_are_part_of_every_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunedb.race.SETTLING", 1.0)
+    monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
     clock, seen = Racing(), [0]
     process.active()._clock = lambda index: clock
 
@@ -446,7 +446,7 @@ def timer(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Timer:
     """The clock of this process's tuner."""
     found = Timer({16: 300.0, 32: 200.0, 64: 100.0, 128: 150.0}, stub)
     monkeypatch.setattr("tunedb.runtime.compile_pool.workers", lambda: 2)
-    monkeypatch.setattr("tunedb.sweep.workers", lambda: 2)
+    monkeypatch.setattr("tunedb.sweep.run.workers", lambda: 2)
     process.active()._clock = lambda index: found
     return found
 

@@ -9,10 +9,10 @@ from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import process, settings
 from tunedb.core.sweep import Sweep
 from tunedb.memory import Case
-from tunedb.observer import Observer
-from tunedb.prior import Prior
 from tunedb.store.layered import Layers
-from tunedb.sweep import run_sweep
+from tunedb.sweep.history import Prior
+from tunedb.sweep.observer import Observer
+from tunedb.sweep.run import run_sweep
 from tunedb.tuner import Tuner
 
 TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first

@@ -20,7 +20,7 @@ PAUSE = 5.0  # seconds between two lines about one sweep, off a terminal
 
 
 class Progress:
-    """Told of each problem and, as a `tunedb.observer.Observer`, of its sweep."""
+    """Told of each problem and, as a `tunedb.sweep.observer.Observer`, of its sweep."""
 
     def __init__(self, problems: int) -> None:
         self._problems, self._number, self._name = problems, 0, ""
@@ -73,7 +73,7 @@ class Progress:
             self._task = None
 
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """See `tunedb.observer.Observer`."""
+        """See `tunedb.sweep.observer.Observer`."""
         self._left, self._told_at, self._why = candidates, time.monotonic(), ""
         if self._bars is not None:
             self._drop_bar()  # of a sweep whose process ended
@@ -82,10 +82,10 @@ class Progress:
             log.info("%s tuning: %s, %d candidates", self._place(), self._name, candidates)
 
     def trying(self, config: Config) -> None:
-        """See `tunedb.observer.Observer`."""
+        """See `tunedb.sweep.observer.Observer`."""
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """See `tunedb.observer.Observer`. With -v a line for each trial, off a terminal one now and then."""
+        """See `tunedb.sweep.observer.Observer`. With -v a line for each trial, off a terminal one now and then."""
         self._left -= 1
         if trial.error and not self._why:
             self._why = f"{trial.status}: {trial.error}"
@@ -99,7 +99,7 @@ class Progress:
             self._bars.update(self._task, advance=1, times=_times(best_us, default_us))
 
     def finished(self, sweep: Sweep) -> None:
-        """See `tunedb.observer.Observer`: `done` tells it."""
+        """See `tunedb.sweep.observer.Observer`: `done` tells it."""
 
     def _place(self) -> str:
         return f"[{self._number}/{self._problems}]"

@@ -12,7 +12,7 @@ from tunedb.cli.output import Format, print_record, print_rows, print_table
 from tunedb.cli.problems import takes_problem
 from tunedb.cli.stored import existing, nothing_stored, reading, sweep_row, sweeps_of, trial_row
 from tunedb.core.sweep import Sweep, Trial
-from tunedb.race import TIE
+from tunedb.sweep.race import TIE
 
 _LS = ("uid", "kernel", "problem", "device", "config", "time_us", "speedup", "status")
 _BAR = 24  # characters for the slowest trial

@@ -19,7 +19,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
 from tunedb.memory import Case
-from tunedb.observer import suspect_of
+from tunedb.sweep.observer import suspect_of
 
 if TYPE_CHECKING:
     from tunedb.core.kernel import Registered, Tunable

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
-from tunedb.attempt import Attempt
 from tunedb.core.device import Device, Environment, host
 from tunedb.core.kernel import Tunable
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, now
-from tunedb.observer import Observer, Recorder
-from tunedb.prior import NOTHING, Prior, in_order
 from tunedb.runtime.clock import Clock
 from tunedb.runtime.compile_pool import Ahead, workers
+from tunedb.sweep.history import NOTHING, Prior, in_order
+from tunedb.sweep.observer import Observer, Recorder
+from tunedb.sweep.trials import Attempt
 
 RETRY_AFTER = timedelta(days=1)  # a problem whose candidates all failed is tried again after this
 RESERVE = 0.2  # of the budget, for the race: but no more than

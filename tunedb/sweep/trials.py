@@ -10,12 +10,12 @@ from tunedb.core.kernel import Resources, Workload
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Trial, new_uid
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.limits import SPILLS, excess, spills_much
-from tunedb.observer import LOST, Observer
-from tunedb.race import Outcome, Race, Screening, choose, is_beaten
 from tunedb.runtime.clock import Clock, Timing
 from tunedb.runtime.compile_pool import Ahead
 from tunedb.runtime.launch import typed_errors
+from tunedb.sweep.limits import SPILLS, excess, spills_much
+from tunedb.sweep.observer import LOST, Observer
+from tunedb.sweep.race import Outcome, Race, Screening, choose, is_beaten
 
 
 class Attempt:
