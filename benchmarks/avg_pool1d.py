@@ -125,8 +125,8 @@ def measured(arguments: dict[str, Any], against: list[str], backward: bool, roun
     import torch
 
     from benchmarks.timing import interleaved
-    from tunedb import process
     from tunedb.kernels.avg_pool import BACKWARD, FORWARD
+    from tunedb.tuner import session as process
 
     functions = functions_of(arguments, against, backward)
     times = interleaved(functions, rounds)

@@ -18,8 +18,8 @@ from typing import Any
 
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
-from tunedb.nearest import CUT_OFF, nearest
 from tunedb.store import open_store
+from tunedb.tuner.distance import CUT_OFF, nearest
 from tunedb.warming import kernel_named
 
 

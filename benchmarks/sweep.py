@@ -116,9 +116,9 @@ def ours(arguments: dict[str, Any], folder: str) -> Row:
     from tunedb import settings
     from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
-    from tunedb.memory import Case
     from tunedb.store import open_store
-    from tunedb.tuner import Tuner
+    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.tuner import Tuner
 
     index = torch.cuda.current_device()
     problem = FORWARD.problem(arguments)

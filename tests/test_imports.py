@@ -57,7 +57,7 @@ def test_a_remembered_call_touches_no_store_no_lock_and_no_environment(tmp_path:
         "class Shut(dict):\n"
         "    def __getitem__(self, key): raise AssertionError(f'the environment was read: {key}')\n"
         "    get = __contains__ = __getitem__\n"
-        "import tunedb.process as process\n"
+        "import tunedb.tuner.session as process\n"
         "from tunedb import settings\n"
         "process.active = settings.current = None\n"
         "def audit(event, arguments):\n"

@@ -136,6 +136,6 @@ def test_a_file_says_what_lives_in_it_and_stays_small(path: str) -> None:
 
 
 def test_the_layer_test_sees_a_violation() -> None:
-    tree = ast.parse("import tunedb.tuner\nfrom tunedb import store\ndef f():\n    from tunedb.cli import main\n")
-    assert list(imports(tree)) == ["tunedb.tuner", "tunedb.store", "tunedb.cli.main"]
+    tree = ast.parse("import tunedb.tuner.tuner\nfrom tunedb import store\ndef f():\n    from tunedb.cli import main\n")
+    assert list(imports(tree)) == ["tunedb.tuner.tuner", "tunedb.store", "tunedb.cli.main"]
     assert HEIGHT["tuner"] > HEIGHT["store"]

@@ -12,11 +12,11 @@ import pytest
 from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
 from tests.tuners import tuner_on
-from tunedb import ledger
 from tunedb.core.sweep import SOURCES, Served
-from tunedb.ledger import Ledger
-from tunedb.memory import Case, Choice
 from tunedb.store import open_store
+from tunedb.tuner import usage_counter as ledger
+from tunedb.tuner.choice_cache import Case, Choice
+from tunedb.tuner.usage_counter import Ledger
 
 
 def case(n: int = 1) -> Case:

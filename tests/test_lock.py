@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes import DEVICE
 from tunedb.core.problem import Problem
-from tunedb.lock import LINGER, single_flight
+from tunedb.tuner.problem_lock import LINGER, single_flight
 
 PROBLEM = Problem.of("fake", n=1)
 
@@ -24,7 +24,7 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from tunedb.core.device import INTERPRETER
-from tunedb.lock import single_flight
+from tunedb.tuner.problem_lock import single_flight
 from tunedb.core.problem import Problem
 with single_flight(Path(sys.argv[1]), Problem.of("fake", n=1), INTERPRETER, 5) as flight:
     print(flight.held, flush=True)

@@ -16,10 +16,10 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import MissError
 from tunedb.kernels.avg_pool import FORWARD
-from tunedb.lending import LENDERS
-from tunedb.memory import ASK_AGAIN
-from tunedb.nearest import CUT_OFF, distance
 from tunedb.store import open_store
+from tunedb.tuner.choice_cache import ASK_AGAIN
+from tunedb.tuner.distance import CUT_OFF, distance
+from tunedb.tuner.nearest import LENDERS
 
 extents = st.integers(0, 2**40)
 

@@ -12,7 +12,7 @@ from tunedb import settings
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Mark
 from tunedb.store import Store
-from tunedb.tuner import Tuner
+from tunedb.tuner.tuner import Tuner
 
 TIMES: dict[int, float | str] = {1: 90.0, 2: "wrong", 4: 300.0, 8: 80.0, 16: 50.0}
 

@@ -59,7 +59,7 @@ def test_copies_of_a_sweep_are_one_with_the_marks_of_both(store: Store, tmp_path
 
 def test_settings_that_change_keep_the_shared_store_that_was_read(tmp_path: Path, shared_store: Store) -> None:
     import tunedb
-    from tunedb import process
+    from tunedb.tuner import session as process
 
     tunedb.configure(shared=str(tmp_path / "shared.db"))
     before = process.active().store

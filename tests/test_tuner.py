@@ -10,8 +10,8 @@ import pytest
 from tests.fakes import DEVICE, ENVIRONMENT, FakeKernel, config
 from tests.tuners import case_of, tuner_on
 from tunedb.errors import MissError, TrialError
-from tunedb.memory import Case
 from tunedb.store import Store, open_store
+from tunedb.tuner.choice_cache import Case
 
 
 def test_a_miss_sweeps_once_and_the_result_is_the_answer(store: Store, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from tests.fakes import DEVICE, FakeKernel, FakeWorkload, config
 from tests.tuners import Time, case_of, tuner_on
-from tunedb import process, settings
+from tunedb import settings
 from tunedb.core.problem import Config
 from tunedb.errors import SettingError, TrialError
-from tunedb.memory import ASK_AGAIN
 from tunedb.store import Store
+from tunedb.tuner import session as process
+from tunedb.tuner.choice_cache import ASK_AGAIN
 
 
 def test_an_override_beats_everything_and_fills_in_the_defaults_knobs(store: Store, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Sweep
-from tunedb.memory import Case
 from tunedb.store import Store
 from tunedb.store.guarded import Shelf
 from tunedb.sweep.history import Prior
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.run import run_sweep
-from tunedb.tuner import Tuner
+from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.tuner import Tuner
 
 
 class Time:

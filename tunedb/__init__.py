@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from tunedb.core.problem import Config as Config
     from tunedb.core.problem import Problem as Problem
     from tunedb.decorator import autotune as autotune
-    from tunedb.memory import Choice as Choice
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
+    from tunedb.tuner.choice_cache import Choice as Choice
     from tunedb.warming import lookup as lookup
     from tunedb.warming import warm as warm
 
@@ -42,7 +42,7 @@ __version__ = "0.1.0"
 
 # Loaded at first use, so that `import tunedb` loads none of torch, triton, SQLAlchemy, Alembic, typer and rich.
 _LAZY = {
-    "Choice": "tunedb.memory",
+    "Choice": "tunedb.tuner.choice_cache",
     "Config": "tunedb.core.problem",
     "Device": "tunedb.core.device",
     "Problem": "tunedb.core.problem",

@@ -29,7 +29,7 @@ from tunedb.errors import SweepError
 from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.sweep.observer import LOST, Observer, suspect_of
-from tunedb.verifying import Finding
+from tunedb.tuner.verification import Finding
 
 STARTING = 300.0  # seconds that importing torch and making a CUDA context may take on a busy machine
 STEP = 120.0  # seconds for one step of a trial: compiling it, or checking and timing it

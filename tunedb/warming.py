@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from tunedb import process
 from tunedb.core.device import Device, device_of
 from tunedb.core.kernel import Registered
 from tunedb.core.problem import Problem
 from tunedb.errors import SettingError
-from tunedb.memory import Case, Choice
+from tunedb.tuner import session as process
+from tunedb.tuner.choice_cache import Case, Choice
 
 GROUP = "tunedb.kernels"
 

@@ -24,13 +24,13 @@ from tunedb.core.device import device_of
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
-from tunedb.memory import Case
 from tunedb.sweep.observer import Observer, suspect_of
-from tunedb.verifying import verify
+from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.verification import verify
 from tunedb.warming import kernel_named
 
 if TYPE_CHECKING:
-    from tunedb.tuner import Tuner
+    from tunedb.tuner.tuner import Tuner
 
 
 _log = logging.getLogger("tunedb")
@@ -138,7 +138,7 @@ def main() -> None:
 
     threading.Thread(target=read, daemon=True).start()
     from tunedb.store import open_store
-    from tunedb.tuner import Tuner
+    from tunedb.tuner.tuner import Tuner
 
     current = settings.current()
     tuner = Tuner(current, open_store(current.store, migrate=False), locks=settings.lock_folder(current))

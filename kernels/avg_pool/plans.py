@@ -18,7 +18,6 @@ from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from tunedb import process
 from tunedb.core.kernel import Registered
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
@@ -28,6 +27,7 @@ from tunedb.kernels.avg_pool.tunable import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
 from tunedb.runtime import launch as compiled
 from tunedb.runtime.compile_job import preload_aside
+from tunedb.tuner import session as process
 
 _log = logging.getLogger("tunedb")
 

@@ -16,9 +16,9 @@ from tunedb.core.device import INTERPRETER
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import FORWARD
-from tunedb.nearest import nearest
-from tunedb.process import make_tuner
 from tunedb.store import dump, open_store
+from tunedb.tuner.distance import nearest
+from tunedb.tuner.session import make_tuner
 
 CONFIGS = [
     Config.of(BLOCK=2**40),

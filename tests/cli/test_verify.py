@@ -18,10 +18,10 @@ from tunedb.cli.rows import why_lost
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
-from tunedb.lock import single_flight
 from tunedb.store import open_store
 from tunedb.sweep.run import run_sweep
-from tunedb.tuner import Tuner
+from tunedb.tuner.problem_lock import single_flight
+from tunedb.tuner.tuner import Tuner
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")
 

@@ -17,9 +17,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import CompiledKernel
 from triton.runtime import driver
 
-from tunedb import tuner
 from tunedb.core.device import Device
 from tunedb.decorated import autotuner, choosing, narrowing, plans, workload
+from tunedb.tuner import tuner
 
 FIRST = 64  # no real device's index: Triton keeps what it has compiled by that, for the GPU that may be here as well
 GPU = Device("Stub 9000", "cuda", "sm_90", 132)

@@ -21,9 +21,10 @@ from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, accumulate, add_even, grid_of, tuned
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_fast import copy_tiles
-from tunedb import StoreUnavailable, process
+from tunedb import StoreUnavailable
 from tunedb.decorated import narrowing
 from tunedb.runtime import bind as bound
+from tunedb.tuner import session as process
 
 pytestmark = [
     pytest.mark.skipif(INTERPRETED, reason="Dynamo knows no interpreted kernels"),

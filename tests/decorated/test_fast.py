@@ -20,11 +20,12 @@ from tests.conftest import INTERPRETED
 from tests.decorated.kernels import EVEN, Bench, add_even, add_pair, configs, grid_of, multiply, set_blocks
 from tests.decorated.stub import StubDriver, once
 from tests.threads import errors_at_once
-from tunedb import SweepError, process
+from tunedb import SweepError
 from tunedb.decorated import plans
 from tunedb.runtime import compile_job as recipe
 from tunedb.runtime import launch as compiled
 from tunedb.store.layered import Layers
+from tunedb.tuner import session as process
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
 

@@ -26,7 +26,8 @@ from tests.decorated.kernels import (
     set_blocks,
     tuned,
 )  # fmt: skip
-from tunedb import SweepError, process
+from tunedb import SweepError
+from tunedb.tuner import session as process
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(INTERPRETED, reason="needs a GPU: the interpreter has none")]
 

@@ -20,12 +20,14 @@ import tunedb
 from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tests.decorated.kernels import new_process
 from tests.decorated.stub import StubDriver, once
-from tunedb import MissError, process, unhashed
+from tunedb import MissError
 from tunedb.core.source_hash import kernel_hash
 from tunedb.core.source_text import HashUnavailable
 from tunedb.decorated.arguments import known_as
 from tunedb.decorated.candidates import Candidates
 from tunedb.store import Store
+from tunedb.tuner import session as process
+from tunedb.tuner import unhashed
 
 SOURCE = '''
 import dataclasses

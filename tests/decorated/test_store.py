@@ -22,10 +22,11 @@ from tests.decorated.kernels import (
     tensors,
     tuned,
 )
-from tunedb import IdentityError, MissError, SettingError, SweepError, process
+from tunedb import IdentityError, MissError, SettingError, SweepError
 from tunedb.core.sweep import Mark, Sweep
 from tunedb.decorated.candidates import stored_form
 from tunedb.store import Store
+from tunedb.tuner import session as process
 
 pytestmark = runs_kernels
 

@@ -35,11 +35,12 @@ from tests.decorated.stub import StubDriver
 from tests.decorated.test_fast import copy_tiles
 from tests.decorated.test_store import stored
 from tests.threads import errors_at_once
-from tunedb import SweepError, process
+from tunedb import SweepError
 from tunedb.core.sweep import Sweep
 from tunedb.runtime.clock import parts_of
 from tunedb.store import Store
 from tunedb.sweep.observer import suspect_of
+from tunedb.tuner import session as process
 
 
 class Script:
@@ -315,9 +316,9 @@ def test_a_list_that_is_assigned_later_is_the_one_that_calls_choose_from() -> No
 def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
     from tests.fakes import Notebook
     from tunedb.core.device import device_of
-    from tunedb.memory import Case
-    from tunedb.tuner import Tuner
-    from tunedb.verifying import verify
+    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.tuner import Tuner
+    from tunedb.tuner.verification import verify
 
     bench = Bench(2.0, 1.0)
     kernel = tuned(do_bench=bench, reference=lambda x: {"y": x + 1})

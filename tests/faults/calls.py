@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable
 
 from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
-from tunedb import process, settings
+from tunedb import settings
 from tunedb.core.sweep import Sweep
-from tunedb.memory import Case
 from tunedb.store.layered import Layers
 from tunedb.sweep.history import Prior
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.run import run_sweep
-from tunedb.tuner import Tuner
+from tunedb.tuner import session as process
+from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.tuner import Tuner
 
 TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first
 

@@ -16,10 +16,10 @@ from tests.faults.parts import start
 from tests.store.samples import DEVICE, HASH, running, sweep, trial
 from tunedb.core.sweep import Served
 from tunedb.errors import TrialError
-from tunedb.lock import LINGER
 from tunedb.store import Store, open_store
 from tunedb.store.guarded import BUSY_TIMEOUT, FLUSH, REST, TRIALS, Shelf
 from tunedb.store.layered import Layers
+from tunedb.tuner.problem_lock import LINGER
 
 BOUND = 2.0  # seconds
 

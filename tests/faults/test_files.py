@@ -52,7 +52,7 @@ print(json.dumps(found))
 
 AS_SOMEONE_ELSE = """
 import json, logging, os, sys
-import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite, tunedb.lock, tunedb.store
+import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite, tunedb.tuner.problem_lock, tunedb.store
 from tests.faults import calls
 logging.basicConfig(format="%(levelname)s %(message)s")
 os.setgid(65534), os.setuid(65534)
@@ -64,7 +64,7 @@ print(json.dumps(found))
 
 AT_HOME = """
 import json, logging, os, sys
-import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite, tunedb.lock, tunedb.store
+import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite, tunedb.tuner.problem_lock, tunedb.store
 from tests.faults import calls
 logging.basicConfig(format="%(levelname)s %(message)s")
 if sys.argv[1] != "0":

@@ -17,7 +17,7 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, new_uid
 from tunedb.errors import ImportRejected, TrialError
 from tunedb.store import dump, load, open_store
-from tunedb.tuner import Tuner
+from tunedb.tuner.tuner import Tuner
 
 SPACE = {1: 9.0, 2: 5.0, 4: 7.0, 8: 6.0}
 

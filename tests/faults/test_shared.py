@@ -16,7 +16,6 @@ from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.network import Forwarder, Refusing, Silent
 from tests.faults.parts import start
-from tunedb import process
 from tunedb.core.sweep import Sweep
 from tunedb.store import check, open_store, receive, upgrade
 from tunedb.store.guarded import Shelf
@@ -24,6 +23,7 @@ from tunedb.store.layered import Layers
 from tunedb.store.shared import REST, Shared
 from tunedb.store.sql import schema
 from tunedb.store.sql.engine import locate
+from tunedb.tuner import session as process
 
 BOUND = 2.5  # seconds: the second that a call waits for a shared store, and what a loaded machine takes for the rest
 

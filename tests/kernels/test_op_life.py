@@ -16,9 +16,9 @@ import tunedb
 from tests.conftest import DEVICE, runs_kernels
 from tests.kernels.conftest import ARGUMENTS, close
 from tests.threads import errors_at_once
-from tunedb import process
 from tunedb.kernels import avg_pool1d
 from tunedb.kernels.avg_pool import FORWARD, plans
+from tunedb.tuner import session as process
 
 pytestmark = runs_kernels
 
@@ -34,7 +34,7 @@ def test_the_first_call_sweeps_and_the_second_looks_up(monkeypatch: pytest.Monke
     assert choice.sweep is not None
     assert choice.sweep.default_time_us is not None
     with tunedb.using(budget=60):  # a change empties the plans and the memory: what answers now is the store
-        monkeypatch.setattr("tunedb.tuner.run_sweep", None)
+        monkeypatch.setattr("tunedb.tuner.tuner.run_sweep", None)
         close(avg_pool1d(x, 5, 1), F.avg_pool1d(x, 5, 1))
 
 
@@ -105,7 +105,7 @@ import logging, torch
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("alembic").setLevel(logging.WARNING)
 from tunedb.kernels import avg_pool1d
-from tunedb import process
+from tunedb.tuner import session as process
 x = torch.ones(2, 3, 45, device={device!r})
 avg_pool1d(x, 4, 2, 1)
 (choice,) = process.active().memory._choices.values()

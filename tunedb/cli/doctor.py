@@ -54,7 +54,7 @@ def _examine(told: dict[str, str]) -> Iterator[Finding]:
 
 def hashes_of(kernels: Iterable[str]) -> dict[str, str]:
     """The hashes of the kernels that are installed and have one. Raises ImportError, or SettingError, if one fails."""
-    from tunedb.unhashed import fault_of
+    from tunedb.tuner.unhashed import fault_of
     from tunedb.warming import kernel_named, kernel_names
 
     installed = kernel_names()

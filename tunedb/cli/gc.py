@@ -36,7 +36,7 @@ def gc(
     """
     from tunedb.cli.tuning import installed
     from tunedb.store import garbage
-    from tunedb.unhashed import fault_of
+    from tunedb.tuner.unhashed import fault_of
 
     counts: Counter[str] = Counter()  # of sweeps by kernel
     hashes: dict[str, str] = {}

@@ -108,8 +108,8 @@ def mark(
 def _winner_now(store: Store, sweep: Sweep) -> tuple[Sweep, str] | None:
     """What answers the sweep's problem on its device: as a call sees it where its kernel is here, else by rank."""
     from tunedb.cli.tuning import device_here, index_here, installed, make_tuner
-    from tunedb.memory import Case
     from tunedb.store import winner
+    from tunedb.tuner.choice_cache import Case
 
     problem, device = sweep.problem, sweep.device
     kernel = installed([problem.kernel]).get(problem.kernel)

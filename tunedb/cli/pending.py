@@ -13,7 +13,7 @@ from tunedb.core.kernel import Registered
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES
 from tunedb.errors import TunedbError
-from tunedb.memory import Case
+from tunedb.tuner.choice_cache import Case
 
 if TYPE_CHECKING:
     from tunedb.store import Store

@@ -14,8 +14,8 @@ from tunedb.errors import SchemaMismatch, SettingError, TunedbError
 
 if TYPE_CHECKING:
     from tunedb.cli.tuning import Task
-    from tunedb.memory import Case
     from tunedb.store import Store
+    from tunedb.tuner.choice_cache import Case
 
 
 @contextlib.contextmanager

@@ -18,13 +18,13 @@ from tunedb.core.device import Device, Environment, device_of, environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
-from tunedb.memory import Case
 from tunedb.sweep.observer import suspect_of
+from tunedb.tuner.choice_cache import Case
 
 if TYPE_CHECKING:
     from tunedb.core.kernel import Registered, Tunable
     from tunedb.store import Store
-    from tunedb.tuner import Tuner
+    from tunedb.tuner.tuner import Tuner
 
 _MANY = 2**26  # elements from which on the interpreter takes minutes
 
@@ -152,7 +152,7 @@ def tasks_of(kernel: str, arguments: Mapping[str, Any], *, forward_only: bool) -
 
 def make_tuner(store: Store) -> Tuner:
     """A tuner straight on the store, whose failures end the command instead of being put up with."""
-    from tunedb.tuner import Tuner
+    from tunedb.tuner.tuner import Tuner
 
     told = settings.current()
     return Tuner(told, store, locks=settings.lock_folder(told))

@@ -11,9 +11,9 @@ from tunedb.cli.stored import sweep_row
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
-from tunedb.memory import Case
-from tunedb.nearest import distance, nearest
 from tunedb.store import obstacle, ranked, strength, winners
+from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.distance import distance, nearest
 
 Differences = dict[str, dict[str, Any]]  # by field: what was found, and what is needed
 _WINS = {"valid": "valid", "complete": "complete", "finished": "newest", "uid": "greater uid"}

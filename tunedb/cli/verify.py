@@ -15,9 +15,9 @@ from tunedb.core.sweep import Mark, Sweep
 from tunedb.errors import SettingError, StickyDeviceError
 
 if TYPE_CHECKING:
-    from tunedb.memory import Case
     from tunedb.store import Store
-    from tunedb.tuner import Tuner
+    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.tuner import Tuner
 
 _COLUMNS = ("uid", "kernel", "problem", "config", "verdict", "stored_us", "time_us", "default_time_us", "reason")
 
@@ -64,7 +64,7 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
     from tunedb.cli.pending import tasks_for
     from tunedb.cli.tuning import make_tuner
     from tunedb.core.device import device_of
-    from tunedb.memory import Case
+    from tunedb.tuner.choice_cache import Case
 
     here, tuner = device_of(index), make_tuner(store)
     if device is not None and here not in devices_named({*store.get_devices(), here}, device):
@@ -97,7 +97,7 @@ def _verified(store: Store, cases: list[tuple[Case, Sweep]], index: int, step: f
 
 
 def _here(tuner: Tuner, case: Case, sweep: Sweep) -> Any:
-    from tunedb.verifying import Finding, verify
+    from tunedb.tuner.verification import Finding, verify
 
     try:
         return verify(tuner, case, sweep, _Silent())

@@ -11,7 +11,6 @@ from typing import Any, Generic
 import triton
 from typing_extensions import TypeVar
 
-from tunedb import process
 from tunedb.core.problem import Config
 from tunedb.core.source_hash import LazyHash
 from tunedb.core.sweep import Sweep
@@ -29,6 +28,7 @@ from tunedb.decorated.plans import Plans
 from tunedb.decorated.registered import RegisteredKernel
 from tunedb.runtime import bind as bound
 from tunedb.runtime.launch import is_interpreted
+from tunedb.tuner import session as process
 
 _MISSED = object()
 Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristics around one

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import triton
 
-from tunedb import process
 from tunedb.core.device import device_of
 from tunedb.core.problem import Config
 from tunedb.core.source_text import HashUnavailable
@@ -21,12 +20,13 @@ from tunedb.decorated.fast import MOST
 from tunedb.decorated.faults import callers_faults
 from tunedb.decorated.tunable import CalledKernel
 from tunedb.errors import CallerError, SweepError
-from tunedb.memory import Case, Choice
 from tunedb.override import overridden
 from tunedb.runtime import bind as bound
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.launch import typed_errors
-from tunedb.unhashed import check_mode
+from tunedb.tuner import session as process
+from tunedb.tuner.choice_cache import Case, Choice
+from tunedb.tuner.unhashed import check_mode
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunedb import process
 from tunedb.core.device import device_of
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import now
 from tunedb.decorated.candidates import Candidates
 from tunedb.override import overridden
 from tunedb.runtime import bind as bound
+from tunedb.tuner import session as process
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import triton
 
-from tunedb import process
 from tunedb.decorated import fast
 from tunedb.decorated.arguments import Call, is_on_host
 from tunedb.decorated.grids import Grids
 from tunedb.decorated.kinds import is_told, part_of
 from tunedb.decorated.loaded import is_capturing, not_loaded
 from tunedb.runtime import bind as bound
+from tunedb.tuner import session as process
 
 if TYPE_CHECKING:
     from tunedb.decorated.autotuner import Autotuner

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable
 
 from tunedb.core.sweep import Served, now
-from tunedb.memory import Case, Choice
+from tunedb.tuner.choice_cache import Case, Choice
 
 MOST = 1000  # cases that are counted between two writes; those beyond that are not
 EVERY = 60.0  # seconds between two writes

@@ -11,14 +11,14 @@ import torch
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, SettingError, TrialError
-from tunedb.memory import Case
 from tunedb.runtime.clock import WallClock, untraced
 from tunedb.runtime.launch import typed_errors
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import MARGIN, Race, Sample, is_beaten
+from tunedb.tuner.choice_cache import Case
 
 if TYPE_CHECKING:
-    from tunedb.tuner import Tuner
+    from tunedb.tuner.tuner import Tuner
 
 MOVED = 0.05  # of the stored time: a time that differs by more is told
 

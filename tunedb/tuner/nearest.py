@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
-from tunedb.memory import ASK_AGAIN, Case, Choice, Memory
-from tunedb.nearest import distance, nearest
 from tunedb.store.guarded import Shelf
 from tunedb.store.layered import Layers
+from tunedb.tuner.choice_cache import ASK_AGAIN, Case, Choice, Memory
+from tunedb.tuner.distance import distance, nearest
 
 if TYPE_CHECKING:
     from tunedb.store import Store

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
-from tunedb.lending import Lender
-from tunedb.memory import Case, Choice, Memory
 from tunedb.runtime.clock import own_clock
 from tunedb.store.guarded import Shelf
 from tunedb.store.layered import Layers
 from tunedb.sweep.history import Prior, remaining, without_answer
+from tunedb.tuner.choice_cache import Case, Choice, Memory
+from tunedb.tuner.nearest import Lender
 
 if TYPE_CHECKING:
     from tunedb.store import Store

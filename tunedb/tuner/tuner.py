@@ -14,14 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tunedb.answers import Answers
 from tunedb.core.device import Environment, device_of, environment
 from tunedb.core.kernel import Tunable
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, MissError, TrialError
-from tunedb.ledger import Ledger
-from tunedb.memory import Case, Choice, Memory
 from tunedb.override import overridden
 from tunedb.runtime.clock import Clock, clock_for, method_for, own_clock, untraced
 from tunedb.settings import Settings
@@ -30,7 +27,10 @@ from tunedb.store.layered import Layers
 from tunedb.sweep.history import Prior
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.sweep.run import run_sweep
-from tunedb.unhashed import choice_without_hash, fault_of
+from tunedb.tuner.choice_cache import Case, Choice, Memory
+from tunedb.tuner.lookup import Answers
+from tunedb.tuner.unhashed import choice_without_hash, fault_of
+from tunedb.tuner.usage_counter import Ledger
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -215,7 +215,7 @@ class Tuner:
         self, case: Case, budget: Callable[[], float], observer: Observer, *, look: bool, in_call: bool
     ) -> Choice | None:
         """Sweep under the problem's lock, after another look at the store; None where no config came out of it."""
-        from tunedb.lock import single_flight  # here, because a hit needs no filelock
+        from tunedb.tuner.problem_lock import single_flight  # here, because a hit needs no filelock
 
         if budget() <= 0:
             return None
@@ -281,7 +281,7 @@ class Tuner:
     @contextlib.contextmanager
     def alone(self, case: Case) -> Iterator[bool]:
         """Keep others from tuning this case meanwhile; whether that could be had, within the lock's timeout."""
-        from tunedb.lock import single_flight
+        from tunedb.tuner.problem_lock import single_flight
 
         timeout = self.settings.lock_timeout
         with single_flight(self._locks, case.problem, case.device, timeout) as flight, self._one_sweep:

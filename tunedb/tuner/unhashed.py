@@ -7,9 +7,9 @@ import logging
 from tunedb.core.kernel import Tunable
 from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import MissError
-from tunedb.memory import Case, Choice
 from tunedb.override import overridden
 from tunedb.settings import Settings
+from tunedb.tuner.choice_cache import Case, Choice
 
 _log = logging.getLogger("tunedb")
 _told: set[str] = set()

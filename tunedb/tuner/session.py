@@ -15,7 +15,7 @@ from tunedb.settings import Settings, lock_folder, without_password
 from tunedb.store.guarded import BUSY_TIMEOUT, Shelf
 from tunedb.store.layered import Layers
 from tunedb.store.shared import DEADLINE, Shared
-from tunedb.tuner import Spent, Tuner
+from tunedb.tuner.tuner import Spent, Tuner
 
 if TYPE_CHECKING:
     from tunedb.store import Store
