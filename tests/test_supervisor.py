@@ -19,8 +19,8 @@ from tunedb import settings
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store
-from tunedb.supervisor import Supervisor, _Death
 from tunedb.sweep.observer import Observer
+from tunedb.worker.supervisor import Supervisor, _Death
 
 STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
 
@@ -87,7 +87,7 @@ def test_a_config_that_outlasts_the_budget_is_not_blamed_for_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
-    monkeypatch.setattr("tunedb.supervisor.GRACE", 1.0)
+    monkeypatch.setattr("tunedb.worker.supervisor.GRACE", 1.0)
     with Supervisor(store, settings.current(), -1, 60.0) as patient:
         started = time.monotonic()
         sweep = tune(patient, problem_of(b1=0.001, b2="hang"), budget=3.0)
@@ -183,7 +183,7 @@ def test_a_process_that_ends_behind_a_stored_sweep_loses_nothing(
 def test_a_problem_that_ends_each_process_is_given_up_and_says_so(
     supervisor: Supervisor, store: Store, monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tunedb.supervisor.RESTARTS", 1)
+    monkeypatch.setattr("tunedb.worker.supervisor.RESTARTS", 1)
     sweep = tune(supervisor, problem_of(b1="crash", b2="crash", b4=0.001))
     assert sweep is not None
     assert sweep.status == "aborted"
@@ -210,7 +210,7 @@ from tests.fakes import Notebook
 from tests.planted import NAME, problem_of
 from tunedb import settings
 from tunedb.store import open_store
-from tunedb.supervisor import Supervisor
+from tunedb.worker.supervisor import Supervisor
 class Told(Notebook):
     def trying(self, config):
         if config["BLOCK"] == 2:

@@ -21,8 +21,8 @@ from tunedb.errors import TrialError
 from tunedb.runtime.clock import GpuClock, clock_for, method_for, timing, untraced
 from tunedb.runtime.launch import prepare
 from tunedb.store import Store
-from tunedb.supervisor import Supervisor
 from tunedb.sweep.run import run_sweep
+from tunedb.worker.supervisor import Supervisor
 
 pytestmark = pytest.mark.gpu
 STEP = 30.0  # seconds that one step of a trial may take

@@ -14,7 +14,7 @@ from tests.planted import register
 from tunedb import settings
 from tunedb.cli.tuning import Task, tune
 from tunedb.store import Store
-from tunedb.supervisor import Supervisor
+from tunedb.worker.supervisor import Supervisor
 
 pytestmark = runs_interpreter
 PATIENCE = 120.0  # seconds

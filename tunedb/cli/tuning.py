@@ -172,8 +172,8 @@ def tune(
     With `step`, in a process of its own that is ended where a trial's step takes longer than so many seconds; without,
     in this one. Stops early where the budget (in seconds, for all of them) is spent, or this process lost the device.
     """
-    from tunedb.supervisor import Supervisor
-    from tunedb.worker import tune_case
+    from tunedb.worker.child import tune_case
+    from tunedb.worker.supervisor import Supervisor
 
     device, tuner, begun = device_of(index), make_tuner(store), time.monotonic()
     _warn_about_interpreter(tasks, index)

@@ -82,7 +82,7 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
 def _verified(store: Store, cases: list[tuple[Case, Sweep]], index: int, step: float | None) -> list[dict[str, Any]]:
     """A row for each; with `step`, in a process of its own."""
     from tunedb.cli.tuning import make_tuner
-    from tunedb.supervisor import Supervisor
+    from tunedb.worker.supervisor import Supervisor
 
     rows: list[dict[str, Any]] = []
     tuner = make_tuner(store)

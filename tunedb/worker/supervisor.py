@@ -1,4 +1,4 @@
-"""The parent of `tunedb.worker`: gives it problems, and ends it where it hangs or crashes.
+"""The parent of `tunedb.worker.child`: gives it problems, and ends it where it hangs or crashes.
 
 The config that was being tried then becomes a failed trial of an aborted sweep, and a fresh process goes on without it.
 """
@@ -210,7 +210,7 @@ class Supervisor:
         end, given = os.pipe()
         try:
             self._child = subprocess.Popen(
-                [sys.executable, *safely, "-m", "tunedb.worker", str(given)],
+                [sys.executable, *safely, "-m", "tunedb.worker.child", str(given)],
                 stdin=subprocess.PIPE,
                 stdout=2,  # what kernels print is no answer of this command
                 pass_fds=[given],

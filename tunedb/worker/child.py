@@ -1,6 +1,6 @@
 """The process in which the command line sweeps on a GPU: a kernel that hangs or crashes takes only that one along.
 
-    python -m tunedb.worker FD
+    python -m tunedb.worker.child FD
 
 It reads JSON lines from stdin, first what it is told (store, device, log level), then tasks; and writes events as
 JSON lines to the file descriptor FD. Where stdin ends, its parent is gone, and so it goes, whatever it does.
