@@ -74,7 +74,7 @@ def nothing_launched() -> Iterator[None]:
     """Tutorials call their kernels as they are imported: what was compiled then would be missing from the figures."""
     import triton
 
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
     kinds = triton.runtime.KernelInterface, Autotuner
     before = [kind.__getitem__ for kind in kinds]
@@ -235,7 +235,7 @@ def main() -> None:
         import torch  # noqa: F401 - before it is told to begin
         import triton  # noqa: F401
 
-        import tunedb.decorated.autotuner  # noqa: F401
+        import tunedb.decorator.autotuner  # noqa: F401
 
         begin()
         case = json.loads(given.case)

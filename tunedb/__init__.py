@@ -26,12 +26,12 @@ from tunedb.errors import (
 )
 
 if TYPE_CHECKING:
-    from tunedb.buckets import multiple_of as multiple_of
-    from tunedb.buckets import pow2 as pow2
     from tunedb.core.device import Device as Device
     from tunedb.core.problem import Config as Config
     from tunedb.core.problem import Problem as Problem
-    from tunedb.decorator import autotune as autotune
+    from tunedb.decorator.buckets import multiple_of as multiple_of
+    from tunedb.decorator.buckets import pow2 as pow2
+    from tunedb.decorator.decorate import autotune as autotune
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
     from tunedb.tuner.choice_cache import Choice as Choice
@@ -46,11 +46,11 @@ _LAZY = {
     "Config": "tunedb.core.problem",
     "Device": "tunedb.core.device",
     "Problem": "tunedb.core.problem",
-    "autotune": "tunedb.decorator",
+    "autotune": "tunedb.decorator.decorate",
     "configure": "tunedb.settings",
     "lookup": "tunedb.warming",
-    "multiple_of": "tunedb.buckets",
-    "pow2": "tunedb.buckets",
+    "multiple_of": "tunedb.decorator.buckets",
+    "pow2": "tunedb.decorator.buckets",
     "using": "tunedb.settings",
     "warm": "tunedb.warming",
 }

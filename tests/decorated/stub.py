@@ -18,7 +18,11 @@ from triton.compiler import CompiledKernel
 from triton.runtime import driver
 
 from tunedb.core.device import Device
-from tunedb.decorated import autotuner, choosing, narrowing, plans, workload
+from tunedb.decorator import autotuner
+from tunedb.decorator import inductor as narrowing
+from tunedb.decorator import resolve as choosing
+from tunedb.decorator.dispatch import plans
+from tunedb.decorator.tuning import workload
 from tunedb.tuner import tuner
 
 FIRST = 64  # no real device's index: Triton keeps what it has compiled by that, for the GPU that may be here as well

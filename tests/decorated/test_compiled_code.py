@@ -22,7 +22,7 @@ from tests.decorated.kernels import EVEN, Bench, accumulate, add_even, grid_of, 
 from tests.decorated.stub import StubDriver
 from tests.decorated.test_fast import copy_tiles
 from tunedb import StoreUnavailable
-from tunedb.decorated import narrowing
+from tunedb.decorator import inductor as narrowing
 from tunedb.runtime import bind as bound
 from tunedb.tuner import session as process
 

@@ -21,7 +21,7 @@ from tests.decorated.kernels import EVEN, Bench, add_even, add_pair, configs, gr
 from tests.decorated.stub import StubDriver, once
 from tests.threads import errors_at_once
 from tunedb import SweepError
-from tunedb.decorated import plans
+from tunedb.decorator.dispatch import plans
 from tunedb.runtime import compile_job as recipe
 from tunedb.runtime import launch as compiled
 from tunedb.store.layered import Layers

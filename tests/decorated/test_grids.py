@@ -12,7 +12,7 @@ import triton
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunedb.decorated.grids import Grids
+from tunedb.decorator.dispatch.grid_cache import Grids
 
 PROGRAMS = 7
 

@@ -23,8 +23,8 @@ from tests.decorated.stub import StubDriver, once
 from tunedb import MissError
 from tunedb.core.source_hash import kernel_hash
 from tunedb.core.source_text import HashUnavailable
-from tunedb.decorated.arguments import known_as
-from tunedb.decorated.candidates import Candidates
+from tunedb.decorator.call.arguments import known_as
+from tunedb.decorator.configs import Candidates
 from tunedb.store import Store
 from tunedb.tuner import session as process
 from tunedb.tuner import unhashed

@@ -21,8 +21,8 @@ import tunedb
 from tests.decorated.kernels import add_one, tuned
 from tunedb import IdentityError, SettingError
 from tunedb.core.source_hash import joint_hash, kernel_hash
-from tunedb.decorated.arguments import Call, Parameters, kind_of, known_as, layout_of, problem_of
-from tunedb.decorated.candidates import Candidates, stored_form
+from tunedb.decorator.call.arguments import Call, Parameters, kind_of, known_as, layout_of, problem_of
+from tunedb.decorator.configs import Candidates, stored_form
 
 NAMES = ("x", "y", "n", "stride", "FLAG", "BLOCK")
 PARAMETERS = Parameters(NAMES, frozenset({"FLAG", "BLOCK"}), {}, True)
@@ -124,7 +124,7 @@ def test_the_name_is_the_functions_own_unless_given() -> None:
 
 
 def test_a_file_whose_name_begins_with_a_digit_has_kernels_too() -> None:
-    from tunedb.decorated.checks import name_of
+    from tunedb.decorator.validation import name_of
 
     def kernel() -> None:
         """Of one of Triton's tutorials."""

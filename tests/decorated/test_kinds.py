@@ -22,9 +22,11 @@ from tests.decorated.stub import StubDriver
 from tests.decorated.test_fast import Watch, copy_tiles, descriptors, scale, tuned
 from tests.threads import errors_at_once
 from tunedb import IdentityError, SweepError
-from tunedb.decorated import choosing, fast, plans
-from tunedb.decorated.arguments import Call, Parameters
-from tunedb.decorated.kinds import fits, is_told, part_of
+from tunedb.decorator import resolve as choosing
+from tunedb.decorator.call.arguments import Call, Parameters
+from tunedb.decorator.call.specialization import fits, is_told, part_of
+from tunedb.decorator.dispatch import codegen as fast
+from tunedb.decorator.dispatch import plans
 
 numpy = pytest.importorskip("numpy")
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")

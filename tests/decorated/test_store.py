@@ -24,7 +24,7 @@ from tests.decorated.kernels import (
 )
 from tunedb import IdentityError, MissError, SettingError, SweepError
 from tunedb.core.sweep import Mark, Sweep
-from tunedb.decorated.candidates import stored_form
+from tunedb.decorator.configs import stored_form
 from tunedb.store import Store
 from tunedb.tuner import session as process
 

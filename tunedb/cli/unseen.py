@@ -24,7 +24,7 @@ class UnseenKernel:
         self.name = name
         newest = max(sweeps, key=lambda sweep: sweep.started)
         self.hash = newest.kernel_hash
-        # The method of tunedb.decorated.clock, which is not loaded for its name.
+        # The method of tunedb.decorator.tuning.clock, which is not loaded for its name.
         own = newest.environment.method == "do_bench"
         self.clock = SimpleNamespace(method=newest.environment.method) if own else None
         self._problems = list(dict.fromkeys(sweep.problem for sweep in sweeps))

@@ -17,13 +17,13 @@ import torch
 from tunedb.core.device import device_of
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import now
-from tunedb.decorated.candidates import Candidates
+from tunedb.decorator.configs import Candidates
 from tunedb.override import overridden
 from tunedb.runtime import bind as bound
 from tunedb.tuner import session as process
 
 if TYPE_CHECKING:
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
 Narrow = Callable[..., Any]
 Fact = tuple[str, str, Any]  # an argument, an attribute of it or "", and the value

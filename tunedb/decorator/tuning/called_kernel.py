@@ -9,13 +9,13 @@ import triton
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
-from tunedb.decorated.arguments import Call
-from tunedb.decorated.clock import clock_of
-from tunedb.decorated.faults import callers_faults
-from tunedb.decorated.workload import CallWorkload
+from tunedb.decorator.call.arguments import Call
+from tunedb.decorator.tuning.caller_errors import callers_faults
+from tunedb.decorator.tuning.clock import clock_of
+from tunedb.decorator.tuning.workload import CallWorkload
 
 if TYPE_CHECKING:
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
 
 class CalledKernel:

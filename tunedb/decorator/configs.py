@@ -17,8 +17,8 @@ from triton.runtime.errors import AutotunerError
 
 from tunedb.core.problem import LAUNCH_OPTIONS, Config
 from tunedb.core.source_hash import short_hash
-from tunedb.decorated.arguments import Call, known_as
-from tunedb.decorated.kinds import name_of
+from tunedb.decorator.call.arguments import Call, known_as
+from tunedb.decorator.call.specialization import name_of
 from tunedb.errors import IdentityError
 
 _OPTIONS = (*LAUNCH_OPTIONS, "ir_override")  # what a triton.Config takes besides its kwargs

@@ -20,8 +20,8 @@ from triton import knobs
 from triton.runtime import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from tunedb.decorated.arguments import Bucket, Parameters, bucketed
-from tunedb.decorated.kinds import part_of
+from tunedb.decorator.call.arguments import Bucket, Parameters, bucketed
+from tunedb.decorator.call.specialization import part_of
 
 MOST = 4096  # plans per kernel; beyond that the kinds of call are too many to remember, and the table starts afresh
 _BY_VALUE = (bool, str, type(None), torch.dtype, tl.dtype)

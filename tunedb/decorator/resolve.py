@@ -14,11 +14,11 @@ from tunedb.core.device import device_of
 from tunedb.core.problem import Config
 from tunedb.core.source_text import HashUnavailable
 from tunedb.core.sweep import Sweep, Trial
-from tunedb.decorated.arguments import Call, is_on_host, problem_of
-from tunedb.decorated.candidates import pruned
-from tunedb.decorated.fast import MOST
-from tunedb.decorated.faults import callers_faults
-from tunedb.decorated.tunable import CalledKernel
+from tunedb.decorator.call.arguments import Call, is_on_host, problem_of
+from tunedb.decorator.configs import pruned
+from tunedb.decorator.dispatch.codegen import MOST
+from tunedb.decorator.tuning.called_kernel import CalledKernel
+from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.errors import CallerError, SweepError
 from tunedb.override import overridden
 from tunedb.runtime import bind as bound
@@ -29,7 +29,7 @@ from tunedb.tuner.choice_cache import Case, Choice
 from tunedb.tuner.unhashed import check_mode
 
 if TYPE_CHECKING:
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
 _log = logging.getLogger("tunedb")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import triton
 
-from tunedb.decorated.arguments import Bucket
-from tunedb.decorated.autotuner import Autotuner, Fn
+from tunedb.decorator.autotuner import Autotuner, Fn
+from tunedb.decorator.call.arguments import Bucket
 
 
 def autotune(

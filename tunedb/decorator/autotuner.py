@@ -14,18 +14,19 @@ from typing_extensions import TypeVar
 from tunedb.core.problem import Config
 from tunedb.core.source_hash import LazyHash
 from tunedb.core.sweep import Sweep
-from tunedb.decorated import checks, choosing
-from tunedb.decorated.arguments import Bucket, Call, Parameters, kind_of
-from tunedb.decorated.cache import Cache, key_of
-from tunedb.decorated.candidates import Candidates, check_conflicts
-from tunedb.decorated.choosing import Chosen, Timings
-from tunedb.decorated.fast import MOST
-from tunedb.decorated.hooks import Guards
-from tunedb.decorated.loaded import Loaded, is_capturing
-from tunedb.decorated.narrowing import Narrowing
-from tunedb.decorated.own import TritonsOwn
-from tunedb.decorated.plans import Plans
-from tunedb.decorated.registered import RegisteredKernel
+from tunedb.decorator import resolve as choosing
+from tunedb.decorator import validation as checks
+from tunedb.decorator.cache import Cache, key_of
+from tunedb.decorator.call.arguments import Bucket, Call, Parameters, kind_of
+from tunedb.decorator.configs import Candidates, check_conflicts
+from tunedb.decorator.dispatch.codegen import MOST
+from tunedb.decorator.dispatch.graph_capture import Loaded, is_capturing
+from tunedb.decorator.dispatch.plans import Plans
+from tunedb.decorator.fallback import TritonsOwn
+from tunedb.decorator.hooks import Guards
+from tunedb.decorator.inductor import Narrowing
+from tunedb.decorator.registered import RegisteredKernel
+from tunedb.decorator.resolve import Chosen, Timings
 from tunedb.runtime import bind as bound
 from tunedb.runtime.launch import is_interpreted
 from tunedb.tuner import session as process

@@ -9,7 +9,7 @@ from typing import Any
 from triton.compiler.errors import CompileTimeAssertionFailure
 from triton.runtime.errors import OutOfResources, PTXASError
 
-from tunedb.decorated.faults import callers_faults
+from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.errors import CallerError, TrialError
 from tunedb.runtime.launch import typed_errors
 

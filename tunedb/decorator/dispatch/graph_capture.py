@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 import triton
 
-from tunedb.decorated.arguments import Call, kind_of
-from tunedb.decorated.fast import MOST
-from tunedb.decorated.kinds import has_descriptor
+from tunedb.decorator.call.arguments import Call, kind_of
+from tunedb.decorator.call.specialization import has_descriptor
+from tunedb.decorator.dispatch.codegen import MOST
 from tunedb.errors import SweepError
 from tunedb.runtime import bind as bound
 
 if TYPE_CHECKING:
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
 
 class Loaded:

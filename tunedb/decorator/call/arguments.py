@@ -14,7 +14,7 @@ import triton.language as tl
 
 from tunedb.core.problem import Problem
 from tunedb.core.source_hash import short_hash
-from tunedb.decorated.kinds import BY_VALUE, base_of, fits, name_of, part_of
+from tunedb.decorator.call.specialization import BY_VALUE, base_of, fits, name_of, part_of
 from tunedb.errors import IdentityError
 
 WIDEST = 16  # bytes: Triton specialises on whether this divides an address; it is also the widest access of a GPU

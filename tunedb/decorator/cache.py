@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from tunedb.decorated.arguments import Call
+from tunedb.decorator.call.arguments import Call
 
 
 class Cache(dict[Any, Any]):

@@ -10,8 +10,8 @@ import torch
 import triton
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from tunedb.decorated.arguments import Call, tensors_of
-from tunedb.decorated.kinds import has_descriptor
+from tunedb.decorator.call.arguments import Call, tensors_of
+from tunedb.decorator.call.specialization import has_descriptor
 from tunedb.runtime.bind import prepare
 from tunedb.runtime.launch import outline
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import triton
 
-from tunedb.decorated.arguments import Call
-from tunedb.decorated.cache import key_of
+from tunedb.decorator.cache import key_of
+from tunedb.decorator.call.arguments import Call
 
 if TYPE_CHECKING:
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
 
 class TritonsOwn:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import triton
 
-from tunedb.decorated import fast
-from tunedb.decorated.arguments import Call, is_on_host
-from tunedb.decorated.grids import Grids
-from tunedb.decorated.kinds import is_told, part_of
-from tunedb.decorated.loaded import is_capturing, not_loaded
+from tunedb.decorator.call.arguments import Call, is_on_host
+from tunedb.decorator.call.specialization import is_told, part_of
+from tunedb.decorator.dispatch import codegen as fast
+from tunedb.decorator.dispatch.graph_capture import is_capturing, not_loaded
+from tunedb.decorator.dispatch.grid_cache import Grids
 from tunedb.runtime import bind as bound
 from tunedb.tuner import session as process
 
 if TYPE_CHECKING:
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
 # Config, its pre_hook, its knobs, the bound kernel, the values of the parameters that the call does not give, and what
 # keeps the call's functions alive. Where the kernel is bound late, see `fill`: the bound kernels by what tells them

@@ -10,16 +10,16 @@ import torch
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
-from tunedb.decorated.arguments import Call, problem_of
-from tunedb.decorated.clock import clock_of
-from tunedb.decorated.faults import callers_faults
-from tunedb.decorated.tunable import CalledKernel
-from tunedb.decorated.workload import CallWorkload
+from tunedb.decorator.call.arguments import Call, problem_of
+from tunedb.decorator.tuning.called_kernel import CalledKernel
+from tunedb.decorator.tuning.caller_errors import callers_faults
+from tunedb.decorator.tuning.clock import clock_of
+from tunedb.decorator.tuning.workload import CallWorkload
 from tunedb.errors import CallerError, IdentityError, SettingError
 from tunedb.runtime.clock import Clock
 
 if TYPE_CHECKING:
-    from tunedb.decorated.autotuner import Autotuner
+    from tunedb.decorator.autotuner import Autotuner
 
 Maker = Callable[..., tuple[Any, Mapping[str, Any]]]
 
@@ -91,7 +91,7 @@ class RegisteredKernel:
 
     def _called(self, problem: Problem | None, device: torch.device | None = None) -> CalledKernel:
         """The kernel in a call for the problem. Where no user's function looks at it, nothing is made for it."""
-        from tunedb.decorated.choosing import prune
+        from tunedb.decorator.resolve import prune
 
         prunes = self.kernel.users_prune is not None or self.kernel.perf_model is not None
         if problem is None or (device is None and not prunes):

@@ -19,9 +19,9 @@ import triton
 
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
-from tunedb.decorated.arguments import Call
-from tunedb.decorated.faults import callers_faults
-from tunedb.decorated.outlines import Outlines
+from tunedb.decorator.call.arguments import Call
+from tunedb.decorator.tuning.caller_errors import callers_faults
+from tunedb.decorator.tuning.meta_arguments import Outlines
 from tunedb.errors import CallerError, SettingError
 from tunedb.runtime.accuracy import difference, is_same
 from tunedb.runtime.bind import bind, launch, printing
