@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tunedb.api import kernel_named
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.store import open_store
 from tunedb.tuner.distance import CUT_OFF, nearest
-from tunedb.warming import kernel_named
 
 
 def leave_one_out(sweeps: Sequence[Sweep], cut_off: float = CUT_OFF) -> list[dict[str, Any]]:

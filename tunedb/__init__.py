@@ -26,6 +26,8 @@ from tunedb.errors import (
 )
 
 if TYPE_CHECKING:
+    from tunedb.api import lookup as lookup
+    from tunedb.api import warm as warm
     from tunedb.core.device import Device as Device
     from tunedb.core.problem import Config as Config
     from tunedb.core.problem import Problem as Problem
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
     from tunedb.tuner.choice_cache import Choice as Choice
-    from tunedb.warming import lookup as lookup
-    from tunedb.warming import warm as warm
 
 __version__ = "0.1.0"
 
@@ -48,11 +48,11 @@ _LAZY = {
     "Problem": "tunedb.core.problem",
     "autotune": "tunedb.decorator.decorate",
     "configure": "tunedb.settings",
-    "lookup": "tunedb.warming",
+    "lookup": "tunedb.api",
     "multiple_of": "tunedb.decorator.buckets",
     "pow2": "tunedb.decorator.buckets",
     "using": "tunedb.settings",
-    "warm": "tunedb.warming",
+    "warm": "tunedb.api",
 }
 
 __all__ = [

@@ -14,7 +14,8 @@ import pytest
 
 from tests.fakes import FakeKernel
 from tests.store.samples import sweep
-from tunedb import settings, warming
+from tunedb import api as warming
+from tunedb import settings
 from tunedb.cli import run
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep

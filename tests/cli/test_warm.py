@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from tests.cli.conftest import Cli, Kernel, run_apart
-from tunedb import settings, warming
+from tunedb import api as warming
+from tunedb import settings
 from tunedb.core.problem import Problem
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")

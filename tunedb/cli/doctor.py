@@ -54,8 +54,8 @@ def _examine(told: dict[str, str]) -> Iterator[Finding]:
 
 def hashes_of(kernels: Iterable[str]) -> dict[str, str]:
     """The hashes of the kernels that are installed and have one. Raises ImportError, or SettingError, if one fails."""
+    from tunedb.api import kernel_named, kernel_names
     from tunedb.tuner.unhashed import fault_of
-    from tunedb.warming import kernel_named, kernel_names
 
     installed = kernel_names()
     found = {name: kernel_named(name) for name in kernels if name in installed}

@@ -40,7 +40,7 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     A gradient's kernel does not count, and neither does the interpreter where a GPU has rows. The kernel writes its
     module itself (`Registered.module_source`). Raises SettingError, naming the choices, where one has to be made.
     """
-    from tunedb.warming import kernel_named
+    from tunedb.api import kernel_named
 
     names = {sweep.problem.kernel for sweep in sweeps}
     names -= {f"{name}_backward" for name in names}

@@ -98,8 +98,8 @@ def asked(
 
     Raises SettingError where several have, and what `tasks_of` raises.
     """
+    from tunedb.api import kernel_names
     from tunedb.cli.unseen import unseen
-    from tunedb.warming import kernel_names
 
     known = None if kernel in kernel_names() else unseen(store, kernel)
     if known is None:
@@ -123,7 +123,7 @@ def environment_of(index: int | None, kernel: Tunable | None = None) -> Environm
 
 def installed(names: Iterable[str]) -> dict[str, Registered]:
     """Those of the named kernels that are installed and can be loaded."""
-    from tunedb.warming import kernel_named, kernel_names
+    from tunedb.api import kernel_named, kernel_names
 
     found = {}
     for name in sorted(set(names) & set(kernel_names())):
@@ -139,7 +139,7 @@ def tasks_of(kernel: str, arguments: Mapping[str, Any], *, forward_only: bool) -
 
     Raises SettingError for an unknown kernel, and for arguments that make no problem.
     """
-    from tunedb.warming import kernel_named, kernel_names
+    from tunedb.api import kernel_named, kernel_names
 
     names = [kernel]
     if not forward_only and f"{kernel}_backward" in kernel_names():

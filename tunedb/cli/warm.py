@@ -73,8 +73,8 @@ def warm(
         )
     lines = list(read_shapes(shapes, kernel or DEFAULT_KERNEL)) if shapes is not None else []
 
+    from tunedb.api import kernel_named
     from tunedb.cli.tuning import index_to_run_on, tasks_of, tune
-    from tunedb.warming import kernel_named
 
     index = index_to_run_on()
     tasks: list[Task] = []

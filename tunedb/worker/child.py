@@ -20,6 +20,7 @@ import threading
 from typing import IO, TYPE_CHECKING, Any
 
 from tunedb import settings
+from tunedb.api import kernel_named
 from tunedb.core.device import device_of
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
@@ -27,7 +28,6 @@ from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.choice_cache import Case
 from tunedb.tuner.verification import verify
-from tunedb.warming import kernel_named
 
 if TYPE_CHECKING:
     from tunedb.tuner.tuner import Tuner
