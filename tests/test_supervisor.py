@@ -247,8 +247,8 @@ def test_a_list_goes_on_behind_a_problem_whose_configs_all_crash(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.planted import KERNEL
-    from tunedb.cli.tuning import Task
-    from tunedb.cli.tuning import tune as tune_all
+    from tunedb.cli.tasks import Task
+    from tunedb.cli.tasks import tune as tune_all
 
     monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
     problems = [problem_of(b1="crash", b2="crash"), problem_of(b1=0.001)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tunedb.cli.demo import check_toolchain
+from tunedb.cli.commands.demo import check_toolchain
 from tunedb.errors import SettingError
 
 

@@ -101,6 +101,6 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kernel]:
 
     monkeypatch.setattr(warming, "kernel_named", named)
     monkeypatch.setattr(warming, "kernel_names", lambda: sorted(found))
-    monkeypatch.setattr("tunedb.cli.tuning.index_to_run_on", lambda: -1)
-    monkeypatch.setattr("tunedb.cli.tuning.index_here", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.tasks.index_to_run_on", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.tasks.index_here", lambda: -1)
     return found

@@ -13,7 +13,8 @@ import typer
 import tunedb
 from tests.cli.conftest import Cli, run_apart
 from tunedb import settings
-from tunedb.cli import app, main, rows
+from tunedb.cli import app, main
+from tunedb.cli.commands import show as rows
 from tunedb.store import open_store
 
 SHAPE = ("--shape", "2,4,64", "--kernel-size", "4")

@@ -14,8 +14,8 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.fakes import config
 from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb import settings
-from tunedb.cli.judge import Kind
-from tunedb.cli.tuning import environment_of
+from tunedb.cli.commands.explain import Kind
+from tunedb.cli.tasks import environment_of
 from tunedb.core.device import INTERPRETER, Environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import MARK_KINDS, Mark, Sweep

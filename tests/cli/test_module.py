@@ -134,7 +134,7 @@ def test_the_file_is_in_the_order_that_was_asked_for(cli: Cli, tmp_path: Path) -
 
 
 def test_a_choice_that_has_to_be_made_is_named(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunedb.cli.tuning.index_here", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.tasks.index_here", lambda: -1)
     put(tuned(), tuned(OTHER), tuned(INTERPRETER))
     path = tmp_path / "module.py"
     answer = cli("export", "-o", path, "--format", "module")
@@ -143,7 +143,7 @@ def test_a_choice_that_has_to_be_made_is_named(cli: Cli, tmp_path: Path, monkeyp
     assert OTHER.name in answer.err
     assert not path.exists()
     assert cli("export", "-o", path, "--format", "module", "--device", "L4").code == 0
-    monkeypatch.setattr("tunedb.cli.tuning.device_here", lambda: OTHER)
+    monkeypatch.setattr("tunedb.cli.tasks.device_here", lambda: OTHER)
     assert cli("export", "-o", path, "--format", "module").code == 0
     assert OTHER.name in path.read_text()
 

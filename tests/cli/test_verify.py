@@ -14,7 +14,7 @@ from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, Notebook, co
 from tests.store.samples import failed, sweep, trial
 from tunedb import settings
 from tunedb.cli import progress
-from tunedb.cli.rows import why_lost
+from tunedb.cli.commands.show import why_lost
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep

@@ -90,7 +90,7 @@ def test_a_package_that_registers_what_is_no_kernel_is_named(
 ) -> None:
     found = EntryPoints([EntryPoint("mine", registered, warming.GROUP)])
     monkeypatch.setattr(warming, "entry_points", lambda **asked: found.select(**asked))
-    monkeypatch.setattr("tunedb.cli.tuning.index_to_run_on", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.tasks.index_to_run_on", lambda: -1)
     answer = cli(command, "mine", "--arg", "n=1")
     assert answer.code == 2
     assert f"mine: its package registers {registered}, {said}" in answer.err

@@ -12,7 +12,7 @@ from tests.decorated.planted import ENTRY_POINTS, KERNEL, NAME
 from tests.fakes import Notebook
 from tests.planted import register
 from tunedb import settings
-from tunedb.cli.tuning import Task, tune
+from tunedb.cli.tasks import Task, tune
 from tunedb.store import Store
 from tunedb.worker.supervisor import Supervisor
 

@@ -11,7 +11,12 @@ import typer
 from typer.exceptions import TyperException
 
 import tunedb
-from tunedb.cli import db, demo, doctor, gc, judge, ledger, rows, share, transfer, verify, warm
+from tunedb.cli.commands import db, demo, doctor, gc, verify, warm
+from tunedb.cli.commands import explain as judge
+from tunedb.cli.commands import export as transfer
+from tunedb.cli.commands import misses as ledger
+from tunedb.cli.commands import show as rows
+from tunedb.cli.commands import sync as share
 from tunedb.cli.output import one_line
 from tunedb.errors import IdentityError, ImportRejected, SchemaMismatch, SettingError, StoreError, TunedbError
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tunedb.cli.common import log
-from tunedb.cli.tuning import Task, installed, make_tuner
+from tunedb.cli.command import log
+from tunedb.cli.tasks import Task, installed, make_tuner
 from tunedb.core.device import Device, device_of
 from tunedb.core.kernel import Registered
 from tunedb.core.problem import Problem

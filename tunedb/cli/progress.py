@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
-from tunedb.cli.common import is_verbose, log
+from tunedb.cli.command import is_verbose, log
 from tunedb.cli.output import one_line
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from tunedb.cli.common import log
-from tunedb.cli.stored import listed
+from tunedb.cli.command import log
+from tunedb.cli.opening import listed
 from tunedb.core.device import Device
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
@@ -82,7 +82,7 @@ def winners(sweeps: Iterable[Sweep]) -> list[Sweep]:
 
 
 def _device(devices: set[Device]) -> Device:
-    from tunedb.cli.tuning import device_here
+    from tunedb.cli.tasks import device_here
 
     gpus = {device for device in devices if device.backend != "interpreter"}
     choices = gpus or devices

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunedb.cli.common import Command, with_parameters
+from tunedb.cli.command import Command, with_parameters
 from tunedb.core.problem import parse_json
 from tunedb.errors import IdentityError, SettingError
 

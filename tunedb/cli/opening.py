@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
-from tunedb.cli.problems import as_options
+from tunedb.cli.problem_options import as_options
 from tunedb.core.device import Device
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import SchemaMismatch, SettingError, TunedbError
 
 if TYPE_CHECKING:
-    from tunedb.cli.tuning import Task
+    from tunedb.cli.tasks import Task
     from tunedb.store import Store
     from tunedb.tuner.choice_cache import Case
 

@@ -7,9 +7,9 @@ from typing import Any
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.opening import devices_named, reading
 from tunedb.cli.output import Format, print_record, print_rows
-from tunedb.cli.stored import devices_named, reading
 from tunedb.core.sweep import MISSES, SOURCES, SWEEP_STATUSES, Served
 
 _COLUMNS = ("kernel", "problem", "device", "served_by", "count", "first_seen", "last_seen")

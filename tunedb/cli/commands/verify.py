@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.opening import devices_named, existing, listed
 from tunedb.cli.output import Format, print_rows
-from tunedb.cli.stored import devices_named, existing, listed
 from tunedb.core.sweep import Mark, Sweep
 from tunedb.errors import SettingError, StickyDeviceError
 
@@ -44,7 +44,7 @@ def verify(
     beaten by the default is quarantined, with the reason: calls get the one before it, or tune again. One whose time
     has moved by more than 5 % is told, and left as it is. Exit code 1 where one was quarantined or could not be tried.
     """
-    from tunedb.cli.tuning import index_to_run_on
+    from tunedb.cli.tasks import index_to_run_on
 
     index = index_to_run_on()
     with existing() as store:
@@ -62,7 +62,7 @@ def verify(
 def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[Case, Sweep]]:
     """What answers each stored problem on the device that is here. Raises SettingError where another one is named."""
     from tunedb.cli.pending import tasks_for
-    from tunedb.cli.tuning import make_tuner
+    from tunedb.cli.tasks import make_tuner
     from tunedb.core.device import device_of
     from tunedb.tuner.choice_cache import Case
 
@@ -81,7 +81,7 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
 
 def _verified(store: Store, cases: list[tuple[Case, Sweep]], index: int, step: float | None) -> list[dict[str, Any]]:
     """A row for each; with `step`, in a process of its own."""
-    from tunedb.cli.tuning import make_tuner
+    from tunedb.cli.tasks import make_tuner
     from tunedb.worker.supervisor import Supervisor
 
     rows: list[dict[str, Any]] = []

@@ -11,9 +11,9 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
-from tunedb.cli.common import log, uninterrupted
+from tunedb.cli.command import log, uninterrupted
+from tunedb.cli.opening import devices_named, listed
 from tunedb.cli.progress import Progress
-from tunedb.cli.stored import devices_named, listed
 from tunedb.core.device import Device, Environment, device_of, environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunedb.cli.common import FormatOption, command, log
+from tunedb.cli.command import FormatOption, command, log
+from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_rows
-from tunedb.cli.problems import DEFAULT_KERNEL, located, read_shapes, takes_problem
-from tunedb.cli.stored import writing
+from tunedb.cli.problem_options import DEFAULT_KERNEL, located, read_shapes, takes_problem
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
-    from tunedb.cli.tuning import Task
+    from tunedb.cli.tasks import Task
     from tunedb.store import Store
 
 _COLUMNS = ("kernel", "problem", "config", "time_us", "default_time_us", "speedup", "source")
@@ -74,7 +74,7 @@ def warm(
     lines = list(read_shapes(shapes, kernel or DEFAULT_KERNEL)) if shapes is not None else []
 
     from tunedb.api import kernel_named
-    from tunedb.cli.tuning import index_to_run_on, tasks_of, tune
+    from tunedb.cli.tasks import index_to_run_on, tasks_of, tune
 
     index = index_to_run_on()
     tasks: list[Task] = []

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import DeviceOption, FormatOption, command, log
+from tunedb.cli.command import DeviceOption, FormatOption, command, log
+from tunedb.cli.opening import existing, nothing_stored, reading
 from tunedb.cli.output import Format, print_record, print_rows
-from tunedb.cli.problems import takes_problem
-from tunedb.cli.stored import existing, nothing_stored, reading
+from tunedb.cli.problem_options import takes_problem
 from tunedb.core.sweep import Mark, Sweep, now
 from tunedb.errors import SettingError
 
@@ -49,7 +49,7 @@ def explain(
     and the exit code is 1. `nearest` is the one whose config a call gets where it may not tune.
     """
     from tunedb.cli import verdicts
-    from tunedb.cli.tuning import asked, environment_of
+    from tunedb.cli.tasks import asked, environment_of
 
     if settings.current().shared:
         log.info("The shared store is not asked: this is what is stored here. To unite the two: tunedb sync")
@@ -107,7 +107,7 @@ def mark(
 
 def _winner_now(store: Store, sweep: Sweep) -> tuple[Sweep, str] | None:
     """What answers the sweep's problem on its device: as a call sees it where its kernel is here, else by rank."""
-    from tunedb.cli.tuning import device_here, index_here, installed, make_tuner
+    from tunedb.cli.tasks import device_here, index_here, installed, make_tuner
     from tunedb.store import winner
     from tunedb.tuner.choice_cache import Case
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import FormatOption, command
+from tunedb.cli.command import FormatOption, command
 from tunedb.cli.output import Format, print_rows
 
 if TYPE_CHECKING:

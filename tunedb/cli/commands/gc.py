@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import FormatOption, command, log
+from tunedb.cli.command import FormatOption, command, log
+from tunedb.cli.opening import reading, sweep_row
 from tunedb.cli.output import Format, print_rows
-from tunedb.cli.stored import reading, sweep_row
 from tunedb.core.sweep import now
 from tunedb.errors import SettingError
 
@@ -34,7 +34,7 @@ def gc(
     sweeps that have been running for more than a day. A kernel that is not installed keeps its sweeps. What another
     store still holds comes back with the next sync: run it there too, with --store URL.
     """
-    from tunedb.cli.tuning import installed
+    from tunedb.cli.tasks import installed
     from tunedb.store import garbage
     from tunedb.tuner.unhashed import fault_of
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, is_verbose, log
+from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, is_verbose, log
+from tunedb.cli.opening import existing, nothing_stored, reading, sweep_row, sweeps_of, trial_row
 from tunedb.cli.output import Format, print_record, print_rows, print_table
-from tunedb.cli.problems import takes_problem
-from tunedb.cli.stored import existing, nothing_stored, reading, sweep_row, sweeps_of, trial_row
+from tunedb.cli.problem_options import takes_problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.sweep.race import TIE
 
@@ -110,7 +110,7 @@ def lookup(
     Asks about the GPU that is here, or where none is about Triton's interpreter. Where nothing is stored, the exit
     code is 1 and the JSON is null.
     """
-    from tunedb.cli.tuning import asked, make_tuner
+    from tunedb.cli.tasks import asked, make_tuner
 
     with reading() as store:
         task, case = asked(store, kernel, arguments, device)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import FormatOption, command
+from tunedb.cli.command import FormatOption, command
 from tunedb.cli.output import Format, print_record
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import FormatOption, command
+from tunedb.cli.command import FormatOption, command
+from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_record
-from tunedb.cli.stored import writing
 from tunedb.errors import SchemaOlder, SettingError
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from typing import Any
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import FormatOption, command, log
+from tunedb.cli.command import FormatOption, command, log
+from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_record
-from tunedb.cli.stored import writing
 from tunedb.errors import SettingError, TunedbError
 
 KERNEL = "avg_pool1d"
@@ -60,7 +60,7 @@ def demo(format: FormatOption = Format.table) -> None:
     Takes less than a minute. Without a GPU it runs in Triton's interpreter, on a small problem. The sweep stays in the
     store.
     """
-    from tunedb.cli.tuning import index_to_run_on, tasks_of, tune
+    from tunedb.cli.tasks import index_to_run_on, tasks_of, tune
 
     index = index_to_run_on()
     arguments: dict[str, Any] = {"shape": list(SMALL_SHAPE), "dtype": "float32", **WINDOW}

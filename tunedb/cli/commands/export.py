@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunedb import settings
-from tunedb.cli.common import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.opening import reading, sweeps_of, writing
 from tunedb.cli.output import Format, print_record
-from tunedb.cli.stored import reading, sweeps_of, writing
 from tunedb.errors import SettingError, TunedbError
 
 if TYPE_CHECKING:
