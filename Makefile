@@ -27,7 +27,7 @@ demo: $(ENV)/.tunedb-installed
 test: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m tests.toolchain
 	$(BIN)/python -m pytest -n $(WORKERS)
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n $(WORKERS) tests/kernels tests/decorated tests/cli/test_ledger.py
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n $(WORKERS) tests/kernels tests/decorator tests/cli/test_misses_stats.py
 
 lint: $(ENV)/.tunedb-installed-test
 	$(BIN)/ruff check .

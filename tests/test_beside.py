@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.fakes import FakeClock, FakeKernel, config
-from tests.test_attempt import by_block, sweep
+from tests.sweep.test_trials import by_block, sweep
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.sweep.observer import suspect_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Cli, Kernel, put
-from tests.cli.test_judge import HASH, tuned
+from tests.cli.test_explain_mark import HASH, tuned
 from tests.store.samples import failed, running
 from tunedb import settings
 from tunedb.core.problem import Problem

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Answer, Cli, Kernel, put
-from tests.cli.test_judge import ASKED, PROBLEM, tuned
+from tests.cli.test_explain_mark import ASKED, PROBLEM, tuned
 from tests.fakes import config
 from tunedb import settings
 from tunedb.core.device import INTERPRETER

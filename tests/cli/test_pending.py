@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Cli, Kernel, put
-from tests.cli.test_judge import PROBLEM, tuned
-from tests.cli.test_ledger import serve, served
+from tests.cli.test_explain_mark import PROBLEM, tuned
+from tests.cli.test_misses_stats import serve, served
 from tests.store.samples import DEVICE, ENVIRONMENT, NOON
 from tunedb.core.device import INTERPRETER
 from tunedb.core.problem import Problem

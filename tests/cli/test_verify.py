@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Cli, Kernel, put
-from tests.cli.test_judge import PROBLEM, tuned
+from tests.cli.test_explain_mark import PROBLEM, tuned
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, Notebook, config
 from tests.store.samples import failed, sweep, trial
 from tunedb import settings

@@ -16,7 +16,7 @@ from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.parts import ROOT
 from tests.store.samples import sweep
-from tests.store.test_transfer import sealed, text_of
+from tests.store.test_jsonl import sealed, text_of
 from tunedb import cli
 from tunedb.core.sweep import Mark
 from tunedb.errors import ImportRejected, StoreError

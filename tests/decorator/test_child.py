@@ -1,0 +1,62 @@
+"""A decorated kernel in the process of its own in which `tunedb warm` and `verify` sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import runs_interpreter
+from tests.decorator.planted import ENTRY_POINTS, KERNEL, NAME
+from tests.fakes import Notebook
+from tests.planted import register
+from tunedb import settings
+from tunedb.cli.tasks import Task, tune
+from tunedb.store import Store
+from tunedb.worker.supervisor import Supervisor
+
+pytestmark = runs_interpreter
+PATIENCE = 120.0  # seconds
+
+
+@pytest.fixture
+def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
+    """A supervisor whose processes know the kernel, and interpret it."""
+    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site", ENTRY_POINTS))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with Supervisor(store, settings.current(), -1, PATIENCE) as found:
+        yield found
+
+
+def test_it_is_tuned_on_the_arguments_that_were_asked_for_and_verified(
+    supervisor: Supervisor, store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"n": 40, "rows": 3}
+    problem, notebook = KERNEL.problem(asked), Notebook()
+    source, sweep = supervisor.tune(NAME, problem, asked, force=False, budget=float("inf"), observer=notebook)
+    assert source == "sweep"
+    assert sweep is not None
+    assert (sweep.status, sweep.kernel_hash, sweep.counts) == ("tuned", KERNEL.hash, {"ok": 2})
+    assert "made with 3 rows" in capfd.readouterr().err
+    assert supervisor.verify(sweep, Notebook()).verdict == "holds"
+
+
+def test_a_broken_function_of_the_users_is_one_problems_end_and_no_configs_fault(
+    supervisor: Supervisor, store: Store, tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    tasks = [Task(KERNEL, KERNEL.problem(given), None, given) for given in ({"n": 13, "rows": 2}, {"n": 8, "rows": 2})]
+    rows = tune(tasks, store, -1, step=PATIENCE)
+    assert [(row["source"], row["uid"] is None) for row in rows] == [("aborted", True), ("sweep", False)]
+    assert [sweep.status for sweep in store.iter_sweeps(finished=False)] == ["tuned"]
+
+
+def test_a_problem_whose_arguments_nobody_knows_is_told_and_left(
+    supervisor: Supervisor, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tasks = [Task(KERNEL, KERNEL.problem({"n": 48, "rows": 2}), None)]
+    [row] = tune(tasks, store, -1, step=PATIENCE)
+    assert (row["source"], row["config"]) == ("aborted", None)
+    said = capfd.readouterr().err
+    assert "rows can't be told from the problem" in said
+    assert "Traceback" not in said

@@ -1,0 +1,276 @@
+"""What a call of a decorated kernel is known by: its problem, its kind, and the kernel's hash."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import operator
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import triton.language as tl
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tunedb
+from tests.decorator.kernels import add_one, tuned
+from tunedb import IdentityError, SettingError
+from tunedb.core.source_hash import joint_hash, kernel_hash
+from tunedb.decorator.call.arguments import Call, Parameters, kind_of, known_as, layout_of, problem_of
+from tunedb.decorator.configs import Candidates, stored_form
+
+NAMES = ("x", "y", "n", "stride", "FLAG", "BLOCK")
+PARAMETERS = Parameters(NAMES, frozenset({"FLAG", "BLOCK"}), {}, True)
+
+
+def facts(key: tuple[str, ...] = ("n",), buckets: Any = None, **given: Any) -> dict[str, Any]:
+    call = Call(NAMES, (1,), (), given)
+    return dict(problem_of("kernel", call, PARAMETERS, key, buckets or {}))
+
+
+def test_a_problem_holds_keys_tensors_classes_and_switches() -> None:
+    found = facts(x=torch.zeros(8, 8), y=None, n=100, stride=8, FLAG=True, BLOCK=64)
+    assert found == {
+        "x.dtype": torch.float32, "x.layout": "rows", "x.aligned": True, "y": None, "n": 100, "FLAG": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (tl.float16, {"n": tl.float16}),
+        ((3, (4,)), {"n.length": 2, "n.0": 3, "n.1.length": 1, "n.1.0": 4}),
+        (torch.Size([2]), {"n.length": 1, "n.0": 2}),
+        (tl.constexpr(7), {"n": 7}),
+        (add_one, {"n": known_as(add_one)}),
+    ],
+)
+def test_values_of_key_come_back_as_themselves(value: Any, expected: dict[str, Any]) -> None:
+    assert facts(n=value) == expected
+
+
+def test_numpy_scalars_are_taken_as_pythons() -> None:
+    numpy = pytest.importorskip("numpy")
+    assert facts(n=numpy.int64(5)) == {"n": 5}
+
+
+@pytest.mark.parametrize("value", [float("inf"), -(2**63) - 1, {"a": 1}])
+def test_a_value_without_canonical_form_names_its_argument(value: Any) -> None:
+    with pytest.raises(IdentityError, match="n"):
+        facts(n=value)
+
+
+def test_a_descriptor_is_known_by_its_base() -> None:
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    base = torch.zeros(64, 64, dtype=torch.float16)
+    found = facts(x=TensorDescriptor.from_tensor(base, [32, 32]), n=1)
+    assert found == {"x.dtype": torch.float16, "x.layout": "rows", "x.aligned": True, "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "expected"),
+    [
+        (torch.zeros(()), ("rows", True)),
+        (torch.zeros(4, 8), ("rows", True)),
+        (torch.zeros(8, 4).T, ("transposed", True)),
+        (torch.zeros(2, 4, 8).permute(2, 0, 1), ("transposed2", True)),
+        (torch.zeros(4, 16)[:, ::2], ("general", False)),
+        (torch.zeros(4, 7), ("rows", False)),  # a pitch of 28 bytes
+        (torch.zeros(9)[1:], ("rows", False)),
+        (torch.zeros(1, 8).expand(4, 8), ("rows+broadcast", True)),
+    ],
+)
+def test_layout_and_alignment_are_classes(tensor: torch.Tensor, expected: tuple[str, bool]) -> None:
+    assert layout_of(tensor) == expected
+
+
+def test_what_is_compiled_alike_is_one_kind_where_only_that_counts() -> None:
+    def kind(loaded: bool, **given: Any) -> Any:
+        return kind_of(Call(NAMES, (1,), (), given), PARAMETERS, ("n",), {}, loaded=loaded)
+
+    x = torch.zeros(64)
+    assert kind(False, x=x, n=100) != kind(False, x=x, n=104)
+    assert kind(True, x=x, n=100) == kind(True, x=x, n=104)
+    assert kind(True, x=x, n=100) != kind(True, x=x, n=112)
+    assert kind(True, x=x, n=100) != kind(True, x=x.half(), n=100)
+    assert kind(True, x=x, n=100, BLOCK=1) != kind(True, x=x, n=100, BLOCK=2)
+    assert kind(False, x=[{}], n=1) is None  # nothing that could be remembered
+
+
+@given(st.integers(1, 2**40))
+def test_buckets_are_the_next_of_their_kind(value: int) -> None:
+    assert tunedb.pow2(value) >= value > tunedb.pow2(value) // 2
+    assert tunedb.pow2(tunedb.pow2(value)) == tunedb.pow2(value)
+    rounded = tunedb.multiple_of(48)(value)
+    assert rounded % 48 == 0
+    assert value <= rounded < value + 48
+
+
+@pytest.mark.parametrize("step", [0, -1, 2.0, True, "16"])
+def test_a_step_that_is_none_is_an_error(step: Any) -> None:
+    with pytest.raises(SettingError, match="multiple_of"):
+        tunedb.multiple_of(step)
+
+
+def test_the_name_is_the_functions_own_unless_given() -> None:
+    assert tunedb.autotune([], ["n"])(add_one).name == "tests.decorator.kernels.add_one"
+    assert tuned(name="mine").name == "mine"
+
+
+def test_a_file_whose_name_begins_with_a_digit_has_kernels_too() -> None:
+    from tunedb.decorator.validation import name_of
+
+    def kernel() -> None:
+        """Of one of Triton's tutorials."""
+
+    kernel.__module__, kernel.__qualname__ = "02-fused-softmax", "softmax"
+    assert name_of(kernel) == "_02-fused-softmax.softmax"
+
+
+def plain(x: Any, c: int = 1) -> Any:
+    return x + c
+
+
+def other(x: Any, c: int = 1) -> Any:
+    return x - c
+
+
+class Callable1:
+    def __call__(self, x: Any) -> Any:
+        return x + 1
+
+
+class Callable2:
+    def __call__(self, x: Any) -> Any:
+        return x + 2
+
+
+class Scaled:
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def __call__(self, x: Any) -> Any:
+        return x * self.by
+
+
+def test_a_reference_that_refers_to_itself_has_a_hash() -> None:
+    def recursive(x: Any, again: Any = None) -> Any:
+        return x
+
+    recursive.__defaults__ = (recursive,)
+    assert joint_hash("kernel", recursive) == joint_hash("kernel", recursive)
+
+
+def test_a_reference_is_known_under_wrappers_and_by_what_is_bound_to_it() -> None:
+    same = [plain, torch.no_grad()(plain), torch.inference_mode()(plain), functools.wraps(plain)(lambda *_: None)]
+    assert len({joint_hash("kernel", one) for one in same}) == 1
+    different = [
+        plain, other, functools.partial(plain, c=1), functools.partial(plain, c=2),
+        functools.partial(other, c=2), Callable1(), Callable2(), lambda x, c=2: x + c, lambda x, c=3: x + c,
+        functools.partial(plain, plain), functools.partial(plain, other), lambda x, f=plain: f(x),
+        functools.partial(plain, max), functools.partial(plain, min), operator.add, operator.mul,
+        Scaled(0.1), Scaled(0.2), torch.nn.LeakyReLU(0.1), torch.nn.LeakyReLU(0.2),
+    ]  # fmt: skip
+    assert len({joint_hash("kernel", one) for one in different}) == len(different)
+    assert joint_hash("kernel", plain) != "kernel"
+
+
+def test_a_reference_has_the_same_hash_in_every_process() -> None:
+    program = (
+        "import functools\nfrom tunedb.core.source_hash import joint_hash\n"
+        "class A: pass\n"
+        "def f(x, mode=frozenset(['one', 'other', 'third']), a=A()):\n"
+        "    return mode in {'alpha', 'beta', 'gamma', ('delta', 'epsilon')}\n"
+        "print(joint_hash('kernel', functools.partial(f, x={'one', 'other', 'third'})))\n"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
+
+
+def test_configs_are_kept_whole_and_found_again() -> None:
+    import triton
+
+    def activation() -> None:
+        """A knob that no JSON can hold."""
+
+    configs = [
+        triton.Config({"BLOCK": (32, 64), "ACT": activation}, num_warps=8, maxnreg=64),
+        triton.Config({"BLOCK": 32, "ACT": None}, ir_override="kernel.ptx"),
+    ]
+    candidates = Candidates(configs)
+    forms = [stored_form(config) for config in configs]
+    assert [candidates.config(form) for form in forms] == configs
+    assert (forms[0]["BLOCK"], forms[0]["num_warps"], forms[0]["maxnreg"]) == ("(32, 64)", 8, 64)
+    assert forms[1]["ir_override"] == "kernel.ptx"
+
+
+SOURCE = """
+import triton
+import triton.language as tl
+import tunedb
+
+def blocks():
+    return [triton.Config({{"BLOCK": block}}) for block in ({blocks})]
+
+@tunedb.autotune(blocks(), key={key})
+{heuristics}
+@triton.jit
+def kernel(x, n, EVEN: tl.constexpr, BLOCK: tl.constexpr):
+    tl.store(x + tl.arange(0, BLOCK), {value})
+"""
+
+
+def test_the_list_of_configs_is_not_in_the_kernels_hash(tmp_path: Path) -> None:
+    def hashed(**parts: Any) -> str:
+        given = {"blocks": "16, 32", "key": "['n']", "value": 1.0, "heuristics": "@triton.heuristics({'EVEN': bool})"}
+        path = tmp_path / f"m{len(list(tmp_path.iterdir()))}.py"
+        path.write_text(SOURCE.format(**(given | parts)))
+        spec = importlib.util.spec_from_file_location("module_under_test", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return kernel_hash(module.kernel)
+
+    first = hashed()
+    assert hashed(blocks="16, 64", key="['n', 'x']") == first
+    assert hashed(value=2.0) != first
+    assert hashed(heuristics="@triton.heuristics({'EVEN': len})") != first
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.float8_e5m2, torch.int32, torch.bool])
+def test_results_are_compared_within_what_another_order_may_change(dtype: torch.dtype) -> None:
+    from tunedb.runtime.accuracy import difference
+
+    needed = torch.arange(12).reshape(3, 4).to(dtype)
+    assert difference(needed.clone(), needed) is None
+    wrong = needed.clone()
+    wrong[1, 2] = 0
+    if dtype is torch.bool:
+        assert difference(wrong, needed) == "1 of 12 elements differ, the first at (1, 2): False for True"
+    else:
+        said = difference(wrong, needed)
+        assert said is not None
+        assert said.startswith("1 of 12 elements differ, the first at (1, 2): 0")
+
+
+def test_nan_agrees_with_nan_and_with_nothing_else() -> None:
+    from tunedb.runtime.accuracy import difference
+
+    nan, inf = float("nan"), float("inf")
+    needed = torch.tensor([nan, inf, 1.0])
+    assert difference(torch.tensor([nan, inf, 1.0001]), needed) is None
+    assert difference(torch.tensor([0.0, inf, 1.0]), needed) is not None
+    assert difference(torch.tensor([nan, -inf, 1.0]), needed) is not None
+    assert difference(torch.tensor([nan, inf, nan]), needed) is not None

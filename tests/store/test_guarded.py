@@ -1,0 +1,161 @@
+"""A store that fails: calls go on, one record tells, and what could not be written is written later."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import DEVICE, FakeKernel, Notebook
+from tests.sweep.test_run import sweep
+from tunedb.core.sweep import Sweep
+from tunedb.errors import StoreUnavailable
+from tunedb.store import Store, open_store
+from tunedb.store.guarded import BUSY_TIMEOUT, QUEUE, REST, Shelf
+
+
+class Broken:
+    """A store that fails until it is mended."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.is_broken, self.asked = store, True, 0
+
+    def __getattr__(self, name: str) -> object:
+        def method(*arguments: object) -> object:
+            self.asked += 1
+            if self.is_broken:
+                raise StoreUnavailable("sqlite:///t.db is locked")
+            return getattr(self.store, name)(*arguments)
+
+        return method
+
+
+@pytest.fixture
+def done() -> Sweep:
+    """A finished sweep."""
+    return sweep({1: 9.0, 2: 5.0})
+
+
+def looked_up(shelf: Shelf, done: Sweep) -> list[str]:
+    return [found.uid for found in shelf.get_sweeps(done.problem, DEVICE, done.kernel_hash)]
+
+
+def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
+    tmp_path: Path, done: Sweep, records: pytest.LogCaptureFixture
+) -> None:
+    broken = Broken(open_store(str(tmp_path / "t.db")))
+    seconds = [0.0]
+    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    for seconds[0] in (0, REST + 1, 2 * REST + 2):
+        assert looked_up(shelf, done) == []
+    assert broken.asked == 3
+    assert [record.levelname for record in records.records] == ["WARNING"]
+    assert "is locked" in records.text
+
+
+def test_a_store_that_failed_is_left_alone_for_a_while(tmp_path: Path, done: Sweep) -> None:
+    broken = Broken(open_store(str(tmp_path / "t.db")))
+    seconds = [0.0]
+    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    looked_up(shelf, done)
+    seconds[0] = REST - 1
+    looked_up(shelf, done)
+    assert broken.asked == 1
+    seconds[0] = REST + 1
+    looked_up(shelf, done)
+    assert broken.asked == 2
+
+
+def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path: Path, done: Sweep) -> None:
+    store = open_store(str(tmp_path / "t.db"))
+    broken = Broken(store)
+    seconds = [0.0]
+    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    shelf.start_sweep(done)
+    shelf.finish_sweep(done)
+    assert looked_up(shelf, done) == [done.uid]
+    assert list(store.iter_sweeps()) == []
+    broken.is_broken, seconds[0] = False, REST + 1
+    assert looked_up(shelf, done) == [done.uid]
+    (stored,) = store.iter_sweeps(with_trials=True)
+    assert {trial.uid for trial in stored.trials} == {trial.uid for trial in done.trials}
+
+
+def test_at_exit_what_waits_is_written(tmp_path: Path, done: Sweep) -> None:
+    store = open_store(str(tmp_path / "t.db"))
+    broken = Broken(store)
+    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
+    shelf.finish_sweep(done)
+    broken.is_broken = False
+    shelf.close()
+    assert [found.uid for found in store.iter_sweeps()] == [done.uid]
+
+
+def test_the_queue_is_bounded_and_a_loss_is_told(tmp_path: Path, records: pytest.LogCaptureFixture) -> None:
+    broken = Broken(open_store(str(tmp_path / "t.db")))
+    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
+    for _ in range(QUEUE + 1):
+        shelf.finish_sweep(sweep({1: 9.0}))
+    assert len(shelf._queue) == QUEUE
+    assert "lost" in records.text
+
+
+def test_another_process_that_holds_the_write_lock_delays_a_call_by_two_seconds_at_most(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    open_store(str(path)).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    shelf = Shelf(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
+    kernel = FakeKernel({block: float(block) for block in range(1, 20)})
+    start = time.monotonic()
+    done = sweep({}, kernel=kernel, notebook=_Through(shelf))
+    assert looked_up(shelf, done) == [done.uid]
+    waited = time.monotonic() - start
+    other.execute("ROLLBACK")
+    other.close()
+    shelf.close()
+    assert waited < 2
+    assert [found.uid for found in open_store(str(path)).iter_sweeps()] == [done.uid]
+
+
+class _Through(Notebook):
+    """A notebook that hands on to a shelf."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        super().__init__()
+        self.start_sweep, self.put_trial, self.finish_sweep = (  # type: ignore[method-assign]
+            shelf.start_sweep, shelf.put_trial, shelf.finish_sweep,
+        )  # fmt: skip
+
+
+def test_a_shelf_that_may_not_write_writes_nothing(tmp_path: Path, done: Sweep) -> None:
+    store = open_store(str(tmp_path / "t.db"))
+    shelf = Shelf("t.db", lambda: store, writable=False)
+    shelf.start_sweep(done)
+    shelf.finish_sweep(done)
+    shelf.close()
+    assert list(store.iter_sweeps(finished=False)) == []
+
+
+def test_no_password_reaches_the_log(done: Sweep, records: pytest.LogCaptureFixture) -> None:
+    def fail() -> Store:
+        raise StoreUnavailable("postgresql://me:s3cret@host/db does not answer")
+
+    shelf = Shelf("postgresql://me:s3cret@host/db", fail)
+    assert looked_up(shelf, done) == []
+    assert "s3cret" not in records.text
+    assert "does not answer" in records.text
+
+
+def test_a_sweep_that_no_store_can_hold_does_not_block_those_behind_it(
+    tmp_path: Path, done: Sweep, records: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(str(tmp_path / "t.db"))
+    shelf = Shelf("t.db", lambda: store)
+    shelf.finish_sweep(replace(done, uid="f" * 32, time_us=-1.0))
+    shelf.finish_sweep(done)
+    assert [found.uid for found in store.iter_sweeps()] == [done.uid]
+    assert "can't be kept" in records.text

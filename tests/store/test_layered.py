@@ -1,0 +1,70 @@
+"""The local and the shared store as one: marks of either count, and who wins does not depend on the layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import FakeKernel, config
+from tests.tuner.tuners import tuner_on
+from tunedb.core.sweep import Mark
+from tunedb.store import Store, open_store
+from tunedb.store.guarded import Shelf
+from tunedb.store.layered import Layers, united
+from tunedb.store.shared import Shared
+
+
+@pytest.fixture
+def shared_store(tmp_path: Path) -> Store:
+    """A store that stands for the shared one."""
+    return open_store(str(tmp_path / "shared.db"))
+
+
+def layers(tmp_path: Path, store: Store) -> Layers:
+    path = str(tmp_path / "shared.db")
+    return Layers(Shelf("local", lambda: store), Shared(path, lambda: open_store(path), deadline=5))
+
+
+def test_a_sweep_of_the_shared_store_answers(tmp_path: Path, store: Store, shared_store: Store) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner_on(shared_store, tmp_path).choose(kernel, kernel.problem(), -1)
+    choice = tuner_on(layers(tmp_path, store), tmp_path, mode="read").choose(kernel, kernel.problem(), -1)
+    assert (choice.config, choice.source) == (config(2), "store")
+
+
+def test_a_mark_made_here_holds_for_a_sweep_that_is_only_there(
+    tmp_path: Path, store: Store, shared_store: Store
+) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner_on(shared_store, tmp_path).choose(kernel, kernel.problem(), -1)
+    (there,) = shared_store.iter_sweeps()
+    store.put_mark(there.uid, Mark("quarantine", "wrong on this machine"))
+    choice = tuner_on(layers(tmp_path, store), tmp_path, mode="read").choose(kernel, kernel.problem(), -1)
+    assert choice.source == "default"
+
+
+def test_copies_of_a_sweep_are_one_with_the_marks_of_both(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0})
+    tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)
+    (found,) = store.iter_sweeps()
+    pin, quarantine = Mark("pin", "a"), Mark("quarantine", "b")
+    store.put_mark(found.uid, pin)
+    (pinned,) = store.iter_sweeps()
+    store.put_mark(found.uid, quarantine)
+    (both,) = store.iter_sweeps()
+    (one,) = united([found, pinned, both])
+    assert {mark.uid for mark in one.marks} == {pin.uid, quarantine.uid}
+
+
+def test_settings_that_change_keep_the_shared_store_that_was_read(tmp_path: Path, shared_store: Store) -> None:
+    import tunedb
+    from tunedb.tuner import session as process
+
+    tunedb.configure(shared=str(tmp_path / "shared.db"))
+    before = process.active().store
+    with tunedb.using(budget=1):
+        now = process.active().store
+        assert isinstance(before, Layers)
+        assert isinstance(now, Layers)
+        assert now.shared is before.shared

@@ -1,0 +1,96 @@
+"""What calls were served with: counted in memory, written in batches and at exit, bounded, and local."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import runs_interpreter
+from tests.fakes import DEVICE, FakeKernel, config
+from tests.tuner.tuners import tuner_on
+from tunedb.core.sweep import SOURCES, Served
+from tunedb.store import open_store
+from tunedb.tuner import usage_counter as ledger
+from tunedb.tuner.choice_cache import Case, Choice
+from tunedb.tuner.usage_counter import Ledger
+
+
+def case(n: int = 1) -> Case:
+    kernel = FakeKernel({1: 9.0})
+    return Case(kernel, kernel.problem(n=n), DEVICE, -1)
+
+
+def test_counts_are_kept_by_case_and_source_until_they_are_written() -> None:
+    written: list[list[Served]] = []
+    counts = Ledger(written.append)
+    for source, n in (("default", 1), ("default", 1), ("store", 1), ("default", 2)):
+        counts.count(case(n), Choice(config(1), source))
+    assert written == []
+    counts.flush()
+    counts.flush()
+    (batch,) = written  # the second flush had nothing to say
+    assert sorted((one.problem["n"], one.source, one.count) for one in batch) == [
+        (1, "default", 2),
+        (1, "store", 1),
+        (2, "default", 1),
+    ]
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MOST", 3)
+    written: list[list[Served]] = []
+    counts = Ledger(written.append)
+    for n in range(10):
+        counts.count(case(n), Choice(config(1), "default"))
+    counts.count(case(0), Choice(config(1), "default"))  # one that is counted goes on being so
+    counts.flush()
+    assert sorted((one.problem["n"], one.count) for one in written[0]) == [(0, 2), (1, 1), (2, 1)]
+
+
+def test_a_tuner_counts_each_first_use_and_writes_when_it_is_closed(tmp_path: Path) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    path = str(tmp_path / "tunedb.db")
+    for mode in ("record", "tune", "tune", "record"):
+        tuner = tuner_on(open_store(path), tmp_path, mode=mode)
+        for _ in range(3):
+            tuner.choose(kernel, kernel.problem(n=5), -1)
+        tuner.close()
+    assert open_store(path).count_served() == {"store": 2, "sweep": 1}  # the first one's miss is settled
+
+
+@runs_interpreter
+@pytest.mark.parametrize("mode", ["read", "strict", "off"])
+def test_a_mode_that_writes_nothing_counts_nothing(tmp_path: Path, mode: str) -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1", "TUNEDB_MODE": mode, "TUNEDB_STORE": str(tmp_path / "t.db")}
+    program = "import torch, tunedb\nfrom tunedb.kernels import avg_pool1d\n"
+    program += "try: avg_pool1d(torch.ones(2, 3, 16), 4)\nexcept tunedb.MissError: pass\n"
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@runs_interpreter
+def test_a_process_writes_its_counts_at_exit(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "TRITON_INTERPRET": "1",
+        "TUNEDB_MODE": "record",
+        "TUNEDB_STORE": str(tmp_path / "t.db"),
+    }
+    program = "import torch\nfrom tunedb.kernels import avg_pool1d\navg_pool1d(torch.ones(2, 3, 16), 4)\n"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    (miss,) = open_store(str(tmp_path / "t.db")).get_served(["default"])
+    assert (miss.problem.kernel, miss.count, miss.device) == ("avg_pool1d", 2, DEVICE)
+    assert miss.first_seen < miss.last_seen
+
+
+def test_every_source_of_a_choice_can_be_counted(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "t.db"))
+    counts = Ledger(store.add_served)
+    for source in SOURCES:
+        counts.count(case(), Choice(config(1), source))
+    counts.flush()
+    assert store.count_served() == dict.fromkeys(sorted(SOURCES), 1)
