@@ -126,12 +126,12 @@ def measured(arguments: dict[str, Any], against: list[str], backward: bool, roun
 
     from benchmarks.timing import interleaved
     from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-    from tunedb.tuner import session as process
+    from tunedb.tuner import session
 
     functions = functions_of(arguments, against, backward)
     times = interleaved(functions, rounds)
     kernel = BACKWARD if backward else FORWARD
-    choice = process.active().choose(kernel, kernel.problem(arguments), torch.cuda.current_device())
+    choice = session.active().choose(kernel, kernel.problem(arguments), torch.cuda.current_device())
     ours, moved = times["ours"]["median_us"], problem_bytes(arguments)
     others = {name: time["median_us"] for name, time in times.items() if name not in ("ours", "copy")}
     return {

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tunedb.runtime.compile_job import Recipe
+    from tunedb.runtime.compile_job import CompileJob
     from tunedb.runtime.launch import Launch
 
 ARCH = 89
@@ -60,13 +60,13 @@ def compile_one(arguments: dict[str, Any], number: int) -> None:
     recipe_of(launch).compile(launch.jit)
 
 
-def recipe_of(launch: Launch) -> Recipe:
+def recipe_of(launch: Launch) -> CompileJob:
     """What the launch is compiled from, for the RTX 4090."""
     from triton.backends.compiler import GPUTarget
 
-    from tunedb.runtime.compile_job import Recipe
+    from tunedb.runtime.compile_job import CompileJob
 
-    return Recipe.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", ARCH, 32))
+    return CompileJob.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", ARCH, 32))
 
 
 def candidates(arguments: dict[str, Any]) -> Any:
@@ -89,9 +89,9 @@ def measure(problem: str, how: str, workers: int) -> dict[str, Any]:
     else:
         made = ThreadPoolExecutor(workers)
     if how == "compiler":
-        from tunedb.runtime.compile_worker import Compiler
+        from tunedb.runtime.compile_worker import CompileWorker
 
-        compiler = Compiler(workers)
+        compiler = CompileWorker(workers)
 
         def one(arguments: dict[str, Any], number: int) -> None:
             if number:

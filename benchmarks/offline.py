@@ -15,7 +15,7 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 
 from tunedb.core.kernel import Resources
-from tunedb.runtime.compile_job import Recipe
+from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.launch import Launch, typed_errors
 
 
@@ -33,7 +33,7 @@ def compile_for(launch: Launch, arch: int) -> Binary:
     The launch's tensors may be on the CPU: only their dtype and alignment count. Raises TrialError.
     """
     with typed_errors():
-        recipe = Recipe.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", arch, 32))
+        recipe = CompileJob.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", arch, 32))
         kernel = recipe.compile(launch.jit)
     registers, spills = _resource_usage(kernel.asm["cubin"])
     return Binary(Resources(registers, spills, kernel.metadata.shared), kernel.asm)

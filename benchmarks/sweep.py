@@ -117,12 +117,12 @@ def ours(arguments: dict[str, Any], folder: str) -> Row:
     from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
     from tunedb.store import open_store
-    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.choice_cache import TuningTask
     from tunedb.tuner.tuner import Tuner
 
     index = torch.cuda.current_device()
     problem = FORWARD.problem(arguments)
-    case = Case(FORWARD, problem, device_of(index), index)
+    case = TuningTask(FORWARD, problem, device_of(index), index)
     probe = FORWARD.workload(problem, index)
     output, given = probe.written.nbytes, probe.read.untyped_storage().nbytes()
     probe.close()
@@ -189,12 +189,12 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
     from tunedb.runtime.clock import clock_for, timing
-    from tunedb.runtime.compile_pool import Ahead, workers
+    from tunedb.runtime.compile_pool import CompilePool, workers
 
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)
     workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
-    ahead, clock = Ahead(workload.prepare, space, workers(), workload.recipe), clock_for(index)
+    ahead, clock = CompilePool(workload.prepare, space, workers(), workload.recipe), clock_for(index)
     rough, launchers = 0.0, {}
     for config in space:
         ahead.get(config)

@@ -33,7 +33,7 @@ def problem_of(**outcomes: float | str) -> Problem:
 
 
 class Planted:
-    """See `tunedb.core.kernel.Registered`."""
+    """See `tunedb.core.kernel.RegisteredKernel`."""
 
     name = NAME
     hash = "cd" * 32

@@ -43,7 +43,7 @@ def planted_kernel(x_ptr, y_ptr, stop_ptr, n, BLOCK: tl.constexpr, FAULT: tl.con
 
 
 class Planted:
-    """See `tunedb.core.kernel.Registered`."""
+    """See `tunedb.core.kernel.RegisteredKernel`."""
 
     name = NAME
     hash = "ef" * 32

@@ -7,11 +7,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from tunedb.core.device import Device, device_of
-from tunedb.core.kernel import Registered
+from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
 from tunedb.errors import SettingError
-from tunedb.tuner import session as process
-from tunedb.tuner.choice_cache import Case, Choice
+from tunedb.tuner import session
+from tunedb.tuner.choice_cache import Choice, TuningTask
 
 GROUP = "tunedb.kernels"
 
@@ -21,11 +21,11 @@ def kernel_names() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
-def kernel_named(name: str) -> Registered:
+def kernel_named(name: str) -> RegisteredKernel:
     """The kernel registered under that name; raises SettingError, with the names that there are, or what is wrong."""
     for entry in entry_points(group=GROUP, name=name):
         try:
-            kernel: Registered = entry.load()
+            kernel: RegisteredKernel = entry.load()
         except Exception as error:  # whatever the code of another's package raises
             if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "triton", "numpy"):
                 raise
@@ -57,7 +57,7 @@ def present_index() -> int:
     raise SettingError("No GPU is here. Set TRITON_INTERPRET=1 to run on the CPU, where times mean nothing for a GPU.")
 
 
-def problem_of(kernel: str, arguments: Mapping[str, Any]) -> tuple[Registered, Problem]:
+def problem_of(kernel: str, arguments: Mapping[str, Any]) -> tuple[RegisteredKernel, Problem]:
     """The registered kernel of that name, and the problem of these arguments."""
     found = kernel_named(kernel)
     return found, found.problem(arguments)
@@ -74,7 +74,7 @@ def lookup(kernel: str, *, device: Device | None = None, **arguments: Any) -> Ch
     if device is None:
         index = present_index()
         device = device_of(index)
-    return process.active().look_up(Case(found, problem, device, index))
+    return session.active().look_up(TuningTask(found, problem, device, index))
 
 
 def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None:
@@ -85,8 +85,8 @@ def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None
     `lookup` does, and CallerError where a function fails that came with the kernel.
     """
     found, problem = problem_of(kernel, arguments)
-    mode = process.active().settings.mode
+    mode = session.active().settings.mode
     if mode not in ("tune", "record"):
         raise SettingError(f"Found mode {mode}, which writes nothing, needed tune or record: tunedb.using(mode=...).")
     index = present_index()
-    return process.active().warm(Case(found, problem, device_of(index), index), force=force)
+    return session.active().warm(TuningTask(found, problem, device_of(index), index), force=force)

@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from tunedb.core.kernel import Registered
+from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool import launch
@@ -27,7 +27,7 @@ from tunedb.kernels.avg_pool.tunable import BACKWARD, FORWARD
 from tunedb.kernels.geometry import Window
 from tunedb.runtime import launch as compiled
 from tunedb.runtime.compile_job import preload_aside
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 _log = logging.getLogger("tunedb")
 
@@ -43,8 +43,8 @@ functorch_level = torch._C._functorch.peek_interpreter_stack
 tracing_state = torch._C._get_tracing_state
 _Parameter = torch.nn.Parameter
 
-_forward_plans: dict[Any, Plan | Literal[False]] = process.new_plans()
-_backward_plans: dict[Any, Plan | Literal[False]] = process.new_plans()
+_forward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
+_backward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
 _told: set[str] = set()
 
 
@@ -119,7 +119,7 @@ def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | 
     pooled = Window(*window)
     if key is None or not is_supported(x, pooled) or not _can_launch(x, FORWARD.name):
         return None
-    since = process.generation()
+    since = session.generation()
     out = launch.empty_output(x, pooled)
     problem = launch.Pool.of_input(x, pooled).forward_problem()
     loaded = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
@@ -134,7 +134,7 @@ def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
         return plan or None
     if key is None or not _can_launch(grad, BACKWARD.name):
         return None
-    since = process.generation()
+    since = session.generation()
     out = launch.empty_grad_input(grad, length)
     problem = launch.Pool.of_grad(grad, length, window).backward_problem()
     loaded = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
@@ -158,7 +158,7 @@ def _can_launch(tensor: Tensor, name: str) -> bool:
 
 
 def _bind(
-    kernel: Registered, problem: Problem, tensor: Tensor, describe: Callable[[Config], compiled.Launch]
+    kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: Callable[[Config], compiled.Launch]
 ) -> compiled.Loaded | TrialError:
     """The chosen config's loaded kernel, kept for good; the error, with a log record, where even the default fails."""
     index = tensor.get_device()
@@ -166,7 +166,7 @@ def _bind(
         preload_aside()
     with torch.cuda.device(index):  # of -1, the CPU: no change
         try:
-            _, loaded = process.active().bind(kernel, problem, index, lambda config: compiled.load(describe(config)))
+            _, loaded = session.active().bind(kernel, problem, index, lambda config: compiled.load(describe(config)))
         except TrialError as error:
             _log.warning("%s (%s) does not launch (%s); using torch's own.", kernel.name, problem, error)
             return error
@@ -192,7 +192,7 @@ def _remember(
         plan = Plan(loaded, key[0], out, length, window)
     elif loaded.status == "runtime_error":  # it may pass: too little memory to load the module, say
         return None
-    if since == process.generation():
+    if since == session.generation():
         if len(plans) >= _MOST:
             plans.clear()
         plans[key] = plan

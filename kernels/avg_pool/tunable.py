@@ -21,7 +21,7 @@ from tunedb.kernels.avg_pool.workload import PoolWorkload
 
 @dataclass(frozen=True)
 class AvgPool:
-    """One direction of average pooling: a `tunedb.core.kernel.Registered`."""
+    """One direction of average pooling: a `tunedb.core.kernel.RegisteredKernel`."""
 
     backward: bool
 

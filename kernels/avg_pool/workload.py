@@ -23,7 +23,7 @@ from tunedb.kernels.avg_pool.launch import (
     fresh_strides,
 )
 from tunedb.runtime import launch as compiled
-from tunedb.runtime.compile_job import Recipe
+from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.launch import Launch, Loaded, load
 
 SEED = 0
@@ -56,7 +56,7 @@ class PoolWorkload:
         with self._on_device():  # each thread has a current device of its own
             return compiled.prepare(self._launch(self._outlines, config))
 
-    def recipe(self, config: Config) -> Recipe | None:
+    def recipe(self, config: Config) -> CompileJob | None:
         """What another process compiles the config from, on any thread; None where it can't."""
         with self._on_device():
             return compiled.recipe(self._launch(self._outlines, config))

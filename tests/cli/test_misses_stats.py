@@ -15,16 +15,18 @@ from tests.store.samples import DEVICE, NOON, failed, running, sweep
 from tunedb import settings
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Served
+from tunedb.core.sweep import UsageCount
 from tunedb.store import open_store
 
 
-def served(n: int, source: str = "default", count: int = 1, device: Device = DEVICE, kernel: str = "pool") -> Served:
+def served(
+    n: int, source: str = "default", count: int = 1, device: Device = DEVICE, kernel: str = "pool"
+) -> UsageCount:
     """Calls of the kernel's n-th problem."""
-    return Served(Problem.of(kernel, rows=n), device, source, count, NOON, NOON + timedelta(hours=1))
+    return UsageCount(Problem.of(kernel, rows=n), device, source, count, NOON, NOON + timedelta(hours=1))
 
 
-def serve(*counts: Served) -> None:
+def serve(*counts: UsageCount) -> None:
     """Put counts into this test's store."""
     with open_store(settings.current().store) as store:
         store.add_served(counts)

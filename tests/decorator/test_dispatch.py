@@ -24,7 +24,7 @@ from tunedb import SweepError
 from tunedb.decorator.dispatch import plans
 from tunedb.runtime import compile_job as recipe
 from tunedb.runtime import launch as compiled
-from tunedb.store.layered import Layers
+from tunedb.store.layered import LayeredStore
 from tunedb.tuner import session as process
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
@@ -123,20 +123,20 @@ def test_triton_reads_its_libraries_while_the_store_is_asked_and_is_waited_for(
     x, y = tensors
     done: list[str] = []
     is_asked = threading.Event()
-    parsing, get_sweeps = compiled.parsing, Layers.get_sweeps
+    parsing, get_sweeps = compiled.parsing, LayeredStore.get_sweeps
 
     def preload() -> None:
         is_asked.wait(10)
         time.sleep(0.2)  # so that whoever does not wait is seen
         done.append("read")
 
-    def asked(layers: Layers, *given: Any) -> Any:
+    def asked(layers: LayeredStore, *given: Any) -> Any:
         done.append("asked")
         is_asked.set()
         return get_sweeps(layers, *given)
 
     monkeypatch.setattr(recipe, "preload", preload)
-    monkeypatch.setattr(Layers, "get_sweeps", asked)
+    monkeypatch.setattr(LayeredStore, "get_sweeps", asked)
     monkeypatch.setattr(compiled, "parsing", lambda work: done.append("compiles") or parsing(work))
     recipe.preload_aside.cache_clear()
     for _ in range(2):

@@ -26,8 +26,7 @@ from tunedb.core.source_text import HashUnavailable
 from tunedb.decorator.call.arguments import known_as
 from tunedb.decorator.configs import Candidates
 from tunedb.store import Store
-from tunedb.tuner import session as process
-from tunedb.tuner import unhashed
+from tunedb.tuner import session, unhashed
 
 SOURCE = '''
 import dataclasses
@@ -255,7 +254,7 @@ def test_a_kernel_without_a_hash_runs_its_first_config_and_stores_nothing(
         kernel[(1,)](x, size)
     assert x[0] == 3
     assert kernel.best_config is kernel.configs[0]
-    process.active().close()
+    session.active().close()
     assert list(store.iter_sweeps()) == []
     assert [record.levelname for record in records.records if "has no hash" in record.message] == ["WARNING"]
     with tunedb.using(mode="strict"), pytest.raises(MissError, match="nothing can be stored"):
@@ -276,7 +275,7 @@ def test_a_kernel_without_a_hash_is_tuned_by_triton(
     with tunedb.using(mode="read"):
         kernel[(1,)](x, 8)
     assert len(stub.launches) == 5
-    process.active().close()
+    session.active().close()
     assert list(store.iter_sweeps()) == []
     assert [record.levelname for record in records.records if "has no hash" in record.message] == ["WARNING"]
 
@@ -298,7 +297,7 @@ def test_pooling_without_a_hash_takes_its_default(
     x = torch.randn(2, 3, 32)
     for kernel_size in (2, 4):
         torch.testing.assert_close(avg_pool1d(x, kernel_size), torch.nn.functional.avg_pool1d(x, kernel_size))
-    process.active().close()
+    session.active().close()
     assert list(store.iter_sweeps()) == []
     assert [record.levelname for record in records.records if "has no hash" in record.message] == ["WARNING"]
 
@@ -344,7 +343,7 @@ def test_a_call_with_another_function_is_another_problem(load: Any, store: Store
         kernel[(1,)](x, 8, ACT=function)
         assert x[0] == expected
     new_process()
-    process.active().close()
+    session.active().close()
     assert len({sweep.problem for sweep in store.iter_sweeps()}) == 2
 
 

@@ -26,14 +26,14 @@ from tunedb import IdentityError, MissError, SettingError, SweepError
 from tunedb.core.sweep import Mark, Sweep
 from tunedb.decorator.configs import stored_form
 from tunedb.store import Store
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 pytestmark = runs_kernels
 
 
 def stored(store: Store) -> list[Sweep]:
     """All that was swept, oldest first."""
-    process.active().store.local.flush(now=True)  # type: ignore[union-attr]  # a process has layers
+    session.active().store.local.flush(now=True)  # type: ignore[union-attr]  # a process has layers
     return sorted(store.iter_sweeps(with_trials=True), key=lambda sweep: sweep.started)
 
 
@@ -64,7 +64,7 @@ def test_times_of_our_clock_and_of_the_users_do_not_mix(store: Store) -> None:
     new_process()
     other = tuned()
     other[grid_of(100)](x, y, 100)
-    (choice,) = process.active().memory._choices.values()
+    (choice,) = session.active().memory._choices.values()
     assert choice.source == "stale"
 
 

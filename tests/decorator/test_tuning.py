@@ -40,7 +40,7 @@ from tunedb.core.sweep import Sweep
 from tunedb.runtime.clock import parts_of
 from tunedb.store import Store
 from tunedb.sweep.observer import suspect_of
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 
 class Script:
@@ -161,8 +161,8 @@ def test_a_budget_that_is_spent_leaves_the_best_so_far_and_the_next_process_take
     x, y = tensors()
     clock = iter(range(0, 10_000, 10))
     with tunedb.using(budget=35):
-        process.active()._monotonic = lambda: float(next(clock))
-        process.active().spent = type(process.active().spent)()
+        session.active()._monotonic = lambda: float(next(clock))
+        session.active().spent = type(session.active().spent)()
         kernel = tuned(blocks=(16, 64, 32, 128, 256), do_bench=Bench(2.0, 1.0, 3.0, 4.0, 0.5))
         kernel[grid_of(100)](x, y, 100)
     (sweep,) = stored(store)
@@ -182,7 +182,7 @@ def test_a_race_after_an_edit_that_is_cut_short_displaces_nothing(store: Store) 
     bench = Script(2.0, 1.0, 0.5)
     kernel = tuned(blocks=(16, 64, 32), do_bench=bench)
     with tunedb.using(budget=1e-6):
-        process.active().spent = type(process.active().spent)()
+        session.active().spent = type(session.active().spent)()
         kernel[grid_of(100)](x, y, 100)
     assert bench.timed == 1  # the default
     assert (kernel.best_config.kwargs, kernel.bench_time) == ({"BLOCK": 64}, 0.0)
@@ -316,7 +316,7 @@ def test_a_list_that_is_assigned_later_is_the_one_that_calls_choose_from() -> No
 def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
     from tests.fakes import Notebook
     from tunedb.core.device import device_of
-    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.choice_cache import TuningTask
     from tunedb.tuner.tuner import Tuner
     from tunedb.tuner.verification import verify
 
@@ -329,11 +329,11 @@ def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
 
     registered = kernel.registered(arguments)
     index = kernel._index()
-    case = Case(registered, registered.problem({"n": 100}), device_of(index), index)
-    choice = process.active().warm(case)
+    case = TuningTask(registered, registered.problem({"n": 100}), device_of(index), index)
+    choice = session.active().warm(case)
     assert choice is not None
     assert (choice.config["BLOCK"], choice.sweep and choice.sweep.environment.method) == (64, "do_bench")
-    tuner: Tuner = process.active()
+    tuner: Tuner = session.active()
     found = []
     for times in ((1.0, 2.0), (3.0, 4.0), (2.0, 1.0)):  # of the winner, and of the default
         bench.times, bench.timed = times, 0
@@ -367,7 +367,7 @@ class Racing:
 def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
     monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
     clock = Racing()
-    process.active()._clock = lambda index: clock
+    session.active()._clock = lambda index: clock
     kernel = tuned(add_in_place, **given)
     x, _ = tensors()
     before = x.clone()
@@ -383,7 +383,7 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
 ) -> None:
     monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
     clock = Racing()
-    process.active()._clock = lambda index: clock
+    session.active()._clock = lambda index: clock
     kernel = tuned(accumulate, reset_to_zero=["y"])
     x, y = tensors()
     kernel[grid_of(100)](x, y, 100)
@@ -396,7 +396,7 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
 def test_the_users_own_hooks_are_part_of_every_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
     clock, seen = Racing(), [0]
-    process.active()._clock = lambda index: clock
+    session.active()._clock = lambda index: clock
 
     def hook(*told: object, **more: object) -> None:
         seen[0] += 1
@@ -448,7 +448,7 @@ def timer(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Timer:
     found = Timer({16: 300.0, 32: 200.0, 64: 100.0, 128: 150.0}, stub)
     monkeypatch.setattr("tunedb.runtime.compile_pool.workers", lambda: 2)
     monkeypatch.setattr("tunedb.sweep.run.workers", lambda: 2)
-    process.active()._clock = lambda index: found
+    session.active()._clock = lambda index: found
     return found
 
 
@@ -585,8 +585,8 @@ def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, mo
     monkeypatch.setattr(bound, "warmed", slow)
     x, y = torch.zeros(100), torch.zeros(100)
     with tunedb.using(budget=1e-6):
-        process.active()._clock = lambda index: timer
-        process.active().spent = type(process.active().spent)()
+        session.active()._clock = lambda index: timer
+        session.active().spent = type(session.active().spent)()
         sample = timer.sample
         timer.sample = lambda launch, count: (begun.wait(60), sample(launch, count))[1]  # type: ignore[method-assign]
         kernel = tuned(triton.jit(add_one.fn), blocks=(16, 64))

@@ -8,23 +8,23 @@ from collections.abc import Callable
 from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
 from tunedb.core.sweep import Sweep
-from tunedb.store.layered import Layers
-from tunedb.sweep.history import Prior
+from tunedb.store.layered import LayeredStore
+from tunedb.sweep.history import SweepHistory
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.run import run_sweep
-from tunedb.tuner import session as process
-from tunedb.tuner.choice_cache import Case
+from tunedb.tuner import session
+from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.tuner import Tuner
 
 TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first
 
 
-def tuner(layers: Layers | None = None, **given: object) -> Tuner:
+def tuner(layers: LayeredStore | None = None, **given: object) -> Tuner:
     """A tuner for these settings, wired as in a program but for `layers`, whose sweeps run on the fake clock."""
-    wired = process.make_tuner(settings.read(given))
+    wired = session.make_tuner(settings.read(given))
     store = layers or wired.store
 
-    def sweep(case: Case, budget: float, observer: Observer, prior: Prior) -> Sweep:
+    def sweep(case: TuningTask, budget: float, observer: Observer, prior: SweepHistory) -> Sweep:
         return run_sweep(
             case.kernel, case.problem, case.device, -1, environment=ENVIRONMENT, clock=FakeClock,
             recorder=store, observer=observer, budget=budget, prior=prior,

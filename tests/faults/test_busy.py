@@ -14,11 +14,11 @@ from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.parts import start
 from tests.store.samples import DEVICE, HASH, running, sweep, trial
-from tunedb.core.sweep import Served
+from tunedb.core.sweep import UsageCount
 from tunedb.errors import TrialError
 from tunedb.store import Store, open_store
-from tunedb.store.guarded import BUSY_TIMEOUT, FLUSH, REST, TRIALS, Shelf
-from tunedb.store.layered import Layers
+from tunedb.store.guarded import BUSY_TIMEOUT, FLUSH, REST, TRIALS, GuardedStore
+from tunedb.store.layered import LayeredStore
 from tunedb.tuner.problem_lock import LINGER
 
 BOUND = 2.0  # seconds
@@ -74,8 +74,10 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
     if not is_new:
         open_store(str(path)).close()
     seconds = [0.0]
-    shelf = Shelf(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT), monotonic=lambda: seconds[0])
-    tuner = calls.tuner(Layers(shelf), store=str(path))
+    shelf = GuardedStore(
+        str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT), monotonic=lambda: seconds[0]
+    )
+    tuner = calls.tuner(LayeredStore(shelf), store=str(path))
     with held(path, HOLDER.format(HOLD[what])):
         if is_new:
             assert path.stat().st_size == 0
@@ -111,7 +113,7 @@ def test_a_result_that_comes_late_into_a_busy_store_is_waited_for_and_not_swept_
 def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_of_a_sweep(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     open_store(str(path)).close()
-    shelf = Shelf(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
+    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
     done = sweep(trials=[trial(block) for block in range(30)])
     with held(path, BURSTS):
         begun = time.monotonic()
@@ -144,7 +146,7 @@ class Failing:
 def test_a_trial_that_could_not_be_written_keeps_no_result_from_those_who_wait_for_it(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
     failing = Failing(store, "start_sweep")
-    shelf = Shelf("s.db", lambda: failing)  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("s.db", lambda: failing)  # type: ignore[arg-type,return-value]
     done = sweep()
     shelf.start_sweep(running(done))
     for one in done.trials:
@@ -182,7 +184,7 @@ def test_a_thread_that_waited_for_a_sweep_in_vain_is_not_held_up_by_its_late_res
 
 def test_a_result_that_no_wait_will_get_written_keeps_nobody_out(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
-    shelf = Shelf("s.db", lambda: Failing(store, "finish_sweep"))  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("s.db", lambda: Failing(store, "finish_sweep"))  # type: ignore[arg-type,return-value]
     done = sweep()
     shelf.finish_sweep(done)
     assert not shelf.is_written(done.uid)
@@ -195,7 +197,7 @@ def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_i
 ) -> None:
     store = open_store(str(tmp_path / "store.db"))
     failing, seconds = Failing(store, "start_sweep"), [0.0]
-    shelf = Shelf("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     done = sweep()
     shelf.start_sweep(running(done))
     seconds[0] += REST + 1  # a long sweep
@@ -210,9 +212,9 @@ def test_a_write_that_failed_stops_no_look_up(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
     known, done = sweep(1), sweep(2)
     store.put_sweep(known)
-    shelf = Shelf("s.db", lambda: Failing(store, "finish_sweep", "add_served"))  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("s.db", lambda: Failing(store, "finish_sweep", "add_served"))  # type: ignore[arg-type,return-value]
     shelf.finish_sweep(done)
-    shelf.add_served([Served(known.problem, DEVICE, "default", 1, known.started, known.started)])
+    shelf.add_served([UsageCount(known.problem, DEVICE, "default", 1, known.started, known.started)])
     assert [one.uid for one in shelf.get_sweeps(known.problem, DEVICE, HASH)] == [known.uid]
     assert [one.uid for one in shelf.get_sweeps(done.problem, DEVICE, HASH)] == [done.uid]
 
@@ -225,7 +227,7 @@ def test_a_call_does_not_write_all_that_has_waited_for_a_store_that_is_slow(tmp_
         seconds[0] += FLUSH / 2
 
     failing = Failing(store, "finish_sweep", slow=slow)
-    shelf = Shelf("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     for n in range(10):
         shelf.finish_sweep(sweep(n))
     failing.names.clear()

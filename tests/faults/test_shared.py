@@ -18,9 +18,9 @@ from tests.faults.network import Forwarder, Refusing, Silent
 from tests.faults.parts import start
 from tunedb.core.sweep import Sweep
 from tunedb.store import check, open_store, receive, upgrade
-from tunedb.store.guarded import Shelf
-from tunedb.store.layered import Layers
-from tunedb.store.shared import REST, Shared
+from tunedb.store.guarded import GuardedStore
+from tunedb.store.layered import LayeredStore
+from tunedb.store.shared import REST, SharedStore
 from tunedb.store.sql import schema
 from tunedb.store.sql.engine import locate
 from tunedb.tuner import session as process
@@ -139,8 +139,8 @@ def test_rows_tuned_while_it_was_away_stay_here_and_reach_it_exactly_once(
     tmp_path: Path, forwarder: Forwarder, postgresql_url: str, records: pytest.LogCaptureFixture
 ) -> None:
     path, seconds = str(tmp_path / "store.db"), [0.0]
-    shared = Shared(forwarder.url(), partial(process._open_shared, forwarder.url()), monotonic=lambda: seconds[0])
-    tuner = calls.tuner(Layers(Shelf(path, lambda: open_store(path)), shared), store=path)
+    shared = SharedStore(forwarder.url(), partial(process._open_shared, forwarder.url()), monotonic=lambda: seconds[0])
+    tuner = calls.tuner(LayeredStore(GuardedStore(path, lambda: open_store(path)), shared), store=path)
     assert calls.call(tuner, 0)[:2] == (2, "sweep")
     shared.close(10)
     assert len(uids(postgresql_url)) == 1

@@ -18,7 +18,7 @@ from tests.kernels.conftest import ARGUMENTS, close
 from tests.threads import errors_at_once
 from tunedb.kernels import avg_pool1d
 from tunedb.kernels.avg_pool import FORWARD, plans
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 pytestmark = runs_kernels
 
@@ -27,7 +27,7 @@ def test_the_first_call_sweeps_and_the_second_looks_up(monkeypatch: pytest.Monke
     tunedb.configure(mode="tune")
     x = torch.randn(2, 3, 35, device=DEVICE)
     avg_pool1d(x, 5, 1)
-    choice = process.active().choose(
+    choice = session.active().choose(
         FORWARD, FORWARD.problem({"shape": x.shape, "kernel_size": 5, "stride": 1}), x.get_device()
     )
     assert (choice.source, choice.sweep is not None) == ("memory", True)
@@ -62,8 +62,8 @@ def test_without_tuning_the_default_computes_the_same(mode: str) -> None:
     x = torch.randn(2, 3, 39, device=DEVICE)
     with tunedb.using(mode=mode):
         close(avg_pool1d(x, *ARGUMENTS), F.avg_pool1d(x, *ARGUMENTS))
-        assert process.active().choose(FORWARD, plans_problem(x), x.get_device()).source == "memory"
-    assert list(process._plans) != []
+        assert session.active().choose(FORWARD, plans_problem(x), x.get_device()).source == "memory"
+    assert list(session._plans) != []
 
 
 def plans_problem(x: Tensor) -> tunedb.Problem:
@@ -105,10 +105,10 @@ import logging, torch
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 logging.getLogger("alembic").setLevel(logging.WARNING)
 from tunedb.kernels import avg_pool1d
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 x = torch.ones(2, 3, 45, device={device!r})
 avg_pool1d(x, 4, 2, 1)
-(choice,) = process.active().memory._choices.values()
+(choice,) = session.active().memory._choices.values()
 print(choice.source, choice.config)
 """
 

@@ -24,9 +24,9 @@ from tests.sweep.test_trials import sweep
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.runtime.compile_job import Recipe
-from tunedb.runtime.compile_pool import Ahead
-from tunedb.runtime.compile_worker import Compiler
+from tunedb.runtime.compile_job import CompileJob
+from tunedb.runtime.compile_pool import CompilePool
+from tunedb.runtime.compile_worker import CompileWorker
 from tunedb.runtime.launch import is_interpreted
 
 
@@ -48,8 +48,8 @@ class Pointer:
         return 0
 
 
-def recipe(block: int) -> Recipe:
-    return Recipe.of(
+def recipe(block: int) -> CompileJob:
+    return CompileJob.of(
         fill, (Pointer(), 100), {"BLOCK": block, "num_warps": 4, "enable_fp_fusion": True}, GPUTarget("cuda", 89, 32)
     )
 
@@ -62,8 +62,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def compiler(cache: Path) -> Iterator[Compiler]:
-    made = Compiler(2)
+def compiler(cache: Path) -> Iterator[CompileWorker]:
+    made = CompileWorker(2)
     yield made
     made.close()
 
@@ -72,7 +72,7 @@ def compiled(cache: Path) -> set[str]:
     return {path.parent.name for path in cache.rglob("fill.cubin")}
 
 
-def test_what_it_compiles_is_found_in_the_cache(compiler: Compiler, cache: Path) -> None:
+def test_what_it_compiles_is_found_in_the_cache(compiler: CompileWorker, cache: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(compiler.compile, [recipe(64), recipe(128), recipe(256)]))
     found = compiled(cache)
@@ -94,7 +94,7 @@ def test_it_imports_neither_torch_nor_what_kernels_do_not_need() -> None:
     "changes", [{"module": "no.such.module"}, {"name": "nothing"}, {"signature": {"y": "*fp32"}}], ids=str
 )
 def test_what_it_cannot_compile_is_answered_all_the_same(
-    compiler: Compiler, changes: dict[str, Any], cache: Path
+    compiler: CompileWorker, changes: dict[str, Any], cache: Path
 ) -> None:
     compiler.compile(dataclasses.replace(recipe(64), **changes))
     assert compiled(cache) == set()
@@ -102,11 +102,11 @@ def test_what_it_cannot_compile_is_answered_all_the_same(
     assert len(compiled(cache)) == 1
 
 
-def test_what_cannot_be_sent_is_left_to_the_caller(compiler: Compiler) -> None:
+def test_what_cannot_be_sent_is_left_to_the_caller(compiler: CompileWorker) -> None:
     compiler.compile(dataclasses.replace(recipe(64), options={"hook": lambda: None}))
 
 
-def test_nobody_waits_for_one_that_was_killed(compiler: Compiler, cache: Path) -> None:
+def test_nobody_waits_for_one_that_was_killed(compiler: CompileWorker, cache: Path) -> None:
     compiler._process.kill()
     compiler.compile(recipe(64))
     compiler._process.wait()
@@ -114,7 +114,7 @@ def test_nobody_waits_for_one_that_was_killed(compiler: Compiler, cache: Path) -
     assert len(compiled(cache)) <= 2
 
 
-def processes_of(compiler: Compiler) -> list[int]:
+def processes_of(compiler: CompileWorker) -> list[int]:
     """The numbers of the process and its forks."""
     number = compiler._process.pid
     return [number, *map(int, Path(f"/proc/{number}/task/{number}/children").read_text().split())]
@@ -130,7 +130,7 @@ def wait_for_the_end(numbers: list[int]) -> None:
 def test_it_ends_with_its_forks_when_it_is_closed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    made = Compiler(2)
+    made = CompileWorker(2)
     made.compile(recipe(64))
     numbers = processes_of(made)
     assert len(numbers) == 3
@@ -144,7 +144,7 @@ def test_it_ends_with_its_forks_when_it_is_closed(cache: Path, tmp_path: Path, m
 def test_what_it_was_compiling_when_it_was_closed_leaves_no_process_behind(cache: Path) -> None:
     told = (
         "import ctypes, os, time; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); "  # orphans become its children
-        "from tests.runtime.test_compile_worker import *; made = Compiler(4); made.compile(recipe(64)); "
+        "from tests.runtime.test_compile_worker import *; made = CompileWorker(4); made.compile(recipe(64)); "
         "threads = [threading.Thread(target=made.compile, args=(recipe(64 << n),)) for n in range(1, 5)]; "
         "[one.start() for one in threads]; time.sleep(0.05); made.close(); [one.join() for one in threads]; "
         "time.sleep(3); os.waitpid(-1, os.WNOHANG)"
@@ -155,7 +155,7 @@ def test_what_it_was_compiling_when_it_was_closed_leaves_no_process_behind(cache
 
 
 @pytest.mark.parametrize("forks", [0, 2])
-def test_a_fork_that_crashes_costs_what_it_was_at_and_no_more(compiler: Compiler, cache: Path, forks: int) -> None:
+def test_a_fork_that_crashes_costs_what_it_was_at_and_no_more(compiler: CompileWorker, cache: Path, forks: int) -> None:
     compiler.compile(recipe(64))
     for number in processes_of(compiler)[1 : 1 + forks]:
         os.kill(number, signal.SIGKILL)
@@ -169,13 +169,13 @@ def test_one_that_is_never_ready_is_given_up(cache: Path, tmp_path: Path, monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("tunedb.runtime.compile_worker.STARTING", 1.0)
     monkeypatch.setattr("tunedb.runtime.compile_worker._ENDING", 1.0)
-    made = Compiler(2)
+    made = CompileWorker(2)
     assert made.compile(dataclasses.replace(recipe(64), module="endless")) is None
     wait_for_the_end([made._process.pid])
 
 
 def killed_parent_leaves_nobody(told: str, pause: float = 0.0) -> None:
-    """Run a program that makes a `Compiler` and prints its process's number, kill it, and wait for the other's end."""
+    """Run a program that makes a `CompileWorker` and prints its process id, kill it, and wait for the other's end."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", told], stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None
@@ -192,13 +192,13 @@ def test_one_that_is_never_ready_ends_with_its_parent(cache: Path, tmp_path: Pat
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
     killed_parent_leaves_nobody(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "from tests.runtime.test_compile_worker import *; made = Compiler(2); "
+        "from tests.runtime.test_compile_worker import *; made = CompileWorker(2); "
         "print(made._process.pid, flush=True); made.compile(dataclasses.replace(recipe(64), module='endless'))",
         pause=1.0,
     )
 
 
-def test_an_answer_that_makes_no_sense_ends_it_and_nobody_waits(compiler: Compiler) -> None:
+def test_an_answer_that_makes_no_sense_ends_it_and_nobody_waits(compiler: CompileWorker) -> None:
     class Talking:
         def recv(self) -> object:
             raise ValueError("no sense")
@@ -221,7 +221,7 @@ def test_entries_of_the_path_that_python_ignores_are_ignored(
     cache: Path, monkeypatch: pytest.MonkeyPatch, path: list[Any]
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, *path])
-    made = Compiler(1)
+    made = CompileWorker(1)
     assert made.compile(recipe(64)) is not None
     made.close()
 
@@ -231,7 +231,9 @@ def test_a_program_that_is_no_interpreter_is_not_started_again(
     cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     monkeypatch.setattr(sys, name, value, raising=False)
-    ahead = Ahead(lambda one: Resources(registers=one["BLOCK"]), [config(1), config(2)], 2, lambda one: recipe(64))
+    ahead = CompilePool(
+        lambda one: Resources(registers=one["BLOCK"]), [config(1), config(2)], 2, lambda one: recipe(64)
+    )
     assert [ahead.get(config(block))[0].registers for block in (1, 2)] == [1, 2]
     ahead.close()
 
@@ -239,7 +241,7 @@ def test_a_program_that_is_no_interpreter_is_not_started_again(
 def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    class Noted(Compiler):
+    class Noted(CompileWorker):
         def __init__(self, workers: int) -> None:
             super().__init__(workers)
             made.append(self)
@@ -247,22 +249,22 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
     def refuse(*arguments: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("tunedb.runtime.compile_pool.Compiler", Noted)
+    monkeypatch.setattr("tunedb.runtime.compile_pool.CompileWorker", Noted)
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
     with pytest.raises(RuntimeError, match="new thread"):
-        Ahead(lambda one: Resources(), [config(1), config(2)], 2, lambda one: recipe(64))
+        CompilePool(lambda one: Resources(), [config(1), config(2)], 2, lambda one: recipe(64))
     wait_for_the_end([made[0]._process.pid])
     monkeypatch.setattr(threading.Thread, "start", refuse)
     monkeypatch.setattr("tunedb.runtime.compile_worker._ENDING", 0.5)
     children = len(Path("/proc/self/task").joinpath(str(os.getpid()), "children").read_text().split())
     with pytest.raises(RuntimeError, match="new thread"):
-        Compiler(1)
+        CompileWorker(1)
     assert len(Path("/proc/self/task").joinpath(str(os.getpid()), "children").read_text().split()) <= children
 
 
 def test_it_ends_when_its_parent_is_killed(cache: Path) -> None:
     killed_parent_leaves_nobody(
-        "from tests.runtime.test_compile_worker import *; made = Compiler(2); made.compile(recipe(64)); "
+        "from tests.runtime.test_compile_worker import *; made = CompileWorker(2); made.compile(recipe(64)); "
         "print(made._process.pid, flush=True); time.sleep(60)"
     )
 
@@ -275,7 +277,7 @@ def test_all_but_the_first_config_are_compiled_by_the_other_process(cache: Path)
         return Resources()
 
     blocks = [config(block) for block in (64, 128, 256)]
-    ahead = Ahead(prepare, blocks, 2, lambda one: recipe(one["BLOCK"]))
+    ahead = CompilePool(prepare, blocks, 2, lambda one: recipe(one["BLOCK"]))
     for one in blocks:
         assert ahead.get(one)[0] == Resources()
     ahead.close()
@@ -292,7 +294,7 @@ def test_one_that_is_compiled_without_end_is_waited_for_no_longer_than_there_is_
             go_on.wait(30)
         return Resources()
 
-    ahead = Ahead(prepare, [config(block) for block in (1, 2)], 2)
+    ahead = CompilePool(prepare, [config(block) for block in (1, 2)], 2)
     assert ahead.is_there(config(1), 20.0)
     assert not ahead.is_there(config(2), 0.05)
     assert not ahead.is_there(config(1), 0.0)  # no time is left
@@ -310,7 +312,7 @@ def test_what_is_left_when_a_sweep_ends_is_not_compiled_here(cache: Path) -> Non
         prepared.append(one)
         return Resources()
 
-    ahead = Ahead(prepare, blocks, 2, lambda one: recipe(one["BLOCK"]))
+    ahead = CompilePool(prepare, blocks, 2, lambda one: recipe(one["BLOCK"]))
     ahead.get(blocks[0])
     future = ahead._futures[blocks[1]]
     while not future.running():
@@ -322,12 +324,12 @@ def test_what_is_left_when_a_sweep_ends_is_not_compiled_here(cache: Path) -> Non
 
 
 def test_without_a_process_threads_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(workers: int) -> Compiler:
+    def refuse(workers: int) -> CompileWorker:
         raise OSError("no more processes")
 
-    monkeypatch.setattr("tunedb.runtime.compile_pool.Compiler", refuse)
+    monkeypatch.setattr("tunedb.runtime.compile_pool.CompileWorker", refuse)
     blocks = [config(block) for block in (64, 128)]
-    ahead = Ahead(lambda one: Resources(registers=one["BLOCK"]), blocks, 2, lambda one: recipe(one["BLOCK"]))
+    ahead = CompilePool(lambda one: Resources(registers=one["BLOCK"]), blocks, 2, lambda one: recipe(one["BLOCK"]))
     assert [ahead.get(one)[0].registers for one in blocks] == [64, 128]
     ahead.close()
 

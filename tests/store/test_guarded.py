@@ -14,7 +14,7 @@ from tests.sweep.test_run import sweep
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import Store, open_store
-from tunedb.store.guarded import BUSY_TIMEOUT, QUEUE, REST, Shelf
+from tunedb.store.guarded import BUSY_TIMEOUT, QUEUE, REST, GuardedStore
 
 
 class Broken:
@@ -39,7 +39,7 @@ def done() -> Sweep:
     return sweep({1: 9.0, 2: 5.0})
 
 
-def looked_up(shelf: Shelf, done: Sweep) -> list[str]:
+def looked_up(shelf: GuardedStore, done: Sweep) -> list[str]:
     return [found.uid for found in shelf.get_sweeps(done.problem, DEVICE, done.kernel_hash)]
 
 
@@ -48,7 +48,7 @@ def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
 ) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
     seconds = [0.0]
-    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     for seconds[0] in (0, REST + 1, 2 * REST + 2):
         assert looked_up(shelf, done) == []
     assert broken.asked == 3
@@ -59,7 +59,7 @@ def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
 def test_a_store_that_failed_is_left_alone_for_a_while(tmp_path: Path, done: Sweep) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
     seconds = [0.0]
-    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     looked_up(shelf, done)
     seconds[0] = REST - 1
     looked_up(shelf, done)
@@ -73,7 +73,7 @@ def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path:
     store = open_store(str(tmp_path / "t.db"))
     broken = Broken(store)
     seconds = [0.0]
-    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     shelf.start_sweep(done)
     shelf.finish_sweep(done)
     assert looked_up(shelf, done) == [done.uid]
@@ -87,7 +87,7 @@ def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path:
 def test_at_exit_what_waits_is_written(tmp_path: Path, done: Sweep) -> None:
     store = open_store(str(tmp_path / "t.db"))
     broken = Broken(store)
-    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
     shelf.finish_sweep(done)
     broken.is_broken = False
     shelf.close()
@@ -96,7 +96,7 @@ def test_at_exit_what_waits_is_written(tmp_path: Path, done: Sweep) -> None:
 
 def test_the_queue_is_bounded_and_a_loss_is_told(tmp_path: Path, records: pytest.LogCaptureFixture) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
-    shelf = Shelf("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
     for _ in range(QUEUE + 1):
         shelf.finish_sweep(sweep({1: 9.0}))
     assert len(shelf._queue) == QUEUE
@@ -108,7 +108,7 @@ def test_another_process_that_holds_the_write_lock_delays_a_call_by_two_seconds_
     open_store(str(path)).close()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    shelf = Shelf(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
+    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
     kernel = FakeKernel({block: float(block) for block in range(1, 20)})
     start = time.monotonic()
     done = sweep({}, kernel=kernel, notebook=_Through(shelf))
@@ -124,7 +124,7 @@ def test_another_process_that_holds_the_write_lock_delays_a_call_by_two_seconds_
 class _Through(Notebook):
     """A notebook that hands on to a shelf."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: GuardedStore) -> None:
         super().__init__()
         self.start_sweep, self.put_trial, self.finish_sweep = (  # type: ignore[method-assign]
             shelf.start_sweep, shelf.put_trial, shelf.finish_sweep,
@@ -133,7 +133,7 @@ class _Through(Notebook):
 
 def test_a_shelf_that_may_not_write_writes_nothing(tmp_path: Path, done: Sweep) -> None:
     store = open_store(str(tmp_path / "t.db"))
-    shelf = Shelf("t.db", lambda: store, writable=False)
+    shelf = GuardedStore("t.db", lambda: store, writable=False)
     shelf.start_sweep(done)
     shelf.finish_sweep(done)
     shelf.close()
@@ -144,7 +144,7 @@ def test_no_password_reaches_the_log(done: Sweep, records: pytest.LogCaptureFixt
     def fail() -> Store:
         raise StoreUnavailable("postgresql://me:s3cret@host/db does not answer")
 
-    shelf = Shelf("postgresql://me:s3cret@host/db", fail)
+    shelf = GuardedStore("postgresql://me:s3cret@host/db", fail)
     assert looked_up(shelf, done) == []
     assert "s3cret" not in records.text
     assert "does not answer" in records.text
@@ -154,7 +154,7 @@ def test_a_sweep_that_no_store_can_hold_does_not_block_those_behind_it(
     tmp_path: Path, done: Sweep, records: pytest.LogCaptureFixture
 ) -> None:
     store = open_store(str(tmp_path / "t.db"))
-    shelf = Shelf("t.db", lambda: store)
+    shelf = GuardedStore("t.db", lambda: store)
     shelf.finish_sweep(replace(done, uid="f" * 32, time_us=-1.0))
     shelf.finish_sweep(done)
     assert [found.uid for found in store.iter_sweeps()] == [done.uid]

@@ -10,9 +10,9 @@ from tests.fakes import FakeKernel, config
 from tests.tuner.tuners import tuner_on
 from tunedb.core.sweep import Mark
 from tunedb.store import Store, open_store
-from tunedb.store.guarded import Shelf
-from tunedb.store.layered import Layers, united
-from tunedb.store.shared import Shared
+from tunedb.store.guarded import GuardedStore
+from tunedb.store.layered import LayeredStore, united
+from tunedb.store.shared import SharedStore
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def shared_store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "shared.db"))
 
 
-def layers(tmp_path: Path, store: Store) -> Layers:
+def layers(tmp_path: Path, store: Store) -> LayeredStore:
     path = str(tmp_path / "shared.db")
-    return Layers(Shelf("local", lambda: store), Shared(path, lambda: open_store(path), deadline=5))
+    return LayeredStore(GuardedStore("local", lambda: store), SharedStore(path, lambda: open_store(path), deadline=5))
 
 
 def test_a_sweep_of_the_shared_store_answers(tmp_path: Path, store: Store, shared_store: Store) -> None:
@@ -59,12 +59,12 @@ def test_copies_of_a_sweep_are_one_with_the_marks_of_both(store: Store, tmp_path
 
 def test_settings_that_change_keep_the_shared_store_that_was_read(tmp_path: Path, shared_store: Store) -> None:
     import tunedb
-    from tunedb.tuner import session as process
+    from tunedb.tuner import session
 
     tunedb.configure(shared=str(tmp_path / "shared.db"))
-    before = process.active().store
+    before = session.active().store
     with tunedb.using(budget=1):
-        now = process.active().store
-        assert isinstance(before, Layers)
-        assert isinstance(now, Layers)
+        now = session.active().store
+        assert isinstance(before, LayeredStore)
+        assert isinstance(now, LayeredStore)
         assert now.shared is before.shared

@@ -8,15 +8,15 @@ import pytest
 
 from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb.core.device import INTERPRETER, Device
-from tunedb.core.sweep import MISSES, SOURCES, Served
+from tunedb.core.sweep import MISSES, SOURCES, UsageCount
 from tunedb.store import Store
 from tunedb.store.sql import usage as served
 
 
-def count(n: int = 1, source: str = "default", times: int = 1, hour: int = 0, device: Device = DEVICE) -> Served:
+def count(n: int = 1, source: str = "default", times: int = 1, hour: int = 0, device: Device = DEVICE) -> UsageCount:
     """That many calls of a problem, an hour after noon."""
     moment = NOON + timedelta(hours=hour)
-    return Served(sweep(n).problem, device, source, times, moment, moment)
+    return UsageCount(sweep(n).problem, device, source, times, moment, moment)
 
 
 def test_counts_add_up_by_problem_device_and_source(store: Store) -> None:

@@ -15,7 +15,7 @@ from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError
-from tunedb.sweep.history import NOTHING, SLOW, Prior
+from tunedb.sweep.history import NOTHING, SLOW, SweepHistory
 from tunedb.sweep.limits import SPILLS, excess
 from tunedb.sweep.observer import LOST, suspect_of
 from tunedb.sweep.run import run_sweep
@@ -23,7 +23,7 @@ from tunedb.sweep.run import run_sweep
 
 def sweep(
     kernel: FakeKernel,
-    prior: Prior = NOTHING,
+    prior: SweepHistory = NOTHING,
     notebook: Notebook | None = None,
     clock: Callable[[int], FakeClock] = FakeClock,
     **options: Any,
@@ -64,7 +64,7 @@ def test_configs_of_one_binary_are_run_once_and_their_trials_say_so() -> None:
 
 def test_of_one_binary_the_first_in_the_space_wins_whichever_was_run() -> None:
     kernel = FakeKernel({1: 100.0, 2: 50.0, 8: 50.0}, binaries={2: "same", 8: "same"})
-    done = sweep(kernel, Prior(likely=[config(8)]))
+    done = sweep(kernel, SweepHistory(likely=[config(8)]))
     assert kernel.tried == [1, 8]
     assert done.config == config(2)
 
@@ -131,7 +131,7 @@ def test_the_order_is_default_in_use_likely_then_by_estimate() -> None:
             return -float(one["BLOCK"])
 
     kernel = Estimating({1: 9.0, 2: 9.0, 4: 9.0, 8: 9.0, 16: 9.0, 32: 9.0})
-    sweep(kernel, Prior(incumbent=config(4), likely=[config(2), config(4), config(999)]))
+    sweep(kernel, SweepHistory(incumbent=config(4), likely=[config(2), config(4), config(999)]))
     assert kernel.tried == [1, 4, 2, 32, 16, 8]
 
 
@@ -139,7 +139,7 @@ def test_what_failed_is_not_tried_again_and_is_a_trial_of_the_new_sweep() -> Non
     kernel = FakeKernel({1: 9.0, 2: 1.0, 4: 8.0, 8: 7.0})
     earlier = unfinished({1: 9.0, 2: "timeout", 4: "wrong", 777: "wrong"})
     notebook = Notebook()
-    done = sweep(kernel, Prior(unfinished=[earlier]), notebook)
+    done = sweep(kernel, SweepHistory(unfinished=[earlier]), notebook)
     assert kernel.tried == [1, 8]
     found = by_block(done)
     assert (found[2].status, found[4].status, done.config) == ("timeout", "wrong", config(8))
@@ -147,14 +147,14 @@ def test_what_failed_is_not_tried_again_and_is_a_trial_of_the_new_sweep() -> Non
     assert done.complete
     assert {trial.uid for trial in notebook.trials} == {trial.uid for trial in done.trials}
     assert not {trial.uid for trial in done.trials} & {trial.uid for trial in earlier.trials}
-    once_more = sweep(kernel, Prior(unfinished=[dataclasses.replace(done, complete=False)]))
+    once_more = sweep(kernel, SweepHistory(unfinished=[dataclasses.replace(done, complete=False)]))
     assert by_block(once_more)[2].error == found[2].error  # it still names the sweep that knew it first
 
 
 def test_what_was_far_behind_is_not_run_again_and_the_near_ones_are() -> None:
     kernel = FakeKernel({1: 100.0, 2: 50.0, 4: 60.0, 8: 90.0, 16: 40.0})
     earlier = unfinished({1: 100.0, 2: 50.0, 4: 60.0, 8: 50 * SLOW + 1}, status="running")
-    done = sweep(kernel, Prior(unfinished=[earlier]))
+    done = sweep(kernel, SweepHistory(unfinished=[earlier]))
     assert kernel.tried == [1, 2, 4, 16]  # the default, too: it has to be in the race
     assert by_block(done)[8].time_us == 50 * SLOW + 1
     assert "more than 1.5 times the best there" in (by_block(done)[8].error or "")
@@ -164,12 +164,12 @@ def test_what_was_far_behind_is_not_run_again_and_the_near_ones_are() -> None:
 def test_a_config_in_use_races_even_if_it_was_slow_before() -> None:
     kernel = FakeKernel({1: 100.0, 2: 50.0, 4: 60.0})
     earlier = unfinished({1: 100.0, 2: 500.0, 4: 60.0})
-    assert sweep(kernel, Prior(incumbent=config(2), unfinished=[earlier])).config == config(2)
+    assert sweep(kernel, SweepHistory(incumbent=config(2), unfinished=[earlier])).config == config(2)
     assert 2 in kernel.tried
 
 
 def test_an_incumbent_is_in_the_race_whatever_its_screening_says() -> None:
-    done = sweep(FakeKernel({1: 100.0, 2: 50.0, 4: 130.0}), Prior(incumbent=config(4)))
+    done = sweep(FakeKernel({1: 100.0, 2: 50.0, 4: 130.0}), SweepHistory(incumbent=config(4)))
     assert by_block(done)[4].samples > 6
     assert done.config == config(2)
 

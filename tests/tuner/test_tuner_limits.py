@@ -13,7 +13,7 @@ from tunedb import settings
 from tunedb.core.problem import Config
 from tunedb.errors import SettingError, TrialError
 from tunedb.store import Store
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 from tunedb.tuner.choice_cache import ASK_AGAIN
 
 
@@ -192,22 +192,22 @@ def test_a_store_that_can_not_be_opened_costs_no_call_its_config(tmp_path: Path)
     (tmp_path / "a file").write_text("")
     hopeless = settings.read({"store": str(tmp_path / "a file" / "t.db"), "lock_timeout": 1})
     kernel = FakeKernel({1: 9.0, 2: 5.0})
-    shelf = process.make_tuner(hopeless).store
+    shelf = session.make_tuner(hopeless).store
     choice = tuner_on(shelf, tmp_path).choose(kernel, kernel.problem(), -1)
     assert (choice.config, choice.source) == (config(2), "sweep")
 
 
 def test_changed_settings_make_a_new_tuner_that_has_spent_as_much() -> None:
-    before = process.active()
+    before = session.active()
     before.spent.seconds = 3.0
-    plans = process.new_plans()
+    plans = session.new_plans()
     plans["call"] = "plan"
     with settings.using(mode="off"):
-        assert process.active() is not before
-        assert process.active().spent.seconds == 3
+        assert session.active() is not before
+        assert session.active().spent.seconds == 3
         assert plans == {}
-    process._plans.remove(plans)
-    process._spent.seconds = 0.0
+    session._plans.remove(plans)
+    session._spent.seconds = 0.0
 
 
 def test_the_interpreter_device_is_the_cpus() -> None:

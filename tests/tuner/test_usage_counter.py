@@ -12,21 +12,21 @@ import pytest
 from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
 from tests.tuner.tuners import tuner_on
-from tunedb.core.sweep import SOURCES, Served
+from tunedb.core.sweep import SOURCES, UsageCount
 from tunedb.store import open_store
 from tunedb.tuner import usage_counter as ledger
-from tunedb.tuner.choice_cache import Case, Choice
-from tunedb.tuner.usage_counter import Ledger
+from tunedb.tuner.choice_cache import Choice, TuningTask
+from tunedb.tuner.usage_counter import UsageCounter
 
 
-def case(n: int = 1) -> Case:
+def case(n: int = 1) -> TuningTask:
     kernel = FakeKernel({1: 9.0})
-    return Case(kernel, kernel.problem(n=n), DEVICE, -1)
+    return TuningTask(kernel, kernel.problem(n=n), DEVICE, -1)
 
 
 def test_counts_are_kept_by_case_and_source_until_they_are_written() -> None:
-    written: list[list[Served]] = []
-    counts = Ledger(written.append)
+    written: list[list[UsageCount]] = []
+    counts = UsageCounter(written.append)
     for source, n in (("default", 1), ("default", 1), ("store", 1), ("default", 2)):
         counts.count(case(n), Choice(config(1), source))
     assert written == []
@@ -42,8 +42,8 @@ def test_counts_are_kept_by_case_and_source_until_they_are_written() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "MOST", 3)
-    written: list[list[Served]] = []
-    counts = Ledger(written.append)
+    written: list[list[UsageCount]] = []
+    counts = UsageCounter(written.append)
     for n in range(10):
         counts.count(case(n), Choice(config(1), "default"))
     counts.count(case(0), Choice(config(1), "default"))  # one that is counted goes on being so
@@ -89,7 +89,7 @@ def test_a_process_writes_its_counts_at_exit(tmp_path: Path) -> None:
 
 def test_every_source_of_a_choice_can_be_counted(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "t.db"))
-    counts = Ledger(store.add_served)
+    counts = UsageCounter(store.add_served)
     for source in SOURCES:
         counts.count(case(), Choice(config(1), source))
     counts.flush()

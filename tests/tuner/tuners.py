@@ -11,11 +11,11 @@ from tunedb import settings
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store
-from tunedb.store.guarded import Shelf
-from tunedb.sweep.history import Prior
+from tunedb.store.guarded import GuardedStore
+from tunedb.sweep.history import SweepHistory
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.run import run_sweep
-from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.tuner import Tuner
 
 
@@ -30,7 +30,7 @@ class Time:
 
 
 def tuner_on(
-    store: Store | Shelf,
+    store: Store | GuardedStore,
     tmp_path: Path,
     *,
     time: Callable[[], float] = monotonic,
@@ -40,7 +40,7 @@ def tuner_on(
 ) -> Tuner:
     """A tuner that sweeps on the fake clock."""
 
-    def sweep(case: Case, budget: float, observer: Observer, prior: Prior) -> Sweep:
+    def sweep(case: TuningTask, budget: float, observer: Observer, prior: SweepHistory) -> Sweep:
         return run_sweep(
             case.kernel, case.problem, case.device, -1, environment=environment, clock=FakeClock, recorder=store,
             observer=observer, budget=budget, prior=prior,
@@ -52,6 +52,6 @@ def tuner_on(
     )  # fmt: skip
 
 
-def case_of(kernel: FakeKernel) -> Case:
+def case_of(kernel: FakeKernel) -> TuningTask:
     """The kernel's problem on the fake device."""
-    return Case(kernel, kernel.problem(), DEVICE, -1)
+    return TuningTask(kernel, kernel.problem(), DEVICE, -1)

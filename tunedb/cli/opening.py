@@ -15,7 +15,7 @@ from tunedb.errors import SchemaMismatch, SettingError, TunedbError
 if TYPE_CHECKING:
     from tunedb.cli.tasks import Task
     from tunedb.store import Store
-    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.choice_cache import TuningTask
 
 
 @contextlib.contextmanager
@@ -97,7 +97,9 @@ def sweeps_of(
                 yield sweep
 
 
-def nothing_stored(task: Task, case: Case | None, device: str | None, arguments: Mapping[str, Any]) -> TunedbError:
+def nothing_stored(
+    task: Task, case: TuningTask | None, device: str | None, arguments: Mapping[str, Any]
+) -> TunedbError:
     """The error where no stored sweep answers a question, with the command that mends it."""
     kernel = task.kernel.name
     return TunedbError(

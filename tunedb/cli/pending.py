@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from tunedb.cli.command import log
 from tunedb.cli.tasks import Task, installed, make_tuner
 from tunedb.core.device import Device, device_of
-from tunedb.core.kernel import Registered
+from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES
 from tunedb.errors import TunedbError
-from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.choice_cache import TuningTask
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -38,7 +38,7 @@ def stale(store: Store, index: int, kernel: str | None) -> list[Task]:
     stored = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == device}
     found = []
     for task in tasks_for(stored, device):
-        choice = tuner.look_up(Case(task.kernel, task.problem, device, index))
+        choice = tuner.look_up(TuningTask(task.kernel, task.problem, device, index))
         if choice is None or choice.sweep is None or choice.source != "stale":
             continue
         if choice.sweep.is_pinned:
@@ -61,7 +61,7 @@ def incomplete(store: Store, index: int, kernel: str | None) -> list[Task]:
     }
     found = []
     for task in tasks_for(cut_off, device):
-        choice = tuner.look_up(Case(task.kernel, task.problem, device, index))
+        choice = tuner.look_up(TuningTask(task.kernel, task.problem, device, index))
         if choice is None or choice.sweep is None or not choice.sweep.complete:
             found.append(task)
     return found
@@ -83,7 +83,7 @@ def tasks_for(problems: Iterable[Problem], device: Device) -> list[Task]:
     return found
 
 
-def _makes_sense(kernel: Registered, problem: Problem, device: Device) -> bool:
+def _makes_sense(kernel: RegisteredKernel, problem: Problem, device: Device) -> bool:
     try:
         return bool(kernel.space(problem, device))
     except (TunedbError, LookupError, TypeError, ValueError, ArithmeticError):  # of another version, with other facts

@@ -38,7 +38,7 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     """The module of the only kernel with rows, for the only device or the one that is here; and how many configs.
 
     A gradient's kernel does not count, and neither does the interpreter where a GPU has rows. The kernel writes its
-    module itself (`Registered.module_source`). Raises SettingError, naming the choices, where one has to be made.
+    module itself (`RegisteredKernel.module_source`). Raises SettingError, naming the choices, where one has to be made.
     """
     from tunedb.api import kernel_named
 

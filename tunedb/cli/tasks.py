@@ -19,10 +19,10 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
 from tunedb.sweep.observer import suspect_of
-from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.choice_cache import TuningTask
 
 if TYPE_CHECKING:
-    from tunedb.core.kernel import Registered, Tunable
+    from tunedb.core.kernel import RegisteredKernel, TunableKernel
     from tunedb.store import Store
     from tunedb.tuner.tuner import Tuner
 
@@ -33,7 +33,7 @@ _MANY = 2**26  # elements from which on the interpreter takes minutes
 class Task:
     """A problem to tune."""
 
-    kernel: Registered
+    kernel: RegisteredKernel
     problem: Problem
     elements: int | None  # of its input, where that is known
     arguments: Mapping[str, Any] | None = None  # that it was made of; more than the problem tells, for some kernels
@@ -91,7 +91,7 @@ def find_device(stored: Iterable[Device], name: str | None) -> tuple[Device | No
 
 def asked(
     store: Store | None, kernel: str, arguments: Mapping[str, Any], device: str | None
-) -> tuple[Task, Case | None]:
+) -> tuple[Task, TuningTask | None]:
     """The problem that is asked about, and the case on a device: None where no stored device has that name.
 
     A kernel that is not installed is known by what is stored of it.
@@ -108,10 +108,10 @@ def asked(
         task = Task(known, known.problem(arguments), None, arguments)
     stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
     found, index = find_device(stored, device)
-    return task, None if found is None else Case(task.kernel, task.problem, found, index)
+    return task, None if found is None else TuningTask(task.kernel, task.problem, found, index)
 
 
-def environment_of(index: int | None, kernel: Tunable | None = None) -> Environment | None:
+def environment_of(index: int | None, kernel: TunableKernel | None = None) -> Environment | None:
     """The environment that calls on the device of that index are served in; None for a device that is not here."""
     from tunedb.runtime.clock import method_for, own_clock
 
@@ -121,7 +121,7 @@ def environment_of(index: int | None, kernel: Tunable | None = None) -> Environm
     return environment(device_of(index).backend, method_for(index) if own is None else own.method)
 
 
-def installed(names: Iterable[str]) -> dict[str, Registered]:
+def installed(names: Iterable[str]) -> dict[str, RegisteredKernel]:
     """Those of the named kernels that are installed and can be loaded."""
     from tunedb.api import kernel_named, kernel_names
 
@@ -188,7 +188,7 @@ def tune(
                 break
             progress.next(f"{task.kernel.name} ({task.problem})")
             if apart is None:
-                case = Case(task.kernel, task.problem, device, index)
+                case = TuningTask(task.kernel, task.problem, device, index)
                 source, sweep = tune_case(tuner, case, force=force, budget=left, observer=progress)
             else:
                 source, sweep = apart.tune(

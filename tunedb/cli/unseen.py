@@ -14,7 +14,7 @@ from tunedb.store import Store
 
 
 class UnseenKernel:
-    """A `tunedb.core.kernel.Registered` as far as it can be told from stored sweeps: enough to look up and to explain.
+    """A kernel as far as stored sweeps describe it: enough to look up and to explain.
 
     Its hash is that of the newest sweep, and its space what was ever tried: whether the source or the list of configs
     has changed since can't be seen from here.

@@ -12,7 +12,7 @@ from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.store import obstacle, ranked, strength, winners
-from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.distance import distance, nearest
 
 Differences = dict[str, dict[str, Any]]  # by field: what was found, and what is needed
@@ -43,7 +43,7 @@ class Verdict:
 
 
 def of_same_problem(
-    sweeps: Iterable[Sweep], case: Case, environment: Environment | None, now: datetime
+    sweeps: Iterable[Sweep], case: TuningTask, environment: Environment | None, now: datetime
 ) -> list[Verdict]:
     """What becomes of each sweep of the case's problem, on whatever device and kernel: the chosen one comes first."""
     sweeps = list(sweeps)
@@ -66,7 +66,7 @@ def of_same_problem(
 
 
 def of_other_problems(
-    sweeps: Iterable[Sweep], case: Case, environment: Environment | None, now: datetime
+    sweeps: Iterable[Sweep], case: TuningTask, environment: Environment | None, now: datetime
 ) -> list[Verdict]:
     """The tuned sweeps of the kernel that come nearest to the case, and in what they differ.
 
@@ -93,7 +93,7 @@ def of_other_problems(
     ]
 
 
-def _passed_over(sweep: Sweep, case: Case, space: set[Config], now: datetime) -> Verdict:
+def _passed_over(sweep: Sweep, case: TuningTask, space: set[Config], now: datetime) -> Verdict:
     differs = _hard_differences(sweep, case)
     stopped = obstacle(sweep, space.__contains__, now)
     reasons = _traits(sweep)
@@ -128,7 +128,7 @@ def _reason(sweep: Sweep, kind: str) -> str:
     return max((mark.time, mark.uid, mark.reason) for mark in sweep.marks if mark.kind == kind)[2]
 
 
-def _hard_differences(sweep: Sweep, case: Case) -> Differences:
+def _hard_differences(sweep: Sweep, case: TuningTask) -> Differences:
     found = {"device": str(sweep.device), "kernel_hash": sweep.kernel_hash[:_HASH]}
     needed = {"device": str(case.device), "kernel_hash": case.kernel.hash[:_HASH]}
     return differences(found, needed)
@@ -141,7 +141,7 @@ def _soft_differences(sweep: Sweep, environment: Environment) -> Differences:
     )
 
 
-def _problem_differences(sweep: Sweep, case: Case) -> Differences:
+def _problem_differences(sweep: Sweep, case: TuningTask) -> Differences:
     return differences(sweep.problem.plain(), case.problem.plain())
 
 

@@ -33,7 +33,7 @@ class Workload(Protocol):
     A TrialError with the status `pruned` is for a config that is not worth running, with the reason. CallerError ends
     the sweep: a function or an argument of the caller's failed, and no config is to blame.
 
-    One that also has `recipe(config)`, giving a `recipe.Recipe` or None, has its configs compiled by other processes,
+    One that also has `recipe(config)`, giving a CompileJob or None, has its configs compiled by other processes,
     where their module is imported: it should need no torch, and do nothing but define kernels.
     """
 
@@ -60,8 +60,8 @@ class Workload(Protocol):
         """Free what the workload holds."""
 
 
-class Tunable(Protocol):
-    """A kernel that can be tuned. Registered under the entry point group `tunedb.kernels`.
+class TunableKernel(Protocol):
+    """A kernel that can be tuned. RegisteredKernel under the entry point group `tunedb.kernels`.
 
     One that also has `estimate(problem, config, device) -> float` has its configs tried in that order, the smallest
     first: a guess at the time, in any unit, from bytes, waves and the like. It has no say in which one wins.
@@ -91,7 +91,7 @@ class Tunable(Protocol):
         """Fresh tensors for the problem on the device of that index (-1: the CPU, for the interpreter)."""
 
 
-class Registered(Tunable, Protocol):
+class RegisteredKernel(TunableKernel, Protocol):
     """A tunable that `tunedb warm` can make problems for.
 
     One that also has `module_source(sweeps) -> str` can be exported as a self-contained module; without it, not.

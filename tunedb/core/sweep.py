@@ -47,7 +47,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class UsageCount:
     """How often calls of a problem on a device were served by one source, in a store's own processes."""
 
     problem: Problem

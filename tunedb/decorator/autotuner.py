@@ -25,11 +25,11 @@ from tunedb.decorator.dispatch.plans import Plans
 from tunedb.decorator.fallback import TritonsOwn
 from tunedb.decorator.hooks import Guards
 from tunedb.decorator.inductor import Narrowing
-from tunedb.decorator.registered import RegisteredKernel
+from tunedb.decorator.registered import RegisteredAutotuner
 from tunedb.decorator.resolve import Chosen, Timings
 from tunedb.runtime import bind as bound
 from tunedb.runtime.launch import is_interpreted
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 _MISSED = object()
 Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristics around one
@@ -82,7 +82,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self.bench_time = 0.0
         self._timings: Timings | Sweep = {}
         self.made_by_pruning: Mapping[Config, triton.Config] = {}
-        self._known: dict[Any, tuple[triton.Config, bool]] = process.new_plans()  # by kind; whether it can have a plan
+        self._known: dict[Any, tuple[triton.Config, bool]] = session.new_plans()  # by kind; whether it can have a plan
         self.loaded = Loaded(self)
         self._narrowing = Narrowing(self)
         self.asked: dict[Any, set[Config]] = {}  # by device and problem: what the store was asked to choose from
@@ -107,7 +107,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         """The same kernel with a memory of its own."""
         made: Autotuner = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
-        made._known, made._loaded, made._cache = process.new_plans(), Loaded(made), Cache(made._forget)
+        made._known, made._loaded, made._cache = session.new_plans(), Loaded(made), Cache(made._forget)
         made.asked, made._narrowing = {}, Narrowing(made)
         made._configs = list(self._configs)
         made._start()
@@ -191,13 +191,13 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         config = self._choose(self._call(grid, args, kwargs)).config
         return triton.runtime.Autotuner(self.fn, self.arg_names, [config], [], self.reset_to_zero, self.restore_value)
 
-    def registered(self, arguments: Callable[..., tuple[Any, Mapping[str, Any]]]) -> RegisteredKernel:
+    def registered(self, arguments: Callable[..., tuple[Any, Mapping[str, Any]]]) -> RegisteredAutotuner:
         """What to register under the entry point group `tunedb.kernels`, by the kernel's name, to warm it.
 
         `arguments(device, **facts)` makes a call for a problem: the grid, and the kernel's arguments by name. It gets
         those facts it has parameters for: values of `key`, and `x_dtype`, `x_layout`, `x_aligned` of a tensor x.
         """
-        return RegisteredKernel(self, arguments)
+        return RegisteredAutotuner(self, arguments)
 
     def _first(self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """A call that has no plan, from the fast path: its arguments in order."""
@@ -207,7 +207,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     def _by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
         call = self._call(grid, args, kwargs)
         index = self._index()
-        since = process.generation()
+        since = session.generation()
         kind = kind_of(call, self.parameters, self.keys, self.buckets)
         kind = kind and (index, *kind)
         known, is_plannable = (None, True) if kind is None else self._known.get(kind, (None, True))
@@ -223,7 +223,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
             return launched
         self.loaded.note(call, index, config)
         is_plannable = index >= 0 and self._plans.remember(call, config, since)
-        if kind is not None and since == process.generation():
+        if kind is not None and since == session.generation():
             if len(self._known) >= MOST:
                 self._known.clear()
             self._known[kind] = config, is_plannable

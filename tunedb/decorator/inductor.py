@@ -20,7 +20,7 @@ from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
 from tunedb.override import overridden
 from tunedb.runtime import bind as bound
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 if TYPE_CHECKING:
     from tunedb.decorator.autotuner import Autotuner
@@ -131,7 +131,7 @@ def known_of(kernel: Autotuner) -> Known | None:
 def _known_of(kernel: Autotuner) -> Known:
     from tunedb.store.ranking import winners
 
-    tuner = process.active()
+    tuner = session.active()
     listed = Candidates(kernel.configs).in_order  # today's, also where a list was changed in place
     places = {config: place for place, config in enumerate(listed)}
     if kernel.name in tuner.settings.override:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Maker = Callable[..., tuple[Any, Mapping[str, Any]]]
 
 
-class RegisteredKernel:
-    """A `tunedb.core.kernel.Registered`, made by `kernel.registered(arguments)`."""
+class RegisteredAutotuner:
+    """A `tunedb.core.kernel.RegisteredKernel`, made by `kernel.registered(arguments)`."""
 
     def __init__(self, kernel: Autotuner, arguments: Maker) -> None:
         self.kernel = kernel

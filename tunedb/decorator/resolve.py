@@ -24,8 +24,8 @@ from tunedb.override import overridden
 from tunedb.runtime import bind as bound
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.launch import typed_errors
-from tunedb.tuner import session as process
-from tunedb.tuner.choice_cache import Case, Choice
+from tunedb.tuner import session
+from tunedb.tuner.choice_cache import Choice, TuningTask
 from tunedb.tuner.unhashed import check_mode
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
         return _without_hash(kernel, configs, index, error)
     if index >= 0:
         preload_aside()
-    case, tuner = Case(called, problem, device_of(index), index), process.active()
+    case, tuner = TuningTask(called, problem, device_of(index), index), session.active()
     if len(kernel.asked) >= MOST:
         kernel.asked.clear()
     known, asked = tuner.memory.get(case), kernel.asked.setdefault((index, problem), set())
@@ -106,7 +106,7 @@ def _without_hash(kernel: Autotuner, configs: list[triton.Config], index: int, f
     Triton's own autotuner chooses; but in the modes that do not tune, and in the interpreter, where it can't time
     anything, the first config serves. Raises MissError in mode `strict`.
     """
-    settings = process.active().settings
+    settings = session.active().settings
     if kernel.name in settings.override:
         with contextlib.suppress(HashUnavailable):  # of the list's knobs
             stored = kernel.candidates.stored(configs[0])
@@ -118,9 +118,9 @@ def _without_hash(kernel: Autotuner, configs: list[triton.Config], index: int, f
     return Chosen(configs[0], by_triton=by_triton)
 
 
-def _stored_reason(case: Case) -> str:
+def _stored_reason(case: TuningTask) -> str:
     """How the first config failed that did, of a sweep before this call; empty where the store does not tell."""
-    store = process.active().store
+    store = session.active().store
     failed = [one.uid for one in store.get_sweeps(case.problem, case.device, case.kernel.hash) if not one.config]
     trials = (trial for page in store.get_whole(failed) for sweep in page for trial in sweep.trials)
     return next((trial.error for trial in trials if trial.error), "")
@@ -147,7 +147,7 @@ def timings_of(kernel: Autotuner, sweep: Sweep) -> Timings:
     """[median, p20, p80] in milliseconds by config of today's list, as Triton tells them; inf for a failure."""
     trials = list(sweep.trials)
     if not trials:
-        pages = process.active().store.get_whole([sweep.uid])
+        pages = session.active().store.get_whole([sweep.uid])
         trials = [trial for page in pages for one in page for trial in one.trials]
     ours = {**kernel.candidates.ours, **kernel.made_by_pruning}
     found = {trial.config: _times(trial) for trial in trials}

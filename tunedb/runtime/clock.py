@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 
 from tunedb._internal.switch_interval import giving_way
-from tunedb.core.kernel import Tunable
+from tunedb.core.kernel import TunableKernel
 from tunedb.runtime.launch import typed_errors
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
@@ -150,7 +150,7 @@ def clock_for(index: int) -> Clock:
     return WallClock() if index < 0 else GpuClock(index)
 
 
-def own_clock(kernel: Tunable) -> Clock | None:
+def own_clock(kernel: TunableKernel) -> Clock | None:
     """The clock that the kernel brings along; None where it is timed by `clock_for`."""
     found: Clock | None = getattr(kernel, "clock", None)
     return found

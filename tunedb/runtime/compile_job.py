@@ -24,7 +24,7 @@ _MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class CompileJob:
     """A jit function, by where it is found, and all that it is specialised on. It can be pickled."""
 
     module: str
@@ -36,7 +36,7 @@ class Recipe:
     target: GPUTarget
 
     @classmethod
-    def of(cls, jit: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], target: GPUTarget) -> Recipe:
+    def of(cls, jit: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], target: GPUTarget) -> CompileJob:
         """The recipe of a launch with these arguments and keywords. Raises what a Triton that is not known raises."""
         backend = make_backend(target)
         binder = triton.runtime.jit.create_function_from_signature(jit.signature, jit.params, backend)

@@ -11,15 +11,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.runtime.compile_job import Recipe
-from tunedb.runtime.compile_worker import Compiler
+from tunedb.runtime.compile_job import CompileJob
+from tunedb.runtime.compile_worker import CompileWorker
 from tunedb.runtime.launch import typed_errors
 
 MOST = 16  # at a time
 MONTH = 30 * 24 * 3600.0  # seconds: what stands for no limit where one is needed
 
 
-class Ahead:
+class CompilePool:
     """Prepares configs in their order, each once. `workers` is 0 where a config is prepared when it is asked for.
 
     With a `recipe`, another process compiles into Triton's cache what `prepare` then finds there; without one, or
@@ -32,11 +32,11 @@ class Ahead:
         prepare: Callable[[Config], Resources],
         configs: Sequence[Config],
         workers: int,
-        recipe: Callable[[Config], Recipe | None] | None = None,
+        recipe: Callable[[Config], CompileJob | None] | None = None,
     ) -> None:
         self._prepare = prepare
         self._recipe = recipe
-        self._compiler: Compiler | None = None
+        self._compiler: CompileWorker | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._futures: dict[Config, Future[tuple[Resources, float]]] = {}
         self._is_closed = False
@@ -47,7 +47,7 @@ class Ahead:
             undone.callback(self.close)  # also at an interrupt: the process that compiles must not stay
             if recipe is not None and recipe(first) is not None:
                 with contextlib.suppress(OSError):  # no process can be started: threads do it
-                    self._compiler = Compiler(workers)
+                    self._compiler = CompileWorker(workers)
             # Threads leave a core to the one that times; processes need not, as the system takes it from them.
             threads = workers if self._compiler is not None else max(1, workers - 1)
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")

@@ -28,7 +28,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import Connection
 
-from tunedb.runtime.compile_job import Recipe, preload
+from tunedb.runtime.compile_job import CompileJob, preload
 
 STARTING = 30.0  # seconds in which the process has to be ready to fork: it imports Triton and the kernel's module
 
@@ -46,7 +46,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _log = logging.getLogger("tunedb")
 
 
-class Compiler:
+class CompileWorker:
     """The process, from its parent's side. Raises OSError where none can be started."""
 
     def __init__(self, workers: int) -> None:
@@ -71,7 +71,7 @@ class Compiler:
             threading.Thread(target=self._read, name="tunedb-compiler", daemon=True).start()
             undoing.pop_all()
 
-    def compile(self, recipe: Recipe) -> float | None:
+    def compile(self, recipe: CompileJob) -> float | None:
         """Return when the kernel is in the cache, with the seconds that it took; or None when it will not be there.
 
         That is because it does not compile, because it can't be sent, or because the process ended or never began.
@@ -207,7 +207,7 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _compile(recipe: Recipe) -> float | None:
+def _compile(recipe: CompileJob) -> float | None:
     start = time.perf_counter()
     try:
         recipe.compile()

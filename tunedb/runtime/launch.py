@@ -24,7 +24,7 @@ from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.core.kernel import Resources
 from tunedb.errors import CallerError, StickyDeviceError, TrialError
-from tunedb.runtime.compile_job import Recipe, parsing, preloaded
+from tunedb.runtime.compile_job import CompileJob, parsing, preloaded
 
 # Fixed by us, because Triton 3.9 warns where it is left open and 3.10 changes its default.
 _FUSION = {"enable_fp_fusion": True}
@@ -142,7 +142,7 @@ def prepare(launch: Launch) -> Resources:
             return Resources()
 
 
-def recipe(launch: Launch) -> Recipe | None:
+def recipe(launch: Launch) -> CompileJob | None:
     """What another process needs to compile the launch for the current device, into the cache that both share.
 
     None where it can't: in the interpreter, for a kernel of the script that runs, with an unknown Triton, or where
@@ -153,7 +153,7 @@ def recipe(launch: Launch) -> Recipe | None:
     if knobs.compilation.always_compile or getattr(knobs.runtime, "add_stages_inspection_hook", None) is not None:
         return None
     try:
-        return Recipe.of(launch.jit, launch.arguments, launch.keywords, driver.active.get_current_target())
+        return CompileJob.of(launch.jit, launch.arguments, launch.keywords, driver.active.get_current_target())
     # An unknown Triton may raise anything. Nothing is lost: `prepare` then compiles here, and raises what is wrong.
     except Exception:
         return None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Mark, Served, Sweep, Trial
+from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
 from tunedb.errors import SchemaMismatch, StoreBusy, StoreCorrupt, StoreError
 from tunedb.settings import without_password, without_passwords
 
@@ -32,13 +32,13 @@ TRIALS = 0.5  # seconds that one sweep's start and trials may take to write; lat
 QUEUE = 256  # sweeps that wait for a store that fails; beyond that the oldest are dropped, and that is logged
 
 _log = logging.getLogger("tunedb")
-_shelves: weakref.WeakSet[Shelf] = weakref.WeakSet()
+_shelves: weakref.WeakSet[GuardedStore] = weakref.WeakSet()
 _forking = threading.local()
 _T = TypeVar("_T")
 _DETAIL, _RESULT, _READ = range(3)  # kinds of access: one that fails has its own kind left alone, and those before it
 
 
-class Shelf:
+class GuardedStore:
     """One store, opened by `opener` at the first use, behind a guard.
 
     An `opener` that gives None found no store, and is asked again at the next use.
@@ -93,7 +93,7 @@ class Shelf:
         """See `Store.get_marks_of`; empty where the store can't tell."""
         return self._guarded(lambda store: store.get_marks_of(sweep_uids)) or {}
 
-    def add_served(self, served: list[Served]) -> None:
+    def add_served(self, served: list[UsageCount]) -> None:
         """See `Store.add_served`. Counts that can't be written are lost."""
         if self._writable:
             self._guarded(lambda store: store.add_served(served), _DETAIL)

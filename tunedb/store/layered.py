@@ -8,18 +8,18 @@ from collections.abc import Collection, Iterable, Iterator
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Served, Sweep, Trial
-from tunedb.store.guarded import Shelf
-from tunedb.store.shared import Shared
+from tunedb.core.sweep import Sweep, Trial, UsageCount
+from tunedb.store.guarded import GuardedStore
+from tunedb.store.shared import SharedStore
 
 
-class Layers:
+class LayeredStore:
     """What the tuner asks for sweeps and hands them to: the local store, which is always there, and a shared one.
 
     Which layer a sweep came from has no say in which one wins.
     """
 
-    def __init__(self, local: Shelf, shared: Shared | None = None) -> None:
+    def __init__(self, local: GuardedStore, shared: SharedStore | None = None) -> None:
         self.local = local
         self.shared = shared
 
@@ -70,10 +70,10 @@ class Layers:
             self.shared.finish_sweep(sweep)
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:
-        """See `Shelf.is_written`, of the local store."""
+        """See `GuardedStore.is_written`, of the local store."""
         return self.local.is_written(sweep_uid, try_again=try_again)
 
-    def add_served(self, served: list[Served]) -> None:
+    def add_served(self, served: list[UsageCount]) -> None:
         """To the local store: counts stay where they are."""
         self.local.add_served(served)
 

@@ -29,12 +29,12 @@ REST = 30.0  # seconds for which a store that failed is left alone
 LAST_WORDS = 2.0  # seconds that the end of a process waits for what is still to be written
 
 _log = logging.getLogger("tunedb")
-_all: weakref.WeakSet[Shared] = weakref.WeakSet()
+_all: weakref.WeakSet[SharedStore] = weakref.WeakSet()
 _Kernel = tuple[str, str, str]  # kernel, its hash, device digest
 _Job = Callable[["Store"], object]
 
 
-class Shared:
+class SharedStore:
     """One shared store. It is never made, migrated or waited for by a call; what fails is logged once per cause."""
 
     def __init__(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunedb.core.device import Device
-from tunedb.core.kernel import Tunable
+from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, new_uid
 
@@ -17,7 +17,7 @@ _KNOWN = "Known from sweep "
 
 
 @dataclass(frozen=True, slots=True)
-class Prior:
+class SweepHistory:
     """What a sweep may build on. `unfinished` are sweeps of the same identity and environment, the newest first."""
 
     incumbent: Config | None = None  # in use until now: it races, whatever its screening says
@@ -44,7 +44,7 @@ class Prior:
         return found
 
 
-NOTHING = Prior()
+NOTHING = SweepHistory()
 
 
 def _is_timed(trial: Trial) -> bool:
@@ -58,7 +58,7 @@ def _carried(trial: Trial, sweep: Sweep, reason: str) -> Trial:
     return dataclasses.replace(trial, uid=new_uid(), error=told)
 
 
-def in_order(kernel: Tunable, problem: Problem, device: Device, prior: Prior) -> list[Config]:
+def in_order(kernel: TunableKernel, problem: Problem, device: Device, prior: SweepHistory) -> list[Config]:
     """The configs of the space in the order in which they are tried, each once.
 
     The default, the one in use, the likely ones, then by the kernel's estimate where it has one. Good ones come early,

@@ -10,14 +10,14 @@ from contextlib import closing
 from datetime import timedelta
 
 from tunedb.core.device import Device, Environment, host
-from tunedb.core.kernel import Tunable
+from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, now
 from tunedb.runtime.clock import Clock
-from tunedb.runtime.compile_pool import Ahead, workers
-from tunedb.sweep.history import NOTHING, Prior, in_order
+from tunedb.runtime.compile_pool import CompilePool, workers
+from tunedb.sweep.history import NOTHING, SweepHistory, in_order
 from tunedb.sweep.observer import Observer, Recorder
-from tunedb.sweep.trials import Attempt
+from tunedb.sweep.trials import TrialRunner
 
 RETRY_AFTER = timedelta(days=1)  # a problem whose candidates all failed is tried again after this
 RESERVE = 0.2  # of the budget, for the race: but no more than
@@ -25,7 +25,7 @@ MOST_RESERVE = 2.0  # seconds
 
 
 def run_sweep(
-    kernel: Tunable,
+    kernel: TunableKernel,
     problem: Problem,
     device: Device,
     index: int,
@@ -36,7 +36,7 @@ def run_sweep(
     observer: Observer,
     budget: float = float("inf"),
     monotonic: Callable[[], float] = time.monotonic,
-    prior: Prior = NOTHING,
+    prior: SweepHistory = NOTHING,
 ) -> Sweep:
     """Sweep one problem on the device of that index, and return the finished sweep with its trials.
 
@@ -57,8 +57,8 @@ def run_sweep(
     with closing(kernel.workload(problem, index)) as workload:
         timer = clock(index)
         threads = 0 if timer.once else workers()
-        with closing(Ahead(workload.prepare, untried, threads, getattr(workload, "recipe", None))) as ahead:
-            attempt = Attempt(workload, timer, ahead, device, observer)
+        with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "recipe", None))) as ahead:
+            attempt = TrialRunner(workload, timer, ahead, device, observer)
             try:
                 recorder.start_sweep(sweep)
                 observer.started(sweep, len(candidates))
@@ -91,13 +91,13 @@ def run_sweep(
     return sweep
 
 
-def _counted(sweep: Sweep, attempt: Attempt, *, complete: bool) -> Sweep:
+def _counted(sweep: Sweep, attempt: TrialRunner, *, complete: bool) -> Sweep:
     trials = tuple(attempt.trials.values())
     counts = dict(Counter(trial.status for trial in trials))
     return dataclasses.replace(sweep, trials=trials, counts=counts, complete=complete, finished=now())
 
 
-def _conclude(sweep: Sweep, attempt: Attempt, default: Config, winner: Config | None, *, complete: bool) -> Sweep:
+def _conclude(sweep: Sweep, attempt: TrialRunner, default: Config, winner: Config | None, *, complete: bool) -> Sweep:
     sweep = _counted(sweep, attempt, complete=complete)
     if attempt.lost:
         return dataclasses.replace(sweep, status="aborted", complete=False)

@@ -11,17 +11,19 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Trial, new_uid
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.runtime.clock import Clock, Timing
-from tunedb.runtime.compile_pool import Ahead
+from tunedb.runtime.compile_pool import CompilePool
 from tunedb.runtime.launch import typed_errors
 from tunedb.sweep.limits import SPILLS, excess, spills_much
 from tunedb.sweep.observer import LOST, Observer
 from tunedb.sweep.race import Outcome, Race, Screening, choose, is_beaten
 
 
-class Attempt:
+class TrialRunner:
     """The trials so far, on one workload and one clock."""
 
-    def __init__(self, workload: Workload, clock: Clock, ahead: Ahead, device: Device, observer: Observer) -> None:
+    def __init__(
+        self, workload: Workload, clock: Clock, ahead: CompilePool, device: Device, observer: Observer
+    ) -> None:
         self.trials: dict[Config, Trial] = {}  # in the order in which they were made
         self.lost = False  # the device context is gone
         self.over: dict[Config, float] = {}  # times over some common one, of the configs that may win

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tunedb.core.device import Device
-from tunedb.core.kernel import Tunable
+from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import MISSES, Sweep
 
@@ -39,10 +39,10 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class TuningTask:
     """A kernel's problem on a device. `index` is the device's in this process, or None where it is not here."""
 
-    kernel: Tunable
+    kernel: TunableKernel
     problem: Problem
     device: Device
     index: int | None
@@ -56,10 +56,10 @@ class Case:
         return f"{self.kernel.name} ({self.problem}) on {self.device}"
 
 
-_memories: weakref.WeakSet[Memory] = weakref.WeakSet()
+_memories: weakref.WeakSet[ChoiceCache] = weakref.WeakSet()
 
 
-class Memory:
+class ChoiceCache:
     """Choices by case. A weak one is due again after a while: then `on_due` runs, on a timer's thread."""
 
     def __init__(self, on_due: Callable[[], object], monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -67,16 +67,16 @@ class Memory:
         self._monotonic = monotonic
         self._choices: dict[_Key, Choice] = {}
         self._rejected: defaultdict[_Key, set[Config]] = defaultdict(set)
-        self._weak: dict[_Key, tuple[Case, float]] = {}
+        self._weak: dict[_Key, tuple[TuningTask, float]] = {}
         self._timer: threading.Timer | None = None
         self._closed = False
         _memories.add(self)
 
-    def get(self, case: Case) -> Choice | None:
+    def get(self, case: TuningTask) -> Choice | None:
         """The choice that was made for this case, as it was made."""
         return self._choices.get(case.key)
 
-    def put(self, case: Case, choice: Choice, *, ask_again: bool) -> None:
+    def put(self, case: TuningTask, choice: Choice, *, ask_again: bool) -> None:
         """Remember a choice; a weak one, with `ask_again`, until the store has a better one."""
         self._choices[case.key] = choice
         self._weak.pop(case.key, None)
@@ -85,12 +85,12 @@ class Memory:
             if self._timer is None or not self._timer.is_alive():
                 self._arm()
 
-    def forget(self, case: Case) -> None:
+    def forget(self, case: TuningTask) -> None:
         """Have the next call decide anew."""
         self._choices.pop(case.key, None)
         self._weak.pop(case.key, None)
 
-    def reject(self, case: Case, config: Config) -> bool:
+    def reject(self, case: TuningTask, config: Config) -> bool:
         """Never choose this config again in this process, because it does not launch; False where that was known."""
         if self.is_rejected(case, config):
             return False
@@ -98,15 +98,15 @@ class Memory:
         self.forget(case)
         return True
 
-    def is_rejected(self, case: Case, config: Config) -> bool:
+    def is_rejected(self, case: TuningTask, config: Config) -> bool:
         """Whether the config does not launch in this process."""
         return config in self._rejected.get(case.key, ())
 
-    def has_rejected(self, case: Case) -> bool:
+    def has_rejected(self, case: TuningTask) -> bool:
         """Whether any config of the case does not launch in this process."""
         return bool(self._rejected.get(case.key))
 
-    def due(self) -> list[Case]:
+    def due(self) -> list[TuningTask]:
         """The cases that have had a weak choice for a while; each is due again after another while."""
         now = self._monotonic()
         found = [case for case, since in list(self._weak.values()) if now - since >= ASK_AGAIN]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
-from tunedb.store.guarded import Shelf
-from tunedb.store.layered import Layers
-from tunedb.tuner.choice_cache import ASK_AGAIN, Case, Choice, Memory
+from tunedb.store.guarded import GuardedStore
+from tunedb.store.layered import LayeredStore
+from tunedb.tuner.choice_cache import ASK_AGAIN, Choice, ChoiceCache, TuningTask
 from tunedb.tuner.distance import distance, nearest
 
 if TYPE_CHECKING:
@@ -24,14 +24,14 @@ LIKELY = 3  # configs of near problems that a sweep tries first
 _log = logging.getLogger("tunedb")
 
 
-class Lender:
+class NearestConfigs:
     """Finds what a call may borrow. What a kernel has in store is read once in a while, not for each miss."""
 
     def __init__(
         self,
-        store: Layers | Shelf | Store,
-        memory: Memory,
-        environment: Callable[[Case], Environment | None],
+        store: LayeredStore | GuardedStore | Store,
+        memory: ChoiceCache,
+        environment: Callable[[TuningTask], Environment | None],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
@@ -40,7 +40,7 @@ class Lender:
         self._monotonic = monotonic
         self._lately: dict[tuple[str, str, str], tuple[float, list[Sweep]]] = {}
 
-    def borrowed(self, case: Case) -> Choice | None:
+    def borrowed(self, case: TuningTask) -> Choice | None:
         """The config of the nearest tuned problem, where one is near enough and its config is legal here."""
         try:
             return self._borrowed(case)
@@ -48,7 +48,7 @@ class Lender:
             _log.warning("%s: nothing is borrowed (%s: %s).", case.kernel.name, type(error).__name__, error)
             return None
 
-    def _borrowed(self, case: Case) -> Choice | None:
+    def _borrowed(self, case: TuningTask) -> Choice | None:
         tuned = self._tuned_lately(case)
         if not tuned:
             return None
@@ -65,7 +65,7 @@ class Lender:
             return None
         return Choice(found[0].config, "nearest", found[0])
 
-    def likely(self, case: Case) -> list[Config]:
+    def likely(self, case: TuningTask) -> list[Config]:
         """Configs of the nearest tuned problems, the nearest first, each once: worth trying early. Empty on failure."""
         try:
             near = [
@@ -79,15 +79,15 @@ class Lender:
             return []
         return list(dict.fromkeys(config for *_, config in sorted(near, key=itemgetter(0, 1))))[:LIKELY]
 
-    def forget(self, case: Case) -> None:
+    def forget(self, case: TuningTask) -> None:
         """Read again what the case's kernel has in store: more of it was tuned."""
         self._lately.pop(self._key(case), None)
 
     @staticmethod
-    def _key(case: Case) -> tuple[str, str, str]:
+    def _key(case: TuningTask) -> tuple[str, str, str]:
         return case.kernel.name, case.kernel.hash, case.device.digest
 
-    def _tuned_lately(self, case: Case) -> list[Sweep]:
+    def _tuned_lately(self, case: TuningTask) -> list[Sweep]:
         key = self._key(case)
         read, sweeps = self._lately.get(key, (float("-inf"), []))
         if self._monotonic() - read >= ASK_AGAIN:

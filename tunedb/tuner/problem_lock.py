@@ -39,7 +39,7 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
-class Flight:
+class ProblemLock:
     """Whether the lock is held, and what it is to be kept for when its holder goes on."""
 
     def __init__(self, lock: FileLock | None, *, held: bool) -> None:
@@ -77,7 +77,7 @@ class Flight:
 @contextlib.contextmanager
 def single_flight(
     folder: Path, problem: Problem, device: Device, timeout: float, is_known: Callable[[], bool] = lambda: False
-) -> Iterator[Flight]:
+) -> Iterator[ProblemLock]:
     """Hold the lock of this problem and device, if it can be had within `timeout` seconds.
 
     It is not held either where another thread of this process had it and the answer `is_known` since: the file's lock
@@ -91,23 +91,23 @@ def single_flight(
     deadline = time.monotonic() + timeout
     held = _here.__dict__.setdefault("names", set())
     if f"{folder}/{name}" in held:
-        yield Flight(None, held=False)
+        yield ProblemLock(None, held=False)
         return
     with _guard:
         thread_lock = _threads[f"{folder}/{name}"]
     waited = not thread_lock.acquire(blocking=False)
     if waited and not thread_lock.acquire(timeout=timeout):
-        yield Flight(None, held=False)
+        yield ProblemLock(None, held=False)
         return
     try:
         if waited and is_known():
-            yield Flight(None, held=False)
+            yield ProblemLock(None, held=False)
             return
         file_lock = _file_lock(folder / name, max(deadline - time.monotonic(), 0))
         if isinstance(file_lock, Timeout):
-            yield Flight(None, held=False)
+            yield ProblemLock(None, held=False)
             return
-        flight = Flight(file_lock, held=True)
+        flight = ProblemLock(file_lock, held=True)
         held.add(f"{folder}/{name}")
         try:
             yield flight

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tunedb import settings as settings_module
 from tunedb.errors import StoreUnavailable
 from tunedb.settings import Settings, lock_folder, without_password
-from tunedb.store.guarded import BUSY_TIMEOUT, Shelf
-from tunedb.store.layered import Layers
-from tunedb.store.shared import DEADLINE, Shared
+from tunedb.store.guarded import BUSY_TIMEOUT, GuardedStore
+from tunedb.store.layered import LayeredStore
+from tunedb.store.shared import DEADLINE, SharedStore
 from tunedb.tuner.tuner import Spent, Tuner
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _active: Tuner | None = None
 _spent = Spent()
 _plans: weakref.WeakSet[_Table] = weakref.WeakSet()
 _generation = 0
-_shared: dict[tuple[str, bool], Shared] = {}  # kept under other settings: what was read, and that one is away
+_shared: dict[tuple[str, bool], SharedStore] = {}  # kept under other settings: what was read, and that one is away
 _guard = threading.RLock()
 
 
@@ -59,8 +59,10 @@ def make_tuner(settings: Settings) -> Tuner:
         key = (settings.shared, writable)
         shared = _shared.get(key)
         if shared is None:
-            shared = _shared[key] = Shared(settings.shared, partial(_open_shared, settings.shared), writable=writable)
-    layers = Layers(Shelf(settings.store, opener, writable=writable), shared)
+            shared = _shared[key] = SharedStore(
+                settings.shared, partial(_open_shared, settings.shared), writable=writable
+            )
+    layers = LayeredStore(GuardedStore(settings.store, opener, writable=writable), shared)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
 
 

@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tunedb.core.device import Environment, device_of, environment
-from tunedb.core.kernel import Tunable
+from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, MissError, TrialError
 from tunedb.override import overridden
 from tunedb.runtime.clock import Clock, clock_for, method_for, own_clock, untraced
 from tunedb.settings import Settings
-from tunedb.store.guarded import Shelf
-from tunedb.store.layered import Layers
-from tunedb.sweep.history import Prior
+from tunedb.store.guarded import GuardedStore
+from tunedb.store.layered import LayeredStore
+from tunedb.sweep.history import SweepHistory
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.sweep.run import run_sweep
-from tunedb.tuner.choice_cache import Case, Choice, Memory
-from tunedb.tuner.lookup import Answers
+from tunedb.tuner.choice_cache import Choice, ChoiceCache, TuningTask
+from tunedb.tuner.lookup import Lookup
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
-from tunedb.tuner.usage_counter import Ledger
+from tunedb.tuner.usage_counter import UsageCounter
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -61,10 +61,10 @@ class Tuner:
     def __init__(
         self,
         settings: Settings,
-        store: Layers | Shelf | Store,
+        store: LayeredStore | GuardedStore | Store,
         *,
         locks: Path,
-        sweep: Callable[[Case, float, Observer, Prior], Sweep] | None = None,
+        sweep: Callable[[TuningTask, float, Observer, SweepHistory], Sweep] | None = None,
         environment_of: Callable[[int], Environment] | None = None,
         clock: Callable[[int], Clock] = clock_for,
         spent: Spent | None = None,
@@ -74,15 +74,15 @@ class Tuner:
         self.settings = settings
         self.store = store
         self.spent = spent or Spent()
-        self.memory = Memory(self.refresh, monotonic)
-        self.ledger = Ledger(store.add_served)
+        self.memory = ChoiceCache(self.refresh, monotonic)
+        self.ledger = UsageCounter(store.add_served)
         self._locks = locks
         self._sweep = sweep or self._run_sweep
         self._clock = clock
         self._on_better = on_better
         self._monotonic = monotonic
         self._failed: set[tuple[str, ...]] = set()  # cases that this tuner has swept in vain
-        self.answers = Answers(store, self.memory, environment_of or _environment_of, monotonic)
+        self.answers = Lookup(store, self.memory, environment_of or _environment_of, monotonic)
         self._renew()
         _tuners.add(self)
 
@@ -90,13 +90,15 @@ class Tuner:
         # Two at a time on one GPU would measure each other; within one, a kernel that its reference calls may be swept.
         self._one_sweep = threading.RLock()
 
-    def bind(self, kernel: Tunable, problem: Problem, index: int, load: Callable[[Config], _T]) -> tuple[Choice, _T]:
+    def bind(
+        self, kernel: TunableKernel, problem: Problem, index: int, load: Callable[[Config], _T]
+    ) -> tuple[Choice, _T]:
         """The choice for a call together with what `load` makes of its config, a compiled kernel say.
 
         A config that `load` refuses with TrialError is not used again in this process, and the next one is taken.
         Raises TrialError where the default itself is refused, and what `choose` raises.
         """
-        case = Case(kernel, problem, device_of(index), index)
+        case = TuningTask(kernel, problem, device_of(index), index)
         while True:
             choice = self.choose(kernel, problem, index)
             try:
@@ -106,12 +108,12 @@ class Tuner:
                     raise
                 _log.warning("%s: config %s does not launch (%s); taking the next.", kernel.name, choice.config, error)
 
-    def choose(self, kernel: Tunable, problem: Problem, index: int) -> Choice:
+    def choose(self, kernel: TunableKernel, problem: Problem, index: int) -> Choice:
         """The choice for a call; sweeps where the store has no answer and the mode allows it.
 
         Raises MissError in mode `strict` where nothing is stored, SettingError for an override that can't be used.
         """
-        case = Case(kernel, problem, device_of(index), index)
+        case = TuningTask(kernel, problem, device_of(index), index)
         fault = fault_of(kernel)
         if fault is not None:
             return choice_without_hash(case, fault, self.settings)
@@ -123,7 +125,7 @@ class Tuner:
         self.memory.put(case, choice, ask_again=self.settings.mode != "off")
         return choice
 
-    def look_up(self, case: Case) -> Choice | None:
+    def look_up(self, case: TuningTask) -> Choice | None:
         """What the store answers, without tuning and without remembering: a choice from `store` or `stale`, or None.
 
         On a device that is not here nothing is stale.
@@ -131,7 +133,7 @@ class Tuner:
         return self.answers.get(case)[0]
 
     def warm(
-        self, case: Case, *, force: bool = False, budget: float = float("inf"), observer: Observer | None = None
+        self, case: TuningTask, *, force: bool = False, budget: float = float("inf"), observer: Observer | None = None
     ) -> Choice | None:
         """Tune a case ahead of its calls, unless the store has its config; with `force`, tune again.
 
@@ -143,7 +145,7 @@ class Tuner:
             self._on_better()
         return choice
 
-    def clock(self, case: Case, index: int) -> Clock:
+    def clock(self, case: TuningTask, index: int) -> Clock:
         """The clock of the case's kernel on the device of that index."""
         own = own_clock(case.kernel)
         return self._clock(index) if own is None else own
@@ -160,7 +162,7 @@ class Tuner:
             self._on_better()
         return len(answered)
 
-    def _has_better(self, case: Case) -> bool:
+    def _has_better(self, case: TuningTask) -> bool:
         """Whether a case that got a weak choice would get another one now: its own, or a neighbour's."""
         if self.look_up(case) is not None:
             return True
@@ -173,7 +175,7 @@ class Tuner:
         self.ledger.flush()
         self.store.close()
 
-    def _decide(self, case: Case) -> Choice:
+    def _decide(self, case: TuningTask) -> Choice:
         default = case.kernel.default(case.problem, case.device)
         if case.kernel.name in self.settings.override:
             return Choice(overridden(case.kernel.name, default, self.settings.override[case.kernel.name]), "override")
@@ -195,7 +197,7 @@ class Tuner:
         choice = found or self.answers.lender.borrowed(case) or Choice(default, "default")
         return replace(choice, failed=True) if has_failed and found is None else choice
 
-    def _tune_in_call(self, case: Case) -> Choice | None:
+    def _tune_in_call(self, case: TuningTask) -> Choice | None:
         """Tune within what is left of the process's budget. Whatever goes wrong, the call goes on without it.
 
         But not with an error of the caller's own, which its launch would raise as well.
@@ -212,7 +214,7 @@ class Tuner:
         return self.settings.budget - self.spent.seconds
 
     def _tune(
-        self, case: Case, budget: Callable[[], float], observer: Observer, *, look: bool, in_call: bool
+        self, case: TuningTask, budget: Callable[[], float], observer: Observer, *, look: bool, in_call: bool
     ) -> Choice | None:
         """Sweep under the problem's lock, after another look at the store; None where no config came out of it."""
         from tunedb.tuner.problem_lock import single_flight  # here, because a hit needs no filelock
@@ -259,7 +261,7 @@ class Tuner:
                 return found  # it may not have come to the config in use; the store ranks it behind as well
             return Choice(sweep.config, "sweep", sweep)
 
-    def _run_sweep(self, case: Case, budget: float, observer: Observer, prior: Prior) -> Sweep:
+    def _run_sweep(self, case: TuningTask, budget: float, observer: Observer, prior: SweepHistory) -> Sweep:
         environment = self.answers.environment(case)
         assert case.index is not None  # nobody tunes for a device that is not here
         assert environment is not None
@@ -279,7 +281,7 @@ class Tuner:
             )
 
     @contextlib.contextmanager
-    def alone(self, case: Case) -> Iterator[bool]:
+    def alone(self, case: TuningTask) -> Iterator[bool]:
         """Keep others from tuning this case meanwhile; whether that could be had, within the lock's timeout."""
         from tunedb.tuner.problem_lock import single_flight
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 
-from tunedb.core.kernel import Tunable
+from tunedb.core.kernel import TunableKernel
 from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import MissError
 from tunedb.override import overridden
 from tunedb.settings import Settings
-from tunedb.tuner.choice_cache import Case, Choice
+from tunedb.tuner.choice_cache import Choice, TuningTask
 
 _log = logging.getLogger("tunedb")
 _told: set[str] = set()
 
 
-def fault_of(kernel: Tunable) -> HashUnavailable | None:
+def fault_of(kernel: TunableKernel) -> HashUnavailable | None:
     """Why a kernel has no hash; None if it has one."""
     try:
         _ = kernel.hash
@@ -24,7 +24,7 @@ def fault_of(kernel: Tunable) -> HashUnavailable | None:
     return None
 
 
-def choice_without_hash(case: Case, fault: HashUnavailable, settings: Settings) -> Choice:
+def choice_without_hash(case: TuningTask, fault: HashUnavailable, settings: Settings) -> Choice:
     """The choice for a kernel that can't be told from an edited one: an override, or the default.
 
     Raises MissError in mode `strict`, SettingError for an override that can't be used.

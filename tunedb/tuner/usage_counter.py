@@ -8,26 +8,26 @@ import threading
 import weakref
 from collections.abc import Callable
 
-from tunedb.core.sweep import Served, now
-from tunedb.tuner.choice_cache import Case, Choice
+from tunedb.core.sweep import UsageCount, now
+from tunedb.tuner.choice_cache import Choice, TuningTask
 
 MOST = 1000  # cases that are counted between two writes; those beyond that are not
 EVERY = 60.0  # seconds between two writes
 
-_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_ledgers: weakref.WeakSet[UsageCounter] = weakref.WeakSet()
 
 
-class Ledger:
+class UsageCounter:
     """The counts of one process since they were last written by `write`."""
 
-    def __init__(self, write: Callable[[list[Served]], None]) -> None:
+    def __init__(self, write: Callable[[list[UsageCount]], None]) -> None:
         self._write = write
-        self._counts: dict[tuple[str, ...], Served] = {}
+        self._counts: dict[tuple[str, ...], UsageCount] = {}
         self._timer: threading.Timer | None = None
         self._renew()
         _ledgers.add(self)
 
-    def count(self, case: Case, choice: Choice) -> None:
+    def count(self, case: TuningTask, choice: Choice) -> None:
         """Count one first use of a case in this process: what it was served with."""
         with self._lock:
             key = (*case.key, choice.source)
@@ -36,7 +36,7 @@ class Ledger:
                 self._counts[key] = dataclasses.replace(known, count=known.count + 1, last_seen=now())
             elif len(self._counts) < MOST:
                 moment = now()
-                self._counts[key] = Served(case.problem, case.device, choice.source, 1, moment, moment)
+                self._counts[key] = UsageCount(case.problem, case.device, choice.source, 1, moment, moment)
             if self._timer is None:
                 self._timer = threading.Timer(EVERY, self.flush)
                 self._timer.daemon = True

@@ -15,7 +15,7 @@ from tunedb.runtime.clock import WallClock, untraced
 from tunedb.runtime.launch import typed_errors
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import MARGIN, Race, Sample, is_beaten
-from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.choice_cache import TuningTask
 
 if TYPE_CHECKING:
     from tunedb.tuner.tuner import Tuner
@@ -41,7 +41,7 @@ class Finding:
         return self.verdict in ("wrong", "fails", "beaten")
 
 
-def verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Finding:
+def verify(tuner: Tuner, case: TuningTask, sweep: Sweep, observer: Observer) -> Finding:
     """Check the sweep's winner and race it against the default, on the device that is here.
 
     Raises StickyDeviceError where the device is lost.
@@ -57,7 +57,7 @@ def verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Findin
         return Finding("untried", str(error))
 
 
-def _verify(tuner: Tuner, case: Case, sweep: Sweep, observer: Observer) -> Finding:
+def _verify(tuner: Tuner, case: TuningTask, sweep: Sweep, observer: Observer) -> Finding:
     assert case.index is not None
     assert sweep.config is not None
     with untraced(case.index):

@@ -26,7 +26,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.sweep.observer import Observer, suspect_of
-from tunedb.tuner.choice_cache import Case
+from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.verification import verify
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class Witness:
         self._observer.finished(sweep)
 
 
-def tune_case(tuner: Tuner, case: Case, *, force: bool, budget: float, observer: Observer) -> tuple[str, Sweep | None]:
+def tune_case(
+    tuner: Tuner, case: TuningTask, *, force: bool, budget: float, observer: Observer
+) -> tuple[str, Sweep | None]:
     """Tune a case, and how it ended: `sweep`, `stored`, `failed`, `aborted`, `busy` or `out of memory`, and the sweep.
 
     `busy` is a problem that another process tunes. Raises what `Tuner.warm` raises, but for too little memory, and for
@@ -105,7 +107,7 @@ def run(tuner: Tuner, index: int, task: dict[str, Any], events: Events) -> bool:
     problem = Problem(task["problem"], kernel.name)
     if task.get("arguments") is not None:
         problem = kernel.problem(task["arguments"])
-    case = Case(kernel, problem, device_of(index), index)
+    case = TuningTask(kernel, problem, device_of(index), index)
     if task["do"] == "verify":
         try:
             found = verify(tuner, case, tuner.store.get_sweep(task["uid"]), events)  # type: ignore[union-attr]

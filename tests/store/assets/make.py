@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Served, Sweep, Trial
+from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
 from tunedb.store import open_store
 from tunedb.store.sql import schema
 
@@ -42,10 +42,10 @@ def sweeps() -> list[Sweep]:
     )]  # fmt: skip
 
 
-def served() -> list[Served]:
+def served() -> list[UsageCount]:
     """A hit, and misses that are left."""
     return [
-        Served(problem(n), DEVICES[0], source, count, NOON, NOON + timedelta(minutes=count))
+        UsageCount(problem(n), DEVICES[0], source, count, NOON, NOON + timedelta(minutes=count))
         for n, source, count in ((1, "store", 5), (8, "default", 3), (9, "nearest", 2))
     ]
 

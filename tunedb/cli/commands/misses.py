@@ -10,7 +10,7 @@ from tunedb import settings
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import devices_named, reading
 from tunedb.cli.output import Format, print_record, print_rows
-from tunedb.core.sweep import MISSES, SOURCES, SWEEP_STATUSES, Served
+from tunedb.core.sweep import MISSES, SOURCES, SWEEP_STATUSES, UsageCount
 
 _COLUMNS = ("kernel", "problem", "device", "served_by", "count", "first_seen", "last_seen")
 _HITS = ("store", "stale")  # the sources that a stored sweep of the problem itself is behind
@@ -43,7 +43,7 @@ def misses(kernel: KernelOption = None, device: DeviceOption = None, format: For
     raise typer.Exit(1)
 
 
-def _row(served: Served) -> dict[str, Any]:
+def _row(served: UsageCount) -> dict[str, Any]:
     return {
         "kernel": served.problem.kernel,
         "problem": served.problem.plain(),

@@ -16,7 +16,7 @@ from tunedb.errors import SettingError, StickyDeviceError
 
 if TYPE_CHECKING:
     from tunedb.store import Store
-    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.choice_cache import TuningTask
     from tunedb.tuner.tuner import Tuner
 
 _COLUMNS = ("uid", "kernel", "problem", "config", "verdict", "stored_us", "time_us", "default_time_us", "reason")
@@ -59,12 +59,12 @@ def verify(
         raise typer.Exit(1)
 
 
-def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[Case, Sweep]]:
+def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[TuningTask, Sweep]]:
     """What answers each stored problem on the device that is here. Raises SettingError where another one is named."""
     from tunedb.cli.pending import tasks_for
     from tunedb.cli.tasks import make_tuner
     from tunedb.core.device import device_of
-    from tunedb.tuner.choice_cache import Case
+    from tunedb.tuner.choice_cache import TuningTask
 
     here, tuner = device_of(index), make_tuner(store)
     if device is not None and here not in devices_named({*store.get_devices(), here}, device):
@@ -72,14 +72,16 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
     problems = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == here}
     found = []
     for task in tasks_for(problems, here):
-        case = Case(task.kernel, task.problem, here, index)
+        case = TuningTask(task.kernel, task.problem, here, index)
         choice = tuner.look_up(case)
         if choice is not None and choice.sweep is not None:
             found.append((case, choice.sweep))
     return found
 
 
-def _verified(store: Store, cases: list[tuple[Case, Sweep]], index: int, step: float | None) -> list[dict[str, Any]]:
+def _verified(
+    store: Store, cases: list[tuple[TuningTask, Sweep]], index: int, step: float | None
+) -> list[dict[str, Any]]:
     """A row for each; with `step`, in a process of its own."""
     from tunedb.cli.tasks import make_tuner
     from tunedb.worker.supervisor import Supervisor
@@ -96,7 +98,7 @@ def _verified(store: Store, cases: list[tuple[Case, Sweep]], index: int, step: f
     return rows
 
 
-def _here(tuner: Tuner, case: Case, sweep: Sweep) -> Any:
+def _here(tuner: Tuner, case: TuningTask, sweep: Sweep) -> Any:
     from tunedb.tuner.verification import Finding, verify
 
     try:
@@ -105,7 +107,7 @@ def _here(tuner: Tuner, case: Case, sweep: Sweep) -> Any:
         return Finding("fails", str(error))
 
 
-def _row(store: Store, case: Case, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:
+def _row(store: Store, case: TuningTask, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:
     log.info("[%d/%d] %s: %s (%s)", number, count, finding.verdict, case.kernel.name, case.problem)
     if finding.is_fault:
         store.put_mark(sweep.uid, Mark("quarantine", f"verify: {finding.verdict}: {finding.reason}"[:1000]))

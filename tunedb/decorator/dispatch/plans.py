@@ -14,7 +14,7 @@ from tunedb.decorator.dispatch import codegen as fast
 from tunedb.decorator.dispatch.graph_capture import is_capturing, not_loaded
 from tunedb.decorator.dispatch.grid_cache import Grids
 from tunedb.runtime import bind as bound
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 if TYPE_CHECKING:
     from tunedb.decorator.autotuner import Autotuner
@@ -31,7 +31,7 @@ class Plans:
     def __init__(self, kernel: Autotuner, first: Callable[..., Any]) -> None:
         self._kernel = kernel
         self._first = first
-        self._table: dict[Any, Plan] = process.new_plans()
+        self._table: dict[Any, Plan] = session.new_plans()
         self._readers: dict[tuple[type, ...], Callable[..., Any]] = {}
         self._made: dict[tuple[type, ...], tuple[Callable[..., Any], Callable[..., Any]] | None] = {}
         self._numbers = itertools.count()
@@ -80,7 +80,7 @@ class Plans:
             variants = {}
         functions = tuple(one for one in arguments if callable(one))
         plan = (config, config.pre_hook, config.all_kwargs(), variants, filled, functions)
-        if since == process.generation():
+        if since == session.generation():
             if len(self._table) >= fast.MOST:
                 self._table.clear()
             self._table[look(given, *arguments)] = plan

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CalledKernel:
-    """A `tunedb.core.kernel.Tunable` for one call.
+    """A `tunedb.core.kernel.TunableKernel` for one call.
 
     `release` lets go of the caller's tensors: what may outlive the call, in the tuner's memory, is a name, a hash and a
     list of configs.

@@ -19,7 +19,7 @@ from tunedb.store.sql.base import PAGE
 from tunedb.store.sql.engine import locate
 from tunedb.store.sql.marks import Upkeep
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
-from tunedb.store.sql.usage import ServedTable
+from tunedb.store.sql.usage import UsageTable
 
 _log = logging.getLogger("tunedb")
 _FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")
@@ -62,7 +62,7 @@ def open_store(
     return Store(database, replace_damaged=create)
 
 
-class Store(Upkeep, ServedTable):
+class Store(Upkeep, UsageTable):
     """A store of sweeps: made by `open_store`, safe to use from several threads and after a fork.
 
     Every method raises StoreError where the database fails, and ValueError for a record that can't be kept.
@@ -98,7 +98,7 @@ class Store(Upkeep, ServedTable):
         self.put_sweep(sweep)
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:  # noqa: ARG002 (as a shelf's)
-        """True: nothing waits here (see `Shelf.is_written`)."""
+        """True: nothing waits here (see `GuardedStore.is_written`)."""
         return True
 
     def put_sweep(self, sweep: Sweep) -> bool:

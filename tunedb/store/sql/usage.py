@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem, parse_json
-from tunedb.core.sweep import MISSES, Served, Sweep
+from tunedb.core.sweep import MISSES, Sweep, UsageCount
 from tunedb.store.sql.base import Access
 from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow
 
@@ -25,10 +25,10 @@ def _tuned_since() -> sa.Exists:
     )
 
 
-class ServedTable(Access):
+class UsageTable(Access):
     """The queries of the table `miss`, which stays in this store: it is neither exported nor shared."""
 
-    def add_served(self, served: Iterable[Served]) -> None:
+    def add_served(self, served: Iterable[UsageCount]) -> None:
         """Add to the counts, in one transaction; the table stays bounded."""
         served = list(served)
         with self._write() as connection:
@@ -45,7 +45,7 @@ class ServedTable(Access):
                     connection.execute(sa.update(MissRow).where(*same).values(**grown))
             self._shorten(connection)
 
-    def get_served(self, sources: Sequence[str]) -> list[Served]:
+    def get_served(self, sources: Sequence[str]) -> list[UsageCount]:
         """What was served by these sources, the most frequent first."""
         query = (
             sa.select(*MissRow.__table__.columns, ProblemRow.kernel, ProblemRow.key, DeviceRow.name)
@@ -58,7 +58,7 @@ class ServedTable(Access):
         with self._read() as connection:
             found = connection.execute(query).all()
         return [
-            Served(
+            UsageCount(
                 Problem(row.key, row.kernel),
                 Device(row.name, row.backend, row.arch, row.multiprocessors, parse_json(row.info)),
                 row.served_by,
