@@ -1,4 +1,4 @@
-"""The house of docs/architecture.md: imports run downwards only, and each dependency has its owners."""
+"""The house of docs/design/architecture.md: imports run downwards only, and each dependency has its owners."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Faults, put in on purpose, each with what must hold: docs/reliability.md lists them."""
+"""Faults, put in on purpose, each with what must hold: docs/design/reliability.md lists them."""

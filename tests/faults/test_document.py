@@ -7,7 +7,7 @@ import re
 
 from tests.faults.parts import ROOT
 
-PAGE = (ROOT / "docs" / "reliability.md").read_text()
+PAGE = (ROOT / "docs" / "design" / "reliability.md").read_text()
 
 
 def defined_in(path: str) -> set[str]:
