@@ -13,11 +13,12 @@ ENV := .venv
 endif
 BIN := $(ENV)/bin
 
-.PHONY: help demo test lint build clean
+.PHONY: help demo test lint docs build clean
 help:
 	@echo "make demo    tune avg_pool1d on this machine, with or without a GPU, and look it up in a second process"
 	@echo "make test    run the tests: on a GPU where there is one, else in Triton's interpreter and compiler"
 	@echo "make lint    ruff, mypy and codespell"
+	@echo "make docs    the documentation site, in build/docs; a warning is an error"
 	@echo "make build   the wheel and the source distribution, in dist/"
 
 demo: $(ENV)/.tunedb-installed
@@ -35,6 +36,9 @@ lint: $(ENV)/.tunedb-installed-test
 	$(BIN)/mypy
 	$(BIN)/codespell
 
+docs: $(ENV)/.tunedb-installed-docs
+	$(BIN)/python -m sphinx --quiet --fresh-env --fail-on-warning --keep-going docs build/docs
+
 build: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m build
 
@@ -48,6 +52,10 @@ $(ENV)/.tunedb-installed: pyproject.toml tunedb/__init__.py | $(BIN)/python
 
 $(ENV)/.tunedb-installed-test: pyproject.toml tunedb/__init__.py | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+$(ENV)/.tunedb-installed-docs: pyproject.toml tunedb/__init__.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 $(BIN)/python:
