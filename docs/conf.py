@@ -32,11 +32,13 @@ html_theme = "pydata_sphinx_theme"
 html_title = f"tunedb {release}"
 html_theme_options = {
     "navigation_with_keys": False,
+    "header_links_before_dropdown": 6,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_end": [],
 }
 html_show_sourcelink = False
+html_sidebars = {"quickstart": [], "benchmarks": []}  # pages without a section
 
 generate.write(DOCS / "_generated")
 

@@ -35,14 +35,14 @@ def commands() -> str:
 
 
 def settings_table() -> str:
-    """Return the table of settings: variable, keyword, meaning, default."""
+    """Return the table of settings: variable, meaning, default."""
     meanings = comments_of_class(settings, "Settings")
     rows = []
     for name, (variable, _, default) in settings._PARSERS.items():
         text = str(default() or "none").replace(str(Path.home()), "~")
         meaning = meanings[name].replace("MODES", ", ".join(f"`{mode}`" for mode in settings.MODES))
-        rows.append((f"`{variable}`", f"`{name}`", meaning, text if text == "none" else f"`{text}`"))
-    return table(("variable", "keyword of `configure`", "meaning", "default"), rows)
+        rows.append((f"`{variable}`", meaning, text if text == "none" else f"`{text}`"))
+    return table(("variable", "meaning", "default"), rows)
 
 
 def tables() -> str:

@@ -57,7 +57,8 @@ def test_every_command_is_used_in_a_guide(name: str) -> None:
 def test_every_setting_is_in_the_reference_with_meaning_and_default() -> None:
     rows = [line.strip("| \n").split(" | ") for line in generate.settings_table().splitlines()[2:]]
     assert [row[0] for row in rows] == [f"`{variable}`" for variable, *_ in settings._PARSERS.values()]
-    assert all(len(row) == 4 and all(row) for row in rows)
+    assert all(len(row) == 3 and all(row) for row in rows)
+    assert all(variable == f"TUNEDB_{name.upper()}" for name, (variable, *_) in settings._PARSERS.items())
 
 
 @pytest.mark.parametrize("mode", settings.MODES)
