@@ -47,7 +47,7 @@ def settings_table() -> str:
 
 def tables() -> str:
     """Return a section per table of the store: what a row is, and its columns."""
-    from tunedb.store import models
+    from tunedb.store.sql import models
 
     sections = []
     classes = {mapper.local_table.name: mapper.class_ for mapper in models.Base.registry.mappers}
