@@ -74,7 +74,7 @@ def test_a_shared_store_that_fails_costs_one_call_a_second_and_the_next_ones_not
             other.execute("DROP SCHEMA tunedb CASCADE")
             other.commit()
         elif fault == "locked":
-            other.execute("LOCK TABLE tunedb.sweep.run IN ACCESS EXCLUSIVE MODE")
+            other.execute("LOCK TABLE tunedb.sweep IN ACCESS EXCLUSIVE MODE")
         tuner = calls.tuner(store=path, shared=url)
         found = [calls.call(tuner, n) for n in range(5)]
         other.rollback()
@@ -175,15 +175,15 @@ def test_a_write_that_fails_half_way_leaves_nothing_and_a_repeated_one_adds_noth
     with psycopg.connect(postgresql_url) as connection:  # the eleventh sweep is refused
         connection.execute(
             "CREATE FUNCTION tunedb.full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            "IF (SELECT count(*) FROM tunedb.sweep.run) > 10 THEN RAISE EXCEPTION 'no space left'; END IF; RETURN NEW; "
-            "END $$; CREATE TRIGGER full_ AFTER INSERT ON tunedb.sweep.run FOR EACH ROW EXECUTE FUNCTION tunedb.full()"
+            "IF (SELECT count(*) FROM tunedb.sweep) > 10 THEN RAISE EXCEPTION 'no space left'; END IF; RETURN NEW; "
+            "END $$; CREATE TRIGGER full_ AFTER INSERT ON tunedb.sweep FOR EACH ROW EXECUTE FUNCTION tunedb.full()"
         )
     with open_store(path) as here, open_store(forwarder.url()) as there:
         with pytest.raises(Exception, match="no space left"):
             receive(there, here)
         assert list(there.iter_sweeps(finished=False)) == []
         with psycopg.connect(postgresql_url) as connection:
-            connection.execute("DROP TRIGGER full_ ON tunedb.sweep.run")
+            connection.execute("DROP TRIGGER full_ ON tunedb.sweep")
         receive(there, here)
         receive(there, here)
     assert sorted(uids(path)) == sorted(uids(postgresql_url))
