@@ -150,7 +150,7 @@ def test_a_problem_of_another_version_is_left_out(
     monkeypatch.setattr(kernels["pool"], "space", space, raising=False)
     answer = cli("verify", "--format", "json")
     assert (answer.code, answer.json) == (0, [])
-    assert "the installed kernel knows no such problem" in answer.err
+    assert "the installed kernel does not know this problem" in answer.err
 
 
 def test_nothing_stored_is_nothing_to_verify(cli: Cli, kernels: dict[str, Kernel]) -> None:

@@ -1,13 +1,12 @@
-"""What a store says is worth tuning on the device that is here: its misses, and what answers only as stale."""
+"""What a store says is worth tuning on the current device: misses, stale winners, sweeps that were cut short."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunedb.cli.command import log
-from tunedb.cli.tasks import Task, installed, make_tuner
 from tunedb.core.device import Device, device_of
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
@@ -17,74 +16,90 @@ from tunedb.tuner.choice_cache import TuningTask
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.tuner.tuner import Tuner
+
+Installed = Callable[[Iterable[str]], Mapping[str, RegisteredKernel]]  # the kernels of these names that can be loaded
 
 
-def missed(store: Store, index: int) -> list[Task]:
-    """The misses of the device that is here, the most frequent first."""
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Tasks that are worth tuning, and a sentence about each problem that was left out."""
+
+    tasks: list[TuningTask]
+    left_out: list[str]
+
+
+def missed(store: Store, index: int, installed: Installed) -> Pending:
+    """Return the tasks that calls on this device missed, the most frequent first."""
     device = device_of(index)
     counts: Counter[Problem] = Counter()
-    for served in store.get_served(MISSES):
-        if served.device == device:
-            counts[served.problem] += served.count
-    return tasks_for([problem for problem, _ in counts.most_common()], device)
+    for usage in store.get_served(MISSES):
+        if usage.device == device:
+            counts[usage.problem] += usage.count
+    return tasks_for([problem for problem, _ in counts.most_common()], index, installed)
 
 
-def stale(store: Store, index: int, kernel: str | None) -> list[Task]:
-    """The problems, of all kernels or of one, to which the store's answer is stale on the device that is here.
+def stale(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: str | None = None) -> Pending:
+    """Return the tasks, of one kernel or of all, whose stored winner is stale on this device.
 
-    A pinned answer is left out: it would win against what is tuned now.
+    A pinned winner is left out: it would beat whatever is tuned now.
     """
-    device, tuner = device_of(index), make_tuner(store)
+    device = device_of(index)
     stored = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == device}
-    found = []
-    for task in tasks_for(stored, device):
-        choice = tuner.look_up(TuningTask(task.kernel, task.problem, device, index))
+    pending = tasks_for(stored, index, installed)
+    tasks, left_out = [], list(pending.left_out)
+    for task in pending.tasks:
+        choice = tuner.look_up(task)
         if choice is None or choice.sweep is None or choice.source != "stale":
             continue
         if choice.sweep.is_pinned:
-            log.info("%s (%s) is stale and pinned: left as it is.", task.kernel.name, task.problem)
+            left_out.append(f"{task.kernel.name} ({task.problem}) is stale and pinned: left as it is.")
         else:
-            found.append(task)
-    return found
+            tasks.append(task)
+    return Pending(tasks, left_out)
 
 
-def incomplete(store: Store, index: int, kernel: str | None) -> list[Task]:
-    """The problems, of all kernels or of one, whose last word on the device that is here is a sweep that was cut off.
+def incomplete(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: str | None = None) -> Pending:
+    """Return the tasks, of one kernel or of all, whose best sweep on this device was cut short.
 
-    A sweep that is still running may be another process's: its problem is left out until it was aborted or finished.
+    A sweep that is still running may belong to another process: it counts once it was aborted or finished.
     """
-    device, tuner = device_of(index), make_tuner(store)
-    cut_off = {
+    device = device_of(index)
+    cut_short = {
         sweep.problem: None
         for sweep in store.iter_sweeps(kernel=kernel)
         if sweep.device == device and (not sweep.complete or sweep.status == "aborted")
     }
-    found = []
-    for task in tasks_for(cut_off, device):
-        choice = tuner.look_up(TuningTask(task.kernel, task.problem, device, index))
+    pending = tasks_for(cut_short, index, installed)
+    tasks = []
+    for task in pending.tasks:
+        choice = tuner.look_up(task)
         if choice is None or choice.sweep is None or not choice.sweep.complete:
-            found.append(task)
-    return found
+            tasks.append(task)
+    return Pending(tasks, pending.left_out)
 
 
-def tasks_for(problems: Iterable[Problem], device: Device) -> list[Task]:
-    """A task for each problem that an installed kernel can make sense of; the others are named and left out."""
+def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> Pending:
+    """Return a task for each problem that an installed kernel accepts."""
     problems = list(problems)
-    kernels = installed(problem.kernel for problem in problems)
-    found = []
+    device, kernels = device_of(index), installed(problem.kernel for problem in problems)
+    tasks, left_out = [], []
     for problem in problems:
         kernel = kernels.get(problem.kernel)
         if kernel is None:
-            log.info("%s (%s) is left out: no such kernel is installed.", problem.kernel, problem)
-        elif not _makes_sense(kernel, problem, device):
-            log.info("%s (%s) is left out: the installed kernel knows no such problem.", problem.kernel, problem)
+            left_out.append(f"{problem.kernel} ({problem}) is left out: no such kernel is installed.")
+        elif not _accepts(kernel, problem, device):
+            left_out.append(
+                f"{problem.kernel} ({problem}) is left out: the installed kernel does not know this problem."
+            )
         else:
-            found.append(Task(kernel, problem, None))
-    return found
+            tasks.append(TuningTask(kernel, problem, device, index))
+    return Pending(tasks, left_out)
 
 
-def _makes_sense(kernel: RegisteredKernel, problem: Problem, device: Device) -> bool:
+def _accepts(kernel: RegisteredKernel, problem: Problem, device: Device) -> bool:
     try:
         return bool(kernel.space(problem, device))
-    except (TunedbError, LookupError, TypeError, ValueError, ArithmeticError):  # of another version, with other facts
+    # What other facts than its own, stored by another version, make a kernel raise.
+    except (TunedbError, LookupError, TypeError, ValueError, ArithmeticError):
         return False

@@ -33,7 +33,7 @@ _MANY = 2**26  # elements from which on the interpreter takes minutes
 class Task:
     """A problem to tune."""
 
-    kernel: RegisteredKernel
+    kernel: TunableKernel
     problem: Problem
     elements: int | None  # of its input, where that is known
     arguments: Mapping[str, Any] | None = None  # that it was made of; more than the problem tells, for some kernels
@@ -99,9 +99,9 @@ def asked(
     Raises SettingError where several have, and what `tasks_of` raises.
     """
     from tunedb.api import kernel_names
-    from tunedb.cli.unseen import unseen
+    from tunedb.cli.unseen import stored_kernel
 
-    known = None if kernel in kernel_names() else unseen(store, kernel)
+    known = None if kernel in kernel_names() else stored_kernel(store, kernel)
     if known is None:
         [task] = tasks_of(kernel, arguments, forward_only=True)
     else:

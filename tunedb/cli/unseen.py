@@ -1,4 +1,4 @@
-"""A kernel that the store knows and no installed package registers: of another machine, or of a script."""
+"""A kernel that is known only from the store, because no installed package registers it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tunedb.errors import SettingError
 from tunedb.store import Store
 
 
-class UnseenKernel:
-    """A kernel as far as stored sweeps describe it: enough to look up and to explain.
+class StoredKernel:
+    """A kernel as its stored sweeps describe it: enough to look it up and to explain its sweeps.
 
-    Its hash is that of the newest sweep, and its space what was ever tried: whether the source or the list of configs
-    has changed since can't be seen from here.
+    Its hash is the newest sweep's, its space all configs that were ever tried. A change of the source or of the
+    configs since then can't be seen.
     """
 
     def __init__(self, name: str, sweeps: Sequence[Sweep]) -> None:
@@ -32,34 +32,34 @@ class UnseenKernel:
         self._space = tuple(dict.fromkeys(config for config in tried if config is not None))
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
-        """The stored problem that has these facts. Raises SettingError where none has, or several have."""
-        found = [one for one in self._problems if arguments.items() <= one.plain().items()]
-        if len(found) == 1:
-            return found[0]
-        which = f"no stored problem has {dict(arguments)}" if not found else f"{len(found)} stored problems have that"
+        """Return the one stored problem that has these facts. Raises SettingError if none or several have them."""
+        fitting = [problem for problem in self._problems if arguments.items() <= problem.plain().items()]
+        if len(fitting) == 1:
+            return fitting[0]
+        which = f"{len(fitting)} stored problems have" if fitting else "no stored problem has"
         raise SettingError(
-            f"{self.name}: it is not installed, and {which}. Needed facts of one of these: "
-            f"{'; '.join(map(str, (found or self._problems)[:5]))}."
+            f"{self.name} is not installed, and {which} {dict(arguments)}. Expected the facts of one of these: "
+            f"{'; '.join(map(str, (fitting or self._problems)[:5]))}."
         )
 
     def space(self, problem: Problem, device: Device) -> Sequence[Config]:
-        """Every config that was tried."""
+        """Return every config that was tried."""
         return self._space
 
     def default(self, problem: Problem, device: Device) -> Config:
-        """The first of them."""
+        """Return the first config that was tried."""
         return self._space[0]
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
-        """As for a decorated kernel."""
+        """Return True, as a decorated kernel does."""
         return True
 
     def workload(self, problem: Problem, index: int) -> Any:
-        """It can't be run."""
-        raise SettingError(f"{self.name} is not installed: it can be looked up, and not be run.")
+        """Raise SettingError: there is no source to run."""
+        raise SettingError(f"{self.name} is not installed, so it can't be run. Install the package that has it.")
 
 
-def unseen(store: Store | None, name: str) -> UnseenKernel | None:
-    """The kernel of that name, if the store knows it."""
+def stored_kernel(store: Store | None, name: str) -> StoredKernel | None:
+    """Return the kernel of that name, if the store has a winner of it."""
     sweeps = [] if store is None else list(store.iter_sweeps(kernel=name, with_trials=True))
-    return UnseenKernel(name, sweeps) if any(sweep.config is not None for sweep in sweeps) else None
+    return StoredKernel(name, sweeps) if any(sweep.config is not None for sweep in sweeps) else None

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tunedb.cli.opening import sweep_row
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
@@ -15,16 +14,16 @@ from tunedb.store import obstacle, ranked, strength, winners
 from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.distance import distance, nearest
 
-Differences = dict[str, dict[str, Any]]  # by field: what was found, and what is needed
+Differences = dict[str, dict[str, Any]]  # by field: what the sweep has (`found`), and what the call has (`needed`)
 _WINS = {"valid": "valid", "complete": "complete", "finished": "newest", "uid": "greater uid"}
-_LOSES = {"pinned": "not pinned", "finished": "older", "uid": "smaller uid"}  # `traits` says it of the other two
-_NEAR = 5  # entries of other problems that are shown
-_HASH = 12  # digits of a kernel's hash that are shown
+_LOSES = {"pinned": "not pinned", "finished": "older", "uid": "smaller uid"}  # `_traits` says it of the other two
+MAX_NEAR = 5  # sweeps of other problems that are explained
+HASH_DIGITS = 12  # of a kernel's hash that are shown
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What becomes of a stored sweep: `chosen`, `in reserve`, `passed over`; of another problem's `nearest`, `near`."""
+class Explanation:
+    """The verdict on a stored sweep: `chosen`, `in reserve` or `passed over`; of another problem, `nearest` or `near`."""
 
     sweep: Sweep
     verdict: str
@@ -32,81 +31,80 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     differs: Differences = field(default_factory=dict)
 
-    def row(self) -> dict[str, Any]:
-        """As `tunedb explain` prints it."""
-        why = [
-            *self.reasons,
-            *(f"{name} is {one['found']}, needed {one['needed']}" for name, one in self.differs.items()),
-        ]
-        own = {"verdict": self.verdict, "source": self.source, "why": "; ".join(why), "differs": self.differs}
-        return sweep_row(self.sweep) | own
+    def facts(self) -> dict[str, Any]:
+        """Return what `tunedb explain` prints besides the sweep."""
+        unequal = (f"{name} is {values['found']}, needed {values['needed']}" for name, values in self.differs.items())
+        why = "; ".join([*self.reasons, *unequal])
+        return {"verdict": self.verdict, "source": self.source, "why": why, "differs": self.differs}
 
 
-def of_same_problem(
-    sweeps: Iterable[Sweep], case: TuningTask, environment: Environment | None, now: datetime
-) -> list[Verdict]:
-    """What becomes of each sweep of the case's problem, on whatever device and kernel: the chosen one comes first."""
+def explain_problem(
+    sweeps: Iterable[Sweep], task: TuningTask, environment: Environment | None, now: datetime
+) -> list[Explanation]:
+    """Explain each sweep of the task's problem, on any device and of any kernel hash; the chosen one comes first."""
     sweeps = list(sweeps)
-    space = set(case.kernel.space(case.problem, case.device))
-    fitting = [sweep for sweep in sweeps if not _hard_differences(sweep, case)]
+    space = set(task.kernel.space(task.problem, task.device))
+    fitting = [sweep for sweep in sweeps if not _hard_differences(sweep, task)]
     best_first = ranked(fitting, environment, space.__contains__, now)
-    found = []
+    explanations = []
     for place, (sweep, source) in enumerate(best_first):
         rival = best_first[1 if place == 0 else 0][0] if len(best_first) > 1 else None
         reasons = (*_traits(sweep), *_against(sweep, rival, environment))
         differs = {} if source == "store" or environment is None else _soft_differences(sweep, environment)
         stale = ("stale",) if source == "stale" else ()
-        found.append(Verdict(sweep, "in reserve" if place else "chosen", source, (*stale, *reasons), differs))
-    answering = {verdict.sweep.uid for verdict in found}
-    others = [_passed_over(sweep, case, space, now) for sweep in sweeps if sweep.uid not in answering]
-    others.sort(
-        key=lambda verdict: (not verdict.differs, verdict.sweep.finished or now, verdict.sweep.uid), reverse=True
-    )
-    return found + others
+        explanations.append(
+            Explanation(sweep, "in reserve" if place else "chosen", source, (*stale, *reasons), differs)
+        )
+    able = {explanation.sweep.uid for explanation in explanations}
+    others = [_passed_over(sweep, task, space, now) for sweep in sweeps if sweep.uid not in able]
+    others.sort(key=lambda other: (not other.differs, other.sweep.finished or now, other.sweep.uid), reverse=True)
+    return explanations + others
 
 
-def of_other_problems(
-    sweeps: Iterable[Sweep], case: TuningTask, environment: Environment | None, now: datetime
-) -> list[Verdict]:
-    """The tuned sweeps of the kernel that come nearest to the case, and in what they differ.
+def explain_near_problems(
+    sweeps: Iterable[Sweep], task: TuningTask, environment: Environment | None, now: datetime
+) -> list[Explanation]:
+    """Explain the tuned sweeps of the kernel whose problems are closest to the task's.
 
-    `nearest` is the one whose config a call gets where it may not tune.
+    `nearest` is the sweep whose config a call gets if it may not tune.
     """
-    tuned = [sweep for sweep in sweeps if sweep.config is not None and sweep.problem != case.problem]
-    fitting = [sweep for sweep in tuned if not _hard_differences(sweep, case)]
-    space = set(case.kernel.space(case.problem, case.device))
+    tuned = [sweep for sweep in sweeps if sweep.config is not None and sweep.problem != task.problem]
+    fitting = [sweep for sweep in tuned if not _hard_differences(sweep, task)]
+    space = set(task.kernel.space(task.problem, task.device))
     able = [sweep for sweep, _ in winners(fitting, environment, now)]
-    lent = nearest(case.problem, able, case.kernel.is_alike, space.__contains__)
+    closest = nearest(task.problem, able, task.kernel.is_alike, space.__contains__)
 
-    def farness(sweep: Sweep) -> tuple[bool, int, bool, float, str]:
-        far, facts = distance(case.problem, sweep.problem), _problem_differences(sweep, case)
-        is_lent = lent is not None and sweep.uid == lent[0].uid
-        return not is_lent, len(_hard_differences(sweep, case)), far is None, far or len(facts), sweep.uid
+    def is_nearest(sweep: Sweep) -> bool:
+        return closest is not None and sweep.uid == closest[0].uid
+
+    def remoteness(sweep: Sweep) -> tuple[bool, int, bool, float, str]:
+        far, facts = distance(task.problem, sweep.problem), _problem_differences(sweep, task)
+        return not is_nearest(sweep), len(_hard_differences(sweep, task)), far is None, far or len(facts), sweep.uid
 
     return [
-        Verdict(
+        Explanation(
             sweep,
-            "nearest" if lent is not None and sweep.uid == lent[0].uid else "near",
-            differs=_problem_differences(sweep, case) | _hard_differences(sweep, case),
+            "nearest" if is_nearest(sweep) else "near",
+            differs=_problem_differences(sweep, task) | _hard_differences(sweep, task),
         )
-        for sweep in sorted(tuned, key=farness)[:_NEAR]
+        for sweep in sorted(tuned, key=remoteness)[:MAX_NEAR]
     ]
 
 
-def _passed_over(sweep: Sweep, case: TuningTask, space: set[Config], now: datetime) -> Verdict:
-    differs = _hard_differences(sweep, case)
-    stopped = obstacle(sweep, space.__contains__, now)
+def _passed_over(sweep: Sweep, task: TuningTask, space: set[Config], now: datetime) -> Explanation:
+    differs = _hard_differences(sweep, task)
+    why_not = obstacle(sweep, space.__contains__, now)
     reasons = _traits(sweep)
-    if stopped in ("failed", "aborted"):
+    if why_not in ("failed", "aborted"):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.counts.items())
-        reasons = (f"{stopped}{f': {counts}' if counts else ''}", *reasons)
-    elif stopped == "quarantined":
+        reasons = (f"{why_not}{f': {counts}' if counts else ''}", *reasons)
+    elif why_not == "quarantined":
         reasons = (f"quarantined: {_reason(sweep, 'quarantine')}", *reasons)
-    elif stopped == "outside the space":
+    elif why_not == "outside the space":
         reasons = ("its config is outside today's search space", *reasons)
-    elif stopped is not None:
-        reasons = (stopped, *reasons)
-    return Verdict(sweep, "passed over", None, reasons, differs)
+    elif why_not is not None:
+        reasons = (why_not, *reasons)
+    return Explanation(sweep, "passed over", None, reasons, differs)
 
 
 def _traits(sweep: Sweep) -> tuple[str, ...]:
@@ -115,7 +113,7 @@ def _traits(sweep: Sweep) -> tuple[str, ...]:
 
 
 def _against(sweep: Sweep, rival: Sweep | None, environment: Environment | None) -> tuple[str, ...]:
-    """What decided between the two: the first component of their strengths in which they differ."""
+    """Say what decided between the two: the first component of their strengths that differs."""
     if rival is None:
         return ("the only one",)
     ours, theirs = strength(sweep, environment), strength(rival, environment)
@@ -128,9 +126,9 @@ def _reason(sweep: Sweep, kind: str) -> str:
     return max((mark.time, mark.uid, mark.reason) for mark in sweep.marks if mark.kind == kind)[2]
 
 
-def _hard_differences(sweep: Sweep, case: TuningTask) -> Differences:
-    found = {"device": str(sweep.device), "kernel_hash": sweep.kernel_hash[:_HASH]}
-    needed = {"device": str(case.device), "kernel_hash": case.kernel.hash[:_HASH]}
+def _hard_differences(sweep: Sweep, task: TuningTask) -> Differences:
+    found = {"device": str(sweep.device), "kernel_hash": sweep.kernel_hash[:HASH_DIGITS]}
+    needed = {"device": str(task.device), "kernel_hash": task.kernel.hash[:HASH_DIGITS]}
     return differences(found, needed)
 
 
@@ -141,12 +139,12 @@ def _soft_differences(sweep: Sweep, environment: Environment) -> Differences:
     )
 
 
-def _problem_differences(sweep: Sweep, case: TuningTask) -> Differences:
-    return differences(sweep.problem.plain(), case.problem.plain())
+def _problem_differences(sweep: Sweep, task: TuningTask) -> Differences:
+    return differences(sweep.problem.plain(), task.problem.plain())
 
 
 def differences(found: Mapping[str, Any], needed: Mapping[str, Any]) -> Differences:
-    """The fields that are not equal, or that only one has."""
+    """Return the fields that are not equal, or that only one of the two has."""
     return {
         name: {"found": found.get(name), "needed": needed.get(name)}
         for name in sorted({*found, *needed})

@@ -10,7 +10,7 @@ import typer
 
 from tunedb import settings
 from tunedb.cli.command import DeviceOption, FormatOption, command, log
-from tunedb.cli.opening import existing, nothing_stored, reading
+from tunedb.cli.opening import existing, nothing_stored, reading, sweep_row
 from tunedb.cli.output import Format, print_record, print_rows
 from tunedb.cli.problem_options import takes_problem
 from tunedb.core.sweep import Mark, Sweep, now
@@ -53,15 +53,15 @@ def explain(
 
     if settings.current().shared:
         log.info("The shared store is not asked: this is what is stored here. To unite the two: tunedb sync")
-    found: list[verdicts.Verdict] = []
+    found: list[verdicts.Explanation] = []
     with reading() as store:
         task, case = asked(store, kernel, arguments, device)
         if store is not None and case is not None:
             environment, moment = environment_of(case.index, case.kernel), now()
-            found = verdicts.of_same_problem(store.get_problem_sweeps(task.problem), case, environment, moment)
+            found = verdicts.explain_problem(store.get_problem_sweeps(task.problem), case, environment, moment)
             if not found or found[0].verdict != "chosen":
-                found += verdicts.of_other_problems(store.iter_sweeps(kernel=kernel), case, environment, moment)
-    print_rows([verdict.row() for verdict in found], format, _COLUMNS)
+                found += verdicts.explain_near_problems(store.iter_sweeps(kernel=kernel), case, environment, moment)
+    print_rows([sweep_row(one.sweep) | one.facts() for one in found], format, _COLUMNS)
     if not found or found[0].verdict != "chosen":
         raise nothing_stored(task, case, device, arguments)
 

@@ -62,17 +62,18 @@ def verify(
 def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[TuningTask, Sweep]]:
     """What answers each stored problem on the device that is here. Raises SettingError where another one is named."""
     from tunedb.cli.pending import tasks_for
-    from tunedb.cli.tasks import make_tuner
+    from tunedb.cli.tasks import installed, make_tuner
     from tunedb.core.device import device_of
-    from tunedb.tuner.choice_cache import TuningTask
 
     here, tuner = device_of(index), make_tuner(store)
     if device is not None and here not in devices_named({*store.get_devices(), here}, device):
         raise SettingError(f"--device: {device!r} is not here. Here is {listed([here])}: run it there.")
     problems = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == here}
+    pending = tasks_for(problems, index, installed)
+    for sentence in pending.left_out:
+        log.info("%s", sentence)
     found = []
-    for task in tasks_for(problems, here):
-        case = TuningTask(task.kernel, task.problem, here, index)
+    for case in pending.tasks:
         choice = tuner.look_up(case)
         if choice is not None and choice.sweep is not None:
             found.append((case, choice.sweep))

@@ -99,14 +99,16 @@ def warm(
 
 def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward_only: bool) -> list[Task]:
     from tunedb.cli import pending
+    from tunedb.cli.tasks import Task, installed, make_tuner
 
-    tasks = (
-        pending.missed(store, index)
-        if kind == "missed"
-        else pending.stale(store, index, kernel)
-        if kind == "stale"
-        else pending.incomplete(store, index, kernel)
-    )
+    if kind == "missed":
+        found = pending.missed(store, index, installed)
+    else:
+        select = pending.stale if kind == "stale" else pending.incomplete
+        found = select(store, make_tuner(store), index, installed, kernel)
+    for sentence in found.left_out:
+        log.info("%s", sentence)
+    tasks = [Task(task.kernel, task.problem, None) for task in found.tasks]
     if forward_only:
         tasks = [task for task in tasks if not task.kernel.name.endswith("_backward")]
     if not tasks:
