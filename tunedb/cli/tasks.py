@@ -99,7 +99,7 @@ def asked(
     Raises SettingError where several have, and what `tasks_of` raises.
     """
     from tunedb.api import kernel_names
-    from tunedb.cli.unseen import stored_kernel
+    from tunedb.tuner.stored_kernel import stored_kernel
 
     known = None if kernel in kernel_names() else stored_kernel(store, kernel)
     if known is None:

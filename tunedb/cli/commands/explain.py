@@ -48,19 +48,19 @@ def explain(
     Where none answers, the entries of the same kernel that come nearest follow, with the fields in which they differ,
     and the exit code is 1. `nearest` is the one whose config a call gets where it may not tune.
     """
-    from tunedb.cli import verdicts
     from tunedb.cli.tasks import asked, environment_of
+    from tunedb.tuner import explanation
 
     if settings.current().shared:
         log.info("The shared store is not asked: this is what is stored here. To unite the two: tunedb sync")
-    found: list[verdicts.Explanation] = []
+    found: list[explanation.Explanation] = []
     with reading() as store:
         task, case = asked(store, kernel, arguments, device)
         if store is not None and case is not None:
             environment, moment = environment_of(case.index, case.kernel), now()
-            found = verdicts.explain_problem(store.get_problem_sweeps(task.problem), case, environment, moment)
+            found = explanation.explain_problem(store.get_problem_sweeps(task.problem), case, environment, moment)
             if not found or found[0].verdict != "chosen":
-                found += verdicts.explain_near_problems(store.iter_sweeps(kernel=kernel), case, environment, moment)
+                found += explanation.explain_near_problems(store.iter_sweeps(kernel=kernel), case, environment, moment)
     print_rows([sweep_row(one.sweep) | one.facts() for one in found], format, _COLUMNS)
     if not found or found[0].verdict != "chosen":
         raise nothing_stored(task, case, device, arguments)

@@ -61,9 +61,9 @@ def verify(
 
 def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[TuningTask, Sweep]]:
     """What answers each stored problem on the device that is here. Raises SettingError where another one is named."""
-    from tunedb.cli.pending import tasks_for
     from tunedb.cli.tasks import installed, make_tuner
     from tunedb.core.device import device_of
+    from tunedb.tuner.pending import tasks_for
 
     here, tuner = device_of(index), make_tuner(store)
     if device is not None and here not in devices_named({*store.get_devices(), here}, device):

@@ -98,8 +98,8 @@ def warm(
 
 
 def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward_only: bool) -> list[Task]:
-    from tunedb.cli import pending
     from tunedb.cli.tasks import Task, installed, make_tuner
+    from tunedb.tuner import pending
 
     if kind == "missed":
         found = pending.missed(store, index, installed)

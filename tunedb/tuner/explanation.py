@@ -23,7 +23,7 @@ HASH_DIGITS = 12  # of a kernel's hash that are shown
 
 @dataclass(frozen=True)
 class Explanation:
-    """The verdict on a stored sweep: `chosen`, `in reserve` or `passed over`; of another problem, `nearest` or `near`."""
+    """The verdict on a stored sweep: `chosen`, `in reserve`, `passed over`; of another problem: `nearest`, `near`."""
 
     sweep: Sweep
     verdict: str
