@@ -20,10 +20,10 @@ from tunedb.api import kernel_named
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.store import open_store
-from tunedb.tuner.distance import CUT_OFF, nearest
+from tunedb.tuner.nearest import MAX_DISTANCE, nearest
 
 
-def leave_one_out(sweeps: Sequence[Sweep], cut_off: float = CUT_OFF) -> list[dict[str, Any]]:
+def leave_one_out(sweeps: Sequence[Sweep], cut_off: float = MAX_DISTANCE) -> list[dict[str, Any]]:
     """A row a problem: what it would borrow, and the times of borrowed and default config over the tuned one's."""
     rows = []
     for sweep in sweeps:
@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nearest", description=__doc__.splitlines()[0])
     parser.add_argument("--store", required=True, help="a store with the trials of several problems of a kernel")
     parser.add_argument("--kernel", default="avg_pool1d")
-    parser.add_argument("--cut-off", type=float, default=CUT_OFF)
+    parser.add_argument("--cut-off", type=float, default=MAX_DISTANCE)
     parser.add_argument("--json", help="where to write the figures")
     given = parser.parse_args()
     store = open_store(given.store, create=False)

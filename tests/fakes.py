@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.sweep.run import SweepContext
 
 DEVICE = INTERPRETER
 ENVIRONMENT = Environment("3.9", "2.13", "580", "fake-1")
@@ -87,6 +89,18 @@ class FakeWorkload:
     def close(self) -> None:
         """Count, so that a test can see that it was freed."""
         self.kernel.closed += 1
+
+
+def context(
+    notebook: Notebook,
+    make_clock: Callable[[], FakeClock] | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> SweepContext:
+    """Return the context of a sweep on the fake device and clock, recorded and observed by the notebook."""
+    return SweepContext(
+        device=DEVICE, index=-1, environment=ENVIRONMENT, make_clock=make_clock or FakeClock, recorder=notebook,
+        observer=notebook, monotonic=monotonic,
+    )  # fmt: skip
 
 
 class FakeClock:

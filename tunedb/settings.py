@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
-from urllib.parse import unquote
 
+from tunedb._internal import forks
+from tunedb._internal.redact import without_password as without_password
 from tunedb.errors import SettingError
 
-_SECRETS = ("password", "passwd", "sslpassword")  # of a URL's query
 Mode = Literal["tune", "record", "read", "strict", "off"]
 MODES: tuple[str, ...] = get_args(Mode)
 
@@ -152,13 +152,10 @@ def _change(arguments: dict[str, Any]) -> None:
         listener()
 
 
+@forks.in_child
 def _renew() -> None:
-    """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
     global _lock
-    _lock = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew)
+    _lock = threading.RLock()  # another thread of the parent may hold the old one
 
 
 class _Unchanged:
@@ -225,26 +222,6 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
         text = "" if value is None else without_password(str(value))
         rows.append({"setting": _PARSERS[field.name][0], "value": text, "source": settings.sources[field.name]})
     return rows
-
-
-def without_password(url: str) -> str:
-    """The URL as it may be printed: `user:secret@` becomes `user:***@`, and so does a password in the query.
-
-    What no encoding has (lone surrogates, of a path that is no UTF-8) is written as an escape.
-    """
-    url = url.encode(errors="backslashreplace").decode()
-    url = re.sub(r"(://[^:@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
-    before, mark, query = url.partition("?")
-    if not mark or "://" not in before:
-        return url
-    words = [part if unquote(part.partition("=")[0]).lower() not in _SECRETS else f"{part.partition('=')[0]}=***"
-             for part in query.split("&")]  # fmt: skip
-    return f"{before}?{'&'.join(words)}"
-
-
-def without_passwords(text: str) -> str:
-    """A message that may hold URLs, each as far as the next blank, as it may be printed."""
-    return re.sub(r"\S*://\S*", lambda found: without_password(found[0]), text)
 
 
 def is_interpreted() -> bool:

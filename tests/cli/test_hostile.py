@@ -17,7 +17,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import FORWARD
 from tunedb.store import dump, open_store
-from tunedb.tuner.distance import nearest
+from tunedb.tuner.nearest import nearest
 from tunedb.tuner.session import make_tuner
 
 CONFIGS = [

@@ -10,7 +10,7 @@ import torch
 
 from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_explain_mark import PROBLEM, tuned
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, Notebook, config
+from tests.fakes import FakeClock, FakeKernel, Notebook, config, context
 from tests.store.samples import failed, sweep, trial
 from tunedb import settings
 from tunedb.cli import progress
@@ -20,7 +20,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.store import open_store
 from tunedb.sweep.run import run_sweep
-from tunedb.tuner.problem_lock import single_flight
+from tunedb.tuner.problem_lock import lock_problem
 from tunedb.tuner.tuner import Tuner
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")
@@ -90,7 +90,7 @@ def test_one_that_another_process_is_tuning_is_left_for_later(cli: Cli, kernels:
     folder = settings.lock_folder(settings.current())
     with open_store(settings.current().store) as store:
         stored = store.get_sweep(row["uid"])
-    with single_flight(folder, stored.problem, stored.device, 1.0), settings.using(lock_timeout=0.1):
+    with lock_problem(folder, stored.problem, stored.device, 1.0), settings.using(lock_timeout=0.1):
         [found] = verify(cli, code=1)
     assert (found["verdict"], found["reason"]) == ("untried", "another process is tuning this problem")
     assert marks(row["uid"]) == []
@@ -197,10 +197,7 @@ def race() -> Sweep:
     kernel = FakeKernel(
         {1: 100.0, 2: 50.0, 4: 50.4, 8: 70.0, 16: "wrong", 32: "out_of_resources", 64: 50.0}, binaries={2: "s", 64: "s"}
     )
-    return run_sweep(
-        kernel, kernel.problem(), DEVICE, -1, environment=ENVIRONMENT, clock=FakeClock, recorder=Notebook(),
-        observer=Notebook(),
-    )  # fmt: skip
+    return run_sweep(kernel, kernel.problem(), context(Notebook()))
 
 
 def test_each_trial_says_why_it_lost() -> None:

@@ -167,7 +167,7 @@ def test_a_cpu_tensor_is_tritons_error_and_nothing_is_stored() -> None:
     x, y = tensors()
     with pytest.raises(ValueError, match="cpu tensor"):
         tuned()[grid_of(1000)](x.cpu(), y, 1000)
-    assert session.active().memory._choices == {}
+    assert session.active().cache._choices == {}
 
 
 def test_nothing_keeps_the_callers_tensors_alive() -> None:

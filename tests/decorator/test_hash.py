@@ -240,7 +240,7 @@ def decorated(jit: Any, **given: Any) -> Any:
 @pytest.fixture
 def untold(monkeypatch: pytest.MonkeyPatch) -> None:
     """No kernel's reason was told yet."""
-    monkeypatch.setattr(unhashed, "_told", set())
+    monkeypatch.setattr(unhashed, "_logged", set())
 
 
 @runs_kernels

@@ -64,7 +64,7 @@ def test_times_of_our_clock_and_of_the_users_do_not_mix(store: Store) -> None:
     new_process()
     other = tuned()
     other[grid_of(100)](x, y, 100)
-    (choice,) = session.active().memory._choices.values()
+    (choice,) = session.active().cache._choices.values()
     assert choice.source == "stale"
 
 

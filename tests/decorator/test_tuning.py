@@ -162,7 +162,7 @@ def test_a_budget_that_is_spent_leaves_the_best_so_far_and_the_next_process_take
     clock = iter(range(0, 10_000, 10))
     with tunedb.using(budget=35):
         session.active()._monotonic = lambda: float(next(clock))
-        session.active().spent = type(session.active().spent)()
+        session.active().spent.seconds = 0.0
         kernel = tuned(blocks=(16, 64, 32, 128, 256), do_bench=Bench(2.0, 1.0, 3.0, 4.0, 0.5))
         kernel[grid_of(100)](x, y, 100)
     (sweep,) = stored(store)
@@ -182,7 +182,7 @@ def test_a_race_after_an_edit_that_is_cut_short_displaces_nothing(store: Store) 
     bench = Script(2.0, 1.0, 0.5)
     kernel = tuned(blocks=(16, 64, 32), do_bench=bench)
     with tunedb.using(budget=1e-6):
-        session.active().spent = type(session.active().spent)()
+        session.active().spent.seconds = 0.0
         kernel[grid_of(100)](x, y, 100)
     assert bench.timed == 1  # the default
     assert (kernel.best_config.kwargs, kernel.bench_time) == ({"BLOCK": 64}, 0.0)
@@ -586,7 +586,7 @@ def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, mo
     x, y = torch.zeros(100), torch.zeros(100)
     with tunedb.using(budget=1e-6):
         session.active()._clock = lambda index: timer
-        session.active().spent = type(session.active().spent)()
+        session.active().spent.seconds = 0.0
         sample = timer.sample
         timer.sample = lambda launch, count: (begun.wait(60), sample(launch, count))[1]  # type: ignore[method-assign]
         kernel = tuned(triton.jit(add_one.fn), blocks=(16, 64))

@@ -7,13 +7,8 @@ from collections.abc import Callable
 
 from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
-from tunedb.core.sweep import Sweep
 from tunedb.store.layered import LayeredStore
-from tunedb.sweep.history import SweepHistory
-from tunedb.sweep.observer import Observer
-from tunedb.sweep.run import run_sweep
 from tunedb.tuner import session
-from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.tuner import Tuner
 
 TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first
@@ -22,18 +17,9 @@ TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first
 def tuner(layers: LayeredStore | None = None, **given: object) -> Tuner:
     """A tuner for these settings, wired as in a program but for `layers`, whose sweeps run on the fake clock."""
     wired = session.make_tuner(settings.read(given))
-    store = layers or wired.store
-
-    def sweep(case: TuningTask, budget: float, observer: Observer, prior: SweepHistory) -> Sweep:
-        return run_sweep(
-            case.kernel, case.problem, case.device, -1, environment=ENVIRONMENT, clock=FakeClock,
-            recorder=store, observer=observer, budget=budget, prior=prior,
-        )  # fmt: skip
-
     return Tuner(
-        wired.settings, store, locks=wired._locks, sweep=sweep,
-        environment_of=lambda _: ENVIRONMENT,
-    )  # fmt: skip
+        wired.settings, layers or wired.store, locks=wired.locks, clock=FakeClock, environment_of=lambda _: ENVIRONMENT
+    )
 
 
 def call(

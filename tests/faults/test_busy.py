@@ -19,7 +19,7 @@ from tunedb.errors import TrialError
 from tunedb.store import Store, open_store
 from tunedb.store.guarded import BUSY_TIMEOUT, FLUSH, REST, TRIALS, GuardedStore
 from tunedb.store.layered import LayeredStore
-from tunedb.tuner.problem_lock import LINGER
+from tunedb.tuner.problem_lock import MAX_KEEP_S
 
 BOUND = 2.0  # seconds
 
@@ -178,7 +178,7 @@ def test_a_thread_that_waited_for_a_sweep_in_vain_is_not_held_up_by_its_late_res
             thread.join()
     assert sorted(blocks) == sorted(calls.TIMES)  # swept once
     assert [(block, source) for block, source, _ in found] == [(1, "default")] * 2
-    assert max(seconds for *_, seconds in found) < LINGER / 2
+    assert max(seconds for *_, seconds in found) < MAX_KEEP_S / 2
     tuner.close()
 
 

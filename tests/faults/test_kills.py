@@ -187,7 +187,7 @@ def test_the_lock_file_of_a_process_that_is_gone_stands_in_nobody_s_way(tmp_path
     path = tmp_path / "store.db"
     names: list[str] = []
     first, second = calls.tuner(store=str(path)), calls.tuner(store=str(path), lock_timeout=0)
-    folder = first._locks
+    folder = first.locks
     calls.call(first, 1, lambda _: names.extend(entry.name for entry in folder.iterdir()))
     Path(f"{path}.lock").write_text("12345\n")  # whatever they hold: the lock is the system's, not the file's
     (folder / names[0]).write_text("12345\n")

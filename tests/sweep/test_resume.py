@@ -80,7 +80,7 @@ def test_a_config_that_lost_the_device_is_left_out_by_every_later_sweep(store: S
 def test_a_tuning_again_races_what_is_in_use(store: Store, tmp_path: Path) -> None:
     first = tuner(store, tmp_path).warm(case_of(FakeKernel({1: 90.0, 2: 50.0, 4: 51.0})))
     assert first is not None
-    assert tuner(store, tmp_path).answers.prior(case_of(FakeKernel({1: 90.0, 2: 50.0}))).incumbent == config(2)
+    assert tuner(store, tmp_path).lookup.history(case_of(FakeKernel({1: 90.0, 2: 50.0}))).incumbent == config(2)
     slower = FakeKernel({1: 90.0, 2: 99.0, 4: 51.0})  # it was better once
     again = tuner(store, tmp_path).warm(case_of(slower), force=True)
     assert again is not None

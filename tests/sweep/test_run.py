@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
+from tests.fakes import FakeClock, FakeKernel, FakeWorkload, Notebook, config, context
 from tunedb.core.sweep import Sweep
 from tunedb.runtime.clock import Timing
 from tunedb.sweep.race import MARGIN
@@ -22,15 +23,14 @@ def sweep(
     notebook: Notebook | None = None,
     kernel: FakeKernel | None = None,
     noise: Callable[[float], float] = lambda time: time,
-    **options: float | Callable[[], float],
+    monotonic: Callable[[], float] = time.monotonic,
+    **options: float,
 ) -> Sweep:
     """The finished sweep of a fake kernel with these times."""
     kernel = kernel or FakeKernel(times)
     notebook = notebook or Notebook()
-    return run_sweep(
-        kernel, kernel.problem(), DEVICE, -1, environment=ENVIRONMENT, clock=lambda index: FakeClock(index, noise),
-        recorder=notebook, observer=notebook, **options,
-    )  # type: ignore[arg-type]  # budget and monotonic  # fmt: skip
+    around = context(notebook, lambda: FakeClock(noise=noise), monotonic)
+    return run_sweep(kernel, kernel.problem(), around, **options)
 
 
 def test_the_fastest_config_wins_and_the_defaults_time_is_kept() -> None:
@@ -163,6 +163,7 @@ def test_finalists_are_raced_in_turns_so_that_a_drifting_clock_favours_none() ->
     assert sweep({1: 100.0, 2: 95.0, 4: 97.0}, noise=slower_and_slower).config == config(2)
 
 
+@settings(deadline=None)  # a busy machine makes any example slow
 @given(
     st.dictionaries(st.integers(1, 40), st.floats(1, 1e4) | st.sampled_from(["wrong", "compile_error"]), min_size=1),
     st.integers(0, 2**32),
@@ -181,6 +182,7 @@ def test_the_winner_is_right_and_never_far_from_the_best(times: dict[int, float 
         assert right[done.config["BLOCK"]] <= right[default] * 1.005
 
 
+@settings(deadline=None)  # a busy machine makes any example slow
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=50))
 def test_a_timing_lies_within_its_samples(samples: list[float]) -> None:
     timing = Timing.of(samples)

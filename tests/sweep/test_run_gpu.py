@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +22,7 @@ from tunedb.errors import TrialError
 from tunedb.runtime.clock import GpuClock, clock_for, method_for, timing, untraced
 from tunedb.runtime.launch import prepare
 from tunedb.store import Store
-from tunedb.sweep.run import run_sweep
+from tunedb.sweep.run import SweepContext, run_sweep
 from tunedb.worker.supervisor import Supervisor
 
 pytestmark = pytest.mark.gpu
@@ -67,11 +68,12 @@ def avg_pool_sweep(notebook: Notebook | None = None) -> Sweep:
     index = torch.cuda.current_device()
     device, notebook = device_of(index), notebook or Notebook()
     problem = FORWARD.problem({"shape": [64, 64, 8192], "kernel_size": 4, "stride": 2, "padding": 1})
+    context = SweepContext(
+        device=device, index=index, environment=environment(device.backend, method_for(index)),
+        make_clock=partial(clock_for, index), recorder=notebook, observer=notebook,
+    )  # fmt: skip
     with untraced(index):
-        return run_sweep(
-            FORWARD, problem, device, index, environment=environment(device.backend, method_for(index)),
-            clock=clock_for, recorder=notebook, observer=notebook,
-        )  # fmt: skip
+        return run_sweep(FORWARD, problem, context)
 
 
 def test_every_candidate_is_compiled_on_threads_checked_and_timed() -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config, context
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError
-from tunedb.sweep.history import NOTHING, SLOW, SweepHistory
+from tunedb.sweep.history import NO_HISTORY, SLOW, SweepHistory
 from tunedb.sweep.limits import SPILLS, excess
 from tunedb.sweep.observer import LOST, suspect_of
 from tunedb.sweep.run import run_sweep
@@ -23,17 +24,15 @@ from tunedb.sweep.run import run_sweep
 
 def sweep(
     kernel: FakeKernel,
-    prior: SweepHistory = NOTHING,
+    history: SweepHistory = NO_HISTORY,
     notebook: Notebook | None = None,
-    clock: Callable[[int], FakeClock] = FakeClock,
+    clock: Callable[[], FakeClock] = FakeClock,
+    monotonic: Callable[[], float] = time.monotonic,
     **options: Any,
 ) -> Sweep:
     """The finished sweep of a kernel."""
-    notebook = notebook or Notebook()
-    return run_sweep(
-        kernel, kernel.problem(), DEVICE, -1, environment=ENVIRONMENT, clock=clock, recorder=notebook,
-        observer=notebook, prior=prior, **options,
-    )  # fmt: skip
+    around = context(notebook or Notebook(), clock, monotonic)
+    return run_sweep(kernel, kernel.problem(), around, history=history, **options)
 
 
 def by_block(done: Sweep) -> dict[int, Trial]:

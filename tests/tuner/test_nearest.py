@@ -17,9 +17,8 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import MissError
 from tunedb.kernels.avg_pool import FORWARD
 from tunedb.store import open_store
-from tunedb.tuner.choice_cache import ASK_AGAIN
-from tunedb.tuner.distance import CUT_OFF, distance
-from tunedb.tuner.nearest import LENDERS
+from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S
+from tunedb.tuner.nearest import MAX_DISTANCE, MAX_SWEEPS, distance
 
 extents = st.integers(0, 2**40)
 
@@ -81,8 +80,8 @@ def test_beyond_the_cut_off_the_default_is_as_good(tmp_path: Path) -> None:
     tuned(tmp_path, {0: {1: 9.0, 2: 5.0}})
     kernel = FakeKernel({1: 9.0, 2: 5.0})
     reader = tuner_on(open_store(str(tmp_path / "tunedb.db")), tmp_path, mode="read")
-    assert reader.choose(kernel, kernel.problem(n=2 ** int(CUT_OFF) - 1), -1).source == "nearest"
-    assert reader.choose(kernel, kernel.problem(n=2 ** int(CUT_OFF) + 9), -1).source == "default"
+    assert reader.choose(kernel, kernel.problem(n=2 ** int(MAX_DISTANCE) - 1), -1).source == "nearest"
+    assert reader.choose(kernel, kernel.problem(n=2 ** int(MAX_DISTANCE) + 9), -1).source == "default"
 
 
 def test_a_config_that_is_illegal_here_is_not_borrowed(tmp_path: Path) -> None:
@@ -111,7 +110,7 @@ def test_a_borrowed_config_gives_way_after_a_minute_to_the_problems_own(tmp_path
     assert reader.choose(kernel, kernel.problem(n=2**20 + 5), -1).source == "nearest"
     tuner_on(store, tmp_path).choose(kernel, kernel.problem(n=2**20 + 5), -1)
     tuner_on(store, tmp_path).warm(case_of(kernel))
-    seconds[0] = ASK_AGAIN
+    seconds[0] = ASK_AGAIN_AFTER_S
     assert reader.refresh() == 2
     assert reader.choose(kernel, kernel.problem(n=2**20 + 5), -1).config == config(4)
     reader.close()
@@ -124,7 +123,7 @@ def test_a_default_gives_way_after_a_minute_to_a_neighbours_config(tmp_path: Pat
     reader = tuner_on(store, tmp_path, mode="record", time=lambda: seconds[0])
     assert reader.choose(kernel, kernel.problem(n=120), -1).source == "default"
     tuned(tmp_path, {100: {1: 9.0, 2: 5.0}})
-    seconds[0] = ASK_AGAIN
+    seconds[0] = ASK_AGAIN_AFTER_S
     assert reader.refresh() == 1
     assert reader.choose(kernel, kernel.problem(n=120), -1).source == "nearest"
     seconds[0] *= 2
@@ -153,7 +152,7 @@ def test_a_kernel_that_can_not_compare_problems_costs_no_call_its_config(
     kernel = Faulty({1: 9.0, 2: 5.0})
     reader = tuner_on(open_store(str(tmp_path / "tunedb.db")), tmp_path, mode="read")
     assert reader.choose(kernel, kernel.problem(n=120), -1).source == "default"
-    assert "nothing is borrowed" in records.text
+    assert "no near problem serves" in records.text
 
 
 def test_what_is_in_store_is_read_once_and_not_for_each_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,4 +169,4 @@ def test_what_is_in_store_is_read_once_and_not_for_each_miss(tmp_path: Path, mon
     kernel, reader = FakeKernel({1: 9.0, 2: 5.0}), tuner_on(store, tmp_path, mode="read")
     for n in range(101, 111):
         assert reader.choose(kernel, kernel.problem(n=n), -1).source == "nearest"
-    assert asked == [LENDERS]
+    assert asked == [MAX_SWEEPS]

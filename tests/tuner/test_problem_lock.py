@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes import DEVICE
 from tunedb.core.problem import Problem
-from tunedb.tuner.problem_lock import LINGER, single_flight
+from tunedb.tuner.problem_lock import MAX_KEEP_S, lock_problem
 
 PROBLEM = Problem.of("fake", n=1)
 
@@ -24,10 +24,10 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from tunedb.core.device import INTERPRETER
-from tunedb.tuner.problem_lock import single_flight
+from tunedb.tuner.problem_lock import lock_problem
 from tunedb.core.problem import Problem
-with single_flight(Path(sys.argv[1]), Problem.of("fake", n=1), INTERPRETER, 5) as flight:
-    print(flight.held, flush=True)
+with lock_problem(Path(sys.argv[1]), Problem.of("fake", n=1), INTERPRETER, 5) as lock:
+    print(lock.held, flush=True)
     time.sleep(60)
 """
 
@@ -44,11 +44,11 @@ def test_another_process_keeps_us_out_for_as_long_as_we_wait_and_no_longer(tmp_p
     other = holder(tmp_path)
     try:
         start = time.monotonic()
-        with single_flight(tmp_path, PROBLEM, DEVICE, 0.3) as flight:
-            assert not flight.held
+        with lock_problem(tmp_path, PROBLEM, DEVICE, 0.3) as lock:
+            assert not lock.held
         assert 0.3 <= time.monotonic() - start < 5
-        with single_flight(tmp_path, Problem.of("fake", n=2), DEVICE, 0) as flight:
-            assert flight.held  # another problem is another lock
+        with lock_problem(tmp_path, Problem.of("fake", n=2), DEVICE, 0) as lock:
+            assert lock.held  # another problem is another lock
     finally:
         other.kill()
         other.communicate()
@@ -58,8 +58,8 @@ def test_a_killed_holder_leaves_no_lock_that_blocks(tmp_path: Path) -> None:
     other = holder(tmp_path)
     other.send_signal(signal.SIGKILL)
     other.communicate()
-    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as flight:
-        assert flight.held
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 5) as lock:
+        assert lock.held
 
 
 def test_threads_exclude_each_other(tmp_path: Path) -> None:
@@ -68,8 +68,8 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
 
     def enter() -> None:
         nonlocal inside, most
-        with single_flight(tmp_path, PROBLEM, DEVICE, 10) as flight:
-            assert flight.held
+        with lock_problem(tmp_path, PROBLEM, DEVICE, 10) as lock:
+            assert lock.held
             with guard:
                 inside += 1
                 most = max(most, inside)
@@ -88,12 +88,12 @@ def test_threads_exclude_each_other(tmp_path: Path) -> None:
 def test_where_no_lock_file_can_be_made_threads_still_exclude_each_other(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     folder = tmp_path / "file" / "locks"
-    with single_flight(folder, PROBLEM, DEVICE, 0) as flight:
-        assert flight.held
+    with lock_problem(folder, PROBLEM, DEVICE, 0) as lock:
+        assert lock.held
         seen: list[bool] = []
 
         def other() -> None:
-            with single_flight(folder, PROBLEM, DEVICE, 0.05) as also:
+            with lock_problem(folder, PROBLEM, DEVICE, 0.05) as also:
                 seen.append(also.held)
 
         thread = threading.Thread(target=other)
@@ -106,7 +106,7 @@ def test_a_forked_child_of_a_holder_is_not_stuck(tmp_path: Path) -> None:
     ready, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with single_flight(tmp_path / "one", PROBLEM, DEVICE, 1):
+        with lock_problem(tmp_path / "one", PROBLEM, DEVICE, 1):
             ready.set()
             done.wait(10)
 
@@ -117,8 +117,8 @@ def test_a_forked_child_of_a_holder_is_not_stuck(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")  # Python 3.12 warns of a fork beside threads: that is what is tested
         child = os.fork()
     if child == 0:  # the other thread is not here; its lock must not be either
-        with single_flight(tmp_path / "two", PROBLEM, DEVICE, 1) as flight:
-            os._exit(0 if flight.held else 1)
+        with lock_problem(tmp_path / "two", PROBLEM, DEVICE, 1) as lock:
+            os._exit(0 if lock.held else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     done.set()
     thread.join()
@@ -130,18 +130,18 @@ def test_a_thread_that_waited_is_not_held_up_by_a_result_that_comes_late(tmp_pat
 
     def second() -> None:
         begun = time.monotonic()
-        with single_flight(tmp_path, PROBLEM, DEVICE, 30, known.is_set) as flight:
-            waited.append((flight.held, time.monotonic() - begun))
+        with lock_problem(tmp_path, PROBLEM, DEVICE, 30, known.is_set) as lock:
+            waited.append((lock.held, time.monotonic() - begun))
 
-    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as flight:
-        flight.keep_until(late.is_set)
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 5) as lock:
+        lock.keep_until(late.is_set)
         thread = threading.Thread(target=second)
         thread.start()
         time.sleep(0.3)
         known.set()
     thread.join()
     assert waited[0][0] is False
-    assert waited[0][1] < LINGER / 2
+    assert waited[0][1] < MAX_KEEP_S / 2
     late.set()
 
 
@@ -149,33 +149,33 @@ def test_a_thread_that_can_not_be_started_releases_the_lock(tmp_path: Path, monk
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with single_flight(tmp_path, PROBLEM, DEVICE, 5) as flight:
-        flight.keep_until(lambda: False)
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 5) as lock:
+        lock.keep_until(lambda: False)
         monkeypatch.setattr(threading.Thread, "start", start)
-    with single_flight(tmp_path, PROBLEM, DEVICE, 0) as flight:
-        assert flight.held
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 0) as lock:
+        assert lock.held
 
 
 def test_a_thread_that_has_a_lock_does_not_wait_for_itself(tmp_path: Path) -> None:
     start = time.monotonic()
-    with single_flight(tmp_path, PROBLEM, DEVICE, 60) as flight:
-        assert flight.held
-        with single_flight(tmp_path, PROBLEM, DEVICE, 60) as again:
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 60) as lock:
+        assert lock.held
+        with lock_problem(tmp_path, PROBLEM, DEVICE, 60) as again:
             assert not again.held
-        with single_flight(tmp_path / "other", PROBLEM, DEVICE, 60) as other:
+        with lock_problem(tmp_path / "other", PROBLEM, DEVICE, 60) as other:
             assert other.held
     assert time.monotonic() - start < 30
-    with single_flight(tmp_path, PROBLEM, DEVICE, 0) as flight:
-        assert flight.held
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 0) as lock:
+        assert lock.held
 
 
 def test_a_child_that_was_forked_by_a_holder_does_not_wait_for_it(tmp_path: Path) -> None:
-    with single_flight(tmp_path, PROBLEM, DEVICE, 0), warnings.catch_warnings():
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 0), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking a process with threads
         child = os.fork()
         if child == 0:
             held, start = True, time.monotonic()
-            with contextlib.suppress(BaseException), single_flight(tmp_path, PROBLEM, DEVICE, 60) as flight:
-                held = flight.held
+            with contextlib.suppress(BaseException), lock_problem(tmp_path, PROBLEM, DEVICE, 60) as lock:
+                held = lock.held
             os._exit(1 if held or time.monotonic() - start > 30 else 0)
         assert os.waitpid(child, 0)[1] == 0

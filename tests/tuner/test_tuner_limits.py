@@ -14,7 +14,7 @@ from tunedb.core.problem import Config
 from tunedb.errors import SettingError, TrialError
 from tunedb.store import Store
 from tunedb.tuner import session
-from tunedb.tuner.choice_cache import ASK_AGAIN
+from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S
 
 
 def test_an_override_beats_everything_and_fills_in_the_defaults_knobs(store: Store, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_default_is_asked_again_after_a_minute_and_gives_way(store: Store, tmp
     tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)  # another process tunes
     assert waiting.refresh() == 0
     assert waiting.choose(kernel, kernel.problem(), -1).config == config(1)
-    time.seconds = ASK_AGAIN
+    time.seconds = ASK_AGAIN_AFTER_S
     assert (waiting.refresh(), better) == (1, [1])
     assert waiting.choose(kernel, kernel.problem(), -1).config == config(2)
     waiting.close()

@@ -14,7 +14,7 @@ from tests.fakes import DEVICE, FakeKernel, config
 from tests.tuner.tuners import tuner_on
 from tunedb.core.sweep import SOURCES, UsageCount
 from tunedb.store import open_store
-from tunedb.tuner import usage_counter as ledger
+from tunedb.tuner import usage_counter
 from tunedb.tuner.choice_cache import Choice, TuningTask
 from tunedb.tuner.usage_counter import UsageCounter
 
@@ -41,7 +41,7 @@ def test_counts_are_kept_by_case_and_source_until_they_are_written() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ledger, "MOST", 3)
+    monkeypatch.setattr(usage_counter, "MAX_COUNTS", 3)
     written: list[list[UsageCount]] = []
     counts = UsageCounter(written.append)
     for n in range(10):

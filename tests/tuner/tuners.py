@@ -9,12 +9,8 @@ from time import monotonic
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
 from tunedb.core.device import Environment
-from tunedb.core.sweep import Sweep
 from tunedb.store import Store
 from tunedb.store.guarded import GuardedStore
-from tunedb.sweep.history import SweepHistory
-from tunedb.sweep.observer import Observer
-from tunedb.sweep.run import run_sweep
 from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.tuner import Tuner
 
@@ -40,14 +36,8 @@ def tuner_on(
 ) -> Tuner:
     """A tuner that sweeps on the fake clock."""
 
-    def sweep(case: TuningTask, budget: float, observer: Observer, prior: SweepHistory) -> Sweep:
-        return run_sweep(
-            case.kernel, case.problem, case.device, -1, environment=environment, clock=FakeClock, recorder=store,
-            observer=observer, budget=budget, prior=prior,
-        )  # fmt: skip
-
     return Tuner(
-        settings.read(given), store, locks=tmp_path / "locks", sweep=sweep, environment_of=lambda _: environment,
+        settings.read(given), store, locks=tmp_path / "locks", clock=FakeClock, environment_of=lambda _: environment,
         monotonic=time, on_better=on_better,
     )  # fmt: skip
 

@@ -77,10 +77,10 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
     case, tuner = TuningTask(called, problem, device_of(index), index), session.active()
     if len(kernel.asked) >= MOST:
         kernel.asked.clear()
-    known, asked = tuner.memory.get(case), kernel.asked.setdefault((index, problem), set())
+    known, asked = tuner.cache.get(case), kernel.asked.setdefault((index, problem), set())
     is_of_list = known is None or known.source == "override" or known.config in called.configs
     if not is_of_list or not asked.issuperset(called.configs):
-        tuner.memory.forget(case)  # of another list, or of what pruning left for another call: the store is asked
+        tuner.cache.forget(case)  # of another list, or of what pruning left for another call: the store is asked
     asked.update(called.configs)
     try:
         choice, config = tuner.bind(called, problem, index, lambda stored: _load(kernel, call, called, stored))

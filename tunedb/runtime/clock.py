@@ -14,7 +14,7 @@ from typing import Protocol
 
 import torch
 
-from tunedb._internal.switch_interval import giving_way
+from tunedb._internal.switch_interval import short_switch_interval
 from tunedb.core.kernel import TunableKernel
 from tunedb.runtime.launch import typed_errors
 
@@ -87,7 +87,7 @@ class GpuClock:
 
         Of a launch that also has `before` and `timed`, the first is called, and only the second one's time counts.
         """
-        with typed_errors(), giving_way:
+        with typed_errors(), short_switch_interval:
             taken: list[float] = []
             late: list[float] = []
             self._calls += 1

@@ -17,7 +17,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
-from tunedb._internal.switch_interval import giving_way
+from tunedb._internal.switch_interval import short_switch_interval
 
 _ADDED = ("instrumentation_mode", "fpsan_homomorphic_casts")
 _MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
@@ -77,7 +77,7 @@ def preload_aside() -> threading.Thread:
     """Begin to `preload` on a thread: Triton hashes its own libraries, which takes as long as opening the store."""
 
     def beside() -> None:
-        with giving_way:
+        with short_switch_interval:
             preload()
 
     thread = threading.Thread(target=beside, daemon=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime import JITFunction, driver
 from triton.runtime.errors import OutOfResources, PTXASError
 
+from tunedb._internal import forks
 from tunedb.core.kernel import Resources
 from tunedb.errors import CallerError, StickyDeviceError, TrialError
 from tunedb.runtime.compile_job import CompileJob, parsing, preloaded
@@ -91,13 +91,10 @@ def turn(jit: Any) -> contextlib.AbstractContextManager[object]:
     return _interpreter if is_interpreted(jit) else contextlib.nullcontext()
 
 
+@forks.in_child
 def _renew() -> None:
-    """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
     global _interpreter
-    _interpreter = threading.RLock()
-
-
-os.register_at_fork(after_in_child=_renew)
+    _interpreter = threading.RLock()  # another thread of the parent may hold the old one
 
 
 def load(launch: Launch) -> Loaded:

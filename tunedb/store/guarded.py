@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
 import weakref
@@ -16,11 +15,12 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from tunedb._internal import forks
+from tunedb._internal.redact import without_password, without_passwords
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
 from tunedb.errors import SchemaMismatch, StoreBusy, StoreCorrupt, StoreError
-from tunedb.settings import without_password, without_passwords
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -63,6 +63,7 @@ class GuardedStore:
         self._logged: set[str] = set()
         self._lock, self._late = threading.RLock(), threading.Lock()
         _shelves.add(self)
+        forks.renew_in_child(self)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """The finished sweeps of that identity, the queued ones too; empty where the store can't tell."""
@@ -214,8 +215,8 @@ class GuardedStore:
             "" if isinstance(error, SchemaMismatch) or not isinstance(error, StoreError) else " See: tunedb path -v",
         )
 
-    def _renew(self) -> None:
-        """In a forked child: nothing of the parent's connection, queue and lock is ours."""
+    def renew(self) -> None:
+        """Start again in a forked child: connection, queue and locks are the parent's."""
         self._store = None
         self._queue = []
         self._begun = {}
@@ -241,15 +242,10 @@ def _release_all() -> None:
         lock.release()
 
 
-def _renew_all() -> None:
-    for shelf in list(_shelves):
-        shelf._renew()
-
-
 def _flush_all() -> None:
     for shelf in list(_shelves):
         shelf.flush(now=True)
 
 
-os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_renew_all)
+forks.around(_hold_all, _release_all)
 atexit.register(_flush_all)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import queue
 import threading
 import time
@@ -16,10 +15,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tunedb._internal import forks
+from tunedb._internal.redact import without_password, without_passwords
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
-from tunedb.settings import without_password, without_passwords
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -54,8 +54,9 @@ class SharedStore:
         self._rows: dict[_Kernel, dict[str, list[Sweep]]] = {}
         self._rests_until = float("-inf")
         self._logged: set[str] = set()
-        self._renew()
+        self.renew()
         _all.add(self)
+        forks.renew_in_child(self)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """The finished sweeps of that identity, as they were when the kernel was first asked for on this device."""
@@ -89,7 +90,7 @@ class SharedStore:
             done = threading.Event()
             self._submit(lambda _: None, done)
             if not done.wait(wait):
-                self._renew()
+                self.renew()
 
     def _read(self, store: Store, key: _Kernel, device: Device) -> None:
         found: dict[str, list[Sweep]] = defaultdict(list)
@@ -97,7 +98,8 @@ class SharedStore:
             found[sweep.problem.key].append(sweep)
         self._rows[key] = dict(found)
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Start again: in a forked child the thread, its queue and its connection are the parent's."""
         self._jobs: queue.SimpleQueue[tuple[_Job, threading.Event | None]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._store: Store | None = None
@@ -136,15 +138,9 @@ class SharedStore:
             )
 
 
-def _renew_all() -> None:
-    for shared in list(_all):
-        shared._renew()  # in a forked child: the thread, its queue and its connection stayed with the parent
-
-
 def _close_all() -> None:
     for shared in list(_all):
         shared.close()
 
 
-os.register_at_fork(after_in_child=_renew_all)
 atexit.register(_close_all)

@@ -44,7 +44,7 @@ class SweepHistory:
         return found
 
 
-NOTHING = SweepHistory()
+NO_HISTORY = SweepHistory()
 
 
 def _is_timed(trial: Trial) -> bool:
@@ -78,25 +78,20 @@ def in_order(kernel: TunableKernel, problem: Problem, device: Device, prior: Swe
     return list(dict.fromkeys(all_in_order()))
 
 
-def remaining(space: Sequence[Config], default: Config, answer: Config, sweeps: Iterable[Sweep]) -> list[Config]:
-    """What is left to try of a space: what no trial of these sweeps covers, beside the best of those that are covered.
+def remaining_configs(
+    space: Sequence[Config], default: Config, answer: Config | None, sweeps: Iterable[Sweep]
+) -> list[Config]:
+    """Return what is left to try of a space of which these sweeps cover a part: the new configs, and their rivals.
 
-    That is the default, the answer in use, and the fastest of the others; empty where all is covered. What an aborted
-    sweep found right was raced with nothing: only its failures count.
+    The rivals are the default, the answer, and the fastest of those that are covered. Empty if there are no new
+    configs; but without an `answer`, because it has left the space, the fastest race again even then, and it is empty
+    if no config of the space was timed. What an aborted sweep found right was raced with nothing: only its failures
+    count.
     """
     covered, fast = _covered(space, sweeps)
     new = [config for config in space if config not in covered]
-    return list(dict.fromkeys([default, answer, *fast, *new])) if new else []
-
-
-def without_answer(space: Sequence[Config], default: Config, sweeps: Iterable[Sweep]) -> list[Config]:
-    """As `remaining`, where the answer is in the space no more: the fastest are raced again even where all is covered.
-
-    Empty where none of the space was timed.
-    """
-    covered, fast = _covered(space, sweeps)
-    new = [config for config in space if config not in covered]
-    return list(dict.fromkeys([default, *fast, *new])) if fast else []
+    rivals = [default, *fast] if answer is None else [default, answer, *fast]
+    return list(dict.fromkeys([*rivals, *new])) if (fast if answer is None else new) else []
 
 
 def _covered(space: Sequence[Config], sweeps: Iterable[Sweep]) -> tuple[set[Config], list[Config]]:

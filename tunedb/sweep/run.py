@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import timedelta
 
 from tunedb.core.device import Device, Environment, host
@@ -15,50 +16,63 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, now
 from tunedb.runtime.clock import Clock
 from tunedb.runtime.compile_pool import CompilePool, workers
-from tunedb.sweep.history import NOTHING, SweepHistory, in_order
+from tunedb.sweep.history import NO_HISTORY, SweepHistory, in_order
 from tunedb.sweep.observer import Observer, Recorder
 from tunedb.sweep.trials import TrialRunner
 
 RETRY_AFTER = timedelta(days=1)  # a problem whose candidates all failed is tried again after this
-RESERVE = 0.2  # of the budget, for the race: but no more than
-MOST_RESERVE = 2.0  # seconds
+RACE_SHARE = 0.2  # of the budget, kept for the race
+MAX_RACE_S = 2.0  # the most that is kept: a race takes 0.2 to 0.7 s (`race.py`) and its launches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepContext:
+    """What a sweep runs on and with: the device and its clock, and who keeps and hears of its trials.
+
+    `index` is the device's in this process, -1 for the interpreter. `make_clock` is called once the workload holds its
+    memory. `monotonic` reads the seconds that the budget is counted in.
+    """
+
+    device: Device
+    index: int
+    environment: Environment
+    make_clock: Callable[[], Clock]
+    recorder: Recorder
+    observer: Observer
+    monotonic: Callable[[], float] = time.monotonic
 
 
 def run_sweep(
     kernel: TunableKernel,
     problem: Problem,
-    device: Device,
-    index: int,
+    context: SweepContext,
     *,
-    environment: Environment,
-    clock: Callable[[int], Clock],
-    recorder: Recorder,
-    observer: Observer,
     budget: float = float("inf"),
-    monotonic: Callable[[], float] = time.monotonic,
-    prior: SweepHistory = NOTHING,
+    history: SweepHistory = NO_HISTORY,
 ) -> Sweep:
-    """Sweep one problem on the device of that index, and return the finished sweep with its trials.
+    """Sweep one problem, and return the finished sweep with its trials.
 
-    The default is tried first and every other config of the space after it, until `budget` seconds are spent: then
-    the best so far wins and the sweep is `complete=False`. A config that fails is a trial with its reason. Where all
-    fail the sweep is `failed`, with an expiry; where the device is lost it is `aborted`, with no winner. Configs that
-    an earlier sweep, in `prior`, found to fail or to be far behind are not tried again.
+    The default is tried first and every other config of the space after it, until `budget` seconds are spent: then the
+    best so far wins and the sweep is `complete=False`. A config that fails is a trial with its reason. If all fail, the
+    sweep is `failed`, with an expiry; if the device is lost, it is `aborted`, with no winner. Configs that earlier
+    unfinished sweeps found to fail, or to be slow, are not tried again.
 
     Raises what making the workload or the clock raises, such as torch.OutOfMemoryError; then nothing was started.
-    Raises CallerError where what a user wrote fails; then the sweep is `aborted`, and no config is to blame.
+    Raises CallerError if code that a user wrote fails; then the sweep is `aborted`, and no config is to blame.
     """
+    device, recorder, observer, monotonic = context.device, context.recorder, context.observer, context.monotonic
     start = monotonic()
-    candidates = in_order(kernel, problem, device, prior)
+    candidates = in_order(kernel, problem, device, history)
     default = kernel.default(problem, device)
-    known = prior.known_trials(candidates, [default, *([prior.incumbent] if prior.incumbent else []), *prior.likely])
+    incumbent = [] if history.incumbent is None else [history.incumbent]
+    known = history.known_trials(candidates, [default, *incumbent, *history.likely])
     untried = [config for config in candidates if config not in known]
-    sweep = Sweep(problem, device, kernel.hash, environment, "running", host=host())
-    with closing(kernel.workload(problem, index)) as workload:
-        timer = clock(index)
-        threads = 0 if timer.once else workers()
+    sweep = Sweep(problem, device, kernel.hash, context.environment, "running", host=host())
+    with closing(kernel.workload(problem, context.index)) as workload:
+        clock = context.make_clock()
+        threads = 0 if clock.once else workers()
         with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "recipe", None))) as ahead:
-            attempt = TrialRunner(workload, timer, ahead, device, observer)
+            attempt = TrialRunner(workload, clock, ahead, device, observer)
             try:
                 recorder.start_sweep(sweep)
                 observer.started(sweep, len(candidates))
@@ -66,7 +80,7 @@ def run_sweep(
                     attempt.put_known(trial)
                     recorder.put_trial(sweep.uid, trial)
                     observer.tried(trial, attempt.best_us(), attempt.time_of(default))
-                screened_by = start + budget - min(RESERVE * budget, MOST_RESERVE)
+                screened_by = start + budget - min(RACE_SHARE * budget, MAX_RACE_S)
                 for number, config in enumerate(untried):
                     # The first one is waited for in any case: it is what a call gets without a sweep.
                     if attempt.lost or (number and not ahead.is_there(config, screened_by - monotonic())):
@@ -77,7 +91,7 @@ def run_sweep(
                 complete = len(attempt.trials) == len(candidates)
                 order = list(dict.fromkeys((default, *kernel.space(problem, device))))
                 screened = dict(attempt.trials)
-                winner, raced = attempt.winner(default, prior.incumbent, order, lambda: monotonic() >= start + budget)
+                winner, raced = attempt.winner(default, history.incumbent, order, lambda: monotonic() >= start + budget)
                 for config, trial in attempt.trials.items():
                     if trial != screened.get(config):
                         recorder.put_trial(sweep.uid, trial)

@@ -1,26 +1,22 @@
-"""What a process remembers of its choices, which configs do not launch in it, and what to ask the store again."""
+"""What a process remembers: its choices, the configs that do not launch in it, and what to ask the store again."""
 
 from __future__ import annotations
 
-import logging
-import os
-import threading
 import time
-import weakref
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tunedb._internal import forks
+from tunedb._internal.timer import RearmingTimer
 from tunedb.core.device import Device
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import MISSES, Sweep
 
-ASK_AGAIN = 60.0  # seconds after which what got a default is looked up again, off the launch path
+ASK_AGAIN_AFTER_S = 60.0  # the store is asked again for a task that got a default, off the path of a call
 
 _Key = tuple[str, str, str, str]
-
-_log = logging.getLogger("tunedb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +52,11 @@ class TuningTask:
         return f"{self.kernel.name} ({self.problem}) on {self.device}"
 
 
-_memories: weakref.WeakSet[ChoiceCache] = weakref.WeakSet()
-
-
 class ChoiceCache:
-    """Choices by case. A weak one is due again after a while: then `on_due` runs, on a timer's thread."""
+    """Choices by task, and the configs that do not launch in this process.
+
+    A weak choice is due again after a while: then `on_due` runs on a timer's thread.
+    """
 
     def __init__(self, on_due: Callable[[], object], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._on_due = on_due
@@ -68,81 +64,55 @@ class ChoiceCache:
         self._choices: dict[_Key, Choice] = {}
         self._rejected: defaultdict[_Key, set[Config]] = defaultdict(set)
         self._weak: dict[_Key, tuple[TuningTask, float]] = {}
-        self._timer: threading.Timer | None = None
-        self._closed = False
-        _memories.add(self)
+        self._timer = RearmingTimer(ASK_AGAIN_AFTER_S, self._run)
+        forks.renew_in_child(self._timer)
 
-    def get(self, case: TuningTask) -> Choice | None:
-        """The choice that was made for this case, as it was made."""
-        return self._choices.get(case.key)
+    def get(self, task: TuningTask) -> Choice | None:
+        """Return the choice that was made for this task, as it was made."""
+        return self._choices.get(task.key)
 
-    def put(self, case: TuningTask, choice: Choice, *, ask_again: bool) -> None:
-        """Remember a choice; a weak one, with `ask_again`, until the store has a better one."""
-        self._choices[case.key] = choice
-        self._weak.pop(case.key, None)
-        if choice.is_weak and ask_again and not self._closed:
-            self._weak[case.key] = case, self._monotonic()
-            if self._timer is None or not self._timer.is_alive():
-                self._arm()
+    def put(self, task: TuningTask, choice: Choice, *, ask_again: bool) -> None:
+        """Remember a choice; with `ask_again`, a weak one only until the store has a better one."""
+        self._choices[task.key] = choice
+        self._weak.pop(task.key, None)
+        if choice.is_weak and ask_again:
+            self._weak[task.key] = task, self._monotonic()
+            self._timer.arm()
 
-    def forget(self, case: TuningTask) -> None:
-        """Have the next call decide anew."""
-        self._choices.pop(case.key, None)
-        self._weak.pop(case.key, None)
+    def forget(self, task: TuningTask) -> None:
+        """Make the next call decide again."""
+        self._choices.pop(task.key, None)
+        self._weak.pop(task.key, None)
 
-    def reject(self, case: TuningTask, config: Config) -> bool:
-        """Never choose this config again in this process, because it does not launch; False where that was known."""
-        if self.is_rejected(case, config):
+    def reject(self, task: TuningTask, config: Config) -> bool:
+        """Never choose this config again in this process, because it does not launch; return False if it was known."""
+        if self.is_rejected(task, config):
             return False
-        self._rejected[case.key].add(config)
-        self.forget(case)
+        self._rejected[task.key].add(config)
+        self.forget(task)
         return True
 
-    def is_rejected(self, case: TuningTask, config: Config) -> bool:
+    def is_rejected(self, task: TuningTask, config: Config) -> bool:
         """Whether the config does not launch in this process."""
-        return config in self._rejected.get(case.key, ())
+        return config in self._rejected.get(task.key, ())
 
-    def has_rejected(self, case: TuningTask) -> bool:
-        """Whether any config of the case does not launch in this process."""
-        return bool(self._rejected.get(case.key))
+    def has_rejected(self, task: TuningTask) -> bool:
+        """Whether any config of the task does not launch in this process."""
+        return bool(self._rejected.get(task.key))
 
     def due(self) -> list[TuningTask]:
-        """The cases that have had a weak choice for a while; each is due again after another while."""
+        """Return the tasks that have had a weak choice for a while; each is due again after another while."""
         now = self._monotonic()
-        found = [case for case, since in list(self._weak.values()) if now - since >= ASK_AGAIN]
-        for case in found:
-            self._weak[case.key] = case, now
-        return found
+        due = [task for task, since in list(self._weak.values()) if now - since >= ASK_AGAIN_AFTER_S]
+        for task in due:
+            self._weak[task.key] = task, now
+        return due
 
     def close(self) -> None:
         """Stop the timer, for good."""
-        self._closed = True
         self._weak.clear()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.close()
 
-    def _arm(self) -> None:
-        self._timer = threading.Timer(ASK_AGAIN, self._run)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _renew(self) -> None:
-        if self._timer is not None and not self._closed:
-            self._arm()
-
-    def _run(self) -> None:
-        try:
-            self._on_due()
-        # On a timer's thread nobody else could handle it. It is told in full, and the store is asked again later.
-        except Exception:
-            _log.exception("Asking the store again failed; it is tried again in a while.")
-        if self._weak and not self._closed:
-            self._arm()
-
-
-def _renew_all() -> None:
-    for memory in list(_memories):
-        memory._renew()  # in a forked child: the timer stayed with the parent
-
-
-os.register_at_fork(after_in_child=_renew_all)
+    def _run(self) -> bool:
+        self._on_due()
+        return bool(self._weak)

@@ -12,7 +12,7 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.store import obstacle, ranked, strength, winners
 from tunedb.tuner.choice_cache import TuningTask
-from tunedb.tuner.distance import distance, nearest
+from tunedb.tuner.nearest import distance, nearest
 
 Differences = dict[str, dict[str, Any]]  # by field: what the sweep has (`found`), and what the call has (`needed`)
 _WINS = {"valid": "valid", "complete": "complete", "finished": "newest", "uid": "greater uid"}

@@ -1,10 +1,10 @@
-"""What the store knows of a case: the config that answers it, and what a sweep of it may build on."""
+"""What the store holds for a task: the config that answers it, and what a sweep of it may build on."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
@@ -12,108 +12,121 @@ from tunedb.core.sweep import Sweep, now
 from tunedb.runtime.clock import own_clock
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
-from tunedb.sweep.history import SweepHistory, remaining, without_answer
+from tunedb.sweep.history import SweepHistory, remaining_configs
 from tunedb.tuner.choice_cache import Choice, ChoiceCache, TuningTask
-from tunedb.tuner.nearest import NearestConfigs
+from tunedb.tuner.nearest import NearestNeighbors
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
 
+class Answer(NamedTuple):
+    """What the store answers: a choice from `store` or `stale`, if any, and whether the task failed not long ago."""
+
+    choice: Choice | None
+    has_failed: bool = False
+
+
 class Lookup:
-    """Asks the store, and what this process remembers of configs that do not launch."""
+    """Looks tasks up in the store, leaving out the configs that do not launch in this process."""
 
     def __init__(
         self,
         store: LayeredStore | GuardedStore | Store,
-        memory: ChoiceCache,
+        cache: ChoiceCache,
         environment_of: Callable[[int], Environment],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
-        self._memory = memory
+        self._cache = cache
         self._environment_of = environment_of
-        self.lender = NearestConfigs(store, memory, self.environment, monotonic)
+        self.neighbors = NearestNeighbors(store, cache, self.environment, monotonic)
 
-    def environment(self, case: TuningTask) -> Environment | None:
-        """The environment in which the case's answers are valid; None for a device that is not here."""
-        if case.index is None:
+    def environment(self, task: TuningTask) -> Environment | None:
+        """Return the environment in which the task's answers are valid; None for a device that is not in use here."""
+        if task.index is None:
             return None
-        found, own = self._environment_of(case.index), own_clock(case.kernel)
-        return found if own is None else dataclasses.replace(found, method=own.method)
+        environment, own = self._environment_of(task.index), own_clock(task.kernel)
+        return environment if own is None else dataclasses.replace(environment, method=own.method)
 
-    def get(self, case: TuningTask) -> tuple[Choice | None, bool]:
-        """What the store answers, and whether it says that the problem failed not long ago."""
-        from tunedb.store.ranking import has_failed
+    def get(self, task: TuningTask) -> Answer:
+        """Return the store's answer to a task."""
+        from tunedb.store.ranking import has_failed  # here, because mode `off` needs no SQLAlchemy
 
-        sweeps = self._store.get_sweeps(case.problem, case.device, case.kernel.hash)
+        sweeps = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
         if not sweeps:
-            return None, False
-        return self._winner(case, sweeps), has_failed(sweeps, self.environment(case), now())
+            return Answer(None)
+        return Answer(self._winner(task, sweeps), has_failed(sweeps, self.environment(task), now()))
 
-    def _winner(self, case: TuningTask, sweeps: list[Sweep]) -> Choice | None:
-        """The choice among stored sweeps: a config outside today's space, or refused here, is passed over."""
-        from tunedb.store.ranking import winner  # here, because mode `off` needs no SQLAlchemy
+    def _winner(self, task: TuningTask, sweeps: list[Sweep]) -> Choice | None:
+        """Return the choice among stored sweeps; a config outside today's space, or rejected here, is passed over."""
+        from tunedb.store.ranking import winner
 
-        space = set(case.kernel.space(case.problem, case.device))
-        found = winner(
+        space = set(task.kernel.space(task.problem, task.device))
+        best = winner(
             sweeps,
-            self.environment(case),
-            lambda config: config in space and not self._memory.is_rejected(case, config),
+            self.environment(task),
+            lambda config: config in space and not self._cache.is_rejected(task, config),
             now(),
         )
-        if found is None:
+        if best is None:
             return None
-        sweep, source = found
+        sweep, source = best
         assert sweep.config is not None  # a winner is `tuned`, and the store holds no tuned sweep without a config
         return Choice(sweep.config, source, sweep)
 
-    def remaining(self, case: TuningTask, found: Choice) -> list[Config]:
-        """What is left to try although there is an answer, because configs have come into the space since.
+    def remaining(self, task: TuningTask, choice: Choice) -> list[Config]:
+        """Return what is left to try although there is an answer, because configs have come into the space since.
 
         Empty for an answer that is pinned or stale, and for one that was cut short: that is as good as its budget was.
         Trials of another environment do not count, nor do those that only a shared store has.
         """
-        answer = found.sweep
-        if answer is None or found.source != "store" or not answer.complete or answer.is_pinned:
+        answer = choice.sweep
+        if answer is None or choice.source != "store" or not answer.complete or answer.is_pinned:
             return []
-        space = case.kernel.space(case.problem, case.device)
-        default = case.kernel.default(case.problem, case.device)
-        whole = [answer] if answer.trials else self._whole([answer])
-        if not any(sweep.trials for sweep in whole) or not remaining(space, default, found.config, whole):
+        space = task.kernel.space(task.problem, task.device)
+        default = task.kernel.default(task.problem, task.device)
+        # The answer's own trials first: they mostly cover the space, and then nothing else need be read.
+        own = [answer] if answer.trials else self._with_trials([answer])
+        if not any(sweep.trials for sweep in own) or not remaining_configs(space, default, choice.config, own):
             return []
-        stored = self._store.get_sweeps(case.problem, case.device, case.kernel.hash)
-        environment = self.environment(case)
-        known = self._whole(sweep for sweep in stored if sweep.environment == environment)
-        return remaining(space, default, found.config, [*stored, *known])
+        stored = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
+        environment = self.environment(task)
+        same = self._with_trials(sweep for sweep in stored if sweep.environment == environment)
+        return remaining_configs(space, default, choice.config, [*stored, *same])
 
-    def _without_winner(self, case: TuningTask, environment: Environment) -> list[Config]:
-        """What is left to try where the only obstacle is that the winners are in the space no more; empty elsewhere."""
+    def _remaining_without_answer(self, task: TuningTask, environment: Environment) -> list[Config]:
+        """Return what is left to try if the winners have left the space; empty if something else stands in the way."""
         from tunedb.store.ranking import obstacle
 
         stored = [
             sweep
-            for sweep in self._store.get_sweeps(case.problem, case.device, case.kernel.hash)
+            for sweep in self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
             if sweep.environment == environment and sweep.complete and obstacle(sweep, lambda _: True, now()) is None
         ]
-        space = case.kernel.space(case.problem, case.device)
-        return without_answer(space, case.kernel.default(case.problem, case.device), self._whole(stored))
+        space = task.kernel.space(task.problem, task.device)
+        default = task.kernel.default(task.problem, task.device)
+        return remaining_configs(space, default, None, self._with_trials(stored))
 
-    def _whole(self, sweeps: Iterable[Sweep]) -> list[Sweep]:
-        return [sweep for page in self._store.get_whole([one.uid for one in sweeps]) for sweep in page]
+    def _with_trials(self, sweeps: Iterable[Sweep]) -> list[Sweep]:
+        return [sweep for page in self._store.get_whole([sweep.uid for sweep in sweeps]) for sweep in page]
 
-    def prior(self, case: TuningTask, *, again: bool = False) -> SweepHistory:
-        """What a sweep of the case may build on; `again`, it tries the whole space. Empty where the store fails."""
-        environment, known = self.environment(case), self.get(case)[0]
-        assert environment is not None  # the device is here
-        if again:
-            left = []
+    def history(self, task: TuningTask, *, whole_space: bool = False) -> SweepHistory:
+        """Return what a sweep of the task may build on. Empty if the store fails.
+
+        With `whole_space` the sweep tries every config, also those that stored trials cover.
+        """
+        environment, choice = self.environment(task), self.get(task).choice
+        assert environment is not None  # only tasks on a device of this process are swept
+        if whole_space:
+            remaining = []
+        elif choice is None:
+            remaining = self._remaining_without_answer(task, environment)
         else:
-            left = self._without_winner(case, environment) if known is None else self.remaining(case, known)
-        unfinished = self._store.get_unfinished(case.problem, case.device, case.kernel.hash, environment)
+            remaining = self.remaining(task, choice)
         return SweepHistory(
-            None if known is None else known.config,
-            self.lender.likely(case),
-            unfinished,
-            left,
+            incumbent=None if choice is None else choice.config,
+            likely=self.neighbors.likely_configs(task),
+            unfinished=self._store.get_unfinished(task.problem, task.device, task.kernel.hash, environment),
+            remaining=remaining,
         )

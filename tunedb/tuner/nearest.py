@@ -1,96 +1,146 @@
-"""Borrowing a config in a call: among the newest sweeps of the kernel on the device, that of the nearest problem."""
+"""The nearest tuned problem: its config serves a call that may not tune, and a sweep tries it early."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from operator import itemgetter
+import math
+from collections.abc import Callable, Iterable
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from tunedb.core.device import Environment
-from tunedb.core.problem import Config
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, now
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
-from tunedb.tuner.choice_cache import ASK_AGAIN, Choice, ChoiceCache, TuningTask
-from tunedb.tuner.distance import distance, nearest
+from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, Choice, ChoiceCache, TuningTask
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
-LENDERS = 1000  # sweeps, the newest, among which a call looks
-LIKELY = 3  # configs of near problems that a sweep tries first
+# Powers of two, summed over the extents. Leaving one of 25 problems out on an H200, the config of a problem within this
+# distance took 1.05 times the tuned time, the default 1.19 times, and the config of a problem farther away longer than
+# the default (benchmarks/results/nearest-h200.json).
+MAX_DISTANCE = 12.0
+MAX_SWEEPS = 1000  # of the kernel on the device, the newest, among which the nearest is sought: a bound for one query
+MAX_LIKELY = 3  # configs of near problems that a sweep tries first
 
 _log = logging.getLogger("tunedb")
 
 
-class NearestConfigs:
-    """Finds what a call may borrow. What a kernel has in store is read once in a while, not for each miss."""
+def distance(problem: Problem, other: Problem) -> float | None:
+    """Return how far two problems of a kernel are apart: the sum over their integer facts of |log2 of the ratio|.
+
+    None if they differ in a fact that has no size (a dtype, a layout, a switch), or have different facts.
+    """
+    if problem.kernel != other.kernel or set(problem) != set(other):
+        return None
+    total = 0.0
+    for name, value in problem.plain().items():
+        other_value = other.plain()[name]
+        if type(value) is int and type(other_value) is int and value >= 0 and other_value >= 0:
+            total += abs(math.log2(value + 1) - math.log2(other_value + 1))
+        elif value != other_value or type(value) is not type(other_value):
+            return None
+    return total
+
+
+def nearest(
+    problem: Problem,
+    sweeps: Iterable[Sweep],
+    is_alike: Callable[[Problem, Problem], bool],
+    is_usable: Callable[[Config], bool],
+    max_distance: float = MAX_DISTANCE,
+) -> tuple[Sweep, float] | None:
+    """Return the sweep of the nearest other problem whose config is usable here, and its distance.
+
+    None if no problem is near enough. `is_alike` is the kernel's judgement whether two problems want the same kind of
+    config. Of two equally near problems the later sweep is taken.
+    """
+    best: tuple[Sweep, float] | None = None
+    for sweep in sorted(sweeps, key=attrgetter("finished", "uid"), reverse=True):
+        if sweep.config is None or sweep.problem == problem or not is_usable(sweep.config):
+            continue
+        far = distance(problem, sweep.problem)
+        if far is None or far > max_distance or (best is not None and far >= best[1]):
+            continue
+        if is_alike(problem, sweep.problem):  # asked last: a kernel is only given problems with its own facts
+            best = sweep, far
+    return best
+
+
+class NearestNeighbors:
+    """The tuned problems near a task, from the newest sweeps of its kernel on its device.
+
+    These are read once in a while, not for each miss.
+    """
 
     def __init__(
         self,
         store: LayeredStore | GuardedStore | Store,
-        memory: ChoiceCache,
-        environment: Callable[[TuningTask], Environment | None],
+        cache: ChoiceCache,
+        environment_of: Callable[[TuningTask], Environment | None],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
-        self._memory = memory
-        self._environment = environment
+        self._cache = cache
+        self._environment_of = environment_of
         self._monotonic = monotonic
-        self._lately: dict[tuple[str, str, str], tuple[float, list[Sweep]]] = {}
+        self._recent: dict[tuple[str, str, str], tuple[float, list[Sweep]]] = {}  # with the time of reading
 
-    def borrowed(self, case: TuningTask) -> Choice | None:
-        """The config of the nearest tuned problem, where one is near enough and its config is legal here."""
+    def choice(self, task: TuningTask) -> Choice | None:
+        """Return the config of the nearest tuned problem, if one is near enough and its config is legal here."""
         try:
-            return self._borrowed(case)
-        except Exception as error:  # a fault of the kernel's own, on facts of older rows say: not the caller's doing
-            _log.warning("%s: nothing is borrowed (%s: %s).", case.kernel.name, type(error).__name__, error)
+            return self._choice(task)
+        # The kernel's own code may fail on facts of older rows: that is not the caller's doing.
+        except Exception as error:
+            _log.warning("%s: no near problem serves (%s: %s).", task.kernel.name, type(error).__name__, error)
             return None
 
-    def _borrowed(self, case: TuningTask) -> Choice | None:
-        tuned = self._tuned_lately(case)
+    def _choice(self, task: TuningTask) -> Choice | None:
+        tuned = self._recent_sweeps(task)
         if not tuned:
             return None
         from tunedb.store.ranking import winners  # here, because mode `off` needs no SQLAlchemy
 
-        space = set(case.kernel.space(case.problem, case.device))
-        found = nearest(
-            case.problem,
-            [sweep for sweep, _ in winners(tuned, self._environment(case), now())],
-            case.kernel.is_alike,
-            lambda config: config in space and not self._memory.is_rejected(case, config),
+        space = set(task.kernel.space(task.problem, task.device))
+        neighbor = nearest(
+            task.problem,
+            [sweep for sweep, _ in winners(tuned, self._environment_of(task), now())],
+            task.kernel.is_alike,
+            lambda config: config in space and not self._cache.is_rejected(task, config),
         )
-        if found is None or found[0].config is None:
+        if neighbor is None or neighbor[0].config is None:
             return None
-        return Choice(found[0].config, "nearest", found[0])
+        return Choice(neighbor[0].config, "nearest", neighbor[0])
 
-    def likely(self, case: TuningTask) -> list[Config]:
-        """Configs of the nearest tuned problems, the nearest first, each once: worth trying early. Empty on failure."""
+    def likely_configs(self, task: TuningTask) -> list[Config]:
+        """Return configs of the nearest tuned problems, the nearest first, each once: a sweep tries them early."""
         try:
             near = [
                 (far, sweep.uid, sweep.config)
-                for sweep in self._tuned_lately(case)
-                if sweep.config is not None and sweep.problem != case.problem and not sweep.is_quarantined
-                and (far := distance(case.problem, sweep.problem)) is not None
+                for sweep in self._recent_sweeps(task)
+                if sweep.config is not None and sweep.problem != task.problem and not sweep.is_quarantined
+                and (far := distance(task.problem, sweep.problem)) is not None
             ]  # fmt: skip
-        except Exception as error:  # as above: the sweep goes on without
-            _log.warning("%s: no near problem is looked at (%s: %s).", case.kernel.name, type(error).__name__, error)
+        # As above: the sweep does without.
+        except Exception as error:
+            _log.warning("%s: near problems are left out (%s: %s).", task.kernel.name, type(error).__name__, error)
             return []
-        return list(dict.fromkeys(config for *_, config in sorted(near, key=itemgetter(0, 1))))[:LIKELY]
+        return list(dict.fromkeys(config for *_, config in sorted(near, key=itemgetter(0, 1))))[:MAX_LIKELY]
 
-    def forget(self, case: TuningTask) -> None:
-        """Read again what the case's kernel has in store: more of it was tuned."""
-        self._lately.pop(self._key(case), None)
+    def forget(self, task: TuningTask) -> None:
+        """Read the sweeps of the task's kernel again at the next use, because more of it was tuned."""
+        self._recent.pop(self._key(task), None)
 
     @staticmethod
-    def _key(case: TuningTask) -> tuple[str, str, str]:
-        return case.kernel.name, case.kernel.hash, case.device.digest
+    def _key(task: TuningTask) -> tuple[str, str, str]:
+        return task.kernel.name, task.kernel.hash, task.device.digest
 
-    def _tuned_lately(self, case: TuningTask) -> list[Sweep]:
-        key = self._key(case)
-        read, sweeps = self._lately.get(key, (float("-inf"), []))
-        if self._monotonic() - read >= ASK_AGAIN:
-            sweeps = self._store.get_kernel_sweeps(case.kernel.name, case.device, case.kernel.hash, LENDERS)
-            self._lately[key] = self._monotonic(), sweeps
+    def _recent_sweeps(self, task: TuningTask) -> list[Sweep]:
+        key = self._key(task)
+        read_at, sweeps = self._recent.get(key, (float("-inf"), []))
+        if self._monotonic() - read_at >= ASK_AGAIN_AFTER_S:
+            sweeps = self._store.get_kernel_sweeps(task.kernel.name, task.device, task.kernel.hash, MAX_SWEEPS)
+            self._recent[key] = self._monotonic(), sweeps
         return sweeps

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
+from tunedb._internal import forks
+from tunedb._internal.redact import without_password
 from tunedb.errors import StoreUnavailable
-from tunedb.settings import Settings, lock_folder, without_password
+from tunedb.settings import Settings, lock_folder
 from tunedb.store.guarded import BUSY_TIMEOUT, GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.store.shared import DEADLINE, SharedStore
-from tunedb.tuner.tuner import Spent, Tuner
+from tunedb.tuner.sweeper import Spent
+from tunedb.tuner.tuner import Tuner
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -104,13 +106,12 @@ def _forget() -> None:
         before.close()  # it may wait for the store: nobody else has to
 
 
+@forks.in_child
 def _renew() -> None:
-    """In a forked child: a lock that another thread of the parent held would stay locked for ever."""
     global _guard
-    _guard = threading.RLock()
+    _guard = threading.RLock()  # another thread of the parent may hold the old one
 
 
-os.register_at_fork(after_in_child=_renew)
 settings_module.on_change(_forget)
 
 

@@ -12,11 +12,11 @@ from tunedb.settings import Settings
 from tunedb.tuner.choice_cache import Choice, TuningTask
 
 _log = logging.getLogger("tunedb")
-_told: set[str] = set()
+_logged: set[str] = set()  # names of kernels
 
 
 def fault_of(kernel: TunableKernel) -> HashUnavailable | None:
-    """Why a kernel has no hash; None if it has one."""
+    """Return why a kernel has no hash; None if it has one."""
     try:
         _ = kernel.hash
     except HashUnavailable as error:
@@ -24,12 +24,12 @@ def fault_of(kernel: TunableKernel) -> HashUnavailable | None:
     return None
 
 
-def choice_without_hash(case: TuningTask, fault: HashUnavailable, settings: Settings) -> Choice:
-    """The choice for a kernel that can't be told from an edited one: an override, or the default.
+def choice_without_hash(task: TuningTask, fault: HashUnavailable, settings: Settings) -> Choice:
+    """Return the choice for a kernel that can't be told from an edited one: an override, or the default.
 
     Raises MissError in mode `strict`, SettingError for an override that can't be used.
     """
-    name, default = case.kernel.name, case.kernel.default(case.problem, case.device)
+    name, default = task.kernel.name, task.kernel.default(task.problem, task.device)
     if name in settings.override:
         return Choice(overridden(name, default, settings.override[name]), "override")
     check_mode(name, fault, settings, "its default config serves its calls")
@@ -37,9 +37,12 @@ def choice_without_hash(case: TuningTask, fault: HashUnavailable, settings: Sett
 
 
 def check_mode(name: str, fault: HashUnavailable, settings: Settings, instead: str) -> None:
-    """Say once for each kernel why it has no hash, and what serves instead. Raises MissError in mode `strict`."""
+    """Log once for each kernel why it has no hash, and what serves instead. Raises MissError in mode `strict`."""
     if settings.mode == "strict":
-        raise MissError(f"{name}: mode strict wants a stored config, and nothing can be stored: {fault}")
-    if settings.mode != "off" and name not in _told:
-        _told.add(name)
+        raise MissError(
+            f"{name}: mode strict needs a stored config, but nothing can be stored for this kernel: {fault} "
+            "Use another mode, such as tunedb.using(mode='tune')."
+        )
+    if settings.mode != "off" and name not in _logged:
+        _logged.add(name)
         _log.warning("%s has no hash: nothing is stored for it, and %s. The reason: %s", name, instead, fault)

@@ -1,66 +1,53 @@
-"""Counts what calls were served with, in memory; written to the store in batches, off the launch path."""
+"""Counts by source of what calls were served with; kept in memory, and written to the store in batches."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
-import weakref
 from collections.abc import Callable
 
+from tunedb._internal import forks
+from tunedb._internal.timer import RearmingTimer
 from tunedb.core.sweep import UsageCount, now
 from tunedb.tuner.choice_cache import Choice, TuningTask
 
-MOST = 1000  # cases that are counted between two writes; those beyond that are not
-EVERY = 60.0  # seconds between two writes
-
-_ledgers: weakref.WeakSet[UsageCounter] = weakref.WeakSet()
+MAX_COUNTS = 1000  # tasks by source that are counted between two writes; more are not counted
+WRITE_INTERVAL_S = 60.0
 
 
 class UsageCounter:
-    """The counts of one process since they were last written by `write`."""
+    """The counts of one process since `write` last took them."""
 
     def __init__(self, write: Callable[[list[UsageCount]], None]) -> None:
         self._write = write
-        self._counts: dict[tuple[str, ...], UsageCount] = {}
-        self._timer: threading.Timer | None = None
-        self._renew()
-        _ledgers.add(self)
+        self.renew()
+        forks.renew_in_child(self)
 
-    def count(self, case: TuningTask, choice: Choice) -> None:
-        """Count one first use of a case in this process: what it was served with."""
+    def renew(self) -> None:
+        """Start from nothing, also in a forked child: the parent writes its own counts."""
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, ...], UsageCount] = {}
+        self._timer = RearmingTimer(WRITE_INTERVAL_S, self._write_later)
+
+    def count(self, task: TuningTask, choice: Choice) -> None:
+        """Count the first use of a task in this process under the source that served it."""
         with self._lock:
-            key = (*case.key, choice.source)
-            known = self._counts.get(key)
-            if known is not None:
-                self._counts[key] = dataclasses.replace(known, count=known.count + 1, last_seen=now())
-            elif len(self._counts) < MOST:
-                moment = now()
-                self._counts[key] = UsageCount(case.problem, case.device, choice.source, 1, moment, moment)
-            if self._timer is None:
-                self._timer = threading.Timer(EVERY, self.flush)
-                self._timer.daemon = True
-                self._timer.start()
+            key, moment = (*task.key, choice.source), now()
+            before = self._counts.get(key)
+            if before is not None:
+                self._counts[key] = dataclasses.replace(before, count=before.count + 1, last_seen=moment)
+            elif len(self._counts) < MAX_COUNTS:
+                self._counts[key] = UsageCount(task.problem, task.device, choice.source, 1, moment, moment)
+        self._timer.arm()
 
     def flush(self) -> None:
         """Write the counts, and start from nothing."""
+        self._timer.cancel()
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
             counts, self._counts = list(self._counts.values()), {}
         if counts:
             self._write(counts)
 
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
-        self._counts = {}
-        self._timer = None
-
-
-def _renew_all() -> None:
-    for ledger in list(_ledgers):
-        ledger._renew()  # in a forked child: the parent writes its own counts, and its timer is not here
-
-
-os.register_at_fork(after_in_child=_renew_all)
+    def _write_later(self) -> bool:
+        self.flush()
+        return False  # the next count arms the timer

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, ParamSpec
 
+from tunedb._internal.redact import without_password
 from tunedb.errors import TunedbError
-from tunedb.settings import without_password
 
 Status = Literal["ok", "warn", "bad", "skipped"]
 _Asked = ParamSpec("_Asked")

@@ -16,8 +16,9 @@ from urllib.parse import quote
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool, StaticPool
 
+from tunedb._internal.redact import without_password
 from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnavailable
-from tunedb.settings import expand, without_password
+from tunedb.settings import expand
 
 PG_SCHEMA = "tunedb"
 _HINTS = {

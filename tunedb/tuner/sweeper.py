@@ -1,0 +1,230 @@
+"""Tuning one task: a sweep under the problem's lock, unless what others did meanwhile makes it unnecessary."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tunedb._internal import forks
+from tunedb.core.sweep import Sweep
+from tunedb.errors import CallerError
+from tunedb.runtime.clock import Clock, own_clock, untraced
+from tunedb.settings import Settings
+from tunedb.store.guarded import GuardedStore
+from tunedb.store.layered import LayeredStore
+from tunedb.sweep.observer import LogObserver, Observer
+from tunedb.sweep.run import SweepContext, run_sweep
+from tunedb.tuner.choice_cache import Choice, ChoiceCache, TuningTask
+from tunedb.tuner.lookup import Lookup
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+    from tunedb.tuner.problem_lock import ProblemLock
+
+_log = logging.getLogger("tunedb")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Nothing was swept, and this choice serves: another thread's, another process's, or the store's."""
+
+    choice: Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """A sweep was run; `choice` is what serves after it, None if no config came out of it."""
+
+    sweep: Sweep
+    choice: Choice | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Nothing was swept, and nothing is stored that could serve."""
+
+    reason: str
+    has_failed: bool = False  # every config failed in a sweep not long ago
+
+    choice = None
+
+
+TuningResult = Answered | Swept | Skipped
+
+
+def has_failed(result: TuningResult) -> bool:
+    """Whether every config failed: in the sweep that was run, or in one not long ago."""
+    return result.sweep.status == "failed" if isinstance(result, Swept) else getattr(result, "has_failed", False)
+
+
+@dataclass(slots=True)
+class Spent:
+    """The seconds that one process has spent sweeping inside calls, also under other settings."""
+
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a task before it is swept; it is settled if no sweep is needed."""
+
+    choice: Choice | None = None
+    is_settled: bool = False
+
+
+class Sweeper:
+    """Sweeps tasks: one at a time in this process, and one process at a time for a problem."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: LayeredStore | GuardedStore | Store,
+        lookup: Lookup,
+        cache: ChoiceCache,
+        *,
+        locks: Path,
+        clock: Callable[[int], Clock],
+        spent: Spent,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.spent = spent
+        self._settings = settings
+        self._store = store
+        self._lookup = lookup
+        self._cache = cache
+        self._locks = locks
+        self._clock = clock
+        self._monotonic = monotonic
+        self.renew()
+        forks.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Make the lock again in a forked child: a sweep of the parent's would never end here."""
+        # Two sweeps at a time on one GPU would measure each other. Reentrant, because a sweep's reference may itself
+        # call a kernel that is tuned.
+        self._one_sweep = threading.RLock()
+
+    def tune_in_call(self, task: TuningTask) -> TuningResult:
+        """Sweep within what is left of the process's budget, unless the store answers or the task failed not long ago.
+
+        Whatever goes wrong, the call goes on without a sweep. But an error of the caller's own, which its launch would
+        raise as well, is raised as CallerError.
+        """
+        try:
+            return self._tune_in_call(task)
+        except CallerError:
+            raise
+        # Too little memory, or a fault of the kernel's own code: neither is the caller's doing.
+        except Exception as error:
+            _log.warning("%s could not be tuned (%s: %s).", task.kernel.name, type(error).__name__, error)
+            return Skipped(f"{type(error).__name__}: {error}")
+
+    def _tune_in_call(self, task: TuningTask) -> TuningResult:
+        if self._budget_left() <= 0:
+            return Skipped("the budget is spent")
+        look = partial(self._look, task, settled_by_failure=True)
+        with self._locked(task, lambda: look().is_settled) as lock:
+            known = look()
+            if known.is_settled or not lock.held:
+                return self._unswept(task, known)
+            with self._one_sweep:
+                budget, start = self._budget_left(), self._monotonic()  # other threads may have spent the rest of it
+                if budget <= 0:
+                    return Skipped("the budget is spent")
+                try:
+                    sweep = self._sweep(task, budget, LogObserver())
+                finally:
+                    self.spent.seconds += self._monotonic() - start
+            return self._swept(sweep, known, lock)
+
+    def tune_ahead(self, task: TuningTask, *, force: bool, budget: float, observer: Observer) -> TuningResult:
+        """Sweep within the budget, in seconds, unless the store answers; with `force`, sweep in any case.
+
+        Raises what the kernel's workload and its clock raise.
+        """
+        if budget <= 0:
+            return Skipped("the budget is spent")
+        look = _Known if force else partial(self._look, task, settled_by_failure=False)
+        with self._locked(task, lambda: look().is_settled) as lock:
+            known = look()
+            if known.is_settled or not lock.held:
+                return self._unswept(task, known)
+            with self._one_sweep:
+                sweep = self._sweep(task, budget, observer, whole_space=force)
+            return self._swept(sweep, known, lock)
+
+    @contextlib.contextmanager
+    def alone(self, task: TuningTask) -> Iterator[bool]:
+        """Keep others from tuning this task meanwhile; yields whether the lock was had within its timeout."""
+        with self._locked(task, lambda: False) as lock, self._one_sweep:
+            yield lock.held
+
+    def clock(self, task: TuningTask, index: int) -> Clock:
+        """Return the clock of the task's kernel on the device of that index."""
+        own = own_clock(task.kernel)
+        return self._clock(index) if own is None else own
+
+    def _budget_left(self) -> float:
+        return self._settings.budget - self.spent.seconds
+
+    def _locked(
+        self, task: TuningTask, is_settled: Callable[[], bool]
+    ) -> contextlib.AbstractContextManager[ProblemLock]:
+        from tunedb.tuner.problem_lock import lock_problem  # here, because a hit needs no filelock
+
+        return lock_problem(self._locks, task.problem, task.device, self._settings.lock_timeout, is_settled)
+
+    def _look(self, task: TuningTask, *, settled_by_failure: bool) -> _Known:
+        """Look at what other threads and processes have left to tune."""
+        remembered = self._cache.get(task)
+        if remembered is not None and not remembered.is_weak:
+            return _Known(remembered, is_settled=True)
+        choice, has_failed = self._lookup.get(task)
+        if choice is None:
+            return _Known(None, is_settled=has_failed and settled_by_failure)
+        return _Known(choice, is_settled=not self._lookup.remaining(task, choice))
+
+    def _unswept(self, task: TuningTask, known: _Known) -> Answered | Skipped:
+        if not known.is_settled:
+            _log.info("%s: another process is still tuning this problem.", task.kernel.name)
+        if known.choice is not None:
+            return Answered(known.choice)
+        if known.is_settled:
+            return Skipped("every config failed not long ago", has_failed=True)
+        return Skipped("another process is still tuning this problem")
+
+    def _sweep(self, task: TuningTask, budget: float, observer: Observer, *, whole_space: bool = False) -> Sweep:
+        environment = self._lookup.environment(task)
+        assert task.index is not None  # only tasks on a device of this process are swept
+        assert environment is not None
+        context = SweepContext(
+            device=task.device,
+            index=task.index,
+            environment=environment,
+            make_clock=partial(self.clock, task, task.index),
+            recorder=self._store,
+            observer=observer,
+            monotonic=self._monotonic,
+        )
+        history = self._lookup.history(task, whole_space=whole_space)
+        try:
+            with untraced(task.index):
+                return run_sweep(task.kernel, task.problem, context, budget=budget, history=history)
+        finally:
+            self._lookup.neighbors.forget(task)
+
+    def _swept(self, sweep: Sweep, known: _Known, lock: ProblemLock) -> Swept:
+        if not self._store.is_written(sweep.uid):  # processes that wait for it would find nothing, and sweep again
+            lock.keep_until(partial(self._store.is_written, sweep.uid, try_again=True))
+        if sweep.config is None:
+            return Swept(sweep, None)
+        if known.choice is not None and not sweep.complete:
+            return Swept(sweep, known.choice)  # it may not have tried the incumbent; the store ranks it behind too
+        return Swept(sweep, Choice(sweep.config, "sweep", sweep))
