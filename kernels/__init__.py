@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tunedb._internal.lazy import lazy
 
 if TYPE_CHECKING:
-    from tunedb.kernels.avg_pool.op import AvgPool1d as AvgPool1d
-    from tunedb.kernels.avg_pool.op import avg_pool1d as avg_pool1d
+    from .avg_pool.op import AvgPool1d as AvgPool1d
+    from .avg_pool.op import avg_pool1d as avg_pool1d
 
 __all__ = ["AvgPool1d", "avg_pool1d"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tunedb._internal.lazy import lazy
 
 if TYPE_CHECKING:
-    from tunedb.kernels.avg_pool.tunable import BACKWARD as BACKWARD
-    from tunedb.kernels.avg_pool.tunable import FORWARD as FORWARD
+    from .tunable import BACKWARD as BACKWARD
+    from .tunable import FORWARD as FORWARD
 
 __all__ = ["BACKWARD", "FORWARD"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tunedb.kernels.geometry import cdiv, power_of_2_from
+from ..geometry import cdiv, power_of_2_from
 
 WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
 LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second

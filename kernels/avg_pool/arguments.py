@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from tunedb.errors import SettingError
-from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
-from tunedb.kernels.geometry import Window
+
+from ..geometry import Window
+from .launch import LAYOUTS, Pool
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 NOTES = {"id", "note"}  # for people

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Config
-from tunedb.kernels.avg_pool.algorithms import algorithms, chunk_of
-from tunedb.kernels.avg_pool.launch import Pool
-from tunedb.kernels.geometry import cdiv
+
+from ..geometry import cdiv
+from .algorithms import algorithms, chunk_of
+from .launch import Pool
 
 WARPS = 64  # that a multiprocessor of most GPUs holds at a time
 BLOCKS = 32  # that it holds at the most

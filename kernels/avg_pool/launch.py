@@ -13,10 +13,11 @@ import torch
 
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
-from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT, can_run, tiling
-from tunedb.kernels.avg_pool.jit import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
-from tunedb.kernels.geometry import Window
 from tunedb.runtime.launch import Launch
+
+from ..geometry import Window
+from .algorithms import WIDEST_ALIGNMENT, can_run, tiling
+from .jit import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
 
 LAYOUTS = ("rows", "transposed", "general")
 _INT32_END = 2**31

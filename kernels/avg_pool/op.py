@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
-from tunedb.kernels.avg_pool.plans import (
+from ..geometry import Window
+from .plans import (
     INTERPRETED,
     Plan,
     backward_plan,
@@ -26,8 +27,7 @@ from tunedb.kernels.avg_pool.plans import (
     is_ordinary,
     tracing_state,
 )
-from tunedb.kernels.avg_pool.torch_library import arguments_of, torch_backward
-from tunedb.kernels.geometry import Window
+from .torch_library import arguments_of, torch_backward
 
 _is_compiling = torch.compiler.is_compiling
 is_scripting = torch.jit.is_scripting  # type: ignore[attr-defined]  # torch's own idiom

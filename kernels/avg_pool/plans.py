@@ -21,13 +21,14 @@ from torch.utils._device import DeviceContext
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
-from tunedb.kernels.avg_pool import launch
-from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
-from tunedb.kernels.avg_pool.tunable import BACKWARD, FORWARD
-from tunedb.kernels.geometry import Window
 from tunedb.runtime import launch as compiled
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.tuner import session
+
+from ..geometry import Window
+from . import launch
+from .jit import avg_pool1d_forward_kernel
+from .tunable import BACKWARD, FORWARD
 
 _log = logging.getLogger("tunedb")
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
-from tunedb.kernels.avg_pool.algorithms import (
+
+from ..geometry import power_of_2_from, power_of_2_to
+from .algorithms import (
     LONGEST_UNROLLED_WINDOW,
     WIDEST_ALIGNMENT,
     algorithms,
@@ -18,8 +20,7 @@ from tunedb.kernels.avg_pool.algorithms import (
     chunk_of,
     fitting,
 )
-from tunedb.kernels.avg_pool.launch import Pool
-from tunedb.kernels.geometry import power_of_2_from, power_of_2_to
+from .launch import Pool
 
 WARPS = (1, 2, 4, 8)
 ELEMENTS_PER_THREAD = (16, 8, 4)  # 128 compiled into a binary of 600 KB

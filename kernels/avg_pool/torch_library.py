@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
-from tunedb.kernels.avg_pool import launch
-from tunedb.kernels.avg_pool.plans import INTERPRETED, backward_plan, dispatch_modes, forward_plan
-from tunedb.kernels.geometry import Window
+from ..geometry import Window
+from . import launch
+from .plans import INTERPRETED, backward_plan, dispatch_modes, forward_plan
 
 _WINDOW = "int kernel_size, int stride, int padding, bool ceil_mode, bool count_include_pad"
 

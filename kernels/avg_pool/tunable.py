@@ -11,12 +11,13 @@ from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.source_hash import kernel_hash
 from tunedb.core.sweep import Sweep
-from tunedb.kernels.avg_pool import jit as kernel
-from tunedb.kernels.avg_pool import search_space as space
-from tunedb.kernels.avg_pool.arguments import pool_of
-from tunedb.kernels.avg_pool.cost_model import estimate
-from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
-from tunedb.kernels.avg_pool.workload import PoolWorkload
+
+from . import jit as kernel
+from . import search_space as space
+from .arguments import pool_of
+from .cost_model import estimate
+from .launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
+from .workload import PoolWorkload
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class AvgPool:
 
     def module_source(self, sweeps: Sequence[Sweep]) -> str:
         """The hand-over file with these winners, of one device. Raises SettingError for the gradient's kernel."""
-        from tunedb.kernels.avg_pool.export.module import module_source
+        from .export.module import module_source
 
         return module_source(sweeps)
 

@@ -13,8 +13,12 @@ from torch.nn import functional
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import SettingError
-from tunedb.kernels.avg_pool.algorithms import WIDEST_ALIGNMENT
-from tunedb.kernels.avg_pool.launch import (
+from tunedb.runtime import launch as compiled
+from tunedb.runtime.compile_job import CompileJob
+from tunedb.runtime.launch import Launch, Loaded, load
+
+from .algorithms import WIDEST_ALIGNMENT
+from .launch import (
     Pool,
     backward_launch,
     empty_grad_input,
@@ -22,9 +26,6 @@ from tunedb.kernels.avg_pool.launch import (
     forward_launch,
     fresh_strides,
 )
-from tunedb.runtime import launch as compiled
-from tunedb.runtime.compile_job import CompileJob
-from tunedb.runtime.launch import Launch, Loaded, load
 
 SEED = 0
 # Of float64 that a check holds at a time, for each of its tensors (at least one row): they fit what the clock needs.

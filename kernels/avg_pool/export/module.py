@@ -14,9 +14,11 @@ from typing import Any
 
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
-from tunedb.kernels.avg_pool import jit as kernel
-from tunedb.kernels.avg_pool import search_space as space
-from tunedb.kernels.avg_pool.algorithms import (
+
+from ...geometry import cdiv, power_of_2_from, power_of_2_to
+from .. import jit as kernel
+from .. import search_space as space
+from ..algorithms import (
     LONGEST_UNROLLED_WINDOW,
     MOST_ADDITIONS,
     MOST_GATHERED,
@@ -32,12 +34,11 @@ from tunedb.kernels.avg_pool.algorithms import (
     span,
     tiling,
 )
-from tunedb.kernels.avg_pool.export import template as standalone
-from tunedb.kernels.avg_pool.jit import registers, sums, taps, tiles, vectors
-from tunedb.kernels.avg_pool.jit import short_rows as short
-from tunedb.kernels.avg_pool.jit import window_sums as pieces
-from tunedb.kernels.avg_pool.launch import _empty, is_channels_last
-from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
+from ..jit import registers, sums, taps, tiles, vectors
+from ..jit import short_rows as short
+from ..jit import window_sums as pieces
+from ..launch import _empty, is_channels_last
+from . import template as standalone
 
 _HEAD = """\
 import torch

@@ -12,7 +12,8 @@ import torch
 import torch.nn as nn
 import triton
 
-from tunedb.kernels.avg_pool.algorithms import (
+from ...geometry import cdiv, power_of_2_from, power_of_2_to
+from ..algorithms import (
     LONGEST_UNROLLED_WINDOW,
     WIDEST_ALIGNMENT,
     algorithms,
@@ -21,9 +22,8 @@ from tunedb.kernels.avg_pool.algorithms import (
     fitting,
     tiling,
 )
-from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
-from tunedb.kernels.avg_pool.launch import _empty
-from tunedb.kernels.geometry import cdiv, power_of_2_from, power_of_2_to
+from ..jit import avg_pool1d_forward_kernel
+from ..launch import _empty
 
 TILE = 512
 TUNED: list[tuple[torch.dtype, str, tuple[int, ...], tuple[str, int, int, dict[str, int]]]] = []

@@ -6,11 +6,11 @@ ALGORITHM is a knob like the others: `space.py` says which algorithms serve a pr
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.jit.gather import gather
-from tunedb.kernels.avg_pool.jit.short_rows import pool_short_rows
-from tunedb.kernels.avg_pool.jit.sums import forward_by_sums
-from tunedb.kernels.avg_pool.jit.taps import backward_by_taps, forward_by_taps
-from tunedb.kernels.avg_pool.jit.vectors import slide
+from .gather import gather
+from .short_rows import pool_short_rows
+from .sums import forward_by_sums
+from .taps import backward_by_taps, forward_by_taps
+from .vectors import slide
 
 
 @triton.jit

@@ -8,8 +8,8 @@ such places, so that a few selections put each element's sum in its place, and d
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.jit.registers import tile_of, window_sums
-from tunedb.kernels.avg_pool.jit.tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
+from .registers import tile_of, window_sums
+from .tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
 
 
 @triton.jit

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.jit.tiles import divisor, in_short_rows, inverse, place_in_short_rows
+from .tiles import divisor, in_short_rows, inverse, place_in_short_rows
 
 
 @triton.jit

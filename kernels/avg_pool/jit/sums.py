@@ -7,7 +7,7 @@ overlap, they share sums of the columns between one window's start and the next.
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.jit.tiles import blocks, divisor, place
+from .tiles import blocks, divisor, place
 
 
 @triton.jit

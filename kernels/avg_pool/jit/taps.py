@@ -9,7 +9,7 @@ of 94 on sm_89 at window 8) and, in float64, spills.
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.jit.tiles import blocks, divisor, inverse, place
+from .tiles import blocks, divisor, inverse, place
 
 
 @triton.jit

@@ -9,9 +9,9 @@ masks; so are short rows, several to a program.
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.jit.registers import tile_of
-from tunedb.kernels.avg_pool.jit.tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
-from tunedb.kernels.avg_pool.jit.window_sums import sums_by_scans, sums_in_registers
+from .registers import tile_of
+from .tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
+from .window_sums import sums_by_scans, sums_in_registers
 
 
 @triton.jit

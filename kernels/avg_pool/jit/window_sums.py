@@ -7,8 +7,8 @@ pieces follow one another WIDTH columns on. All tiles are [groups of all rows, W
 import triton
 import triton.language as tl
 
-from tunedb.kernels.avg_pool.jit.registers import columns_of, window_sums
-from tunedb.kernels.avg_pool.jit.tiles import divisor
+from .registers import columns_of, window_sums
+from .tiles import divisor
 
 
 @triton.jit
