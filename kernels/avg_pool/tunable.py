@@ -51,7 +51,7 @@ class AvgPool:
         return space.window_class(problem) == space.window_class(other)
 
     def estimate(self, problem: Problem, config: Config, device: Device) -> float:
-        """A guess at the config's time, to try good ones first: see `estimate.py`."""
+        """A guess at the config's time, to try good ones first: see `cost_model.py`."""
         return estimate(Pool.of_problem(problem), config, device, self.backward)
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:

@@ -124,7 +124,8 @@ def _with_callees(modules: Sequence[ModuleType], name: str) -> Iterator[str]:
         needed |= new
         used = {node.id for each in new for node in ast.walk(defined[each]) if isinstance(node, ast.Name)}
         new = (used & set(defined)) - needed
-    for statement in dict.fromkeys(defined[each] for each in defined if each in needed):
+    statements = dict.fromkeys(defined[each] for each in defined if each in needed)
+    for statement in sorted(statements, key=lambda each: not isinstance(each, ast.FunctionDef)):  # functions first
         decorators: list[Any] = getattr(statement, "decorator_list", [])
         first = min(node.lineno for node in [statement, *decorators])
         yield "".join(lines[statement][first - 1 : statement.end_lineno])

@@ -46,17 +46,16 @@ def pool_short_rows(
     lead = kernel_size - 1 - PADDING if BACKWARD else PADDING
     left = column * STRIDE - lead
     bounds = (tl.cast(read_length, tl.int32), tl.cast(length, tl.int32), PADDING)
-    WAY: tl.constexpr = (SCALED, WINDOW, DIVISOR, ACC)
     total = tl.zeros((ALL,), ACC)
     if WINDOW > 0:
         for tap in tl.static_range(WINDOW):
-            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, WAY)
+            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, SCALED, DIVISOR, ACC)
     else:
         # Of a window that is far longer than the row, only the taps that some window has inside the row.
         for tap in range(
             tl.maximum(lead - (written_length - 1) * STRIDE, 0), tl.minimum(kernel_size, read_length + lead)
         ):
-            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, WAY)
+            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, SCALED, DIVISOR, ACC)
     if DIVISOR == "window":
         total *= inverse(kernel_size, WINDOW, ACC)
     elif not SCALED:
@@ -65,10 +64,15 @@ def pool_short_rows(
 
 
 @triton.jit
-def _tap(sources, read_at, column, held, bounds, kernel_size, WAY: tl.constexpr):
-    """The column of each row, 0 outside it; where scaled, divided as its window was."""
-    inside = held & (column.to(tl.uint32) < bounds[0].to(tl.uint32))  # a negative one is large
-    value = tl.load(sources + (read_at + column), mask=inside, other=0.0).to(WAY[3])
-    if WAY[0]:
-        value /= divisor(column - bounds[2], kernel_size, 0, bounds[1], bounds[1] + bounds[2], WAY[2]).to(WAY[3])
+def _tap(sources, read_at, column, held, bounds, kernel_size, SCALED: tl.constexpr, DIVISOR: tl.constexpr,
+         ACC: tl.constexpr):  # fmt: skip
+    """The column of each row, 0 outside it; if SCALED, divided as its window was.
+
+    `bounds` are the length of a row that is read, that of a row of x, and the padding.
+    """
+    read_length, length, padding = bounds
+    inside = held & (column.to(tl.uint32) < read_length.to(tl.uint32))  # a negative one is large
+    value = tl.load(sources + (read_at + column), mask=inside, other=0.0).to(ACC)
+    if SCALED:
+        value /= divisor(column - padding, kernel_size, 0, length, length + padding, DIVISOR).to(ACC)
     return value

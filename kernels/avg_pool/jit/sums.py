@@ -53,79 +53,79 @@ def forward_by_sums(
 
     whole = (first + BLOCK_OUT <= out_length) & (first_row + ROWS_PER_PROG <= rows)
     if whole & (start >= 0) & (start + (BLOCK_OUT - 1) * STRIDE + WINDOW <= length):
-        WHOLE: tl.constexpr = (False, STRIDE, BLOCK_OUT, CHUNK, ACC)
-        total = _window_sums(sources, window, None, None, WINDOW, WHOLE)
+        total = _sums_of_windows(sources, window, None, None, WINDOW, STRIDE, BLOCK_OUT, ACC)
         tl.store(targets, (total * tl.full((), 1.0 / WINDOW, ACC)).to(y.dtype.element_ty))
     else:
-        MASKED: tl.constexpr = (True, STRIDE, BLOCK_OUT, CHUNK, ACC)
         held = row < rows - first_row
         left = start + window.to(tl.int64) * STRIDE  # column of x
-        total = _window_sums(sources, window, left, (held, length), WINDOW, MASKED)
+        total = _sums_of_windows(sources, window, left, (held, length), WINDOW, STRIDE, BLOCK_OUT, ACC)
         count = divisor(left, WINDOW, 0, length, tl.cast(length, tl.int64) + PADDING, DIVISOR)
         tl.store(targets, (total / count.to(ACC)).to(y.dtype.element_ty), mask=held & (window < out_length - first))
 
 
 @triton.jit
-def _window_sums(sources, window, left, limits, WINDOW: tl.constexpr, WAY: tl.constexpr):
-    """The sum of each window, [windows]; those of a row begin STRIDE apart, with `sources` or the columns `left`.
+def _sums_of_windows(sources, window, left, limits, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
+                     PER_ROW: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+    """The sum of each window, [windows]; a row has PER_ROW of them, which begin STRIDE apart.
 
-    WAY is (masked, STRIDE, windows of a row, columns that are read at a time, accumulator). Where it is masked, what
-    lies in no row that is held, or outside it, is 0: `limits` are (whether it is held, the rows' length).
+    `sources` is [windows, columns that are read at a time]; `left` is the column of x where each window begins. With
+    `limits` (which windows' rows are held, the length of a row), what lies in no such row or outside it counts as 0;
+    without, nothing is masked.
 
     Windows that overlap share the sums of blocks of STRIDE columns, as `sums_by_scans` shares pieces: a window is a
     suffix of SHARING blocks, a core that these windows share, a prefix of what follows, and some columns.
     """
     ALL: tl.constexpr = sources.shape[0]
-    BLOCKS: tl.constexpr = WINDOW // WAY[1]
+    BLOCKS: tl.constexpr = WINDOW // STRIDE
     if BLOCKS < 2:
-        return _sums_ahead(sources, left, limits, None, 0, WINDOW, WAY)
+        return _sums_ahead(sources, left, limits, None, 0, WINDOW, ACC)
     else:
-        SHARING: tl.constexpr = min(WAY[2], triton.next_power_of_2(BLOCKS + 1) // 2)
+        SHARING: tl.constexpr = min(PER_ROW, triton.next_power_of_2(BLOCKS + 1) // 2)
         CORE: tl.constexpr = BLOCKS - SHARING
         within = window % SHARING
-        suffix = _sums_ahead(sources, left, limits, None, 0, WAY[1], WAY)
+        suffix = _sums_ahead(sources, left, limits, None, 0, STRIDE, ACC)
         suffix = tl.cumsum(tl.reshape(suffix, (ALL // SHARING, SHARING)), axis=1, reverse=True)
-        prefix = _sums_ahead(sources, left, limits, None, (BLOCKS - 1) * WAY[1], WAY[1], WAY)
+        prefix = _sums_ahead(sources, left, limits, None, (BLOCKS - 1) * STRIDE, STRIDE, ACC)
         prefix = tl.where(within > 0, prefix, 0.0)  # of none of the blocks that follow, for the first
         total = suffix + tl.cumsum(tl.reshape(prefix, (ALL // SHARING, SHARING)), axis=1)
         if CORE > 0:
-            core = tl.zeros((ALL,), WAY[4])
+            core = tl.zeros((ALL,), ACC)
             for turn in tl.static_range((CORE + SHARING - 1) // SHARING):
                 # Each window of those that share sees to one block.
                 mine = within + turn * SHARING < CORE
-                core += _sums_ahead(sources, left, limits, mine, (turn + 1) * SHARING * WAY[1], WAY[1], WAY)
+                core += _sums_ahead(sources, left, limits, mine, (turn + 1) * SHARING * STRIDE, STRIDE, ACC)
             total += tl.sum(tl.reshape(core, (ALL // SHARING, SHARING)), axis=1)[:, None]
         total = tl.reshape(total, (ALL,))
-        if WINDOW % WAY[1] > 0:
-            total += _sums_ahead(sources, left, limits, None, BLOCKS * WAY[1], WINDOW % WAY[1], WAY)
+        if WINDOW % STRIDE > 0:
+            total += _sums_ahead(sources, left, limits, None, BLOCKS * STRIDE, WINDOW % STRIDE, ACC)
         return total
 
 
 @triton.jit
-def _sums_ahead(sources, left, limits, wanted, AHEAD: tl.constexpr, COLUMNS: tl.constexpr, WAY: tl.constexpr):
+def _sums_ahead(sources, left, limits, wanted, AHEAD: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr):
     """The sums of COLUMNS columns that begin AHEAD of where windows do; 0 where that is not `wanted`, if given."""
-    CHUNK: tl.constexpr = WAY[3]
+    CHUNK: tl.constexpr = sources.shape[1]
     lane = tl.arange(0, CHUNK)[None, :]
-    total = tl.zeros(sources.shape, WAY[4])
-    if WAY[0]:
+    total = tl.zeros(sources.shape, ACC)
+    if limits is not None:
         held = limits[0][:, None] if wanted is None else (limits[0] & wanted)[:, None]
         for chunk in range(0, COLUMNS, CHUNK):
             column = left[:, None] + (lane + (chunk + AHEAD))
             inside = held & (lane + chunk < COLUMNS) & (column >= 0) & (column < limits[1])
-            total += tl.load(sources + (chunk + AHEAD), mask=inside, other=0.0).to(WAY[4])
+            total += tl.load(sources + (chunk + AHEAD), mask=inside, other=0.0).to(ACC)
     else:
         # Unrolled, so that a thread has several loads on their way at a time.
         AT_ONCE: tl.constexpr = 4 * CHUNK
         IN_TURNS: tl.constexpr = COLUMNS // AT_ONCE * AT_ONCE
         for turn in range(0, IN_TURNS, AT_ONCE):
             for chunk in tl.static_range(0, AT_ONCE, CHUNK):
-                total += _chunk(sources + (turn + chunk + AHEAD), wanted, WAY[4])
+                total += _chunk(sources + (turn + chunk + AHEAD), wanted, ACC)
         for chunk in tl.static_range(IN_TURNS, COLUMNS - CHUNK + 1, CHUNK):
-            total += _chunk(sources + (chunk + AHEAD), wanted, WAY[4])
+            total += _chunk(sources + (chunk + AHEAD), wanted, ACC)
         REST: tl.constexpr = COLUMNS % CHUNK
         if REST > 0:
             rest = lane < REST if wanted is None else (lane < REST) & wanted[:, None]
-            total += tl.load(sources + (COLUMNS - REST + AHEAD), mask=rest, other=0.0).to(WAY[4])
+            total += tl.load(sources + (COLUMNS - REST + AHEAD), mask=rest, other=0.0).to(ACC)
     return tl.sum(total, axis=1)
 
 

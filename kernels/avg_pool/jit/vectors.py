@@ -1,7 +1,7 @@
 """Average pooling by 16-byte accesses, over rows whose neighbours lie side by side: narrow windows, and wide ones.
 
 A thread holds groups of as many outputs as fill 16 bytes, and reads what their windows cover in aligned 16-byte pieces;
-`pieces.py` does the sums. Where rows don't begin at multiples of 16 bytes, tiles begin where stores are aligned, and
+`window_sums.py` does the sums. Where rows don't begin at multiples of 16 bytes, tiles begin where stores are aligned, and
 each way in which loads can then lie has its own copy of the code. Tiles at the ends of rows are read and written under
 masks; so are short rows, several to a program.
 """
@@ -11,7 +11,7 @@ import triton.language as tl
 
 from .registers import tile_of
 from .tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
-from .window_sums import sums_by_scans, sums_in_registers
+from .window_sums import ACCUMULATOR, DIVISOR_RULE, IS_SCALED, KERNEL_SIZE, sums_by_scans, sums_in_registers
 
 
 @triton.jit
@@ -45,6 +45,7 @@ def slide(
     GROUPS: tl.constexpr = BLOCK_OUT // WIDTH  # of a row
     ALL: tl.constexpr = ROWS_PER_PROG * GROUPS
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
+    POOLING: tl.constexpr = (SCALED, WINDOW, PADDING, DIVISOR, ACC)  # see `window_sums.py`
     ROWS: tl.constexpr = SHORT or ROWS_PER_PROG > 1  # the tile has several
     LEADING: tl.constexpr = not ALIGNED and ROWS_PER_PROG == 1  # the tile begins where stores are aligned
     per_row = blocks(written_length, WIDTH)
@@ -83,18 +84,17 @@ def slide(
     if not (ALIGNED or LEADING):
         inside &= False  # rows lie in different ways
     if inside:
-        WHOLE: tl.constexpr = (False, False, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         targets = tl.multiple_of(target_row + first, 16) + write_at
         if ALIGNED:
             SHIFT: tl.constexpr = -LEFT % WIDTH
             sources = tl.multiple_of(source_row + (start - SHIFT), 16) + read_at
-            _store_whole(sources, targets, SHIFT, STRIDE, SCANS, GROUPS, WHOLE)
+            _store_whole(sources, targets, SHIFT, STRIDE, SCANS, GROUPS, POOLING)
         else:
             shift = (source_row + start).to(tl.int64) // SIZE % WIDTH
             sources = tl.multiple_of(source_row + (start - shift), 16) + read_at
             for way in tl.static_range(WIDTH):
                 if shift == way:
-                    _store_whole(sources, targets, way, STRIDE, SCANS, GROUPS, WHOLE)
+                    _store_whole(sources, targets, way, STRIDE, SCANS, GROUPS, POOLING)
     else:
         # No window of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
         REACH: tl.constexpr = BLOCK_OUT * STRIDE + 2 * WINDOW
@@ -103,7 +103,6 @@ def slide(
         end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
         padded_end = tl.minimum(tl.maximum(length - start + PADDING, -REACH), REACH).to(tl.int32)
         bounds = (low, high, end, padded_end)
-        MASKED: tl.constexpr = (True, SCALED, WINDOW, PADDING, DIVISOR, ACC, ALIGNED)
         FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
         edge = source_row + (start - FROM)
         begin = target_row + first
@@ -118,14 +117,14 @@ def slide(
         lane = tl.arange(0, 1 if ALIGNED else WIDTH)[None, :]
         columns = group * (WIDTH * STRIDE)
         if SCANS:
-            sums = sums_by_scans(edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, GROUPS, MASKED)
+            sums = sums_by_scans(edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, GROUPS, POOLING)
         else:
             sums = sums_in_registers(
-                edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, STRIDE, MASKED
+                edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, STRIDE, POOLING
             )
         means = ()
         for output in tl.static_range(WIDTH):
-            mean = _mean(sums[output], columns + output * STRIDE, bounds, MASKED)
+            mean = _mean(sums[output], columns + output * STRIDE, bounds, POOLING)
             means = means + (mean.to(target.dtype.element_ty),)
         output_at = group[:, None] * WIDTH + lane
         first_output = tl.maximum(-first, 0).to(tl.int32)
@@ -135,14 +134,16 @@ def slide(
 
 
 @triton.jit
-def _mean(total, start, bounds, WAY: tl.constexpr):
-    """The mean of windows whose sum is known, and that begin at the columns `start`; WAY as in `load_piece`."""
-    if WAY[1]:
+def _mean(total, start, bounds, POOLING: tl.constexpr):
+    """The mean of windows whose sum is known, and that begin at the columns `start`; `bounds` as in `load_piece`."""
+    if POOLING[IS_SCALED]:
         return total
-    elif WAY[4] == "window":
-        return total * inverse(WAY[2], WAY[2], WAY[5])
+    elif POOLING[DIVISOR_RULE] == "window":
+        return total * inverse(POOLING[KERNEL_SIZE], POOLING[KERNEL_SIZE], POOLING[ACCUMULATOR])
     else:
-        return total / divisor(start, WAY[2], bounds[0], bounds[2], bounds[3], WAY[4]).to(WAY[5])
+        low, _, end, padded_end = bounds
+        count = divisor(start, POOLING[KERNEL_SIZE], low, end, padded_end, POOLING[DIVISOR_RULE])
+        return total / count.to(POOLING[ACCUMULATOR])
 
 
 @triton.jit
@@ -169,15 +170,15 @@ def _at(row, row_stride, group, STEP: tl.constexpr, WIDTH: tl.constexpr, ROWS: t
 
 @triton.jit
 def _store_whole(sources, targets, SHIFT: tl.constexpr, STRIDE: tl.constexpr, SCANS: tl.constexpr,
-                 GROUPS: tl.constexpr, WAY: tl.constexpr):  # fmt: skip
+                 GROUPS: tl.constexpr, POOLING: tl.constexpr):  # fmt: skip
     """A tile without masks, whose windows begin SHIFT columns into the pieces at `sources`."""
     everywhere = tl.full((sources.shape[0], 1), True, tl.int1)
     if SCANS:
-        sums = sums_by_scans(sources, None, everywhere, None, SHIFT, GROUPS, WAY)
+        sums = sums_by_scans(sources, None, everywhere, None, SHIFT, GROUPS, POOLING)
     else:
-        sums = sums_in_registers(sources, None, everywhere, None, SHIFT, STRIDE, WAY)
+        sums = sums_in_registers(sources, None, everywhere, None, SHIFT, STRIDE, POOLING)
     means = ()
     for output in tl.static_range(targets.shape[1]):
-        mean = sums[output] * inverse(WAY[2], WAY[2], WAY[5])
+        mean = sums[output] * inverse(POOLING[KERNEL_SIZE], POOLING[KERNEL_SIZE], POOLING[ACCUMULATOR])
         means = means + (mean.to(targets.dtype.element_ty),)
     tl.store(targets, tile_of(means))
