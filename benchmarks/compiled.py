@@ -56,10 +56,11 @@ def launch_of(kernel: Any, problem: Any, config: Any) -> Any:
     import torch
 
     from tunedb.kernels.avg_pool import BACKWARD, launch
+    from tunedb.kernels.avg_pool.problem import Pool, fresh_strides
 
-    pool = launch.Pool.of_problem(problem)
+    pool = Pool.of_problem(problem)
     columns = pool.window.output_length(pool.length) if kernel is BACKWARD else pool.length
-    strides = launch.fresh_strides(pool.rows, columns, pool.layout)
+    strides = fresh_strides(pool.rows, columns, pool.layout)
     read = torch.empty_strided((pool.batch, pool.rows, columns), strides, dtype=pool.dtype, device="meta")
     if kernel is BACKWARD:
         return launch.backward_launch(read, launch.empty_grad_input(read, pool.length), pool.window, config)

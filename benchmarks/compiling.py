@@ -45,7 +45,8 @@ def launch_of(arguments: dict[str, Any], number: int) -> Launch:
     import torch
 
     from tunedb.kernels.avg_pool import FORWARD
-    from tunedb.kernels.avg_pool.launch import Pool, empty_output, forward_launch, fresh_strides
+    from tunedb.kernels.avg_pool.launch import empty_output, forward_launch
+    from tunedb.kernels.avg_pool.problem import Pool, fresh_strides
 
     problem = FORWARD.problem(arguments)
     pool = Pool.of_problem(problem)

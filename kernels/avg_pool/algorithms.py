@@ -81,10 +81,8 @@ def chunk_of(kernel_size: int, stride: int) -> int:
 
 
 def tiling(
-    algorithm: str,
-    block: int,
-    per_program: int,
-    is_in_rows: bool,
+    tile: tuple[str, int, int],
+    are_in_rows: bool,
     extents: tuple[int, int, int],
     read_length: int,
     window: tuple[int, int, int],
@@ -92,12 +90,13 @@ def tiling(
     itemsize: int,
     is_backward: bool,
 ) -> tuple[int, dict[str, object]]:
-    """How many programs write `extents` (batch, rows, columns), and the constants that go with their number.
+    """Return how many programs write `extents` (batch, rows, columns), and the constants that go with their number.
 
-    `is_in_rows` says whether neighbours in a row lie side by side, both in what is read and in what is written;
-    `window` is kernel size, stride and padding; `are_aligned` says whether the address and all pitches of what is read,
-    and of what is written, are multiples of 16 bytes.
+    `tile` is ALGORITHM, BLOCK_OUT and ROWS_PER_PROG; `are_in_rows` says whether the elements of a row lie next to each
+    other, both in what is read and in what is written; `window` is kernel size, stride and padding; `are_aligned` says
+    whether the address and all pitches of what is read, and of what is written, are multiples of 16 bytes.
     """
+    algorithm, block, per_program = tile
     batch, rows, columns = extents
     kernel_size, stride, padding = window
     width = WIDEST_ALIGNMENT // itemsize
@@ -112,7 +111,7 @@ def tiling(
         is_short &= columns * (columns + per_program * block) < 2**31  # as `in_short_rows` divides
         if not is_aligned and per_program == 1:  # tiles begin where stores are aligned
             slack = width - 1
-    elif is_in_rows and (stride == 1 or not is_backward):
+    elif are_in_rows and (stride == 1 or not is_backward):
         is_short = columns <= block and columns * (columns + per_program * block) < 2**31
         is_short &= max(read_length, columns * stride) + 2 * kernel_size < 2**30  # columns are counted in 32 bits
     if is_short:

@@ -10,7 +10,7 @@ import torch
 from tunedb.errors import SettingError
 
 from ..geometry import Window
-from .launch import LAYOUTS, Pool
+from .problem import LAYOUTS, Pool
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 NOTES = {"id", "note"}  # for people

@@ -10,7 +10,7 @@ from tunedb.core.problem import Config
 
 from ..geometry import cdiv
 from .algorithms import algorithms, chunk_of
-from .launch import Pool
+from .problem import Pool
 
 WARPS = 64  # that a multiprocessor of most GPUs holds at a time
 BLOCKS = 32  # that it holds at the most

@@ -28,6 +28,7 @@ from tunedb.tuner import session
 from ..geometry import Window
 from . import launch
 from .jit import avg_pool1d_forward_kernel
+from .problem import Pool
 from .tunable import BACKWARD, FORWARD
 
 _log = logging.getLogger("tunedb")
@@ -122,7 +123,7 @@ def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | 
         return None
     since = session.generation()
     out = launch.empty_output(x, pooled)
-    problem = launch.Pool.of_input(x, pooled).forward_problem()
+    problem = Pool.of_input(x, pooled).forward_problem()
     loaded = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
     return _remember(_forward_plans, key, since, loaded, out, x.shape[-1], pooled)
 
@@ -137,7 +138,7 @@ def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
         return None
     since = session.generation()
     out = launch.empty_grad_input(grad, length)
-    problem = launch.Pool.of_grad(grad, length, window).backward_problem()
+    problem = Pool.of_grad(grad, length, window).backward_problem()
     loaded = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
     return _remember(_backward_plans, key, since, loaded, out, length, window)
 

@@ -20,7 +20,7 @@ from .algorithms import (
     chunk_of,
     fitting,
 )
-from .launch import Pool
+from .problem import Pool
 
 WARPS = (1, 2, 4, 8)
 ELEMENTS_PER_THREAD = (16, 8, 4)  # 128 compiled into a binary of 600 KB
@@ -61,27 +61,40 @@ def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
     columns = pool.length if backward else pool.window.output_length(pool.length)
     is_interpreted = device.backend == "interpreter"
     tiles = tuple(_interpreted_tiles() if is_interpreted else _gpu_tiles())
-    found: dict[Config, None] = {}
-    kernel_size, stride = pool.window.kernel_size, pool.window.stride
-    for algorithm in algorithms(pool.layout, pool.dtype.itemsize, kernel_size, stride, backward):
-        for warps, elements, squarer in tiles[:1] if is_interpreted and found else tiles:
-            if algorithm == "taps" and found and (squarer > 1 or warps not in (1, 4)):
+    configs: dict[Config, None] = {}
+    kind = (pool.layout, pool.dtype.itemsize, pool.window.kernel_size, pool.window.stride, backward)
+    for algorithm in algorithms(*kind):
+        for warps, elements, squarer in tiles[:1] if is_interpreted and configs else tiles:
+            if algorithm == "taps" and configs and (squarer > 1 or warps not in (1, 4)):
                 continue  # a fallback here: a few of its tiles will do
-            config = _config(pool, algorithm, warps, elements, squarer, columns, backward)
-            if config is not None and (config not in found):
-                found[config] = None
-    return tuple(found)
+            shape = tile_shape(algorithm, (warps, elements, squarer), (pool.rows, columns), *kind)
+            if shape is not None:
+                block, per_program = shape
+                names = {"ALGORITHM": algorithm, "BLOCK_OUT": block, "ROWS_PER_PROG": per_program, "num_warps": warps}
+                configs[Config.of(**names)] = None
+    return tuple(configs)
 
 
-def _config(
-    pool: Pool, algorithm: str, warps: int, elements: int, squarer: int, columns: int, backward: bool
-) -> Config | None:
-    """The config of a tile of that many elements; None where it makes no sense for the problem."""
+def tile_shape(
+    algorithm: str,
+    size: tuple[int, int, int],
+    extents: tuple[int, int],
+    layout: str,
+    itemsize: int,
+    kernel_size: int,
+    stride: int,
+    is_backward: bool,
+) -> tuple[int, int] | None:
+    """Return BLOCK_OUT and ROWS_PER_PROG of a tile; None if it makes no sense for the problem.
+
+    `size` is how many warps a program has, how many elements its tile, and by how much that is less wide than it
+    could be; `extents` are the rows and columns of what is written. An exported module holds a copy of this function.
+    """
+    warps, elements, squarer = size
     least, chunk, threads = 1, 1, 32 * warps
-    window, itemsize = pool.window, pool.dtype.itemsize
-    most_columns, most_rows = power_of_2_from(columns), power_of_2_to(pool.rows)
+    most_columns, most_rows = power_of_2_from(extents[1]), power_of_2_to(extents[0])
     if algorithm == "taps":
-        if pool.layout == "transposed":
+        if layout == "transposed":
             per_program = min(elements // squarer, most_rows, 128)
             block = min(elements // per_program, most_columns)
         else:
@@ -91,20 +104,20 @@ def _config(
         return None
     else:
         if algorithm == "sums":
-            chunk = chunk_of(window.kernel_size, window.stride)
-            # Where windows share nothing, a thread has registers for twice as many loads on their way.
-            elements = max(elements * (1 if window.kernel_size >= 2 * window.stride else 2) // chunk, 1)
+            chunk = chunk_of(kernel_size, stride)
+            # If windows share nothing, a thread has registers for twice as many loads in flight.
+            elements = max(elements * (1 if kernel_size >= 2 * stride else 2) // chunk, 1)
         else:
             if algorithm == "vectors" and elements <= threads * ELEMENTS_PER_THREAD[0]:  # not in the interpreter
-                elements = fitting(elements, threads, itemsize, window.kernel_size, window.stride, backward)
+                elements = fitting(elements, threads, itemsize, kernel_size, stride, is_backward)
             least = WIDEST_ALIGNMENT // itemsize
         block = max(min(elements, most_columns), least)
         per_program = max(min(elements // block, most_rows), 1)
-        if not can_run(algorithm, block, pool.layout, itemsize, window.kernel_size, window.stride, backward):
+        if not can_run(algorithm, block, layout, itemsize, kernel_size, stride, is_backward):
             return None
     if block * per_program * chunk < threads and warps > 1:
         return None  # the problem is smaller than the tile: threads would idle
-    return Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=per_program, num_warps=warps)
+    return block, per_program
 
 
 def _gpu_tiles() -> Iterator[tuple[int, int, int]]:

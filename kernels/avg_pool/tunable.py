@@ -16,7 +16,8 @@ from . import jit as kernel
 from . import search_space as space
 from .arguments import pool_of
 from .cost_model import estimate
-from .launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
+from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from .problem import Pool
 from .workload import PoolWorkload
 
 

@@ -18,14 +18,8 @@ from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.launch import Launch, Loaded, load
 
 from .algorithms import WIDEST_ALIGNMENT
-from .launch import (
-    Pool,
-    backward_launch,
-    empty_grad_input,
-    empty_output,
-    forward_launch,
-    fresh_strides,
-)
+from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from .problem import Pool, fresh_strides
 
 SEED = 0
 # Of float64 that a check holds at a time, for each of its tensors (at least one row): they fit what the clock needs.

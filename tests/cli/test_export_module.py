@@ -18,9 +18,9 @@ from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.kernels.avg_pool.export import module as export
-from tunedb.kernels.avg_pool.export import template as standalone
-from tunedb.kernels.avg_pool.launch import Pool, empty_output, forward_launch
+from tunedb.kernels.avg_pool.export import module, template
+from tunedb.kernels.avg_pool.launch import empty_output, forward_launch
+from tunedb.kernels.avg_pool.problem import Pool
 from tunedb.kernels.geometry import Window
 
 OTHER = Device("NVIDIA L4", "cuda", "sm_89", 58)
@@ -50,10 +50,10 @@ def tuned(device: Device = DEVICE, kernel: object = FORWARD, **arguments: object
 
 @pytest.fixture
 def no_configs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The module's functions, as they stand in `standalone`, with no tuned config."""
-    monkeypatch.setattr(standalone, "TUNED", [])
+    """The module's functions, as they stand in `template`, with no tuned config."""
+    monkeypatch.setattr(template, "TUNED", [])
     yield
-    standalone.LAUNCHES.clear()
+    template.LAUNCHES.clear()
 
 
 @pytest.mark.usefixtures("no_configs")
@@ -66,26 +66,25 @@ def test_the_module_launches_as_the_op_does(
     problem = Pool.of_input(x, pooled).forward_problem()
     config = FORWARD.default(problem, DEVICE)
     launch = forward_launch(x, y, pooled, config)
-    grid, numbers, keywords = standalone.describe(x, y, *window)
+    grid, numbers, keywords = template.launch_of(x, y, *window)
     assert (grid, numbers) == (launch.grid, launch.arguments[2:])
     assert keywords == launch.keywords
-    facts = tuple(problem[name] for name in export._FACTS)
+    facts = tuple(problem[name] for name in module._FACTS)
     monkeypatch.setattr(
-        standalone, "choose", lambda *given: pytest.fail(str(given)) if given[2] != facts else ("taps", 64, 1, {})
+        template, "choose", lambda *given: pytest.fail(str(given)) if given[2] != facts else ("taps", 64, 1, {})
     )
-    standalone.describe(x, y, *window)
+    template.launch_of(x, y, *window)
 
 
 @pytest.mark.usefixtures("no_configs")
 @pytest.mark.parametrize("device", [DEVICE, INTERPRETER])
 def test_without_a_fitting_row_the_default_rule_decides(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standalone, "TILE", 512 if device is DEVICE else 65536)
+    monkeypatch.setattr(template, "TILE", 512 if device is DEVICE else 65536)
     for layout in ("rows", "transposed"):
         for shape in ((1, 1, 8), (2, 3, 100), (64, 256, 5000), (1, 1000, 16)):
             problem = FORWARD.problem({"shape": shape, "kernel_size": 3, "stride": 1, "layout": layout})
-            algorithm = "vectors" if problem["layout"] == "rows" else "taps"
-            _, block, per_program, options = standalone.default(
-                algorithm, layout, problem["rows"], shape[-1] - 2, 4, 3, 1
+            algorithm, block, per_program, options = template.default(
+                problem["rows"], shape[-1] - 2, problem["layout"], 4, 3, 1, False
             )
             config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=per_program, **options)
             assert config == FORWARD.default(problem, device)
@@ -101,12 +100,12 @@ def test_the_nearest_legal_row_is_taken(monkeypatch: pytest.MonkeyPatch) -> None
         (torch.float16, "rows", (1, 64, 2048, 8, 1, 4, 16), illegal),
         (torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), illegal),
     ]
-    monkeypatch.setattr(standalone, "TUNED", rows)
-    assert standalone.choose(torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), (1, 8192, 65537)) == far
-    assert standalone.choose(torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), (1, 4, 2049)) == near
-    wide = standalone.choose(torch.float32, "rows", (1, 64, 2048, 64, 1, 4, 16), (1, 64, 2049))
+    monkeypatch.setattr(template, "TUNED", rows)
+    assert template.choose(torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), 65537) == far
+    assert template.choose(torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), 2049) == near
+    wide = template.choose(torch.float32, "rows", (1, 64, 2048, 64, 1, 4, 16), 2049)
     assert wide == ("scans", 512, 1, {"num_warps": 1})
-    overlapping = standalone.choose(torch.float32, "rows", (1, 64, 2048, 31, 15, 4, 16), (1, 64, 136))
+    overlapping = template.choose(torch.float32, "rows", (1, 64, 2048, 31, 15, 4, 16), 136)
     assert overlapping[0] == "sums"  # too many columns for vectors
 
 

@@ -13,7 +13,8 @@ from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.problem import Problem
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool, empty_grad_input, empty_output
+from tunedb.kernels.avg_pool.launch import empty_grad_input, empty_output
+from tunedb.kernels.avg_pool.problem import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
 
 RTX_4090 = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)

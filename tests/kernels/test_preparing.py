@@ -10,7 +10,7 @@ import torch
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
+from tunedb.kernels.avg_pool.problem import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
 from tunedb.runtime import launch as compiled
 from tunedb.runtime.launch import Launch, outline

@@ -1,6 +1,6 @@
 """The two Triton kernels of average pooling, forward and backward, each with the algorithms that it may work by.
 
-ALGORITHM is a knob like the others: `search_space.py` says which algorithms serve a problem, a sweep which of them is fastest.
+ALGORITHM is a knob like the others: `algorithms.py` says which serve a problem, a sweep which of them is fastest.
 """
 
 import triton

@@ -1,7 +1,7 @@
 """Average pooling by 16-byte accesses, over rows whose neighbours lie side by side: narrow windows, and wide ones.
 
-A thread holds groups of as many outputs as fill 16 bytes, and reads what their windows cover in aligned 16-byte pieces;
-`window_sums.py` does the sums. Where rows don't begin at multiples of 16 bytes, tiles begin where stores are aligned, and
+A thread holds groups of as many outputs as fill 16 bytes, and reads what their windows cover in aligned 16-byte pieces,
+which `window_sums.py` sums. If rows do not begin at multiples of 16 bytes, tiles begin where stores are aligned, and
 each way in which loads can then lie has its own copy of the code. Tiles at the ends of rows are read and written under
 masks; so are short rows, several to a program.
 """

@@ -14,14 +14,8 @@ from benchmarks.offline import Binary, compile_for
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.kernels.avg_pool.launch import (
-    Pool,
-    backward_launch,
-    empty_grad_input,
-    empty_output,
-    forward_launch,
-    fresh_strides,
-)
+from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.avg_pool.problem import Pool, fresh_strides
 from tunedb.runtime.launch import Launch
 
 RTX_4090 = Device("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128)

@@ -12,7 +12,8 @@ from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
 from tunedb.kernels.avg_pool.algorithms import algorithms, can_run, tiling
-from tunedb.kernels.avg_pool.launch import Pool, backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.avg_pool.problem import Pool
 from tunedb.kernels.geometry import Window
 
 pytestmark = runs_kernels
@@ -237,7 +238,7 @@ def test_a_gradient_at_a_wide_stride_costs_no_more_to_build_than_at_a_narrow_one
 def test_rows_are_short_only_where_32_bits_count_their_columns_and_groups() -> None:
     def is_short(columns: int, read_length: int, block: int, stride: int = 1) -> object:
         words = ((1, 3, columns), read_length, (9, stride, 0), (True, True), 2, False)
-        return tiling("taps", block, 1, True, *words)[1]["SHORT"]
+        return tiling(("taps", block, 1), True, *words)[1]["SHORT"]
 
     assert is_short(2048, 2056, 4096)
     assert not is_short(2048, 2047 * 1_100_000 + 1, 2048, 1_100_000)

@@ -12,7 +12,7 @@ from tunedb.core.device import device_of
 from tunedb.core.kernel import Resources
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, workload
-from tunedb.kernels.avg_pool.launch import LAYOUTS, Pool
+from tunedb.kernels.avg_pool.problem import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
 from tunedb.runtime.launch import Launch, Loaded, load
 

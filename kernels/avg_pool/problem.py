@@ -1,0 +1,97 @@
+"""The problem of one pooling: the facts of a tensor and a window that its speed depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import torch
+
+from tunedb.core.problem import Problem
+
+from ..geometry import Window
+from .strides import alignment_of, collapsed, layout_of, view_of
+
+LAYOUTS = ("rows", "transposed", "general")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All that the speed of one pooling depends on: the facts of its problem.
+
+    `batch` entries of `rows` rows; batch is 1 where the rows of all entries are evenly spaced, as in a contiguous
+    tensor. `layout` and `alignment` are those of the tensor that is read: x going forward, grad_y going backward.
+    """
+
+    batch: int
+    rows: int
+    length: int  # of a row of x, also going backward
+    window: Window  # normalised for `length`
+    dtype: torch.dtype
+    layout: str  # "rows": neighbours in a row lie side by side; "transposed": rows do; "general": neither
+    alignment: int  # bytes, 1 to 16: the largest power of two that divides the address and the pitches of rows
+
+    @classmethod
+    def of_input(cls, x: torch.Tensor, window: Window) -> Pool:
+        """The pool of x of shape (N, C, L) or (C, L), any strides."""
+        return cls._of(x, x.shape[-1], window)
+
+    @classmethod
+    def of_grad(cls, grad_y: torch.Tensor, length: int, window: Window) -> Pool:
+        """The pool of grad_y of shape (N, C, L_out) or (C, L_out), any strides, for rows of x of `length`."""
+        return cls._of(grad_y, length, window)
+
+    @classmethod
+    def of_shape(
+        cls,
+        shape: Sequence[int],
+        window: Window,
+        dtype: torch.dtype,
+        layout: str = "rows",
+        alignment: int | None = None,
+        backward: bool = False,
+    ) -> Pool:
+        """The pool of a fresh tensor x of this shape, (N, C, L) or (C, L), or of its fresh gradient grad_y.
+
+        "rows" is contiguous, "transposed" is made as (N, L, C) and transposed, "general" is every second column of
+        a contiguous tensor twice as long. Without `alignment`, that of such a tensor.
+        """
+        length = shape[-1]
+        columns = window.output_length(length) if backward else length
+        batch, rows = (1, shape[0]) if len(shape) == 2 else (shape[0], shape[1])
+        view = collapsed(((batch, rows, columns), fresh_strides(rows, columns, layout)))
+        alignment = alignment_of(view, 0, dtype.itemsize) if alignment is None else alignment
+        return cls(*view[0][:2], length, window.normalised(length), dtype, layout_of(view), alignment)
+
+    @classmethod
+    def of_problem(cls, problem: Problem) -> Pool:
+        """The pool that made the problem."""
+        window = Window(**{field.name: problem[field.name] for field in fields(Window)})
+        names = (field.name for field in fields(cls) if field.name != "window")
+        return cls(window=window, **{name: problem[name] for name in names})
+
+    @classmethod
+    def _of(cls, read: torch.Tensor, length: int, window: Window) -> Pool:
+        view = collapsed(view_of(read.shape, read.stride()))
+        alignment = alignment_of(view, read.data_ptr(), read.element_size())
+        return cls(*view[0][:2], length, window.normalised(length), read.dtype, layout_of(view), alignment)
+
+    def forward_problem(self) -> Problem:
+        """The problem of the kernel `avg_pool1d`."""
+        return Problem.of("avg_pool1d", **self._facts())
+
+    def backward_problem(self) -> Problem:
+        """The problem of the kernel `avg_pool1d_backward`."""
+        return Problem.of("avg_pool1d_backward", **self._facts())
+
+    def _facts(self) -> dict[str, object]:
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return own | asdict(own.pop("window"))
+
+
+def fresh_strides(rows: int, columns: int, layout: str) -> tuple[int, int, int]:
+    """Batch, row and column stride in elements of a tensor that was just made in this layout."""
+    if layout == "transposed":
+        return rows * columns, 1, rows
+    spread = 2 if layout == "general" else 1
+    return rows * columns * spread, columns * spread, spread
