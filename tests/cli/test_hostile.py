@@ -85,7 +85,7 @@ def test_the_kernel_is_not_asked_about_a_problem_with_other_facts_than_its_own()
     sweeps = [
         tuned(problem=other, kernel_hash=FORWARD.hash, config=FORWARD.default(asked, INTERPRETER)) for other in others
     ]
-    found = nearest(asked, sweeps, FORWARD.is_alike, lambda _: True, cut_off=1000.0)
+    found = nearest(asked, sweeps, FORWARD.is_alike, lambda _: True, max_distance=1000.0)
     assert found is None or found[0].problem in (others[4], others[5])
 
 
