@@ -15,18 +15,16 @@ from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
 from ..geometry import Window
-from .plans import (
+from .eager import (
     INTERPRETED,
-    Plan,
-    backward_plan,
     dispatch_modes,
-    forward_plan,
     function_modes,
     functorch_level,
     is_of_our_kind,
     is_ordinary,
     tracing_state,
 )
+from .plans import Plan, backward_plan, forward_plan
 from .torch_library import arguments_of, torch_backward
 
 _is_compiling = torch.compiler.is_compiling

@@ -14,9 +14,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.overrides import _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
 
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
@@ -27,50 +24,17 @@ from tunedb.tuner import session
 
 from ..geometry import Window
 from . import launch
-from .jit import avg_pool1d_forward_kernel
+from .eager import is_supported
 from .problem import Pool
 from .tunable import BACKWARD, FORWARD
 
 _log = logging.getLogger("tunedb")
 
-INTERPRETED = compiled.is_interpreted(avg_pool1d_forward_kernel)  # then the kernels run on CPU tensors
-_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-_INT32 = 2**31
-_MOST = 4096  # plans per direction; beyond that the shapes are too many to remember, and the table starts afresh
-
-# Looked up once: a call makes these tests in about a microsecond.
-function_modes = torch._C._len_torch_function_stack
-dispatch_modes = torch._C._len_torch_dispatch_stack
-functorch_level = torch._C._functorch.peek_interpreter_stack
-tracing_state = torch._C._get_tracing_state
-_Parameter = torch.nn.Parameter
+MAX_PLANS = 4096  # plans per direction: a call with one more kind empties the table
 
 _forward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
 _backward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
 _told: set[str] = set()
-
-
-def is_ordinary(tensor: Any) -> bool:
-    """Whether this is a plain tensor in a plain eager call, which a launch by address can serve.
-
-    A dual tensor, for one, has an address and a plain type: a launch would lose its tangent without a word.
-    """
-    kind = type(tensor)
-    return (
-        (kind is Tensor or kind is _Parameter)
-        and (tensor.is_cpu if INTERPRETED else tensor.is_cuda)
-        and (not function_modes() or _is_default_device())
-        and not dispatch_modes()
-        and functorch_level() is None
-        and forward_ad._current_level < 0
-        and not tensor.is_neg()
-        and tracing_state() is None
-    )
-
-
-def _is_default_device() -> bool:
-    """Whether the torch-function modes are all `torch.set_default_device`'s, which has no say in a call like ours."""
-    return all(isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
 
 
 @functools.cache
@@ -195,7 +159,7 @@ def _remember(
     elif loaded.status == "runtime_error":  # it may pass: too little memory to load the module, say
         return None
     if since == session.generation():
-        if len(plans) >= _MOST:
+        if len(plans) >= MAX_PLANS:
             plans.clear()
         plans[key] = plan
     return plan or None
@@ -215,19 +179,3 @@ def _is_capturing(tensor: Tensor, name: str) -> bool:
             "kernel, call it once with these shapes before the capture.", name,
         )  # fmt: skip
     return True
-
-
-def is_supported(tensor: Tensor, window: Window) -> bool:
-    """Whether the kernel can serve this tensor and window; what it can't, torch's own serves or refuses."""
-    return is_of_our_kind(tensor, window) and window.output_length(tensor.shape[-1]) >= 1
-
-
-def is_of_our_kind(tensor: Tensor, window: Window) -> bool:
-    """`is_supported`, but for the length, on which traced code can't always decide."""
-    return (
-        tensor.dtype in _DTYPES
-        and tensor.dim() in (2, 3)
-        and 0 < window.kernel_size < _INT32
-        and 0 < window.stride < _INT32
-        and 0 <= window.padding <= window.kernel_size // 2
-    )

@@ -15,7 +15,8 @@ from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
 from ..geometry import Window
 from . import launch
-from .plans import INTERPRETED, backward_plan, dispatch_modes, forward_plan
+from .eager import INTERPRETED, dispatch_modes
+from .plans import backward_plan, forward_plan
 
 _WINDOW = "int kernel_size, int stride, int padding, bool ceil_mode, bool count_include_pad"
 

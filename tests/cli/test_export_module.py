@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,10 +18,13 @@ from tests.store.samples import DEVICE, sweep
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
-from tunedb.kernels.avg_pool import BACKWARD, FORWARD
+from tunedb.kernels.avg_pool import BACKWARD, FORWARD, algorithms
+from tunedb.kernels.avg_pool.algorithms import can_run, tiling
 from tunedb.kernels.avg_pool.export import module, template
-from tunedb.kernels.avg_pool.launch import empty_output, forward_launch
+from tunedb.kernels.avg_pool.launch import described, empty_output, forward_launch, simplified
 from tunedb.kernels.avg_pool.problem import Pool
+from tunedb.kernels.avg_pool.search_space import tile_shape
+from tunedb.kernels.avg_pool.strides import alignment_of
 from tunedb.kernels.geometry import Window
 
 OTHER = Device("NVIDIA L4", "cuda", "sm_89", 58)
@@ -130,6 +134,14 @@ def test_the_file_is_in_the_order_that_was_asked_for(cli: Cli, tmp_path: Path) -
     assert text.count("(torch.float") >= 2
     assert "__main__" not in text
     assert "tunedb" not in text.replace(str(path), "")
+
+
+def test_the_file_holds_the_source_that_runs_elsewhere() -> None:
+    text = module.module_source([tuned()])
+    for function in (tiling, can_run, described, simplified, tile_shape, alignment_of, template.choose):
+        assert inspect.getsource(function) in text
+    with pytest.raises(AssertionError, match="WIDEST_ALIGNMENT is defined in"):
+        list(module._with_all_it_uses("tiling", [algorithms, algorithms], without=set()))
 
 
 def test_a_choice_that_has_to_be_made_is_named(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
