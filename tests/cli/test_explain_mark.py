@@ -14,11 +14,10 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.fakes import config
 from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb import settings
-from tunedb.cli.commands.explain import Kind
 from tunedb.cli.tasks import environment_of
 from tunedb.core.device import INTERPRETER, Environment
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import MARK_KINDS, Mark, Sweep
+from tunedb.core.sweep import Mark, Sweep
 from tunedb.store import open_store
 
 ASKED = ("pool", "--shape", "2,3,4", "--kernel-size", "2")
@@ -218,10 +217,6 @@ def test_a_mark_that_is_refused_leaves_nothing(
     assert answer.err.count("\n") == 1
     with open_store(settings.current().store) as store:
         assert store.get_marks() == []
-
-
-def test_the_kinds_are_those_of_the_records() -> None:
-    assert tuple(Kind) == MARK_KINDS
 
 
 def test_a_kernel_that_is_not_installed_is_known_by_what_is_stored(cli: Cli, kernels: dict[str, Kernel]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import FINISHED, TRIAL_STATUSES, Sweep, Trial
+from tunedb.core.sweep import FINISHED, REFERRING, Sweep, Trial, TrialOutcome, TrialStatus
 from tunedb.store.sql.rows import counts_of
 
 NOON = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -78,10 +78,14 @@ PROBLEMS = st.builds(
 )
 DEVICES = st.builds(Device, _NAMES, _TEXT, _TEXT, st.integers(1, 2**31 - 1), _FACTS)
 ENVIRONMENTS = st.builds(Environment, _TEXT, _TEXT, _TEXT, _TEXT)
+_OUTCOMES = st.sampled_from(TrialOutcome).flatmap(
+    lambda outcome: st.tuples(st.just(outcome), _UIDS if outcome in REFERRING else st.none())
+)
 TRIALS = st.builds(
-    Trial,
+    lambda about, **values: Trial(outcome=about[0], reference=about[1], **values),
+    _OUTCOMES,
     config=CONFIGS,
-    status=st.sampled_from(TRIAL_STATUSES),
+    status=st.sampled_from(TrialStatus),
     time_us=_TIMES,
     p20_us=_TIMES,
     p80_us=_TIMES,

@@ -63,10 +63,10 @@ def test_the_file_is_pinned_byte_for_byte() -> None:
         '"finished":"2026-08-22T12:00:03.123456Z","host":"node7","kernel":"avg_pool1d","kernel_hash":'
         '"c0ffee0000000000000000000000000000000000000000000000000000000000","marks":[],"problem":{"dtype_name":"float32",'
         '"n":1,"padding":null,"scale":0.5},"started":"2026-08-22T12:00:00.123456Z","status":"tuned","time_us":12.5,'
-        '"trials":[{"compile_s":null,"config":{"BLOCK":128,"num_warps":4},"error":null,"p20_us":12.25,"p80_us":13.0,'
-        '"registers":32,"samples":50,"shared_bytes":null,"spills":null,"status":"ok","time_us":12.5,"uid":'
+        '"trials":[{"compile_s":null,"config":{"BLOCK":128,"num_warps":4},"error":null,"outcome":"measured",'
+        '"p20_us":12.25,"p80_us":13.0,"reference":null,"registers":32,"samples":50,"shared_bytes":null,"spills":null,"status":"ok","time_us":12.5,"uid":'
         '"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"}],"uid":"abababababababababababababababab"}\n'
-        '{"sha256":"dbf2bd5aee76cc2038eeb2e7bfeb94e9d3277d728f11462a3771ce2e1d240c08"}\n'
+        '{"sha256":"071fd28d62e2df78e5117fc349c98d3f44832551589a2f565d723069e923170f"}\n'
     )
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, sweep
-from tunedb.core.sweep import MARK_KINDS, Mark, Sweep
+from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.store import Store, winner
 
 
@@ -20,7 +20,7 @@ def wins(store: Store, like: Sweep) -> str | None:
 def test_a_mark_comes_back_as_it_was_with_the_sweep(store: Store) -> None:
     one = sweep()
     store.put_sweep(one)
-    marks = tuple(Mark(kind, f"because {kind}", NOON + timedelta(hours=n)) for n, kind in enumerate(MARK_KINDS))
+    marks = tuple(Mark(kind, f"because {kind}", NOON + timedelta(hours=n)) for n, kind in enumerate(MarkKind))
     for mark in marks:
         assert store.put_mark(one.uid, mark)
         assert not store.put_mark(one.uid, mark)  # known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import tunedb.migrations
+from tests.store.assets import make
 from tests.store.revisions import later_version
 from tests.store.samples import failed, sweep
 from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreError
@@ -56,7 +58,7 @@ def test_the_head_that_the_library_knows_is_alembic_s_only_head() -> None:
         scripts = ScriptDirectory.from_config(schema.alembic_config(connection))
     assert scripts.get_heads() == [schema.HEAD]
     revisions = [script.revision for script in scripts.walk_revisions()]
-    assert revisions == [f"{number:04d}" for number in range(len(revisions), 0, -1)]  # they are compared as text
+    assert revisions == [f"{number:04d}" for number in range(len(revisions) + 1, 1, -1)]  # they are compared as text
 
 
 def test_upgrading_from_nothing_gives_what_the_models_say(stored_url: str) -> None:
@@ -108,7 +110,7 @@ def test_a_failing_revision_leaves_nothing_behind(
     with pytest.raises(StoreError, match="nowhere"):
         upgrade(stored_url)
     assert objects(stored_url) == first
-    assert current(stored_url) == "0001"
+    assert current(stored_url) == "0002"
 
 
 def test_an_older_store_is_upgraded_with_its_rows(
@@ -119,13 +121,13 @@ def test_an_older_store_is_upgraded_with_its_rows(
         store.put_sweeps([sweep(1), failed(2)])
     second_revision(tmp_path, monkeypatch)
     with pytest.raises(
-        SchemaOlder, match=r"Schema 0001 in .* is older than 0002, which .*tunedb.* needs\. Run: tunedb"
+        SchemaOlder, match=r"Schema 0002 in .* is older than 0003, which .*tunedb.* needs\. Run: tunedb"
     ):
         open_store(stored_url, migrate=False)
     with pytest.raises(SchemaOlder):
         check(stored_url)
-    assert current(stored_url) == "0001"
-    assert upgrade(stored_url) == "0001"
+    assert current(stored_url) == "0002"
+    assert upgrade(stored_url) == "0002"
     with locate(stored_url).read() as connection:
         counts = [connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar() for name in ("sweep", "trial")]
     assert counts == [2, 6]  # with foreign keys on, rebuilding `sweep` would have deleted the trials
@@ -138,11 +140,11 @@ def test_opening_upgrades_a_file_and_leaves_a_shared_database_to_the_command(
     second_revision(tmp_path, monkeypatch)
     if stored_url.startswith("sqlite"):
         open_store(stored_url)
-        assert current(stored_url) == "0002"
+        assert current(stored_url) == "0003"
     else:
         with pytest.raises(SchemaOlder, match="Run: tunedb db upgrade"):
             open_store(stored_url)
-        assert current(stored_url) == "0001"
+        assert current(stored_url) == "0002"
 
 
 def test_foreign_keys_hold_again_after_an_upgrade_in_memory() -> None:
@@ -157,7 +159,7 @@ def test_a_store_of_a_newer_library_is_left_alone(work: Any, stored_url: str) ->
         connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0009'")
     first = objects(stored_url)
     with pytest.raises(
-        SchemaNewer, match=r"Schema 0009 in .* is newer than 0001, .* Run: pip install --upgrade tunedb"
+        SchemaNewer, match=r"Schema 0009 in .* is newer than 0002, .* Run: pip install --upgrade tunedb"
     ):
         work(stored_url)
     assert (objects(stored_url), current(stored_url)) == (first, "0009")
@@ -190,7 +192,7 @@ def test_asking_about_an_absent_store_does_not_make_one(file_url: str, tmp_path:
 def test_an_empty_shared_database_is_no_store_until_it_is_upgraded(postgresql_url: str) -> None:
     assert current(postgresql_url) is None
     assert open_store(postgresql_url, create=False) is None
-    with pytest.raises(SchemaOlder, match=r"Found no schema in .*, needed 0001\. Run: tunedb db upgrade"):
+    with pytest.raises(SchemaOlder, match=r"Found no schema in .*, needed 0002\. Run: tunedb db upgrade"):
         open_store(postgresql_url)
     assert objects(postgresql_url) == {}
 
@@ -218,7 +220,7 @@ def test_developers_can_use_the_alembic_command(file_url: str) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    assert "0001 (head)" in done.stdout
+    assert "0002 (head)" in done.stdout
     assert current(file_url) == schema.HEAD
 
 
@@ -228,3 +230,29 @@ def test_a_revision_that_nobody_wrote_is_a_mismatch_and_no_stack_trace(file_url:
         connection.exec_driver_sql("UPDATE tunedb_alembic_version SET version_num = '0000'")
     with pytest.raises(SchemaMismatch, match="Found schema 0000"):
         upgrade(file_url)
+
+
+def unreleased(folder: Path) -> Path:
+    """A copy of a file that a version before the first release wrote."""
+    return shutil.copy(make.FOLDER / "unreleased_0001.db", folder / "old store.db")
+
+
+def test_a_file_of_an_unreleased_schema_is_named_and_stays_as_it_is(tmp_path: Path) -> None:
+    path = unreleased(tmp_path)
+    before = path.read_bytes()
+    for touch in (open_store, upgrade, check):
+        with pytest.raises(SchemaMismatch, match=r"Found schema 0001 .* expected 0002.* Run: mv '.*'") as raised:
+            touch(str(path))
+        assert not isinstance(raised.value, SchemaOlder)  # whose message names an upgrade, which would fail
+        assert path.read_bytes() == before
+    assert sorted(path.parent.glob("*.backup-*")) == []
+
+
+def test_the_command_for_a_file_of_an_unreleased_schema_makes_room_for_a_new_one(tmp_path: Path) -> None:
+    path = unreleased(tmp_path)
+    with pytest.raises(SchemaMismatch) as raised:
+        open_store(str(path))
+    subprocess.run(["bash", "-c", str(raised.value).partition("Run: ")[2]], check=True)
+    with open_store(str(path)) as store:
+        assert store.get_uids() == set()
+    assert Path(f"{path}.unreleased").is_file()

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from tests.store.conftest import opened
 from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep, without_trials
 from tunedb.core.problem import Config
-from tunedb.core.sweep import MARK_KINDS, Mark, Sweep
+from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.store import Store, dump, load, open_store, receive, upgrade, winner
 from tunedb.store.sql.models import MarkRow
 
 _MOMENTS = st.sampled_from([NOON, NOON + timedelta(hours=1)])  # few, so that many are equal
 _UIDS = st.uuids().map(lambda uid: uid.hex)
-MARKS = st.builds(Mark, st.sampled_from(MARK_KINDS), st.text("ab'", min_size=1, max_size=2), _MOMENTS, _UIDS)
+MARKS = st.builds(Mark, st.sampled_from(MarkKind), st.text("ab'", min_size=1, max_size=2), _MOMENTS, _UIDS)
 
 
 @st.composite

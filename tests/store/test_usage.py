@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb.core.device import INTERPRETER, Device
-from tunedb.core.sweep import MISSES, SOURCES, UsageCount
+from tunedb.core.sweep import COUNTED_SOURCES, MISSES, UsageCount
 from tunedb.store import Store
 from tunedb.store.sql import usage as served
 
@@ -36,17 +36,17 @@ def test_counts_add_up_by_problem_device_and_source(store: Store) -> None:
 
 
 def test_every_source_can_be_counted(store: Store) -> None:
-    store.add_served([count(1, source) for source in SOURCES])
-    assert store.count_served() == dict.fromkeys(sorted(SOURCES), 1)
+    store.add_served([count(1, source) for source in COUNTED_SOURCES])
+    assert store.count_served() == dict.fromkeys(sorted(COUNTED_SOURCES), 1)
 
 
 def test_a_tuned_problem_is_no_miss_any_more_but_its_hits_stay(store: Store) -> None:
     both = [count(1), count(1, "nearest"), count(1, "store"), count(2), count(1, device=INTERPRETER)]
     store.add_served(both)
     store.put_sweep(failed(1))
-    assert len(store.get_served(SOURCES)) == 5
+    assert len(store.get_served(COUNTED_SOURCES)) == 5
     store.put_sweep(sweep(1))
-    left = [(one.problem, one.device, one.source) for one in store.get_served(SOURCES)]
+    left = [(one.problem, one.device, one.source) for one in store.get_served(COUNTED_SOURCES)]
     assert sorted(left, key=str) == sorted(
         [
             (sweep(1).problem, DEVICE, "store"),

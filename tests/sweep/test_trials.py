@@ -18,7 +18,7 @@ from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError
 from tunedb.sweep.history import NO_HISTORY, SLOW, SweepHistory
 from tunedb.sweep.limits import SPILLS, excess
-from tunedb.sweep.observer import LOST, suspect_of
+from tunedb.sweep.observer import suspect_of
 from tunedb.sweep.run import run_sweep
 
 
@@ -55,7 +55,8 @@ def test_configs_of_one_binary_are_run_once_and_their_trials_say_so() -> None:
     assert kernel.tried == [1, 2, 4]
     twin, first = by_block(done)[8], by_block(done)[2]
     assert (twin.status, twin.time_us, twin.samples) == ("ok", first.time_us, 0)
-    assert twin.error == "Same binary as BLOCK=2"
+    assert (twin.outcome, twin.reference, twin.error) == ("duplicate_of", first.uid, None)
+    assert done.note_of(twin) == "Same binary as BLOCK=2"
     assert {twin.compile_s} == {trial.compile_s for trial in notebook.puts if trial.config == config(8)}
     assert done.complete
     assert done.config == config(2)
@@ -71,7 +72,7 @@ def test_of_one_binary_the_first_in_the_space_wins_whichever_was_run() -> None:
 def test_the_twin_of_a_config_that_is_wrong_is_wrong_as_well() -> None:
     done = sweep(FakeKernel({1: 9.0, 2: "wrong", 4: "wrong"}, binaries={2: "same", 4: "same"}))
     assert by_block(done)[4].status == "wrong"
-    assert "Same binary as BLOCK=2: 3 of 8" in (by_block(done)[4].error or "")
+    assert "Same binary as BLOCK=2: 3 of 8" in done.note_of(by_block(done)[4])
 
 
 H200 = Device("NVIDIA H200", "cuda", "sm_90", 132, {"shared_bytes": 232448, "registers": 65536})
@@ -142,12 +143,13 @@ def test_what_failed_is_not_tried_again_and_is_a_trial_of_the_new_sweep() -> Non
     assert kernel.tried == [1, 8]
     found = by_block(done)
     assert (found[2].status, found[4].status, done.config) == ("timeout", "wrong", config(8))
-    assert found[2].error == f"Known from sweep {earlier.uid[:12]}: as it was"
+    assert (found[2].outcome, found[2].reference, found[2].error) == ("known_from", earlier.uid, "as it was")
+    assert done.note_of(found[2]) == f"Known from sweep {earlier.uid[:12]}: as it was"
     assert done.complete
     assert {trial.uid for trial in notebook.trials} == {trial.uid for trial in done.trials}
     assert not {trial.uid for trial in done.trials} & {trial.uid for trial in earlier.trials}
     once_more = sweep(kernel, SweepHistory(unfinished=[dataclasses.replace(done, complete=False)]))
-    assert by_block(once_more)[2].error == found[2].error  # it still names the sweep that knew it first
+    assert by_block(once_more)[2].reference == earlier.uid  # it still names the sweep that knew it first
 
 
 def test_what_was_far_behind_is_not_run_again_and_the_near_ones_are() -> None:
@@ -207,7 +209,8 @@ def test_a_device_that_is_lost_in_the_race_leaves_no_winner_and_a_suspect() -> N
     suspect = suspect_of(done)
     assert suspect is not None
     assert (suspect.config, suspect.status, suspect.time_us) == (config(2), "runtime_error", None)
-    assert (suspect.error or "").startswith(f"{LOST}in the race")
+    assert suspect.outcome == "lost_device"
+    assert done.note_of(suspect).startswith("Lost: in the race: CUDA error")
     assert done.counts == {"ok": 2, "runtime_error": 1}
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
 from tests.tuner.tuners import tuner_on
-from tunedb.core.sweep import SOURCES, UsageCount
+from tunedb.core.sweep import COUNTED_SOURCES, UsageCount
 from tunedb.store import open_store
 from tunedb.tuner import usage_counter
 from tunedb.tuner.choice_cache import Choice, TuningTask
@@ -90,7 +90,7 @@ def test_a_process_writes_its_counts_at_exit(tmp_path: Path) -> None:
 def test_every_source_of_a_choice_can_be_counted(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "t.db"))
     counts = UsageCounter(store.add_served)
-    for source in SOURCES:
+    for source in COUNTED_SOURCES:
         counts.count(case(), Choice(config(1), source))
     counts.flush()
-    assert store.count_served() == dict.fromkeys(sorted(SOURCES), 1)
+    assert store.count_served() == dict.fromkeys(sorted(COUNTED_SOURCES), 1)

@@ -128,7 +128,7 @@ def sweep_row(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def trial_row(trial: Trial) -> dict[str, Any]:
+def trial_row(trial: Trial, sweep: Sweep) -> dict[str, Any]:
     """A trial as `tunedb show` prints it."""
     return {
         "config": trial.config.plain(),
@@ -141,5 +141,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "registers": trial.registers,
         "spills": trial.spills,
         "shared_bytes": trial.shared_bytes,
-        "error": trial.error,
+        "outcome": trial.outcome,
+        "reference": trial.reference,
+        "error": sweep.note_of(trial) or None,
     }

@@ -26,6 +26,7 @@ class Progress:
         self._problems, self._number, self._name = problems, 0, ""
         self._left, self._told_at = 0, 0.0
         self._why = ""  # the first config that failed did so
+        self._configs: dict[str, Config] = {}  # by the uids of their trials
         self._bars: Bars | None = None
         self._task: TaskID | None = None
         if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
@@ -87,11 +88,13 @@ class Progress:
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
         """See `tunedb.sweep.observer.Observer`. With -v a line for each trial, off a terminal one now and then."""
         self._left -= 1
-        if trial.error and not self._why:
-            self._why = f"{trial.status}: {trial.error}"
+        self._configs[trial.uid] = trial.config
+        note = trial.note(self._configs)
+        if note and not self._why:
+            self._why = f"{trial.status}: {note}"
         if is_verbose():
             how = f"{trial.time_us:.1f} us" if trial.time_us is not None else trial.status
-            self._say(f"  {trial.config}: {how}{f' ({trial.error})' if trial.error else ''}")
+            self._say(f"  {trial.config}: {how}{f' ({note})' if note else ''}")
         elif self._bars is None and time.monotonic() - self._told_at > PAUSE:
             self._told_at = time.monotonic()
             self._say(f"{self._place()} {self._left} candidates left, best so far {_times(best_us, default_us)}")

@@ -75,6 +75,9 @@ def device_of(index: int) -> Device:
     return INTERPRETER if index < 0 else gpu(index)
 
 
+OWN_BENCHMARK = "do_bench"  # the method of kernels that were decorated with a benchmark function of their own
+
+
 @dataclass(frozen=True, slots=True)
 class Environment:
     """What a stored time depends on besides the device: the soft tier of a sweep's validity.
@@ -85,7 +88,12 @@ class Environment:
     triton: str
     torch: str
     driver: str
-    method: str  # version of the way in which we time: see bench.py
+    method: str  # the version of tunedb's clock (`runtime.clock`), or OWN_BENCHMARK
+
+    @property
+    def has_own_benchmark(self) -> bool:
+        """Whether times come from a benchmark function of the kernel's author, and not from tunedb's clock."""
+        return self.method == OWN_BENCHMARK
 
     @property
     def key(self) -> str:

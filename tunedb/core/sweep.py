@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: its trials, and the sweep with the config that won."""
+"""What tuning leaves behind: sweeps, their trials, marks and usage counts, and the words for their states."""
 
 from __future__ import annotations
 
@@ -6,16 +6,67 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 
-TRIAL_STATUSES = ("ok", "wrong", "compile_error", "out_of_resources", "runtime_error", "timeout", "pruned")
-SWEEP_STATUSES = ("running", "tuned", "failed", "aborted")
-FINISHED = ("tuned", "failed", "aborted")
-SOURCES = ("store", "stale", "nearest", "default", "sweep", "override")
-MISSES = ("nearest", "default")  # the sources that no sweep of the problem itself is behind
-MARK_KINDS = ("pin", "unpin", "quarantine", "release")
+
+class TrialStatus(StrEnum):
+    """How a trial ended."""
+
+    OK = "ok"
+    WRONG = "wrong"  # its output differs from the reference's
+    COMPILE_ERROR = "compile_error"
+    OUT_OF_RESOURCES = "out_of_resources"
+    RUNTIME_ERROR = "runtime_error"
+    TIMEOUT = "timeout"
+    PRUNED = "pruned"  # it was not worth running, or does not fit the device
+
+
+class TrialOutcome(StrEnum):
+    """Where a trial's status and times come from."""
+
+    MEASURED = "measured"  # the config was tried in this sweep
+    DUPLICATE_OF = "duplicate_of"  # another trial of this sweep, of the same binary, was; its uid is the reference
+    KNOWN_FROM = "known_from"  # an earlier sweep tried it; that sweep's uid is the reference
+    LOST_DEVICE = "lost_device"  # it was tried in this sweep, and took its device or its process along
+
+
+class SweepStatus(StrEnum):
+    """How a sweep ended, or that it is running."""
+
+    RUNNING = "running"
+    TUNED = "tuned"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+
+class Source(StrEnum):
+    """Where a call's config comes from."""
+
+    MEMORY = "memory"
+    STORE = "store"
+    STALE = "stale"
+    NEAREST = "nearest"
+    DEFAULT = "default"
+    SWEEP = "sweep"
+    OVERRIDE = "override"
+
+
+class MarkKind(StrEnum):
+    """What a mark says of its sweep."""
+
+    PIN = "pin"
+    UNPIN = "unpin"
+    QUARANTINE = "quarantine"
+    RELEASE = "release"
+
+
+FINISHED = (SweepStatus.TUNED, SweepStatus.FAILED, SweepStatus.ABORTED)
+COUNTED_SOURCES = tuple(source for source in Source if source is not Source.MEMORY)  # a store counts these
+MISSES = (Source.NEAREST, Source.DEFAULT)  # the sources that no sweep of the problem itself is behind
+REFERRING = (TrialOutcome.DUPLICATE_OF, TrialOutcome.KNOWN_FROM)  # the outcomes with a reference
 
 
 def new_uid() -> str:
@@ -33,7 +84,7 @@ class Trial:
     """One config, compiled, checked and timed for one problem on one device. Times are in microseconds."""
 
     config: Config
-    status: str  # one of TRIAL_STATUSES
+    status: TrialStatus
     time_us: float | None = None  # median of the samples
     p20_us: float | None = None
     p80_us: float | None = None
@@ -42,8 +93,26 @@ class Trial:
     registers: int | None = None  # per thread
     spills: int | None = None  # registers spilled to local memory, per thread, as the driver reports them
     shared_bytes: int | None = None  # per block
-    error: str | None = None  # why it failed; of one that did not, what else is to be known of it
+    error: str | None = None  # why it failed, or why one that an earlier sweep found right was not tried again
+    outcome: TrialOutcome = TrialOutcome.MEASURED
+    reference: str | None = None  # the uid that the outcome refers to
     uid: str = field(default_factory=new_uid)
+
+    def note(self, configs: Mapping[str, Config]) -> str:
+        """Return what a person needs to know besides status and times; empty if there is nothing.
+
+        `configs` are those of the sweep's trials by uid.
+        """
+        if self.outcome == TrialOutcome.DUPLICATE_OF:
+            twin = configs.get(self.reference or "")
+            note = f"Same binary as {'another config' if twin is None else twin}"
+        elif self.outcome == TrialOutcome.KNOWN_FROM:
+            note = f"Known from sweep {(self.reference or '')[:12]}"
+        elif self.outcome == TrialOutcome.LOST_DEVICE:
+            note = "Lost"
+        else:
+            return self.error or ""
+        return f"{note}: {self.error}" if self.error else note
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +121,7 @@ class UsageCount:
 
     problem: Problem
     device: Device
-    source: str  # one of SOURCES
+    source: Source  # one of COUNTED_SOURCES
     count: int
     first_seen: datetime
     last_seen: datetime
@@ -60,9 +129,9 @@ class UsageCount:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A judgement of a sweep, by a person or by `verify`. Of each pair, pin and unpin say, the last one holds."""
+    """A judgement of a sweep, by a person or by `verify`. Of pin and unpin the last one holds, so of the others."""
 
-    kind: str  # one of MARK_KINDS
+    kind: MarkKind
     reason: str
     time: datetime = field(default_factory=now)
     uid: str = field(default_factory=new_uid)
@@ -80,15 +149,15 @@ class Sweep:
     device: Device
     kernel_hash: str
     environment: Environment
-    status: str  # one of SWEEP_STATUSES
-    complete: bool = True  # False where the budget ran out before every config had its turn
+    status: SweepStatus
+    complete: bool = True  # False if the budget ran out before every config had been tried
     config: Config | None = None  # the winner; None unless `tuned`
     time_us: float | None = None  # the winner's median
     default_time_us: float | None = None  # the default's median, from the same sweep
     started: datetime = field(default_factory=now)
     finished: datetime | None = None
     expires: datetime | None = None  # for `failed`: when to try again
-    trials: Sequence[Trial] = ()  # empty where a listing leaves them out; then `counts` still tells
+    trials: Sequence[Trial] = ()  # empty if a listing leaves them out; `counts` is always complete
     counts: Mapping[str, int] = field(default_factory=dict)  # trials by status
     marks: Sequence[Mark] = ()  # oldest first
     origin: str = "local"  # or "imported"
@@ -102,14 +171,18 @@ class Sweep:
 
     @property
     def is_pinned(self) -> bool:
-        """Whether it is to win against every sweep that is not pinned."""
-        return self._last_mark("pin", "unpin") == "pin"
+        """Whether it wins against every sweep that is not pinned."""
+        return self._last_mark(MarkKind.PIN, MarkKind.UNPIN) == MarkKind.PIN
 
     @property
     def is_quarantined(self) -> bool:
         """Whether it is never to be used."""
-        return self._last_mark("quarantine", "release") == "quarantine"
+        return self._last_mark(MarkKind.QUARANTINE, MarkKind.RELEASE) == MarkKind.QUARANTINE
 
-    def _last_mark(self, *kinds: str) -> str | None:
-        told = [mark for mark in self.marks if mark.kind in kinds]
-        return max(told, key=lambda mark: (mark.time, mark.uid)).kind if told else None
+    def note_of(self, trial: Trial) -> str:
+        """Return what a person needs to know of one of its trials besides status and times."""
+        return trial.note({each.uid: each.config for each in self.trials})
+
+    def _last_mark(self, *kinds: MarkKind) -> MarkKind | None:
+        marks = [mark for mark in self.marks if mark.kind in kinds]
+        return max(marks, key=lambda mark: (mark.time, mark.uid)).kind if marks else None

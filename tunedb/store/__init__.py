@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tunedb.store.exchange.jsonl import opened_for_writing as opened_for_writing
     from tunedb.store.exchange.sync import Received as Received
     from tunedb.store.exchange.sync import receive as receive
-    from tunedb.store.ranking import Source as Source
     from tunedb.store.ranking import has_failed as has_failed
     from tunedb.store.ranking import obstacle as obstacle
     from tunedb.store.ranking import ranked as ranked
@@ -34,7 +33,6 @@ _LAZY = {
     "Loaded": "tunedb.store.exchange.jsonl",
     "Received": "tunedb.store.exchange.sync",
     "Rejected": "tunedb.store.exchange.jsonl",
-    "Source": "tunedb.store.ranking",
     "Store": "tunedb.store.sql.store",
     "Totals": "tunedb.store.sql.marks",
     "check": "tunedb.store.sql.schema",
@@ -58,7 +56,6 @@ __all__ = [
     "Loaded",
     "Received",
     "Rejected",
-    "Source",
     "Store",
     "Totals",
     "check",

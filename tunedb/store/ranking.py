@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Source, Sweep
 
-Source = Literal["store", "stale"]
 Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "outside the space"]
 
 
@@ -36,7 +35,7 @@ def obstacle(
     `known` tells whether a config is in today's search space, `now` is the time by which a sweep may have expired.
     """
     if sweep.status != "tuned" or sweep.config is None:
-        return sweep.status  # type: ignore[return-value]  # one of SWEEP_STATUSES
+        return cast("Obstacle", str(sweep.status))  # never "tuned", which has a config
     if sweep.is_quarantined:
         return "quarantined"
     if _has_expired(sweep, now):
@@ -65,7 +64,7 @@ def ranked(
     """
     able = [(strength(sweep, environment), sweep) for sweep in sweeps if obstacle(sweep, known, now) is None]
     best_first = sorted(able, key=lambda pair: pair[0], reverse=True)
-    return [(sweep, "store" if strong.valid else "stale") for strong, sweep in best_first]
+    return [(sweep, Source.STORE if strong.valid else Source.STALE) for strong, sweep in best_first]
 
 
 def winner(

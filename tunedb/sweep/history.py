@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from tunedb.core.device import Device
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, Trial, new_uid
+from tunedb.core.sweep import Sweep, Trial, TrialOutcome, new_uid
 
 KEPT = 3  # of the fastest stored configs: they are raced again with those that have come into the space
 SLOW = 1.5  # times the best of its own sweep: such a config is not run again by the sweep that goes on
-_KNOWN = "Known from sweep "
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,10 @@ def _is_timed(trial: Trial) -> bool:
 
 
 def _carried(trial: Trial, sweep: Sweep, reason: str) -> Trial:
-    told = trial.error or reason
-    if not told.startswith(_KNOWN):
-        told = f"{_KNOWN}{sweep.uid[:12]}: {told}"
-    return dataclasses.replace(trial, uid=new_uid(), error=told)
+    first = trial.reference if trial.outcome == TrialOutcome.KNOWN_FROM else sweep.uid
+    return dataclasses.replace(
+        trial, uid=new_uid(), error=trial.error or reason or None, outcome=TrialOutcome.KNOWN_FROM, reference=first
+    )
 
 
 def in_order(kernel: TunableKernel, problem: Problem, device: Device, prior: SweepHistory) -> list[Config]:

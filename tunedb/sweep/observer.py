@@ -6,9 +6,7 @@ import logging
 from typing import Protocol
 
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep, Trial
-
-LOST = "Lost: "  # begins the error of the trial that took its device or its process along
+from tunedb.core.sweep import Sweep, Trial, TrialOutcome
 
 _log = logging.getLogger("tunedb")
 
@@ -68,7 +66,7 @@ class LogObserver:
         elif suspect := suspect_of(sweep):
             _log.error(
                 "Tuning %s lost the device at %s: %s Restart the process: the next sweep leaves that config out.",
-                name, suspect.config, suspect.error,
+                name, suspect.config, sweep.note_of(suspect),
             )  # fmt: skip
         else:
             _log.error("Tuning %s was cut short before any candidate was right.", name)
@@ -78,4 +76,4 @@ def suspect_of(sweep: Sweep) -> Trial | None:
     """The trial at which an aborted sweep lost its device or its process, if that is how it ended."""
     if sweep.status != "aborted":
         return None
-    return next((trial for trial in sweep.trials if (trial.error or "").startswith(LOST)), None)
+    return next((trial for trial in sweep.trials if trial.outcome == TrialOutcome.LOST_DEVICE), None)

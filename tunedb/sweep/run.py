@@ -13,7 +13,7 @@ from datetime import timedelta
 from tunedb.core.device import Device, Environment, host
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, now
+from tunedb.core.sweep import Sweep, SweepStatus, now
 from tunedb.runtime.clock import Clock
 from tunedb.runtime.compile_pool import CompilePool, workers
 from tunedb.sweep.history import NO_HISTORY, SweepHistory, in_order
@@ -67,7 +67,7 @@ def run_sweep(
     incumbent = [] if history.incumbent is None else [history.incumbent]
     known = history.known_trials(candidates, [default, *incumbent, *history.likely])
     untried = [config for config in candidates if config not in known]
-    sweep = Sweep(problem, device, kernel.hash, context.environment, "running", host=host())
+    sweep = Sweep(problem, device, kernel.hash, context.environment, SweepStatus.RUNNING, host=host())
     with closing(kernel.workload(problem, context.index)) as workload:
         clock = context.make_clock()
         threads = 0 if clock.once else workers()
@@ -98,7 +98,9 @@ def run_sweep(
                 sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
             # Whatever went wrong is raised again. But the store must not call the sweep running for ever.
             except Exception:
-                recorder.finish_sweep(dataclasses.replace(_counted(sweep, attempt, complete=False), status="aborted"))
+                recorder.finish_sweep(
+                    dataclasses.replace(_counted(sweep, attempt, complete=False), status=SweepStatus.ABORTED)
+                )
                 raise
     recorder.finish_sweep(sweep)
     observer.finished(sweep)
@@ -107,21 +109,23 @@ def run_sweep(
 
 def _counted(sweep: Sweep, attempt: TrialRunner, *, complete: bool) -> Sweep:
     trials = tuple(attempt.trials.values())
-    counts = dict(Counter(trial.status for trial in trials))
+    counts = dict(Counter(str(trial.status) for trial in trials))
     return dataclasses.replace(sweep, trials=trials, counts=counts, complete=complete, finished=now())
 
 
 def _conclude(sweep: Sweep, attempt: TrialRunner, default: Config, winner: Config | None, *, complete: bool) -> Sweep:
     sweep = _counted(sweep, attempt, complete=complete)
     if attempt.lost:
-        return dataclasses.replace(sweep, status="aborted", complete=False)
+        return dataclasses.replace(sweep, status=SweepStatus.ABORTED, complete=False)
     if winner is None:
         if not complete:  # one that was not tried may be right
-            return dataclasses.replace(sweep, status="aborted")
-        return dataclasses.replace(sweep, status="failed", expires=now() + RETRY_AFTER)
+            return dataclasses.replace(sweep, status=SweepStatus.ABORTED)
+        return dataclasses.replace(sweep, status=SweepStatus.FAILED, expires=now() + RETRY_AFTER)
     time_us = attempt.time_of(winner)
     assert time_us is not None  # what may win was timed
     default_us = attempt.time_of(default)
     if default in attempt.over:  # compared beside the winner, so that a drift is in neither
         default_us = time_us * attempt.over[default] / attempt.over[winner]
-    return dataclasses.replace(sweep, status="tuned", config=winner, time_us=time_us, default_time_us=default_us)
+    return dataclasses.replace(
+        sweep, status=SweepStatus.TUNED, config=winner, time_us=time_us, default_time_us=default_us
+    )

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources, Workload
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Trial, new_uid
+from tunedb.core.sweep import Trial, TrialOutcome, TrialStatus, new_uid
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.runtime.clock import Clock, Timing
 from tunedb.runtime.compile_pool import CompilePool
 from tunedb.runtime.launch import typed_errors
 from tunedb.sweep.limits import SPILLS, excess, spills_much
-from tunedb.sweep.observer import LOST, Observer
+from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import Outcome, Race, Screening, choose, is_beaten
 
 
@@ -45,7 +45,7 @@ class TrialRunner:
     def try_config(self, config: Config) -> Trial:
         """Compile, check and screen one config. A failure is a trial too."""
         self._suspect(config)
-        trial = Trial(config, "ok")
+        trial = Trial(config, TrialStatus.OK)
         try:
             resources, seconds = self._ahead.get(config)
             trial = _with(dataclasses.replace(trial, compile_s=seconds), resources)
@@ -61,15 +61,20 @@ class TrialRunner:
             with typed_errors():
                 wrong = self._workload.check(config)
             self._has_lean |= wrong is None and not spills_much(resources)
-            trial = self._timed(trial) if wrong is None else dataclasses.replace(trial, status="wrong", error=wrong)
+            if wrong is None:
+                trial = self._timed(trial)
+            else:
+                trial = dataclasses.replace(trial, status=TrialStatus.WRONG, error=wrong)
         except TrialError as error:
-            trial = dataclasses.replace(trial, status=error.status, error=str(error))
+            trial = dataclasses.replace(trial, status=TrialStatus(error.status), error=str(error))
         except StickyDeviceError as error:
             self.lost = True
             if self._told in self.trials:  # the one that others are compared with, and not this one
-                self._fail(self._told, "runtime_error", f"{LOST}{error}")
+                self._lose(self._told, str(error))
                 return self.trials[self._told]
-            trial = dataclasses.replace(trial, status="runtime_error", error=f"{LOST}{error}")
+            trial = dataclasses.replace(
+                trial, status=TrialStatus.RUNTIME_ERROR, outcome=TrialOutcome.LOST_DEVICE, error=str(error)
+            )
         return self._put(trial)
 
     def best_us(self) -> float | None:
@@ -133,20 +138,19 @@ class TrialRunner:
         except TrialError as error:
             wrong, status = str(error), error.status
         except StickyDeviceError as error:
-            self.lost = True
-            wrong, status = f"{LOST}{error}", "runtime_error"
+            self._lose(twin, str(error))
+            return False
         if wrong is None:
             return True
-        self._drop(twin, status, wrong if self.lost else f"Right at first, and then: {wrong}")
+        self._drop(twin, status, f"Right at first, and then: {wrong}")
         return False
 
     def _race(self, finalists: Sequence[Config], default: Config, is_late: Callable[[], bool]) -> bool:
         try:
             outcome = Race(finalists, default, self._sample).run(is_late)
         except StickyDeviceError as error:
-            self.lost = True
             assert self._told is not None  # told of each sample
-            self._fail(self._told, "runtime_error", f"{LOST}in the race: {error}")
+            self._lose(self._told, f"in the race: {error}")
             return False
         self._enter(outcome)
         return outcome.settled or not is_late()
@@ -168,12 +172,19 @@ class TrialRunner:
         self._left = list(self._screening.relative)
         self._fail(config, status, error)
 
+    def _lose(self, config: Config, error: str) -> None:
+        """The device context is gone, and this config, which was right at first, took it along."""
+        self.lost = True
+        self._fail(config, "runtime_error", error)
+        self.trials[config] = dataclasses.replace(self.trials[config], outcome=TrialOutcome.LOST_DEVICE)
+
     def _fail(self, config: Config, status: str, error: str) -> None:
         """What was right at first fails now, and so do those of the same binary."""
         for one in [config, *(other for other, twin in self._twins.items() if twin == config)]:
             self.trials[one] = dataclasses.replace(
-                self.trials[one], status=status, error=error, time_us=None, p20_us=None, p80_us=None, samples=0
-            )
+                self.trials[one], status=TrialStatus(status), error=error,
+                time_us=None, p20_us=None, p80_us=None, samples=0,
+            )  # fmt: skip
 
     def _timed(self, trial: Trial) -> Trial:
         if self._clock.once:
@@ -220,7 +231,7 @@ def _with(trial: Trial, resources: Resources) -> Trial:
 
 def _same(trial: Trial, twin: Trial) -> Trial:
     """The trial of a config that compiled to the binary of another one: what holds of that one holds of it."""
-    told = f"Same binary as {twin.config}" + (f": {twin.error}" if twin.error else "")
     return dataclasses.replace(
-        twin, config=trial.config, uid=new_uid(), compile_s=trial.compile_s, samples=0, error=told
-    )
+        twin, config=trial.config, uid=new_uid(), compile_s=trial.compile_s, samples=0,
+        outcome=TrialOutcome.DUPLICATE_OF, reference=twin.uid,
+    )  # fmt: skip

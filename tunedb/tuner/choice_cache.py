@@ -12,7 +12,7 @@ from tunedb._internal.timer import RearmingTimer
 from tunedb.core.device import Device
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import MISSES, Sweep
+from tunedb.core.sweep import MISSES, Source, Sweep
 
 ASK_AGAIN_AFTER_S = 60.0  # the store is asked again for a task that got a default, off the path of a call
 
@@ -24,7 +24,7 @@ class Choice:
     """The config that a call gets, and its source: memory, store, stale, nearest, default, sweep or override."""
 
     config: Config
-    source: str
+    source: Source
     sweep: Sweep | None = None  # the sweep behind it, for `nearest` another problem's; None for default and override
     failed: bool = False  # whether the problem was tuned, and every config failed
 

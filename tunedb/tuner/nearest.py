@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, now
+from tunedb.core.sweep import Source, Sweep, now
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, Choice, ChoiceCache, TuningTask
@@ -112,7 +112,7 @@ class NearestNeighbors:
         )
         if neighbor is None or neighbor[0].config is None:
             return None
-        return Choice(neighbor[0].config, "nearest", neighbor[0])
+        return Choice(neighbor[0].config, Source.NEAREST, neighbor[0])
 
     def likely_configs(self, task: TuningTask) -> list[Config]:
         """Return configs of the nearest tuned problems, the nearest first, each once: a sweep tries them early."""

@@ -24,9 +24,7 @@ class StoredKernel:
         self.name = name
         newest = max(sweeps, key=lambda sweep: sweep.started)
         self.hash = newest.kernel_hash
-        # The method of tunedb.decorator.tuning.clock, which is not loaded for its name.
-        own = newest.environment.method == "do_bench"
-        self.clock = SimpleNamespace(method=newest.environment.method) if own else None
+        self.clock = SimpleNamespace(method=newest.environment.method) if newest.environment.has_own_benchmark else None
         self._problems = list(dict.fromkeys(sweep.problem for sweep in sweeps))
         tried = (config for sweep in sweeps for config in (sweep.config, *(trial.config for trial in sweep.trials)))
         self._space = tuple(dict.fromkeys(config for config in tried if config is not None))

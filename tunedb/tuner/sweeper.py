@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Source, Sweep
 from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
 from tunedb.settings import Settings
@@ -227,4 +227,4 @@ class Sweeper:
             return Swept(sweep, None)
         if known.choice is not None and not sweep.complete:
             return Swept(sweep, known.choice)  # it may not have tried the incumbent; the store ranks it behind too
-        return Swept(sweep, Choice(sweep.config, "sweep", sweep))
+        return Swept(sweep, Choice(sweep.config, Source.SWEEP, sweep))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tunedb.core.device import Environment, device_of, environment
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Source
 from tunedb.errors import MissError, TrialError
 from tunedb.override import overridden
 from tunedb.runtime.clock import Clock, clock_for, method_for
@@ -97,7 +98,7 @@ class Tuner:
             return choice_without_hash(task, fault, self.settings)
         remembered = self.cache.get(task)
         if remembered is not None:
-            return replace(remembered, source="memory")
+            return replace(remembered, source=Source.MEMORY)
         choice = self._decide(task)
         self.usage.count(task, choice)
         self.cache.put(task, choice, ask_again=self.settings.mode != "off")
@@ -106,9 +107,10 @@ class Tuner:
     def _decide(self, task: TuningTask) -> Choice:
         default = task.kernel.default(task.problem, task.device)
         if task.kernel.name in self.settings.override:
-            return Choice(overridden(task.kernel.name, default, self.settings.override[task.kernel.name]), "override")
+            forced = overridden(task.kernel.name, default, self.settings.override[task.kernel.name])
+            return Choice(forced, Source.OVERRIDE)
         if self.settings.mode == "off":
-            return Choice(default, "default")
+            return Choice(default, Source.DEFAULT)
         stored, failed = self.lookup.get(task)
         # If a config did not launch, tuning again would only find the same one.
         may_tune = self.settings.mode == "tune" and not self.cache.has_rejected(task)
@@ -127,7 +129,7 @@ class Tuner:
             if result.choice is not None:
                 return result.choice
             failed = has_failed(result)
-        return replace(self.lookup.neighbors.choice(task) or Choice(default, "default"), failed=failed)
+        return replace(self.lookup.neighbors.choice(task) or Choice(default, Source.DEFAULT), failed=failed)
 
     def look_up(self, task: TuningTask) -> Choice | None:
         """Return what the store answers, without tuning and without remembering it: from `store` or `stale`, or None.

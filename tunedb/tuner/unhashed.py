@@ -6,6 +6,7 @@ import logging
 
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.source_text import HashUnavailable
+from tunedb.core.sweep import Source
 from tunedb.errors import MissError
 from tunedb.override import overridden
 from tunedb.settings import Settings
@@ -31,9 +32,9 @@ def choice_without_hash(task: TuningTask, fault: HashUnavailable, settings: Sett
     """
     name, default = task.kernel.name, task.kernel.default(task.problem, task.device)
     if name in settings.override:
-        return Choice(overridden(name, default, settings.override[name]), "override")
+        return Choice(overridden(name, default, settings.override[name]), Source.OVERRIDE)
     check_mode(name, fault, settings, "its default config serves its calls")
-    return Choice(default, "default")
+    return Choice(default, Source.DEFAULT)
 
 
 def check_mode(name: str, fault: HashUnavailable, settings: Settings, instead: str) -> None:

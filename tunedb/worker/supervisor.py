@@ -24,11 +24,11 @@ from types import TracebackType
 from typing import Any
 
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, Trial, now
+from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, now
 from tunedb.errors import SweepError
 from tunedb.settings import Settings
 from tunedb.store import Store
-from tunedb.sweep.observer import LOST, Observer, suspect_of
+from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.verification import Finding
 
 STARTING = 300.0  # seconds that importing torch and making a CUDA context may take on a busy machine
@@ -189,14 +189,16 @@ class Supervisor:
                 return None
             trials = {trial.config: trial for trial in sweep.trials}
             if death.status is not None:
-                trial = Trial(death.suspect, death.status, error=f"{LOST}{death.reason}")
+                trial = Trial(
+                    death.suspect, TrialStatus(death.status), error=death.reason, outcome=TrialOutcome.LOST_DEVICE
+                )
                 if death.suspect in trials:  # it died in the race
                     trial = dataclasses.replace(trial, uid=trials[death.suspect].uid)
                 trials[death.suspect] = trial
                 self._store.put_trial(sweep.uid, trial)
                 observer.tried(trial, None, None)
             sweep = dataclasses.replace(
-                sweep, status="aborted", complete=False, finished=now(), trials=tuple(trials.values())
+                sweep, status=SweepStatus.ABORTED, complete=False, finished=now(), trials=tuple(trials.values())
             )  # the store counts them
             self._store.finish_sweep(sweep)
         observer.finished(sweep)

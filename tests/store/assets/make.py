@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
+from tunedb.core.sweep import Mark, MarkKind, Source, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, UsageCount
 from tunedb.store import open_store
 from tunedb.store.sql import schema
+from tunedb.store.sql.rows import counts_of
 
 FOLDER = Path(__file__).parent
 NOON = datetime(2026, 8, 22, 12, 0, 0, 123456, tzinfo=UTC)
@@ -24,8 +25,8 @@ DEVICES = (
 ENVIRONMENT = Environment("3.8.0", "2.13.0", "580.65.06", "1")
 HASH = "c0ffee" + "0" * 58
 MARKS = {
-    0: Mark("quarantine", "gives wrong results with driver 570", NOON + timedelta(hours=1), f"{1:032x}"),
-    3: Mark("pin", "measured by hand; naïve", NOON + timedelta(hours=2), f"{2:032x}"),
+    0: Mark(MarkKind.QUARANTINE, "gives wrong results with driver 570", NOON + timedelta(hours=1), f"{1:032x}"),
+    3: Mark(MarkKind.PIN, "measured by hand; naïve", NOON + timedelta(hours=2), f"{2:032x}"),
 }
 
 
@@ -45,7 +46,7 @@ def sweeps() -> list[Sweep]:
 def served() -> list[UsageCount]:
     """A hit, and misses that are left."""
     return [
-        UsageCount(problem(n), DEVICES[0], source, count, NOON, NOON + timedelta(minutes=count))
+        UsageCount(problem(n), DEVICES[0], Source(source), count, NOON, NOON + timedelta(minutes=count))
         for n, source, count in ((1, "store", 5), (8, "default", 3), (9, "nearest", 2))
     ]
 
@@ -54,12 +55,25 @@ def _sweep(number: int, n: int, device: int, status: str) -> Sweep:
     tuned = status == "tuned"
     trials = (
         Trial(
-            Config.of(BLOCK=128, num_warps=4), "ok" if tuned else "wrong", 12.5 + number, 12.25, 14.0, 50, 0.75, 32, 0,
+            Config.of(BLOCK=128, num_warps=4), TrialStatus.OK if tuned else TrialStatus.WRONG,
+            12.5 + number, 12.25, 14.0, 50, 0.75, 32, 0,
             1024, uid=f"{1000 * number + 1:032x}",
         ),
         Trial(
-            Config.of(BLOCK=4096, num_warps=8), "out_of_resources", error="shared memory: 300000 > 232448",
-            uid=f"{1000 * number + 2:032x}",
+            Config.of(BLOCK=4096, num_warps=8), TrialStatus.OUT_OF_RESOURCES,
+            error="shared memory: 300000 > 232448", uid=f"{1000 * number + 2:032x}",
+        ),
+        Trial(
+            Config.of(BLOCK=64, num_warps=4), TrialStatus.PRUNED, error="too slow",
+            outcome=TrialOutcome.DUPLICATE_OF, reference=f"{1000 * number + 2:032x}", uid=f"{1000 * number + 3:032x}",
+        ),
+        Trial(
+            Config.of(BLOCK=32, num_warps=4), TrialStatus.TIMEOUT, error="nothing happened for 60 s",
+            outcome=TrialOutcome.KNOWN_FROM, reference=f"{99:032x}", uid=f"{1000 * number + 4:032x}",
+        ),
+        Trial(
+            Config.of(BLOCK=16, num_warps=4), TrialStatus.RUNTIME_ERROR, error="an illegal memory access",
+            outcome=TrialOutcome.LOST_DEVICE, uid=f"{1000 * number + 5:032x}",
         ),
     )  # fmt: skip
     return Sweep(
@@ -67,7 +81,7 @@ def _sweep(number: int, n: int, device: int, status: str) -> Sweep:
         DEVICES[device],
         HASH,
         ENVIRONMENT,
-        status,
+        SweepStatus(status),
         complete=status != "aborted",
         config=trials[0].config if tuned else None,
         time_us=trials[0].time_us if tuned else None,
@@ -76,7 +90,7 @@ def _sweep(number: int, n: int, device: int, status: str) -> Sweep:
         finished=NOON + timedelta(minutes=number, seconds=30),
         expires=NOON + timedelta(days=1) if status == "failed" else None,
         trials=trials,
-        counts={"ok" if tuned else "wrong": 1, "out_of_resources": 1},
+        counts=counts_of(trials),
         marks=(MARKS[number],) if number in MARKS else (),
         origin="imported" if number % 2 else "local",
         host="node7",

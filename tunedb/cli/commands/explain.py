@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,22 +12,13 @@ from tunedb.cli.command import DeviceOption, FormatOption, command, log
 from tunedb.cli.opening import existing, nothing_stored, reading, sweep_row
 from tunedb.cli.output import Format, print_record, print_rows
 from tunedb.cli.problem_options import takes_problem
-from tunedb.core.sweep import Mark, Sweep, now
+from tunedb.core.sweep import Mark, MarkKind, Sweep, now
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
 _COLUMNS = ("uid", "verdict", "config", "time_us", "finished", "why")
-
-
-class Kind(enum.StrEnum):
-    """The kinds of a mark: `records.MARK_KINDS`."""
-
-    pin = enum.auto()
-    unpin = enum.auto()
-    quarantine = enum.auto()
-    release = enum.auto()
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +58,7 @@ def explain(
 
 def mark(
     uid: Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.")],
-    kind: Annotated[Kind, typer.Argument(help="pin: it wins; quarantine: it is never used; and their opposites.")],
+    kind: Annotated[MarkKind, typer.Argument(help="pin: it wins; quarantine: it is never used; and their opposites.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for those who come later.")],
     format: FormatOption = Format.table,
 ) -> None:
@@ -84,7 +74,7 @@ def mark(
         try:
             # Later than what it takes back, also where that came from a machine whose clock is ahead.
             time = max([now(), *(mark.time + timedelta(microseconds=1) for mark in sweep.marks)])
-            store.put_mark(sweep.uid, Mark(kind.value, reason, time))
+            store.put_mark(sweep.uid, Mark(kind, reason, time))
         except ValueError as error:
             raise SettingError(f"--reason: {error}.") from None
         wins = _winner_now(store, sweep)

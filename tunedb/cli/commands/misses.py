@@ -10,7 +10,7 @@ from tunedb import settings
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import devices_named, reading
 from tunedb.cli.output import Format, print_record, print_rows
-from tunedb.core.sweep import MISSES, SOURCES, SWEEP_STATUSES, UsageCount
+from tunedb.core.sweep import COUNTED_SOURCES, MISSES, SweepStatus, UsageCount
 
 _COLUMNS = ("kernel", "problem", "device", "served_by", "count", "first_seen", "last_seen")
 _HITS = ("store", "stale")  # the sources that a stored sweep of the problem itself is behind
@@ -62,8 +62,8 @@ def stats(format: FormatOption = Format.table) -> None:
     `served` counts, by source, each problem once in a process: hits are `store` and `stale`, misses are `nearest` and
     `default`. `seconds` is the time that its sweeps took, the imported ones too.
     """
-    served = dict.fromkeys(SOURCES, 0)
-    sweeps = dict.fromkeys(SWEEP_STATUSES, 0)
+    served = dict.fromkeys(map(str, COUNTED_SOURCES), 0)
+    sweeps = dict.fromkeys(map(str, SweepStatus), 0)
     rest: dict[str, Any] = {"imported": 0, "seconds": 0.0, "problems": 0, "devices": 0}
     with reading() as store:
         if store is not None:

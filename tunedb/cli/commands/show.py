@@ -11,7 +11,7 @@ from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command
 from tunedb.cli.opening import existing, nothing_stored, reading, sweep_row, sweeps_of, trial_row
 from tunedb.cli.output import Format, print_record, print_rows, print_table
 from tunedb.cli.problem_options import takes_problem
-from tunedb.core.sweep import Sweep, Trial
+from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
 from tunedb.sweep.race import TIE
 
 _LS = ("uid", "kernel", "problem", "device", "config", "time_us", "speedup", "status")
@@ -59,7 +59,7 @@ def show(
         "expires": sweep.expires and sweep.expires.isoformat(),
         "counts": dict(sweep.counts),
     }
-    rows = [trial_row(trial) for trial in trials]
+    rows = [trial_row(trial, sweep) for trial in trials]
     if format is not Format.table:
         print_record({**record, "trials": rows}, format)
         return
@@ -68,7 +68,7 @@ def show(
     slowest = max((trial.time_us or 0.0 for trial in trials), default=0.0)
     lines = []
     for row, trial in zip(rows, trials, strict=True):
-        bar, error = _bar(trial.time_us, slowest), (trial.error or "")[:_ERROR]
+        bar, error = _bar(trial.time_us, slowest), sweep.note_of(trial)[:_ERROR]
         told = (bar, why_lost(trial, sweep)[:_ERROR]) if is_verbose() else (bar or error,)
         lines.append([*(row[name] for name in names), *told])
     print()
@@ -77,11 +77,12 @@ def show(
 
 def why_lost(trial: Trial, sweep: Sweep) -> str:
     """Why a trial's config is not the sweep's, in words; of the winner, what it won by."""
-    if trial.status != "ok" or trial.time_us is None:
-        return f"{trial.status}: {trial.error}" if trial.error else trial.status
-    if trial.error and not trial.samples:
-        return trial.error  # it was not run: another one of the same binary was
-    told = [trial.error] if trial.error else []
+    note = sweep.note_of(trial)
+    if trial.status != TrialStatus.OK or trial.time_us is None:
+        return f"{trial.status}: {note}" if note else trial.status
+    if trial.outcome == TrialOutcome.DUPLICATE_OF:
+        return note
+    told = [note] if note else []
     if sweep.time_us is None:
         told.append("the sweep has no winner")
     elif trial.config == sweep.config:

@@ -11,7 +11,7 @@ import typer
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import devices_named, existing, listed
 from tunedb.cli.output import Format, print_rows
-from tunedb.core.sweep import Mark, Sweep
+from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.errors import SettingError, StickyDeviceError
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _here(tuner: Tuner, case: TuningTask, sweep: Sweep) -> Any:
 def _row(store: Store, case: TuningTask, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:
     log.info("[%d/%d] %s: %s (%s)", number, count, finding.verdict, case.kernel.name, case.problem)
     if finding.is_fault:
-        store.put_mark(sweep.uid, Mark("quarantine", f"verify: {finding.verdict}: {finding.reason}"[:1000]))
+        store.put_mark(sweep.uid, Mark(MarkKind.QUARANTINE, f"verify: {finding.verdict}: {finding.reason}"[:1000]))
     return {
         "uid": sweep.uid,
         "kernel": case.kernel.name,

@@ -9,6 +9,7 @@ from typing import Any
 from triton.compiler.errors import CompileTimeAssertionFailure
 from triton.runtime.errors import OutOfResources, PTXASError
 
+from tunedb.core.device import OWN_BENCHMARK
 from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.errors import CallerError, TrialError
 from tunedb.runtime.launch import typed_errors
@@ -24,7 +25,7 @@ class BenchClock:
     An error of the function's own is a CallerError: no config is to blame.
     """
 
-    method = "do_bench"  # in the environment of a sweep: times of ours and of another clock are not to be compared
+    method = OWN_BENCHMARK  # in the environment of a sweep: times of ours and of another clock are not to be compared
     once = True  # what it returns is its last word; and it may not bear that others compile meanwhile, as ours does
 
     def __init__(self, do_bench: Callable[..., Any]) -> None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem, parse_json
-from tunedb.core.sweep import FINISHED, Mark, Sweep, Trial
+from tunedb.core.sweep import FINISHED, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
 from tunedb.store.sql.rows import check_sweep, clean_error, counts_of
 
 Kinds = Mapping[str, tuple[type, ...]]
 _NONE = type(None)
+_Word = TypeVar("_Word", bound=StrEnum)
 _ENVIRONMENT: Kinds = dict.fromkeys(Environment.__slots__, (str,))
 _DEVICE: Kinds = {"name": (str,), "backend": (str,), "arch": (str,), "multiprocessors": (int,), "info": (dict,)}
 _TRIAL: Kinds = {
@@ -29,6 +31,8 @@ _TRIAL: Kinds = {
     "spills": (int, _NONE),
     "shared_bytes": (int, _NONE),
     "error": (str, _NONE),
+    "outcome": (str,),
+    "reference": (str, _NONE),
 }
 _SWEEP: Kinds = {
     "uid": (str,),
@@ -144,10 +148,10 @@ def _mark_to_plain(mark: Mark) -> dict[str, Any]:
 
 
 def _from_plain(plain: Mapping[str, Any]) -> Sweep:
-    trials = tuple(Trial(**{**trial, "config": _config(trial["config"])}) for trial in plain["trials"])
-    given = {name: plain[name] for name in ("uid", "kernel_hash", "status", "complete", "host")}
+    trials = tuple(_trial_from_plain(trial) for trial in plain["trials"])
     return Sweep(
-        **given,
+        **{name: plain[name] for name in ("uid", "kernel_hash", "complete", "host")},
+        status=SweepStatus(plain["status"]),
         problem=Problem(_key(plain["problem"]), plain["kernel"]),
         device=Device(**plain["device"]),
         environment=Environment(**plain["environment"]),
@@ -159,9 +163,27 @@ def _from_plain(plain: Mapping[str, Any]) -> Sweep:
         expires=None if plain["expires"] is None else _moment(plain["expires"]),
         trials=trials,
         counts=counts_of(trials),
-        marks=tuple(Mark(**{**mark, "time": _moment(mark["time"])}) for mark in plain["marks"]),
+        marks=tuple(
+            Mark(**{**mark, "kind": _word(MarkKind, mark["kind"], "a mark"), "time": _moment(mark["time"])})
+            for mark in plain["marks"]
+        ),
         origin="imported",
     )
+
+
+def _trial_from_plain(plain: Mapping[str, Any]) -> Trial:
+    words = {
+        "status": _word(TrialStatus, plain["status"], "a status"),
+        "outcome": _word(TrialOutcome, plain["outcome"], "an outcome"),
+    }
+    return Trial(**{**plain, **words, "config": _config(plain["config"])})
+
+
+def _word(words: type[_Word], text: str, what: str) -> _Word:
+    try:
+        return words(text)
+    except ValueError:
+        raise ValueError(f"found {text!r:.100}, needed {what} of {', '.join(words)}") from None
 
 
 def _key(plain: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from tunedb.core.device import Device
-from tunedb.core.sweep import SWEEP_STATUSES, Mark, Sweep
+from tunedb.core.sweep import Mark, Sweep, SweepStatus
 from tunedb.store.sql import rows
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import DeviceRow, MarkRow, SweepRow, TrialRow
@@ -71,7 +71,7 @@ class Upkeep(Access):
             # Added up here: the two engines have no expression in common for a difference of times.
             spent = sum(max(0.0, (row.finished - row.started).total_seconds()) for row in connection.execute(times))
             return Totals(
-                {status: counts.get(status, 0) for status in SWEEP_STATUSES},
+                {str(status): counts.get(status, 0) for status in SweepStatus},
                 connection.scalar(imported) or 0,
                 spent,
                 connection.scalar(sa.select(problems)) or 0,
@@ -94,7 +94,7 @@ class Upkeep(Access):
         """
         by_status: dict[str, list[str]] = defaultdict(list)
         for sweep in sweeps:
-            by_status[sweep.status].append(sweep.uid)
+            by_status[str(sweep.status)].append(sweep.uid)
         removed = 0
         with self._write() as connection:
             for status, uids in by_status.items():

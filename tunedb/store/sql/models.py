@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from tunedb.core.sweep import MARK_KINDS, SOURCES, SWEEP_STATUSES, TRIAL_STATUSES
+from tunedb.core.sweep import (
+    COUNTED_SOURCES,
+    REFERRING,
+    MarkKind,
+    SweepStatus,
+    TrialOutcome,
+    TrialStatus,
+)
 
 ORIGINS = ("local", "imported")
 
@@ -49,7 +56,7 @@ class Base(DeclarativeBase):
 
 def _one_of(column: str, values: Iterable[str]) -> sa.CheckConstraint:
     """A CHECK, not a native enum, so that both engines run the same migrations."""
-    return sa.CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
+    return sa.CheckConstraint(f"{column} IN ({', '.join(repr(str(value)) for value in values)})", name=column)
 
 
 class DeviceRow(Base):
@@ -83,7 +90,7 @@ class SweepRow(Base):
 
     __tablename__ = "sweep"
     __table_args__ = (
-        _one_of("status", SWEEP_STATUSES),
+        _one_of("status", SweepStatus),
         _one_of("origin", ORIGINS),
         sa.CheckConstraint("(status = 'running') = (finished IS NULL)", name="finished"),
         sa.CheckConstraint("(status = 'tuned') = (config IS NOT NULL)", name="config"),
@@ -115,7 +122,9 @@ class TrialRow(Base):
 
     __tablename__ = "trial"
     __table_args__ = (
-        _one_of("status", TRIAL_STATUSES),
+        _one_of("status", TrialStatus),
+        _one_of("outcome", TrialOutcome),
+        sa.CheckConstraint(f"(outcome IN {tuple(map(str, REFERRING))}) = (reference IS NOT NULL)", name="reference"),
         sa.CheckConstraint("time_us >= 0 AND p20_us >= 0 AND p80_us >= 0 AND compile_s >= 0", name="times"),
         sa.UniqueConstraint("sweep_id", "uid"),
     )
@@ -134,13 +143,15 @@ class TrialRow(Base):
     spills: Mapped[int | None]
     shared_bytes: Mapped[int | None]
     error: Mapped[str | None]
+    outcome: Mapped[str] = mapped_column(sa.String(16))
+    reference: Mapped[str | None] = mapped_column(sa.String(32))  # of another trial of the sweep, or an earlier sweep
 
 
 class MarkRow(Base):
     """A judgement of a sweep: a fact of its own, never updated. It may arrive before its sweep, so no foreign key."""
 
     __tablename__ = "mark"
-    __table_args__ = (_one_of("kind", MARK_KINDS),)
+    __table_args__ = (_one_of("kind", MarkKind),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     uid: Mapped[str] = mapped_column(sa.String(32), unique=True)
@@ -154,7 +165,7 @@ class MissRow(Base):
     """How often calls of a problem on a device were served by a source; a miss by `default` or `nearest`. Local."""
 
     __tablename__ = "miss"
-    __table_args__ = (_one_of("served_by", SOURCES), sa.CheckConstraint("count > 0", name="count"))
+    __table_args__ = (_one_of("served_by", COUNTED_SOURCES), sa.CheckConstraint("count > 0", name="count"))
 
     problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"), primary_key=True)
     device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), primary_key=True, index=True)

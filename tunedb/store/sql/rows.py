@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem, canonical, parse_json
-from tunedb.core.sweep import MARK_KINDS, SWEEP_STATUSES, TRIAL_STATUSES, Mark, Sweep, Trial
+from tunedb.core.sweep import REFERRING, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
 from tunedb.errors import StoreError
 from tunedb.store.sql.models import ORIGINS
 
@@ -40,15 +40,20 @@ def _check_text(name: str, value: object) -> None:
     _require(good, value, f"a {name} that is text without NUL and lone surrogates")
 
 
-def check_uid(uid: str) -> None:
+def check_uid(uid: str | None) -> None:
     """Raise ValueError where it is no uid."""
-    _require(type(uid) is str and _UID.fullmatch(uid) is not None, uid, "a uid of 32 hexadecimal digits")
+    _require(isinstance(uid, str) and _UID.fullmatch(uid) is not None, uid, "a uid of 32 hexadecimal digits")
 
 
 def check_trial(trial: Trial) -> None:
     """Raise ValueError where a database would refuse the trial, or would not give it back as it is."""
     check_uid(trial.uid)
-    _require(trial.status in TRIAL_STATUSES, trial.status, f"a status of {', '.join(TRIAL_STATUSES)}")
+    _require(trial.status in tuple(TrialStatus), trial.status, f"a status of {', '.join(TrialStatus)}")
+    _require(trial.outcome in tuple(TrialOutcome), trial.outcome, f"an outcome of {', '.join(TrialOutcome)}")
+    if trial.outcome in REFERRING:
+        check_uid(trial.reference)
+    else:
+        _require(trial.reference is None, trial.reference, f"no reference of a trial that is {trial.outcome}")
     for name in _TIMES:
         _check_time(name, getattr(trial, name))
     for name in _NUMBERS:
@@ -60,7 +65,7 @@ def check_trial(trial: Trial) -> None:
 def check_mark(mark: Mark) -> None:
     """Raise ValueError where a database would refuse the mark, or would not give it back as it is."""
     check_uid(mark.uid)
-    _require(mark.kind in MARK_KINDS, mark.kind, f"a mark of {', '.join(MARK_KINDS)}")
+    _require(mark.kind in tuple(MarkKind), mark.kind, f"a mark of {', '.join(MarkKind)}")
     _check_text("reason", mark.reason)
     _require(len(mark.reason) <= _ERROR_CHARS, mark.reason, f"a reason of at most {_ERROR_CHARS} characters")
     _require(isinstance(mark.time, datetime) and mark.time.tzinfo is not None, mark.time, "a time with a time zone")
@@ -69,7 +74,7 @@ def check_mark(mark: Mark) -> None:
 def check_sweep(sweep: Sweep) -> None:
     """Raise ValueError where a database would refuse the sweep, or would not give it back as it is."""
     check_uid(sweep.uid)
-    _require(sweep.status in SWEEP_STATUSES, sweep.status, f"a status of {', '.join(SWEEP_STATUSES)}")
+    _require(sweep.status in tuple(SweepStatus), sweep.status, f"a status of {', '.join(SweepStatus)}")
     _require(sweep.origin in ORIGINS, sweep.origin, f"an origin of {', '.join(ORIGINS)}")
     _require(type(sweep.complete) is bool, sweep.complete, "complete as True or False")
     tuned = sweep.status == "tuned"
@@ -98,7 +103,7 @@ def check_sweep(sweep: Sweep) -> None:
 
 def counts_of(trials: Sequence[Trial]) -> dict[str, int]:
     """The number of trials by status."""
-    return dict(sorted(Counter(trial.status for trial in trials).items()))
+    return dict(sorted(Counter(str(trial.status) for trial in trials).items()))
 
 
 def device_values(device: Device) -> dict[str, Any]:
@@ -122,7 +127,7 @@ def sweep_values(sweep: Sweep) -> dict[str, Any]:
         "uid": sweep.uid,
         "kernel_hash": sweep.kernel_hash,
         "environment": sweep.environment.key,
-        "status": sweep.status,
+        "status": str(sweep.status),
         "complete": sweep.complete,
         "config": None if sweep.config is None else sweep.config.key,
         "time_us": sweep.time_us,
@@ -145,22 +150,23 @@ def clean_error(text: str | None) -> str | None:
 
 def trial_values(trial: Trial) -> dict[str, Any]:
     """All but the sweep."""
-    values = {name: getattr(trial, name) for name in ("uid", "status", *_TIMES, *_NUMBERS)}
-    return {**values, "config": trial.config.key, "error": clean_error(trial.error)}
+    values = {name: getattr(trial, name) for name in ("uid", "reference", *_TIMES, *_NUMBERS)}
+    words = {"status": str(trial.status), "outcome": str(trial.outcome), "error": clean_error(trial.error)}
+    return {**values, **words, "config": trial.config.key}
 
 
 def mark_values(mark: Mark) -> dict[str, Any]:
     """All but the sweep."""
-    return {"uid": mark.uid, "kind": mark.kind, "reason": mark.reason, "time": mark.time}
+    return {"uid": mark.uid, "kind": str(mark.kind), "reason": mark.reason, "time": mark.time}
 
 
 def to_mark(row: sa.Row[*tuple[Any, ...]]) -> Mark:
-    return Mark(row.kind, row.reason, row.time, row.uid)
+    return Mark(MarkKind(row.kind), row.reason, row.time, row.uid)
 
 
 def to_trial(row: sa.Row[*tuple[Any, ...]]) -> Trial:
-    values = {name: getattr(row, name) for name in ("uid", "status", "error", *_TIMES, *_NUMBERS)}
-    return Trial(config=Config(row.config), **values)
+    values = {name: getattr(row, name) for name in ("uid", "error", "reference", *_TIMES, *_NUMBERS)}
+    return Trial(config=Config(row.config), status=TrialStatus(row.status), outcome=TrialOutcome(row.outcome), **values)
 
 
 def to_sweep(
@@ -181,7 +187,7 @@ def to_sweep(
             device=device or Device(row.name, row.backend, row.arch, row.multiprocessors, parse_json(row.info)),
             kernel_hash=row.kernel_hash,
             environment=Environment.from_key(row.environment),
-            status=row.status,
+            status=SweepStatus(row.status),
             complete=row.complete,
             config=None if row.config is None else Config(row.config),
             time_us=row.time_us,

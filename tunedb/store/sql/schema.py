@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import stat
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ from tunedb.store.sql.engine import PG_SCHEMA, Database, locate
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
+HEAD = "0002"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
+UNRELEASED = "0001"  # what versions before the first release wrote; it has no way to a later one
 VERSION_TABLE = "tunedb_alembic_version"  # two users of Alembic in one database collide on the default name
 SCRIPTS = "tunedb:migrations"
 _ADVISORY_LOCK = 0x74756E656462  # "tunedb"
@@ -50,7 +52,7 @@ def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
         return True
     if found is None and not create:
         return False
-    if not database.is_sqlite or (found is not None and (found > HEAD or not migrate)):
+    if not database.is_sqlite or found == UNRELEASED or (found is not None and (found > HEAD or not migrate)):
         raise _mismatch(database, found)
     try:
         bring_up(database)
@@ -126,7 +128,7 @@ def bring_up(database: Database) -> str | None:
     with contextlib.ExitStack() as undo:
         with transaction(database) as connection:
             found = _revision(connection)
-            if found is not None and found > HEAD:
+            if found is not None and (found > HEAD or found == UNRELEASED):
                 raise _mismatch(database, found)
             if found != HEAD:
                 if found is not None and database.path is not None:
@@ -198,6 +200,16 @@ def _mismatch(database: Database, found: str | None) -> SchemaMismatch:
     if found is None:
         return SchemaOlder(
             f"Found no schema in {database.url}, needed {HEAD}. Run: tunedb db upgrade --store {database.url}"
+        )
+    if found == UNRELEASED:
+        away = (
+            "psql -c 'ALTER SCHEMA tunedb RENAME TO tunedb_unreleased'"
+            if database.path is None
+            else f"mv {shlex.quote(str(database.path))} {shlex.quote(f'{database.path}.unreleased')}"
+        )
+        return SchemaMismatch(
+            f"Found schema {found} in {database.url}, which versions before the first release wrote, expected {HEAD}. "
+            f"It can't be upgraded or exported: move it away, and kernels are tuned again. Run: {away}"
         )
     if found > HEAD:
         return SchemaNewer(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem, parse_json
-from tunedb.core.sweep import MISSES, Sweep, UsageCount
+from tunedb.core.sweep import MISSES, Source, Sweep, UsageCount
 from tunedb.store.sql.base import Access
 from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow
 
@@ -36,7 +36,7 @@ class UsageTable(Access):
                 key = {
                     "problem_id": self._problem_id(connection, one.problem),
                     "device_id": self._device_id(connection, one.device),
-                    "served_by": one.source,
+                    "served_by": str(one.source),
                 }
                 added = {"count": one.count, "first_seen": one.first_seen, "last_seen": one.last_seen}
                 if not self._insert(connection, MissRow, key | added):
@@ -61,7 +61,7 @@ class UsageTable(Access):
             UsageCount(
                 Problem(row.key, row.kernel),
                 Device(row.name, row.backend, row.arch, row.multiprocessors, parse_json(row.info)),
-                row.served_by,
+                Source(row.served_by),
                 row._mapping["count"],  # `row.count` is a tuple's method
                 row.first_seen,
                 row.last_seen,

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+revision = "0002"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -81,9 +81,17 @@ def upgrade() -> None:
         sa.Column("spills", sa.Integer(), nullable=True),
         sa.Column("shared_bytes", sa.Integer(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("outcome", sa.String(16), nullable=False),
+        sa.Column("reference", sa.String(32), nullable=True),
         sa.CheckConstraint(
             "status IN ('ok', 'wrong', 'compile_error', 'out_of_resources', 'runtime_error', 'timeout', 'pruned')",
             name=op.f("ck_trial_status"),
+        ),
+        sa.CheckConstraint(
+            "outcome IN ('measured', 'duplicate_of', 'known_from', 'lost_device')", name=op.f("ck_trial_outcome")
+        ),
+        sa.CheckConstraint(
+            "(outcome IN ('duplicate_of', 'known_from')) = (reference IS NOT NULL)", name=op.f("ck_trial_reference")
         ),
         sa.CheckConstraint(
             "time_us >= 0 AND p20_us >= 0 AND p80_us >= 0 AND compile_s >= 0", name=op.f("ck_trial_times")
