@@ -16,7 +16,8 @@ from triton.backends.compiler import GPUTarget
 
 from tunedb.core.kernel import Resources
 from tunedb.runtime.compile_job import CompileJob
-from tunedb.runtime.launch import Launch, typed_errors
+from tunedb.runtime.failures import typed_errors
+from tunedb.runtime.launch import Launch
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import triton.language as tl
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
-from tunedb.runtime import launch as compiled
-from tunedb.runtime.launch import Launch, Loaded, load
+from tunedb.runtime.launch import Launch
+from tunedb.runtime.loaded_kernel import LoadedKernel, load, outline, prepare
 
 NAME = "planted_gpu"
 ENTRY_POINTS = f"[tunedb.kernels]\n{NAME} = tests.planted_gpu:KERNEL\n"
@@ -79,8 +79,8 @@ class PlantedWorkload:
         self.x = torch.randn(SIZE, device=self.device)
         self.y = torch.empty_like(self.x)
         self.stop = torch.zeros(1, dtype=torch.int32, device=self.device)
-        self._outlines = tuple(compiled.outline(tensor) for tensor in (self.x, self.y, self.stop))
-        self._loaded: dict[Config, Loaded] = {}
+        self._outlines = tuple(outline(tensor) for tensor in (self.x, self.y, self.stop))
+        self._loaded: dict[Config, LoadedKernel] = {}
 
     def launch(self, config: Config) -> Launch:
         """The launch of a config."""
@@ -93,7 +93,7 @@ class PlantedWorkload:
     def prepare(self, config: Config) -> Resources:
         """Compile."""
         with torch.cuda.device(self.device):
-            return compiled.prepare(self._launch(self._outlines, config))
+            return prepare(self._launch(self._outlines, config))
 
     def compile(self, config: Config) -> Resources:
         """Compile and load."""

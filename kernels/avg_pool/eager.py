@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
-from tunedb.runtime.launch import is_interpreted
+from tunedb.runtime.compat_triton import is_interpreted
 
 from ..geometry import Window
 from .jit import avg_pool1d_forward_kernel

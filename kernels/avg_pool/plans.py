@@ -18,8 +18,9 @@ from torch import Tensor
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
-from tunedb.runtime import launch as compiled
 from tunedb.runtime.compile_job import preload_aside
+from tunedb.runtime.launch import Launch
+from tunedb.runtime.loaded_kernel import LoadedKernel, load
 from tunedb.tuner import session
 
 from ..geometry import Window
@@ -57,7 +58,7 @@ class Plan:
 
     __slots__ = ("allocate", "dtype", "index", "length", "run", "shape", "strides", "window")
 
-    def __init__(self, loaded: compiled.Loaded, index: int, out: Tensor, length: int, window: Window) -> None:
+    def __init__(self, loaded: LoadedKernel, index: int, out: Tensor, length: int, window: Window) -> None:
         self.run, self.length, self.window = loaded.run, length, window
         self.allocate = _allocator() if loaded.kernel is not None and out.is_cuda else None
         self.shape, self.strides, self.dtype = tuple(out.shape), out.stride(), out.dtype
@@ -124,19 +125,19 @@ def _can_launch(tensor: Tensor, name: str) -> bool:
 
 
 def _bind(
-    kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: Callable[[Config], compiled.Launch]
-) -> compiled.Loaded | TrialError:
+    kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: Callable[[Config], Launch]
+) -> LoadedKernel | TrialError:
     """The chosen config's loaded kernel, kept for good; the error, with a log record, where even the default fails."""
     index = tensor.get_device()
     if index >= 0:
         preload_aside()
     with torch.cuda.device(index):  # of -1, the CPU: no change
         try:
-            _, loaded = session.active().bind(kernel, problem, index, lambda config: compiled.load(describe(config)))
+            _, loaded = session.active().bind(kernel, problem, index, lambda config: load(describe(config)))
         except TrialError as error:
             _log.warning("%s (%s) does not launch (%s); using torch's own.", kernel.name, problem, error)
             return error
-    compiled.keep(loaded)
+    loaded.keep()
     return loaded
 
 
@@ -144,7 +145,7 @@ def _remember(
     plans: dict[Any, Plan | Literal[False]],
     key: tuple[Any, ...],
     since: int,
-    loaded: compiled.Loaded | TrialError,
+    loaded: LoadedKernel | TrialError,
     out: Tensor,
     length: int,
     window: Window,
@@ -154,7 +155,7 @@ def _remember(
     Not where the settings changed since the call began: the plan was made under those before.
     """
     plan: Plan | Literal[False] = False
-    if isinstance(loaded, compiled.Loaded):
+    if isinstance(loaded, LoadedKernel):
         plan = Plan(loaded, key[0], out, length, window)
     elif loaded.status == "runtime_error":  # it may pass: too little memory to load the module, say
         return None

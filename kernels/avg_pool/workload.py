@@ -13,9 +13,10 @@ from torch.nn import functional
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import SettingError
-from tunedb.runtime import launch as compiled
+from tunedb.runtime import loaded_kernel
 from tunedb.runtime.compile_job import CompileJob
-from tunedb.runtime.launch import Launch, Loaded, load
+from tunedb.runtime.launch import Launch
+from tunedb.runtime.loaded_kernel import LoadedKernel, load, outline
 
 from .algorithms import WIDEST_ALIGNMENT
 from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
@@ -42,19 +43,19 @@ class PoolWorkload:
         device = torch.device("cpu") if index < 0 else torch.device("cuda", index)
         self.read = make_input(pool, columns, device)
         self.written = empty_grad_input(self.read, pool.length) if backward else empty_output(self.read, pool.window)
-        self._outlines = compiled.outline(self.read), compiled.outline(self.written)
-        self._loaded: dict[Config, Loaded] = {}
+        self._outlines = outline(self.read), outline(self.written)
+        self._loaded: dict[Config, LoadedKernel] = {}
         self._right: set[int] = set()  # digests of outputs that were right
 
     def prepare(self, config: Config) -> Resources:
         """Compile the config, on any thread. Raises TrialError where it can't be."""
         with self._on_device():  # each thread has a current device of its own
-            return compiled.prepare(self._launch(self._outlines, config))
+            return loaded_kernel.prepare(self._launch(self._outlines, config))
 
     def recipe(self, config: Config) -> CompileJob | None:
         """What another process compiles the config from, on any thread; None where it can't."""
         with self._on_device():
-            return compiled.recipe(self._launch(self._outlines, config))
+            return loaded_kernel.compile_job(self._launch(self._outlines, config))
 
     def compile(self, config: Config) -> Resources:
         """Compile and load the config. Raises TrialError where it can't be, StickyDeviceError where nothing can."""
@@ -172,7 +173,7 @@ class PoolWorkload:
         build = backward_launch if self.backward else forward_launch
         return build(*tensors, self.pool.window, config)
 
-    def _load(self, config: Config) -> Loaded:
+    def _load(self, config: Config) -> LoadedKernel:
         if config not in self._loaded:
             with self._on_device():
                 self._loaded[config] = load(self.launch(config))

@@ -23,7 +23,7 @@ from tests.threads import errors_at_once
 from tunedb import SweepError
 from tunedb.decorator.dispatch import plans
 from tunedb.runtime import compile_job as recipe
-from tunedb.runtime import launch as compiled
+from tunedb.runtime import loaded_kernel
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner import session as process
 
@@ -123,7 +123,7 @@ def test_triton_reads_its_libraries_while_the_store_is_asked_and_is_waited_for(
     x, y = tensors
     done: list[str] = []
     is_asked = threading.Event()
-    parsing, get_sweeps = compiled.parsing, LayeredStore.get_sweeps
+    parsing, get_sweeps = loaded_kernel.parsing, LayeredStore.get_sweeps
 
     def preload() -> None:
         is_asked.wait(10)
@@ -137,7 +137,7 @@ def test_triton_reads_its_libraries_while_the_store_is_asked_and_is_waited_for(
 
     monkeypatch.setattr(recipe, "preload", preload)
     monkeypatch.setattr(LayeredStore, "get_sweeps", asked)
-    monkeypatch.setattr(compiled, "parsing", lambda work: done.append("compiles") or parsing(work))
+    monkeypatch.setattr(loaded_kernel, "parsing", lambda work: done.append("compiles") or parsing(work))
     recipe.preload_aside.cache_clear()
     for _ in range(2):
         tuned()[grid_of(100)](x, y, 100, 1, 0.5, True)

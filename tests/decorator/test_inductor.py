@@ -23,7 +23,7 @@ from tests.decorator.stub import StubDriver
 from tests.decorator.test_dispatch import copy_tiles
 from tunedb import StoreUnavailable
 from tunedb.decorator import inductor as narrowing
-from tunedb.runtime import bind as bound
+from tunedb.runtime import compat_triton
 from tunedb.tuner import session as process
 
 pytestmark = [
@@ -347,7 +347,7 @@ def test_what_compiled_code_reads_is_there_without_a_device(stub: StubDriver, mo
     def absent() -> int:
         raise RuntimeError("0 active drivers ([]). There should only be one.")
 
-    monkeypatch.setattr(bound, "current_device", lambda: absent)
+    monkeypatch.setattr(compat_triton, "current_device", absent)
     for given in ({}, {"reset_to_zero": ["y"]}):
         kernel = tuned(accumulate, **given)
         assert kernel.early_config_prune is None

@@ -463,11 +463,11 @@ def refusing(x, y, n, BLOCK: tl.constexpr):
 def test_configs_are_compiled_ahead_and_raced_and_a_refusal_reaches_the_hook_on_the_callers_thread(
     timer: Timer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tunedb.runtime import bind as bound
+    from tunedb.runtime import loaded_kernel
 
     compiled: list[tuple[int, str]] = []
     seen: list[tuple[int, str]] = []
-    warmed = bound.warmed
+    warmed = loaded_kernel.compiled_kernel
 
     def noted(stack: Any, arguments: Any, grid: Any, keywords: Mapping[str, Any]) -> Any:
         compiled.append((keywords["BLOCK"], threading.current_thread().name))
@@ -477,7 +477,7 @@ def test_configs_are_compiled_ahead_and_raced_and_a_refusal_reaches_the_hook_on_
         if exception is not None:
             seen.append((kwargs["BLOCK"], threading.current_thread().name))
 
-    monkeypatch.setattr(bound, "warmed", noted)
+    monkeypatch.setattr(loaded_kernel, "compiled_kernel", noted)
     kernel = tuned(refusing, blocks=(16, 32, 64, 128), post_hook=after)
     x, y = torch.zeros(100), torch.zeros(100)
     kernel[grid_of(100)](x, y, 100)
@@ -571,9 +571,9 @@ def test_a_descriptors_block_that_a_hook_sets_is_compiled_ahead(timer: Timer, mo
 
 
 def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunedb.runtime import bind as bound
+    from tunedb.runtime import loaded_kernel
 
-    begun, go_on, warmed = threading.Event(), threading.Event(), bound.warmed
+    begun, go_on, warmed = threading.Event(), threading.Event(), loaded_kernel.compiled_kernel
     here = threading.current_thread()
 
     def slow(stack: Any, arguments: Any, grid: Any, keywords: Mapping[str, Any]) -> Any:
@@ -582,7 +582,7 @@ def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, mo
             go_on.wait(60)
         return warmed(stack, arguments, grid, keywords)
 
-    monkeypatch.setattr(bound, "warmed", slow)
+    monkeypatch.setattr(loaded_kernel, "compiled_kernel", slow)
     x, y = torch.zeros(100), torch.zeros(100)
     with tunedb.using(budget=1e-6):
         session.active()._clock = lambda index: timer

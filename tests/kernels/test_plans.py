@@ -11,12 +11,12 @@ import torch
 from tunedb.core.kernel import Resources
 from tunedb.kernels.avg_pool import plans
 from tunedb.kernels.geometry import Window
-from tunedb.runtime.launch import Loaded
+from tunedb.runtime.loaded_kernel import LoadedKernel
 
 
 def plan_for(out: torch.Tensor, launched: list[Any], kernel: object) -> plans.Plan:
     """A plan whose output is to look like `out`, on a GPU."""
-    loaded = Loaded(lambda *given: launched.append(given), Resources(), kernel)
+    loaded = LoadedKernel(lambda *given: launched.append(given), Resources(), kernel)
     shown = SimpleNamespace(shape=out.shape, stride=out.stride, dtype=out.dtype, is_cuda=True)
     return plans.Plan(loaded, -1, cast(torch.Tensor, shown), out.shape[-1], Window(2, 2))
 

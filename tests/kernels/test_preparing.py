@@ -12,8 +12,9 @@ from tunedb.core.kernel import Resources
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.kernels.avg_pool.problem import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
-from tunedb.runtime import launch as compiled
-from tunedb.runtime.launch import Launch, outline
+from tunedb.runtime import loaded_kernel
+from tunedb.runtime.launch import Launch
+from tunedb.runtime.loaded_kernel import outline
 
 H200 = Device("NVIDIA H200", "cuda", "sm_90", 132)
 
@@ -25,7 +26,7 @@ def test_what_is_compiled_is_the_launch_and_holds_no_tensor_of_the_sweep(
     kernel: Any, layout: str, alignment: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compiling: list[Launch] = []
-    monkeypatch.setattr(compiled, "prepare", lambda launch: compiling.append(launch) or Resources())
+    monkeypatch.setattr(loaded_kernel, "prepare", lambda launch: compiling.append(launch) or Resources())
     pool = Pool(3, 5, 64, Window(4, 1, 1), torch.float32, layout, alignment)
     problem = pool.backward_problem() if kernel is BACKWARD else pool.forward_problem()
     made = kernel.workload(problem, -1)

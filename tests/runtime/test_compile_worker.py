@@ -24,10 +24,10 @@ from tests.sweep.test_trials import sweep
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
+from tunedb.runtime.compat_triton import is_interpreted
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_pool import CompilePool
 from tunedb.runtime.compile_worker import CompileWorker
-from tunedb.runtime.launch import is_interpreted
 
 
 @triton.jit

@@ -11,8 +11,10 @@ from triton.runtime.errors import OutOfResources
 
 from tunedb.core.kernel import Resources
 from tunedb.errors import StickyDeviceError, TrialError
-from tunedb.runtime import launch as compiled
-from tunedb.runtime.launch import Launch, keep, load, typed_errors
+from tunedb.runtime import compat_triton, loaded_kernel
+from tunedb.runtime.failures import typed_errors
+from tunedb.runtime.launch import Launch
+from tunedb.runtime.loaded_kernel import load
 
 
 class Device0:
@@ -46,7 +48,7 @@ def test_an_unknown_triton_is_launched_through_its_public_interface() -> None:
     loaded = load(Launch(jit, (3, 1, 1), (x, y, 7), {"BLOCK": 64}, {"num_warps": 2}))
     other = torch.ones(2)
     loaded.run(other, y)
-    keep(loaded)
+    loaded.keep()
     assert loaded.resources == Resources()
     ((grid, arguments, keywords),) = jit.launched
     assert (grid, arguments[2:]) == ((3, 1, 1), (7,))
@@ -87,10 +89,10 @@ def test_what_is_not_the_configs_doing_passes_as_it_is(error: BaseException) -> 
 
 
 def test_an_unknown_triton_is_prepared_without_a_word_on_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "driver", Device0)
+    monkeypatch.setattr(compat_triton, "driver", Device0)
     jit = UnknownTriton()
     launch = Launch(jit, (3, 1, 1), (torch.zeros(4), torch.zeros(4), 4), {"BLOCK": 2}, {"num_warps": 1})
-    assert compiled.prepare(launch) == Resources()
+    assert loaded_kernel.prepare(launch) == Resources()
     assert jit.launched == []
 
 
@@ -104,10 +106,10 @@ def test_the_digest_of_a_binary_is_of_code_grid_and_numbers(monkeypatch: pytest.
             target = SimpleNamespace(warp_size=32)
             return SimpleNamespace(kernel=self.code, metadata=SimpleNamespace(num_warps=4, shared=9, target=target))
 
-    monkeypatch.setattr(compiled, "driver", Device0)
+    monkeypatch.setattr(compat_triton, "driver", Device0)
 
     def digest(code: bytes, programs: int, number: int = 4) -> str | None:
-        found = compiled.prepare(Launch(Known(code), (programs, 1, 1), (torch.zeros(4), number), {}, {}))
+        found = loaded_kernel.prepare(Launch(Known(code), (programs, 1, 1), (torch.zeros(4), number), {}, {}))
         assert (found.threads, found.shared_bytes, found.registers) == (128, 9, None)
         return found.binary
 
@@ -126,7 +128,7 @@ def test_a_parse_that_other_threads_disturbed_is_made_again(monkeypatch: pytest.
                 raise RuntimeError("at 27:8") from error  # as from a function that the kernel calls
         return "the kernel"
 
-    assert compiled.warmed(SimpleNamespace(warmup=warmup), (), (1,), {}) == "the kernel"
+    assert loaded_kernel.compiled_kernel(SimpleNamespace(warmup=warmup), (), (1,), {}) == "the kernel"
     failures += [SystemError("another")]
     with pytest.raises(RuntimeError, match="27:8"):
-        compiled.warmed(SimpleNamespace(warmup=warmup), (), (1,), {})
+        loaded_kernel.compiled_kernel(SimpleNamespace(warmup=warmup), (), (1,), {})

@@ -20,7 +20,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import TrialError
 from tunedb.runtime.clock import GpuClock, clock_for, method_for, timing, untraced
-from tunedb.runtime.launch import prepare
+from tunedb.runtime.loaded_kernel import prepare
 from tunedb.store import Store
 from tunedb.sweep.run import SweepContext, run_sweep
 from tunedb.worker.supervisor import Supervisor

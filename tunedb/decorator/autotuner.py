@@ -27,8 +27,8 @@ from tunedb.decorator.hooks import Guards
 from tunedb.decorator.inductor import Narrowing
 from tunedb.decorator.registered import RegisteredAutotuner
 from tunedb.decorator.resolve import Chosen, Timings
-from tunedb.runtime import bind as bound
-from tunedb.runtime.launch import is_interpreted
+from tunedb.runtime import compat_triton
+from tunedb.runtime.launch import launch_call
 from tunedb.tuner import session
 
 _MISSED = object()
@@ -56,7 +56,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         name: str | None,
         **given: Any,
     ) -> None:
-        self.jit = bound.jit_of(fn)
+        self.jit = compat_triton.jit_of(fn)
         checks.check_kernel(self.jit)
         self.parameters = Parameters.of(self.jit.fn)
         keys = list(key or ())
@@ -70,7 +70,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self.reference = reference
         self.buckets = dict(bucket or {})
         self.name = checks.name_of(self.jit.fn) if name is None else checks.checked_name(name)
-        self.heuristics = tuple(bound.heuristics_of(fn))
+        self.heuristics = tuple(compat_triton.heuristics_of(fn))
         self._hash = LazyHash(fn, reference)
         guards = Guards(self.reset_to_zero, self.restore_value)
         self.is_guarded = not (self.user_defined_pre_hook or self.user_defined_post_hook)
@@ -134,7 +134,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         is_made = hasattr(self, "_plans")  # Triton's constructor reads it as well
         if self.users_prune is not None or self.perf_model is not None or not is_made:
             return self.users_prune
-        return None if len(self._configs) == 1 or is_interpreted(self.jit) else self._narrowing.function()
+        return None if len(self._configs) == 1 or compat_triton.is_interpreted(self.jit) else self._narrowing.function()
 
     @early_config_prune.setter
     def early_config_prune(self, function: Callable[..., Any] | None) -> None:
@@ -233,7 +233,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         return Call(self.arg_names, grid, args, kwargs, self.parameters.variadic)
 
     def _index(self) -> int:
-        return -1 if is_interpreted(self.jit) else bound.current_device()()
+        return -1 if compat_triton.is_interpreted(self.jit) else compat_triton.current_device()
 
     def _choose(self, call: Call, index: int | None = None) -> Chosen:
         if len(self._listed) != len(self._configs) or any(map(is_not, self._listed, self._configs)):
@@ -260,7 +260,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     def launch_with(self, call: Call, config: triton.Config) -> Any:
         """Launch through Triton, without hooks."""
         self.best_config = config
-        return bound.launch(self.fn, call.args, call.grid, {**call.kwargs, **config.all_kwargs()})
+        return launch_call(self.fn, call.args, call.grid, {**call.kwargs, **config.all_kwargs()})
 
     def _report(self, call: Call, found: Chosen) -> None:
         """Keep what others read of an Autotuner, and tell those who listen."""
@@ -276,12 +276,12 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self._narrowing.look_again()
         is_its_own = found.choice.source == "sweep"  # not so where a race after an edit was cut short
         self.bench_time = (sweep.finished - sweep.started).total_seconds() if is_its_own and sweep.finished else 0.0
-        if bound.printing() and is_its_own:
+        if compat_triton.is_printing() and is_its_own:
             print(
                 f"Triton autotuning for function {self.base_fn.__name__},\nwith key as {key},\n"
                 f"finished after {self.bench_time:.2f}s,\nbest config selected: {self.best_config};"
             )
-        listener = bound.listener()
+        listener = compat_triton.tuning_listener()
         if listener is not None and (is_its_own or is_new):
             listener(
                 fn=self.jit, key=key, best_config=found.config, configs_timings=self.configs_timings,

@@ -19,7 +19,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
 from tunedb.override import overridden
-from tunedb.runtime import bind as bound
+from tunedb.runtime import compat_triton
 from tunedb.tuner import session
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _known_of(kernel: Autotuner) -> Known:
         return (), places.get(forced)
     if tuner.settings.mode == "off":
         return NOTHING
-    device = device_of(bound.current_device()())
+    device = device_of(compat_triton.current_device())
     sweeps = tuner.store.get_kernel_sweeps(kernel.name, device, kernel.source_hash, MOST)
     found: dict[tuple[Fact, ...], set[int]] = {}
     for sweep, _ in winners(sweeps, None, now()):

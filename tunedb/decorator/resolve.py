@@ -21,9 +21,9 @@ from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.errors import CallerError, SweepError
 from tunedb.override import overridden
-from tunedb.runtime import bind as bound
 from tunedb.runtime.compile_job import preload_aside
-from tunedb.runtime.launch import typed_errors
+from tunedb.runtime.failures import typed_errors
+from tunedb.runtime.loaded_kernel import load_call
 from tunedb.tuner import session
 from tunedb.tuner.choice_cache import Choice, TuningTask
 from tunedb.tuner.unhashed import check_mode
@@ -134,7 +134,7 @@ def _load(kernel: Autotuner, call: Call, called: CalledKernel, stored: Config) -
     config = called.find(stored)
     if config.pre_hook is None:
         with typed_errors(), callers_faults():
-            bound.bind(kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()}).keep()
+            load_call(kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()}).keep()
     return config
 
 

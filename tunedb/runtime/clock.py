@@ -16,7 +16,7 @@ import torch
 
 from tunedb._internal.switch_interval import short_switch_interval
 from tunedb.core.kernel import TunableKernel
-from tunedb.runtime.launch import typed_errors
+from tunedb.runtime.failures import typed_errors
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
 # and older sweeps become stale.

@@ -1,7 +1,4 @@
-"""What Triton compiles a kernel from, in words that another process understands: no tensor, no GPU, no torch.
-
-With `compiled.py` the only file that touches Triton's private API.
-"""
+"""Jobs of the compile worker: what Triton compiles a kernel from, with no tensor, no GPU and no torch."""
 
 from __future__ import annotations
 
@@ -15,17 +12,18 @@ from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource, make_backend
+from triton.compiler import ASTSource
 
 from tunedb._internal.switch_interval import short_switch_interval
+from tunedb.runtime.compat_triton import hash_triton, specialize
 
-_ADDED = ("instrumentation_mode", "fpsan_homomorphic_casts")
-_MISCOUNTED, _TRIES = "AST constructor recursion depth mismatch", 5
+_MISCOUNT = "AST constructor recursion depth mismatch"  # CPython's words, see `parsing`
+_MAX_TRIES = 5  # of a parse that failed so. Chosen: it takes two parses that collide each time
 
 
 @dataclass(frozen=True, slots=True)
 class CompileJob:
-    """A jit function, by where it is found, and all that it is specialised on. It can be pickled."""
+    """A jit function, named by its module and its name there, and all that it is specialised on. It can be pickled."""
 
     module: str
     name: str
@@ -37,71 +35,59 @@ class CompileJob:
 
     @classmethod
     def of(cls, jit: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], target: GPUTarget) -> CompileJob:
-        """The recipe of a launch with these arguments and keywords. Raises what a Triton that is not known raises."""
-        backend = make_backend(target)
-        binder = triton.runtime.jit.create_function_from_signature(jit.signature, jit.params, backend)
-        keywords = {"debug": bool(jit.debug or triton.knobs.runtime.debug), **_added(), **keywords}
-        bound, specialization, given = binder(*arguments, **keywords)
-        options, signature, constants, attributes = jit._pack_args(backend, keywords, bound, specialization, given)
-        where = jit.fn.__module__, jit.fn.__qualname__
-        return cls(*where, signature, constants, attributes, dict(options.__dict__), target)
+        """The job of a launch with these arguments and keywords. Raises what an unknown Triton raises."""
+        return cls(jit.fn.__module__, jit.fn.__qualname__, *specialize(jit, arguments, keywords, target), target)
 
     def find(self) -> Any:
-        """The jit function, in this process. Raises ImportError or AttributeError where it is not there."""
-        found = functools.reduce(getattr, self.name.split("."), import_module(self.module))
-        while not hasattr(found, "cache_key") and hasattr(found, "fn"):  # under other decorators
-            found = found.fn
-        return found
+        """The jit function, in this process. Raises ImportError or AttributeError if it can't be found there."""
+        function = functools.reduce(getattr, self.name.split("."), import_module(self.module))
+        while not hasattr(function, "cache_key") and hasattr(function, "fn"):  # under other decorators
+            function = function.fn
+        return function
 
     def compile(self, jit: Any = None) -> Any:
-        """Triton's compiled kernel; in passing, it is put into Triton's cache on disk. Raises what Triton raises."""
+        """Compile into Triton's cache on disk and return Triton's compiled kernel. Raises what Triton raises."""
         source = ASTSource(jit or self.find(), self.signature, self.constants, self.attributes)
         return parsing(functools.partial(triton.compile, source, target=self.target, options=dict(self.options)))
 
 
-def _added() -> dict[str, Any]:
-    """What a launch adds of itself, in those versions of Triton that do."""
-    known = {name: getattr(triton.knobs.compilation, name, None) for name in _ADDED}
-    return {name: value for name, value in known.items() if value is not None}
-
-
 def preload() -> None:
-    """Load and compute what every compile needs, so that forks of this process find it done."""
-    with contextlib.suppress(Exception):  # of no consequence but time, and each version has it somewhere else
-        module = import_module("triton.compiler.compiler")
-        (getattr(module, "triton_key", None) or import_module("triton.runtime.cache").triton_key)()
+    """Load and compute what every compile needs, so that forks of this process have it already."""
+    hash_triton()
 
 
 @functools.cache
 def preload_aside() -> threading.Thread:
     """Begin to `preload` on a thread: Triton hashes its own libraries, which takes as long as opening the store."""
 
-    def beside() -> None:
+    def work() -> None:
         with short_switch_interval:
             preload()
 
-    thread = threading.Thread(target=beside, daemon=True)
+    thread = threading.Thread(target=work, daemon=True)
     with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
         thread.start()
     return thread
 
 
 def preloaded() -> None:
-    """Wait for what `preload_aside` began, if it did: Triton would do all of it once more."""
+    """Wait for the thread of `preload_aside`, if there is one: Triton would do all of its work again."""
     if preload_aside.cache_info().currsize and preload_aside().is_alive():
         preload_aside().join()
 
 
 def parsing(work: Callable[[], Any]) -> Any:
-    """What `work` returns, which parses sources. Before Python 3.13 that can fail where two threads do so at once.
+    """Return what `work` returns, which parses Python source, and repeat it if another thread's parse disturbed it.
 
-    They share the count of a recursion's depth (python/cpython#106905): it says nothing about the kernel.
+    Before Python 3.13 threads share the count of a parse's recursion depth (python/cpython#106905). The error says
+    nothing about the kernel.
     """
-    for _ in range(_TRIES):
+    for _ in range(_MAX_TRIES):
         try:
             return work()
+        # Triton wraps the error in errors of its own, whose classes differ between versions.
         except Exception as error:
-            if not any(_MISCOUNTED in str(one) for one in _chain(error)):
+            if not any(_MISCOUNT in str(cause) for cause in _chain(error)):
                 raise
     return work()
 

@@ -13,7 +13,7 @@ from tunedb.core.problem import Config
 from tunedb.errors import TrialError
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_worker import CompileWorker
-from tunedb.runtime.launch import typed_errors
+from tunedb.runtime.failures import typed_errors
 
 MOST = 16  # at a time
 MONTH = 30 * 24 * 3600.0  # seconds: what stands for no limit where one is needed

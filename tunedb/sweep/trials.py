@@ -12,7 +12,7 @@ from tunedb.core.sweep import Trial, TrialOutcome, TrialStatus, new_uid
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.runtime.clock import Clock, Timing
 from tunedb.runtime.compile_pool import CompilePool
-from tunedb.runtime.launch import typed_errors
+from tunedb.runtime.failures import typed_errors
 from tunedb.sweep.limits import SPILLS, excess, spills_much
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import Outcome, Race, Screening, choose, is_beaten

@@ -12,7 +12,7 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.errors import CallerError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
-from tunedb.runtime.launch import typed_errors
+from tunedb.runtime.failures import typed_errors
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import MARGIN, Race, Sample, is_beaten
 from tunedb.tuner.choice_cache import TuningTask

@@ -3,7 +3,7 @@
 import pytest
 
 from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
-from tunedb.runtime.launch import is_interpreted
+from tunedb.runtime.compat_triton import is_interpreted
 
 
 @pytest.fixture(scope="session", autouse=True)

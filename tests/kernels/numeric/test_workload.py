@@ -14,7 +14,8 @@ from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, workload
 from tunedb.kernels.avg_pool.problem import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
-from tunedb.runtime.launch import Launch, Loaded, load
+from tunedb.runtime.launch import Launch
+from tunedb.runtime.loaded_kernel import LoadedKernel, load
 
 pytestmark = runs_kernels
 
@@ -72,14 +73,14 @@ def spoil(made: Any, monkeypatch: pytest.MonkeyPatch, spoiler: Callable[[torch.T
     """Make the kernel go wrong from here on."""
     made._loaded.clear()
 
-    def load_spoiled(launch: Launch) -> Loaded:
+    def load_spoiled(launch: Launch) -> LoadedKernel:
         right = load(launch)
 
         def run(read: torch.Tensor, written: torch.Tensor) -> None:
             right.run(read, written)
             spoiler(written)
 
-        return Loaded(run, right.resources)
+        return LoadedKernel(run, right.resources)
 
     monkeypatch.setattr(workload, "load", load_spoiled)
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from triton import knobs
 from triton.runtime import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tunedb.decorator.call.arguments import Bucket, Parameters, bucketed
 from tunedb.decorator.call.specialization import part_of
+from tunedb.runtime.compat_triton import HAS_INSTRUMENTATION, HAS_STAGES_HOOK
 
 MOST = 4096  # plans per kernel; beyond that the kinds of call are too many to remember, and the table starts afresh
 _BY_VALUE = (bool, str, type(None), torch.dtype, tl.dtype)
@@ -35,9 +35,9 @@ _CONDITIONS = [
     "_t_runtime.launch_exit_hook is not _t_exit or _t_exit.calls",
     "_t_hooks or _t_runtime.debug",
 ]
-if hasattr(knobs.runtime, "add_stages_inspection_hook"):
+if HAS_STAGES_HOOK:
     _CONDITIONS.append("_t_runtime.add_stages_inspection_hook")
-if hasattr(knobs.compilation, "instrumentation_mode"):
+if HAS_INSTRUMENTATION:
     _CONDITIONS.append("_t_compilation.instrumentation_mode")
 _OBSERVED = " or ".join(_CONDITIONS)
 

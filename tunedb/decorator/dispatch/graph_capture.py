@@ -11,7 +11,7 @@ from tunedb.decorator.call.arguments import Call, kind_of
 from tunedb.decorator.call.specialization import has_descriptor
 from tunedb.decorator.dispatch.codegen import MOST
 from tunedb.errors import SweepError
-from tunedb.runtime import bind as bound
+from tunedb.runtime.loaded_kernel import is_call_loaded
 
 if TYPE_CHECKING:
     from tunedb.decorator.autotuner import Autotuner
@@ -50,7 +50,7 @@ class Loaded:
         raise not_loaded(kernel.name)
 
     def _is_loaded(self, call: Call, config: triton.Config) -> bool:
-        return bound.is_loaded(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
+        return is_call_loaded(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
 
     def _kind_of(self, call: Call, index: int) -> tuple[Any, ...] | None:
         kernel = self._kernel

@@ -13,7 +13,8 @@ from tunedb.decorator.call.specialization import is_told, part_of
 from tunedb.decorator.dispatch import codegen as fast
 from tunedb.decorator.dispatch.graph_capture import is_capturing, not_loaded
 from tunedb.decorator.dispatch.grid_cache import Grids
-from tunedb.runtime import bind as bound
+from tunedb.runtime import compat_triton
+from tunedb.runtime.loaded_kernel import is_call_loaded, load_call
 from tunedb.tuner import session
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Plans:
         False where such a call can't ever have one.
         """
         # On the host, what a GPU reaches (pinned, or empty) looks like what it does not.
-        if bound.is_observed(self._kernel.jit) or any(map(is_on_host, call.tensors().values())):
+        if compat_triton.is_observed(self._kernel.jit) or any(map(is_on_host, call.tensors().values())):
             return True
         arguments = self._in_order(call)
         kinds = tuple(map(type, arguments))
@@ -71,7 +72,7 @@ class Plans:
         variants: Any = None
         filled: tuple[Any, ...] | None = None
         if not self._is_bound_late(kinds):
-            variants = bound.bind(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
+            variants = load_call(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
             if variants.run is None:
                 return True
             variants.keep()
@@ -115,9 +116,9 @@ class Plans:
         found = variants.get(variant)
         if found is None:
             keywords = {name: value for name, value in seen.items() if name not in ("grid", "warmup")}
-            if is_capturing(bound.current_device()()) and not bound.is_loaded(self._kernel.jit, (), keywords):
+            if is_capturing(compat_triton.current_device()) and not is_call_loaded(self._kernel.jit, (), keywords):
                 raise not_loaded(self._kernel.name)
-            made = bound.bind(self._kernel.jit, (), keywords)
+            made = load_call(self._kernel.jit, (), keywords)
             if made.run is None:
                 return None, None
             made.keep()
@@ -144,10 +145,10 @@ class Plans:
         if kinds not in self._made:
             names = {
                 "_t_plans": self._table, "_t_first": self._first, "_t_owner": self._kernel,
-                "_t_device": bound.current_device(), "_t_runtime": bound.knobs.runtime,
-                "_t_compilation": bound.knobs.compilation, "_t_enter": bound.hooks("enter"),
-                "_t_exit": bound.hooks("exit"), "_t_hooks": self._kernel.jit.pre_run_hooks, "_t_grids": self._grids,
-                "_t_fill": self.fill, "_t_unbound": self._unbound,
+                "_t_device": compat_triton.device_getter(), "_t_runtime": compat_triton.runtime_knobs,
+                "_t_compilation": compat_triton.compilation_knobs, "_t_enter": compat_triton.launch_hooks("enter"),
+                "_t_exit": compat_triton.launch_hooks("exit"), "_t_hooks": self._kernel.jit.pre_run_hooks,
+                "_t_grids": self._grids, "_t_fill": self.fill, "_t_unbound": self._unbound,
             }  # fmt: skip
             made = fast.reader(
                 next(self._numbers), self._kernel.parameters, self._kernel.filled, kinds, self._kernel.keys,

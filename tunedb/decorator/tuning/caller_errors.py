@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from tunedb.errors import CallerError, TrialError
-from tunedb.runtime.launch import is_sticky
+from tunedb.runtime.failures import is_sticky
 
 # What Triton's launch raises for a call that is wrong whatever the config: it ends the sweep, and is raised as it is.
 _KINDS = (TypeError, ValueError, LookupError, AttributeError, NameError, ArithmeticError)
 
 
-class callers_faults:  # noqa: N801 - reads as a statement, like compiled.typed_errors
+class callers_faults:  # noqa: N801 - reads as a statement, like `failures.typed_errors`
     """Raise an error of the caller's as CallerError: those kinds of errors, or with `always` any.
 
     But not too little memory, which is nobody's fault; nor what a lost device says, to whoever uses it next; nor what

@@ -12,7 +12,7 @@ from triton.runtime.errors import OutOfResources, PTXASError
 from tunedb.core.device import OWN_BENCHMARK
 from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.errors import CallerError, TrialError
-from tunedb.runtime.launch import typed_errors
+from tunedb.runtime.failures import typed_errors
 
 _QUANTILES = (0.5, 0.2, 0.8)
 _LEAST = 1e-3  # microseconds, in the place of no time at all: configs are compared by ratios

@@ -12,8 +12,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tunedb.decorator.call.arguments import Call, tensors_of
 from tunedb.decorator.call.specialization import has_descriptor
-from tunedb.runtime.bind import prepare
-from tunedb.runtime.launch import outline
+from tunedb.runtime.loaded_kernel import outline, prepare_call
 
 
 class Outlines:
@@ -44,7 +43,7 @@ class Outlines:
         if config.pre_hook is not None:
             call = Call(self._names, self._grid, args, kwargs, self._variadic)
             config.pre_hook({**call.named, **call.extra, **config.all_kwargs()})
-        prepare(stack, args, {**kwargs, **config.all_kwargs()})
+        prepare_call(stack, args, {**kwargs, **config.all_kwargs()})
 
 
 def _outlined(value: Any) -> Any:

@@ -24,7 +24,9 @@ from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.decorator.tuning.meta_arguments import Outlines
 from tunedb.errors import CallerError, SettingError
 from tunedb.runtime.accuracy import difference, is_same
-from tunedb.runtime.bind import bind, launch, printing
+from tunedb.runtime.compat_triton import is_printing
+from tunedb.runtime.launch import launch_call
+from tunedb.runtime.loaded_kernel import load_call
 
 _log = logging.getLogger("tunedb")
 
@@ -66,7 +68,7 @@ class CallWorkload:
     def compile(self, config: Config) -> Resources:
         """Compile and load; a config that does not is shown to the user's post_hook, as triton.autotune does."""
         found = self._find(config)
-        if printing():
+        if is_printing():
             print(f"Autotuning kernel {self._kernel.base_fn.__name__} with config {found}")
         refused = self._refused.pop(config, None)
         with self._blamed(), callers_faults():
@@ -74,7 +76,7 @@ class CallWorkload:
                 if refused is not None:
                     raise refused
                 self._configure(found)
-                return bind(self._kernel.fn, self._call.args, self._keywords(found)).resources
+                return load_call(self._kernel.fn, self._call.args, self._keywords(found)).resources
             except Exception as error:
                 self._before_launch(found)
                 self._after_launch(found, error)
@@ -147,7 +149,7 @@ class CallWorkload:
 
     def run(self, config: triton.Config) -> None:
         """Launch, without hooks."""
-        launch(self._kernel.fn, self._call.args, self._call.grid, self._keywords(config))
+        launch_call(self._kernel.fn, self._call.args, self._call.grid, self._keywords(config))
 
     def _keywords(self, config: triton.Config) -> dict[str, Any]:
         return {**self._call.kwargs, **config.all_kwargs()}

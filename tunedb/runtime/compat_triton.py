@@ -1,0 +1,229 @@
+"""Triton's private and changing names, each with what happens in a Triton that lacks it. Loads no torch.
+
+Everything here is resolved once, at import or when a kernel is loaded, so that a repeated call pays nothing for it.
+Tested with Triton 3.6 to 3.8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import triton
+from triton import knobs
+from triton.runtime import JITFunction, driver
+from triton.runtime.autotuner import Heuristics
+
+runtime_knobs = knobs.runtime
+compilation_knobs = knobs.compilation
+
+# Whether this Triton has knobs that came after 3.6. Code that is generated for a call reads only those that exist.
+HAS_STAGES_HOOK = hasattr(runtime_knobs, "add_stages_inspection_hook")
+HAS_INSTRUMENTATION = hasattr(compilation_knobs, "instrumentation_mode")
+
+# Knobs of `knobs.compilation` that a launch adds to its keywords, in the versions of Triton that have them.
+_KNOBS_OF_A_LAUNCH = ("instrumentation_mode", "fpsan_homomorphic_casts")
+
+_cache_lock = threading.Lock()
+
+
+# The functions under decorators.
+
+
+def is_interpreted(jit: Any) -> bool:
+    """Whether Triton runs this function in its interpreter, on the CPU."""
+    return not isinstance(jit, JITFunction) and not hasattr(jit, "device_caches")
+
+
+def jit_of(stack: Any) -> Any:
+    """The jit function under a stack of decorators, which may be empty."""
+    while not hasattr(stack, "add_pre_run_hook") and hasattr(stack, "fn"):
+        stack = stack.fn
+    return stack
+
+
+def heuristics_of(stack: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Names and functions of the heuristics in a stack of decorators, the outermost first."""
+    while isinstance(stack, Heuristics):
+        yield from stack.values.items()
+        stack = stack.fn
+
+
+# The driver. It is looked up at each use: Triton chooses it at the first use, which may fail without a GPU.
+
+
+def current_device() -> int:
+    """The index of the device on which Triton launches."""
+    index: int = driver.active.get_current_device()
+    return index
+
+
+def device_getter() -> Callable[[], int]:
+    """The driver's own function for `current_device`, for code that calls it often."""
+    getter: Callable[[], int] = driver.active.get_current_device
+    return getter
+
+
+def current_target() -> Any:
+    """What Triton compiles for on the current device, a `GPUTarget`."""
+    return driver.active.get_current_target()
+
+
+def make_device_cache(jit: Any) -> None:
+    """Create a jit function's table of compiled kernels for the current device, which Triton does at the first use.
+
+    Two threads would each create one, and one of them would be lost. Does nothing in a Triton without such tables.
+    """
+    with _cache_lock, contextlib.suppress(AttributeError, LookupError, TypeError):
+        jit.device_caches[driver.active.get_current_device()]
+
+
+# Compiling.
+
+
+def specialize(
+    jit: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], target: Any
+) -> tuple[Mapping[str, str], Mapping[tuple[int, ...], Any], Mapping[tuple[int, ...], Any], Mapping[str, Any]]:
+    """Signature, constants, attributes and options for which Triton would compile such a launch.
+
+    Raises what an unknown Triton raises, often AttributeError or TypeError.
+    """
+    backend = triton.compiler.make_backend(target)
+    binder = triton.runtime.jit.create_function_from_signature(jit.signature, jit.params, backend)
+    added = {name: getattr(compilation_knobs, name, None) for name in _KNOBS_OF_A_LAUNCH}
+    added = {name: value for name, value in added.items() if value is not None}
+    keywords = {"debug": bool(jit.debug or runtime_knobs.debug), **added, **keywords}
+    bound, specialization, options = binder(*arguments, **keywords)
+    options, signature, constants, attributes = jit._pack_args(backend, keywords, bound, specialization, options)
+    return signature, constants, attributes, dict(options.__dict__)
+
+
+def hash_triton() -> None:
+    """Compute Triton's hash of its own libraries, which it keeps. Does nothing in a Triton that hides it elsewhere."""
+    with contextlib.suppress(Exception):  # costs time only: the first compile then does it
+        compiler = import_module("triton.compiler.compiler")
+        (getattr(compiler, "triton_key", None) or import_module("triton.runtime.cache").triton_key)()
+
+
+def can_compile_elsewhere() -> bool:
+    """Whether a kernel that another process put into Triton's cache is used: no knob bypasses the cache."""
+    return not compilation_knobs.always_compile and getattr(runtime_knobs, "add_stages_inspection_hook", None) is None
+
+
+def load_handles(kernel: Any) -> bool:
+    """Load a compiled kernel on the current device. Returns False in a Triton where only a launch can load it."""
+    load = getattr(kernel, "_init_handles", None)
+    if load is None:
+        return False
+    load()
+    return True
+
+
+def is_loaded(kernel: Any) -> bool:
+    """Whether a compiled kernel is loaded; False if Triton does not say."""
+    return getattr(kernel, "module", None) is not None
+
+
+def globals_of(jit: Any) -> tuple[tuple[dict[str, Any], str, Any], ...]:
+    """The globals that were compiled into a kernel: scope, name, value. Raises AttributeError in an unknown Triton."""
+    return tuple((scope, name, value) for (name, _), (value, scope) in jit.used_global_vals.items())
+
+
+# Launching. Both functions return Triton's own last step of a launch with everything before it done once, and raise
+# AttributeError in a Triton whose compiled kernels look different.
+
+
+def launch_repeater(kernel: Any, grid: tuple[int, int, int], rest: tuple[Any, ...]) -> Callable[..., None]:
+    """Return `run(*tensors)` for one launch: the grid and the other arguments are fixed, launch hooks are called."""
+    grid_x, grid_y, grid_z = grid
+    function = kernel.function
+    start, packed = kernel.run, kernel.packed_metadata
+    step, flags = _hookless_step(kernel)
+    stream_of = driver.active.get_current_stream
+    device_index = driver.active.get_current_device()
+    runtime = runtime_knobs
+
+    def run(*tensors: Any) -> None:
+        stream = stream_of(device_index)
+        enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
+        if getattr(enter, "calls", enter) or getattr(leave, "calls", leave):  # a profiler listens
+            metadata = kernel.launch_metadata(grid, stream, *tensors, *rest)
+            start(grid_x, grid_y, grid_z, stream, function, packed, metadata, enter, leave, *tensors, *rest)
+        else:
+            step(grid_x, grid_y, grid_z, stream, function, *flags, *tensors, *rest)
+
+    return run
+
+
+def call_launcher(kernel: Any) -> Callable[..., None] | None:
+    """Return `run(grid, *arguments)` for any grid and arguments; launch hooks are the caller's to look for.
+
+    None for other backends than CUDA, which specialise on more than the plans of decorated kernels look at, and in a
+    Triton without chains of launch hooks.
+    """
+    if current_target().backend != "cuda" or not hasattr(runtime_knobs.launch_enter_hook, "calls"):
+        return None
+    function, (step, flags) = kernel.function, _hookless_step(kernel)
+    stream_of = driver.active.get_current_stream
+    device_index = driver.active.get_current_device()
+
+    def run(grid: Sequence[int], *arguments: Any) -> None:
+        count = len(grid)
+        step(
+            grid[0], grid[1] if count > 1 else 1, grid[2] if count > 2 else 1,
+            stream_of(device_index), function, *flags, *arguments,
+        )  # fmt: skip
+
+    return run
+
+
+def _hookless_step(kernel: Any) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    """The function that launches if no hook listens, and its arguments between the function and the kernel's own.
+
+    In Triton 3.6 that is the C function behind `kernel.run`, if there is no scratch memory to allocate: the Python in
+    front of it takes a microsecond of ten.
+    """
+    start, packed = kernel.run, kernel.packed_metadata
+    scratch = getattr(start, "global_scratch_size", None), getattr(start, "profile_scratch_size", None)
+    if triton.__version__.startswith("3.6.") and scratch == (0, 0):
+        return start.launch, (start.launch_cooperative_grid, start.launch_pdl, None, None, packed, None, None, None)
+    return start, (packed, None, None, None)
+
+
+# Observers: hooks, debuggers and listeners that want to see launches, compilations or tunings.
+
+
+def launch_hooks(when: str) -> Any:
+    """The current chain of launch hooks (`enter` or `exit`).
+
+    If a program has replaced the chain by something else, a chain that is never the current one.
+    """
+    chain = getattr(runtime_knobs, f"launch_{when}_hook")
+    return chain if hasattr(chain, "calls") else SimpleNamespace(calls=())
+
+
+def is_observed(jit: Any) -> bool:
+    """Whether anything wants to see each launch or each compilation: a profiler, a debugger, or the kernel's hooks."""
+    return bool(
+        getattr(runtime_knobs.launch_enter_hook, "calls", True)
+        or getattr(runtime_knobs.launch_exit_hook, "calls", True)
+        or jit.pre_run_hooks
+        or runtime_knobs.debug
+        or getattr(runtime_knobs, "add_stages_inspection_hook", None)
+        or getattr(compilation_knobs, "instrumentation_mode", "")
+    )
+
+
+def is_printing() -> bool:
+    """Whether TRITON_PRINT_AUTOTUNING, or its knob, asks for a line per config and result."""
+    return bool(knobs.autotuning.print)
+
+
+def tuning_listener() -> Callable[..., object] | None:
+    """The function that is called after each tuning (`knobs.autotuning.listener`); None in a Triton without it."""
+    listener: Callable[..., object] | None = getattr(knobs.autotuning, "listener", None)
+    return listener
