@@ -11,19 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
+from tunedb.runtime.compat_torch import dispatch_modes, is_only_dispatched
+
 from ..geometry import Window
-from .eager import (
-    INTERPRETED,
-    dispatch_modes,
-    function_modes,
-    functorch_level,
-    is_of_our_kind,
-    is_ordinary,
-    tracing_state,
-)
+from .eager import INTERPRETED, is_of_our_kind, is_ordinary
 from .plans import Plan, backward_plan, forward_plan
 from .torch_library import arguments_of, torch_backward
 
@@ -98,13 +91,7 @@ def _elsewhere(
     if any(number is not given for number, given in zip(numbers, (kernel_size, stride, padding), strict=True)):
         kernel_size, stride, padding = numbers
         return avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
-    if (
-        dispatch_modes()
-        and not function_modes()
-        and functorch_level() is None
-        and forward_ad._current_level < 0
-        and tracing_state() is None
-    ):
+    if is_only_dispatched():
         return _traced(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
     return torch_avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 

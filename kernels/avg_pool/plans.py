@@ -7,7 +7,6 @@ and Triton's launch hooks, is read at each launch.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from torch import Tensor
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
+from tunedb.runtime.compat_torch import fast_allocator
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.launch import Launch
 from tunedb.runtime.loaded_kernel import LoadedKernel, load
@@ -38,21 +38,6 @@ _backward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
 _told: set[str] = set()
 
 
-@functools.cache
-def _allocator() -> Callable[[Any, Any, torch.dtype], Tensor] | None:
-    """What Inductor's code allocates with on the current GPU, at half the cost of `torch.empty_strided`; None without.
-
-    It is private, so it is tried once. It takes tuples and nothing else, not even a `torch.Size`.
-    """
-    try:
-        from torch._C._dynamo.guards import _empty_strided_cuda  # type: ignore[attr-defined]
-
-        _empty_strided_cuda((1,), (1,), torch.float32)
-    except (ImportError, RuntimeError, TypeError):
-        return None
-    return _empty_strided_cuda  # type: ignore[no-any-return]
-
-
 class Plan:
     """A kernel bound to one kind of call: calling it allocates the output and launches."""
 
@@ -60,7 +45,7 @@ class Plan:
 
     def __init__(self, loaded: LoadedKernel, index: int, out: Tensor, length: int, window: Window) -> None:
         self.run, self.length, self.window = loaded.run, length, window
-        self.allocate = _allocator() if loaded.kernel is not None and out.is_cuda else None
+        self.allocate = fast_allocator() if loaded.kernel is not None and out.is_cuda else None
         self.shape, self.strides, self.dtype = tuple(out.shape), out.stride(), out.dtype
         self.index = index if index >= 0 and torch.cuda.device_count() > 1 else None  # None: no device to switch to
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
+
+from tunedb.runtime.compat_torch import call_below_autograd, check, dispatch_modes, is_transformed
 
 from ..geometry import Window
 from . import launch
-from .eager import INTERPRETED, dispatch_modes
+from .eager import INTERPRETED
 from .plans import backward_plan, forward_plan
 
 _WINDOW = "int kernel_size, int stride, int padding, bool ceil_mode, bool count_include_pad"
@@ -61,7 +62,7 @@ def _backward(grad: Tensor, length: int, *window: Any) -> Tensor:
 def _fake_forward(x: Tensor, *window: Any) -> Tensor:
     pooled = Window(*window)
     length = pooled.output_length(x.shape[-1])
-    torch._check(length >= 1, lambda: f"avg_pool1d: found {length} windows in a row of {x.shape[-1]}, needed one")
+    check(length >= 1, lambda: f"avg_pool1d: found {length} windows in a row of {x.shape[-1]}, needed one")
     return launch.empty_output(x, pooled)
 
 
@@ -73,9 +74,7 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *window: Any) -> Tensor:
         ctx.length, ctx.window = x.shape[-1], window
-        with torch._C._AutoDispatchBelowAutograd():
-            pooled: Tensor = torch.ops.tunedb.avg_pool1d(x, *window)
-        return pooled
+        return call_below_autograd(torch.ops.tunedb.avg_pool1d, _forward, x, *window)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
@@ -86,18 +85,11 @@ class _Backward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, grad: Tensor, length: int, *window: Any) -> Tensor:
         ctx.window = window
-        with torch._C._AutoDispatchBelowAutograd():
-            gradient: Tensor = torch.ops.tunedb.avg_pool1d_backward(grad, length, *window)
-        return gradient
+        return call_below_autograd(torch.ops.tunedb.avg_pool1d_backward, _backward, grad, length, *window)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         return torch.ops.tunedb.avg_pool1d(grad, *ctx.window), *[None] * 6
-
-
-def _is_transformed() -> bool:
-    """Whether a transform of torch.func or a forward-mode level is at work, which an autograd.Function knows not."""
-    return forward_ad._current_level >= 0 or torch._C._functorch.maybe_current_level() is not None
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -111,7 +103,7 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _differentiable_forward(x: Tensor, *window: Any) -> Tensor:
-    if _is_transformed():
+    if is_transformed():
         return torch_avg_pool1d(x, *window)
     if _is_plain(x):
         return _forward(x, *window)
@@ -119,7 +111,7 @@ def _differentiable_forward(x: Tensor, *window: Any) -> Tensor:
 
 
 def _differentiable_backward(grad: Tensor, length: int, *window: Any) -> Tensor:
-    if _is_transformed():
+    if is_transformed():
         return torch_backward(grad, length, Window(*window))
     if _is_plain(grad):
         return _backward(grad, length, *window)

@@ -27,7 +27,7 @@ def test_a_plan_hands_addresses_to_a_kernel_and_an_output_like_torchs_to_the_cal
 ) -> None:
     from torch._C._dynamo.guards import _empty_strided_cpu  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(plans, "_allocator", lambda: _empty_strided_cpu)
+    monkeypatch.setattr(plans, "fast_allocator", lambda: _empty_strided_cpu)
     launched: list[Any] = []
     x, like = torch.randn(2, 3, 20), torch.empty_strided((2, 3, 10), strides, dtype=torch.float16)
     out = plan_for(like, launched, object())(x)
@@ -41,7 +41,7 @@ def test_without_the_fast_allocator_or_a_compiled_kernel_a_plan_hands_tensors_ov
     launched: list[Any] = []
     x, like = torch.randn(2, 3, 20), torch.empty(2, 3, 10)
     found = [plan_for(like, launched, None)(x)]
-    monkeypatch.setattr(plans, "_allocator", lambda: None)
+    monkeypatch.setattr(plans, "fast_allocator", lambda: None)
     found.append(plan_for(like, launched, object())(x))
     for (read, written), out in zip(launched, found, strict=True):
         assert read is x
@@ -50,4 +50,4 @@ def test_without_the_fast_allocator_or_a_compiled_kernel_a_plan_hands_tensors_ov
 
 
 def test_the_allocator_is_tried_before_it_is_trusted() -> None:
-    assert (plans._allocator() is None) == (not torch.cuda.is_available())
+    assert (plans.fast_allocator() is None) == (not torch.cuda.is_available())

@@ -20,6 +20,7 @@ from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
 from tunedb.override import overridden
 from tunedb.runtime import compat_triton
+from tunedb.runtime.compat_torch import mark_constant
 from tunedb.tuner import session
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def narrowing(kernel: Autotuner) -> Narrow:
     def stored() -> Known:
         return known_of(kernel) or NOTHING
 
-    stored._dynamo_marked_constant = True  # type: ignore[attr-defined]  # as torch.compiler.assume_constant_result does
+    mark_constant(stored)
 
     def fits(one: Any, attribute: str, value: Any) -> bool:
         if value is None or one is None:

@@ -16,6 +16,7 @@ import torch
 
 from tunedb._internal.switch_interval import short_switch_interval
 from tunedb.core.kernel import TunableKernel
+from tunedb.runtime.compat_torch import spin
 from tunedb.runtime.failures import typed_errors
 
 # The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
@@ -110,7 +111,7 @@ class GpuClock:
         for _ in range(count):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             if lead:
-                torch.cuda._sleep(lead * _CYCLES)  # the host gets ahead of the GPU
+                spin(lead * _CYCLES)  # the host gets ahead of the GPU
             before()
             flush.zero_()
             start.record()
