@@ -14,6 +14,7 @@ from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import SettingError
 from tunedb.runtime import loaded_kernel
+from tunedb.runtime.accuracy import Comparison, mismatches
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.launch import Launch
 from tunedb.runtime.loaded_kernel import LoadedKernel, load, outline
@@ -123,17 +124,15 @@ class PoolWorkload:
 
     def _first_wrong(self) -> str | None:
         """How many elements are wrong, and where the first of them is."""
-        wrong, first = 0, ""
+        comparison = Comparison(*self._tolerance)
         for at in self._blocks():
-            found, needed = self.written[at].double(), self._reference(self.read[at].double())
-            bad = _bad(found, needed, *self._tolerance)
-            count = int(bad.sum())
-            if count and not wrong:
-                place = tuple(bad.nonzero()[0].tolist())
-                index = (place[0] + at[0].start, place[1] + at[1].start, place[2])
-                first = f"the first at {index}: found {found[place].item():.9g}, needed {needed[place].item():.9g}"
-            wrong += count
-        return f"{wrong} of {self.written.numel()} elements are wrong, {first}" if wrong else None
+            corner = at[0].start, at[1].start
+            comparison.add(
+                self.written[at].double(),
+                self._reference(self.read[at].double()),
+                lambda place, corner=corner: (place[0] + corner[0], place[1] + corner[1], place[2]),  # type: ignore[misc]
+            )
+        return comparison.report(self.written.numel())
 
     @property
     def _tolerance(self) -> tuple[float, float]:
@@ -152,7 +151,7 @@ class PoolWorkload:
             self._launch_poisoned(config)
             for row in (slice(0, 1), slice(-1, None)):
                 needed = self._reference(self.read[row, row].double())
-                count = int(_bad(self.written[row, row].double(), needed, *self._tolerance).sum())
+                count = int(mismatches(self.written[row, row].double(), needed, *self._tolerance).sum())
                 if count:
                     return f"{count} elements of a row with NaN and infinity in it are wrong"
         finally:
@@ -201,12 +200,6 @@ class PoolWorkload:
         sizes = ((1, window.kernel_size), (1, window.stride), (0, window.padding))
         gradient = torch.ops.aten.avg_pool2d_backward(block.unsqueeze(2), like, *sizes, *switches, None)
         return gradient.squeeze(2)  # type: ignore[no-any-return]
-
-
-def _bad(found: torch.Tensor, needed: torch.Tensor, absolute: float, relative: float) -> torch.Tensor:
-    """Where it differs by more, or has another infinity, or NaN where the other has none."""
-    near = (found - needed).abs() <= absolute + relative * needed.abs()  # False for NaN, left or made
-    return near.logical_or_(found == needed).logical_or_(found.isnan() & needed.isnan()).logical_not_()
 
 
 def make_input(pool: Pool, columns: int, device: torch.device) -> torch.Tensor:

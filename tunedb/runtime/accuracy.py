@@ -1,6 +1,8 @@
-"""Comparing what configs leave in their tensors, within what another order of the same sums may change."""
+"""How a config's result differs from the expected one, within what another order of the same sums may change."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 
@@ -12,30 +14,62 @@ _TOLERANCES = {
     torch.float16: 1e-2,
     torch.bfloat16: 3e-2,
 }
-_EIGHT_BITS = 0.25
-_BLOCK = 2**24  # elements that are compared at a time
+_EIGHT_BIT_TOLERANCE = 0.25
+_BLOCK = 2**24  # elements that are compared at a time: their float64 copies take 128 MiB each
+
+Place = tuple[int, ...]
 
 
-def difference(found: torch.Tensor, needed: torch.Tensor) -> str | None:
-    """How two tensors of one shape differ, in words; None where they agree. NaN agrees with NaN, integers exactly."""
-    if not needed.numel():
+class Comparison:
+    """Counts the elements that differ, block by block, and keeps the first; tolerances as in `mismatches`."""
+
+    def __init__(self, absolute: float, relative: float) -> None:
+        self._tolerance = absolute, relative
+        self._count = 0
+        self._first = ""
+
+    def add(self, actual: torch.Tensor, expected: torch.Tensor, place: Callable[[Place], Place]) -> None:
+        """Compare one block. `place` turns an index into the block into one into the whole result."""
+        wrong = mismatches(actual, expected, *self._tolerance)
+        count = int(wrong.sum())
+        if count and not self._count:
+            at = tuple(wrong.nonzero()[0].tolist())
+            self._first = f"{place(at)}: expected {expected[at].item()!r}, got {actual[at].item()!r}"
+        self._count += count
+
+    def report(self, size: int) -> str | None:
+        """How many of `size` elements differ, and the first of them; None if they agree."""
+        return f"{self._count} of {size} elements differ, the first at {self._first}" if self._count else None
+
+
+def mismatches(actual: torch.Tensor, expected: torch.Tensor, absolute: float, relative: float) -> torch.Tensor:
+    """A bool tensor that is True for each element that differs.
+
+    Floats agree within `absolute + relative * abs(expected)`; an infinity agrees with the same infinity, NaN with NaN.
+    Anything else agrees if it is equal.
+    """
+    if not expected.dtype.is_floating_point:
+        return actual != expected
+    actual, expected = actual.double(), expected.double()
+    near = expected.isfinite() & ((actual - expected).abs() <= absolute + relative * expected.abs())
+    return near.logical_or_(actual == expected).logical_or_(actual.isnan() & expected.isnan()).logical_not_()
+
+
+def difference(actual: torch.Tensor, expected: torch.Tensor) -> str | None:
+    """How two tensors of one shape differ, in words, by the tolerance of the dtype; None if they agree."""
+    if not expected.numel():
         return None
-    wrong, first = 0, ""
-    scale = _scale(needed)
-    flat_found, flat_needed = found.reshape(-1), needed.reshape(-1)
-    for start in range(0, needed.numel(), _BLOCK):
-        one, other = flat_found[start : start + _BLOCK], flat_needed[start : start + _BLOCK]
-        bad = _bad(one, other, scale)
-        count = int(bad.sum())
-        if count and not wrong:
-            at = int(bad.nonzero()[0])
-            first = f"the first at {_place(start + at, needed.shape)}: {one[at].item()!r} for {other[at].item()!r}"
-        wrong += count
-    return f"{wrong} of {needed.numel()} elements differ, {first}" if wrong else None
+    tolerance = _TOLERANCES.get(expected.dtype, _EIGHT_BIT_TOLERANCE)
+    comparison = Comparison(tolerance * _mean_size(expected), tolerance)
+    blocks = zip(actual.reshape(-1).split(_BLOCK), expected.reshape(-1).split(_BLOCK), strict=True)
+    for number, (one, other) in enumerate(blocks):
+        start = number * _BLOCK
+        comparison.add(one, other, lambda at, start=start: _unravel(start + at[0], expected.shape))  # type: ignore[misc]
+    return comparison.report(expected.numel())
 
 
 def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors of one shape and dtype hold the same elements; NaN is NaN."""
+    """Whether two tensors of one shape and dtype hold the same elements; NaN is the same as NaN."""
     if one.element_size() == 1:  # torch compares no 8-bit floats
         one, other = one.view(torch.uint8), other.view(torch.uint8)
     return all(map(_are_same, one.reshape(-1).split(_BLOCK), other.reshape(-1).split(_BLOCK)))
@@ -48,28 +82,19 @@ def _are_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return bool(same.all())
 
 
-def _bad(found: torch.Tensor, needed: torch.Tensor, scale: float) -> torch.Tensor:
-    if not needed.dtype.is_floating_point:
-        return found != needed
-    tolerance = _TOLERANCES.get(needed.dtype, _EIGHT_BITS)
-    one, other = found.double(), needed.double()
-    close = other.isfinite() & ((one - other).abs() <= tolerance * (other.abs() + scale))
-    return ~(close | (one == other) | (one.isnan() & other.isnan()))
-
-
-def _scale(needed: torch.Tensor) -> float:
-    """The mean size of the elements that are finite."""
-    if not needed.dtype.is_floating_point:
+def _mean_size(tensor: torch.Tensor) -> float:
+    """The mean absolute value of the finite elements; 0 for integers."""
+    if not tensor.dtype.is_floating_point:
         return 0.0
     total, count = 0.0, 0
-    for block in needed.reshape(-1).split(_BLOCK):
+    for block in tensor.reshape(-1).split(_BLOCK):
         sizes = block.double().abs()
         finite = sizes[sizes.isfinite()]
         total, count = total + float(finite.sum()), count + finite.numel()
     return total / count if count else 0.0
 
 
-def _place(flat: int, shape: torch.Size) -> tuple[int, ...]:
+def _unravel(flat: int, shape: torch.Size) -> Place:
     place = []
     for size in reversed(shape):
         flat, rest = divmod(flat, size)

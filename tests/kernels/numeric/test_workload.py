@@ -65,7 +65,7 @@ def test_the_check_goes_through_all_rows_in_blocks(kernel: Any, monkeypatch: pyt
         made = kernel.workload(problem, INDEX)
         assert made.check(kernel.default(problem, device_of(INDEX))) is None
         spoil(made, monkeypatch, lambda written: written[2, 3].fill_(9))
-        assert "the first at (2, 3, 0): found 9, needed" in made.check(kernel.default(problem, device_of(INDEX)))
+        assert "the first at (2, 3, 0): expected" in made.check(kernel.default(problem, device_of(INDEX)))
         monkeypatch.undo()
 
 
@@ -90,14 +90,14 @@ def spoil(made: Any, monkeypatch: pytest.MonkeyPatch, spoiler: Callable[[torch.T
 @pytest.mark.parametrize(
     ("spoiler", "reason"),
     [
-        (lambda y: y[..., y.shape[-1] // 2 :].fill_(float("nan")), "found nan"),
+        (lambda y: y[..., y.shape[-1] // 2 :].fill_(float("nan")), "got nan"),
         (
             lambda y: y[1, 2, 5].fill_(float("inf")),
-            r"^1 of \d+ elements are wrong, the first at \(1, 2, 5\): found inf",
+            r"^1 of \d+ elements differ, the first at \(1, 2, 5\): expected .*, got inf",
         ),
-        (lambda y: y.mul_(1.00001), "are wrong"),
-        (lambda y: y.copy_(y.roll(1, INDEX)), "are wrong"),
-        (lambda y: y.zero_(), "found 0"),
+        (lambda y: y.mul_(1.00001), "elements differ"),
+        (lambda y: y.copy_(y.roll(1, INDEX)), "elements differ"),
+        (lambda y: y.zero_(), "got 0"),
     ],
     ids=["half left unwritten", "one element", "a slightly wrong divisor", "shifted by one", "zeros"],
 )
@@ -124,6 +124,15 @@ def test_the_check_finds_a_nan_that_spreads(kernel: Any, monkeypatch: pytest.Mon
     found = made.check(kernel.default(problem, device_of(INDEX)))
     assert "a row with NaN and infinity in it" in found
     assert torch.equal(made.read, before)
+
+
+@both
+def test_the_check_finds_an_infinity_that_comes_out_finite(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_of(kernel, Pool(2, 4, 60, Window(8, 1, 4), torch.float32, "rows", 16))
+    made = kernel.workload(problem, INDEX)
+    spoil(made, monkeypatch, lambda written: written.clamp_(-1e6, 1e6))
+    found = made.check(kernel.default(problem, device_of(INDEX)))
+    assert "a row with NaN and infinity in it" in found
 
 
 @both
@@ -181,13 +190,13 @@ def test_the_digest_of_an_output_changes_with_each_of_its_bits(dtype: torch.dtyp
 @both
 def test_finite_input_is_not_searched_for_nan_and_infinity(kernel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[int] = []
-    bad = workload._bad
+    mismatches = workload.mismatches
 
     def counting(found: torch.Tensor, *others: Any) -> torch.Tensor:
         searched.append(found.numel())
-        return bad(found, *others)
+        return mismatches(found, *others)
 
-    monkeypatch.setattr(workload, "_bad", counting)
+    monkeypatch.setattr(workload, "mismatches", counting)
     problem = problem_of(kernel, Pool(2, 4, 60, Window(8, 1, 4), torch.float32, "rows", 16))
     made = kernel.workload(problem, INDEX)
     assert made.check(kernel.default(problem, device_of(INDEX))) is None
