@@ -365,7 +365,7 @@ class Racing:
 @runs_kernels
 @pytest.mark.parametrize("given", [{}, {"restore_value": ["x"]}, {"reference": lambda x: {"x": x + 1}}])
 def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
-    monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
+    monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
     clock = Racing()
     session.active()._clock = lambda index: clock
     kernel = tuned(add_in_place, **given)
@@ -381,7 +381,7 @@ def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch
 def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the_end(
     monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
+    monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
     clock = Racing()
     session.active()._clock = lambda index: clock
     kernel = tuned(accumulate, reset_to_zero=["y"])
@@ -394,7 +394,7 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
 
 @runs_kernels
 def test_the_users_own_hooks_are_part_of_every_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunedb.sweep.race.SETTLING", 1.0)
+    monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
     clock, seen = Racing(), [0]
     session.active()._clock = lambda index: clock
 

@@ -15,19 +15,19 @@ from tests.sweep.landscapes import Landscape, random_landscape
 from tunedb.core.problem import Config
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.sweep.race import (
-    LEAST_ROUNDS,
     MARGIN,
-    MOST_ROUNDS,
-    SETTLING,
-    STEADY,
+    MAX_ROUNDS,
+    MIN_RACE_ALONE_US,
+    MIN_RACE_US,
+    MIN_ROUNDS,
     TIE,
     Outcome,
     Race,
-    Screening,
     choose,
     interval,
     is_beaten,
 )
+from tunedb.sweep.screening import Screening
 
 SEEDS = 400  # landscapes per part; five parts
 
@@ -201,7 +201,7 @@ def test_those_who_are_certain_to_have_lost_leave_the_race() -> None:
 
 def test_a_race_between_equals_ends() -> None:
     outcome = race(quiet(100.0, 100.0, 100.0, noise=0.05))
-    assert outcome.rounds <= MOST_ROUNDS
+    assert outcome.rounds <= MAX_ROUNDS
 
 
 def test_a_race_that_is_late_ends_after_a_round() -> None:
@@ -218,8 +218,8 @@ def test_a_single_finalist_runs_until_its_figure_is_that_of_a_long_run(time: flo
     outcome = race(landscape)
     assert outcome.settled
     assert outcome.standings[config(0)].time_us == pytest.approx(1.1 * time, rel=0.05)
-    if settling < STEADY:
-        assert landscape.now < 0.75 * SETTLING
+    if settling < MIN_RACE_ALONE_US:
+        assert landscape.now < 0.75 * MIN_RACE_US
 
 
 def test_one_that_fails_in_the_race_leaves_it() -> None:
@@ -248,7 +248,7 @@ def test_a_lost_device_ends_the_race() -> None:
 @given(st.lists(st.floats(0.5, 2), min_size=0, max_size=80))
 def test_the_interval_holds_the_median(values: list[float]) -> None:
     low, high = interval(sorted(values))
-    if len(values) < LEAST_ROUNDS:
+    if len(values) < MIN_ROUNDS:
         assert (low, high) == (-float("inf"), float("inf"))
     else:
         assert low <= median(values) <= high

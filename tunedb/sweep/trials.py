@@ -15,7 +15,8 @@ from tunedb.runtime.compile_pool import CompilePool
 from tunedb.runtime.failures import typed_errors
 from tunedb.sweep.limits import SPILLS, excess, spills_much
 from tunedb.sweep.observer import Observer
-from tunedb.sweep.race import Outcome, Race, Screening, choose, is_beaten
+from tunedb.sweep.race import Outcome, Race, choose, is_beaten
+from tunedb.sweep.screening import Screening
 
 
 class TrialRunner:

@@ -14,7 +14,8 @@ from tunedb.errors import CallerError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
 from tunedb.runtime.failures import typed_errors
 from tunedb.sweep.observer import Observer
-from tunedb.sweep.race import MARGIN, Race, Sample, is_beaten
+from tunedb.sweep.race import MARGIN, Race, is_beaten
+from tunedb.sweep.sampling import Sample
 from tunedb.tuner.choice_cache import TuningTask
 
 if TYPE_CHECKING:
