@@ -60,7 +60,7 @@ def test_a_change_is_announced() -> None:
 @pytest.mark.parametrize(
     ("given", "needed"),
     [
-        ({"mode": "fast"}, "needed one of tune, record, read, strict, off"),
+        ({"mode": "fast"}, "one of tune, record, read, strict, off, got mode"),
         ({"budget": "soon"}, "number of seconds"),
         ({"budget": -1}, "not negative"),
         ({"budget": float("nan")}, "not negative"),

@@ -12,18 +12,18 @@ TunedbError
 ├── ImportRejected           a file to import was refused; `line` says where
 └── StoreError               the store failed
     ├── StoreUnavailable     not there, full, read-only, unreachable, or without its driver
-    │   └── StoreBusy        another process holds it: a later try may do
-    ├── StoreCorrupt         the file is no database, or a damaged one
+    │   └── StoreBusy        another process holds it: a later try may succeed
+    ├── StoreCorrupt         the file is not a database, or a damaged one
     └── SchemaMismatch       the store's schema is not the one that this version needs
-        ├── SchemaOlder      mended by `tunedb db upgrade`
-        └── SchemaNewer      mended by a newer tunedb
+        ├── SchemaOlder      fixed by `tunedb db upgrade`
+        └── SchemaNewer      fixed by a newer tunedb
 """
 
 from __future__ import annotations
 
 
 class TunedbError(Exception):
-    """The base of all of them."""
+    """Base of every exception that tunedb raises."""
 
 
 class SettingError(TunedbError, ValueError):
@@ -35,7 +35,7 @@ class IdentityError(TunedbError, ValueError):
 
 
 class MissError(TunedbError, LookupError):
-    """Mode `strict` forbids an answer that was not tuned."""
+    """Nothing is stored that could answer, and mode `strict` allows nothing else."""
 
 
 class SweepError(TunedbError):
@@ -43,7 +43,7 @@ class SweepError(TunedbError):
 
 
 class CallerError(SweepError):
-    """A function or an argument of the caller's own failed in a sweep: no config is to blame.
+    """A function or an argument of the caller's own failed in a sweep; no config is to blame.
 
     `error` is what it raised; a call of a decorated kernel raises that one itself.
     """
@@ -86,11 +86,11 @@ class StoreUnavailable(StoreError):
 
 
 class StoreBusy(StoreUnavailable):
-    """Another process holds the store: a later try may do."""
+    """Another process holds the store: a later try may succeed."""
 
 
 class StoreCorrupt(StoreError):
-    """The file is no database, or a damaged one."""
+    """The file is not a database, or a damaged one."""
 
 
 class SchemaMismatch(StoreError):
@@ -98,8 +98,8 @@ class SchemaMismatch(StoreError):
 
 
 class SchemaOlder(SchemaMismatch):
-    """The store was written by an older tunedb and not upgraded yet."""
+    """An older tunedb wrote the store, and it was not upgraded yet."""
 
 
 class SchemaNewer(SchemaMismatch):
-    """The store was written by a newer tunedb."""
+    """A newer tunedb wrote the store."""

@@ -1,4 +1,4 @@
-"""Settings, each with where it came from. The only reader of the environment."""
+"""Settings, each with its source. This file alone reads the environment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a process has been told. `sources` names, for each setting, `argument`, its variable, or `default`."""
+    """The settings of a process. `sources` names, for each setting, `argument`, its variable, or `default`."""
 
     store: str  # path or SQLAlchemy URL of the local store
     shared: str | None  # SQLAlchemy URL of the shared store
@@ -33,12 +33,13 @@ class Settings:
     budget: float  # seconds that this process may spend sweeping inside calls
     lock_timeout: float  # seconds to wait for another process's sweep
     override: Mapping[str, Mapping[str, object]]  # knobs to force, by kernel
+    switch_interval: float  # seconds after which threads give way while tunedb times or compiles; 0 leaves Python's own
     sources: Mapping[str, str]
 
 
 def _mode(value: str) -> str:
     if value not in MODES:
-        raise SettingError(f"Found mode {value!r}, needed one of {', '.join(MODES)}.")
+        raise SettingError(f"Expected one of {', '.join(MODES)}, got mode {value!r}.")
     return value
 
 
@@ -48,7 +49,7 @@ def _seconds(value: str | float) -> float:
     except (TypeError, ValueError):
         seconds = float("nan")
     if not seconds >= 0:
-        raise SettingError(f"Found {value!r}, needed a number of seconds that is not negative.")
+        raise SettingError(f"Expected a number of seconds that is not negative, got {value!r}.")
     return seconds
 
 
@@ -76,12 +77,12 @@ def _store(value: str | os.PathLike[str]) -> str:
 
 
 def default_store() -> str:
-    """The store in the user's state folder (~/.local/state/tunedb/tunedb.db)."""
+    """Return the path of the store in the user's state folder (~/.local/state/tunedb/tunedb.db)."""
     from platformdirs import user_state_path
 
     try:
         return str(user_state_path("tunedb") / "tunedb.db")
-    except RuntimeError:  # newer versions refuse where there is no home folder: opening it will say so
+    except RuntimeError:  # newer versions refuse if there is no home folder: opening the store will say so
         return "~/.local/state/tunedb/tunedb.db"
 
 
@@ -92,6 +93,7 @@ _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
     "budget": ("TUNEDB_BUDGET", _seconds, lambda: 120.0),
     "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", _seconds, lambda: 60.0),
     "override": ("TUNEDB_OVERRIDE", _override, dict),
+    "switch_interval": ("TUNEDB_SWITCH_INTERVAL", _seconds, lambda: 1e-5),
 }
 
 _lock = threading.RLock()
@@ -101,21 +103,21 @@ _listeners: list[Callable[[], None]] = []
 
 
 def read(arguments: Mapping[str, Any]) -> Settings:
-    """The settings with these arguments: an argument beats the environment, which beats the default.
+    """Return the settings with these arguments: an argument beats the environment, which beats the default.
 
     Raises SettingError, naming the variable, for a value that can't be used.
     """
-    found, faults = read_usable(arguments)
-    if faults:
-        raise faults[0]
-    return found
+    settings, errors = read_usable(arguments)
+    if errors:
+        raise errors[0]
+    return settings
 
 
 def read_usable(arguments: Mapping[str, Any]) -> tuple[Settings, list[SettingError]]:
-    """`read` for who looks for faults: each value that can't be used, as an error, gives way to the default."""
+    """Like `read`, but a value that can't be used gives way to the default; also returns these errors."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    faults: list[SettingError] = []
+    errors: list[SettingError] = []
     for name, (variable, parse, default) in _PARSERS.items():
         try:
             if name in arguments:
@@ -125,13 +127,13 @@ def read_usable(arguments: Mapping[str, Any]) -> tuple[Settings, list[SettingErr
                 values[name], sources[name] = parse(os.environ[variable]), variable
                 continue
         except SettingError as error:
-            faults.append(SettingError(f"{variable if name not in arguments else name}: {error}"))
+            errors.append(SettingError(f"{variable if name not in arguments else name}: {error}"))
         values[name], sources[name] = default(), "default"
-    return Settings(**values, sources=sources), faults
+    return Settings(**values, sources=sources), errors
 
 
 def current() -> Settings:
-    """The settings of this process; the environment is read once, at the first use."""
+    """Return the settings of this process; the environment is read once, at the first use."""
     global _current
     with _lock:
         if _current is None:
@@ -140,7 +142,7 @@ def current() -> Settings:
 
 
 def on_change(listener: Callable[[], None]) -> None:
-    """Have `listener` called after each change: what was remembered under the old settings is forgotten."""
+    """Have `listener` called after each change, to forget what was remembered under the old settings."""
     _listeners.append(listener)
 
 
@@ -176,6 +178,7 @@ def configure(
     budget: float | None = _UNCHANGED,
     lock_timeout: float | None = _UNCHANGED,
     override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
+    switch_interval: float | None = _UNCHANGED,
 ) -> None:
     """Set settings for this process; these beat the environment, and None gives one back to it.
 
@@ -185,11 +188,13 @@ def configure(
     budget: the seconds that this process may spend sweeping inside calls.
     lock_timeout: the seconds to wait for another process's sweep of the same problem.
     override: configs to force, for debugging: `{"avg_pool1d": {"BLOCK_OUT": 512}}`, or that as JSON.
+    switch_interval: the seconds after which a thread that runs Python gives way to others while tunedb times or
+        compiles (see `sys.setswitchinterval`); 0 leaves Python's own interval.
 
     Forgets every remembered config. Raises SettingError for a value that can't be used; then nothing changes.
     """
     keywords = {"store": store, "shared": shared, "mode": mode, "budget": budget, "lock_timeout": lock_timeout,
-                "override": override}  # fmt: skip
+                "override": override, "switch_interval": switch_interval}  # fmt: skip
     with _lock:
         merged = _arguments | {name: value for name, value in keywords.items() if value is not _UNCHANGED}
         _change({name: value for name, value in merged.items() if value is not None})
@@ -204,10 +209,14 @@ def using(
     budget: float | None = _UNCHANGED,
     lock_timeout: float | None = _UNCHANGED,
     override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
+    switch_interval: float | None = _UNCHANGED,
 ) -> Iterator[Settings]:
     """Configure the whole process for a block: `with tunedb.using(mode="off"): ...`. Takes what `configure` takes."""
     before = _arguments
-    configure(store=store, shared=shared, mode=mode, budget=budget, lock_timeout=lock_timeout, override=override)
+    configure(
+        store=store, shared=shared, mode=mode, budget=budget, lock_timeout=lock_timeout, override=override,
+        switch_interval=switch_interval,
+    )  # fmt: skip
     try:
         yield current()
     finally:
@@ -215,7 +224,7 @@ def using(
 
 
 def as_rows(settings: Settings) -> list[dict[str, str]]:
-    """Each setting's name, value and source, as text, for people; a password in a URL is left out."""
+    """Return each setting's name, value and source as text, for people; a password in a URL is left out."""
     rows = []
     for field in dataclasses.fields(Settings)[:-1]:
         value = getattr(settings, field.name)
@@ -230,25 +239,25 @@ def is_interpreted() -> bool:
 
 
 def ask_for_interpreter() -> None:
-    """Ask Triton for its interpreter. It works only before triton is imported."""
+    """Ask Triton for its interpreter. This works only before triton is imported."""
     os.environ["TRITON_INTERPRET"] = "1"
 
 
 def expand(path: str) -> Path:
-    """A path as the user wrote it, with `~` resolved, absolute."""
+    """Return a path that a user wrote as an absolute one, with `~` resolved."""
     return Path(path).expanduser().absolute()
 
 
 def lock_folder(settings: Settings) -> Path:
-    """The folder of the lock files: `<store>.locks`, beside the user's own store where the store is no file.
+    """Return the folder of the lock files: `<store>.locks`, or that of the default store if the store is not a file.
 
-    The same for every way to name one file: as a path, through a link, or as a URL.
+    It is the same for every way to name one file: as a path, through a link, or as a URL.
     """
     path = re.sub(r"^sqlite(\+pysqlite)?:///", "", settings.store)
     if "://" in path or path == ":memory:":
         path = default_store()
     try:
         store = expand(path).resolve()
-    except (OSError, RuntimeError, ValueError):  # no home folder, a NUL, no UTF-8: the store will say so
+    except (OSError, RuntimeError, ValueError):  # no home folder, a NUL, not UTF-8: opening the store will say so
         return Path(tempfile.gettempdir()) / f"tunedb-{os.getuid()}.locks"
     return store.with_name(f"{store.name}.locks")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import runs_interpreter
-from tests.decorator.planted import ENTRY_POINTS, KERNEL, NAME
+from tests.decorator.planted import ENTRY_POINTS, KERNEL
 from tests.fakes import Notebook
 from tests.planted import register
 from tunedb import settings
@@ -34,7 +34,7 @@ def test_it_is_tuned_on_the_arguments_that_were_asked_for_and_verified(
 ) -> None:
     asked = {"n": 40, "rows": 3}
     problem, notebook = KERNEL.problem(asked), Notebook()
-    source, sweep = supervisor.tune(NAME, problem, asked, force=False, budget=float("inf"), observer=notebook)
+    source, sweep = supervisor.tune(problem, asked, force=False, budget=float("inf"), observer=notebook)
     assert source == "sweep"
     assert sweep is not None
     assert (sweep.status, sweep.kernel_hash, sweep.counts) == ("tuned", KERNEL.hash, {"ok": 2})

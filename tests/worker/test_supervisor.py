@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +19,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer
+from tunedb.worker.messages import Task, Tuned
 from tunedb.worker.supervisor import Supervisor, _Death
 
 STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
@@ -36,7 +36,7 @@ def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def tune(supervisor: Supervisor, problem: Problem, notebook: Notebook | None = None, **told: float) -> Sweep | None:
     """The sweep that the supervisor comes back with."""
     budget = told.get("budget", float("inf"))
-    source, sweep = supervisor.tune(NAME, problem, force=False, budget=budget, observer=notebook or Notebook())
+    source, sweep = supervisor.tune(problem, force=False, budget=budget, observer=notebook or Notebook())
     assert sweep is None or source == {"tuned": "sweep"}.get(sweep.status, sweep.status)
     return sweep
 
@@ -67,7 +67,7 @@ def test_the_next_command_knows_the_suspect(supervisor: Supervisor, store: Store
     assert first is not None
     assert first.status == "tuned"
     notebook = Notebook()
-    source, again = supervisor.tune(NAME, problem, force=True, budget=float("inf"), observer=notebook)
+    source, again = supervisor.tune(problem, force=True, budget=float("inf"), observer=notebook)
     assert source == "sweep"
     assert again is not None
     known = next(trial for trial in again.trials if trial.config["BLOCK"] == 2)
@@ -87,7 +87,7 @@ def test_a_config_that_outlasts_the_budget_is_not_blamed_for_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
-    monkeypatch.setattr("tunedb.worker.supervisor.GRACE", 1.0)
+    monkeypatch.setattr("tunedb.worker.supervisor.MAX_OVERTIME_S", 1.0)
     with Supervisor(store, settings.current(), -1, 60.0) as patient:
         started = time.monotonic()
         sweep = tune(patient, problem_of(b1=0.001, b2="hang"), budget=3.0)
@@ -162,12 +162,12 @@ def test_a_process_that_ends_behind_a_stored_sweep_loses_nothing(
 ) -> None:
     ask = supervisor._ask
 
-    def end_unheard(task: dict[str, Any], observer: Observer, until: float) -> _Death:
+    def end_unheard(task: Task, observer: Observer, until: float) -> _Death:
         """The answer is lost with the process."""
         answer = ask(task, observer, until)
-        assert isinstance(answer, dict)
+        assert isinstance(answer, Tuned)
         supervisor._end()
-        return _Death("runtime_error", "the process ended with signal 11", Config.of(BLOCK=2), answer["uid"])
+        return _Death("runtime_error", "the process ended with signal 11", Config.of(BLOCK=2), answer.uid)
 
     monkeypatch.setattr(supervisor, "_ask", end_unheard)
     notebook = Notebook()
@@ -183,13 +183,13 @@ def test_a_process_that_ends_behind_a_stored_sweep_loses_nothing(
 def test_a_problem_that_ends_each_process_is_given_up_and_says_so(
     supervisor: Supervisor, store: Store, monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tunedb.worker.supervisor.RESTARTS", 1)
+    monkeypatch.setattr("tunedb.worker.supervisor.MAX_RESTARTS", 1)
     sweep = tune(supervisor, problem_of(b1="crash", b2="crash", b4=0.001))
     assert sweep is not None
     assert sweep.status == "aborted"
     ours = [record for record in records.records if record.message.startswith("planted") and record.levelname != "INFO"]
     told = [record.message.partition("): ")[2] for record in ours]
-    assert told == ["going on in a fresh process.", "given up, after 2 processes."]
+    assert told == ["going on in a new process.", "given up, after 2 processes."]
 
 
 def test_files_of_the_folder_that_one_stands_in_are_not_imported(
@@ -216,7 +216,7 @@ class Told(Notebook):
         if config["BLOCK"] == 2:
             print(supervisor._child.pid, flush=True)
 with Supervisor(open_store(settings.current().store), settings.current(), -1) as supervisor:
-    supervisor.tune(NAME, problem_of(b1=0.001, b2="hang"), force=False, budget=float("inf"), observer=Told())
+    supervisor.tune(problem_of(b1=0.001, b2="hang"), force=False, budget=float("inf"), observer=Told())
 """
 
 

@@ -172,7 +172,7 @@ def tune(
     With `step`, in a process of its own that is ended where a trial's step takes longer than so many seconds; without,
     in this one. Stops early where the budget (in seconds, for all of them) is spent, or this process lost the device.
     """
-    from tunedb.worker.child import tune_case
+    from tunedb.worker.child import tune_task
     from tunedb.worker.supervisor import Supervisor
 
     device, tuner, begun = device_of(index), make_tuner(store), time.monotonic()
@@ -189,11 +189,9 @@ def tune(
             progress.next(f"{task.kernel.name} ({task.problem})")
             if apart is None:
                 case = TuningTask(task.kernel, task.problem, device, index)
-                source, sweep = tune_case(tuner, case, force=force, budget=left, observer=progress)
+                source, sweep = tune_task(tuner, case, force=force, budget=left, observer=progress)
             else:
-                source, sweep = apart.tune(
-                    task.kernel.name, task.problem, task.arguments, force=force, budget=left, observer=progress
-                )
+                source, sweep = apart.tune(task.problem, task.arguments, force=force, budget=left, observer=progress)
             progress.done(source, sweep)
             rows.append(_row(task, device, source, sweep))
             if apart is None and sweep is not None and suspect_of(sweep) is not None:

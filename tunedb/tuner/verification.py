@@ -1,4 +1,4 @@
-"""Whether a stored winner still holds: it is right, and not slower than the default, as it is measured now."""
+"""Whether a stored winner still holds: its result is right, and it is not slower than the default today."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tunedb.tuner.choice_cache import TuningTask
 if TYPE_CHECKING:
     from tunedb.tuner.tuner import Tuner
 
-MOVED = 0.05  # of the stored time: a time that differs by more is told
+MOVED_RATIO = 0.05  # by judgement: a time that differs by more than this from the stored one is reported
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What became of one stored winner: `holds`, `moved` (another time, still the best of the two), or a fault.
+class Verification:
+    """The result of verifying a stored winner: `holds`, `moved` (its time differs, but it still wins), or a fault.
 
     The faults are `wrong`, `fails` and `beaten` (by the default, by the margin). `untried` says nothing about it.
     """
@@ -38,40 +38,40 @@ class Finding:
 
     @property
     def is_fault(self) -> bool:
-        """Whether the sweep should not be used any more."""
+        """Whether the sweep should no longer be used."""
         return self.verdict in ("wrong", "fails", "beaten")
 
 
-def verify(tuner: Tuner, case: TuningTask, sweep: Sweep, observer: Observer) -> Finding:
-    """Check the sweep's winner and race it against the default, on the device that is here.
+def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> Verification:
+    """Check the sweep's winner and race it against the default, on the task's device.
 
-    Raises StickyDeviceError where the device is lost.
+    Raises StickyDeviceError if the device is lost.
     """
     try:
-        with tuner.alone(case) as is_alone:
+        with tuner.alone(task) as is_alone:
             if not is_alone:
-                return Finding("untried", "another process is tuning this problem")
-            return _verify(tuner, case, sweep, observer)
+                return Verification("untried", "another process is tuning this problem")
+            return _verify(tuner, task, sweep, observer)
     except (torch.OutOfMemoryError, MemoryError):
-        return Finding("untried", "too little memory is free")
+        return Verification("untried", "too little memory is free")
     except (CallerError, SettingError) as error:
-        return Finding("untried", str(error))
+        return Verification("untried", str(error))
 
 
-def _verify(tuner: Tuner, case: TuningTask, sweep: Sweep, observer: Observer) -> Finding:
-    assert case.index is not None
+def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> Verification:
+    assert task.index is not None
     assert sweep.config is not None
-    with untraced(case.index):
-        workload = case.kernel.workload(case.problem, case.index)
+    with untraced(task.index):
+        workload = task.kernel.workload(task.problem, task.index)
         try:
-            clock = tuner.clock(case, case.index)
+            clock = tuner.clock(task, task.index)
 
             def sample(config: Config, count: int) -> list[float]:
                 observer.trying(config)
                 with typed_errors():
                     return clock.sample(workload.launcher(config), count)
 
-            default = case.kernel.default(case.problem, case.device)
+            default = task.kernel.default(task.problem, task.device)
             racers = []
             for config in dict.fromkeys((sweep.config, default)):
                 observer.trying(config)
@@ -82,45 +82,47 @@ def _verify(tuner: Tuner, case: TuningTask, sweep: Sweep, observer: Observer) ->
                 except TrialError as error:
                     wrong = f"{error.status}: {error}"
                     if config == sweep.config:
-                        return Finding("fails", wrong)
+                        return Verification("fails", wrong)
                 if wrong is not None and config == sweep.config:
-                    return Finding("wrong", wrong)
+                    return Verification("wrong", wrong)
                 if wrong is None:
                     racers.append(config)
-            if isinstance(clock, WallClock):  # in the interpreter times mean nothing
-                return Finding("holds", time_us=sample(sweep.config, 1)[0])
+            if isinstance(clock, WallClock):  # the interpreter's times mean nothing
+                return Verification("holds", time_us=sample(sweep.config, 1)[0])
             race = _once if clock.once else _raced
-            found = race(racers, default, sample)
-            if sweep.config in found.beaten:  # to be called so it has to lose twice
-                found = race(racers, default, sample)
+            comparison = race(racers, default, sample)
+            if sweep.config in comparison.beaten:  # only one that loses twice is called beaten
+                comparison = race(racers, default, sample)
         finally:
             workload.close()
-    if sweep.config in found.failed:
-        return Finding("fails", f"in the race: {found.failed[sweep.config]}")
-    ours, theirs = found.times[sweep.config], found.times.get(default)
-    if theirs is not None and sweep.config in found.beaten:
-        return Finding("beaten", f"{ours:.1f} us, the default takes {theirs:.1f} us", ours, theirs)
-    if sweep.time_us and abs(ours / sweep.time_us - 1) > MOVED:
-        return Finding("moved", f"{ours / sweep.time_us - 1:+.1%} of the stored time", ours, theirs)
-    return Finding("holds", "", ours, theirs)
+    if sweep.config in comparison.failed:
+        return Verification("fails", f"in the race: {comparison.failed[sweep.config]}")
+    ours, theirs = comparison.times[sweep.config], comparison.times.get(default)
+    if theirs is not None and sweep.config in comparison.beaten:
+        return Verification("beaten", f"{ours:.1f} us, the default takes {theirs:.1f} us", ours, theirs)
+    if sweep.time_us and abs(ours / sweep.time_us - 1) > MOVED_RATIO:
+        return Verification("moved", f"{ours / sweep.time_us - 1:+.1%} of the stored time", ours, theirs)
+    return Verification("holds", "", ours, theirs)
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Comparison:
+    """How the winner and the default did."""
+
     times: Mapping[Config, float]  # microseconds
     failed: Mapping[Config, TrialError]
-    beaten: Collection[Config]  # those that another one beat by the margin
+    beaten: Collection[Config]  # those that another config beat by the margin
 
 
-def _raced(racers: Sequence[Config], default: Config, sample: Sample) -> _Found:
+def _raced(racers: Sequence[Config], default: Config, sample: Sample) -> _Comparison:
     outcome = Race(racers, default, sample).run()
     standings = outcome.standings
     beaten = [config for config in standings if is_beaten(standings[config])]
-    return _Found({config: standing.time_us for config, standing in standings.items()}, outcome.failed, beaten)
+    return _Comparison({config: standing.time_us for config, standing in standings.items()}, outcome.failed, beaten)
 
 
-def _once(racers: Sequence[Config], default: Config, sample: Sample) -> _Found:  # noqa: ARG001 - as `_raced`
-    """What a clock that has its last word at once says."""
+def _once(racers: Sequence[Config], default: Config, sample: Sample) -> _Comparison:  # noqa: ARG001 - as `_raced`
+    """Compare by one sample each: the clock repeats launches itself."""
     times, failed = {}, {}
     for config in racers:
         try:
@@ -128,4 +130,4 @@ def _once(racers: Sequence[Config], default: Config, sample: Sample) -> _Found: 
         except TrialError as error:
             failed[config] = error
     limit = min(times.values(), default=0.0) / (1 - MARGIN)
-    return _Found(times, failed, [config for config in times if times[config] > limit])
+    return _Comparison(times, failed, [config for config in times if times[config] > limit])

@@ -1,13 +1,12 @@
-"""The parent of `tunedb.worker.child`: gives it problems, and ends it where it hangs or crashes.
+"""The parent of a worker (`tunedb.worker.child`): gives it tasks, and ends it if it hangs or crashes.
 
-The config that was being tried then becomes a failed trial of an aborted sweep, and a fresh process goes on without it.
+The config that was being tried then becomes a failed trial of an aborted sweep, and a new worker goes on without it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import math
 import os
@@ -29,46 +28,68 @@ from tunedb.errors import SweepError
 from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer, suspect_of
-from tunedb.tuner.verification import Finding
+from tunedb.tuner.verification import Verification
+from tunedb.worker.messages import (
+    DeviceLost,
+    Event,
+    Start,
+    SweepStarted,
+    Task,
+    Tried,
+    Trying,
+    Tune,
+    Tuned,
+    Verified,
+    Verify,
+    decode,
+    encode,
+)
 
-STARTING = 300.0  # seconds that importing torch and making a CUDA context may take on a busy machine
-STEP = 120.0  # seconds for one step of a trial: compiling it, or checking and timing it
-GRACE = 10.0  # seconds after its budget in which a sweep ends of itself
-RESTARTS = 5  # of the process, for one problem
+# By judgement, for a busy machine.
+MAX_START_S = 300.0  # for importing torch and making a CUDA context
+MAX_STEP_S = 120.0  # for one step of a trial: compiling a config, or checking and timing it
+MAX_OVERTIME_S = 10.0  # after its budget, in which a sweep ends by itself
+MAX_EXIT_S = 10.0  # in which a worker that closed its events ends by itself
+MAX_RESTARTS = 5  # of the worker, for one problem
 
-# By which a process ends itself: what it ran is to blame. Any other signal comes from outside, such as from a person or
-# from a system that is out of memory.
-_FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS}
+# Signals by which a process ends itself: what it ran is to blame. Any other signal comes from outside, such as from a
+# person or from a system that is out of memory.
+_FAULT_SIGNALS = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGABRT,
+    signal.SIGTRAP,
+    signal.SIGSYS,
+}
 
 _log = logging.getLogger("tunedb")
 
 
 @dataclass(frozen=True)
 class _Death:
-    """How the process ended in a task: the trial's status and reason, the config it was at, the sweep it was in.
+    """How a worker ended in the middle of a task."""
 
-    The status is None where the config has no part in it.
-    """
-
-    status: str | None
+    status: str | None  # of the suspect's trial; None if the suspect is not to blame
     reason: str
-    suspect: Config | None
+    suspect: Config | None  # the config that was being tried
     sweep_uid: str | None
 
 
 class Supervisor:
-    """One worker process at a time, started when it is needed, on one device and one store.
+    """Runs one worker at a time, started when it is needed, on one device and one store.
 
-    `step` is the number of seconds after which a trial that does not get on is given up.
+    A trial that makes no progress for `step` seconds is given up, and the worker ended.
     """
 
-    def __init__(self, store: Store, settings: Settings, index: int, step: float = STEP) -> None:
+    def __init__(self, store: Store, settings: Settings, index: int, step: float = MAX_STEP_S) -> None:
         self._store = store
         self._settings = settings
         self._index = index
         self._step = step
         self._child: subprocess.Popen[str] | None = None
-        self._events: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Supervisor:
         return self
@@ -80,7 +101,6 @@ class Supervisor:
 
     def tune(
         self,
-        kernel: str,
         problem: Problem,
         arguments: Mapping[str, Any] | None = None,
         *,
@@ -88,98 +108,98 @@ class Supervisor:
         budget: float,
         observer: Observer,
     ) -> tuple[str, Sweep | None]:
-        """See `worker.tune_case`. A config that hangs, crashes or loses the device costs its trial and a restart.
+        """Tune a problem as `child.tune_task` does. A config that hangs, crashes or loses the device costs a restart.
 
-        `arguments` are those that the problem was made of, where it was made of any. Raises SweepError where no process
-        can be started.
+        `arguments` are those that the problem was made of, if they are known. Raises SweepError if no worker can be
+        started.
         """
-        begun, left, sweep = time.monotonic(), budget, None
-        for number in range(1 + RESTARTS):
+        start, left, sweep = time.monotonic(), budget, None
+        for number in range(1 + MAX_RESTARTS):
             if number:
-                _log.warning("%s (%s): going on in a fresh process.", kernel, problem)
-            task = {"do": "tune", "force": force, "budget": None if left == float("inf") else left}
-            asked = {"kernel": kernel, "problem": problem.key, "arguments": arguments and dict(arguments)}
-            found = self._ask(task | asked, observer, begun + budget)
-            if isinstance(found, _Death):
-                sweep = self._record(found, observer)
-                if sweep is not None and sweep.status != "aborted":  # all was done but to say so
+                _log.warning("%s (%s): going on in a new process.", problem.kernel, problem)
+            answer = self._ask(Tune(problem, arguments, force, left), observer, start + budget)
+            if isinstance(answer, _Death):
+                sweep = self._record(answer, observer)
+                if sweep is not None and sweep.status != "aborted":  # only the answer was lost
                     return "sweep" if sweep.status == "tuned" else sweep.status, sweep
-                if found.status is not None and (sweep is None or suspect_of(sweep) is None):  # it would end so again
-                    _log.error("%s (%s): the process that sweeps ended: %s.", kernel, problem, found.reason)
+                if answer.status is not None and (sweep is None or suspect_of(sweep) is None):  # it would end so again
+                    _log.error("%s (%s): the worker ended: %s.", problem.kernel, problem, answer.reason)
                     break
             else:
-                sweep = None if found["uid"] is None else self._store.get_sweep(found["uid"])
+                assert isinstance(answer, Tuned)
+                sweep = None if answer.uid is None else self._store.get_sweep(answer.uid)
                 if sweep is not None:
                     observer.finished(sweep)
-                if not found["lost"]:
-                    return found["source"], sweep
+                if not answer.is_device_lost:
+                    return answer.outcome, sweep
                 self._end()
-            left = budget - (time.monotonic() - begun)
+            left = budget - (time.monotonic() - start)
             if left <= 0:
                 break
         else:
-            _log.error("%s (%s): given up, after %d processes.", kernel, problem, 1 + RESTARTS)
+            _log.error("%s (%s): given up, after %d processes.", problem.kernel, problem, 1 + MAX_RESTARTS)
         return "aborted", sweep
 
-    def verify(self, sweep: Sweep, observer: Observer) -> Finding:
-        """See `verifying.verify`. A winner that takes its process along fails; where another config does, untried."""
-        task = {"do": "verify", "kernel": sweep.problem.kernel, "problem": sweep.problem.key, "uid": sweep.uid}
-        found = self._ask(task, observer)
-        if not isinstance(found, _Death):
-            return Finding(**found["finding"])
-        is_fault = found.status is not None and found.suspect == sweep.config
-        return Finding("fails" if is_fault else "untried", found.reason)
+    def verify(self, sweep: Sweep, observer: Observer) -> Verification:
+        """Verify a winner as `verification.verify` does. One that ends its worker fails.
 
-    def _ask(self, task: dict[str, Any], observer: Observer, until: float = math.inf) -> dict[str, Any] | _Death:
-        """What the worker answers to a task, telling the observer what happens until then; or how it ended.
-
-        `until` is the moment, by the monotonic clock, at which its budget ends.
+        If another config ends the worker, the winner is `untried`.
         """
-        child = self._started()
+        answer = self._ask(Verify(sweep.problem, sweep.uid), observer)
+        if isinstance(answer, Verified):
+            return answer.verification
+        assert isinstance(answer, _Death)
+        is_fault = answer.status is not None and answer.suspect == sweep.config
+        return Verification("fails" if is_fault else "untried", answer.reason)
+
+    def _ask(self, task: Task, observer: Observer, until: float = math.inf) -> Tuned | Verified | _Death:
+        """Return the worker's answer to a task, or how the worker ended; the observer hears what happens until then.
+
+        `until` is the moment, by the monotonic clock, at which the budget ends.
+        """
+        child = self._worker()
         assert child.stdin is not None
         suspect: Config | None = None
         uid: str | None = None
         patience = self._step + self._settings.lock_timeout  # before a sweep starts, another process may hold the lock
         with contextlib.suppress(BrokenPipeError):  # its end is seen below
-            child.stdin.write(json.dumps(task) + "\n")
+            child.stdin.write(encode(task))
             child.stdin.flush()
         while True:
-            left = math.inf if uid is None else max(until - time.monotonic(), 0.0) + GRACE
+            left = math.inf if uid is None else max(until - time.monotonic(), 0.0) + MAX_OVERTIME_S
             try:
                 event = self._events.get(timeout=min(patience, left))
             except queue.Empty:
                 self._end()
-                if left < patience:  # nobody knows whether it would have got on
+                if left < patience:  # it may have made progress yet: no config is to blame
                     return _Death(None, "the time was spent", suspect, uid)
                 return _Death("timeout", f"nothing happened for {patience:.0f} s", suspect, uid)
             if event is None:
-                code = self._end(patience=10.0)
+                code = self._end(patience=MAX_EXIT_S)
                 if code is None:
-                    return _Death("runtime_error", "the process did not come to its end", suspect, uid)
-                if code < 0 and -code not in _FAULTS:
+                    return _Death("runtime_error", "the process did not end", suspect, uid)
+                if code < 0 and -code not in _FAULT_SIGNALS:
                     return _Death(None, f"the process was ended from outside, with signal {-code}", suspect, uid)
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
                 return _Death("runtime_error", f"the process ended with {how}", suspect, uid)
             patience = self._step
-            if event["event"] == "done":
-                return event
-            if event["event"] == "lost":
-                self._end()
-                return _Death("runtime_error", event["reason"], suspect, uid)
-            if event["event"] == "started":
-                uid = event["uid"]
-                observer.started(self._store.get_sweep(event["uid"]), event["candidates"])
-            elif event["event"] == "trying":
-                suspect = Config(event["config"])
-                observer.trying(suspect)
-            elif event["event"] == "tried":
-                trial = Trial(**(event["trial"] | {"config": Config(event["trial"]["config"])}))
-                observer.tried(trial, event["best_us"], event["default_us"])
+            match event:
+                case Tuned() | Verified():
+                    return event
+                case DeviceLost(reason):
+                    self._end()
+                    return _Death("runtime_error", reason, suspect, uid)
+                case SweepStarted(uid, candidates):
+                    observer.started(self._store.get_sweep(uid), candidates)
+                case Trying(suspect):
+                    observer.trying(suspect)
+                case Tried(trial, best_us, default_us):
+                    observer.tried(trial, best_us, default_us)
 
     def _record(self, death: _Death, observer: Observer) -> Sweep | None:
-        """Give the sweep that died its end, and its suspect if that is to blame, so that the next one leaves it out.
+        """Abort the sweep whose worker ended. A suspect that is to blame gets a trial, so that the next sweep skips it.
 
-        A sweep that was finished stays as it is. None where it died before any trial.
+        A sweep that was finished stays as it is. Returns None if the worker ended before any trial.
         """
         if death.sweep_uid is None:
             return None
@@ -204,45 +224,41 @@ class Supervisor:
         observer.finished(sweep)
         return sweep
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _worker(self) -> subprocess.Popen[str]:
         if self._child is not None:
             return self._child
-        # `-m` looks in the current folder first, whose files may have the names of modules: only if we do so as well.
+        # `-m` looks in the current folder first, whose files may have the names of modules: allowed only if we do too.
         safely = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
-        end, given = os.pipe()
+        read_end, write_end = os.pipe()
         try:
             self._child = subprocess.Popen(
-                [sys.executable, *safely, "-m", "tunedb.worker.child", str(given)],
+                [sys.executable, *safely, "-m", "tunedb.worker.child", str(write_end)],
                 stdin=subprocess.PIPE,
-                stdout=2,  # what kernels print is no answer of this command
-                pass_fds=[given],
+                stdout=2,  # what kernels print must not mix with the command's output
+                pass_fds=[write_end],
                 text=True,
             )
         finally:
-            os.close(given)
+            os.close(write_end)
         self._events = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(end, self._events), daemon=True).start()
-        told = {
-            "index": self._index,
-            "log_level": _log.getEffectiveLevel(),
-            "settings": {"store": self._settings.store, "lock_timeout": self._settings.lock_timeout},
-        }
+        threading.Thread(target=_read, args=(read_end, self._events), daemon=True).start()
+        start = Start(self._index, _log.getEffectiveLevel(), self._settings.store, self._settings.lock_timeout)
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.write(json.dumps(told) + "\n")
+            self._child.stdin.write(encode(start))
             self._child.stdin.flush()
         try:
-            event = self._events.get(timeout=STARTING)
+            event = self._events.get(timeout=MAX_START_S)
         except queue.Empty:
             event = None
         if event is None:
-            code = self._end(10.0)
+            code = self._end(patience=MAX_EXIT_S)
             how = "it hangs" if code is None else f"exit code {code}"
-            raise SweepError(f"The process that sweeps did not start ({how}); see above.")
+            raise SweepError(f"The worker process did not start ({how}): its own message is above. Run: tunedb doctor")
         return self._child
 
     def _end(self, patience: float = 0.0) -> int | None:
-        """End the process, whatever it does; its exit code, if it ends by itself meanwhile."""
+        """End the worker, whatever it is doing; return its exit code if it ends by itself within `patience` seconds."""
         child, self._child = self._child, None
         if child is None:
             return None
@@ -257,8 +273,8 @@ class Supervisor:
         return code
 
 
-def _read(end: int, events: queue.SimpleQueue[dict[str, Any] | None]) -> None:
-    with os.fdopen(end) as file, contextlib.suppress(ValueError):  # a line that was cut off by the end
+def _read(file_descriptor: int, events: queue.SimpleQueue[Event | None]) -> None:
+    with os.fdopen(file_descriptor) as file, contextlib.suppress(ValueError):  # a line that the worker's end cut off
         for line in file:
-            events.put(json.loads(line))
+            events.put(decode(line))
     events.put(None)

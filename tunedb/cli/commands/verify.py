@@ -100,12 +100,12 @@ def _verified(
 
 
 def _here(tuner: Tuner, case: TuningTask, sweep: Sweep) -> Any:
-    from tunedb.tuner.verification import Finding, verify
+    from tunedb.tuner.verification import Verification, verify
 
     try:
         return verify(tuner, case, sweep, _Silent())
     except StickyDeviceError as error:
-        return Finding("fails", str(error))
+        return Verification("fails", str(error))
 
 
 def _row(store: Store, case: TuningTask, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:

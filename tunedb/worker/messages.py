@@ -1,0 +1,135 @@
+"""What a supervisor and its worker write to each other: dataclasses, one line of JSON each."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Trial
+from tunedb.tuner.verification import Verification
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first line to a worker: its device and its settings."""
+
+    index: int
+    log_level: int
+    store: str
+    lock_timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tune:
+    """To a worker: tune a problem. `arguments` are those that the problem was made of, if they are known."""
+
+    problem: Problem
+    arguments: Mapping[str, Any] | None
+    force: bool
+    budget: float  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """To a worker: verify a stored sweep of a problem."""
+
+    problem: Problem
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From a worker: it has started and waits for tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStarted:
+    """From a worker: see `Observer.started`."""
+
+    uid: str
+    candidates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """From a worker: see `Observer.trying`."""
+
+    config: Config
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """From a worker: see `Observer.tried`."""
+
+    trial: Trial
+    best_us: float | None
+    default_us: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """From a worker, the answer to `Tune`: how it ended (see `child.tune_task`), and the sweep behind that."""
+
+    outcome: str
+    uid: str | None
+    is_device_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """From a worker, the answer to `Verify`."""
+
+    verification: Verification
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLost:
+    """From a worker, instead of an answer to `Verify`: it ends."""
+
+    reason: str
+
+
+Task = Tune | Verify
+Answer = Tuned | Verified | DeviceLost
+Event = Ready | SweepStarted | Trying | Tried | Answer
+
+_TYPES: dict[str, Callable[..., Any]] = {
+    kind.__name__: kind
+    for kind in (Start, Tune, Verify, Ready, SweepStarted, Trying, Tried, Tuned, Verified, DeviceLost)
+}
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "problem": lambda facts: Problem(facts["key"], facts["kernel"]),
+    "config": Config,
+    "trial": lambda facts: Trial(**facts | {"config": Config(facts["config"])}),
+    "verification": lambda facts: Verification(**facts),
+}
+
+
+def encode(message: Start | Task | Event) -> str:
+    """Return the message as a line of JSON, its end included."""
+    return json.dumps({"type": type(message).__name__, **_fields(message)}, default=_plain) + "\n"
+
+
+def decode(line: str) -> Any:
+    """Return the message that a line holds. Raises ValueError for a line that was cut off."""
+    facts = json.loads(line)
+    kind = _TYPES[facts.pop("type")]
+    return kind(**{name: _READERS[name](value) if name in _READERS else value for name, value in facts.items()})
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Config):
+        return value.key
+    if isinstance(value, Problem):
+        return {"key": value.key, "kernel": value.kernel}
+    if isinstance(value, Mapping):
+        return dict(value)
+    return _fields(value)
