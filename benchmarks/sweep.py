@@ -114,15 +114,15 @@ def ours(arguments: dict[str, Any], folder: str) -> Row:
     import torch
 
     from tunedb import settings
-    from tunedb.core.device import device_of
+    from tunedb.core.task import TuningTask
     from tunedb.kernels.avg_pool import FORWARD
+    from tunedb.runtime.current_device import placement_of
     from tunedb.store import open_store
-    from tunedb.tuner.choice_cache import TuningTask
     from tunedb.tuner.tuner import Tuner
 
     index = torch.cuda.current_device()
     problem = FORWARD.problem(arguments)
-    case = TuningTask(FORWARD, problem, device_of(index), index)
+    case = TuningTask(FORWARD, problem, placement_of(index))
     probe = FORWARD.workload(problem, index)
     output, given = probe.written.nbytes, probe.read.untyped_storage().nbytes()
     probe.close()
@@ -156,8 +156,8 @@ def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - a
     import torch
     import triton
 
-    from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
+    from tunedb.runtime.current_device import device_of
 
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)
@@ -186,10 +186,10 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     import torch
 
     from benchmarks.timing import interleaved
-    from tunedb.core.device import device_of
     from tunedb.kernels.avg_pool import FORWARD
     from tunedb.runtime.clock import clock_for, timing
     from tunedb.runtime.compile_pool import CompilePool, workers
+    from tunedb.runtime.current_device import device_of
 
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)

@@ -54,7 +54,7 @@ def provenance() -> dict[str, Any]:
     import torch
     import triton
 
-    from tunedb.core.device import environment, gpu
+    from tunedb.runtime.current_device import environment, gpu
 
     device = gpu(torch.cuda.current_device())
     return {

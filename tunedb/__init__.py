@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from tunedb.core.device import Device as Device
     from tunedb.core.problem import Config as Config
     from tunedb.core.problem import Problem as Problem
+    from tunedb.core.task import Choice as Choice
     from tunedb.decorator.buckets import multiple_of as multiple_of
     from tunedb.decorator.buckets import pow2 as pow2
     from tunedb.decorator.decorate import autotune as autotune
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
-    from tunedb.tuner.choice_cache import Choice as Choice
 
 __version__ = "0.1.0"
 
 # Loaded at first use, so that `import tunedb` loads none of torch, triton, SQLAlchemy, Alembic, typer and rich.
 _LAZY = {
-    "Choice": "tunedb.tuner.choice_cache",
+    "Choice": "tunedb.core.task",
     "Config": "tunedb.core.problem",
     "Device": "tunedb.core.device",
     "Problem": "tunedb.core.problem",

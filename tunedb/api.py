@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from tunedb.core.device import Device, device_of
+from tunedb.core.device import Device, Placement
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
+from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import SettingError
+from tunedb.runtime.current_device import device_of, placement_of
 from tunedb.tuner import session
-from tunedb.tuner.choice_cache import Choice, TuningTask
 
 GROUP = "tunedb.kernels"
 
@@ -74,7 +75,7 @@ def lookup(kernel: str, *, device: Device | None = None, **arguments: Any) -> Ch
     if device is None:
         index = present_index()
         device = device_of(index)
-    return session.active().look_up(TuningTask(found, problem, device, index))
+    return session.active().look_up(TuningTask(found, problem, Placement(device, index)))
 
 
 def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None:
@@ -89,4 +90,4 @@ def warm(kernel: str, *, force: bool = False, **arguments: Any) -> Choice | None
     if mode not in ("tune", "record"):
         raise SettingError(f"Found mode {mode}, which writes nothing, needed tune or record: tunedb.using(mode=...).")
     index = present_index()
-    return session.active().warm(TuningTask(found, problem, device_of(index), index), force=force)
+    return session.active().warm(TuningTask(found, problem, placement_of(index)), force=force)

@@ -19,11 +19,11 @@ from triton.runtime import driver
 
 from tunedb.core.device import Device
 from tunedb.decorator import autotuner
-from tunedb.decorator import inductor as narrowing
 from tunedb.decorator import resolve as choosing
 from tunedb.decorator.dispatch import plans
 from tunedb.decorator.tuning import workload
-from tunedb.tuner import tuner
+from tunedb.runtime import current_device
+from tunedb.tuner import sweeper
 
 FIRST = 64  # no real device's index: Triton keeps what it has compiled by that, for the GPU that may be here as well
 GPU = Device("Stub 9000", "cuda", "sm_90", 132)
@@ -101,10 +101,8 @@ def stub_gpu(patch: pytest.MonkeyPatch) -> Iterator[StubDriver]:
     stub = StubDriver()
     before = driver._active
     patch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # Triton 3.9 warns where it is left open
-    patch.setattr(tuner, "device_of", lambda index: GPU)
-    for module in (choosing, narrowing):
-        patch.setattr(module, "device_of", lambda index: GPU)
-    patch.setattr(tuner, "untraced", lambda index: contextlib.nullcontext())
+    patch.setattr(current_device, "gpu", lambda index: GPU)
+    patch.setattr(sweeper, "untraced", lambda index: contextlib.nullcontext())
     patch.setattr(workload, "_on_device", lambda index: contextlib.nullcontext())
     for module in (choosing, plans):
         patch.setattr(module, "is_on_host", lambda tensor: False)

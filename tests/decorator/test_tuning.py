@@ -315,8 +315,8 @@ def test_a_list_that_is_assigned_later_is_the_one_that_calls_choose_from() -> No
 @runs_kernels
 def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
     from tests.fakes import Notebook
-    from tunedb.core.device import device_of
-    from tunedb.tuner.choice_cache import TuningTask
+    from tunedb.core.task import TuningTask
+    from tunedb.runtime.current_device import placement_of
     from tunedb.tuner.tuner import Tuner
     from tunedb.tuner.verification import verify
 
@@ -329,7 +329,7 @@ def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
 
     registered = kernel.registered(arguments)
     index = kernel._index()
-    case = TuningTask(registered, registered.problem({"n": 100}), device_of(index), index)
+    case = TuningTask(registered, registered.problem({"n": 100}), placement_of(index))
     choice = session.active().warm(case)
     assert choice is not None
     assert (choice.config["BLOCK"], choice.sweep and choice.sweep.environment.method) == (64, "do_bench")

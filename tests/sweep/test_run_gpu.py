@@ -15,11 +15,11 @@ import torch
 from tests import planted, planted_gpu
 from tests.fakes import Notebook
 from tunedb import settings
-from tunedb.core.device import device_of, environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import TrialError
 from tunedb.runtime.clock import GpuClock, clock_for, method_for, timing, untraced
+from tunedb.runtime.current_device import device_of, environment
 from tunedb.runtime.loaded_kernel import prepare
 from tunedb.store import Store
 from tunedb.sweep.run import SweepContext, run_sweep

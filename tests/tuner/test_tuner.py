@@ -9,9 +9,10 @@ import pytest
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeKernel, config
 from tests.tuner.tuners import case_of, tuner_on
+from tunedb.core.device import Placement
+from tunedb.core.task import TuningTask
 from tunedb.errors import MissError, TrialError
 from tunedb.store import Store, open_store
-from tunedb.tuner.choice_cache import TuningTask
 
 
 def test_a_miss_sweeps_once_and_the_result_is_the_answer(store: Store, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_an_edited_kernel_and_another_problem_see_nothing_of_it(store: Store, tm
     edited = FakeKernel({1: 9.0, 2: 5.0}, hash="cd" * 32)
     reader = tuner_on(store, tmp_path, mode="read")
     assert reader.choose(edited, edited.problem(), -1).source == "default"
-    assert reader.look_up(TuningTask(kernel, kernel.problem(n=2), DEVICE, -1)) is None
+    assert reader.look_up(TuningTask(kernel, kernel.problem(n=2), Placement(DEVICE, -1))) is None
 
 
 def test_a_stored_config_outside_todays_space_is_passed_over(store: Store, tmp_path: Path) -> None:

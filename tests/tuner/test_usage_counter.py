@@ -12,16 +12,17 @@ import pytest
 from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
 from tests.tuner.tuners import tuner_on
+from tunedb.core.device import Placement
 from tunedb.core.sweep import COUNTED_SOURCES, UsageCount
+from tunedb.core.task import Choice, TuningTask
 from tunedb.store import open_store
 from tunedb.tuner import usage_counter
-from tunedb.tuner.choice_cache import Choice, TuningTask
 from tunedb.tuner.usage_counter import UsageCounter
 
 
 def case(n: int = 1) -> TuningTask:
     kernel = FakeKernel({1: 9.0})
-    return TuningTask(kernel, kernel.problem(n=n), DEVICE, -1)
+    return TuningTask(kernel, kernel.problem(n=n), Placement(DEVICE, -1))
 
 
 def test_counts_are_kept_by_case_and_source_until_they_are_written() -> None:

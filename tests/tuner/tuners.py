@@ -8,10 +8,10 @@ from time import monotonic
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
-from tunedb.core.device import Environment
+from tunedb.core.device import Environment, Placement
+from tunedb.core.task import TuningTask
 from tunedb.store import Store
 from tunedb.store.guarded import GuardedStore
-from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.tuner import Tuner
 
 
@@ -44,4 +44,4 @@ def tuner_on(
 
 def case_of(kernel: FakeKernel) -> TuningTask:
     """The kernel's problem on the fake device."""
-    return TuningTask(kernel, kernel.problem(), DEVICE, -1)
+    return TuningTask(kernel, kernel.problem(), Placement(DEVICE, -1))

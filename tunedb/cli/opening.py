@@ -14,8 +14,8 @@ from tunedb.errors import SchemaMismatch, SettingError, TunedbError
 
 if TYPE_CHECKING:
     from tunedb.cli.tasks import Task
+    from tunedb.core.task import TuningTask
     from tunedb.store import Store
-    from tunedb.tuner.choice_cache import TuningTask
 
 
 @contextlib.contextmanager

@@ -14,12 +14,13 @@ from tunedb import settings
 from tunedb.cli.command import log, uninterrupted
 from tunedb.cli.opening import devices_named, listed
 from tunedb.cli.progress import Progress
-from tunedb.core.device import Device, Environment, device_of, environment
+from tunedb.core.device import Device, Environment, Placement
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
+from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
+from tunedb.runtime.current_device import device_of, environment
 from tunedb.sweep.observer import suspect_of
-from tunedb.tuner.choice_cache import TuningTask
 
 if TYPE_CHECKING:
     from tunedb.core.kernel import RegisteredKernel, TunableKernel
@@ -108,7 +109,7 @@ def asked(
         task = Task(known, known.problem(arguments), None, arguments)
     stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
     found, index = find_device(stored, device)
-    return task, None if found is None else TuningTask(task.kernel, task.problem, found, index)
+    return task, None if found is None else TuningTask(task.kernel, task.problem, Placement(found, index))
 
 
 def environment_of(index: int | None, kernel: TunableKernel | None = None) -> Environment | None:
@@ -188,7 +189,7 @@ def tune(
                 break
             progress.next(f"{task.kernel.name} ({task.problem})")
             if apart is None:
-                case = TuningTask(task.kernel, task.problem, device, index)
+                case = TuningTask(task.kernel, task.problem, Placement(device, index))
                 source, sweep = tune_task(tuner, case, force=force, budget=left, observer=progress)
             else:
                 source, sweep = apart.tune(task.problem, task.arguments, force=force, budget=left, observer=progress)

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunedb.core.device import device_of
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
 from tunedb.override import overridden
 from tunedb.runtime import compat_triton
 from tunedb.runtime.compat_torch import mark_constant
+from tunedb.runtime.current_device import device_of
 from tunedb.tuner import session
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import triton
 
-from tunedb.core.device import device_of
 from tunedb.core.problem import Config
 from tunedb.core.source_text import HashUnavailable
 from tunedb.core.sweep import Sweep, Trial
+from tunedb.core.task import Choice, TuningTask
 from tunedb.decorator.call.arguments import Call, is_on_host, problem_of
 from tunedb.decorator.configs import pruned
 from tunedb.decorator.dispatch.codegen import MOST
@@ -22,10 +22,10 @@ from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.errors import CallerError, SweepError
 from tunedb.override import overridden
 from tunedb.runtime.compile_job import preload_aside
+from tunedb.runtime.current_device import placement_of
 from tunedb.runtime.failures import typed_errors
 from tunedb.runtime.loaded_kernel import load_call
 from tunedb.tuner import session
-from tunedb.tuner.choice_cache import Choice, TuningTask
 from tunedb.tuner.unhashed import check_mode
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def choose(kernel: Autotuner, call: Call, index: int) -> Chosen:
         return _without_hash(kernel, configs, index, error)
     if index >= 0:
         preload_aside()
-    case, tuner = TuningTask(called, problem, device_of(index), index), session.active()
+    case, tuner = TuningTask(called, problem, placement_of(index)), session.active()
     if len(kernel.asked) >= MOST:
         kernel.asked.clear()
     known, asked = tuner.cache.get(case), kernel.asked.setdefault((index, problem), set())

@@ -5,51 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from tunedb._internal import forks
 from tunedb._internal.timer import RearmingTimer
-from tunedb.core.device import Device
-from tunedb.core.kernel import TunableKernel
-from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import MISSES, Source, Sweep
+from tunedb.core.problem import Config
+from tunedb.core.task import Choice, TaskKey, TuningTask
 
 ASK_AGAIN_AFTER_S = 60.0  # the store is asked again for a task that got a default, off the path of a call
-
-_Key = tuple[str, str, str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The config that a call gets, and its source: memory, store, stale, nearest, default, sweep or override."""
-
-    config: Config
-    source: Source
-    sweep: Sweep | None = None  # the sweep behind it, for `nearest` another problem's; None for default and override
-    failed: bool = False  # whether the problem was tuned, and every config failed
-
-    @property
-    def is_weak(self) -> bool:
-        """Whether a better answer may appear in the store: true of a default, and of another problem's config."""
-        return self.source in MISSES
-
-
-@dataclass(frozen=True, slots=True)
-class TuningTask:
-    """A kernel's problem on a device. `index` is the device's in this process, or None where it is not here."""
-
-    kernel: TunableKernel
-    problem: Problem
-    device: Device
-    index: int | None
-
-    @property
-    def key(self) -> _Key:
-        """What makes two cases the same."""
-        return self.kernel.name, self.kernel.hash, self.problem.key, self.device.digest
-
-    def __str__(self) -> str:
-        return f"{self.kernel.name} ({self.problem}) on {self.device}"
 
 
 class ChoiceCache:
@@ -61,9 +23,9 @@ class ChoiceCache:
     def __init__(self, on_due: Callable[[], object], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._on_due = on_due
         self._monotonic = monotonic
-        self._choices: dict[_Key, Choice] = {}
-        self._rejected: defaultdict[_Key, set[Config]] = defaultdict(set)
-        self._weak: dict[_Key, tuple[TuningTask, float]] = {}
+        self._choices: dict[TaskKey, Choice] = {}
+        self._rejected: defaultdict[TaskKey, set[Config]] = defaultdict(set)
+        self._weak: dict[TaskKey, tuple[TuningTask, float]] = {}
         self._timer = RearmingTimer(ASK_AGAIN_AFTER_S, self._run)
         forks.renew_in_child(self._timer)
 

@@ -10,8 +10,8 @@ from typing import Any
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
+from tunedb.core.task import TuningTask
 from tunedb.store import obstacle, ranked, strength, winners
-from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.nearest import distance, nearest
 
 Differences = dict[str, dict[str, Any]]  # by field: what the sweep has (`found`), and what the call has (`needed`)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
-from tunedb.runtime.clock import own_clock
+from tunedb.core.task import Choice, TuningTask
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.sweep.history import SweepHistory, remaining_configs
-from tunedb.tuner.choice_cache import Choice, ChoiceCache, TuningTask
+from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.nearest import NearestNeighbors
 
 if TYPE_CHECKING:
@@ -34,20 +33,13 @@ class Lookup:
         self,
         store: LayeredStore | GuardedStore | Store,
         cache: ChoiceCache,
-        environment_of: Callable[[int], Environment],
+        environment_of: Callable[[TuningTask], Environment | None],
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
         self._cache = cache
-        self._environment_of = environment_of
+        self.environment = environment_of
         self.neighbors = NearestNeighbors(store, cache, self.environment, monotonic)
-
-    def environment(self, task: TuningTask) -> Environment | None:
-        """Return the environment in which the task's answers are valid; None for a device that is not in use here."""
-        if task.index is None:
-            return None
-        environment, own = self._environment_of(task.index), own_clock(task.kernel)
-        return environment if own is None else dataclasses.replace(environment, method=own.method)
 
     def get(self, task: TuningTask) -> Answer:
         """Return the store's answer to a task."""

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source, Sweep, now
+from tunedb.core.task import Choice, TuningTask
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
-from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, Choice, ChoiceCache, TuningTask
+from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, ChoiceCache
 
 if TYPE_CHECKING:
     from tunedb.store import Store

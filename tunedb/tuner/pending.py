@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunedb.core.device import Device, device_of
+from tunedb.core.device import Device, Placement
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES
+from tunedb.core.task import TuningTask
 from tunedb.errors import TunedbError
-from tunedb.tuner.choice_cache import TuningTask
+from tunedb.runtime.current_device import device_of
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -93,7 +94,7 @@ def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> 
                 f"{problem.kernel} ({problem}) is left out: the installed kernel does not know this problem."
             )
         else:
-            tasks.append(TuningTask(kernel, problem, device, index))
+            tasks.append(TuningTask(kernel, problem, Placement(device, index)))
     return Pending(tasks, left_out)
 
 

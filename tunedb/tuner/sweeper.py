@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
 from tunedb.core.sweep import Source, Sweep
+from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
 from tunedb.settings import Settings
@@ -21,7 +22,7 @@ from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.sweep.run import SweepContext, run_sweep
-from tunedb.tuner.choice_cache import Choice, ChoiceCache, TuningTask
+from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
 
 if TYPE_CHECKING:

@@ -10,18 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tunedb.core.device import Environment, device_of, environment
+from tunedb.core.device import Environment
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source
+from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import MissError, TrialError
 from tunedb.override import overridden
-from tunedb.runtime.clock import Clock, clock_for, method_for
+from tunedb.runtime.clock import Clock, clock_for
+from tunedb.runtime.current_device import environment_of, placement_of
 from tunedb.settings import Settings
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.sweep.observer import LogObserver, Observer
-from tunedb.tuner.choice_cache import Choice, ChoiceCache, TuningTask
+from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
 from tunedb.tuner.sweeper import Spent, Sweeper, TuningResult, has_failed
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
@@ -39,7 +41,7 @@ class Tuner:
 
     store: where sweeps are kept; in a call a guarded one, so that its failures reach no caller.
     locks: the folder of the lock files.
-    environment_of: the environment by device index.
+    environment_of: the environment of a task; None on a device that is not in use here.
     clock: the clock by device index, for kernels that have none of their own.
     spent: the seconds spent sweeping inside calls, shared by the tuners of a process.
     on_better: called when the store has an answer for a task that a default served.
@@ -51,7 +53,7 @@ class Tuner:
         store: LayeredStore | GuardedStore | Store,
         *,
         locks: Path,
-        environment_of: Callable[[int], Environment] | None = None,
+        environment_of: Callable[[TuningTask], Environment | None] = environment_of,
         clock: Callable[[int], Clock] = clock_for,
         spent: Spent | None = None,
         on_better: Callable[[], None] = lambda: None,
@@ -63,7 +65,7 @@ class Tuner:
         self.spent = spent or Spent()
         self.cache = ChoiceCache(self.refresh, monotonic)
         self.usage = UsageCounter(store.add_served)
-        self.lookup = Lookup(store, self.cache, environment_of or _environment_of, monotonic)
+        self.lookup = Lookup(store, self.cache, environment_of, monotonic)
         self._sweeper = Sweeper(
             settings, store, self.lookup, self.cache, locks=locks, clock=clock, spent=self.spent, monotonic=monotonic
         )
@@ -77,7 +79,7 @@ class Tuner:
         If `load` raises TrialError, the config is not used again in this process, and the next one is taken.
         Raises TrialError if the default itself fails to load, and what `choose` raises.
         """
-        task = TuningTask(kernel, problem, device_of(index), index)
+        task = TuningTask(kernel, problem, placement_of(index))
         while True:
             choice = self.choose(kernel, problem, index)
             try:
@@ -92,7 +94,7 @@ class Tuner:
 
         Raises MissError in mode `strict` if nothing is stored, SettingError for an override that can't be used.
         """
-        task = TuningTask(kernel, problem, device_of(index), index)
+        task = TuningTask(kernel, problem, placement_of(index))
         fault = fault_of(kernel)
         if fault is not None:
             return choice_without_hash(task, fault, self.settings)
@@ -189,7 +191,3 @@ class Tuner:
         self.cache.close()
         self.usage.flush()
         self.store.close()
-
-
-def _environment_of(index: int) -> Environment:
-    return environment(device_of(index).backend, method_for(index))

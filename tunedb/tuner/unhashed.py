@@ -7,10 +7,10 @@ import logging
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.source_text import HashUnavailable
 from tunedb.core.sweep import Source
+from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import MissError
 from tunedb.override import overridden
 from tunedb.settings import Settings
-from tunedb.tuner.choice_cache import Choice, TuningTask
 
 _log = logging.getLogger("tunedb")
 _logged: set[str] = set()  # names of kernels

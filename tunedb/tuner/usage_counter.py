@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tunedb._internal import forks
 from tunedb._internal.timer import RearmingTimer
 from tunedb.core.sweep import UsageCount, now
-from tunedb.tuner.choice_cache import Choice, TuningTask
+from tunedb.core.task import Choice, TuningTask
 
 MAX_COUNTS = 1000  # tasks by source that are counted between two writes; more are not counted
 WRITE_INTERVAL_S = 60.0

@@ -10,13 +10,13 @@ import torch
 
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
+from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
 from tunedb.runtime.failures import typed_errors
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import MARGIN, Race, is_beaten
 from tunedb.sweep.sampling import Sample
-from tunedb.tuner.choice_cache import TuningTask
 
 if TYPE_CHECKING:
     from tunedb.tuner.tuner import Tuner

@@ -18,12 +18,12 @@ from typing import IO, TYPE_CHECKING
 
 from tunedb import settings
 from tunedb.api import kernel_named
-from tunedb.core.device import device_of
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial
+from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
+from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import Observer, suspect_of
-from tunedb.tuner.choice_cache import TuningTask
 from tunedb.tuner.sweeper import Skipped, Swept
 from tunedb.tuner.verification import verify
 from tunedb.worker.messages import (
@@ -105,7 +105,7 @@ def run(tuner: Tuner, index: int, message: Task, events: EventWriter) -> bool:
     kernel, problem = kernel_named(message.problem.kernel), message.problem
     if isinstance(message, Tune) and message.arguments is not None:
         problem = kernel.problem(message.arguments)  # a kernel may need more than the problem says
-    task = TuningTask(kernel, problem, device_of(index), index)
+    task = TuningTask(kernel, problem, placement_of(index))
     if isinstance(message, Tune):
         outcome, sweep = tune_task(tuner, task, force=message.force, budget=message.budget, observer=events)
         is_lost = sweep is not None and suspect_of(sweep) is not None

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from tests.conftest import DEVICE, INDEX, INTERPRETED, runs_kernels
-from tunedb.core.device import device_of
 from tunedb.core.kernel import Resources
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, workload
 from tunedb.kernels.avg_pool.problem import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
+from tunedb.runtime.current_device import device_of
 from tunedb.runtime.launch import Launch
 from tunedb.runtime.loaded_kernel import LoadedKernel, load
 

@@ -98,8 +98,9 @@ def mark(
 def _winner_now(store: Store, sweep: Sweep) -> tuple[Sweep, str] | None:
     """What answers the sweep's problem on its device: as a call sees it where its kernel is here, else by rank."""
     from tunedb.cli.tasks import device_here, index_here, installed, make_tuner
+    from tunedb.core.device import Placement
+    from tunedb.core.task import TuningTask
     from tunedb.store import winner
-    from tunedb.tuner.choice_cache import TuningTask
 
     problem, device = sweep.problem, sweep.device
     kernel = installed([problem.kernel]).get(problem.kernel)
@@ -107,5 +108,5 @@ def _winner_now(store: Store, sweep: Sweep) -> tuple[Sweep, str] | None:
         log.info("No %s is installed with the source that was tuned: no call here asks for it.", problem.kernel)
         return winner(store.get_sweeps(problem, device, sweep.kernel_hash), None, now=now())
     index = index_here() if device == device_here() else None
-    choice = make_tuner(store).look_up(TuningTask(kernel, problem, device, index))
+    choice = make_tuner(store).look_up(TuningTask(kernel, problem, Placement(device, index)))
     return None if choice is None or choice.sweep is None else (choice.sweep, choice.source)

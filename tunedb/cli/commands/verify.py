@@ -15,8 +15,8 @@ from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.errors import SettingError, StickyDeviceError
 
 if TYPE_CHECKING:
+    from tunedb.core.task import TuningTask
     from tunedb.store import Store
-    from tunedb.tuner.choice_cache import TuningTask
     from tunedb.tuner.tuner import Tuner
 
 _COLUMNS = ("uid", "kernel", "problem", "config", "verdict", "stored_us", "time_us", "default_time_us", "reason")
@@ -62,7 +62,7 @@ def verify(
 def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[TuningTask, Sweep]]:
     """What answers each stored problem on the device that is here. Raises SettingError where another one is named."""
     from tunedb.cli.tasks import installed, make_tuner
-    from tunedb.core.device import device_of
+    from tunedb.runtime.current_device import device_of
     from tunedb.tuner.pending import tasks_for
 
     here, tuner = device_of(index), make_tuner(store)

@@ -1,0 +1,62 @@
+"""What a call asks for, and what it gets: tuning tasks and choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunedb.core.device import Device, Placement
+from tunedb.core.kernel import TunableKernel
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import MISSES, Source, Sweep
+
+TaskKey = tuple[str, str, str, str]  # kernel's name, kernel hash, problem's key, device's digest
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The config that a call gets, and its source: memory, store, stale, nearest, default, sweep or override."""
+
+    config: Config
+    source: Source
+    sweep: Sweep | None = None  # the sweep behind it, for `nearest` another problem's; None for default and override
+    failed: bool = False  # whether the problem was tuned, and every config failed
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether a better answer may appear in the store: true of a default, and of another problem's config."""
+        return self.source in MISSES
+
+    def __repr__(self) -> str:
+        sweep = "" if self.sweep is None else f", sweep={self.sweep.uid[:12]}"
+        return f"Choice({self.config}, source={self.source}{sweep}{', failed' if self.failed else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class TuningTask:
+    """A kernel's problem at a place: what a call asks for, and what a sweep is of."""
+
+    kernel: TunableKernel
+    problem: Problem
+    placement: Placement
+    # What the problem was made of. It can be more than the problem tells, and a worker makes the problem of it again.
+    arguments: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def device(self) -> Device:
+        """The device."""
+        return self.placement.device
+
+    @property
+    def index(self) -> int | None:
+        """The device's index in this process: see `Placement`."""
+        return self.placement.index
+
+    @property
+    def key(self) -> TaskKey:
+        """The facts in which two tasks that are the same agree."""
+        return self.kernel.name, self.kernel.hash, self.problem.key, self.device.digest
+
+    def __str__(self) -> str:
+        return f"{self.kernel.name} ({self.problem}) on {self.device}"
