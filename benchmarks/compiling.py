@@ -58,10 +58,10 @@ def launch_of(arguments: dict[str, Any], number: int) -> Launch:
 def compile_one(arguments: dict[str, Any], number: int) -> None:
     """Compile one candidate for the RTX 4090, in this process."""
     launch = launch_of(arguments, number)
-    recipe_of(launch).compile(launch.jit)
+    job_of(launch).compile(launch.jit)
 
 
-def recipe_of(launch: Launch) -> CompileJob:
+def job_of(launch: Launch) -> CompileJob:
     """What the launch is compiled from, for the RTX 4090."""
     from triton.backends.compiler import GPUTarget
 
@@ -96,7 +96,7 @@ def measure(problem: str, how: str, workers: int) -> dict[str, Any]:
 
         def one(arguments: dict[str, Any], number: int) -> None:
             if number:
-                compiler.compile(recipe_of(launch_of(arguments, number)))
+                compiler.compile(job_of(launch_of(arguments, number)))
             compile_one(arguments, number)  # of those that the other process compiled, from the cache
 
     ended, first, waits = threading.Event(), [0.0], []

@@ -34,8 +34,8 @@ def compile_for(launch: Launch, arch: int) -> Binary:
     The launch's tensors may be on the CPU: only their dtype and alignment count. Raises TrialError.
     """
     with typed_errors():
-        recipe = CompileJob.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", arch, 32))
-        kernel = recipe.compile(launch.jit)
+        job = CompileJob.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", arch, 32))
+        kernel = job.compile(launch.jit)
     registers, spills = _resource_usage(kernel.asm["cubin"])
     return Binary(Resources(registers, spills, kernel.metadata.shared), kernel.asm)
 

@@ -194,7 +194,7 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)
     workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
-    ahead, clock = CompilePool(workload.prepare, space, workers(), workload.recipe), clock_for(index)
+    ahead, clock = CompilePool(workload.prepare, space, workers(), workload.compile_job), clock_for(index)
     rough, launchers = 0.0, {}
     for config in space:
         ahead.get(config)

@@ -53,7 +53,7 @@ class PoolWorkload:
         with self._on_device():  # each thread has a current device of its own
             return loaded_kernel.prepare(self._launch(self._outlines, config))
 
-    def recipe(self, config: Config) -> CompileJob | None:
+    def compile_job(self, config: Config) -> CompileJob | None:
         """What another process compiles the config from, on any thread; None where it can't."""
         with self._on_device():
             return loaded_kernel.compile_job(self._launch(self._outlines, config))

@@ -22,8 +22,7 @@ from tests.decorator.stub import StubDriver, once
 from tests.threads import errors_at_once
 from tunedb import SweepError
 from tunedb.decorator.dispatch import plans
-from tunedb.runtime import compile_job as recipe
-from tunedb.runtime import loaded_kernel
+from tunedb.runtime import compile_job, loaded_kernel
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner import session as process
 
@@ -135,10 +134,10 @@ def test_triton_reads_its_libraries_while_the_store_is_asked_and_is_waited_for(
         is_asked.set()
         return get_sweeps(layers, *given)
 
-    monkeypatch.setattr(recipe, "preload", preload)
+    monkeypatch.setattr(compile_job, "preload", preload)
     monkeypatch.setattr(LayeredStore, "get_sweeps", asked)
     monkeypatch.setattr(loaded_kernel, "parsing", lambda work: done.append("compiles") or parsing(work))
-    recipe.preload_aside.cache_clear()
+    compile_job.preload_aside.cache_clear()
     for _ in range(2):
         tuned()[grid_of(100)](x, y, 100, 1, 0.5, True)
     assert [one for place, one in enumerate(done) if one not in done[:place]] == ["asked", "read", "compiles"]

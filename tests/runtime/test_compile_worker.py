@@ -1,4 +1,4 @@
-"""The process that compiles ahead: it fills Triton's cache, and whatever becomes of it, nobody waits for ever."""
+"""The compile worker fills Triton's cache, and whatever happens to it, nothing waits for ever."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Pointer:
         return 0
 
 
-def recipe(block: int) -> CompileJob:
+def job(block: int) -> CompileJob:
     return CompileJob.of(
         fill, (Pointer(), 100), {"BLOCK": block, "num_warps": 4, "enable_fp_fusion": True}, GPUTarget("cuda", 89, 32)
     )
@@ -74,10 +74,10 @@ def compiled(cache: Path) -> set[str]:
 
 def test_what_it_compiles_is_found_in_the_cache(compiler: CompileWorker, cache: Path) -> None:
     with ThreadPoolExecutor(3) as pool:
-        list(pool.map(compiler.compile, [recipe(64), recipe(128), recipe(256)]))
+        list(pool.map(compiler.compile, [job(64), job(128), job(256)]))
     found = compiled(cache)
     assert len(found) == 3
-    assert recipe(128).compile(fill).metadata.num_warps == 4
+    assert job(128).compile(fill).metadata.num_warps == 4
     assert compiled(cache) == found  # under the very same keys
 
 
@@ -96,21 +96,21 @@ def test_it_imports_neither_torch_nor_what_kernels_do_not_need() -> None:
 def test_what_it_cannot_compile_is_answered_all_the_same(
     compiler: CompileWorker, changes: dict[str, Any], cache: Path
 ) -> None:
-    compiler.compile(dataclasses.replace(recipe(64), **changes))
+    compiler.compile(dataclasses.replace(job(64), **changes))
     assert compiled(cache) == set()
-    compiler.compile(recipe(64))
+    compiler.compile(job(64))
     assert len(compiled(cache)) == 1
 
 
 def test_what_cannot_be_sent_is_left_to_the_caller(compiler: CompileWorker) -> None:
-    compiler.compile(dataclasses.replace(recipe(64), options={"hook": lambda: None}))
+    compiler.compile(dataclasses.replace(job(64), options={"hook": lambda: None}))
 
 
 def test_nobody_waits_for_one_that_was_killed(compiler: CompileWorker, cache: Path) -> None:
     compiler._process.kill()
-    compiler.compile(recipe(64))
+    compiler.compile(job(64))
     compiler._process.wait()
-    compiler.compile(recipe(128))
+    compiler.compile(job(128))
     assert len(compiled(cache)) <= 2
 
 
@@ -131,21 +131,21 @@ def test_it_ends_with_its_forks_when_it_is_closed(cache: Path, tmp_path: Path, m
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     made = CompileWorker(2)
-    made.compile(recipe(64))
+    made.compile(job(64))
     numbers = processes_of(made)
     assert len(numbers) == 3
     assert len(list((tmp_path / "temporary").iterdir())) == 1
     made.close()
     wait_for_the_end(numbers)
     assert list((tmp_path / "temporary").iterdir()) == []
-    assert made.compile(recipe(128)) is None  # nobody is there, and nobody waits
+    assert made.compile(job(128)) is None  # nobody is there, and nobody waits
 
 
 def test_what_it_was_compiling_when_it_was_closed_leaves_no_process_behind(cache: Path) -> None:
     told = (
         "import ctypes, os, time; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); "  # orphans become its children
-        "from tests.runtime.test_compile_worker import *; made = CompileWorker(4); made.compile(recipe(64)); "
-        "threads = [threading.Thread(target=made.compile, args=(recipe(64 << n),)) for n in range(1, 5)]; "
+        "from tests.runtime.test_compile_worker import *; made = CompileWorker(4); made.compile(job(64)); "
+        "threads = [threading.Thread(target=made.compile, args=(job(64 << n),)) for n in range(1, 5)]; "
         "[one.start() for one in threads]; time.sleep(0.05); made.close(); [one.join() for one in threads]; "
         "time.sleep(3); os.waitpid(-1, os.WNOHANG)"
     )
@@ -156,21 +156,21 @@ def test_what_it_was_compiling_when_it_was_closed_leaves_no_process_behind(cache
 
 @pytest.mark.parametrize("forks", [0, 2])
 def test_a_fork_that_crashes_costs_what_it_was_at_and_no_more(compiler: CompileWorker, cache: Path, forks: int) -> None:
-    compiler.compile(recipe(64))
+    compiler.compile(job(64))
     for number in processes_of(compiler)[1 : 1 + forks]:
         os.kill(number, signal.SIGKILL)
-    compiler.compile(recipe(128))  # whether that one is compiled is a matter of chance
+    compiler.compile(job(128))  # whether that one is compiled is a matter of chance
     for block in (256, 512):
-        assert compiler.compile(recipe(block)) is not None
+        assert compiler.compile(job(block)) is not None
 
 
 def test_one_that_is_never_ready_is_given_up(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr("tunedb.runtime.compile_worker.STARTING", 1.0)
-    monkeypatch.setattr("tunedb.runtime.compile_worker._ENDING", 1.0)
+    monkeypatch.setattr("tunedb.runtime.compile_worker.START_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("tunedb.runtime.compile_worker._EXIT_TIMEOUT_S", 1.0)
     made = CompileWorker(2)
-    assert made.compile(dataclasses.replace(recipe(64), module="endless")) is None
+    assert made.compile(dataclasses.replace(job(64), module="endless")) is None
     wait_for_the_end([made._process.pid])
 
 
@@ -193,7 +193,7 @@ def test_one_that_is_never_ready_ends_with_its_parent(cache: Path, tmp_path: Pat
     killed_parent_leaves_nobody(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
         "from tests.runtime.test_compile_worker import *; made = CompileWorker(2); "
-        "print(made._process.pid, flush=True); made.compile(dataclasses.replace(recipe(64), module='endless'))",
+        "print(made._process.pid, flush=True); made.compile(dataclasses.replace(job(64), module='endless'))",
         pause=1.0,
     )
 
@@ -205,7 +205,7 @@ def test_an_answer_that_makes_no_sense_ends_it_and_nobody_waits(compiler: Compil
 
         def close(self) -> None: ...
 
-    compiler.compile(recipe(64))
+    compiler.compile(job(64))
     waiting: Future[float | None] = Future()
     assert compiler._waiting is not None
     compiler._waiting[99] = waiting
@@ -222,7 +222,7 @@ def test_entries_of_the_path_that_python_ignores_are_ignored(
 ) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, *path])
     made = CompileWorker(1)
-    assert made.compile(recipe(64)) is not None
+    assert made.compile(job(64)) is not None
     made.close()
 
 
@@ -231,9 +231,7 @@ def test_a_program_that_is_no_interpreter_is_not_started_again(
     cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
 ) -> None:
     monkeypatch.setattr(sys, name, value, raising=False)
-    ahead = CompilePool(
-        lambda one: Resources(registers=one["BLOCK"]), [config(1), config(2)], 2, lambda one: recipe(64)
-    )
+    ahead = CompilePool(lambda one: Resources(registers=one["BLOCK"]), [config(1), config(2)], 2, lambda one: job(64))
     assert [ahead.get(config(block))[0].registers for block in (1, 2)] == [1, 2]
     ahead.close()
 
@@ -252,10 +250,10 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
     monkeypatch.setattr("tunedb.runtime.compile_pool.CompileWorker", Noted)
     monkeypatch.setattr(ThreadPoolExecutor, "submit", refuse)
     with pytest.raises(RuntimeError, match="new thread"):
-        CompilePool(lambda one: Resources(), [config(1), config(2)], 2, lambda one: recipe(64))
+        CompilePool(lambda one: Resources(), [config(1), config(2)], 2, lambda one: job(64))
     wait_for_the_end([made[0]._process.pid])
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    monkeypatch.setattr("tunedb.runtime.compile_worker._ENDING", 0.5)
+    monkeypatch.setattr("tunedb.runtime.compile_worker._EXIT_TIMEOUT_S", 0.5)
     children = len(Path("/proc/self/task").joinpath(str(os.getpid()), "children").read_text().split())
     with pytest.raises(RuntimeError, match="new thread"):
         CompileWorker(1)
@@ -264,7 +262,7 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
 
 def test_it_ends_when_its_parent_is_killed(cache: Path) -> None:
     killed_parent_leaves_nobody(
-        "from tests.runtime.test_compile_worker import *; made = CompileWorker(2); made.compile(recipe(64)); "
+        "from tests.runtime.test_compile_worker import *; made = CompileWorker(2); made.compile(job(64)); "
         "print(made._process.pid, flush=True); time.sleep(60)"
     )
 
@@ -277,7 +275,7 @@ def test_all_but_the_first_config_are_compiled_by_the_other_process(cache: Path)
         return Resources()
 
     blocks = [config(block) for block in (64, 128, 256)]
-    ahead = CompilePool(prepare, blocks, 2, lambda one: recipe(one["BLOCK"]))
+    ahead = CompilePool(prepare, blocks, 2, lambda one: job(one["BLOCK"]))
     for one in blocks:
         assert ahead.get(one)[0] == Resources()
     ahead.close()
@@ -295,12 +293,12 @@ def test_one_that_is_compiled_without_end_is_waited_for_no_longer_than_there_is_
         return Resources()
 
     ahead = CompilePool(prepare, [config(block) for block in (1, 2)], 2)
-    assert ahead.is_there(config(1), 20.0)
-    assert not ahead.is_there(config(2), 0.05)
-    assert not ahead.is_there(config(1), 0.0)  # no time is left
-    assert ahead.is_there(config(4), 0.05)  # compiled when it is asked for
+    assert ahead.is_done(config(1), 20.0)
+    assert not ahead.is_done(config(2), 0.05)
+    assert not ahead.is_done(config(1), 0.0)  # no time is left
+    assert ahead.is_done(config(4), 0.05)  # compiled when it is asked for
     go_on.set()
-    assert ahead.is_there(config(2), float("inf"))
+    assert ahead.is_done(config(2), float("inf"))
     ahead.close()
 
 
@@ -312,7 +310,7 @@ def test_what_is_left_when_a_sweep_ends_is_not_compiled_here(cache: Path) -> Non
         prepared.append(one)
         return Resources()
 
-    ahead = CompilePool(prepare, blocks, 2, lambda one: recipe(one["BLOCK"]))
+    ahead = CompilePool(prepare, blocks, 2, lambda one: job(one["BLOCK"]))
     ahead.get(blocks[0])
     future = ahead._futures[blocks[1]]
     while not future.running():
@@ -329,13 +327,13 @@ def test_without_a_process_threads_compile(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("tunedb.runtime.compile_pool.CompileWorker", refuse)
     blocks = [config(block) for block in (64, 128)]
-    ahead = CompilePool(lambda one: Resources(registers=one["BLOCK"]), blocks, 2, lambda one: recipe(one["BLOCK"]))
+    ahead = CompilePool(lambda one: Resources(registers=one["BLOCK"]), blocks, 2, lambda one: job(one["BLOCK"]))
     assert [ahead.get(one)[0].registers for one in blocks] == [64, 128]
     ahead.close()
 
 
 def test_a_sweep_has_its_configs_compiled_by_the_other_process(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeWorkload, "recipe", lambda workload, one: recipe(64 * one["BLOCK"]), raising=False)
+    monkeypatch.setattr(FakeWorkload, "compile_job", lambda workload, one: job(64 * one["BLOCK"]), raising=False)
     monkeypatch.setattr("tunedb.sweep.run.workers", lambda: 2)
     done = sweep(FakeKernel({1: 90.0, 2: 50.0, 4: 70.0}))
     assert (done.status, done.config, len(done.trials)) == ("tuned", config(2), 3)

@@ -33,7 +33,7 @@ class Workload(Protocol):
     A TrialError with the status `pruned` is for a config that is not worth running, with the reason. CallerError ends
     the sweep: a function or an argument of the caller's failed, and no config is to blame.
 
-    One that also has `recipe(config)`, giving a CompileJob or None, has its configs compiled by other processes,
+    One that also has `compile_job(config)`, giving a CompileJob or None, has its configs compiled by other processes,
     where their module is imported: it should need no torch, and do nothing but define kernels.
     """
 

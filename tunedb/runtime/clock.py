@@ -1,4 +1,4 @@
-"""The clock: how long one launch takes on a device, with a cold L2 and without the launch's own overhead.
+"""Clocks: how long one launch takes on a device, with a cold L2 and without the launch's own overhead.
 
 Sweeps are handed a clock, so that tests hand them a fake one.
 """
@@ -23,11 +23,11 @@ from tunedb.runtime.failures import typed_errors
 # and older sweeps become stale.
 METHOD = "events-2"
 
-_SECONDS = 0.05  # of kernel time per call to `timing`
-_MOST = 100  # samples per call to `timing`
-_LEADS = (0, 200, 2000, 20000)  # microseconds that the GPU idles first, in each try at samples whose launch came late
-_AGAIN = 10  # calls, after which a host that came late is tried with a shorter lead
-_CYCLES = 2000  # of a GPU's clock in a microsecond, or fewer
+_TIMING_S = 0.05  # of kernel time per call to `timing`. Chosen, as the next one
+_MAX_SAMPLES = 100  # per call to `timing`
+_LEADS_US = (0, 200, 2000, 20000)  # for which the GPU spins first, in each try at samples that came late. Chosen
+_CALLS_PER_SHORTER_LEAD = 10  # every so many calls, a host that came late is tried with a shorter lead
+_CYCLES_PER_US = 2000  # of a GPU's clock, or fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,21 @@ class Clock(Protocol):
 
     @property
     def once(self) -> bool:
-        """Whether `sample` has its last word at the first call: no race, and nothing is compiled meanwhile."""
+        """Whether the first call of `sample` is final: then nothing is raced, and nothing is compiled meanwhile."""
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
         """Microseconds of `count` launches, of a kernel that has run before.
 
-        Raises TrialError or StickyDeviceError where one fails.
+        Raises TrialError or StickyDeviceError if one fails.
         """
 
 
 class GpuClock:
-    """CUDA events around each launch, after a write over twice the L2, behind which the host's own part is hidden.
+    """A clock of CUDA events around each launch, after a write to twice the L2, which also hides the host's overhead.
 
-    A launch that the host hands over late, because another thread held it up, is seen and not counted: its first event
-    has passed by then. The buffer that is written over is there only while samples are taken: a check in between works
-    in the same memory.
+    A launch that the host submits late, because another thread held it up, is detected and not counted: its first event
+    has passed by then. The buffer that is written exists only while samples are taken, so that a check between two
+    calls can use the same memory.
     """
 
     method = METHOD
@@ -79,26 +79,26 @@ class GpuClock:
     def __init__(self, index: int) -> None:
         self._index = index
         self._size = 2 * getattr(torch.cuda.get_device_properties(index), "L2_cache_size", 64 << 20)
-        self._lead = 0  # the one of _LEADS that was enough
+        self._lead = 0  # the index of the lead that was enough
         self._calls = 0
-        self._buffer()  # too little memory is met before anything is begun
+        self._buffer()  # raises now if there is too little memory
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
         """Microseconds of `count` launches, each on a cold L2.
 
-        Of a launch that also has `before` and `timed`, the first is called, and only the second one's time counts.
+        If the launch has `before` and `timed`, both are called and only the time of `timed` counts.
         """
         with typed_errors(), short_switch_interval:
             taken: list[float] = []
             late: list[float] = []
             self._calls += 1
-            for at in range(max(self._lead - (self._calls % _AGAIN == 0), 0), len(_LEADS)):
-                self._run(launch, count - len(taken), _LEADS[at], taken, late)
+            for at in range(max(self._lead - (self._calls % _CALLS_PER_SHORTER_LEAD == 0), 0), len(_LEADS_US)):
+                self._run(launch, count - len(taken), _LEADS_US[at], taken, late)
                 if len(taken) == count:
                     self._lead = at
                     return taken
-            self._lead = len(_LEADS) - 1
-            # A host that is always late: that makes a launch look slower, never faster, so that the least is nearest.
+            self._lead = len(_LEADS_US) - 1
+            # The host is always late: that makes a launch look slower, never faster, so that the least late is nearest.
             return taken + sorted(late)[: count - len(taken)]
 
     def _buffer(self) -> torch.Tensor:
@@ -111,7 +111,7 @@ class GpuClock:
         for _ in range(count):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             if lead:
-                spin(lead * _CYCLES)  # the host gets ahead of the GPU
+                spin(lead * _CYCLES_PER_US)  # the host gets ahead of the GPU
             before()
             flush.zero_()
             start.record()
@@ -124,7 +124,7 @@ class GpuClock:
 
 
 def parts_of(launch: Callable[[], object]) -> tuple[Callable[[], object], Callable[[], object]]:
-    """What of a launch is called before it is timed, and what is timed: all of it, where it does not tell."""
+    """The function to call before a launch is timed, and the one to time: the whole launch if it has no such parts."""
     return getattr(launch, "before", _nothing), getattr(launch, "timed", launch)
 
 
@@ -133,7 +133,7 @@ def _nothing() -> None:
 
 
 class WallClock:
-    """The host's clock around one launch: for the interpreter, whose times mean nothing for a GPU."""
+    """A clock of the host's time around one launch, for the interpreter, whose times mean nothing for a GPU."""
 
     method = "wall-1"
     once = True
@@ -147,26 +147,26 @@ class WallClock:
 
 
 def clock_for(index: int) -> Clock:
-    """The clock of the GPU with that index; for -1, the CPU, the interpreter's."""
+    """The clock of the GPU with that index; for -1, the CPU, the one of the interpreter."""
     return WallClock() if index < 0 else GpuClock(index)
 
 
 def own_clock(kernel: TunableKernel) -> Clock | None:
-    """The clock that the kernel brings along; None where it is timed by `clock_for`."""
-    found: Clock | None = getattr(kernel, "clock", None)
-    return found
+    """The kernel's own clock; None if it is timed by `clock_for`."""
+    clock: Clock | None = getattr(kernel, "clock", None)
+    return clock
 
 
 def timing(clock: Clock, launch: Callable[[], object]) -> Timing:
-    """The timing of up to 100 launches, fewer where they would take longer than 50 ms in all, on an idle device.
+    """The timing of up to 100 launches on an idle device, of fewer if they would take longer than 50 ms in all.
 
     Raises what `Clock.sample` raises.
     """
     if clock.once:
         return Timing.of(clock.sample(launch, 1))
-    clock.sample(launch, 1)  # the first launch of a kernel is not like the others
+    clock.sample(launch, 1)  # the first launch of a kernel is slower
     first = clock.sample(launch, 3)
-    count = min(_MOST - 3, int(_SECONDS * 1e6 / max(*first, 1.0)) - 3)
+    count = min(_MAX_SAMPLES - 3, int(_TIMING_S * 1e6 / max(*first, 1.0)) - 3)
     return Timing.of(first + (clock.sample(launch, count) if count > 0 else []))
 
 
@@ -177,7 +177,7 @@ def method_for(index: int) -> str:
 
 @contextlib.contextmanager
 def untraced(index: int) -> Iterator[None]:
-    """Run a block on that device so that it leaves no trace in the caller: no graph, the device as it was.
+    """Run a block on that device without effects on the caller: no autograd graph, the same current device afterwards.
 
     Memory that torch cached for the block goes back to the driver at its end.
     """

@@ -1,9 +1,9 @@
-"""A process that compiles kernels into Triton's cache on disk, on as many forks of itself as it is told.
+"""The compile worker: a process that compiles kernels into Triton's cache on disk, on several forks of itself.
 
-Threads that compile share Python's lock with each other and with the one that times. This process imports Triton
-alone, which takes a tenth of what torch takes, and so is there before one kernel is compiled; and it has no CUDA
-context, so that it may fork. It only fills the cache: what it could not compile, whoever loads it compiles again and
-sees why.
+Threads that compile share Python's lock with each other and with the thread that times. This process imports Triton
+but not torch, so that it starts in a tenth of the time, before one kernel is compiled; and it has no CUDA
+context, so that it may fork. It only fills the cache: what it could not compile, its parent compiles again, and sees
+the error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from multiprocessing.connection import Connection
 
 from tunedb.runtime.compile_job import CompileJob, preload
 
-STARTING = 30.0  # seconds in which the process has to be ready to fork: it imports Triton and the kernel's module
+START_TIMEOUT_S = 30.0  # until the worker must be ready to fork: it imports Triton and the kernel's module. Chosen
 
 _START = """
 import json, sys
@@ -38,43 +38,43 @@ sys.path[:] = json.loads(sys.argv[1])
 from tunedb.runtime.compile_worker import main
 main()
 """
-_ENDING = 5.0  # seconds that it has to come to its end
-_NICE = 5  # so that the process that times comes first
-_LOOK = 1.0  # seconds between looks whether the parent still lives, which closes its end when it does not
+_EXIT_TIMEOUT_S = 5.0  # until it must have ended by itself. Chosen
+_NICENESS = 5  # below the process that times
+_PARENT_CHECK_S = 1.0  # between checks that the parent lives. Usually its closed socket ends the worker sooner
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 
 _log = logging.getLogger("tunedb")
 
 
 class CompileWorker:
-    """The process, from its parent's side. Raises OSError where none can be started."""
+    """The parent's side of the process. Raises OSError if none can be started."""
 
     def __init__(self, workers: int) -> None:
         if not sys.executable or getattr(sys, "frozen", False):
-            raise OSError("this program is no Python interpreter that could be started again")
+            raise OSError("expected a Python interpreter that can be started again, got a frozen program")
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._waiting: dict[int, Future[float | None]] | None = {}  # None once it is closed
         self._is_ready = threading.Event()
-        with contextlib.ExitStack() as undoing:
+        with contextlib.ExitStack() as cleanup:
             self._socket, theirs = socket.socketpair()
-            undoing.callback(self._socket.close)
+            cleanup.callback(self._socket.close)
             with theirs:
-                path = json.dumps([one for one in sys.path if isinstance(one, str)])
+                path = json.dumps([folder for folder in sys.path if isinstance(folder, str)])
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-c", _START, path, str(theirs.fileno()), str(workers)],
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                     pass_fds=[theirs.fileno()], start_new_session=True,
                 )  # fmt: skip
-            undoing.callback(self._end)
+            cleanup.callback(self._end)
             self._connection = Connection(os.dup(self._socket.fileno()))
             threading.Thread(target=self._read, name="tunedb-compiler", daemon=True).start()
-            undoing.pop_all()
+            cleanup.pop_all()
 
-    def compile(self, recipe: CompileJob) -> float | None:
-        """Return when the kernel is in the cache, with the seconds that it took; or None when it will not be there.
+    def compile(self, job: CompileJob) -> float | None:
+        """Wait until the kernel is in the cache and return the seconds that it took; None if it will not be there.
 
-        That is because it does not compile, because it can't be sent, or because the process ended or never began.
+        That is if it does not compile, if the job can't be sent, or if the worker ended or never started.
         """
         answer: Future[float | None] = Future()
         with self._lock:
@@ -82,23 +82,28 @@ class CompileWorker:
                 return None
             number = next(self._numbers)
             try:
-                self._connection.send((number, recipe))
-            except (OSError, TypeError, ValueError, AttributeError):  # ended, or something in it can't be pickled
+                self._connection.send((number, job))
+            except (
+                OSError,
+                TypeError,
+                ValueError,
+                AttributeError,
+            ):  # the worker has ended, or the job can't be pickled
                 return None
             self._waiting[number] = answer
-        if not self._is_ready.wait(STARTING):
-            _log.info("The process that compiles is not ready after %.0f s: threads compile.", STARTING)
+        if not self._is_ready.wait(START_TIMEOUT_S):
+            _log.info("The compile worker is not ready after %.0f s: threads compile instead.", START_TIMEOUT_S)
             self.close()
         return answer.result()
 
     def close(self) -> None:
-        """End the process, and with it what it compiles. Nobody waits for it any more."""
-        self._let_go()
+        """End the process and the compiles that it runs. Every waiting call returns None."""
+        self._answer_all()
         with contextlib.suppress(OSError):  # it has ended
             self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _let_go(self) -> bool:
-        """Answer all who wait; whether it was open until now."""
+    def _answer_all(self) -> bool:
+        """Answer every waiting call with None. Returns whether the worker was open until now."""
         with self._lock:
             waiting, self._waiting = self._waiting, None
         self._is_ready.set()
@@ -118,28 +123,29 @@ class CompileWorker:
         except (EOFError, OSError):
             pass
         finally:
-            was_open = self._let_go()
+            was_open = self._answer_all()
             self._connection.close()
             self._socket.close()
             self._end()
             if was_open:
-                _log.info("The process that compiles ended (exit code %s): threads compile.", self._process.returncode)
+                code = self._process.returncode
+                _log.info("The compile worker ended (exit code %s): threads compile instead.", code)
 
     def _end(self) -> None:
         try:
-            self._process.wait(_ENDING)
+            self._process.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
 
 def main() -> None:
-    """Compile what the parent sends, until it closes its end or ends."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is how the end of all others in the group is made
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # an assembler of a fork that ended is ours to reap
+    """Compile what the parent sends, until it closes its socket or ends."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is sent to the whole group, to end the forks
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # reap the assembler of a fork that ended
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
     with tempfile.TemporaryDirectory(prefix="tunedb-") as folder:
-        tempfile.tempdir = folder  # so that nothing is left of what was being compiled
+        tempfile.tempdir = folder  # so that an interrupted compile leaves no files
         with contextlib.suppress(EOFError, OSError):
             _serve(Connection(int(sys.argv[2])), int(sys.argv[3]))
         os.killpg(0, signal.SIGTERM)
@@ -150,7 +156,7 @@ def main() -> None:
 
 
 def _serve(connection: Connection, workers: int) -> None:
-    os.nice(_NICE)
+    os.nice(_NICENESS)
     sending = threading.Lock()
 
     def answer(number: int, seconds: float | None) -> None:
@@ -164,18 +170,18 @@ def _serve(connection: Connection, workers: int) -> None:
     made, fork = (connection.fileno(), os.getpid()), multiprocessing.get_context("fork")
     pool = None
     while True:
-        number, recipe = connection.recv()
+        number, job = connection.recv()
         try:
-            recipe.find()  # imported here, the forks have it
-        # A user's module may raise anything as it is imported. The parent has it, and compiles by itself.
+            job.find()  # imports its module, before the fork
+        # A user's module may raise anything when it is imported. The parent has imported it, and compiles itself.
         except Exception:
             answer(number, None)
             continue
         for _ in range(2):
             pool = pool or ProcessPoolExecutor(workers, fork, initializer=_begin_fork, initargs=made)
             try:
-                future = pool.submit(_compile, recipe)
-            except BrokenProcessPool:  # a fork crashed: what it and the others were at, the parent compiles
+                future = pool.submit(_compile, job)
+            except BrokenProcessPool:  # a fork crashed: the parent compiles what all forks were compiling
                 pool = None
             else:
                 answer(-1, None)  # ready
@@ -187,7 +193,7 @@ def _serve(connection: Connection, workers: int) -> None:
 
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(_LOOK)
+        time.sleep(_PARENT_CHECK_S)
     os.killpg(0, signal.SIGTERM)
     if tempfile.tempdir is not None:
         shutil.rmtree(tempfile.tempdir, ignore_errors=True)
@@ -195,7 +201,7 @@ def _watch(parent: int) -> None:
 
 
 def _begin_fork(descriptor: int, parent: int) -> None:
-    os.close(descriptor)  # else this process would hold the connection open
+    os.close(descriptor)  # otherwise this process would hold the connection open
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -207,11 +213,11 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
-def _compile(recipe: CompileJob) -> float | None:
+def _compile(job: CompileJob) -> float | None:
     start = time.perf_counter()
     try:
-        recipe.compile()
-    # Triton may raise anything, also what can't be pickled. The parent compiles again, and tells why it fails.
+        job.compile()
+    # Triton may raise anything, also what can't be pickled. The parent compiles again, and reports the error.
     except Exception:
         return None
     return time.perf_counter() - start

@@ -8,8 +8,7 @@ from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.errors import CallerError, StickyDeviceError, TrialError
 
-# CUDA's words for errors after which nothing runs in the process any more (cuGetErrorString of the CUresult values
-# whose description says that the context can't be used and must be destroyed).
+# CUDA's words for errors after which nothing runs in the process any more.
 _STICKY_TEXTS = ("illegal memory access", "misaligned address", "unspecified launch failure", "illegal instruction",
                  "device-side assert", "hardware stack error", "launch timed out", "context is destroyed")  # fmt: skip
 _MAX_TEXT = 2000  # characters of an error that are stored with its trial

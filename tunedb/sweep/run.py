@@ -71,7 +71,7 @@ def run_sweep(
     with closing(kernel.workload(problem, context.index)) as workload:
         clock = context.make_clock()
         threads = 0 if clock.once else workers()
-        with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "recipe", None))) as ahead:
+        with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "compile_job", None))) as ahead:
             attempt = TrialRunner(workload, clock, ahead, device, observer)
             try:
                 recorder.start_sweep(sweep)
@@ -83,7 +83,7 @@ def run_sweep(
                 screened_by = start + budget - min(RACE_SHARE * budget, MAX_RACE_S)
                 for number, config in enumerate(untried):
                     # The first one is waited for in any case: it is what a call gets without a sweep.
-                    if attempt.lost or (number and not ahead.is_there(config, screened_by - monotonic())):
+                    if attempt.lost or (number and not ahead.is_done(config, screened_by - monotonic())):
                         break
                     trial = attempt.try_config(config)
                     recorder.put_trial(sweep.uid, trial)

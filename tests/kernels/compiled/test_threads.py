@@ -78,7 +78,7 @@ def test_a_recipe_compiles_into_the_cache_just_what_a_launch_looks_for(
     problem = kernel.problem({"shape": [3, 510], "kernel_size": 3, "stride": 2})
     made = kernel.workload(problem, -1)
     for config in kernel.space(problem, RTX_4090)[:2]:
-        found = made.recipe(config)
+        found = made.compile_job(config)
         assert found is not None
         found.compile()
         before = {path.parent.name for path in tmp_path.rglob("*.cubin")}
