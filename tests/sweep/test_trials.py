@@ -16,8 +16,8 @@ from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError
-from tunedb.sweep.history import NO_HISTORY, SLOW, SweepHistory
-from tunedb.sweep.limits import SPILLS, excess
+from tunedb.sweep.history import NO_HISTORY, SLOW_RATIO, SweepHistory
+from tunedb.sweep.limits import MAX_SPILLS, excess
 from tunedb.sweep.observer import suspect_of
 from tunedb.sweep.run import run_sweep
 
@@ -83,7 +83,7 @@ H200 = Device("NVIDIA H200", "cuda", "sm_90", 132, {"shared_bytes": 232448, "reg
     [
         (Resources(64, 0, 1024, 128), None),
         (Resources(), None),
-        (Resources(threads=2048), "2048 threads a block, NVIDIA H200 runs 1024"),
+        (Resources(threads=2048), "2048 threads a block, NVIDIA H200 has at most 1024"),
         (Resources(255, 0, 0, 512), "512 threads of 255 registers, NVIDIA H200 has 65536"),
         (Resources(128, 0, 0, 512), None),
         (Resources(shared_bytes=232449), "232449 bytes of shared memory a block, NVIDIA H200 has 232448"),
@@ -115,12 +115,12 @@ def test_a_config_that_exceeds_the_device_is_never_run(monkeypatch: pytest.Monke
 def test_what_spills_is_not_run_beside_what_does_not_but_where_all_spill_all_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spills = {1: SPILLS + 1, 2: 0, 4: SPILLS + 1}
+    spills = {1: MAX_SPILLS + 1, 2: 0, 4: MAX_SPILLS + 1}
     monkeypatch.setattr(FakeWorkload, "compile", lambda self, one: Resources(spills=spills[one["BLOCK"]]))
     done = sweep(FakeKernel({1: 9.0, 2: 8.0, 4: 1.0}))
     assert {block: trial.status for block, trial in by_block(done).items()} == {1: "ok", 2: "ok", 4: "pruned"}
-    assert "65 registers a thread are spilled" in (by_block(done)[4].error or "")
-    spills[2] = SPILLS + 1
+    assert "spills 65 registers a thread" in (by_block(done)[4].error or "")
+    spills[2] = MAX_SPILLS + 1
     done = sweep(FakeKernel({1: 9.0, 2: 8.0, 4: 1.0}))
     assert (done.status, done.counts, done.config) == ("tuned", {"ok": 3}, config(4))
 
@@ -154,10 +154,10 @@ def test_what_failed_is_not_tried_again_and_is_a_trial_of_the_new_sweep() -> Non
 
 def test_what_was_far_behind_is_not_run_again_and_the_near_ones_are() -> None:
     kernel = FakeKernel({1: 100.0, 2: 50.0, 4: 60.0, 8: 90.0, 16: 40.0})
-    earlier = unfinished({1: 100.0, 2: 50.0, 4: 60.0, 8: 50 * SLOW + 1}, status="running")
+    earlier = unfinished({1: 100.0, 2: 50.0, 4: 60.0, 8: 50 * SLOW_RATIO + 1}, status="running")
     done = sweep(kernel, SweepHistory(unfinished=[earlier]))
     assert kernel.tried == [1, 2, 4, 16]  # the default, too: it has to be in the race
-    assert by_block(done)[8].time_us == 50 * SLOW + 1
+    assert by_block(done)[8].time_us == 50 * SLOW_RATIO + 1
     assert "more than 1.5 times the best there" in (by_block(done)[8].error or "")
     assert done.config == config(16)
 

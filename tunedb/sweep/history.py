@@ -1,4 +1,4 @@
-"""What is known before a problem is swept: the config in use, likely ones, and trials of sweeps that were cut off."""
+"""What is known before a problem is swept: the incumbent, likely configs, and trials of unfinished sweeps."""
 
 from __future__ import annotations
 
@@ -11,36 +11,41 @@ from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, new_uid
 
-KEPT = 3  # of the fastest stored configs: they are raced again with those that have come into the space
-SLOW = 1.5  # times the best of its own sweep: such a config is not run again by the sweep that goes on
+# Both by judgement.
+MAX_RIVALS = 3  # of the fastest stored configs that race again with configs that are new in the space
+SLOW_RATIO = 1.5  # times the best of its own sweep: such a config is not tried again by the sweep that continues it
 
 
 @dataclass(frozen=True, slots=True)
 class SweepHistory:
-    """What a sweep may build on. `unfinished` are sweeps of the same identity and environment, the newest first."""
+    """What a sweep may build on."""
 
-    incumbent: Config | None = None  # in use until now: it races, whatever its screening says
+    incumbent: Config | None = None  # what has served until now: it races, whatever its screening says
     likely: Sequence[Config] = ()  # winners of near problems, the nearest first
-    unfinished: Sequence[Sweep] = ()
-    remaining: Sequence[Config] = ()  # all that is to be tried, where stored trials cover the rest of the space
+    unfinished: Sequence[Sweep] = ()  # of the same problem, device, kernel and environment, newest first
+    remaining: Sequence[Config] = ()  # what is left to try, if stored trials cover the rest of the space; else empty
 
     def known_trials(self, space: Collection[Config], wanted: Collection[Config]) -> dict[Config, Trial]:
-        """Trials that need not be made again: those that failed, and those that were far behind.
+        """Return trials that need not be made again: those that failed, and those that were far behind.
 
-        What failed is known whoever wants it; what was slow only of configs that are not `wanted`.
+        Configs that are `wanted` are tried again even if they were slow, but not if they failed.
         """
-        found: dict[Config, Trial] = {}
+        known: dict[Config, Trial] = {}
         for sweep in self.unfinished:
             best = min((trial.time_us for trial in sweep.trials if _is_timed(trial)), default=0.0)  # type: ignore[type-var]
             for trial in sweep.trials:
-                before = found.get(trial.config)
+                before = known.get(trial.config)
                 if trial.config not in space or (before is not None and before.status != "ok"):
                     continue
                 if trial.status != "ok":
-                    found[trial.config] = _carried(trial, sweep, "")
-                elif before is None and trial.config not in wanted and (trial.time_us or 0.0) > SLOW * (best or 0.0):
-                    found[trial.config] = _carried(trial, sweep, f"more than {SLOW} times the best there")
-        return found
+                    known[trial.config] = _carried(trial, sweep, "")
+                elif (
+                    before is None
+                    and trial.config not in wanted
+                    and (trial.time_us or 0.0) > SLOW_RATIO * (best or 0.0)
+                ):
+                    known[trial.config] = _carried(trial, sweep, f"more than {SLOW_RATIO} times the best there")
+        return known
 
 
 NO_HISTORY = SweepHistory()
@@ -57,21 +62,21 @@ def _carried(trial: Trial, sweep: Sweep, reason: str) -> Trial:
     )
 
 
-def in_order(kernel: TunableKernel, problem: Problem, device: Device, prior: SweepHistory) -> list[Config]:
-    """The configs of the space in the order in which they are tried, each once.
+def in_order(kernel: TunableKernel, problem: Problem, device: Device, history: SweepHistory) -> list[Config]:
+    """Return the configs of the space in the order in which they are tried, each once.
 
-    The default, the one in use, the likely ones, then by the kernel's estimate where it has one. Good ones come early,
-    so that the others are ruled out quickly, and a sweep that is cut short has had them.
+    The default, the incumbent, the likely ones, then by the kernel's estimate if it has one. Good ones come early, so
+    that the others are ruled out quickly, and a sweep that is cut short has tried them.
     """
-    space = list(prior.remaining or kernel.space(problem, device))
+    space = list(history.remaining or kernel.space(problem, device))
     estimate = getattr(kernel, "estimate", None)
     by_estimate = space if estimate is None else sorted(space, key=lambda config: estimate(problem, config, device))
 
     def all_in_order() -> Iterator[Config]:
         yield kernel.default(problem, device)
-        if prior.incumbent in space:
-            yield prior.incumbent
-        yield from (config for config in prior.likely if config in space)
+        if history.incumbent in space:
+            yield history.incumbent
+        yield from (config for config in history.likely if config in space)
         yield from by_estimate
 
     return list(dict.fromkeys(all_in_order()))
@@ -94,16 +99,16 @@ def remaining_configs(
 
 
 def _covered(space: Sequence[Config], sweeps: Iterable[Sweep]) -> tuple[set[Config], list[Config]]:
-    """The configs that trials of these sweeps cover, and the fastest of those that are in the space."""
+    """Return the configs that trials of these sweeps cover, and the fastest of those in the space."""
     covered: set[Config] = set()
     times: dict[Config, float] = {}
     for sweep in sweeps:
         if sweep.config is not None:
-            covered.add(sweep.config)  # also where its trials are elsewhere
+            covered.add(sweep.config)  # also if its trials are in another store
         for trial in sweep.trials:
             if trial.status != "ok":
                 covered.add(trial.config)
             elif sweep.status != "aborted":
                 covered.add(trial.config)
                 times[trial.config] = trial.time_us or times.get(trial.config, float("inf"))
-    return covered, sorted((config for config in times if config in space), key=times.__getitem__)[:KEPT]
+    return covered, sorted((config for config in times if config in space), key=times.__getitem__)[:MAX_RIVALS]

@@ -1,4 +1,4 @@
-"""Who is told how a sweep goes on, and where its trials go."""
+"""Observers, which hear how a sweep proceeds, and recorders, which keep its trials."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ _log = logging.getLogger("tunedb")
 
 
 class Recorder(Protocol):
-    """Where trials go as they are measured, and the sweep when it is finished."""
+    """Keeps trials as they are measured, and the sweep when it is finished."""
 
     def start_sweep(self, sweep: Sweep) -> None:
-        """The sweep has begun."""
+        """Keep a sweep that has started."""
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """A trial is done; or, known by its uid, it has other values after the race."""
+        """Keep a trial that is done, or replace the one with its uid: the race changes values."""
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """The sweep is done; it holds its trials."""
+        """Keep the finished sweep, which holds its trials."""
 
 
 class Observer(Protocol):
-    """Who is told how a sweep goes on: a progress bar, or the log."""
+    """Hears how a sweep proceeds: a progress bar, or the log."""
 
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """The sweep has begun."""
+        """Called when the sweep starts."""
 
     def trying(self, config: Config) -> None:
-        """A config is about to be compiled, checked or run: if the process ends now, it is the suspect."""
+        """Called before a config is compiled, checked or run: it is the suspect if the process ends now."""
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """A trial is done; the best time and the default's so far."""
+        """Called after each trial, with the best time and the default's so far."""
 
     def finished(self, sweep: Sweep) -> None:
-        """The sweep is done."""
+        """Called when the sweep is done."""
 
 
 class LogObserver:
-    """One line to the log before a sweep inside a call, and one after it."""
+    """Logs one line before a sweep inside a call, and one after it."""
 
     def started(self, sweep: Sweep, candidates: int) -> None:
         """Log what is about to be tuned."""
         _log.info("Tuning %s (%s) on %s: %d candidates.", sweep.problem.kernel, sweep.problem, sweep.device, candidates)
 
     def trying(self, config: Config) -> None:
-        """Nothing: a call logs no trials."""
+        """Do nothing: a call logs no trials."""
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """Nothing: a call logs no trials."""
+        """Do nothing: a call logs no trials."""
 
     def finished(self, sweep: Sweep) -> None:
         """Log how it ended."""
@@ -73,7 +73,7 @@ class LogObserver:
 
 
 def suspect_of(sweep: Sweep) -> Trial | None:
-    """The trial at which an aborted sweep lost its device or its process, if that is how it ended."""
+    """Return the trial at which an aborted sweep lost its device or its process, if that is how it ended."""
     if sweep.status != "aborted":
         return None
     return next((trial for trial in sweep.trials if trial.outcome == TrialOutcome.LOST_DEVICE), None)

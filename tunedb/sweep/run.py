@@ -1,4 +1,4 @@
-"""One sweep: try the candidates of one problem in a good order, race the best against the default, choose."""
+"""One sweep: tries the candidates of a problem in a good order, races the best against the default, and chooses."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from datetime import timedelta
 
 from tunedb.core.device import Device, Environment, host
 from tunedb.core.kernel import TunableKernel
-from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, SweepStatus, now
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep, SweepStatus, Trial, now
 from tunedb.runtime.clock import Clock
 from tunedb.runtime.compile_pool import CompilePool, workers
 from tunedb.sweep.history import NO_HISTORY, SweepHistory, in_order
 from tunedb.sweep.observer import Observer, Recorder
-from tunedb.sweep.trials import TrialRunner
+from tunedb.sweep.trials import Decision, TrialRunner
 
-RETRY_AFTER = timedelta(days=1)  # a problem whose candidates all failed is tried again after this
+RETRY_AFTER = timedelta(days=1)  # by judgement: a problem whose candidates all failed is tried again after this
 RACE_SHARE = 0.2  # of the budget, kept for the race
 MAX_RACE_S = 2.0  # the most that is kept: a race takes 0.2 to 0.7 s (`race.py`) and its launches
 
@@ -71,35 +71,37 @@ def run_sweep(
     with closing(kernel.workload(problem, context.index)) as workload:
         clock = context.make_clock()
         threads = 0 if clock.once else workers()
-        with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "compile_job", None))) as ahead:
-            attempt = TrialRunner(workload, clock, ahead, device, observer)
+        with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "compile_job", None))) as pool:
+            runner = TrialRunner(workload, clock, pool, device, observer)
+
+            def record(trial: Trial) -> None:
+                recorder.put_trial(sweep.uid, trial)
+                observer.tried(trial, runner.best_us(), runner.time_us(default))
+
             try:
                 recorder.start_sweep(sweep)
                 observer.started(sweep, len(candidates))
                 for trial in known.values():
-                    attempt.put_known(trial)
-                    recorder.put_trial(sweep.uid, trial)
-                    observer.tried(trial, attempt.best_us(), attempt.time_of(default))
+                    runner.put_known(trial)
+                    record(trial)
                 screened_by = start + budget - min(RACE_SHARE * budget, MAX_RACE_S)
                 for number, config in enumerate(untried):
                     # The first one is waited for in any case: it is what a call gets without a sweep.
-                    if attempt.lost or (number and not ahead.is_done(config, screened_by - monotonic())):
+                    if runner.is_device_lost or (number and not pool.is_done(config, screened_by - monotonic())):
                         break
-                    trial = attempt.try_config(config)
-                    recorder.put_trial(sweep.uid, trial)
-                    observer.tried(trial, attempt.best_us(), attempt.time_of(default))
-                complete = len(attempt.trials) == len(candidates)
+                    record(runner.try_config(config))
+                is_complete = len(runner.trials) == len(candidates)
+                screened = dict(runner.trials)
                 order = list(dict.fromkeys((default, *kernel.space(problem, device))))
-                screened = dict(attempt.trials)
-                winner, raced = attempt.winner(default, history.incumbent, order, lambda: monotonic() >= start + budget)
-                for config, trial in attempt.trials.items():
-                    if trial != screened.get(config):
+                decision = runner.decide(default, history.incumbent, order, lambda: monotonic() >= start + budget)
+                for config, trial in runner.trials.items():
+                    if trial != screened.get(config):  # changed by the race
                         recorder.put_trial(sweep.uid, trial)
-                sweep = _conclude(sweep, attempt, default, winner, complete=complete and raced)
-            # Whatever went wrong is raised again. But the store must not call the sweep running for ever.
+                sweep = _concluded(sweep, runner, decision, complete=is_complete and decision.is_complete)
+            # Whatever it was is raised again; but the store must not call the sweep running for ever.
             except Exception:
                 recorder.finish_sweep(
-                    dataclasses.replace(_counted(sweep, attempt, complete=False), status=SweepStatus.ABORTED)
+                    dataclasses.replace(_counted(sweep, runner, complete=False), status=SweepStatus.ABORTED)
                 )
                 raise
     recorder.finish_sweep(sweep)
@@ -107,25 +109,21 @@ def run_sweep(
     return sweep
 
 
-def _counted(sweep: Sweep, attempt: TrialRunner, *, complete: bool) -> Sweep:
-    trials = tuple(attempt.trials.values())
+def _counted(sweep: Sweep, runner: TrialRunner, *, complete: bool) -> Sweep:
+    trials = tuple(runner.trials.values())
     counts = dict(Counter(str(trial.status) for trial in trials))
     return dataclasses.replace(sweep, trials=trials, counts=counts, complete=complete, finished=now())
 
 
-def _conclude(sweep: Sweep, attempt: TrialRunner, default: Config, winner: Config | None, *, complete: bool) -> Sweep:
-    sweep = _counted(sweep, attempt, complete=complete)
-    if attempt.lost:
+def _concluded(sweep: Sweep, runner: TrialRunner, decision: Decision, *, complete: bool) -> Sweep:
+    sweep = _counted(sweep, runner, complete=complete)
+    if runner.is_device_lost:
         return dataclasses.replace(sweep, status=SweepStatus.ABORTED, complete=False)
-    if winner is None:
-        if not complete:  # one that was not tried may be right
-            return dataclasses.replace(sweep, status=SweepStatus.ABORTED)
-        return dataclasses.replace(sweep, status=SweepStatus.FAILED, expires=now() + RETRY_AFTER)
-    time_us = attempt.time_of(winner)
-    assert time_us is not None  # what may win was timed
-    default_us = attempt.time_of(default)
-    if default in attempt.over:  # compared beside the winner, so that a drift is in neither
-        default_us = time_us * attempt.over[default] / attempt.over[winner]
-    return dataclasses.replace(
-        sweep, status=SweepStatus.TUNED, config=winner, time_us=time_us, default_time_us=default_us
-    )
+    if decision.winner is not None:
+        return dataclasses.replace(
+            sweep, status=SweepStatus.TUNED, config=decision.winner, time_us=decision.time_us,
+            default_time_us=decision.default_us,
+        )  # fmt: skip
+    if not complete:  # a config that was not tried may be right
+        return dataclasses.replace(sweep, status=SweepStatus.ABORTED)
+    return dataclasses.replace(sweep, status=SweepStatus.FAILED, expires=now() + RETRY_AFTER)

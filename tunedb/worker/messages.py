@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Trial
+from tunedb.core.sweep import Trial, TrialOutcome, TrialStatus
 from tunedb.tuner.verification import Verification
 
 
@@ -104,7 +104,14 @@ _TYPES: dict[str, Callable[..., Any]] = {
 _READERS: dict[str, Callable[[Any], Any]] = {
     "problem": lambda facts: Problem(facts["key"], facts["kernel"]),
     "config": Config,
-    "trial": lambda facts: Trial(**facts | {"config": Config(facts["config"])}),
+    "trial": lambda facts: Trial(
+        **facts
+        | {
+            "config": Config(facts["config"]),
+            "status": TrialStatus(facts["status"]),
+            "outcome": TrialOutcome(facts["outcome"]),
+        }
+    ),
     "verification": lambda facts: Verification(**facts),
 }
 
