@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunedb.core.device import INTERPRETER, Device, Environment
-from tunedb.core.kernel import Resources
+from tunedb.core.device import INTERPRETER, Device, Environment, Placement
+from tunedb.core.kernel import Resources, TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
+from tunedb.core.task import TuningTask
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.sweep.run import SweepContext
 
@@ -96,11 +97,16 @@ def context(
     make_clock: Callable[[], FakeClock] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> SweepContext:
-    """Return the context of a sweep on the fake device and clock, recorded and observed by the notebook."""
+    """Return the context of a sweep on the fake clock, recorded and observed by the notebook."""
     return SweepContext(
-        device=DEVICE, index=-1, environment=ENVIRONMENT, make_clock=make_clock or FakeClock, recorder=notebook,
-        observer=notebook, monotonic=monotonic,
+        environment=ENVIRONMENT, make_clock=make_clock or FakeClock, recorder=notebook, observer=notebook,
+        monotonic=monotonic,
     )  # fmt: skip
+
+
+def task_of(kernel: TunableKernel, **facts: object) -> TuningTask:
+    """Return the task of a fake kernel's problem on the fake device."""
+    return TuningTask(kernel, Problem.of(kernel.name, **(facts or {"n": 1})), Placement(DEVICE, -1))
 
 
 class FakeClock:

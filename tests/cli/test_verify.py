@@ -10,7 +10,7 @@ import torch
 
 from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_explain_mark import PROBLEM, tuned
-from tests.fakes import FakeClock, FakeKernel, Notebook, config, context
+from tests.fakes import FakeClock, FakeKernel, Notebook, config, context, task_of
 from tests.store.samples import failed, sweep, trial
 from tunedb import settings
 from tunedb.cli import progress
@@ -197,7 +197,7 @@ def race() -> Sweep:
     kernel = FakeKernel(
         {1: 100.0, 2: 50.0, 4: 50.4, 8: 70.0, 16: "wrong", 32: "out_of_resources", 64: 50.0}, binaries={2: "s", 64: "s"}
     )
-    return run_sweep(kernel, kernel.problem(), context(Notebook()))
+    return run_sweep(task_of(kernel), context(Notebook()))
 
 
 def test_each_trial_says_why_it_lost() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.fakes import FakeKernel, FakeWorkload, Notebook, context
+from tests.fakes import FakeKernel, FakeWorkload, Notebook, context, task_of
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 from tunedb.sweep.run import run_sweep
@@ -78,7 +78,7 @@ def test_a_config_that_fails_leaves_nothing_behind(
 
     monkeypatch.setattr(kernel, "workload", workload)
     notebook = Notebook()
-    done = run_sweep(kernel, kernel.problem(), context(notebook))
+    done = run_sweep(task_of(kernel), context(notebook))
     assert {trial.config["BLOCK"]: trial.status for trial in done.trials} == {1: "ok", 2: status, 4: "ok"}
     deadline = time.monotonic() + 10
     while held[0]() is not None and time.monotonic() < deadline:  # the thread that compiled it may be about to let go

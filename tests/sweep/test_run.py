@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fakes import FakeClock, FakeKernel, FakeWorkload, Notebook, config, context
+from tests.fakes import FakeClock, FakeKernel, FakeWorkload, Notebook, config, context, task_of
 from tunedb.core.sweep import Sweep
 from tunedb.runtime.clock import Timing
 from tunedb.sweep.race import MARGIN
@@ -30,7 +30,7 @@ def sweep(
     kernel = kernel or FakeKernel(times)
     notebook = notebook or Notebook()
     around = context(notebook, lambda: FakeClock(noise=noise), monotonic)
-    return run_sweep(kernel, kernel.problem(), around, **options)
+    return run_sweep(task_of(kernel), around, **options)
 
 
 def test_the_fastest_config_wins_and_the_defaults_time_is_kept() -> None:

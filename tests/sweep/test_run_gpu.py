@@ -17,9 +17,10 @@ from tests.fakes import Notebook
 from tunedb import settings
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
+from tunedb.core.task import TuningTask
 from tunedb.errors import TrialError
 from tunedb.runtime.clock import GpuClock, clock_for, method_for, timing, untraced
-from tunedb.runtime.current_device import device_of, environment
+from tunedb.runtime.current_device import device_of, environment, placement_of
 from tunedb.runtime.loaded_kernel import prepare
 from tunedb.store import Store
 from tunedb.sweep.run import SweepContext, run_sweep
@@ -66,14 +67,14 @@ def avg_pool_sweep(notebook: Notebook | None = None) -> Sweep:
     from tunedb.kernels.avg_pool import FORWARD
 
     index = torch.cuda.current_device()
-    device, notebook = device_of(index), notebook or Notebook()
+    placement, notebook = placement_of(index), notebook or Notebook()
     problem = FORWARD.problem({"shape": [64, 64, 8192], "kernel_size": 4, "stride": 2, "padding": 1})
     context = SweepContext(
-        device=device, index=index, environment=environment(device.backend, method_for(index)),
+        environment=environment(placement.device.backend, method_for(index)),
         make_clock=partial(clock_for, index), recorder=notebook, observer=notebook,
     )  # fmt: skip
     with untraced(index):
-        return run_sweep(FORWARD, problem, context)
+        return run_sweep(TuningTask(FORWARD, problem, placement), context)
 
 
 def test_every_candidate_is_compiled_on_threads_checked_and_timed() -> None:

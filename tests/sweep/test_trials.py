@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config, context
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, FakeWorkload, Notebook, config, context, task_of
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
@@ -32,7 +32,7 @@ def sweep(
 ) -> Sweep:
     """The finished sweep of a kernel."""
     around = context(notebook or Notebook(), clock, monotonic)
-    return run_sweep(kernel, kernel.problem(), around, history=history, **options)
+    return run_sweep(task_of(kernel), around, history=history, **options)
 
 
 def by_block(done: Sweep) -> dict[int, Trial]:

@@ -10,10 +10,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 
-from tunedb.core.device import Device, Environment, host
-from tunedb.core.kernel import TunableKernel
-from tunedb.core.problem import Problem
+from tunedb.core.device import Environment, host
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, now
+from tunedb.core.task import TuningTask
 from tunedb.runtime.clock import Clock
 from tunedb.runtime.compile_pool import CompilePool, workers
 from tunedb.sweep.history import NO_HISTORY, SweepHistory, in_order
@@ -27,14 +26,11 @@ MAX_RACE_S = 2.0  # the most that is kept: a race takes 0.2 to 0.7 s (`race.py`)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepContext:
-    """What a sweep runs on and with: the device and its clock, and who keeps and hears of its trials.
+    """What a sweep is run with: its environment and clock, and who keeps its trials and hears of them.
 
-    `index` is the device's in this process, -1 for the interpreter. `make_clock` is called once the workload holds its
-    memory. `monotonic` reads the seconds that the budget is counted in.
+    `make_clock` is called once the workload holds its memory. `monotonic` reads the seconds of the budget.
     """
 
-    device: Device
-    index: int
     environment: Environment
     make_clock: Callable[[], Clock]
     recorder: Recorder
@@ -43,14 +39,13 @@ class SweepContext:
 
 
 def run_sweep(
-    kernel: TunableKernel,
-    problem: Problem,
+    task: TuningTask,
     context: SweepContext,
     *,
     budget: float = float("inf"),
     history: SweepHistory = NO_HISTORY,
 ) -> Sweep:
-    """Sweep one problem, and return the finished sweep with its trials.
+    """Sweep a task on its device, and return the finished sweep with its trials.
 
     The default is tried first and every other config of the space after it, until `budget` seconds are spent: then the
     best so far wins and the sweep is `complete=False`. A config that fails is a trial with its reason. If all fail, the
@@ -60,7 +55,9 @@ def run_sweep(
     Raises what making the workload or the clock raises, such as torch.OutOfMemoryError; then nothing was started.
     Raises CallerError if code that a user wrote fails; then the sweep is `aborted`, and no config is to blame.
     """
-    device, recorder, observer, monotonic = context.device, context.recorder, context.observer, context.monotonic
+    kernel, problem, device = task.kernel, task.problem, task.device
+    recorder, observer, monotonic = context.recorder, context.observer, context.monotonic
+    assert task.index is not None  # only tasks on a device of this process are swept
     start = monotonic()
     candidates = in_order(kernel, problem, device, history)
     default = kernel.default(problem, device)
@@ -68,7 +65,7 @@ def run_sweep(
     known = history.known_trials(candidates, [default, *incumbent, *history.likely])
     untried = [config for config in candidates if config not in known]
     sweep = Sweep(problem, device, kernel.hash, context.environment, SweepStatus.RUNNING, host=host())
-    with closing(kernel.workload(problem, context.index)) as workload:
+    with closing(kernel.workload(problem, task.index)) as workload:
         clock = context.make_clock()
         threads = 0 if clock.once else workers()
         with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "compile_job", None))) as pool:

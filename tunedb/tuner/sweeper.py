@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
-from tunedb.core.sweep import Source, Sweep
+from tunedb.core.sweep import Source, Sweep, SweepStatus
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
@@ -38,6 +38,8 @@ class Answered:
 
     choice: Choice
 
+    has_failed = False
+
 
 @dataclass(frozen=True, slots=True)
 class Swept:
@@ -45,6 +47,11 @@ class Swept:
 
     sweep: Sweep
     choice: Choice | None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether every config failed."""
+        return self.sweep.status == SweepStatus.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,6 @@ class Skipped:
 
 
 TuningResult = Answered | Swept | Skipped
-
-
-def has_failed(result: TuningResult) -> bool:
-    """Whether every config failed: in the sweep that was run, or in one not long ago."""
-    return result.sweep.status == "failed" if isinstance(result, Swept) else getattr(result, "has_failed", False)
 
 
 @dataclass(slots=True)
@@ -206,8 +208,6 @@ class Sweeper:
         assert task.index is not None  # only tasks on a device of this process are swept
         assert environment is not None
         context = SweepContext(
-            device=task.device,
-            index=task.index,
             environment=environment,
             make_clock=partial(self.clock, task, task.index),
             recorder=self._store,
@@ -217,7 +217,7 @@ class Sweeper:
         history = self._lookup.history(task, whole_space=whole_space)
         try:
             with untraced(task.index):
-                return run_sweep(task.kernel, task.problem, context, budget=budget, history=history)
+                return run_sweep(task, context, budget=budget, history=history)
         finally:
             self._lookup.neighbors.forget(task)
 

@@ -25,7 +25,7 @@ from tunedb.store.layered import LayeredStore
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
-from tunedb.tuner.sweeper import Spent, Sweeper, TuningResult, has_failed
+from tunedb.tuner.sweeper import Spent, Sweeper, TuningResult
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
 from tunedb.tuner.usage_counter import UsageCounter
 
@@ -130,7 +130,7 @@ class Tuner:
             result = self._sweeper.tune_in_call(task)
             if result.choice is not None:
                 return result.choice
-            failed = has_failed(result)
+            failed = result.has_failed
         return replace(self.lookup.neighbors.choice(task) or Choice(default, Source.DEFAULT), failed=failed)
 
     def look_up(self, task: TuningTask) -> Choice | None:
