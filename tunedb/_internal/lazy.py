@@ -8,12 +8,12 @@ from typing import Any
 
 
 def lazy(package: dict[str, Any], where: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The functions `__getattr__` and `__dir__` of a package, given its globals and the module that each name is in."""
+    """Return the functions `__getattr__` and `__dir__` of a package, from its globals and the module of each name."""
 
     def get(name: str) -> Any:
         if name not in where:
             raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
-        package[name] = found = getattr(import_module(where[name]), name)
-        return found
+        package[name] = value = getattr(import_module(where[name]), name)
+        return value
 
     return get, lambda: sorted({*package, *where})

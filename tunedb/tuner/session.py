@@ -1,4 +1,4 @@
-"""What one process keeps: its tuner, and the tables in which launchers hold their bound kernels ("plans")."""
+"""What one process keeps: its tuner, and the tables in which launchers hold their plans."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class _Table(dict[Any, Any]):
-    """A dict that can be referred to weakly, by its identity: a kernel that is let go of takes its plans with it."""
+    """A dict that is hashed by identity, for weak references: a kernel that is deleted takes its plans with it."""
 
-    __hash__ = object.__hash__  # type: ignore[assignment]  # a dict has none
+    __hash__ = object.__hash__  # type: ignore[assignment]  # a dict is not hashable
     __eq__ = object.__eq__
 
 
@@ -34,12 +34,14 @@ _active: Tuner | None = None
 _spent = Spent()
 _plans: weakref.WeakSet[_Table] = weakref.WeakSet()
 _generation = 0
-_shared: dict[tuple[str, bool], SharedStore] = {}  # kept under other settings: what was read, and that one is away
+_shared: dict[
+    tuple[str, bool], SharedStore
+] = {}  # by URL and whether it is written; kept when the settings change, with what was read
 _guard = threading.RLock()
 
 
 def active() -> Tuner:
-    """The tuner of this process."""
+    """Return the tuner of this process."""
     global _active
     with _guard:
         if _active is None:
@@ -48,7 +50,7 @@ def active() -> Tuner:
 
 
 def make_tuner(settings: Settings) -> Tuner:
-    """A tuner for these settings, on the store that they name."""
+    """Return a tuner for these settings, on the store that they name."""
     writable = settings.mode not in ("read", "strict", "off")
 
     def opener() -> Any:
@@ -73,19 +75,19 @@ def _open_shared(url: str) -> Store:
 
     store = open_store(url, busy_timeout=DEADLINE, migrate=False, create=False)
     if store is None:
-        raise StoreUnavailable(f"Found no store at {without_password(url)}. Run: tunedb db upgrade --store URL")
+        raise StoreUnavailable(f"There is no store at {without_password(url)}. Run: tunedb db upgrade --store URL")
     return store
 
 
 def new_plans() -> dict[Any, Any]:
-    """A table for a launcher's plans, emptied when the settings change or a better config appears."""
+    """Return a table for a launcher's plans, emptied when the settings change or a better config appears."""
     table = _Table()
     _plans.add(table)
     return table
 
 
 def clear_plans() -> None:
-    """Empty every launcher's table; a plan that is being made meanwhile is not remembered."""
+    """Empty every launcher's table; a plan that is being made at that moment is not remembered."""
     global _generation
     _generation += 1
     for table in list(_plans):
@@ -93,7 +95,7 @@ def clear_plans() -> None:
 
 
 def generation() -> int:
-    """Counts the times that plans were emptied."""
+    """Return how often the tables were emptied."""
     return _generation
 
 
@@ -103,7 +105,7 @@ def _forget() -> None:
         before, _active = _active, None
     clear_plans()
     if before is not None:
-        before.close()  # it may wait for the store: nobody else has to
+        before.close()  # outside the guard: it may wait for the store, and other threads must not
 
 
 @forks.in_child

@@ -75,7 +75,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _State:
     """What is known of a task before it is swept; it is settled if no sweep is needed."""
 
     choice: Choice | None = None
@@ -110,8 +110,8 @@ class Sweeper:
 
     def renew(self) -> None:
         """Make the lock again in a forked child: a sweep of the parent's would never end here."""
-        # Two sweeps at a time on one GPU would measure each other. Reentrant, because a sweep's reference may itself
-        # call a kernel that is tuned.
+        # Two sweeps at a time on one GPU would disturb each other's times. Reentrant, because a sweep's reference may
+        # itself call a kernel that is tuned.
         self._one_sweep = threading.RLock()
 
     def tune_in_call(self, task: TuningTask) -> TuningResult:
@@ -134,9 +134,9 @@ class Sweeper:
             return Skipped("the budget is spent")
         look = partial(self._look, task, settled_by_failure=True)
         with self._locked(task, lambda: look().is_settled) as lock:
-            known = look()
-            if known.is_settled or not lock.held:
-                return self._unswept(task, known)
+            state = look()
+            if state.is_settled or not lock.held:
+                return self._unswept(task, state)
             with self._one_sweep:
                 budget, start = self._budget_left(), self._monotonic()  # other threads may have spent the rest of it
                 if budget <= 0:
@@ -145,7 +145,7 @@ class Sweeper:
                     sweep = self._sweep(task, budget, LogObserver())
                 finally:
                     self.spent.seconds += self._monotonic() - start
-            return self._swept(sweep, known, lock)
+            return self._swept(sweep, state, lock)
 
     def tune_ahead(self, task: TuningTask, *, force: bool, budget: float, observer: Observer) -> TuningResult:
         """Sweep within the budget, in seconds, unless the store answers; with `force`, sweep in any case.
@@ -154,14 +154,14 @@ class Sweeper:
         """
         if budget <= 0:
             return Skipped("the budget is spent")
-        look = _Known if force else partial(self._look, task, settled_by_failure=False)
+        look = _State if force else partial(self._look, task, settled_by_failure=False)
         with self._locked(task, lambda: look().is_settled) as lock:
-            known = look()
-            if known.is_settled or not lock.held:
-                return self._unswept(task, known)
+            state = look()
+            if state.is_settled or not lock.held:
+                return self._unswept(task, state)
             with self._one_sweep:
                 sweep = self._sweep(task, budget, observer, whole_space=force)
-            return self._swept(sweep, known, lock)
+            return self._swept(sweep, state, lock)
 
     @contextlib.contextmanager
     def alone(self, task: TuningTask) -> Iterator[bool]:
@@ -184,22 +184,22 @@ class Sweeper:
 
         return lock_problem(self._locks, task.problem, task.device, self._settings.lock_timeout, is_settled)
 
-    def _look(self, task: TuningTask, *, settled_by_failure: bool) -> _Known:
+    def _look(self, task: TuningTask, *, settled_by_failure: bool) -> _State:
         """Look at what other threads and processes have left to tune."""
         remembered = self._cache.get(task)
         if remembered is not None and not remembered.is_weak:
-            return _Known(remembered, is_settled=True)
+            return _State(remembered, is_settled=True)
         choice, has_failed = self._lookup.get(task)
         if choice is None:
-            return _Known(None, is_settled=has_failed and settled_by_failure)
-        return _Known(choice, is_settled=not self._lookup.remaining(task, choice))
+            return _State(None, is_settled=has_failed and settled_by_failure)
+        return _State(choice, is_settled=not self._lookup.remaining(task, choice))
 
-    def _unswept(self, task: TuningTask, known: _Known) -> Answered | Skipped:
-        if not known.is_settled:
+    def _unswept(self, task: TuningTask, state: _State) -> Answered | Skipped:
+        if not state.is_settled:
             _log.info("%s: another process is still tuning this problem.", task.kernel.name)
-        if known.choice is not None:
-            return Answered(known.choice)
-        if known.is_settled:
+        if state.choice is not None:
+            return Answered(state.choice)
+        if state.is_settled:
             return Skipped("every config failed not long ago", has_failed=True)
         return Skipped("another process is still tuning this problem")
 
@@ -221,11 +221,11 @@ class Sweeper:
         finally:
             self._lookup.neighbors.forget(task)
 
-    def _swept(self, sweep: Sweep, known: _Known, lock: ProblemLock) -> Swept:
+    def _swept(self, sweep: Sweep, state: _State, lock: ProblemLock) -> Swept:
         if not self._store.is_written(sweep.uid):  # processes that wait for it would find nothing, and sweep again
             lock.keep_until(partial(self._store.is_written, sweep.uid, try_again=True))
         if sweep.config is None:
             return Swept(sweep, None)
-        if known.choice is not None and not sweep.complete:
-            return Swept(sweep, known.choice)  # it may not have tried the incumbent; the store ranks it behind too
+        if state.choice is not None and not sweep.complete:
+            return Swept(sweep, state.choice)  # it may not have tried the incumbent; the store ranks it behind too
         return Swept(sweep, Choice(sweep.config, Source.SWEEP, sweep))
