@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from tunedb._internal import forks
 
@@ -63,3 +64,9 @@ def test_a_function_is_called_in_the_child() -> None:
         assert in_a_child(lambda: b"%d" % len(calls)) == b"1"
     finally:
         forks._functions.remove(call)
+
+
+def test_no_other_file_registers_with_the_interpreter() -> None:
+    root = Path(forks.__file__).parents[1]
+    files = [path for path in sorted(root.rglob("*.py")) if "register_at_fork" in path.read_text()]
+    assert [path.name for path in files] == ["forks.py"]
