@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, config
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, config, task_of
 from tests.faults.parts import start
-from tests.tuner.tuners import case_of
 from tunedb import settings
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Mark
@@ -20,14 +19,13 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from tests.sweep.test_resume import TIMES, tuner
-from tests.fakes import FakeKernel
-from tests.tuner.tuners import case_of
+from tests.fakes import FakeKernel, task_of
 from tunedb.store import open_store
 def compile(block):
     if block == 16:
         print("at the last one", flush=True)
         time.sleep(60)
-tuner(open_store(sys.argv[1]), Path(sys.argv[1]).parent).warm(case_of(FakeKernel(TIMES, on_compile=compile)))
+tuner(open_store(sys.argv[1]), Path(sys.argv[1]).parent).warm(task_of(FakeKernel(TIMES, on_compile=compile)))
 """
 
 
@@ -49,7 +47,7 @@ def test_a_killed_sweep_loses_the_trial_in_flight_and_the_next_one_builds_on_the
     [killed] = store.iter_sweeps(finished=False, with_trials=True)
     assert (killed.status, {trial.config["BLOCK"] for trial in killed.trials}) == ("running", {1, 2, 4, 8})
     kernel = FakeKernel(TIMES)
-    choice = tuner(store, tmp_path).warm(case_of(kernel))
+    choice = tuner(store, tmp_path).warm(task_of(kernel))
     assert choice is not None
     assert (choice.config, choice.source) == (config(16), "sweep")
     assert kernel.tried == [1, 8, 16]  # neither the wrong one, nor the one that was far behind
@@ -59,30 +57,30 @@ def test_a_killed_sweep_loses_the_trial_in_flight_and_the_next_one_builds_on_the
 
 
 def test_another_environment_knows_nothing_of_what_was_cut_off(store: Store, tmp_path: Path) -> None:
-    assert tuner(store, tmp_path).warm(case_of(FakeKernel({1: 90.0, 2: "sticky"}))) is None
+    assert tuner(store, tmp_path).warm(task_of(FakeKernel({1: 90.0, 2: "sticky"}))) is None
     other = Environment("9.9", "2.13", "580", "fake-1")
     again = FakeKernel({1: 90.0, 2: 50.0})
-    choice = tuner(store, tmp_path, other).warm(case_of(again))
+    choice = tuner(store, tmp_path, other).warm(task_of(again))
     assert choice is not None
     assert (again.tried, choice.config) == ([1, 2], config(2))
 
 
 def test_a_config_that_lost_the_device_is_left_out_by_every_later_sweep(store: Store, tmp_path: Path) -> None:
-    assert tuner(store, tmp_path).warm(case_of(FakeKernel({1: 90.0, 2: "sticky", 4: 50.0}))) is None
+    assert tuner(store, tmp_path).warm(task_of(FakeKernel({1: 90.0, 2: "sticky", 4: 50.0}))) is None
     for _ in range(2):
         kernel = FakeKernel({1: 90.0, 2: 10.0, 4: 50.0})
-        choice = tuner(store, tmp_path).warm(case_of(kernel), force=True)
+        choice = tuner(store, tmp_path).warm(task_of(kernel), force=True)
         assert choice is not None
         assert choice.config == config(4)
         assert 2 not in kernel.tried
 
 
 def test_a_tuning_again_races_what_is_in_use(store: Store, tmp_path: Path) -> None:
-    first = tuner(store, tmp_path).warm(case_of(FakeKernel({1: 90.0, 2: 50.0, 4: 51.0})))
+    first = tuner(store, tmp_path).warm(task_of(FakeKernel({1: 90.0, 2: 50.0, 4: 51.0})))
     assert first is not None
-    assert tuner(store, tmp_path).lookup.history(case_of(FakeKernel({1: 90.0, 2: 50.0}))).incumbent == config(2)
+    assert tuner(store, tmp_path).lookup.history(task_of(FakeKernel({1: 90.0, 2: 50.0}))).incumbent == config(2)
     slower = FakeKernel({1: 90.0, 2: 99.0, 4: 51.0})  # it was better once
-    again = tuner(store, tmp_path).warm(case_of(slower), force=True)
+    again = tuner(store, tmp_path).warm(task_of(slower), force=True)
     assert again is not None
     assert (slower.tried[:2], again.config) == ([1, 2], config(4))
 
@@ -104,8 +102,8 @@ def test_winners_of_near_problems_are_tried_early(store: Store, tmp_path: Path) 
 def test_unfinished_sweeps_come_newest_first_with_their_trials(store: Store, tmp_path: Path) -> None:
     kernel = FakeKernel({1: 90.0, 2: 50.0})
     for _ in range(2):
-        tuner(store, tmp_path).warm(case_of(kernel), force=True, budget=1e-9)
-    tuner(store, tmp_path).warm(case_of(kernel), force=True)  # this one gets through
+        tuner(store, tmp_path).warm(task_of(kernel), force=True, budget=1e-9)
+    tuner(store, tmp_path).warm(task_of(kernel), force=True)  # this one gets through
     found = store.get_unfinished(kernel.problem(), DEVICE, kernel.hash, ENVIRONMENT)
     assert [(one.complete, len(one.trials)) for one in found] == [(False, 1), (False, 1)]
     assert found[0].started > found[1].started

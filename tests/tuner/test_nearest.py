@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import FakeKernel, config
-from tests.tuner.tuners import case_of, tuner_on
+from tests.fakes import FakeKernel, config, task_of
+from tests.tuner.tuners import tuner_on
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
@@ -109,7 +109,7 @@ def test_a_borrowed_config_gives_way_after_a_minute_to_the_problems_own(tmp_path
     assert reader.choose(kernel, kernel.problem(), -1).source == "default"  # n=1 is too far from 2**20
     assert reader.choose(kernel, kernel.problem(n=2**20 + 5), -1).source == "nearest"
     tuner_on(store, tmp_path).choose(kernel, kernel.problem(n=2**20 + 5), -1)
-    tuner_on(store, tmp_path).warm(case_of(kernel))
+    tuner_on(store, tmp_path).warm(task_of(kernel))
     seconds[0] = ASK_AGAIN_AFTER_S
     assert reader.refresh() == 2
     assert reader.choose(kernel, kernel.problem(n=2**20 + 5), -1).config == config(4)

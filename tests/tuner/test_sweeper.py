@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import DEVICE, FakeKernel, config
-from tests.tuner.tuners import case_of, tuner_on
+from tests.fakes import DEVICE, FakeKernel, config, task_of
+from tests.tuner.tuners import tuner_on
 from tunedb.store import Store
 from tunedb.tuner.problem_lock import lock_problem
 from tunedb.tuner.sweeper import Answered, Skipped, Swept
@@ -18,7 +18,7 @@ TIMES = {1: 9.0, 2: 5.0}
 
 
 def test_a_task_that_is_not_stored_is_swept_and_then_answered(store: Store, tmp_path: Path) -> None:
-    task = case_of(FakeKernel(TIMES))
+    task = task_of(FakeKernel(TIMES))
     first = tuner_on(store, tmp_path).tune_ahead(task)
     assert isinstance(first, Swept)
     assert (first.sweep.status, first.choice and first.choice.config, first.has_failed) == ("tuned", config(2), False)
@@ -31,26 +31,26 @@ def test_a_task_whose_configs_all_fail_is_swept_without_a_choice_and_a_call_does
     store: Store, tmp_path: Path
 ) -> None:
     kernel = FakeKernel({1: "wrong", 2: "compile_error"})
-    swept = tuner_on(store, tmp_path).tune_ahead(case_of(kernel))
+    swept = tuner_on(store, tmp_path).tune_ahead(task_of(kernel))
     assert isinstance(swept, Swept)
     assert (swept.choice, swept.has_failed) == (None, True)
-    called = tuner_on(store, tmp_path)._sweeper.tune_in_call(case_of(kernel))
+    called = tuner_on(store, tmp_path)._sweeper.tune_in_call(task_of(kernel))
     assert isinstance(called, Skipped)
     assert called.has_failed
     assert kernel.tried == [1, 2]
-    ahead = tuner_on(store, tmp_path).tune_ahead(case_of(kernel))  # a person asked for it: it is tried again
+    ahead = tuner_on(store, tmp_path).tune_ahead(task_of(kernel))  # a person asked for it: it is tried again
     assert isinstance(ahead, Swept)
 
 
 @pytest.mark.parametrize("budget", [0.0, -1.0])
 def test_without_a_budget_nothing_is_swept(store: Store, tmp_path: Path, budget: float) -> None:
-    result = tuner_on(store, tmp_path).tune_ahead(case_of(FakeKernel(TIMES)), budget=budget)
+    result = tuner_on(store, tmp_path).tune_ahead(task_of(FakeKernel(TIMES)), budget=budget)
     assert result == Skipped("the budget is spent")
     assert result.choice is None
 
 
 def test_a_task_that_another_process_is_tuning_is_skipped(store: Store, tmp_path: Path) -> None:
-    task = case_of(FakeKernel(TIMES))
+    task = task_of(FakeKernel(TIMES))
 
     def while_locked(act: Callable[[], object]) -> None:
         """Run the other side on a thread of its own: a thread is not kept out by its own lock."""
@@ -73,7 +73,7 @@ def test_a_fault_in_a_call_is_a_reason_and_ahead_of_it_an_error(store: Store, tm
         raise MemoryError("out of memory")
 
     tuner = tuner_on(store, tmp_path)
-    task = case_of(FakeKernel(TIMES, on_compile=full))
+    task = task_of(FakeKernel(TIMES, on_compile=full))
     assert tuner._sweeper.tune_in_call(task) == Skipped("MemoryError: out of memory")
     with pytest.raises(MemoryError):
         tuner.tune_ahead(task)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeKernel, config
-from tests.tuner.tuners import case_of, tuner_on
+from tests.fakes import DEVICE, ENVIRONMENT, FakeKernel, config, task_of
+from tests.tuner.tuners import tuner_on
 from tunedb.core.device import Placement
 from tunedb.core.task import TuningTask
 from tunedb.errors import MissError, TrialError
@@ -92,7 +92,7 @@ def test_a_stored_config_that_does_not_load_gives_way_to_the_next(store: Store, 
     for times in ({1: 9.0, 2: 5.0}, {1: 9.0, 4: 3.0}):
         older = FakeKernel(times)
         tuner = tuner_on(store, tmp_path)
-        tuner.warm(case_of(older), force=True)
+        tuner.warm(task_of(older), force=True)
     loaded: list[int] = []
 
     def load(found: object) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import DEVICE, FakeKernel, FakeWorkload, config
-from tests.tuner.tuners import Time, case_of, tuner_on
+from tests.fakes import DEVICE, FakeKernel, FakeWorkload, config, task_of
+from tests.tuner.tuners import Time, tuner_on
 from tunedb import settings
 from tunedb.core.problem import Config
 from tunedb.errors import SettingError, TrialError
@@ -91,7 +91,7 @@ def test_a_default_is_asked_again_after_a_minute_and_gives_way(store: Store, tmp
 def test_warm_answers_from_the_store_unless_it_is_forced(store: Store, tmp_path: Path) -> None:
     kernel = FakeKernel({1: 9.0, 2: 5.0})
     for force, source in ((False, "sweep"), (False, "store"), (True, "sweep")):
-        choice = tuner_on(store, tmp_path).warm(case_of(kernel), force=force)
+        choice = tuner_on(store, tmp_path).warm(task_of(kernel), force=force)
         assert choice is not None
         assert choice.source == source
     assert len(list(store.iter_sweeps())) == 2

@@ -6,17 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
-from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel
+from tests.fakes import ENVIRONMENT, FakeClock
 from tunedb import settings
-from tunedb.core.device import Environment, Placement
-from tunedb.core.task import TuningTask
+from tunedb.core.device import Environment
 from tunedb.store import Store
 from tunedb.store.guarded import GuardedStore
 from tunedb.tuner.tuner import Tuner
 
 
 class Time:
-    """A clock that stands until it is told to go on."""
+    """A clock that stands until the test moves it on."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -34,14 +33,8 @@ def tuner_on(
     on_better: Callable[[], None] = lambda: None,
     **given: object,
 ) -> Tuner:
-    """A tuner that sweeps on the fake clock."""
-
+    """Return a tuner that sweeps on the fake clock."""
     return Tuner(
         settings.read(given), store, locks=tmp_path / "locks", clock=FakeClock, environment_of=lambda _: environment,
         monotonic=time, on_better=on_better,
     )  # fmt: skip
-
-
-def case_of(kernel: FakeKernel) -> TuningTask:
-    """The kernel's problem on the fake device."""
-    return TuningTask(kernel, kernel.problem(), Placement(DEVICE, -1))
