@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from tunedb.core.kernel import Workload
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
@@ -61,47 +63,51 @@ def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> 
 def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> Verification:
     assert task.index is not None
     assert sweep.config is not None
-    with untraced(task.index):
-        workload = task.kernel.workload(task.problem, task.index)
-        try:
-            clock = tuner.clock(task, task.index)
+    default = task.kernel.default(task.problem, task.device)
+    with untraced(task.index), closing(task.kernel.workload(task.problem, task.index)) as workload:
+        clock = tuner.clock(task, task.index)
 
-            def sample(config: Config, count: int) -> list[float]:
-                observer.trying(config)
-                with typed_errors():
-                    return clock.sample(workload.launcher(config), count)
+        def sample(config: Config, count: int) -> list[float]:
+            observer.trying(config)
+            with typed_errors():
+                return clock.sample(workload.launcher(config), count)
 
-            default = task.kernel.default(task.problem, task.device)
-            racers = []
-            for config in dict.fromkeys((sweep.config, default)):
-                observer.trying(config)
-                try:
-                    with typed_errors():
-                        workload.compile(config)
-                        wrong = workload.check(config)
-                except TrialError as error:
-                    wrong = f"{error.status}: {error}"
-                    if config == sweep.config:
-                        return Verification("fails", wrong)
-                if wrong is not None and config == sweep.config:
-                    return Verification("wrong", wrong)
-                if wrong is None:
-                    racers.append(config)
-            if isinstance(clock, WallClock):  # the interpreter's times mean nothing
-                return Verification("holds", time_us=sample(sweep.config, 1)[0])
-            race = _once if clock.once else _raced
+        racers = []
+        for config in dict.fromkeys((sweep.config, default)):
+            observer.trying(config)
+            fault = _fault(workload, config)
+            if fault is not None and config == sweep.config:
+                return fault
+            if fault is None:
+                racers.append(config)
+        if isinstance(clock, WallClock):  # the interpreter's times mean nothing
+            return Verification("holds", time_us=sample(sweep.config, 1)[0])
+        race = _once if clock.once else _raced
+        comparison = race(racers, default, sample)
+        if sweep.config in comparison.beaten:  # only one that loses twice is called beaten
             comparison = race(racers, default, sample)
-            if sweep.config in comparison.beaten:  # only one that loses twice is called beaten
-                comparison = race(racers, default, sample)
-        finally:
-            workload.close()
-    if sweep.config in comparison.failed:
-        return Verification("fails", f"in the race: {comparison.failed[sweep.config]}")
-    ours, theirs = comparison.times[sweep.config], comparison.times.get(default)
-    if theirs is not None and sweep.config in comparison.beaten:
+    return _judged(sweep.config, sweep.time_us, default, comparison)
+
+
+def _fault(workload: Workload, config: Config) -> Verification | None:
+    """Return why a config does not compile, run or compute what it should; None if it does."""
+    try:
+        with typed_errors():
+            workload.compile(config)
+            wrong = workload.check(config)
+    except TrialError as error:
+        return Verification("fails", f"{error.status}: {error}")
+    return None if wrong is None else Verification("wrong", wrong)
+
+
+def _judged(winner: Config, stored_us: float | None, default: Config, comparison: _Comparison) -> Verification:
+    if winner in comparison.failed:
+        return Verification("fails", f"in the race: {comparison.failed[winner]}")
+    ours, theirs = comparison.times[winner], comparison.times.get(default)
+    if theirs is not None and winner in comparison.beaten:
         return Verification("beaten", f"{ours:.1f} us, the default takes {theirs:.1f} us", ours, theirs)
-    if sweep.time_us and abs(ours / sweep.time_us - 1) > MOVED_RATIO:
-        return Verification("moved", f"{ours / sweep.time_us - 1:+.1%} of the stored time", ours, theirs)
+    if stored_us and abs(ours / stored_us - 1) > MOVED_RATIO:
+        return Verification("moved", f"{ours / stored_us - 1:+.1%} of the stored time", ours, theirs)
     return Verification("holds", "", ours, theirs)
 
 
