@@ -13,13 +13,20 @@ ENV := .venv
 endif
 BIN := $(ENV)/bin
 
-.PHONY: help demo test lint docs build clean
+PARALLEL = -n $(WORKERS) --dist worksteal
+INTERPRETED = tests/kernels tests/decorator tests/examples tests/cli/test_misses_stats.py
+QUICK = tests/architecture tests/core tests/store tests/sweep tests/tuner tests/cli/test_command.py tests/test_settings.py
+# On SQLite only, and without processes of their own.
+QUICKLY = not postgresql and not process and not landscape and not lazy and not sound
+
+.PHONY: help demo test test-quick lint docs build clean
 help:
-	@echo "make demo    tune avg_pool1d on this machine, with or without a GPU, and look it up in a second process"
-	@echo "make test    run the tests: on a GPU where there is one, else in Triton's interpreter and compiler"
-	@echo "make lint    ruff, mypy and codespell"
-	@echo "make docs    the documentation site, in build/docs; a warning is an error"
-	@echo "make build   the wheel and the source distribution, in dist/"
+	@echo "make demo        tune avg_pool1d on this machine, with or without a GPU, and look it up in a second process"
+	@echo "make test        run the tests: on a GPU where there is one, else in Triton's interpreter and compiler"
+	@echo "make test-quick  run those that a change most likely breaks, in under a minute"
+	@echo "make lint        ruff, mypy and codespell"
+	@echo "make docs        the documentation site, in build/docs; a warning is an error"
+	@echo "make build       the wheel and the source distribution, in dist/"
 
 demo: $(ENV)/.tunedb-installed
 	$(BIN)/tunedb demo
@@ -27,8 +34,11 @@ demo: $(ENV)/.tunedb-installed
 # Two processes, because Triton reads once, when it is imported, whether it is to interpret.
 test: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m tests.toolchain
-	$(BIN)/python -m pytest -n $(WORKERS)
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -n $(WORKERS) tests/kernels tests/decorator tests/cli/test_misses_stats.py
+	$(BIN)/python -m pytest $(PARALLEL)
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(PARALLEL) $(INTERPRETED)
+
+test-quick: $(ENV)/.tunedb-installed-test
+	$(BIN)/python -m pytest $(PARALLEL) $(QUICK) -k "$(QUICKLY)"
 
 lint: $(ENV)/.tunedb-installed-test
 	$(BIN)/ruff check .

@@ -24,6 +24,17 @@ runs_interpreter = pytest.mark.skipif(BROKEN, reason=BROKEN_REASON)
 runs_kernels = runs_interpreter if INTERPRETED else pytest.mark.gpu
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option with which a release is tested."""
+    parser.addoption("--exhaustive", action="store_true", help="compile every candidate, not a sample of them")
+
+
+@pytest.fixture
+def exhaustive(pytestconfig: pytest.Config) -> bool:
+    """Whether everything is to be tried of which a test takes a sample."""
+    return bool(pytestconfig.getoption("--exhaustive"))
+
+
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A store in the test's own folder, and none of the settings of whoever runs the tests."""

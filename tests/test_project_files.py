@@ -36,3 +36,9 @@ def test_a_workflow_reads_only_and_pins_its_actions(path: Path) -> None:
 def test_links_lead_somewhere(name: str) -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text())
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_tests_that_the_makefile_names_are_there() -> None:
+    named = re.findall(r"tests/[\w/.]+", (ROOT / "Makefile").read_text())
+    assert len(named) > 5
+    assert [path for path in named if not (ROOT / path).exists()] == []

@@ -1,10 +1,14 @@
-"""Runs lines of shell blocks of the documentation; `tests/docs/test_code_blocks.py` writes programs that use it."""
+"""Runs the programs that `tests/docs/test_code_blocks.py` makes of pages, and lines of their shell blocks."""
 
 from __future__ import annotations
 
+import os
+import runpy
 import shlex
 import subprocess
 import sys
+import traceback
+from pathlib import Path
 
 from tunedb import settings
 from tunedb.cli import run
@@ -33,3 +37,40 @@ def stored_uid() -> str:
     """Return the uid of a sweep in the current store."""
     with open_store(settings.current().store) as store:
         return next(iter(store.iter_sweeps())).uid
+
+
+def run_program(name: str) -> None:
+    """Run NAME/NAME.py in its folder, on a store there, with what it prints in files; does not return."""
+    code = 1
+    try:
+        os.chdir(name)
+        os.environ["TUNEDB_STORE"] = str(Path("tunedb.db").resolve())
+        for stream, path in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), stream)
+        sys.argv = [f"{name}.py"]
+        runpy.run_path(f"{name}.py", run_name="__main__")
+        code = 0
+    except BaseException:  # it must not go on as its parent would
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Run each program in a fork of this process, which has imported what takes long, and note their exit codes."""
+    import torch  # noqa: F401 - for the forks
+    import triton  # noqa: F401
+
+    with Path("codes").open("w") as codes:
+        for name in sys.argv[1:]:
+            child = os.fork()
+            if child == 0:
+                run_program(name)
+            codes.write(f"{name} {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
+            codes.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import runs_interpreter
 from tests.store.samples import sweep
-from tunedb.store import Store
+from tunedb.store import open_store
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = [ROOT / "docs" / "quickstart.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
@@ -99,22 +99,25 @@ def example_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @runs_interpreter
-@pytest.mark.parametrize("page", [page for page in GUIDE if runs(page)], ids=lambda page: page.name)
-def test_the_blocks_of_a_page_run(page: Path, example_package: Path, store: Store, tmp_path: Path) -> None:
-    text = program(page)
-    store.put_sweep(sweep())  # pages show what to do with a store that is not empty
-    path = tmp_path / f"{page.stem.replace('-', '_')}.py"
-    path.write_text(text)
+def test_the_blocks_of_each_page_run(example_package: Path, tmp_path: Path) -> None:
+    """In a process of its own each, forked from one that has imported torch and Triton."""
+    pages = {page.stem.replace("-", "_"): page for page in GUIDE if runs(page)}
+    for name, page in pages.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text(program(page))
+        with open_store(str(tmp_path / name / "tunedb.db")) as store:
+            store.put_sweep(sweep())  # pages show what to do with a store that is not empty
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(example_package)]),
         "TRITON_INTERPRET": "1",
         "CUDA_VISIBLE_DEVICES": "",
-        "TUNEDB_STORE": str(tmp_path / "tunedb.db"),
     }
-    done = subprocess.run(
-        [sys.executable, path], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{page.name}, by its line numbers:\n{done.stderr[-3000:]}"
+    command = [sys.executable, "-m", "tests.docs.shell", *pages]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    codes = dict(line.rsplit(" ", 1) for line in (tmp_path / "codes").read_text().splitlines())
+    errors = {name: (tmp_path / name / "stderr").read_text()[-3000:] for name, code in codes.items() if code != "0"}
+    assert not errors, "\n".join(f"{pages[name].name}, by its line numbers:\n{text}" for name, text in errors.items())
+    assert codes.keys() == pages.keys(), done.stderr
 
 
 def test_each_reason_belongs_to_one_block() -> None:

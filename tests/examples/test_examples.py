@@ -1,9 +1,10 @@
-"""The example package: installed as another's would be, warmed, looked up, and right."""
+"""The example package: registered as a user's would be, warmed, looked up, and right."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import runs_interpreter
+from tests.cli.conftest import Cli
+from tests.conftest import BROKEN, BROKEN_REASON, INTERPRETED
+from tests.planted import register
+from tunedb import settings
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SMALL = {
@@ -20,78 +24,112 @@ SMALL = {
     "example_matmul": {"M": 20, "N": 24, "K": 40},
 }
 
-pytestmark = runs_interpreter
+in_the_interpreter = pytest.mark.skipif(
+    not INTERPRETED or BROKEN,
+    reason=BROKEN_REASON if INTERPRETED else "runs in the interpreter's half of `make test`",
+)
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder into which pip has installed the package, from a copy: a build writes into its sources."""
+    """A folder in which Python finds the package and its entry points."""
     folder = tmp_path_factory.mktemp("examples")
-    shutil.copytree(EXAMPLES, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
-    subprocess.run([*command, "--target", folder / "site", folder / "source"], check=True)
-    return folder / "site"
+    kernels = re.findall(r'^(example_\w+) = "(.*)"$', (EXAMPLES / "pyproject.toml").read_text(), re.MULTILINE)
+    assert {name for name, _ in kernels} == set(SMALL)
+    register(folder, "\n".join(["[tunedb.kernels]", *(f"{name} = {target}" for name, target in kernels)]))
+    (folder / "example_kernels").symlink_to(EXAMPLES / "example_kernels")
+    return folder
 
 
-def python(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python with the package installed, and Triton's interpreter."""
+@pytest.fixture
+def package(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package in this process."""
+    monkeypatch.syspath_prepend(str(site))
+
+
+def python(site: Path, *arguments: str) -> subprocess.Popen[str]:
+    """Start Python with the package installed, and Triton's interpreter."""
     paths = os.pathsep.join([str(site), str(EXAMPLES.parent)])
     environment = os.environ | {"PYTHONPATH": paths, "TRITON_INTERPRET": "1"}
-    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def rows(site: Path, command: str, kernel: str, **arguments: Any) -> Any:
+def words_of(arguments: dict[str, Any]) -> list[str]:
+    """The options for a problem's arguments."""
+    return [word for name, value in arguments.items() for word in ("--arg", f"{name}={value}")]
+
+
+def rows(cli: Cli, command: str, kernel: str, **arguments: Any) -> Any:
     """What a command on a kernel's problem prints as JSON."""
-    words = [word for name, value in arguments.items() for word in ("--arg", f"{name}={value}")]
-    done = python(site, "-m", "tunedb", command, kernel, *words, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    answer = cli(command, kernel, *words_of(arguments), "--format", "json")
+    assert answer.code == 0, answer.err
+    return answer.json
 
 
+def call(kernel: str) -> dict[str, Any]:
+    """Call the kernel on the small problem, check what it computes, and return the config that it ran with."""
+    import torch
+    from example_kernels.matmul import matmul, matmul_kernel
+    from example_kernels.softmax import softmax, softmax_kernel
+
+    x, a, b = torch.randn(6, 40), torch.randn(20, 40).half(), torch.randn(40, 24).half()
+    if kernel == "example_softmax":
+        torch.testing.assert_close(softmax(x), torch.softmax(x, 1))
+        return softmax_kernel.best_config.all_kwargs()
+    torch.testing.assert_close(matmul(a, b), a @ b, rtol=1e-2, atol=1e-2)
+    return matmul_kernel.best_config.all_kwargs()
+
+
+@in_the_interpreter
+def test_pip_installs_it_with_its_kernels(tmp_path: Path) -> None:
+    """From a copy, because a build writes into its sources."""
+    shutil.copytree(EXAMPLES, tmp_path / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
+    subprocess.run([*command, "--target", tmp_path / "site", tmp_path / "source"], check=True)
+    words = [*words_of(SMALL["example_softmax"]), "--format", "json"]
+    process = python(tmp_path / "site", "-m", "tunedb", "warm", "example_softmax", *words)
+    (tuned,) = json.loads(process.communicate()[0])
+    assert (tuned["kernel"], tuned["source"]) == ("example_softmax", "sweep")
+
+
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize("kernel", SMALL)
-def test_a_kernel_of_another_package_is_warmed_and_found(site: Path, kernel: str) -> None:
-    (tuned,) = rows(site, "warm", kernel, **SMALL[kernel])
+def test_a_kernel_of_another_package_is_warmed_and_found(cli: Cli, kernel: str) -> None:
+    (tuned,) = rows(cli, "warm", kernel, **SMALL[kernel])
     assert tuned["source"] == "sweep"
-    (again,) = rows(site, "warm", kernel, **SMALL[kernel])
+    (again,) = rows(cli, "warm", kernel, **SMALL[kernel])
     assert (again["source"], again["config"]) == ("stored", tuned["config"])
-    found = rows(site, "lookup", kernel, **SMALL[kernel])
+    found = rows(cli, "lookup", kernel, **SMALL[kernel])
     assert found["config"] == tuned["config"]
-    assert rows(site, "explain", kernel, **SMALL[kernel])[0]["verdict"] == "chosen"
-    called = python(
-        site,
-        "-c",
-        "import torch, tunedb\n"
-        "from example_kernels.softmax import softmax, softmax_kernel\n"
-        "from example_kernels.matmul import matmul, matmul_kernel\n"
-        "x, a, b = torch.randn(6, 40), torch.randn(20, 40).half(), torch.randn(40, 24).half()\n"
-        "with tunedb.using(mode='strict'):\n"
-        "    if 'softmax' in '" + kernel + "':\n"
-        "        torch.testing.assert_close(softmax(x), torch.softmax(x, 1))\n"
-        "        print(softmax_kernel.best_config.all_kwargs())\n"
-        "    else:\n"
-        "        torch.testing.assert_close(matmul(a, b), a @ b, rtol=1e-2, atol=1e-2)\n"
-        "        print(matmul_kernel.best_config.all_kwargs())\n",
-    )
-    assert called.returncode == 0, called.stderr
-    knobs = eval(called.stdout)
+    assert rows(cli, "explain", kernel, **SMALL[kernel])[0]["verdict"] == "chosen"
+    with settings.using(mode="strict"):
+        knobs = call(kernel)
     assert {name: knobs[name] for name in tuned["config"]} == tuned["config"]
 
 
-def test_a_bucket_is_warmed_as_a_whole(site: Path) -> None:
-    (tuned,) = rows(site, "warm", "example_matmul", M=20, N=24, K=40)
-    (other,) = rows(site, "warm", "example_matmul", M=31, N=24, K=40)
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
+def test_a_bucket_is_warmed_as_a_whole(cli: Cli) -> None:
+    (tuned,) = rows(cli, "warm", "example_matmul", M=20, N=24, K=40)
+    (other,) = rows(cli, "warm", "example_matmul", M=31, N=24, K=40)
     assert (tuned["problem"]["M"], other["source"]) == (32, "stored")
 
 
-def test_what_a_call_missed_is_warmed_afterwards(site: Path) -> None:
-    program = "import torch; from example_kernels.softmax import softmax; softmax(torch.randn(6, 40).half())"
-    done = python(site, "-c", f"import tunedb; tunedb.configure(mode='record'); {program}")
-    assert done.returncode == 0, done.stderr
-    done = python(site, "-m", "tunedb", "warm", "--from-misses", "--format", "json")
-    (tuned,) = json.loads(done.stdout)
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
+def test_what_a_call_missed_is_warmed_afterwards(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from example_kernels.softmax import arguments, softmax
+
+    monkeypatch.setattr(arguments, "__defaults__", (6, torch.float32))  # 4096 rows take the interpreter minutes
+    with settings.using(mode="record"):
+        softmax(torch.randn(6, 40).half())
+    (tuned,) = cli("warm", "--from-misses", "--format", "json").json
     assert (tuned["source"], tuned["problem"]["x.dtype"]) == ("sweep", "float16")
 
 
+@in_the_interpreter
 def test_processes_that_start_together_tune_once(site: Path) -> None:
     program = (
         "import torch\n"
@@ -99,30 +137,28 @@ def test_processes_that_start_together_tune_once(site: Path) -> None:
         "softmax(torch.ones(6, 40))\n"
         "print(softmax_kernel.bench_time > 0, softmax_kernel.best_config.all_kwargs())\n"
     )
-    paths = os.pathsep.join([str(site), str(EXAMPLES.parent)])
-    environment = os.environ | {"PYTHONPATH": paths, "TRITON_INTERPRET": "1"}
-    running = [
-        subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
+    running = [python(site, "-c", program) for _ in range(2)]
     said = [process.communicate()[0].split(" ", 1) for process in running]
-    assert sorted(tuned for tuned, _ in said) == ["False", "False", "True"]
+    assert sorted(tuned for tuned, _ in said) == ["False", "True"]
     assert len({config for _, config in said}) == 1
 
 
-def test_what_was_tuned_moves_to_another_store(site: Path, tmp_path: Path) -> None:
-    rows(site, "warm", "example_softmax", **SMALL["example_softmax"])
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
+def test_what_was_tuned_moves_to_another_store(cli: Cli, tmp_path: Path) -> None:
+    rows(cli, "warm", "example_softmax", **SMALL["example_softmax"])
     files = {kind: str(tmp_path / f"tuned.{kind}") for kind in ("jsonl", "python")}
     for kind, path in files.items():
-        assert python(site, "-m", "tunedb", "export", "-o", path, "--format", kind).returncode == 0
+        assert cli("export", "-o", path, "--format", kind).code == 0
     assert "triton.Config({'ROWS': " in Path(files["python"]).read_text()
     other = ("--store", str(tmp_path / "other.db"))
-    assert python(site, "-m", "tunedb", "import", files["jsonl"], *other).returncode == 0
-    words = ["example_softmax", "--arg", "columns=40", "--arg", "rows=6", "--format", "json", *other]
-    done = python(site, "-m", "tunedb", "lookup", *words)
-    assert json.loads(done.stdout)["config"]["ROWS"] in (1, 4)
+    assert cli("import", files["jsonl"], *other).code == 0
+    words = [*words_of(SMALL["example_softmax"]), "--format", "json", *other]
+    assert cli("lookup", "example_softmax", *words).json["config"]["ROWS"] in (1, 4)
 
 
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -143,18 +179,20 @@ def test_what_was_tuned_moves_to_another_store(site: Path, tmp_path: Path) -> No
         (["--arg", "columns=4", "--arg", "columns=5"], "--arg: found columns twice."),
     ],
 )
-def test_arguments_that_make_no_problem_are_named(site: Path, words: list[str], said: str) -> None:
-    done = python(site, "-m", "tunedb", "warm", "example_softmax", *words)
-    assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
+def test_arguments_that_make_no_problem_are_named(cli: Cli, words: list[str], said: str) -> None:
+    answer = cli("warm", "example_softmax", *words)
+    assert answer.code == 2
+    assert said in " ".join(answer.err.split())
 
 
-def test_a_shapes_file_names_its_kernels(site: Path, tmp_path: Path) -> None:
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
+def test_a_shapes_file_names_its_kernels(cli: Cli, tmp_path: Path) -> None:
     lines = [{"kernel": kernel, **arguments} for kernel, arguments in SMALL.items()]
     (tmp_path / "shapes.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    done = python(site, "-m", "tunedb", "warm", "--from", str(tmp_path / "shapes.jsonl"), "--format", "json")
-    assert done.returncode == 0, done.stderr
-    assert [row["source"] for row in json.loads(done.stdout)] == ["sweep", "sweep"]
+    answer = cli("warm", "--from", tmp_path / "shapes.jsonl", "--format", "json")
+    assert answer.code == 0, answer.err
+    assert [row["source"] for row in answer.json] == ["sweep", "sweep"]
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: path.name)

@@ -29,7 +29,7 @@ from tunedb.sweep.race import (
 )
 from tunedb.sweep.screening import Screening
 
-SEEDS = 400  # landscapes per part; five parts
+SEEDS = 400  # landscapes per part; two parts
 
 
 def tune(landscape: Landscape) -> int:
@@ -58,8 +58,8 @@ def race(landscape: Landscape, blocks: Sequence[int] | None = None) -> Outcome:
     return Race(finalists, config(0), landscape.sample).run()
 
 
-@pytest.mark.parametrize("part", range(5))
-def test_over_two_thousand_landscapes_the_choice_is_near_the_best_and_never_behind_the_default(part: int) -> None:
+@pytest.mark.parametrize("part", range(2))
+def test_over_eight_hundred_landscapes_the_choice_is_near_the_best_and_never_behind_the_default(part: int) -> None:
     regrets, behind = [], []
     for seed in range(part * SEEDS, (part + 1) * SEEDS):
         landscape = random_landscape(seed)
@@ -84,7 +84,7 @@ def landscapes(draw: st.DrawFn) -> Landscape:
     return Landscape(times, source, noise, 0.02, lambda moment: 1 + slope * min(1.0, moment / 1e6))
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True, deadline=None)
 @given(landscapes())
 def test_on_any_landscape_the_choice_is_near_the_best_and_never_behind_the_default(landscape: Landscape) -> None:
     true = landscape.times[tune(landscape)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Notebook
-from tests.planted import NAME, problem_of, register
+from tests.planted import NAME, problem_of, register_lightly
 from tunedb import settings
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
@@ -28,7 +28,7 @@ STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
 @pytest.fixture
 def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     """A supervisor whose processes know the planted kernel."""
-    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
     with Supervisor(store, settings.current(), -1, STEP) as found:
         yield found
 
@@ -86,7 +86,7 @@ def test_no_process_is_started_for_a_budget_that_the_one_before_has_spent(superv
 def test_a_config_that_outlasts_the_budget_is_not_blamed_for_it(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
     monkeypatch.setattr("tunedb.worker.supervisor.MAX_OVERTIME_S", 1.0)
     with Supervisor(store, settings.current(), -1, 60.0) as patient:
         started = time.monotonic()
@@ -221,7 +221,7 @@ with Supervisor(open_store(settings.current().store), settings.current(), -1) as
 
 
 def test_a_process_whose_parent_was_killed_ends_and_loses_one_trial(tmp_path: Path, store: Store) -> None:
-    environment = os.environ | {"PYTHONPATH": register(tmp_path / "site")}
+    environment = os.environ | {"PYTHONPATH": register_lightly(tmp_path / "site")}
     parent = subprocess.Popen([sys.executable, "-c", PARENT], env=environment, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = int(parent.stdout.readline())
@@ -250,7 +250,7 @@ def test_a_list_goes_on_behind_a_problem_whose_configs_all_crash(
     from tunedb.cli.tasks import Task
     from tunedb.cli.tasks import tune as tune_all
 
-    monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site"))
+    monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
     problems = [problem_of(b1="crash", b2="crash"), problem_of(b1=0.001)]
     rows = tune_all([Task(KERNEL, problem, None) for problem in problems], store, -1, step=STEP)
     assert [(row["source"], row["config"]) for row in rows] == [("failed", None), ("sweep", {"BLOCK": 1})]

@@ -30,7 +30,7 @@ LAYOUTS = ("contiguous", "rows of a matrix", "transposed", "every second column"
            "expanded rows", "expanded batch", "expanded columns", "odd offset", "strangely permuted")  # fmt: skip
 # On a GPU each example is compiled: fewer of them, and a failing one is shown as it is.
 checked = settings(
-    max_examples=120 if INTERPRETED else 30,
+    max_examples=60 if INTERPRETED else 30,
     phases=list(Phase) if INTERPRETED else [Phase.explicit, Phase.generate],
     deadline=None,
     derandomize=True,
@@ -70,10 +70,10 @@ def laid_out(layout: str, batch: int, rows: int, columns: int, dtype: torch.dtyp
 @st.composite
 def windows(draw: st.DrawFn) -> tuple[Window, int]:
     """A window, unrolled (up to 32) or looped over, and a length of row that torch pools with it."""
-    kernel_size = draw(st.one_of(st.integers(1, 9), st.integers(10, 40), st.integers(41, 140)))
+    kernel_size = draw(st.one_of(st.integers(1, 9), st.integers(10, 40), st.integers(41, 70)))
     padding = draw(st.integers(0, kernel_size // 2))
     window = Window(kernel_size, draw(st.integers(1, 7)), padding, draw(st.booleans()), draw(st.booleans()))
-    return window, draw(st.integers(max(1, kernel_size - 2 * padding), 150))
+    return window, draw(st.integers(max(1, kernel_size - 2 * padding), 90))
 
 
 configs = st.builds(
@@ -127,7 +127,7 @@ def assert_near(found: torch.Tensor, needed: torch.Tensor) -> None:
 
 
 @checked
-@given(windows(), configs, dtypes, layouts, st.integers(1, 3), st.integers(1, 3))
+@given(windows(), configs, dtypes, layouts, st.integers(1, 2), st.integers(1, 3))
 def test_the_mean_is_torchs(
     case: tuple[Window, int], config: Config, dtype: torch.dtype, layout: str, batch: int, rows: int
 ) -> None:
@@ -139,7 +139,7 @@ def test_the_mean_is_torchs(
 
 
 @checked
-@given(windows(), configs, dtypes, layouts, st.integers(1, 3), st.integers(1, 3))
+@given(windows(), configs, dtypes, layouts, st.integers(1, 2), st.integers(1, 3))
 def test_the_gradient_is_torchs(
     case: tuple[Window, int], config: Config, dtype: torch.dtype, layout: str, batch: int, rows: int
 ) -> None:
@@ -154,18 +154,17 @@ def test_the_gradient_is_torchs(
     [Window(3, 1, 1), Window(5, 2, 2, True, False), Window(2, 5), Window(35, 3), Window(35, 1, 9), Window(20, 20)],
     ids=str,
 )
-@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
-def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(
-    window: Window, poison: float, algorithm: str
-) -> None:
+def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(window: Window, algorithm: str) -> None:
     """In tiles with masks (the first and last of these rows) and without, in rows of either alignment."""
-    config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1)
+    block = 16 if window.stride == 1 else 8  # several tiles in a row
+    config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=1, num_warps=1)
+    poisons = torch.tensor([math.nan, math.inf, -math.inf], device=DEVICE)[:, None]  # one for each row
     for length in (80, 81):
-        x = laid_out("contiguous", 1, 2, length, torch.float32)
-        x[0, 0, [0, 41, 79]] = poison
+        x = laid_out("contiguous", 1, 3, length, torch.float32)
+        x[0, :, [0, 41, 79]] = poisons
         assert_near(pool(x, window, config), torch_pool(x.double(), window))
-        grad_y = laid_out("contiguous", 1, 2, window.output_length(length), torch.float32)
-        grad_y[0, 1, [0, grad_y.shape[-1] // 2, -1]] = poison
+        grad_y = laid_out("contiguous", 1, 3, window.output_length(length), torch.float32)
+        grad_y[0, :, [0, grad_y.shape[-1] // 2, -1]] = poisons
         assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
 
 
@@ -209,11 +208,12 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
         "sums": (Window(64, 32),),
     }
     for window in windows[algorithm]:
-        for length, layout in ((128, "contiguous"), (131, "odd offset"), (130, "every second row")):
-            for per_program in (1, 2):
-                config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=32, ROWS_PER_PROG=per_program, num_warps=1)
-                pool(laid_out(layout, 1, 5, length, dtype), window, config)
-                spread(laid_out(layout, 1, 5, window.output_length(length), dtype), length, window, config)
+        for length, layout, per_program in (
+            (96, "contiguous", 1), (96, "contiguous", 2), (99, "odd offset", 1), (98, "every second row", 2),
+        ):  # fmt: skip
+            config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=32, ROWS_PER_PROG=per_program, num_warps=1)
+            pool(laid_out(layout, 1, 3, length, dtype), window, config)
+            spread(laid_out(layout, 1, 3, window.output_length(length), dtype), length, window, config)
     assert promises
     assert all(promises)
 
