@@ -122,7 +122,7 @@ def _sums_ahead(sources, left, limits, wanted, AHEAD: tl.constexpr, COLUMNS: tl.
                 total += _chunk(sources + (turn + chunk + AHEAD), wanted, ACC)
         for chunk in tl.static_range(IN_TURNS, COLUMNS - CHUNK + 1, CHUNK):
             total += _chunk(sources + (chunk + AHEAD), wanted, ACC)
-        REST: tl.constexpr = COLUMNS % CHUNK
+        REST: tl.constexpr = COLUMNS - COLUMNS // CHUNK * CHUNK  # the interpreter has no % of an int and a constexpr
         if REST > 0:
             rest = lane < REST if wanted is None else (lane < REST) & wanted[:, None]
             total += tl.load(sources + (COLUMNS - REST + AHEAD), mask=rest, other=0.0).to(ACC)
