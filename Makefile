@@ -17,7 +17,7 @@ PARALLEL = -n $(WORKERS) --dist worksteal
 INTERPRETED = tests/kernels tests/decorator tests/examples tests/cli/test_misses_stats.py
 QUICK = tests/architecture tests/core tests/store tests/sweep tests/tuner tests/cli/test_command.py tests/test_settings.py
 # On SQLite only, and without processes of their own.
-QUICKLY = not postgresql and not process and not landscape and not lazy and not sound
+QUICKLY = not postgresql and not process and not landscape and not lazy
 
 .PHONY: help demo test test-quick lint docs build clean
 help:
