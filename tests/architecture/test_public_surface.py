@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import pkgutil
 
@@ -29,9 +30,12 @@ def test_every_error_is_public() -> None:
     assert raised <= set(tunedb.__all__)
 
 
-def test_no_public_name_is_also_a_modules_name() -> None:
-    modules = {module.name for package in (tunedb, tunedb.kernels) for module in pkgutil.iter_modules(package.__path__)}
-    assert modules & set(PUBLIC) == set()
+def test_no_name_of_a_package_is_also_one_of_its_modules() -> None:
+    """Importing the module would put it in the place of what the package calls so."""
+    packages = ["tunedb", *(found.name for found in pkgutil.walk_packages(tunedb.__path__, "tunedb.") if found.ispkg)]
+    for package in map(importlib.import_module, packages):
+        modules = {module.name for module in pkgutil.iter_modules(package.__path__)}
+        assert modules & set(getattr(package, "__all__", ())) == set(), package.__name__
 
 
 @pytest.mark.parametrize("name", PUBLIC)
