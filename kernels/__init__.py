@@ -1,4 +1,4 @@
-"""The kernels that come with tunedb, under the names and signatures that PyTorch users know."""
+"""The kernels that come with tunedb, under PyTorch's names and signatures."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 __all__ = ["AvgPool1d", "avg_pool1d"]
 
-# At first use, so that a process that only compiles kernels imports no torch.
+# Loaded at first use, so that a process that only compiles kernels imports no torch.
 __getattr__, __dir__ = lazy(globals(), dict.fromkeys(__all__, "tunedb.kernels.avg_pool.op"))

@@ -1,4 +1,7 @@
-"""Which algorithm may serve a problem, and what its launch needs, in plain integers: no torch, no Triton."""
+"""Which algorithms can serve a problem, and what their launches need, in plain integers: no torch, no Triton.
+
+An exported module holds copies of these functions: they use no class, and no import.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,24 @@ from ..geometry import cdiv, power_of_2_from
 WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
 LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
 MOST_IN_REGISTERS = 64  # 32-bit columns that a group's windows cover; 512 took minutes to compile, and spilled
-WIDEST_AT_A_STRIDE = 1 << 20  # kernel size and stride of what is compiled for them, and counts columns in 32 bits
-MOST_GATHERED = 40  # windows that hold some element of a group, going backward
-MOST_ADDITIONS = 1536  # of all copies of the code, where windows share no sums; three times as many took 9 s to compile
-WIDEST_SCANNED = 8  # windows, in tiles
+WIDEST_AT_A_STRIDE = 1 << 20  # columns of kernel size and stride: their products have to fit into 32 bits
+MOST_GATHERED = 40  # windows that hold some element of a group of x, in the backward
+MOST_ADDITIONS = 1536  # in all copies of the code, if windows share no sums; three times as many took 9 s to compile
+WIDEST_SCANNED = 8  # tiles that a window of "scans" or "sums" may cover
 
 
 def span(itemsize: int, kernel_size: int, stride: int) -> int:
-    """How many columns lie under the windows of one group: of as many outputs as fill 16 bytes."""
+    """Count the columns under the windows of one group, which is as many outputs as fill 16 bytes."""
     return (WIDEST_ALIGNMENT // itemsize - 1) * stride + kernel_size
 
 
 def gathered(itemsize: int, kernel_size: int, stride: int) -> int:
-    """How many windows may hold an element of one group of x: of as many elements as fill 16 bytes."""
+    """Count the windows that may hold an element of one group of x, which is as many elements as fill 16 bytes."""
     return (kernel_size - 1) // stride + (stride + WIDEST_ALIGNMENT // itemsize - 2) // stride + 1
 
 
 def fitting(elements: int, threads: int, itemsize: int, kernel_size: int, stride: int, is_backward: bool) -> int:
-    """The tile of "vectors", of `elements` or half as many and so on, whose columns fit its threads' registers."""
+    """Halve the `elements` of a tile of "vectors" until its columns fit into its threads' registers."""
     group = WIDEST_ALIGNMENT // itemsize
     if is_backward and stride > 1:
         columns = (gathered(itemsize, kernel_size, stride) + group) * max(itemsize // 4, 1)
@@ -36,34 +39,34 @@ def fitting(elements: int, threads: int, itemsize: int, kernel_size: int, stride
 
 
 def algorithms(layout: str, itemsize: int, kernel_size: int, stride: int, is_backward: bool) -> list[str]:
-    """The algorithms that may serve, most promising first.
+    """List the algorithms that can serve, the most promising first.
 
-    "vectors": 16-byte accesses, a thread's windows summed in its registers; "scans": the same for wide windows one
-    apart, with prefix sums; "sums": forward, threads side by side read and sum a wide window, for those further apart;
-    "taps": one load per tap, whatever the problem.
+    "vectors" makes 16-byte accesses and sums a thread's windows in its registers; "scans" does so for wide windows at
+    stride 1, with prefix sums; "sums", forward only, has neighbouring threads read and sum a wide window at larger
+    strides; "taps" makes one load per tap and serves every problem.
     """
     width = WIDEST_ALIGNMENT // itemsize
-    found = ["taps"]
+    names = ["taps"]
     if layout == "rows":
         is_bounded = max(kernel_size, stride) <= WIDEST_AT_A_STRIDE
         if not is_backward and stride > 1 and kernel_size > 2 * width and is_bounded:
-            found.insert(0, "sums")
+            names.insert(0, "sums")
         if is_backward and stride > 1:
             fits = is_bounded and gathered(itemsize, kernel_size, stride) <= MOST_GATHERED
         else:
             fits = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1) <= MOST_IN_REGISTERS
             fits &= stride == 1 or width * width * kernel_size <= MOST_ADDITIONS
         if fits:
-            found.insert(0, "vectors")
+            names.insert(0, "vectors")
         if stride == 1 and kernel_size >= 4 * width:
-            found.insert(1 if kernel_size <= LONGEST_UNROLLED_WINDOW else 0, "scans")
-    return found
+            names.insert(1 if kernel_size <= LONGEST_UNROLLED_WINDOW else 0, "scans")
+    return names
 
 
 def can_run(
     algorithm: str, block: int, layout: str, itemsize: int, kernel_size: int, stride: int, is_backward: bool
 ) -> bool:
-    """Whether the algorithm may serve, in tiles that are `block` wide."""
+    """Say whether the algorithm can serve, with tiles of `block` columns."""
     if algorithm not in algorithms(layout, itemsize, kernel_size, stride, is_backward):
         return False
     if algorithm in ("vectors", "scans") and block * itemsize < WIDEST_ALIGNMENT:
@@ -73,11 +76,11 @@ def can_run(
 
 
 def chunk_of(kernel_size: int, stride: int) -> int:
-    """How many columns "sums" reads at a time: of a window or, where they overlap, from one's start to the next's."""
+    """Count the columns that "sums" reads at a time: of a window or, if windows overlap, between two starts."""
     columns = stride if kernel_size >= 2 * stride else kernel_size
     if columns <= 8:
         return power_of_2_from(columns)
-    return min((64, 32, 16), key=lambda chunk: cdiv(columns, chunk) * chunk)  # those that leave least to mask
+    return min((64, 32, 16), key=lambda chunk: cdiv(columns, chunk) * chunk)  # the one that leaves least to mask
 
 
 def tiling(

@@ -18,12 +18,15 @@ _INT32 = 2**31
 
 
 def is_supported(tensor: Tensor, window: Window) -> bool:
-    """Whether the kernel can serve this tensor and window; what it can't, torch's own serves or refuses."""
-    return is_of_our_kind(tensor, window) and window.output_length(tensor.shape[-1]) >= 1
+    """Say whether the kernel can serve this tensor and window; torch serves or refuses what it can't."""
+    return is_supported_kind(tensor, window) and window.output_length(tensor.shape[-1]) >= 1
 
 
-def is_of_our_kind(tensor: Tensor, window: Window) -> bool:
-    """`is_supported`, but for the length, on which traced code can't always decide."""
+def is_supported_kind(tensor: Tensor, window: Window) -> bool:
+    """Say whether the kernel can serve the tensor's dtype and rank, and the window, whatever the length of rows.
+
+    Traced code can't always decide on a length.
+    """
     return (
         tensor.dtype in _DTYPES
         and tensor.dim() in (2, 3)

@@ -31,7 +31,7 @@ INT32_END = 2**31  # a grid holds fewer programs, and narrow offsets stay below 
 
 
 def is_channels_last(x: torch.Tensor) -> bool:
-    """Whether torch gives the pooled x channels-last strides: `is_channels_last_strides_2d` of x as (N, C, 1, L)."""
+    """Say whether torch gives the pooled x channels-last strides: `is_channels_last_strides_2d` of (N, C, 1, L)."""
     if x.dim() != 3:
         return False
     batch, channels, length = x.shape
@@ -48,12 +48,12 @@ def is_channels_last(x: torch.Tensor) -> bool:
 
 
 def empty_output(x: torch.Tensor, window: Window) -> torch.Tensor:
-    """An empty y of shape (N, C, L_out) or (C, L_out) for x, with the strides that torch's own pooling gives it."""
+    """Return an empty y of shape (N, C, L_out) or (C, L_out) for x, with the strides that torch's pooling gives it."""
     return empty_pooled(x, window.output_length(x.shape[-1]))
 
 
 def empty_grad_input(grad_y: torch.Tensor, length: int) -> torch.Tensor:
-    """An empty grad_x of shape (N, C, length) or (C, length): channels-last where grad_y is, else contiguous."""
+    """Return an empty grad_x of shape (N, C, length) or (C, length): channels-last if grad_y is, else contiguous."""
     return empty_pooled(grad_y, length)
 
 
@@ -66,17 +66,17 @@ def empty_pooled(like: torch.Tensor, columns: int) -> torch.Tensor:
 
 
 def forward_launch(x: torch.Tensor, y: torch.Tensor, window: Window, config: Config) -> Launch:
-    """The launch that pools x into y, both (N, C, L) or (C, L) with any strides and at least one row.
+    """Return the launch that pools x into y, both (N, C, L) or (C, L), any strides, at least one row.
 
-    Raises TrialError where the config needs more programs than a grid holds.
+    Raises TrialError if the config can't run, or needs more programs than a grid holds.
     """
     return _launch(avg_pool1d_forward_kernel, x, y, x.shape[-1], window, config)
 
 
 def backward_launch(grad_y: torch.Tensor, grad_x: torch.Tensor, window: Window, config: Config) -> Launch:
-    """The launch that spreads grad_y over grad_x, both (N, C, L) or (C, L) with any strides and at least one row.
+    """Return the launch that spreads grad_y over grad_x, both (N, C, L) or (C, L), any strides, at least one row.
 
-    Raises TrialError where the config needs more programs than a grid holds.
+    Raises TrialError if the config can't run, or needs more programs than a grid holds.
     """
     return _launch(avg_pool1d_backward_kernel, grad_y, grad_x, grad_x.shape[-1], window, config)
 

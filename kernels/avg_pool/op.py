@@ -1,7 +1,7 @@
 """Average pooling as PyTorch users call it: `avg_pool1d`, `AvgPool1d`, their gradients, and the registered ops.
 
 A call takes one of three ways. An ordinary eager call on a GPU launches the tuned kernel from a plan. Under
-`torch.compile` or a dispatch mode it goes through the registered op. Everything else goes to torch's own
+`torch.compile` or a dispatch mode, the call goes through the registered op. Every other call goes to torch's own
 function, which gives the result or the error that the user expects.
 """
 
@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 from tunedb.runtime.compat_torch import dispatch_modes, is_only_dispatched
 
 from ..geometry import Window
-from .eager import INTERPRETED, is_of_our_kind, is_ordinary
+from .eager import INTERPRETED, is_ordinary, is_supported_kind
 from .plans import Plan, backward_plan, forward_plan
 from .torch_library import arguments_of, torch_backward
 
@@ -36,12 +36,12 @@ def avg_pool1d(
     """Average pooling over windows of the last dimension, as `torch.nn.functional.avg_pool1d` does it.
 
     `input` is (N, C, L) or (C, L), with any strides. On a GPU, float16, bfloat16 and float32 are accumulated in
-    float32, float64 in float64, by a Triton kernel with the best config that the store holds for this problem; where
+    float32, float64 in float64, by a Triton kernel with the best config that the store holds for this problem; if
     it holds none, the first call tunes (see `TUNEDB_MODE`). Other devices, dtypes and kinds of tensor get torch's own
     function. Returns (N, C, L_out) or (C, L_out) with
     L_out = floor((L + 2 * padding - kernel_size) / stride) + 1, or ceil with `ceil_mode`.
 
-    Raises what torch's own raises for wrong arguments, and MissError in mode `strict` where nothing is stored.
+    Raises what torch's own raises for wrong arguments, and MissError in mode `strict` if nothing is stored.
     """
     if _is_compiling():
         return _traced(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
@@ -59,11 +59,11 @@ def avg_pool1d(
             if input.requires_grad and _is_grad_enabled():
                 return _apply_forward(input, plan)  # type: ignore[no-any-return,no-untyped-call]
             return plan(input)
-    return _elsewhere(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    return _out_of_the_ordinary(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 class AvgPool1d(torch.nn.AvgPool1d):
-    """`torch.nn.AvgPool1d` on `avg_pool1d`: same arguments, same attributes, same state."""
+    """`torch.nn.AvgPool1d` that calls `avg_pool1d`: same arguments, attributes and state."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Pool (N, C, L) or (C, L) to (N, C, L_out) or (C, L_out)."""
@@ -76,19 +76,19 @@ class AvgPool1d(torch.nn.AvgPool1d):
 
 
 def _numbers(*values: Any) -> tuple[Any, ...]:
-    """One-element tuples and lists of ints as the ints in them; everything else as it is."""
+    """Unpack one-element tuples and lists of ints; leave everything else as it is."""
     return tuple(
         value[0] if isinstance(value, tuple | list) and len(value) == 1 and type(value[0]) is int else value
         for value in values
     )
 
 
-def _elsewhere(
+def _out_of_the_ordinary(
     input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
 ) -> Tensor:
-    """A call that is not an ordinary one."""
+    """Serve a call that is not an ordinary one."""
     numbers = _numbers(kernel_size, stride, padding)
-    if any(number is not given for number, given in zip(numbers, (kernel_size, stride, padding), strict=True)):
+    if any(number is not value for number, value in zip(numbers, (kernel_size, stride, padding), strict=True)):
         kernel_size, stride, padding = numbers
         return avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
     if is_only_dispatched():
@@ -97,7 +97,7 @@ def _elsewhere(
 
 
 def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any) -> Tensor:
-    """The registered op where it can serve the call, else torch's own. Dynamo reads this function: plain tests only."""
+    """Call the registered op if it can serve, else torch's own. Dynamo traces this function: plain tests only."""
     kernel_size, stride, padding = _numbers(kernel_size, stride, padding)
     stride = kernel_size if stride is None else stride
     if (
@@ -110,7 +110,7 @@ def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: 
         and type(count_include_pad) is bool
     ):
         window = Window(kernel_size, stride, padding, ceil_mode, count_include_pad)
-        if is_of_our_kind(input, window):  # too short a row is refused by the op, also where its length is symbolic
+        if is_supported_kind(input, window):  # the op refuses rows that are too short, also of symbolic length
             return torch.ops.tunedb.avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)  # type: ignore[no-any-return]
     return torch_avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
@@ -119,7 +119,7 @@ def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: 
 
 
 def _pool_backward(grad: Tensor, length: int, window: Window) -> Tensor:
-    """The gradient of the input, of `length` columns, given that of the output."""
+    """Return the gradient of the input, of `length` columns, from that of the output."""
     if not _is_compiling() and is_ordinary(grad):
         plan = backward_plan(grad, length, window)
         if plan is not None:
@@ -153,6 +153,6 @@ class _AvgPool1dBackward(torch.autograd.Function):
         return avg_pool1d(grad, *arguments_of(ctx.plan.window)), None
 
 
-# `apply` without torch's Python in front of it, which sees to functorch's transforms: an ordinary call is in none.
+# `apply` without the Python that torch puts before it for functorch's transforms: an ordinary call is in none.
 _apply_forward = super(torch.autograd.Function, _AvgPool1d).apply
 _apply_backward = super(torch.autograd.Function, _AvgPool1dBackward).apply

@@ -1,8 +1,8 @@
-"""Plans: for each kind of call that was made before, the tuned kernel, compiled and loaded, in a dict.
+"""Plans: the tuned kernel, compiled and loaded, for each kind of call that was made before.
 
-A plan is keyed on all that its compiled kernel was specialised on: device, shape, strides, dtype, the address's
-remainder by 16 (Triton specialises pointers on it), and the window. What depends on the moment, the current stream
-and Triton's launch hooks, is read at each launch.
+The key of a plan holds all that its kernel was specialised on: device, shape, strides, dtype, the address modulo 16
+(Triton specialises pointers on it), and the window. The current stream and Triton's launch hooks are read at each
+launch.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ MAX_PLANS = 4096  # plans per direction: a call with one more kind empties the t
 
 _forward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
 _backward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
-_told: set[str] = set()
+_warned_of: set[str] = set()
 
 
 class Plan:
-    """A kernel bound to one kind of call: calling it allocates the output and launches."""
+    """A loaded kernel for one kind of call: calling the plan allocates the output and launches."""
 
     __slots__ = ("allocate", "dtype", "index", "length", "run", "shape", "strides", "window")
 
@@ -63,7 +63,7 @@ class Plan:
 
 
 def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | None:
-    """The plan for this kind of call; None where the call is torch's to serve."""
+    """Return the plan for this kind of call; None if torch has to serve it."""
     key = _key(x, window)
     plan = _forward_plans.get(key)
     if plan is not None:
@@ -79,7 +79,7 @@ def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | 
 
 
 def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
-    """The plan for the gradient of this kind; None where it is torch's to serve."""
+    """Return the plan for this kind of gradient; None if torch has to serve it."""
     key = _key(grad, (length, window))
     plan = _backward_plans.get(key)
     if plan is not None:
@@ -94,10 +94,10 @@ def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
 
 
 def _key(tensor: Tensor, window: Any) -> tuple[Any, ...] | None:
-    """All that a compiled kernel is specialised on; None for a tensor without strides or memory of its own."""
+    """Return all that a compiled kernel is specialised on; None for a tensor without strides or memory of its own."""
     try:
         address = tensor.data_ptr()
-        if address == 0:  # empty, resized to nothing, or a zero that is not stored
+        if address == 0:  # an empty tensor, one resized to nothing, or a zero without storage
             return None
         return tensor.get_device(), tensor.shape, tensor.stride(), tensor.dtype, address % 16, window
     except RuntimeError:  # sparse, nested, batched
@@ -112,7 +112,7 @@ def _can_launch(tensor: Tensor, name: str) -> bool:
 def _bind(
     kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: Callable[[Config], Launch]
 ) -> LoadedKernel | TrialError:
-    """The chosen config's loaded kernel, kept for good; the error, with a log record, where even the default fails."""
+    """Load the chosen config's kernel for good; if even the default fails, log and return the error."""
     index = tensor.get_device()
     if index >= 0:
         preload_aside()
@@ -120,7 +120,7 @@ def _bind(
         try:
             _, loaded = session.active().bind(kernel, problem, index, lambda config: load(describe(config)))
         except TrialError as error:
-            _log.warning("%s (%s) does not launch (%s); using torch's own.", kernel.name, problem, error)
+            _log.warning("%s (%s) does not launch (%s); using torch's own function.", kernel.name, problem, error)
             return error
     loaded.keep()
     return loaded
@@ -135,14 +135,14 @@ def _remember(
     length: int,
     window: Window,
 ) -> Plan | None:
-    """Remember the plan; or, with False, that the kernel can't be launched and torch's own serves the call.
+    """Remember the plan; or, with False, that the kernel can't be launched and torch serves the call.
 
-    Not where the settings changed since the call began: the plan was made under those before.
+    Nothing is remembered if the settings changed since the call began: the plan was made under the old ones.
     """
     plan: Plan | Literal[False] = False
     if isinstance(loaded, LoadedKernel):
         plan = Plan(loaded, key[0], out, length, window)
-    elif loaded.status == "runtime_error":  # it may pass: too little memory to load the module, say
+    elif loaded.status == "runtime_error":  # it may not last: too little memory to load the module, for example
         return None
     if since == session.generation():
         if len(plans) >= MAX_PLANS:
@@ -152,16 +152,16 @@ def _remember(
 
 
 def _is_capturing(tensor: Tensor, name: str) -> bool:
-    """Whether a CUDA graph is being captured: then nothing can be loaded, and torch's own op is captured instead."""
+    """Say whether a CUDA graph is being captured: nothing can be loaded then, so torch's own op is captured."""
     if not tensor.is_cuda:
         return False
     with torch.cuda.device(tensor.device):
         if not torch.cuda.is_current_stream_capturing():
             return False
-    if name not in _told:
-        _told.add(name)
+    if name not in _warned_of:
+        _warned_of.add(name)
         _log.warning(
-            "%s: a call that was not made before the capture is captured as torch's own op. To capture the tuned "
+            "%s: no such call was made before the capture, so torch's own op is captured. To capture the tuned "
             "kernel, call it once with these shapes before the capture.", name,
         )  # fmt: skip
     return True

@@ -17,28 +17,28 @@ LAYOUTS = ("rows", "transposed", "general")
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """All that the speed of one pooling depends on: the facts of its problem.
+    """The facts that the speed of one pooling depends on.
 
-    `batch` entries of `rows` rows; batch is 1 where the rows of all entries are evenly spaced, as in a contiguous
-    tensor. `layout` and `alignment` are those of the tensor that is read: x going forward, grad_y going backward.
+    There are `batch` entries of `rows` rows; batch is 1 if the rows of all entries are evenly spaced, as in a
+    contiguous tensor. `layout` and `alignment` are those of the tensor that is read: x forward, grad_y backward.
     """
 
     batch: int
     rows: int
-    length: int  # of a row of x, also going backward
+    length: int  # of a row of x, also in the backward
     window: Window  # normalised for `length`
     dtype: torch.dtype
-    layout: str  # "rows": neighbours in a row lie side by side; "transposed": rows do; "general": neither
+    layout: str  # see `strides.layout_of`
     alignment: int  # bytes, 1 to 16: the largest power of two that divides the address and the pitches of rows
 
     @classmethod
     def of_input(cls, x: torch.Tensor, window: Window) -> Pool:
-        """The pool of x of shape (N, C, L) or (C, L), any strides."""
+        """Describe the pooling of x of shape (N, C, L) or (C, L), any strides."""
         return cls._of(x, x.shape[-1], window)
 
     @classmethod
     def of_grad(cls, grad_y: torch.Tensor, length: int, window: Window) -> Pool:
-        """The pool of grad_y of shape (N, C, L_out) or (C, L_out), any strides, for rows of x of `length`."""
+        """Describe the gradient of rows of x of `length`; grad_y is (N, C, L_out) or (C, L_out), any strides."""
         return cls._of(grad_y, length, window)
 
     @classmethod
@@ -51,10 +51,10 @@ class Pool:
         alignment: int | None = None,
         backward: bool = False,
     ) -> Pool:
-        """The pool of a fresh tensor x of this shape, (N, C, L) or (C, L), or of its fresh gradient grad_y.
+        """Describe the pooling of a new tensor x of this shape, (N, C, L) or (C, L), or of its new gradient grad_y.
 
         "rows" is contiguous, "transposed" is made as (N, L, C) and transposed, "general" is every second column of
-        a contiguous tensor twice as long. Without `alignment`, that of such a tensor.
+        a contiguous tensor twice as long. `alignment` defaults to that of such a tensor.
         """
         length = shape[-1]
         columns = window.output_length(length) if backward else length
@@ -65,7 +65,7 @@ class Pool:
 
     @classmethod
     def of_problem(cls, problem: Problem) -> Pool:
-        """The pool that made the problem."""
+        """Return the pool whose problem this is."""
         window = Window(**{field.name: problem[field.name] for field in fields(Window)})
         names = (field.name for field in fields(cls) if field.name != "window")
         return cls(window=window, **{name: problem[name] for name in names})
@@ -77,20 +77,20 @@ class Pool:
         return cls(*view[0][:2], length, window.normalised(length), read.dtype, layout_of(view), alignment)
 
     def forward_problem(self) -> Problem:
-        """The problem of the kernel `avg_pool1d`."""
+        """Return the problem of the kernel `avg_pool1d`."""
         return Problem.of("avg_pool1d", **self._facts())
 
     def backward_problem(self) -> Problem:
-        """The problem of the kernel `avg_pool1d_backward`."""
+        """Return the problem of the kernel `avg_pool1d_backward`."""
         return Problem.of("avg_pool1d_backward", **self._facts())
 
     def _facts(self) -> dict[str, object]:
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        return own | asdict(own.pop("window"))
+        facts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return facts | asdict(facts.pop("window"))
 
 
 def fresh_strides(rows: int, columns: int, layout: str) -> tuple[int, int, int]:
-    """Batch, row and column stride in elements of a tensor that was just made in this layout."""
+    """Return batch, row and column stride, in elements, of a new tensor of this layout."""
     if layout == "transposed":
         return rows * columns, 1, rows
     spread = 2 if layout == "general" else 1

@@ -1,7 +1,7 @@
 """The legal configs of the average pooling kernels, and the one that a call gets without tuning.
 
 A tile holds 32 x num_warps x (elements per thread) elements. It is as wide along memory as it can be: in columns for
-rows, in rows for the transposed layout. Where other algorithms serve, "taps" keeps a few of its tiles.
+the layout "rows", in rows for "transposed". If other algorithms can serve, only a few tiles of "taps" are tried.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from .algorithms import (
 from .problem import Pool
 
 WARPS = (1, 2, 4, 8)
-ELEMENTS_PER_THREAD = (16, 8, 4)  # 128 compiled into a binary of 600 KB
+ELEMENTS_PER_THREAD = (16, 8, 4)  # more would bloat the code: 128 compiled into a binary of 600 KB
 SQUARER = (1, 4)  # the widest tile of its size, and one a quarter as wide
-INTERPRETED_TILES = (65536, 16384, 4096)  # elements: the interpreter pays by the program, not by the element
+INTERPRETED_TILES = (65536, 16384, 4096)  # elements: the cost of the interpreter grows with programs, not with elements
 
 
 def forward_space(problem: Problem, device: Device) -> tuple[Config, ...]:
-    """Every config worth trying for y = avg_pool1d(x); the default first."""
+    """List every config worth trying for y = avg_pool1d(x), the default first."""
     pool = Pool.of_problem(problem)
     return _space(pool, device, backward=False)
 
 
 def forward_default(problem: Problem, device: Device) -> Config:
-    """One warp, and as many outputs per thread as the algorithm's best on the seed's problem had."""
+    """Return the config that a forward call gets without tuning: one warp, 16 elements per thread."""
     return forward_space(problem, device)[0]
 
 
 def backward_space(problem: Problem, device: Device) -> tuple[Config, ...]:
-    """Every config worth trying for the gradient; the default first."""
+    """List every config worth trying for the gradient, the default first."""
     pool = Pool.of_problem(problem)
     return _space(pool, device, backward=True)
 
 
 def backward_default(problem: Problem, device: Device) -> Config:
-    """As going forward."""
+    """Return the config that a backward call gets without tuning."""
     return backward_space(problem, device)[0]
 
 
 def window_class(problem: Problem) -> tuple[bool, str]:
-    """What decides which configs suit, besides the extents: whether taps are unrolled, and how windows overlap."""
+    """Return what decides, besides the extents, which configs suit: are taps unrolled, and how do windows overlap?"""
     window = Pool.of_problem(problem).window
     overlap = "none" if window.stride >= window.kernel_size else "dense" if window.stride == 1 else "strided"
     return window.kernel_size <= LONGEST_UNROLLED_WINDOW, overlap

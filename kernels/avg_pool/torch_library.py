@@ -1,7 +1,7 @@
-"""The registered ops `tunedb::avg_pool1d` and `tunedb::avg_pool1d_backward`: what traced code calls.
+"""The registered ops `tunedb::avg_pool1d` and `tunedb::avg_pool1d_backward`, which traced code calls.
 
-`torch.compile`, `torch.export`, `make_fx` and dispatch modes see these as single ops, with a fake for shapes, a
-gradient and a rule for vmap. Eager calls go past them: an op costs three microseconds that a plan does not.
+`torch.compile`, `torch.export`, `make_fx` and dispatch modes see each as a single op, with a fake for shapes, a
+gradient and a rule for vmap. Eager calls do not use them: an op costs three microseconds more than a plan.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _library.define(
 
 
 def arguments_of(window: Window) -> tuple[int, int, int, bool, bool]:
-    """The window as the ops take it."""
+    """Return the window as the arguments of the ops."""
     return (window.kernel_size, window.stride, window.padding, window.ceil_mode, window.count_include_pad)
 
 
 def torch_backward(grad: Tensor, length: int, window: Window) -> Tensor:
-    """torch's own gradient of the input, (..., length), for what the kernel does not serve."""
+    """Return torch's own gradient of the input, (..., length), for what the kernel does not serve."""
     like = grad.new_empty(()).expand(*grad.shape[:-1], 1, length)  # only its shape is read
     gradient: Tensor = torch.ops.aten.avg_pool2d_backward(
         grad.unsqueeze(-2),
@@ -62,7 +62,7 @@ def _backward(grad: Tensor, length: int, *window: Any) -> Tensor:
 def _fake_forward(x: Tensor, *window: Any) -> Tensor:
     pooled = Window(*window)
     length = pooled.output_length(x.shape[-1])
-    check(length >= 1, lambda: f"avg_pool1d: found {length} windows in a row of {x.shape[-1]}, needed one")
+    check(length >= 1, lambda: f"avg_pool1d: expected at least one window in a row of {x.shape[-1]}, got {length}")
     return launch.empty_output(x, pooled)
 
 
@@ -93,7 +93,7 @@ class _Backward(torch.autograd.Function):
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether nothing but the launch is left to do, as in compiled code: no graph to build, nobody to ask."""
+    """Say whether only the launch is left to do, as in compiled code: no graph to build, no mode to ask."""
     return (
         type(tensor) is Tensor
         and not (tensor.requires_grad and torch.is_grad_enabled())
@@ -119,7 +119,7 @@ def _differentiable_backward(grad: Tensor, length: int, *window: Any) -> Tensor:
 
 
 def _over_batch(op: Any, tensor: Tensor, batched_at: int, numbers: tuple[Any, ...]) -> tuple[Tensor, int]:
-    """One more batch dimension: rows are independent, so it joins the one in front, or becomes it."""
+    """Apply the op to one more batch dimension: rows are independent, so it joins the first one, or becomes it."""
     moved = tensor.movedim(batched_at, 0)
     pooled = op(moved.reshape(-1, *moved.shape[-2:]), *numbers)
     return pooled.reshape(*moved.shape[:-1], pooled.shape[-1]), 0

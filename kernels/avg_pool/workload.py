@@ -1,4 +1,4 @@
-"""The tensors that one problem of average pooling is checked and timed on."""
+"""The tensors on which the configs of one problem of average pooling are checked and timed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .launch import backward_launch, empty_grad_input, empty_output, forward_lau
 from .problem import Pool, fresh_strides
 
 SEED = 0
-# Of float64 that a check holds at a time, for each of its tensors (at least one row): they fit what the clock needs.
+# Memory of each float64 tensor of a check (of at least one row): no more than the clock needs.
 REFERENCE_BYTES = 8 * 2**20
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by itemsize
 
@@ -49,32 +49,32 @@ class PoolWorkload:
         self._right: set[int] = set()  # digests of outputs that were right
 
     def prepare(self, config: Config) -> Resources:
-        """Compile the config, on any thread. Raises TrialError where it can't be."""
+        """Compile the config, on any thread. Raises TrialError if that fails."""
         with self._on_device():  # each thread has a current device of its own
             return loaded_kernel.prepare(self._launch(self._outlines, config))
 
     def compile_job(self, config: Config) -> CompileJob | None:
-        """What another process compiles the config from, on any thread; None where it can't."""
+        """Return what another process compiles the config from, on any thread; None if it can't."""
         with self._on_device():
             return loaded_kernel.compile_job(self._launch(self._outlines, config))
 
     def compile(self, config: Config) -> Resources:
-        """Compile and load the config. Raises TrialError where it can't be, StickyDeviceError where nothing can."""
+        """Compile and load the config. Raises TrialError if that fails, StickyDeviceError if the device is lost."""
         return self._load(config).resources
 
     def launcher(self, config: Config) -> Callable[[], object]:
-        """A function that launches the config once on the current stream of the workload's device, which is current."""
+        """Return a function that launches the config once on the current stream of the workload's device."""
         return functools.partial(self._load(config).run, self.read, self.written)
 
     def check(self, config: Config) -> str | None:
-        """Launch on an output full of NaN; how it differs from torch in float64, or None where it does not.
+        """Launch on an output full of NaN; say how it differs from torch in float64, or return None if it does not.
 
         The output may differ by its own rounding, twice its dtype's epsilon, and by the accumulator's: summing k
         values of a normal distribution one by one loses about 0.7 units of roundoff after the division by k, and
         never more than a few dozen. One missing tap is off by about 1 / k: it is seen in windows of up to some 4,000
         taps in bfloat16, 30,000 in float16 and 200,000 in float32; in longer ones a config has to miss more. An output
-        that has the very bits of one that was right is not compared again. Where that is right, it launches once more
-        on input with a NaN and both infinities in it, which have to come out where torch has them.
+        with the same bits as a right one is not compared again. If the output is right, the config is launched once
+        more, on input with a NaN and both infinities in it, which have to come out where torch has them.
         """
         with self._on_device():
             self._launch_poisoned(config)
@@ -91,10 +91,10 @@ class PoolWorkload:
         self.launcher(config)()
 
     def _digest(self) -> int:
-        """A sum of all that is written, as integers with random odd factors, modulo 2**64.
+        """Sum all that is written, as integers with random odd factors, modulo 2**64.
 
-        Two outputs that differ in one element never share it, others by chance: one pair in 2**32 of those that differ
-        in sign bits alone, which weigh the least, and fewer of others.
+        Outputs that differ in one element never have the same digest; others rarely do: of those that differ in sign
+        bits alone, which count the least, one pair in 2**32, of others fewer.
         """
         batches, rows, columns = self.written.shape
         device = self.written.device
@@ -104,15 +104,15 @@ class PoolWorkload:
         total = torch.zeros((), dtype=torch.int64, device=device)
         for at in self._blocks():
             bits = self.written[at].view(INTEGERS[self.pool.dtype.itemsize])
-            if bits.dtype == torch.int64:  # of a sign bit at the very top, two would cancel out
+            if bits.dtype == torch.int64:  # two sign bits at the very top would cancel out
                 bits = bits ^ (bits >> 32)
             total += ((bits * along).sum(-1) * down[at]).sum()
         return int(total)
 
     def _is_right(self) -> bool:
-        """Whether all that is written is near the reference, which is finite; a NaN or an infinity is near nothing.
+        """Say whether all that is written is near the reference, which is finite; NaN and infinity are near nothing.
 
-        It waits for the device once, at its end: each wait gives Python's lock to the threads that compile.
+        It waits for the device only once: each wait hands Python's lock to the threads that compile.
         """
         absolute, relative = self._tolerance
         worst = torch.zeros((), dtype=torch.float64, device=self.written.device)
@@ -123,7 +123,7 @@ class PoolWorkload:
         return bool(worst <= absolute)
 
     def _first_wrong(self) -> str | None:
-        """How many elements are wrong, and where the first of them is."""
+        """Say how many elements are wrong, and where the first of them is."""
         comparison = Comparison(*self._tolerance)
         for at in self._blocks():
             corner = at[0].start, at[1].start
@@ -136,12 +136,12 @@ class PoolWorkload:
 
     @property
     def _tolerance(self) -> tuple[float, float]:
-        """Absolute and relative: see `check`."""
+        """Absolute and relative tolerance: see `check`."""
         accumulator = torch.float64 if self.pool.dtype == torch.float64 else torch.float32
         return 32 * torch.finfo(accumulator).eps, 2 * torch.finfo(self.pool.dtype).eps
 
     def _check_specials(self, config: Config) -> str | None:
-        """As `check`, on the first and the last row, with NaN and infinities in what is read."""
+        """Check the first and the last row with NaN and infinities in what is read."""
         columns = self.read.shape[-1]
         specials = {(0, 0, 0): math.inf, (0, 0, columns // 2): math.nan, (-1, -1, columns - 1): -math.inf}
         before = {place: self.read[place].clone() for place in specials}
@@ -165,7 +165,7 @@ class PoolWorkload:
         del self.read, self.written
 
     def launch(self, config: Config) -> Launch:
-        """The launch of this config on the workload's tensors."""
+        """Return the launch of this config on the workload's tensors."""
         return self._launch((self.read, self.written), config)
 
     def _launch(self, tensors: tuple[torch.Tensor, torch.Tensor], config: Config) -> Launch:
@@ -182,7 +182,7 @@ class PoolWorkload:
         return contextlib.nullcontext() if self.index < 0 else torch.cuda.device(self.index)
 
     def _blocks(self) -> Iterator[tuple[slice, slice]]:
-        """Slices of batch entries and rows, each of REFERENCE_BYTES in float64 at most where one row allows."""
+        """Yield slices of batch entries and rows, of at most REFERENCE_BYTES in float64, but at least one row."""
         fitting = max(1, REFERENCE_BYTES // (8 * self.pool.length))
         entries, rows = max(1, fitting // self.pool.rows), min(fitting, self.pool.rows)
         for entry in range(0, self.pool.batch, entries):
@@ -190,7 +190,7 @@ class PoolWorkload:
                 yield slice(entry, entry + entries), slice(row, row + rows)
 
     def _reference(self, block: torch.Tensor) -> torch.Tensor:
-        """Torch's own result for a float64 block of what is read."""
+        """Return torch's own result for a float64 block of what is read."""
         window = self.pool.window
         switches = (window.ceil_mode, window.count_include_pad)
         if not self.backward:
@@ -203,30 +203,30 @@ class PoolWorkload:
 
 
 def make_input(pool: Pool, columns: int, device: torch.device) -> torch.Tensor:
-    """A tensor (batch, rows, columns) of the pool's dtype, layout and alignment class, with normal values.
+    """Make a tensor (batch, rows, columns) of the pool's dtype, layout and alignment class, with normal values.
 
-    The values come from a generator of its own: torch's global one is left as it was. Raises SettingError where no
-    tensor has that alignment class.
+    The values come from a generator of its own: torch's global one does not change. Raises SettingError if no tensor
+    has that alignment class.
     """
     itemsize = pool.dtype.itemsize
     unit = pool.alignment // itemsize  # elements
     batch_pitch, row_pitch, column_pitch = fresh_strides(pool.rows, columns, pool.layout)
     along, pitch = (columns, column_pitch) if pool.layout == "transposed" else (pool.rows, row_pitch)
     if unit < 1 or pool.alignment > WIDEST_ALIGNMENT or pool.alignment & (pool.alignment - 1):
-        raise SettingError(f"alignment: found {pool.alignment}, needed a power of 2 from {itemsize} to 16.")
+        raise SettingError(f"alignment: expected a power of 2 from {itemsize} to 16, got {pool.alignment}.")
     pitch += -pitch % unit if along > 1 else 0
     if pool.layout == "transposed":
         column_pitch, batch_pitch = pitch, pitch * columns
     else:
         row_pitch, batch_pitch = pitch, pitch * pool.rows
         if pool.batch > 1:
-            batch_pitch += WIDEST_ALIGNMENT // itemsize  # else the rows of all entries were evenly spaced
+            batch_pitch += WIDEST_ALIGNMENT // itemsize  # without it, the rows of all entries would be evenly spaced
     strides = (batch_pitch, row_pitch, column_pitch)
     size = 1 + sum((n - 1) * stride for n, stride in zip((pool.batch, pool.rows, columns), strides, strict=True))
     generator = torch.Generator(device).manual_seed(SEED)
     storage = torch.empty(size + unit, dtype=pool.dtype, device=device).normal_(generator=generator)
     shape = (pool.batch, pool.rows, columns)
     read = storage[:size].as_strided(shape, strides)
-    if Pool.of_input(read, pool.window).alignment != pool.alignment:  # better than asked for: shift it
+    if Pool.of_input(read, pool.window).alignment != pool.alignment:  # better aligned than asked for: shift it
         read = storage.as_strided(shape, strides, unit)
     return read

@@ -38,7 +38,7 @@ def test_a_call_first_made_in_a_capture_captures_torchs_own_and_is_not_remembere
     records: pytest.LogCaptureFixture,
 ) -> None:
     static = torch.randn(2, 3, 47, device="cuda")
-    plans._told.clear()
+    plans._warned_of.clear()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         y = avg_pool1d(static, *ARGUMENTS)

@@ -1,4 +1,4 @@
-"""The two Triton kernels of average pooling, forward and backward, each with the algorithms that it may work by.
+"""The two Triton kernels of average pooling, forward and backward, each with several algorithms.
 
 ALGORITHM is a knob like the others: `algorithms.py` says which serve a problem, a sweep which of them is fastest.
 """
@@ -15,7 +15,7 @@ from .vectors import slide
 
 @triton.jit
 def avg_pool1d_forward_kernel(
-    x,  # [batch, rows, length], by the strides below
+    x,  # [batch, rows, length], with the strides below, in elements
     y,  # [batch, rows, out_length]
     rows,
     length,
@@ -27,12 +27,12 @@ def avg_pool1d_forward_kernel(
     y_batch_stride,
     y_row_stride,
     y_col_stride,
-    WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
+    WINDOW: tl.constexpr,  # kernel_size if the taps are unrolled, 0 if they are looped over
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,  # see `tiles.divisor`
-    ALIGNED: tl.constexpr,  # rows of x and y begin and end at multiples of 16 bytes; of "sums", windows begin there
-    SHORT: tl.constexpr,  # several rows lie in a tile, one after the other
+    ALIGNED: tl.constexpr,  # rows of x and y begin and end at multiples of 16 bytes; for "sums", windows begin there
+    SHORT: tl.constexpr,  # a tile holds several rows, one after the other
     WIDE: tl.constexpr,  # offsets within a tile need 64 bits
     ALGORITHM: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
@@ -66,7 +66,7 @@ def avg_pool1d_forward_kernel(
 
 @triton.jit
 def avg_pool1d_backward_kernel(
-    grad_y,  # [batch, rows, out_length], by the strides below
+    grad_y,  # [batch, rows, out_length], with the strides below, in elements
     grad_x,  # [batch, rows, length]
     rows,
     length,
@@ -82,13 +82,13 @@ def avg_pool1d_backward_kernel(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
-    ALIGNED: tl.constexpr,  # as far as it matters: where windows are one apart rows of both, else those of grad_x
+    ALIGNED: tl.constexpr,  # at stride 1 rows of both, else those of grad_x
     SHORT: tl.constexpr,
     WIDE: tl.constexpr,
     ALGORITHM: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
-    CHUNK: tl.constexpr,  # noqa: ARG001 (as going forward)
+    CHUNK: tl.constexpr,  # noqa: ARG001 - both kernels take the same constants
 ):
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i."""
     if ALGORITHM == "vectors" or ALGORITHM == "scans":

@@ -1,8 +1,8 @@
-"""The gradient of average pooling at strides of 2 and more by 16-byte stores.
+"""The gradient of average pooling at strides of 2 and more, by 16-byte stores.
 
 A thread holds groups of as many elements of x as fill 16 bytes, and reads the windows that hold them one by one. Each
-element is in the windows from `oldest` to `youngest`, which change only where a window begins or ends: a group has few
-such places, so that a few selections put each element's sum in its place, and divisions are one a group.
+element is in the windows from `oldest` to `youngest`, which change only where a window begins or ends. A group has few
+such places, so that a few selections give each element its sum, and each group needs one division.
 """
 
 import triton
@@ -14,7 +14,7 @@ from .tiles import blocks, divisor, in_short_rows, inverse, place, place_in_shor
 
 @triton.jit
 def gather(
-    grad_y,  # [batch, rows, out_length], by the strides below; columns lie side by side
+    grad_y,  # [batch, rows, out_length], with the strides below, in elements; that of columns is 1
     grad_x,  # [batch, rows, length]
     rows,
     length,
@@ -28,7 +28,7 @@ def gather(
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
     ALIGNED: tl.constexpr,  # rows of grad_x begin and end at multiples of 16 bytes
-    SHORT: tl.constexpr,  # rows end within a tile, and groups of several rows follow one another in it
+    SHORT: tl.constexpr,  # rows end within a tile, which holds groups of several rows
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
 ):
@@ -65,7 +65,7 @@ def gather(
     # Division rounds towards zero, and the first column may lie up to WIDTH - 1 to the left of the row.
     base = (first + (PADDING + STRIDE * WIDTH)) // STRIDE - WIDTH
     phase = (first + PADDING - base * STRIDE).to(tl.int32) + group * WIDTH
-    youngest = phase // STRIDE  # counted from `base`: window that holds the group's first column
+    youngest = phase // STRIDE  # counted from `base`: the youngest window that holds the group's first column
     phase -= youngest * STRIDE
     KNOWN: tl.constexpr = PADDING % STRIDE if ALIGNED and WIDTH % STRIDE == 0 else -1  # the phase of all groups
     read_at = youngest
@@ -126,7 +126,7 @@ def gather(
 @triton.jit
 def _gradient(windows, phase, KNOWN: tl.constexpr, WIDTH: tl.constexpr, OLDEST: tl.constexpr, WINDOW: tl.constexpr,
               STRIDE: tl.constexpr, dtype: tl.constexpr):  # fmt: skip
-    """The tile [groups, WIDTH] of the sums of the windows that hold each column; `windows` begin with OLDEST.
+    """Return the tile [groups, WIDTH] of the sums of the windows that hold each column; `windows` begin with OLDEST.
 
     Column j of a group lies `phase` + j after the start of window 0. WINDOW // STRIDE windows hold a column whatever
     its phase, and one more holds the first WINDOW % STRIDE of each STRIDE columns.
@@ -148,7 +148,7 @@ def _gradient(windows, phase, KNOWN: tl.constexpr, WIDTH: tl.constexpr, OLDEST: 
 @triton.jit
 def _sum_of(windows, always, phase, COLUMN: tl.constexpr, KNOWN: tl.constexpr, OLDEST: tl.constexpr,
             WINDOW: tl.constexpr, STRIDE: tl.constexpr):  # fmt: skip
-    """The sums of the windows that hold the column COLUMN of each group."""
+    """Sum the windows that hold the column COLUMN of each group."""
     FIRST: tl.constexpr = COLUMN if KNOWN < 0 else COLUMN + KNOWN
     LAST: tl.constexpr = COLUMN + STRIDE - 1 if KNOWN < 0 else FIRST
     # Where the next window starts, and where the next one ends.
@@ -166,7 +166,7 @@ def _sum_of(windows, always, phase, COLUMN: tl.constexpr, KNOWN: tl.constexpr, O
 
 @triton.jit
 def _sum_at(windows, always, PLACE: tl.constexpr, OLDEST: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr):
-    """The sum of the windows that hold the column PLACE after the start of window 0; 0 where there are none."""
+    """Sum the windows that hold the column PLACE after the start of window 0; 0 if there are none."""
     ALWAYS: tl.constexpr = WINDOW // STRIDE
     ONE_MORE: tl.constexpr = PLACE % STRIDE < WINDOW % STRIDE
     if ALWAYS > 0:

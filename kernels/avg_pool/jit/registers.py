@@ -1,8 +1,8 @@
-"""What a kernel does in a thread's own registers: columns of a tile, their joining, and sums of neighbouring windows.
+"""Work in a thread's own registers: split a tile into columns, join columns, and sum neighbouring windows.
 
-A tile [GROUPS, WIDTH] whose rows lie in one thread each (a 16-byte access, say) is taken apart into WIDTH columns
-[GROUPS], so that a window that slides over a group's columns costs no access to memory and no exchange between
-threads. Nothing outside a window is ever added to its sum, so that nothing has to be taken away again.
+A tile [GROUPS, WIDTH], each of whose rows lies in one thread (as a 16-byte access does), is split into WIDTH columns
+[GROUPS], so that a window that slides over a group's columns needs no memory access and no exchange between threads.
+Nothing outside a window is ever added to its sum, so that nothing has to be subtracted again.
 """
 
 import triton
@@ -11,7 +11,7 @@ import triton.language as tl
 
 @triton.jit
 def columns_of(tile):
-    """The columns of a tile [GROUPS, 1, 2, 4 or 8], as a tuple of [GROUPS]."""
+    """Split a tile [GROUPS, 1, 2, 4 or 8] into a tuple of columns [GROUPS]."""
     GROUPS: tl.constexpr = tile.shape[0]
     WIDTH: tl.constexpr = tile.shape[1]
     if WIDTH == 1:
@@ -37,7 +37,7 @@ def columns_of(tile):
 
 @triton.jit
 def tile_of(columns):
-    """The tile [GROUPS, 1, 2, 4 or 8] of a tuple of columns [GROUPS]: `columns_of` undone."""
+    """Join a tuple of columns [GROUPS] into a tile [GROUPS, 1, 2, 4 or 8], the reverse of `columns_of`."""
     GROUPS: tl.constexpr = columns[0].shape[0]
     WIDTH: tl.constexpr = len(columns)
     if WIDTH == 1:
@@ -56,7 +56,7 @@ def tile_of(columns):
 
 @triton.jit
 def window_sums(columns, COUNT: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.constexpr):
-    """The sums of COUNT windows as a tuple; window j is columns[j * STRIDE :][:WINDOW].
+    """Return the sums of COUNT windows as a tuple; window j is columns[j * STRIDE :][:WINDOW].
 
     At stride 1, windows that share a column are the sum of a suffix of what lies before it, of what they all share,
     and of a prefix of what lies after it (van Herk 1992; Gil and Werman 1993): about three additions a window.
@@ -77,7 +77,7 @@ def window_sums(columns, COUNT: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.c
 
 @triton.jit
 def _sharing(columns, FIRST: tl.constexpr, COUNT: tl.constexpr, WINDOW: tl.constexpr):
-    """The sums of COUNT windows one apart, from the column FIRST on, that share a column."""
+    """Return the sums of COUNT windows at stride 1, from the column FIRST on, that share a column."""
     total = columns[FIRST + COUNT - 1]
     for tap in tl.static_range(COUNT, WINDOW):
         total += columns[FIRST + tap]

@@ -1,4 +1,4 @@
-"""Average pooling of short rows by one load per tap: neighbours in a warp read side by side, wherever rows end."""
+"""Average pooling of short rows by one load per tap: the threads of a warp read neighbours, wherever rows end."""
 
 import triton
 import triton.language as tl
@@ -8,23 +8,23 @@ from .tiles import divisor, in_short_rows, inverse, place_in_short_rows
 
 @triton.jit
 def pool_short_rows(
-    source,  # [batch, rows, read_length], by the strides below; columns lie side by side
+    source,  # [batch, rows, read_length], with the strides below, in elements; that of columns is 1
     target,  # [batch, rows, written_length]
     rows,
     read_length,
     written_length,
-    length,  # of a row of x: read_length going forward, written_length going backward
+    length,  # of a row of x: read_length forward, written_length backward
     kernel_size,
     source_batch_stride,
     source_row_stride,
     target_batch_stride,
     target_row_stride,
-    WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
+    WINDOW: tl.constexpr,  # kernel_size if the taps are unrolled, 0 if they are looped over
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
     WIDE: tl.constexpr,  # offsets within a tile need 64 bits
-    BACKWARD: tl.constexpr,  # at stride 1 only: the windows that hold an element are a window too
+    BACKWARD: tl.constexpr,  # at stride 1 only, where the windows that hold an element form a window too
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
 ):
@@ -66,7 +66,7 @@ def pool_short_rows(
 @triton.jit
 def _tap(sources, read_at, column, held, bounds, kernel_size, SCALED: tl.constexpr, DIVISOR: tl.constexpr,
          ACC: tl.constexpr):  # fmt: skip
-    """The column of each row, 0 outside it; if SCALED, divided as its window was.
+    """Load a column of each row, 0 outside the row; if SCALED, divide it as its window was.
 
     `bounds` are the length of a row that is read, that of a row of x, and the padding.
     """

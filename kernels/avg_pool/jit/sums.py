@@ -1,7 +1,7 @@
-"""Average pooling of wide windows that are not one apart, over rows whose neighbours lie side by side.
+"""Average pooling of wide windows at strides of 2 and more, over rows whose elements lie next to each other.
 
-Threads that read side by side share a window, and add up what each of them has read of it at its end; where windows
-overlap, they share sums of the columns between one window's start and the next.
+Threads that read next to each other share a window, and at its end add up what each has read. If windows overlap, they
+share the sums of the columns between one window's start and the next.
 """
 
 import triton
@@ -12,7 +12,7 @@ from .tiles import blocks, divisor, place
 
 @triton.jit
 def forward_by_sums(
-    x,  # [batch, rows, length], by the strides below; columns lie side by side
+    x,  # [batch, rows, length], with the strides below, in elements; that of columns is 1
     y,  # [batch, rows, out_length]
     rows,
     length,
@@ -66,7 +66,7 @@ def forward_by_sums(
 @triton.jit
 def _sums_of_windows(sources, window, left, limits, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
                      PER_ROW: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
-    """The sum of each window, [windows]; a row has PER_ROW of them, which begin STRIDE apart.
+    """Return the sum of each window, [windows]; a row has PER_ROW of them, which begin STRIDE apart.
 
     `sources` is [windows, columns that are read at a time]; `left` is the column of x where each window begins. With
     `limits` (which windows' rows are held, the length of a row), what lies in no such row or outside it counts as 0;
@@ -86,12 +86,12 @@ def _sums_of_windows(sources, window, left, limits, WINDOW: tl.constexpr, STRIDE
         suffix = _sums_ahead(sources, left, limits, None, 0, STRIDE, ACC)
         suffix = tl.cumsum(tl.reshape(suffix, (ALL // SHARING, SHARING)), axis=1, reverse=True)
         prefix = _sums_ahead(sources, left, limits, None, (BLOCKS - 1) * STRIDE, STRIDE, ACC)
-        prefix = tl.where(within > 0, prefix, 0.0)  # of none of the blocks that follow, for the first
+        prefix = tl.where(within > 0, prefix, 0.0)  # the first window has none of the blocks that follow
         total = suffix + tl.cumsum(tl.reshape(prefix, (ALL // SHARING, SHARING)), axis=1)
         if CORE > 0:
             core = tl.zeros((ALL,), ACC)
             for turn in tl.static_range((CORE + SHARING - 1) // SHARING):
-                # Each window of those that share sees to one block.
+                # Each of the windows that share adds one block.
                 mine = within + turn * SHARING < CORE
                 core += _sums_ahead(sources, left, limits, mine, (turn + 1) * SHARING * STRIDE, STRIDE, ACC)
             total += tl.sum(tl.reshape(core, (ALL // SHARING, SHARING)), axis=1)[:, None]
@@ -103,7 +103,7 @@ def _sums_of_windows(sources, window, left, limits, WINDOW: tl.constexpr, STRIDE
 
 @triton.jit
 def _sums_ahead(sources, left, limits, wanted, AHEAD: tl.constexpr, COLUMNS: tl.constexpr, ACC: tl.constexpr):
-    """The sums of COLUMNS columns that begin AHEAD of where windows do; 0 where that is not `wanted`, if given."""
+    """Sum COLUMNS columns from AHEAD after the start of each window; 0 for windows that are not `wanted`, if given."""
     CHUNK: tl.constexpr = sources.shape[1]
     lane = tl.arange(0, CHUNK)[None, :]
     total = tl.zeros(sources.shape, ACC)
@@ -114,7 +114,7 @@ def _sums_ahead(sources, left, limits, wanted, AHEAD: tl.constexpr, COLUMNS: tl.
             inside = held & (lane + chunk < COLUMNS) & (column >= 0) & (column < limits[1])
             total += tl.load(sources + (chunk + AHEAD), mask=inside, other=0.0).to(ACC)
     else:
-        # Unrolled, so that a thread has several loads on their way at a time.
+        # Unrolled, so that a thread has several loads in flight.
         AT_ONCE: tl.constexpr = 4 * CHUNK
         IN_TURNS: tl.constexpr = COLUMNS // AT_ONCE * AT_ONCE
         for turn in range(0, IN_TURNS, AT_ONCE):
@@ -131,7 +131,7 @@ def _sums_ahead(sources, left, limits, wanted, AHEAD: tl.constexpr, COLUMNS: tl.
 
 @triton.jit
 def _chunk(sources, wanted, ACC: tl.constexpr):
-    """The tile at `sources`; 0 where it is not `wanted`, if given."""
+    """Load the tile at `sources`; 0 for windows that are not `wanted`, if given."""
     if wanted is None:
         return tl.load(sources).to(ACC)
     else:

@@ -1,9 +1,9 @@
-"""Average pooling by one load per tap: any window, any strides. Forward, and a backward that gathers.
+"""Average pooling by one load per tap, for any window and any strides: forward, and a backward that gathers.
 
-Both work on tiles of [ROWS_PER_PROG, BLOCK_OUT] elements of what they write, whose offsets fit into 32 bits (WIDE:
-they don't). A tile whose windows all lie inside the row takes the branch without masks and with one divisor. The
-others, at the ends of rows, loop over their taps: unrolled, their masks cost the whole kernel registers (160 instead
-of 94 on sm_89 at window 8) and, in float64, spills.
+Both write tiles of [ROWS_PER_PROG, BLOCK_OUT] elements, whose offsets fit into 32 bits unless WIDE. A tile whose
+windows all lie inside the row takes the branch without masks and with one divisor. The others, at the ends of rows,
+loop over their taps: unrolled, their masks would cost the whole kernel registers (160 instead of 94 on sm_89 at
+window 8) and, in float64, spills.
 """
 
 import triton
@@ -14,7 +14,7 @@ from .tiles import blocks, divisor, inverse, place
 
 @triton.jit
 def _lanes(BLOCK_OUT: tl.constexpr, WIDE: tl.constexpr):
-    """Column numbers within a tile, [1, BLOCK_OUT], in the type that offsets within it need."""
+    """Return column numbers within a tile, [1, BLOCK_OUT], in the type that offsets within it need."""
     lanes = tl.arange(0, BLOCK_OUT)[None, :]
     if WIDE:
         lanes = lanes.to(tl.int64)
@@ -23,7 +23,7 @@ def _lanes(BLOCK_OUT: tl.constexpr, WIDE: tl.constexpr):
 
 @triton.jit
 def _sum(pointers, step, count, COUNT: tl.constexpr, UNROLL: tl.constexpr, ACC: tl.constexpr):
-    """The sum of `count` tiles without a mask, each `step` elements on from the one before; COUNT, if to UNROLL."""
+    """Sum `count` tiles without a mask, each `step` elements after the one before; if UNROLL, COUNT of them."""
     total = tl.zeros(pointers.shape, ACC)
     if UNROLL:
         for i in tl.static_range(COUNT):
@@ -36,13 +36,13 @@ def _sum(pointers, step, count, COUNT: tl.constexpr, UNROLL: tl.constexpr, ACC: 
 
 @triton.jit
 def _masked(pointers, mask, ACC: tl.constexpr):
-    """The tile at the pointers, 0 outside the mask, where nothing is read."""
+    """Load the tile at the pointers; what is outside the mask is 0, and not read."""
     return tl.load(pointers, mask=mask, other=0.0).to(ACC)
 
 
 @triton.jit
 def forward_by_taps(
-    x,  # [batch, rows, length], by the strides below
+    x,  # [batch, rows, length], with the strides below, in elements
     y,  # [batch, rows, out_length]
     rows,
     length,
@@ -54,7 +54,7 @@ def forward_by_taps(
     y_batch_stride,
     y_row_stride,
     y_col_stride,
-    WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
+    WINDOW: tl.constexpr,  # kernel_size if the taps are unrolled, 0 if they are looped over
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
@@ -100,7 +100,7 @@ def forward_by_taps(
 
 @triton.jit
 def backward_by_taps(
-    grad_y,  # [batch, rows, out_length], by the strides below
+    grad_y,  # [batch, rows, out_length], with the strides below, in elements
     grad_x,  # [batch, rows, length]
     rows,
     length,
@@ -112,7 +112,7 @@ def backward_by_taps(
     x_batch_stride,
     x_row_stride,
     x_col_stride,
-    WINDOW: tl.constexpr,  # kernel_size where the taps are unrolled, 0 where they are looped over
+    WINDOW: tl.constexpr,  # kernel_size if the taps are unrolled, 0 if they are looped over
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
@@ -123,7 +123,7 @@ def backward_by_taps(
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i.
 
     The youngest of them is (i + PADDING) // STRIDE, and i lies `phase` into it; each older window holds i STRIDE
-    further on. So kernel_size // STRIDE windows always hold i, and one more does where its phase is small enough.
+    further on. So kernel_size // STRIDE windows always hold i, and one more does if the phase is small enough.
     """
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
     UNROLL: tl.constexpr = WINDOW > 0
@@ -156,7 +156,7 @@ def backward_by_taps(
         gradient = total * inverse(kernel_size, WINDOW, ACC)
         tl.store(x_at, gradient.to(grad_x.dtype.element_ty))
     else:
-        # No window that holds a column of the tile ends beyond its reach, so that bounds cut to it fit likewise.
+        # No window that holds a column of the tile ends beyond its reach, so that bounds cut to it fit as well.
         reach = tl.cast(taps, tl.int64) + BLOCK_OUT
         end = tl.minimum(length - first, reach).to(lane.dtype)
         padded_end = tl.minimum(length - first + PADDING, reach).to(lane.dtype)
@@ -165,7 +165,7 @@ def backward_by_taps(
         end_window = tl.minimum(out_length - youngest, reach).to(lane.dtype)
         wanted = (row < rows - first_row) & (lane < end)
         total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
-        # Likewise: only as far back as some column of the tile has a window.
+        # Only as far back as some column of the tile has a window.
         most_back = (BLOCK_OUT - 1) // STRIDE + 1 - first_window
         for back in range(tl.maximum(1 - end_window, 0), tl.minimum(most_back, (taps - 1) // STRIDE) + 1):
             older = window - back

@@ -1,4 +1,4 @@
-"""Average pooling by 16-byte accesses, over rows whose neighbours lie side by side: narrow windows, and wide ones.
+"""Average pooling by 16-byte accesses, over rows whose elements lie next to each other.
 
 A thread holds groups of as many outputs as fill 16 bytes, and reads what their windows cover in aligned 16-byte pieces,
 which `window_sums.py` sums. If rows do not begin at multiples of 16 bytes, tiles begin where stores are aligned, and
@@ -16,12 +16,12 @@ from .window_sums import ACCUMULATOR, DIVISOR_RULE, IS_SCALED, KERNEL_SIZE, sums
 
 @triton.jit
 def slide(
-    source,  # [batch, rows, read_length], by the strides below; columns lie side by side
+    source,  # [batch, rows, read_length], with the strides below, in elements; that of columns is 1
     target,  # [batch, rows, written_length]
     rows,
     read_length,
     written_length,
-    length,  # of a row of x: read_length going forward, written_length going backward
+    length,  # of a row of x: read_length forward, written_length backward
     source_batch_stride,
     source_row_stride,
     target_batch_stride,
@@ -30,10 +30,10 @@ def slide(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
-    BACKWARD: tl.constexpr,  # at stride 1 only: the windows that hold an element are a window too
+    BACKWARD: tl.constexpr,  # at stride 1 only, where the windows that hold an element form a window too
     SCANS: tl.constexpr,  # for wide windows, at stride 1 only
     ALIGNED: tl.constexpr,  # rows of source and target begin and end at multiples of 16 bytes
-    SHORT: tl.constexpr,  # rows end within a tile, and groups of several rows follow one another in it
+    SHORT: tl.constexpr,  # rows end within a tile, which holds groups of several rows
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
 ):
@@ -135,7 +135,7 @@ def slide(
 
 @triton.jit
 def _mean(total, start, bounds, POOLING: tl.constexpr):
-    """The mean of windows whose sum is known, and that begin at the columns `start`; `bounds` as in `load_piece`."""
+    """Return the mean of windows that begin at the columns `start` from their sum; `bounds` as in `load_piece`."""
     if POOLING[IS_SCALED]:
         return total
     elif POOLING[DIVISOR_RULE] == "window":
@@ -148,7 +148,7 @@ def _mean(total, start, bounds, POOLING: tl.constexpr):
 
 @triton.jit
 def _rows_and_groups(index, first_group, per_row, SHORT: tl.constexpr, GROUPS: tl.constexpr):
-    """The rows, from a program's first, and groups of them, of its groups by number."""
+    """Return the rows of a program's groups, counted from its first row, and their places in them."""
     if SHORT:
         return in_short_rows(first_group + index, per_row)
     elif index.shape[0] == GROUPS:
@@ -159,7 +159,7 @@ def _rows_and_groups(index, first_group, per_row, SHORT: tl.constexpr, GROUPS: t
 
 @triton.jit
 def _at(row, row_stride, group, STEP: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, ALIGNED: tl.constexpr):
-    """Where WIDTH columns of each group lie, from the first row's tile on, [groups, WIDTH]; groups are STEP apart."""
+    """Return the offsets of WIDTH columns of each group, [groups, WIDTH]; groups of a row are STEP apart."""
     at = group * STEP
     if ROWS:
         at = row.to(tl.int64) * row_stride + at
@@ -171,7 +171,7 @@ def _at(row, row_stride, group, STEP: tl.constexpr, WIDTH: tl.constexpr, ROWS: t
 @triton.jit
 def _store_whole(sources, targets, SHIFT: tl.constexpr, STRIDE: tl.constexpr, SCANS: tl.constexpr,
                  GROUPS: tl.constexpr, POOLING: tl.constexpr):  # fmt: skip
-    """A tile without masks, whose windows begin SHIFT columns into the pieces at `sources`."""
+    """Write a tile without masks, whose windows begin SHIFT columns into the pieces at `sources`."""
     everywhere = tl.full((sources.shape[0], 1), True, tl.int1)
     if SCANS:
         sums = sums_by_scans(sources, None, everywhere, None, SHIFT, GROUPS, POOLING)

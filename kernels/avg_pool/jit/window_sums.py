@@ -1,7 +1,7 @@
-"""Window sums over 16-byte pieces of rows: each thread's own, in its registers, or with its neighbours', by scans.
+"""Window sums over 16-byte pieces of rows: in a thread's own registers, or by scans over neighbouring threads.
 
-A group is what one thread writes at a time: WIDTH outputs, which fill 16 bytes. Its windows begin in its piece 0, and
-pieces follow one another WIDTH columns on. All tiles are [groups of all rows, WIDTH] or [groups of all rows].
+A group is what a thread writes at a time: WIDTH outputs, which fill 16 bytes. Its windows begin in its piece 0; a piece
+lies WIDTH columns after the one before. All tiles are [groups of all rows, WIDTH] or [groups of all rows].
 """
 
 import triton
@@ -20,7 +20,7 @@ ACCUMULATOR = tl.constexpr(4)  # a dtype
 
 @triton.jit
 def load_piece(sources, at, held, bounds, PIECE: tl.constexpr, POOLING: tl.constexpr):
-    """A piece of each group, in the accumulator's precision.
+    """Load a piece of each group, in the accumulator's precision.
 
     `sources` points to piece 0, whose columns are `at` (of an aligned tile the first of them is enough, since a piece
     then lies in its row as a whole or not at all), counted from where the tile's first window begins. In the same
@@ -45,7 +45,7 @@ def load_piece(sources, at, held, bounds, PIECE: tl.constexpr, POOLING: tl.const
 
 @triton.jit
 def sums_in_registers(sources, at, held, bounds, SHIFT: tl.constexpr, STRIDE: tl.constexpr, POOLING: tl.constexpr):
-    """The sums of each group's WIDTH windows, the first of which begins SHIFT columns into piece 0: a tuple."""
+    """Return the sums of each group's WIDTH windows as a tuple; the first begins SHIFT columns into piece 0."""
     WIDTH: tl.constexpr = sources.shape[1]
     SPAN: tl.constexpr = (WIDTH - 1) * STRIDE + POOLING[KERNEL_SIZE]  # columns that a group's windows cover
     pieces = ()
@@ -59,7 +59,7 @@ def sums_in_registers(sources, at, held, bounds, SHIFT: tl.constexpr, STRIDE: tl
 
 @triton.jit
 def sums_by_scans(sources, at, held, bounds, SHIFT: tl.constexpr, GROUPS: tl.constexpr, POOLING: tl.constexpr):
-    """`sums_in_registers` of wide windows one apart, most of whose pieces neighbouring groups share.
+    """Return `sums_in_registers` of wide windows at stride 1, most of whose pieces neighbouring groups share.
 
     After van Herk (1992) and Gil and Werman (1993), on whole pieces: those of a window are a suffix of its block of
     SHARING pieces, a core that the block's windows share, and a prefix of what follows. Prefix and suffix are scanned,
@@ -84,13 +84,13 @@ def sums_by_scans(sources, at, held, bounds, SHIFT: tl.constexpr, GROUPS: tl.con
     suffix = tl.sum(load_piece(sources, at, held, bounds, HEADS, POOLING), axis=1)
     suffix = tl.cumsum(tl.reshape(suffix, (ALL // SHARING, SHARING)), axis=1, reverse=True)
     prefix = tl.sum(load_piece(sources, at, held, bounds, END - 1, POOLING), axis=1)
-    prefix = tl.where(within > 0, prefix, 0.0)  # of none of the pieces that follow, for the first
+    prefix = tl.where(within > 0, prefix, 0.0)  # the first group has none of the pieces that follow
     prefix = tl.cumsum(tl.reshape(prefix, (ALL // SHARING, SHARING)), axis=1)
     between = suffix + prefix
     if CORE > 0:
         core = tl.zeros((ALL,), POOLING[ACCUMULATOR])
         for turn in tl.static_range((CORE + SHARING - 1) // SHARING):
-            # Each group of the block sees to one piece.
+            # Each group of the block adds one piece.
             mine = held & (within + turn * SHARING < CORE)[:, None]
             core += tl.sum(_load_some(sources, at, mine, bounds, HEADS + SHARING * (turn + 1), POOLING), axis=1)
         core = tl.sum(tl.reshape(core, (ALL // SHARING, SHARING)), axis=1)
@@ -115,7 +115,7 @@ def sums_by_scans(sources, at, held, bounds, SHIFT: tl.constexpr, GROUPS: tl.con
 
 @triton.jit
 def _load_some(sources, at, held, bounds, PIECE: tl.constexpr, POOLING: tl.constexpr):
-    """`load_piece` of the groups that are `held`, also without bounds."""
+    """Load a piece of the groups that are `held`, also without bounds."""
     if bounds is not None:
         return load_piece(sources, at, held, bounds, PIECE, POOLING)
     else:

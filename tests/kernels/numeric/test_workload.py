@@ -215,5 +215,5 @@ def test_a_workload_leaves_torchs_random_numbers_alone(kernel: Any) -> None:
 
 def test_an_alignment_that_no_tensor_has_is_refused() -> None:
     pool = Pool(1, 4, 60, Window(8, 1, 4), torch.float32, "rows", 2)
-    with pytest.raises(SettingError, match="alignment: found 2, needed a power of 2 from 4 to 16"):
+    with pytest.raises(SettingError, match="alignment: expected a power of 2 from 4 to 16, got 2"):
         FORWARD.workload(pool.forward_problem(), INDEX)
