@@ -1,4 +1,4 @@
-"""Average pooling against a copy of the same bytes, and against others, on a GPU.
+"""Average pooling on a GPU against a copy of the same bytes, and against others.
 
     python -m benchmarks.avg_pool1d --problems FILE --against copy,eager,compile,FILE.py [--backward] \\
         --json benchmarks/results/avg_pool1d.json --plot docs/avg_pool1d.png
@@ -6,7 +6,7 @@
 
 A problems file has one JSON object a line, as `tunedb warm --shapes` takes it. Each result is checked against float64
 before it is timed; all functions of a problem are timed in turns, so that ratios come from one run. Results are added
-to the JSON file, and problems that it holds for this device, direction and kernel are passed over.
+to the JSON file; problems that it holds for this device, direction and kernel are skipped.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-LARGE = 64 * 2**20  # bytes moved: below, launching and latency count
+LARGE_BYTES = 64 * 2**20  # moved: for fewer, the time to launch and latency count
 Function = Callable[[], object]
 
 
 def problem_bytes(arguments: dict[str, Any]) -> int:
-    """Bytes of input read once and output written once."""
+    """Count the bytes of input, read once, and output, written once."""
     from tunedb.kernels.avg_pool.arguments import pool_of
 
     pool = pool_of(arguments, backward=False)
@@ -34,7 +34,7 @@ def problem_bytes(arguments: dict[str, Any]) -> int:
 
 
 def make_input(arguments: dict[str, Any], columns: int | None = None) -> Any:
-    """Normal values from a fixed seed in the problem's shape, dtype and layout."""
+    """Make normal values from a fixed seed in the problem's shape, dtype and layout."""
     import torch
 
     from tunedb.kernels.avg_pool.arguments import DTYPES
@@ -48,12 +48,12 @@ def make_input(arguments: dict[str, Any], columns: int | None = None) -> Any:
     transposed = layout == "transposed"
     shape = (*front[:-1], length, front[-1]) if transposed else (*front, length)
     generator = torch.Generator("cuda").manual_seed(0)
-    made = torch.empty(shape, dtype=dtype, device="cuda").normal_(generator=generator)
-    return made.transpose(-1, -2) if transposed else made
+    values = torch.empty(shape, dtype=dtype, device="cuda").normal_(generator=generator)
+    return values.transpose(-1, -2) if transposed else values
 
 
 def window_of(arguments: dict[str, Any]) -> tuple[int, int, int, bool, bool]:
-    """The window as torch's positional arguments."""
+    """Return the window as torch's positional arguments."""
     kernel_size = arguments["kernel_size"]
     stride = arguments.get("stride") or kernel_size
     switches = arguments.get("ceil_mode", False), arguments.get("count_include_pad", True)
@@ -61,7 +61,7 @@ def window_of(arguments: dict[str, Any]) -> tuple[int, int, int, bool, bool]:
 
 
 def functions_of(arguments: dict[str, Any], against: list[str], backward: bool) -> dict[str, Function]:
-    """What is to be timed, by name; `ours` is one of them."""
+    """Return what is to be timed, by name; `ours` is one of them."""
     import torch
     from torch.nn import functional
 
@@ -99,7 +99,7 @@ def functions_of(arguments: dict[str, Any], against: list[str], backward: bool) 
 
 
 def load_model(path: str, *window: int) -> Any:
-    """`ModelNew(kernel_size, stride, padding)` of a file."""
+    """Load `ModelNew(kernel_size, stride, padding)` of a file."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -110,18 +110,18 @@ def load_model(path: str, *window: int) -> Any:
     return module.ModelNew(*window).cuda()
 
 
-def check(found: Any, read: Any, eager: Callable[[Any], Any]) -> None:
-    """Raise where a result differs from torch's in float64 by more than rounding; block by block."""
+def check(result: Any, read: Any, eager: Callable[[Any], Any]) -> None:
+    """Raise if a result differs from torch's in float64 by more than rounding, block by block."""
     import torch
 
-    tolerance = 2 * torch.finfo(found.dtype).eps
-    found, read = (tensor.unsqueeze(0) if tensor.dim() == 2 else tensor for tensor in (found, read))
-    for ours, theirs in zip(found.split(1), read.split(1), strict=True):
+    tolerance = 2 * torch.finfo(result.dtype).eps
+    result, read = (tensor.unsqueeze(0) if tensor.dim() == 2 else tensor for tensor in (result, read))
+    for ours, theirs in zip(result.split(1), read.split(1), strict=True):
         torch.testing.assert_close(ours.double(), eager(theirs.double()), rtol=tolerance, atol=4e-6)
 
 
 def measured(arguments: dict[str, Any], against: list[str], backward: bool, rounds: int) -> dict[str, Any]:
-    """One problem's times, bandwidth and ratios."""
+    """Measure one problem: times, bandwidth and ratios."""
     import torch
 
     from benchmarks.timing import interleaved
@@ -149,7 +149,7 @@ def measured(arguments: dict[str, Any], against: list[str], backward: bool, roun
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """One line a problem, and the geometric mean over the large ones; figures of the host are passed over."""
+    """Write a line for each problem, and the geometric mean over the large ones; skip figures of the host."""
     results = [result for result in results if "problem" in result]
     lines = [f"{'problem':22} {'direction':9} {'us':>9} {'GB/s':>7} {'of copy':>8} {'over fastest other':>19}  config"]
     for result in results:
@@ -160,7 +160,9 @@ def table(results: list[dict[str, Any]]) -> str:
             f"{other or 0:19.3f}  {' '.join(map(str, config.values()))}"
         )
     for direction in ("forward", "backward"):
-        large = [r["of_copy"] for r in results if r["direction"] == direction and r["bytes"] >= LARGE and r["of_copy"]]
+        large = [
+            r["of_copy"] for r in results if r["direction"] == direction and r["bytes"] >= LARGE_BYTES and r["of_copy"]
+        ]
         if large:
             lines.append(f"{direction}: geometric mean over {len(large)} problems of 64 MiB and more: "
                          f"{geometric_mean(large):.3f} of copy")  # fmt: skip
@@ -168,10 +170,10 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
-    """Bars per problem as fractions of the copy's speed, forward beside backward."""
-    import matplotlib as mpl
+    """Draw bars per problem as fractions of the copy's speed, forward next to backward."""
+    import matplotlib
 
-    mpl.use("Agg")
+    matplotlib.use("Agg")
     from matplotlib import pyplot
 
     results = [result for result in results if "problem" in result and "copy" in result["times"]]
@@ -204,7 +206,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def parse(words: list[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.avg_pool1d", description=__doc__)
     parser.add_argument("--problems", type=Path, help="a file with one JSON object a line")
     parser.add_argument("--only", default="", help="ids of problems, with commas between them")
@@ -212,22 +214,24 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--backward", action="store_true", help="the gradient")
     parser.add_argument("--host", action="store_true", help="the host's time of repeated calls instead")
     parser.add_argument("--rounds", type=int, default=10, help="turns, of ten launches of each function")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no problem after as many")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="start no problem after as many")
     parser.add_argument("--json", type=Path, help="add the results to this file, and skip what it holds")
     parser.add_argument("--plot", type=Path, help="draw the results that the file then holds")
     return parser.parse_args(words)
 
 
 def main(words: list[str] | None = None) -> None:
-    """Measure what is missing, then print, write and draw all."""
-    given = parse(words)
-    results: list[dict[str, Any]] = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
+    """Measure the problems that are missing, then print, write and draw all."""
+    options = parse(words)
+    results: list[dict[str, Any]] = (
+        json.loads(options.json.read_text()) if options.json and options.json.exists() else []
+    )
 
     def keep() -> None:
-        if given.json:
-            given.json.write_text(json.dumps(results, indent=1) + "\n")
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
 
-    if given.host:
+    if options.host:
         from benchmarks.host import host_times
         from benchmarks.timing import provenance
 
@@ -235,36 +239,36 @@ def main(words: list[str] | None = None) -> None:
         keep()
         print(json.dumps(results[-1], indent=1))
         return
-    if given.problems:
-        measure_missing(given, results, keep)
+    if options.problems:
+        measure_missing(options, results, keep)
     print(table(results))
-    if given.plot:
-        plot(results, given.plot)
+    if options.plot:
+        plot(results, options.plot)
 
 
-def measure_missing(given: argparse.Namespace, results: list[dict[str, Any]], keep: Callable[[], None]) -> None:
-    """Add to the results each problem that they don't hold."""
+def measure_missing(options: argparse.Namespace, results: list[dict[str, Any]], keep: Callable[[], None]) -> None:
+    """Add to the results each problem that they do not hold."""
     import torch
 
     from benchmarks.timing import provenance
     from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 
     origin = provenance()
-    kernel, direction = (BACKWARD, "backward") if given.backward else (FORWARD, "forward")
-    known = {
+    kernel, direction = (BACKWARD, "backward") if options.backward else (FORWARD, "forward")
+    measured_before = {
         json.dumps(result["problem"], sort_keys=True)
         for result in results
         if "problem" in result
         and (result["device"], result["direction"], result["kernel_hash"]) == (origin["device"], direction, kernel.hash)
     }
-    wanted = [json.loads(line) for line in given.problems.read_text().splitlines() if line.strip()]
-    begun = time.monotonic()
+    wanted = [json.loads(line) for line in options.problems.read_text().splitlines() if line.strip()]
+    start = time.monotonic()
     for arguments in wanted:
-        if given.only and arguments.get("id") not in given.only.split(","):
+        if options.only and arguments.get("id") not in options.only.split(","):
             continue
-        if json.dumps(arguments, sort_keys=True) in known or time.monotonic() - begun > given.seconds:
+        if json.dumps(arguments, sort_keys=True) in measured_before or time.monotonic() - start > options.seconds:
             continue
-        results.append(origin | measured(arguments, given.against.split(","), given.backward, given.rounds))
+        results.append(origin | measured(arguments, options.against.split(","), options.backward, options.rounds))
         keep()
         print(table(results[-1:]).splitlines()[1], flush=True)
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Steps of a benchmark in processes of their own, of which the next one imports while the present one is measured."""
+"""Steps of a benchmark, each in its own process; the next one imports while the current one is measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 class Child:
-    """`python -m` with these arguments: it imports what it needs, `begin`s when it is told, and prints a JSON line."""
+    """A process `python -m ARGUMENTS` that imports what it needs, waits in `begin`, and prints a JSON line."""
 
     def __init__(self, arguments: Iterable[str], environment: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -22,26 +22,26 @@ class Child:
         )  # fmt: skip
 
     def run(self) -> Row:
-        """Tell it to begin; what it printed last."""
+        """Let it begin, and return the line that it printed last."""
         printed, _ = self._process.communicate("go\n")
         assert self._process.returncode == 0
-        found: Row = json.loads(printed.splitlines()[-1])
-        return found
+        row: Row = json.loads(printed.splitlines()[-1])
+        return row
 
     def drop(self) -> None:
-        """It is not wanted any more."""
+        """Kill it: its result is not needed."""
         self._process.kill()
         self._process.communicate()
 
 
 def begin() -> None:
-    """A child's part: wait until it is told to begin; it ends where whoever was to say so is gone."""
+    """Wait, in the child, until the parent says to begin; exit if the parent is gone."""
     if sys.stdin.readline() != "go\n":
         sys.exit(1)
 
 
 def in_turn(steps: Iterable[Callable[[], Child]]) -> Iterator[Row]:
-    """What each of the children answers, one after the other; the next one is made before one is run."""
+    """Yield the row of each child, one after the other; the next one is started before one is run."""
     waiting: Child | None = None
     try:
         for step in steps:

@@ -1,11 +1,11 @@
-"""What the candidates of average pooling compile to for GPUs that need not be here: no time is measured.
+"""Compile candidates of average pooling for GPUs that need not be present, and count what they need.
 
     python -m benchmarks.compiled --problems FILE --json benchmarks/results/compiled.json
 
-For the first config of each algorithm, on sm_89 (RTX 4090) and sm_90 (H100, H200): registers and spills per
-thread, shared memory per block, instructions of the program, and accesses to global memory by width. An instruction
-count is of the whole program, with the copies of its code for each alignment and for the ends of rows: what travels
-is its ratio between two architectures.
+No time is measured. For the first config of each algorithm, on sm_89 (RTX 4090) and sm_90 (H100, H200): registers and
+spills per thread, shared memory per block, instructions of the program, and accesses to global memory by width. An
+instruction count is of the whole program, with the copies of its code for each alignment and for the ends of rows:
+only its ratio between two architectures says something about speed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ARCHS = (89, 90)
 
 
 def rows_of(arguments: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per direction, algorithm and architecture."""
+    """Return a row for each direction and algorithm, with both architectures."""
     from benchmarks.offline import compile_for
     from tunedb.core.device import Device
     from tunedb.kernels.avg_pool import BACKWARD, FORWARD
@@ -52,7 +52,7 @@ def rows_of(arguments: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def launch_of(kernel: Any, problem: Any, config: Any) -> Any:
-    """The launch on tensors without memory, of which compiling reads the dtype alone."""
+    """Return the launch on tensors without memory: of a tensor, compiling reads only the dtype and address."""
     import torch
 
     from tunedb.kernels.avg_pool import BACKWARD, launch
@@ -68,7 +68,7 @@ def launch_of(kernel: Any, problem: Any, config: Any) -> Any:
 
 
 def instructions_of(cubin: bytes) -> Counter[str]:
-    """How often each instruction stands in the binary."""
+    """Count each instruction of the binary."""
     from triton import knobs
 
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
@@ -80,17 +80,17 @@ def instructions_of(cubin: bytes) -> Counter[str]:
 
 
 def widths(instructions: Counter[str], kind: str) -> dict[str, int]:
-    """How many accesses of that kind there are of each width in bytes."""
-    found: Counter[str] = Counter()
+    """Count the accesses of that kind by their width in bytes."""
+    accesses: Counter[str] = Counter()
     for name, count in instructions.items():
         if name.startswith(kind):
             bits = re.search(r"\.(128|64|U16|U8)\b", name)
-            found[{"128": "16", "64": "8", "U16": "2", "U8": "1"}[bits[1]] if bits else "4"] += count
-    return dict(sorted(found.items(), key=lambda item: -int(item[0])))
+            accesses[{"128": "16", "64": "8", "U16": "2", "U8": "1"}[bits[1]] if bits else "4"] += count
+    return dict(sorted(accesses.items(), key=lambda item: -int(item[0])))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table: sm_89, with sm_90's instructions beside it."""
+    """Write a Markdown table of sm_89, with the ratio of its instructions to those of sm_90."""
     head = "| problem | kernel | algorithm | registers | spills | shared | instructions | of sm_90's | loads | stores |"
     lines = [head, "|---" * 10 + "|"]
     for row in rows:
@@ -106,19 +106,19 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Compile all, and write both tables."""
+    """Compile all, print the table, and write the rows and the table with --json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compiled", description=__doc__)
     parser.add_argument("--problems", type=Path, required=True, help="a file with one JSON object a line")
     parser.add_argument("--json", type=Path, help="write the rows here, and the table beside it as .md")
-    given = parser.parse_args()
-    lines = [line for line in given.problems.read_text().splitlines() if line.strip()]
+    arguments = parser.parse_args()
+    lines = [line for line in arguments.problems.read_text().splitlines() if line.strip()]
     rows = [row for line in lines for row in rows_of(json.loads(line))]
-    if given.json:
+    if arguments.json:
         import triton
 
         origin = {"triton": triton.__version__, "command": "python -m benchmarks.compiled"}
-        given.json.write_text(json.dumps(origin | {"rows": rows}, indent=1) + "\n")
-        given.json.with_suffix(".md").write_text(table(rows) + "\n")
+        arguments.json.write_text(json.dumps(origin | {"rows": rows}, indent=1) + "\n")
+        arguments.json.with_suffix(".md").write_text(table(rows) + "\n")
     print(table(rows))
 
 

@@ -1,13 +1,12 @@
-"""Threads, processes or the compiler process: how long it takes to compile a problem's candidates. Needs no GPU.
+"""Threads, processes or the compile worker: how long it takes to compile a problem's candidates. Needs no GPU.
 
     python -m benchmarks.compiling --workers 1 2 --json benchmarks/results/compiling-2cores.json
 
-Each figure comes from a process of its own, which has torch and Triton imported when its watch starts, as a program
-has that sweeps. `processes` are spawned within it, because a program with a CUDA context can't fork, and import torch;
-`compiler` is tunedb.runtime.compile_worker, a process that imports Triton alone and forks;
-and it compiles all but the first.
-`held_ms` tells how long a thread that wants to run every 0.1 ms was kept waiting by the others at most, and at the
-99th percentile: it is what the timing of earlier candidates suffers.
+Each figure comes from its own process, which has imported torch and Triton when its clock starts, as a program that
+sweeps has. `processes` are spawned by it, because a program with a CUDA context can't fork, and import torch;
+`compiler` is tunedb.runtime.compile_worker, a process that imports only Triton, forks, and compiles all but the first.
+`held_ms` is how long the others kept a thread waiting that wants to run every 0.1 ms, at most and at the 99th
+percentile: as long as that, they delay the timing of earlier candidates.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
 
 
 def launch_of(arguments: dict[str, Any], number: int) -> Launch:
-    """The launch of one candidate, on tensors that need no memory."""
+    """Return the launch of one candidate, on tensors without memory."""
     import torch
 
     from tunedb.kernels.avg_pool import FORWARD
@@ -62,7 +61,7 @@ def compile_one(arguments: dict[str, Any], number: int) -> None:
 
 
 def job_of(launch: Launch) -> CompileJob:
-    """What the launch is compiled from, for the RTX 4090."""
+    """Return the job that compiles the launch for the RTX 4090."""
     from triton.backends.compiler import GPUTarget
 
     from tunedb.runtime.compile_job import CompileJob
@@ -71,7 +70,7 @@ def job_of(launch: Launch) -> CompileJob:
 
 
 def candidates(arguments: dict[str, Any]) -> Any:
-    """The problem's space on an RTX 4090."""
+    """Return the problem's space on an RTX 4090."""
     from tunedb.core.device import Device
     from tunedb.kernels.avg_pool import FORWARD
 
@@ -79,35 +78,35 @@ def candidates(arguments: dict[str, Any]) -> Any:
 
 
 def measure(problem: str, how: str, workers: int) -> dict[str, Any]:
-    """Seconds until the first candidate and until all are compiled, with what they kept this thread waiting."""
+    """Measure seconds until the first candidate and all are compiled, and how long this thread was kept waiting."""
     arguments = PROBLEMS[problem]
     count = len(candidates(arguments))
-    made: Executor
-    one: Callable[[dict[str, Any], int], None] = compile_one
+    executor: Executor
+    work: Callable[[dict[str, Any], int], None] = compile_one
     start = time.perf_counter()
     if how == "processes":
-        made = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     else:
-        made = ThreadPoolExecutor(workers)
+        executor = ThreadPoolExecutor(workers)
     if how == "compiler":
         from tunedb.runtime.compile_worker import CompileWorker
 
         compiler = CompileWorker(workers)
 
-        def one(arguments: dict[str, Any], number: int) -> None:
+        def work(arguments: dict[str, Any], number: int) -> None:
             if number:
                 compiler.compile(job_of(launch_of(arguments, number)))
-            compile_one(arguments, number)  # of those that the other process compiled, from the cache
+            compile_one(arguments, number)  # what the worker compiled comes from the cache
 
     ended, first, waits = threading.Event(), [0.0], []
-    with made as pool:
-        futures: list[Future[None]] = [pool.submit(one, arguments, number) for number in range(count)]
+    with executor as pool:
+        futures: list[Future[None]] = [pool.submit(work, arguments, number) for number in range(count)]
         futures[0].add_done_callback(lambda _: first.__setitem__(0, time.perf_counter() - start))
         threading.Thread(target=lambda: ([future.result() for future in futures], ended.set())).start()
         while not ended.is_set():
-            begun = time.perf_counter()
+            start_of_wait = time.perf_counter()
             time.sleep(1e-4)
-            waits.append(time.perf_counter() - begun)
+            waits.append(time.perf_counter() - start_of_wait)
         seconds = time.perf_counter() - start
     waits.sort()
     return {
@@ -124,28 +123,28 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        import triton  # noqa: F401 - loaded before the watch starts
+    options = parser.parse_args()
+    if options.one:
+        import triton  # noqa: F401 - loaded before the clock starts
 
         import tunedb.kernels.avg_pool  # noqa: F401
 
-        print(json.dumps(measure(given.one[0], given.one[1], int(given.one[2]))))
+        print(json.dumps(measure(options.one[0], options.one[1], int(options.one[2]))))
         return
     rows = []
-    for problem in given.problems:
-        for how, workers in [("threads", 1), *((how, n) for n in given.workers for how in WAYS)]:
+    for problem in options.problems:
+        for how, workers in [("threads", 1), *((how, n) for n in options.workers for how in WAYS)]:
             with tempfile.TemporaryDirectory() as folder:
                 command = [sys.executable, "-m", "benchmarks.compiling", "--one", problem, how, str(workers)]
                 environment = os.environ | {"TRITON_CACHE_DIR": folder}
                 done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
             rows.append(json.loads(done.stdout.splitlines()[-1]))
             print(json.dumps(rows[-1]), flush=True)
-    if given.json:
+    if options.json:
         from importlib.metadata import version
 
         facts = {"cores": os.cpu_count(), "python": platform.python_version(), "triton": version("triton")}
-        Path(given.json).write_text(json.dumps({**facts, "arch": f"sm_{ARCH}", "rows": rows}, indent=1) + "\n")
+        Path(options.json).write_text(json.dumps({**facts, "arch": f"sm_{ARCH}", "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Nsight Compute's counters of one pooling, ours beside another file's.
+"""Nsight Compute's counters of one pooling, ours and that of another file.
 
     python -m benchmarks.counters --against FILE.py --json benchmarks/results/counters-h200.json
 
 FILE.py has a `ModelNew(kernel_size, stride, padding)` that launches one kernel. `ncu` must be installed and allowed to
-read counters. It runs this module once for each, with `--run`; clocks are left as they are.
+read counters. It runs this module once for each, with `--run`, and does not lock the clocks.
 """
 
 from __future__ import annotations
@@ -42,35 +42,35 @@ def launch(against: str | None) -> None:
 
 
 def counters(against: str | None) -> dict[str, float]:
-    """Each metric of the last launch of a pooling kernel, by its plain name."""
+    """Return each metric of the last launch of a pooling kernel, by its plain name."""
     command = ["ncu", "--clock-control", "none", "--metrics", ",".join(METRICS), "--csv", "--kernel-name", "regex:pool"]
     command += ["--launch-skip", "2", "--launch-count", "1", sys.executable, "-m", "benchmarks.counters", "--run"]
     done = subprocess.run([*command, *([against] if against else [])], capture_output=True, text=True, check=False)
     lines = [line for line in done.stdout.splitlines() if line.startswith('"')]
-    found = {row["Metric Name"]: float(row["Metric Value"].replace(",", "")) for row in csv.DictReader(lines)}
-    if not found:
+    values = {row["Metric Name"]: float(row["Metric Value"].replace(",", "")) for row in csv.DictReader(lines)}
+    if not values:
         raise SystemExit(f"ncu measured nothing:\n{done.stdout}\n{done.stderr}")
-    return {name: found[metric] for metric, name in METRICS.items()}
+    return {name: values[metric] for metric, name in METRICS.items()}
 
 
 def main() -> None:
-    """Measure both, print and keep."""
+    """Measure both, print them, and write them with --json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.counters", description=__doc__)
     parser.add_argument("--against", help="a file with a ModelNew")
     parser.add_argument("--json", type=Path, help="write the counters here")
     parser.add_argument("--run", nargs="?", const="", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.run is not None:
-        launch(given.run or None)
+    arguments = parser.parse_args()
+    if arguments.run is not None:
+        launch(arguments.run or None)
         return
     from benchmarks.timing import provenance
 
     result: dict[str, Any] = provenance() | {"shape": SHAPE, "window": WINDOW, "ours": counters(None)}
-    if given.against:
-        result[Path(given.against).stem] = counters(given.against)
+    if arguments.against:
+        result[Path(arguments.against).stem] = counters(arguments.against)
     print(json.dumps(result, indent=1))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=1) + "\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a repeated call of average pooling costs the host, on a GPU: for `python -m benchmarks.avg_pool1d --host`."""
+"""The host's time of a repeated call of average pooling, on a GPU: `python -m benchmarks.avg_pool1d --host`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Function = Callable[[], object]
 
 
 def host_times(calls: int = 2000, rounds: int = 15) -> dict[str, Any]:
-    """Microseconds that the host takes for a call, without synchronising; in turns, medians of `rounds`."""
+    """Return the host's microseconds for a call, without synchronising: medians of `rounds` turns."""
     import torch
     from torch.nn import functional
 
@@ -44,7 +44,7 @@ def host_times(calls: int = 2000, rounds: int = 15) -> dict[str, Any]:
         "compiled model with torch's": without_graph(theirs),
         "compiled model with ours": without_graph(mine),
     }
-    taken: dict[str, list[float]] = {name: [] for name in functions}
+    times_us: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
         for _ in range(50):
             function()
@@ -56,8 +56,8 @@ def host_times(calls: int = 2000, rounds: int = 15) -> dict[str, Any]:
             start = time.perf_counter()
             for _ in range(calls):
                 function()
-            taken[name].append((time.perf_counter() - start) / calls * 1e6)
-    times = {name: summary(samples) for name, samples in taken.items()}
+            times_us[name].append((time.perf_counter() - start) / calls * 1e6)
+    times = {name: summary(samples) for name, samples in times_us.items()}
     pairs = [("ours", "eager"), ("ours, requires_grad", "eager, requires_grad"),
              ("compiled model with ours", "compiled model with torch's")]  # fmt: skip
     ratios = {f"{a} / {b}": round(times[a]["median_us"] / times[b]["median_us"], 3) for a, b in pairs}
@@ -70,32 +70,32 @@ def host_times(calls: int = 2000, rounds: int = 15) -> dict[str, Any]:
 
 
 def first_calls(rounds: int = 3) -> dict[str, float]:
-    """Seconds from a process's start to its first result: a plain Triton kernel's, ours, and what is between them.
+    """Return seconds from the start of a process to its first result, for a plain Triton kernel and for ours.
 
-    Medians of `rounds` processes of each, in turns, after one of each that isn't counted and fills the caches.
+    Medians of `rounds` processes of each, in turns, after one of each that fills the caches and is not counted.
     """
-    taken: dict[str, list[float]] = {"plain": [], "ours": []}
+    seconds_of: dict[str, list[float]] = {"plain": [], "ours": []}
     for turn in range(rounds + 1):
-        for what, seconds in taken.items():
+        for what, seconds in seconds_of.items():
             command = [sys.executable, "-m", "benchmarks.start", what, str(time.time())]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             if turn > 0:
                 seconds.append(float(done.stdout))
-    medians = {what: round(median(seconds), 3) for what, seconds in taken.items()}
+    medians = {what: round(median(seconds), 3) for what, seconds in seconds_of.items()}
     return medians | {"difference": round(medians["ours"] - medians["plain"], 3)}
 
 
 def audit_events(call: Function) -> dict[str, int]:
-    """What Python's audit hooks see of a thousand repeated calls: files, sockets, databases, processes."""
-    seen: dict[str, int] = {}
+    """Count what Python's audit hooks see of a thousand repeated calls: files, sockets, databases, processes."""
+    events: dict[str, int] = {}
     listening = [True]
 
     def hook(event: str, _: object) -> None:
         if listening[0]:
-            seen[event] = seen.get(event, 0) + 1
+            events[event] = events.get(event, 0) + 1
 
     sys.addaudithook(hook)
     for _ in range(1000):
         call()
     listening[0] = False
-    return seen
+    return events

@@ -24,7 +24,7 @@ SHAPE, KERNEL_SIZE, STRIDE, PADDING = (64, 128, 65536), 8, 1, 4
 
 
 def make_input(dtype: str) -> Any:
-    """The problem's input: normal values from a fixed seed."""
+    """Make the problem's input: normal values from a fixed seed."""
     import torch
 
     generator = torch.Generator("cuda").manual_seed(0)
@@ -32,7 +32,7 @@ def make_input(dtype: str) -> Any:
 
 
 def copy_of_as_many_bytes(x: Any, y: Any) -> Any:
-    """A function that copies, device to device, as many bytes as pooling x to y reads and writes."""
+    """Return a function that copies, on the device, as many bytes as pooling x to y reads and writes."""
     import torch
 
     size = (x.numel() * x.element_size() + y.numel() * y.element_size()) // 2
@@ -41,7 +41,7 @@ def copy_of_as_many_bytes(x: Any, y: Any) -> Any:
 
 
 def load_model(path: str) -> Any:
-    """`ModelNew` of a file."""
+    """Load `ModelNew` of a file."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     assert spec is not None
     assert spec.loader is not None
@@ -51,7 +51,7 @@ def load_model(path: str) -> Any:
 
 
 def digest_of(y: Any) -> str:
-    """A digest of the output's bytes, in blocks of rows."""
+    """Hash the output's bytes, in blocks of rows."""
     import torch
 
     digest = hashlib.sha256()
@@ -61,12 +61,12 @@ def digest_of(y: Any) -> str:
 
 
 def tune_or_look_up(dtype: str) -> dict[str, Any]:
-    """One call of `avg_pool1d`: how long it took, what it ran, and whether it swept."""
+    """Call `avg_pool1d` once; return how long it took, what it ran, and whether it swept."""
     import torch
 
     start = time.perf_counter()
     from tunedb.kernels import avg_pool1d
-    from tunedb.tuner import session as process
+    from tunedb.tuner import session
 
     x = make_input(dtype)
     torch.cuda.synchronize()
@@ -74,12 +74,12 @@ def tune_or_look_up(dtype: str) -> dict[str, Any]:
     y = avg_pool1d(x, KERNEL_SIZE, STRIDE, PADDING)
     torch.cuda.synchronize()
     done = time.perf_counter()
-    (choice,) = process.active().cache._choices.values()
-    found = {"import_and_input_s": ready - start, "first_call_s": done - ready, "source": choice.source}
+    (choice,) = session.active().cache._choices.values()
+    result = {"import_and_input_s": ready - start, "first_call_s": done - ready, "source": choice.source}
     sweep = choice.sweep
     assert sweep is not None
-    found |= {"config": dict(choice.config), "sweep_uid": sweep.uid, "swept_us": sweep.time_us}
-    return found | {
+    result |= {"config": dict(choice.config), "sweep_uid": sweep.uid, "swept_us": sweep.time_us}
+    return result | {
         "default_us": sweep.default_time_us,
         "output": digest_of(y),
         "candidates": sum(sweep.counts.values()),
@@ -87,7 +87,7 @@ def tune_or_look_up(dtype: str) -> dict[str, Any]:
 
 
 def measure(dtype: str, baseline: str | None, module: str | None) -> dict[str, Any]:
-    """Times of copy, eager, the baseline file and ours (or the exported module), in turns."""
+    """Time copy, eager, the baseline file and ours (or the exported module), interleaved."""
     from torch.nn import functional
 
     x = make_input(dtype)
@@ -120,12 +120,12 @@ def measure(dtype: str, baseline: str | None, module: str | None) -> dict[str, A
     return {"times": times, **ratios, "output": digest_of(y), "largest_difference_from_eager": difference}
 
 
-def child(*arguments: str, environment: dict[str, str]) -> dict[str, Any]:
-    """What one step, run in a process of its own, printed as JSON."""
-    command = [sys.executable, "-m", "benchmarks.main_job", *arguments]
+def child(*words: str, environment: dict[str, str]) -> dict[str, Any]:
+    """Run one step in its own process, and return what it printed as JSON."""
+    command = [sys.executable, "-m", "benchmarks.main_job", *words]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return printed
 
 
 def main() -> None:
@@ -136,31 +136,31 @@ def main() -> None:
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--step", choices=["call", "measure"], help=argparse.SUPPRESS)
     parser.add_argument("--module", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.step == "call":
-        print(json.dumps(tune_or_look_up(given.dtype)))
+    arguments = parser.parse_args()
+    if arguments.step == "call":
+        print(json.dumps(tune_or_look_up(arguments.dtype)))
         return
-    if given.step == "measure":
-        print(json.dumps(measure(given.dtype, given.baseline, given.module)))
+    if arguments.step == "measure":
+        print(json.dumps(measure(arguments.dtype, arguments.baseline, arguments.module)))
         return
 
     from benchmarks.timing import provenance
 
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"TUNEDB_STORE": f"{folder}/tunedb.db", "TRITON_CACHE_DIR": f"{folder}/triton"}
-        dtype = ["--dtype", given.dtype]
+        dtype = ["--dtype", arguments.dtype]
         first = child("--step", "call", *dtype, environment=environment)
         second = child("--step", "call", *dtype, environment=environment)
-        against = ["--baseline", given.baseline] if given.baseline else []
+        against = ["--baseline", arguments.baseline] if arguments.baseline else []
         ours = child("--step", "measure", *dtype, *against, environment=environment)
         module = f"{folder}/tuned.py"
         command = [sys.executable, "-m", "tunedb", "export", "-o", module, "--format", "module"]
         subprocess.run(command, env=environment, check=True)
         exported = child("--step", "measure", *dtype, *against, "--module", module, environment=environment)
-    found = {
+    figures = {
         **provenance(),
         "problem": {"shape": SHAPE, "kernel_size": KERNEL_SIZE, "stride": STRIDE, "padding": PADDING,
-                    "dtype": given.dtype},
+                    "dtype": arguments.dtype},
         "first_process": first, "second_process": second, "tuned": ours, "exported_module": exported,
         "checks": {
             "the second process did not sweep": second["source"] == "store",
@@ -168,10 +168,10 @@ def main() -> None:
             "the exported module gives the same bytes": exported["output"] == ours["output"] == first["output"],
         },
     }  # fmt: skip
-    text = json.dumps(found, indent=2)
+    text = json.dumps(figures, indent=2)
     print(text)
-    if given.json:
-        Path(given.json).write_text(text + "\n")
+    if arguments.json:
+        Path(arguments.json).write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The first call of a new process, from its start on: `python -m benchmarks.start WHAT SINCE` prints seconds.
+"""The time of a new process until its first call is done: `python -m benchmarks.start WHAT SINCE` prints seconds.
 
-WHAT is "plain", a Triton kernel of two lines that Triton has compiled before, or "ours", an average pooling that is
-stored and compiled. SINCE is the time (`time.time()`) at which the process was started.
+WHAT is "plain", a Triton kernel of two lines that Triton compiled before, or "ours", an average pooling that is stored
+and compiled. SINCE is the time (`time.time()`) at which the process was started.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def double_kernel(x, y, BLOCK: tl.constexpr):  # noqa: N803 - as Triton writes i
 
 
 def main(what: str, since: float) -> None:
-    """Make the call, wait for it, and print how long it took from `since` on."""
+    """Make the call, wait for it, and print the seconds since `since`."""
     if what == "ours":
         from tunedb.kernels import avg_pool1d
     x = torch.ones(16, 32, 128, device="cuda")

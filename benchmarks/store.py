@@ -1,10 +1,10 @@
-"""A store with many rows: how long a look-up takes that is not in memory, and what listing and exporting need.
+"""A store with many rows: the time of look-ups that are not in memory, and what listing and exporting need.
 
     python -m benchmarks.store [--problems 100000 --trials 500000] [--json OUT]
 
-Builds such a store in a temporary folder, with one sweep per problem, and measures on it: look-ups of random problems
-after a first round that brings the file into the page cache, each as a process's first use of a problem makes it; and
-listing and exporting, as functions and as commands, each in a process whose peak of resident memory is given (Linux).
+Builds such a store in a temporary folder, with one sweep per problem, and measures look-ups of random problems, each
+as a process makes it at its first use of a problem, after a first round that brings the file into the page cache; and
+listing and exporting, as functions and as commands, each in its own process, with its peak of resident memory (Linux).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = 2000  # sweeps in a transaction
 LOOK_UPS = 2000
 
-# Each runs in a process of its own, so that its memory is its own; "open" is what all of them need.
+# Each runs in its own process, so that its memory can be told apart; all of them need "open".
 WORK = {
     "open": "pass",
     "list": "rows = sum(1 for _ in store.iter_sweeps())",
@@ -69,7 +69,7 @@ print(json.dumps({{"s": seconds, "rows": rows, "peak_mib": peak / 1024}}))
 
 
 def problem(n: int) -> Problem:
-    """One of the problems, with as many facts as one of avg_pool1d."""
+    """Return one of the problems, with as many facts as one of avg_pool1d."""
     return Problem.of(
         "avg_pool1d", rows=n % 1000 + 1, length=n // 1000 + 1, window=8, stride=1, padding=4, dtype_name="float32",
         layout="rows", aligned=True,
@@ -77,7 +77,7 @@ def problem(n: int) -> Problem:
 
 
 def sweeps(problems: int, trials: int) -> Iterator[Sweep]:
-    """One sweep per problem; the trials are spread evenly over them."""
+    """Yield one sweep per problem; the trials are spread evenly over them."""
     for n in range(problems):
         count = trials * (n + 1) // problems - trials * n // problems
         tried = tuple(
@@ -93,7 +93,7 @@ def sweeps(problems: int, trials: int) -> Iterator[Sweep]:
 
 
 def build(store: Store, problems: int, trials: int) -> float:
-    """Fill the store; the seconds that it took."""
+    """Fill the store, and return the seconds that it took."""
     start, batch = time.perf_counter(), []
     for sweep in sweeps(problems, trials):
         batch.append(sweep)
@@ -105,27 +105,32 @@ def build(store: Store, problems: int, trials: int) -> float:
 
 
 def look_ups(store: Store, problems: int) -> dict[str, float]:
-    """Milliseconds of look-ups of problems that are stored."""
+    """Return the milliseconds of look-ups of stored problems."""
     chosen = [problem(n) for n in random.Random(1).choices(range(problems), k=LOOK_UPS)]
-    taken = []
+    times_ms = []
     for turn in range(2):  # the first brings the pages into the cache
-        taken = []
-        for one in chosen:
+        times_ms = []
+        for chosen_problem in chosen:
             start = time.perf_counter()
-            found = store.get_sweeps(one, DEVICE, HASH)
-            taken.append(1e3 * (time.perf_counter() - start))
-            assert len(found) == 1, turn
-    fifths = statistics.quantiles(taken, n=5)
-    return {"median_ms": statistics.median(taken), "p20_ms": fifths[0], "p80_ms": fifths[3], "look_ups": len(taken)}
+            stored = store.get_sweeps(chosen_problem, DEVICE, HASH)
+            times_ms.append(1e3 * (time.perf_counter() - start))
+            assert len(stored) == 1, turn
+    fifths = statistics.quantiles(times_ms, n=5)
+    return {
+        "median_ms": statistics.median(times_ms),
+        "p20_ms": fifths[0],
+        "p80_ms": fifths[3],
+        "look_ups": len(times_ms),
+    }
 
 
 def measured(path: Path, work: str) -> dict[str, float | None]:
-    """Seconds, rows and peak MiB of a piece of work on the store, in a process of its own."""
+    """Return seconds, rows and peak MiB of a piece of work on the store, in its own process."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURED.format(work), str(path)], capture_output=True, text=True, check=True
     )
-    found: dict[str, float | None] = json.loads(done.stdout)
-    return found
+    figures: dict[str, float | None] = json.loads(done.stdout)
+    return figures
 
 
 def main() -> None:
@@ -134,7 +139,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=100_000)
     parser.add_argument("--trials", type=int, default=500_000)
     parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures to this file")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store.db"
         with open_store(str(path)) as store:
@@ -144,17 +149,17 @@ def main() -> None:
                 "python": platform.python_version(),
                 "sqlite": sqlite3.sqlite_version,
                 "cpus": os.cpu_count(),
-                "problems": given.problems,
-                "trials": given.trials,
-                "build_s": build(store, given.problems, given.trials),
+                "problems": arguments.problems,
+                "trials": arguments.trials,
+                "build_s": build(store, arguments.problems, arguments.trials),
                 "file_mib": path.stat().st_size / 2**20,
-                "look_up": look_ups(store, given.problems),
+                "look_up": look_ups(store, arguments.problems),
             }
         figures |= {name: measured(path, work) for name, work in WORK.items()}
     text = json.dumps(figures, indent=2)
     print(text)
-    if given.json:
-        given.json.write_text(text + "\n")
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":

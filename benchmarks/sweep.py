@@ -1,13 +1,13 @@
-"""How good a sweep is: cold wall time against triton.autotune, regret, repeatability, truth of its times, memory.
+"""How good a sweep is: cold wall time against triton.autotune, regret, repeatability, accuracy of times, memory.
 
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --seconds 500
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --parts cold --problems odd-rows tiles-odd
 
 Per problem and in turns: five cold sweeps and one of `triton.autotune` over the same configs (`cold`), each in its own
-process with empty compile caches, whose watch starts when torch and Triton are imported and the input is made; and
-one long interleaved run of every config (`exhaustive`), against which the choices are judged. The next process imports
-torch, and no more, while one is measured. What the file holds already is not run again, and after `--seconds` nothing
-new is begun: the same command goes on from there.
+process with empty compile caches, whose clock starts when torch and Triton are imported and the input is made; and
+one long interleaved run of every config (`exhaustive`), against which the choices are judged. While one process is
+measured, the next one only imports torch. What the file holds is not run again, and after `--seconds` nothing new is
+started: the same command continues from there.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     line.pop("id"): line for line in map(json.loads, SHAPES.read_text().splitlines())
 }
 
-# Named before anything was measured: one problem of each kind: short and long rows, wide windows, dtypes, layouts.
-NAMED = ("kernelbench-44", "kernelbench-44-half", "kernelbench-44-small", "halve-overlap", "decomp-etth",
+# Chosen before anything was measured, one problem of each kind: short and long rows, wide windows, dtypes, layouts.
+CHOSEN = ("kernelbench-44", "kernelbench-44-half", "kernelbench-44-small", "halve-overlap", "decomp-etth",
          "audio-envelope", "audio-frames", "odd-rows", "many-short-rows", "tiles-odd", "global",
          "channels-last")  # fmt: skip
 SWEEPS, AUTOTUNES = 5, 1
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 
 def steps(parts: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """What is run for a problem, in turns, each with its number."""
+    """Yield the steps of a problem in the order in which they run, each with its number."""
     if "cold" in parts:
         for number in range(SWEEPS):
             yield "ours", number
@@ -56,61 +56,63 @@ def steps(parts: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 def missing(rows: Sequence[Row], problems: Sequence[str], parts: Sequence[str]) -> list[tuple[str, str, int]]:
-    """The problem, step and number of what is not in the rows yet."""
-    known = {(row["problem"], row["step"], row["number"]) for row in rows}
+    """Return the problem, step and number of what the rows do not hold yet."""
+    done = {(row["problem"], row["step"], row["number"]) for row in rows}
     wanted = [(problem, step, number) for problem in problems for step, number in steps(parts)]
-    return [one for one in wanted if one not in known]
+    return [step for step in wanted if step not in done]
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Any]:
-    """The figures of each problem that has them, and over all problems."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the figures of each problem that has them, and over all problems."""
+    problems: dict[str, dict[str, Any]] = {}
     for problem in dict.fromkeys(row["problem"] for row in rows):
         of = {
             step: [row for row in rows if (row["problem"], row["step"]) == (problem, step)]
             for step in ("ours", "autotune", "exhaustive")
         }
-        told: dict[str, Any] = {}
+        facts: dict[str, Any] = {}
         if of["ours"] and of["autotune"]:
             seconds = {step: median(row["seconds"] for row in of[step]) for step in ("ours", "autotune")}
-            told |= {f"{step}_s": round(value, 2) for step, value in seconds.items()}
-            told["wall_over_autotune"] = round(seconds["ours"] / seconds["autotune"], 3)
+            facts |= {f"{step}_s": round(value, 2) for step, value in seconds.items()}
+            facts["wall_over_autotune"] = round(seconds["ours"] / seconds["autotune"], 3)
         if of["ours"] and of["exhaustive"]:
             times = of["exhaustive"][0]["times_us"]
             chosen = [times[row["config"]] for row in of["ours"]]
-            told["regret"] = round(max(chosen) / min(times.values()) - 1, 4)
-            told["repeatability"] = round(max(chosen) / min(chosen) - 1, 4)
-            told["over_default"] = round(max(chosen) / times[of["exhaustive"][0]["default"]] - 1, 4)
-            told["stored_over_later"] = [round(row["time_us"] / times[row["config"]] - 1, 4) for row in of["ours"]]
+            facts["regret"] = round(max(chosen) / min(times.values()) - 1, 4)
+            facts["repeatability"] = round(max(chosen) / min(chosen) - 1, 4)
+            facts["over_default"] = round(max(chosen) / times[of["exhaustive"][0]["default"]] - 1, 4)
+            facts["stored_over_later"] = [round(row["time_us"] / times[row["config"]] - 1, 4) for row in of["ours"]]
             if of["autotune"]:
-                told["autotune_regret"] = round(
+                facts["autotune_regret"] = round(
                     max(times[row["config"]] for row in of["autotune"]) / min(times.values()) - 1, 4
                 )
         if of["ours"]:
-            told["choices"] = len({row["config"] for row in of["ours"]})
-            told["extra_bytes_over_needed"] = max(row["extra_bytes"] - row["needed_bytes"] for row in of["ours"])
-            told["left_bytes"] = max(row["left_bytes"] for row in of["ours"])
-        found[problem] = told
-    walls = [told["wall_over_autotune"] for told in found.values() if "wall_over_autotune" in told]
-    regrets = sorted(told["regret"] for told in found.values() if "regret" in told)
-    summary: dict[str, Any] = {"problems": len(found)}
+            facts["choices"] = len({row["config"] for row in of["ours"]})
+            facts["extra_bytes_over_needed"] = max(row["extra_bytes"] - row["needed_bytes"] for row in of["ours"])
+            facts["left_bytes"] = max(row["left_bytes"] for row in of["ours"])
+        problems[problem] = facts
+    walls = [facts["wall_over_autotune"] for facts in problems.values() if "wall_over_autotune" in facts]
+    regrets = sorted(facts["regret"] for facts in problems.values() if "regret" in facts)
+    summary: dict[str, Any] = {"problems": len(problems)}
     if walls:
         mean = math.exp(sum(map(math.log, walls)) / len(walls))
         summary["wall_over_autotune"] = {"geometric_mean": round(mean, 3), "worst": max(walls)}
     if regrets:
-        judged = [told for told in found.values() if "regret" in told]
+        judged = [facts for facts in problems.values() if "regret" in facts]
         summary["regret"] = {
             "within_2_percent": round(sum(regret <= 0.02 for regret in regrets) / len(regrets), 3),
             "worst": regrets[-1],
         }
-        summary["repeatability_worst"] = max(told["repeatability"] for told in judged)
-        summary["over_default_worst"] = max(told["over_default"] for told in judged)
-        summary["stored_over_later_worst"] = max(abs(one) for told in judged for one in told["stored_over_later"])
-    return {"summary": summary, "problems": found}
+        summary["repeatability_worst"] = max(facts["repeatability"] for facts in judged)
+        summary["over_default_worst"] = max(facts["over_default"] for facts in judged)
+        summary["stored_over_later_worst"] = max(
+            abs(change) for facts in judged for change in facts["stored_over_later"]
+        )
+    return {"summary": summary, "problems": problems}
 
 
 def ours(arguments: dict[str, Any], folder: str) -> Row:
-    """One cold sweep, as `tunedb.warm` makes it; memory in bytes, beyond what is there with the workload's input."""
+    """Make one cold sweep, as `tunedb.warm` does; memory is in bytes, beyond that of the workload's input."""
     import torch
 
     from tunedb import settings
@@ -122,16 +124,16 @@ def ours(arguments: dict[str, Any], folder: str) -> Row:
 
     index = torch.cuda.current_device()
     problem = FORWARD.problem(arguments)
-    case = TuningTask(FORWARD, problem, placement_of(index))
+    task = TuningTask(FORWARD, problem, placement_of(index))
     probe = FORWARD.workload(problem, index)
-    output, given = probe.written.nbytes, probe.read.untyped_storage().nbytes()
+    output_bytes, input_bytes = probe.written.nbytes, probe.read.untyped_storage().nbytes()
     probe.close()
     tuner = Tuner(settings.read({}), open_store(f"{folder}/tunedb.db"), locks=Path(folder))
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before, start = torch.cuda.memory_allocated(), time.perf_counter()
-    choice = tuner.warm(case)
+    choice = tuner.warm(task)
     torch.cuda.synchronize()
     seconds = time.perf_counter() - start
     assert choice is not None
@@ -144,15 +146,15 @@ def ours(arguments: dict[str, Any], folder: str) -> Row:
         "default_time_us": choice.sweep.default_time_us,
         "counts": dict(choice.sweep.counts),
         "order": [trial.config.key for trial in choice.sweep.trials].index(choice.config.key),
-        "input_bytes": given,
-        "needed_bytes": output + flush + given,
+        "input_bytes": input_bytes,
+        "needed_bytes": output_bytes + flush + input_bytes,
         "extra_bytes": torch.cuda.max_memory_allocated() - before,
         "left_bytes": torch.cuda.memory_allocated() - before,
     }
 
 
-def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - as `ours`
-    """One cold call of `triton.autotune` over the same configs, on tensors like those of a sweep."""
+def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - all steps take the same arguments
+    """Make one cold call of `triton.autotune` over the same configs, on tensors like those of a sweep."""
     import torch
     import triton
 
@@ -164,13 +166,13 @@ def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - a
     workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
     launches = {config: workload.launch(config) for config in space}
     launch, names = launches[FORWARD.default(problem, device)], sorted(launches[space[0]].constants)
-    configs = [triton.Config(dict(one.constants), **one.options) for one in launches.values()]
-    grids = {tuple(one.constants[name] for name in names): one.grid for one in launches.values()}
+    configs = [triton.Config(dict(launch.constants), **launch.options) for launch in launches.values()]
+    grids = {tuple(launch.constants[name] for name in names): launch.grid for launch in launches.values()}
     tuned = triton.autotune(configs, key=[])(launch.jit)
     others = {name: value for name, value in launch.keywords.items() if name not in (*names, *launch.options)}
 
-    def grid(given: dict[str, Any]) -> tuple[int, int, int]:
-        return grids[tuple(given[name] for name in names)]
+    def grid(constants: dict[str, Any]) -> tuple[int, int, int]:
+        return grids[tuple(constants[name] for name in names)]
 
     torch.cuda.synchronize()
     start = time.perf_counter()
@@ -181,8 +183,8 @@ def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - a
     return {"seconds": seconds, "config": space[chosen].key}
 
 
-def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - as `ours`
-    """Microseconds of every right config, interleaved for long."""
+def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - all steps take the same arguments
+    """Time every right config, interleaved and for long; in microseconds."""
     import torch
 
     from benchmarks.timing import interleaved
@@ -194,33 +196,33 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     index = torch.cuda.current_device()
     problem, device = FORWARD.problem(arguments), device_of(index)
     workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
-    ahead, clock = CompilePool(workload.prepare, space, workers(), workload.compile_job), clock_for(index)
+    pool, clock = CompilePool(workload.prepare, space, workers(), workload.compile_job), clock_for(index)
     rough, launchers = 0.0, {}
     for config in space:
-        ahead.get(config)
+        pool.get(config)
         workload.compile(config)
         if workload.check(config) is None:
             launchers[config.key] = workload.launcher(config)
             rough += timing(clock, launchers[config.key]).median + 60  # and a flush
-    ahead.close()
+    pool.close()
     rounds = max(8, min(2000, int(EXHAUSTIVE_SECONDS * 1e6 / (rough * 5))))
-    found = interleaved(launchers, rounds=rounds, each=5)
+    times = interleaved(launchers, rounds=rounds, each=5)
     return {
         "default": FORWARD.default(problem, device).key,
-        "times_us": {key: one["median_us"] for key, one in found.items()},
+        "times_us": {key: summary["median_us"] for key, summary in times.items()},
         "samples": rounds * 5,
     }
 
 
 def child(problem: str, step: str) -> Child:
-    """One step of a problem, with empty caches."""
+    """Start the process of one step of a problem, with empty caches."""
     folder = tempfile.mkdtemp(prefix="sweep-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Child(["benchmarks.sweep", "--one", problem, step, folder], {"TRITON_CACHE_DIR": f"{folder}/triton"})
 
 
 def run_one(problem: str, step: str, folder: str) -> None:
-    """A child's part: one step, printed."""
+    """Run one step in the child, and print its row."""
     import torch
     import triton  # noqa: F401 - loaded before the watch starts
 
@@ -230,25 +232,25 @@ def run_one(problem: str, step: str, folder: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing for as long as there is time, write it after each step, and print the figures."""
+    """Run what is missing while time is left, write it after each step, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__.splitlines()[0])
-    parser.add_argument("--json", default="sweep.json", help="where the figures are, and where they are added")
-    parser.add_argument("--problems", nargs="+", default=list(NAMED), choices=list(PROBLEMS))
+    parser.add_argument("--json", default="sweep.json", help="the file that holds the figures, and gets new ones")
+    parser.add_argument("--problems", nargs="+", default=list(CHOSEN), choices=list(PROBLEMS))
     parser.add_argument("--parts", nargs="+", default=["cold", "exhaustive"], choices=["cold", "exhaustive"])
-    parser.add_argument("--seconds", type=float, default=math.inf, help="after so many, nothing new is begun")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start nothing new after as many")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    if given.one:
-        run_one(*given.one)
+    options = parser.parse_args(arguments)
+    if options.one:
+        run_one(*options.one)
         return
-    path, begun = Path(given.json), time.monotonic()
+    path, start = Path(options.json), time.monotonic()
     run = datetime.now(UTC).isoformat(timespec="minutes")
     held = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    left = missing(held["rows"], given.problems, given.parts)
+    left = missing(held["rows"], options.problems, options.parts)
     answers = in_turn(partial(child, problem, step) for problem, step, _ in left)
     with contextlib.closing(answers):
         for problem, step, number in left:
-            if time.monotonic() - begun > given.seconds:
+            if time.monotonic() - start > options.seconds:
                 break
             held["rows"].append({"problem": problem, "step": step, "number": number, "run": run, **next(answers)})
             if "device" not in held:
@@ -258,7 +260,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             held |= figures(held["rows"])
             path.write_text(json.dumps(held, indent=1) + "\n")
             print(problem, step, number, json.dumps(held["problems"][problem]), flush=True)
-    count = len(missing(held["rows"], given.problems, given.parts))
+    count = len(missing(held["rows"], options.problems, options.parts))
     print(json.dumps(figures(held["rows"])["summary"], indent=2))
     print(f"{count} steps are left: run the same command again." if count else "Nothing is left to run.")
 

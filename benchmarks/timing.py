@@ -1,4 +1,4 @@
-"""Time several functions against each other on a GPU: interleaved, cold L2, medians with spread."""
+"""Interleaved timing of several functions on a GPU: cold L2, medians with spread."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = 20, each: int = 10) -> dict[str, Any]:
-    """Microseconds of each function: median, p20, p80 and samples, from `rounds` turns whose order rotates.
+    """Return microseconds of each function: median, p20, p80 and samples, from `rounds` turns whose order rotates.
 
-    Before each launch twice the L2 is written, which also hides the time that the host takes to launch.
+    Before each launch, twice the size of the L2 is written, which also hides the host's time to launch.
     """
     import torch
 
@@ -35,11 +35,11 @@ def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = 20,
                 end.record()
             torch.cuda.synchronize()
             samples[name] += [start.elapsed_time(end) * 1e3 for start, end in events]
-    return {name: summary(taken) for name, taken in samples.items()}
+    return {name: summary(times) for name, times in samples.items()}
 
 
 def summary(samples: list[float]) -> dict[str, float | int]:
-    """Median, p20 and p80 in microseconds, and how many samples there are."""
+    """Return median, p20 and p80 in microseconds, and the number of samples."""
     fifths = quantiles(samples, n=5, method="inclusive")
     return {
         "median_us": round(median(samples), 3),
@@ -50,7 +50,7 @@ def summary(samples: list[float]) -> dict[str, float | int]:
 
 
 def provenance() -> dict[str, Any]:
-    """Device, versions, date and command: what a figure needs beside it."""
+    """Return device, versions, date and command, which every figure comes with."""
     import torch
     import triton
 
@@ -66,7 +66,7 @@ def provenance() -> dict[str, Any]:
         "torch": torch.__version__,
         "triton": triton.__version__,
         "python": platform.python_version(),
-        # Names without their folders, which say nothing elsewhere.
+        # Names without their folders, which mean nothing on another machine.
         "command": " ".join(
             ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *map(_without_folders, sys.argv[1:])]
         ),
@@ -74,5 +74,5 @@ def provenance() -> dict[str, Any]:
 
 
 def _without_folders(word: str) -> str:
-    """The word, a path or several with commas between them, with names in the place of paths."""
+    """Replace paths by names in a word, which may be several paths with commas between them."""
     return ",".join(Path(part).name for part in word.split(","))

@@ -16,7 +16,7 @@ from benchmarks.timing import summary
 def result(name: str, ours: float, copy: float, eager: float, direction: str = "forward") -> dict[str, Any]:
     times = {key: summary([value] * 5) for key, value in (("ours", ours), ("copy", copy), ("eager", eager))}
     return {
-        "problem": {"id": name}, "direction": direction, "device": "a GPU", "bytes": 2 * avg_pool1d.LARGE,
+        "problem": {"id": name}, "direction": direction, "device": "a GPU", "bytes": 2 * avg_pool1d.LARGE_BYTES,
         "times": times, "GB/s": 1000.0, "of_copy": copy / ours, "over_fastest_other": ours / eager,
         "config": {"BLOCK_OUT": 512},
     }  # fmt: skip

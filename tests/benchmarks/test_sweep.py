@@ -72,7 +72,7 @@ def test_it_goes_on_where_it_stopped(children: list[tuple[str, str]], tmp_path: 
 
 
 def test_the_named_problems_are_problems_of_the_kernel() -> None:
-    assert len(sweep.NAMED) >= 8
-    assert set(sweep.NAMED) <= set(sweep.PROBLEMS)
+    assert len(sweep.CHOSEN) >= 8
+    assert set(sweep.CHOSEN) <= set(sweep.PROBLEMS)
     for arguments in sweep.PROBLEMS.values():
         assert FORWARD.space(FORWARD.problem(arguments), INTERPRETER)
