@@ -37,11 +37,9 @@ def make_input(arguments: dict[str, Any], columns: int | None = None) -> Any:
     """Make normal values from a fixed seed in the problem's shape, dtype and layout."""
     import torch
 
-    from tunedb.kernels.avg_pool.arguments import DTYPES
-
     *front, length = arguments["shape"]
     length = columns or length
-    dtype = DTYPES[arguments.get("dtype", "float32")]
+    dtype = getattr(torch, arguments.get("dtype", "float32"))
     layout = arguments.get("layout", "rows")
     if layout == "general":
         return make_input(arguments | {"layout": "rows"}, 2 * length)[..., ::2]

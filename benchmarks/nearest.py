@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunedb.api import kernel_named
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
+from tunedb.registry import kernel_named
 from tunedb.store import open_store
 from tunedb.tuner.nearest import MAX_DISTANCE, nearest
 

@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKWARD", "FORWARD"]
 
-# At first use, so that a process that only compiles kernels imports no torch.
+# At first use, so that a process that only compiles kernels imports no more than it needs.
 __getattr__, __dir__ = lazy(globals(), dict.fromkeys(__all__, "tunedb.kernels.avg_pool.tunable"))

@@ -1,53 +1,71 @@
-"""From a line of a shapes file, or the command line's options, to a `Pool`: checked, with errors that name the key."""
+"""The arguments of a pooling problem: declared for the command line, and checked on the way to a `Pool`.
+
+The declaration loads neither torch nor Triton, so that `tunedb warm avg_pool1d --help` answers at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from tunedb.core.declaration import NOTES, Argument
 from tunedb.errors import SettingError
 
 from ..geometry import Window
-from .problem import LAYOUTS, Pool
 
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
-NOTES = {"id", "note"}  # for people
-KEYS = {"shape", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "dtype", "layout"}
+if TYPE_CHECKING:
+    import torch
+
+    from .problem import Pool
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+ARGUMENTS = (
+    Argument("shape", "shape", "The input's shape, such as 64,128,65536; or C,L.", metavar="N,C,L", required=True),
+    Argument("kernel_size", "int", "The window's length.", required=True),
+    Argument("stride", "int", "From one window to the next.", default="kernel_size"),
+    Argument("padding", "int", "Zeros at both ends of a row.", default=0),
+    Argument("dtype", "str", f"One of {', '.join(DTYPES)}.", default="float32"),
+    Argument("ceil_mode", "bool", "Whether a last, overhanging window counts.", default=False),
+    Argument("count_include_pad", "bool", "Whether padding counts in the mean.", default=True),
+    Argument("layout", "str", "rows (contiguous), transposed (made as N,L,C), or general.", default="rows"),
+)
 
 
 def pool_of(arguments: Mapping[str, Any], backward: bool) -> Pool:
-    """The pool of these arguments: `shape` (N, C, L) or (C, L) and `kernel_size`, and of torch's others what differs.
+    """Return the pool of these arguments, of which `shape`, (N, C, L) or (C, L), and `kernel_size` are required.
 
-    `stride` (kernel_size), `padding` (0), `ceil_mode` (False), `count_include_pad` (True), `dtype` ("float32", or
-    torch's), `layout` ("rows", "transposed", "general"); `id` and `note` are passed over.
+    The others default to torch's: `stride` (kernel_size), `padding` (0), `ceil_mode` (False), `count_include_pad`
+    (True), `dtype` ("float32"; a torch dtype too), `layout` ("rows", "transposed", "general"). `id` and `note` are
+    ignored.
 
-    Raises SettingError, naming the argument, for what torch would refuse or what is not known.
+    Raises SettingError, naming the argument, for unknown arguments and values that torch would refuse.
     """
-    unknown = sorted(set(arguments) - KEYS - NOTES)
+    from .problem import LAYOUTS, Pool
+
+    names = {argument.name for argument in ARGUMENTS}
+    unknown = sorted(set(arguments) - names - NOTES)
     if unknown:
-        raise SettingError(f"{unknown[0]}: no such argument. Known are {', '.join(sorted(KEYS))}.")
+        raise SettingError(f"{unknown[0]}: no such argument. Expected some of: {', '.join(sorted(names))}.")
     shape = _shape(arguments)
     kernel_size = _integer(arguments, "kernel_size", 1)
     stride = kernel_size if arguments.get("stride") is None else _integer(arguments, "stride", 1)
     padding = _integer(arguments, "padding", 0, 0)
     if padding > kernel_size // 2:
-        raise SettingError(f"padding: found {padding}, needed at most half of kernel_size {kernel_size}.")
+        raise SettingError(f"padding: expected at most half of kernel_size {kernel_size}, got {padding}.")
     ceil_mode, count_include_pad = _switch(arguments, "ceil_mode", False), _switch(arguments, "count_include_pad", True)
     window = Window(kernel_size, stride, padding, ceil_mode, count_include_pad)
     if window.output_length(shape[-1]) < 1:
         raise SettingError(
-            f"kernel_size: found {kernel_size}, needed at most {shape[-1] + 2 * padding}, the padded row."
+            f"kernel_size: expected at most {shape[-1] + 2 * padding}, the padded row, got {kernel_size}."
         )
     layout = arguments.get("layout") or "rows"
     if layout not in LAYOUTS:
-        raise SettingError(f"layout: found {layout!r}, needed one of {', '.join(LAYOUTS)}.")
+        raise SettingError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}.")
     return Pool.of_shape(shape, window, _dtype(arguments), layout, backward=backward)
 
 
-def _missing(name: str, needed: str) -> SettingError:
-    return SettingError(f"{name}: not given, needed {needed}.")
+def _missing(name: str, expected: str) -> SettingError:
+    return SettingError(f"{name} is missing; expected {expected}.")
 
 
 def _shape(arguments: Mapping[str, Any]) -> tuple[int, ...]:
@@ -55,9 +73,9 @@ def _shape(arguments: Mapping[str, Any]) -> tuple[int, ...]:
     if shape is None:
         raise _missing("shape", "(N, C, L) or (C, L)")
     if not isinstance(shape, list | tuple) or len(shape) not in (2, 3) or not all(type(n) is int for n in shape):
-        raise SettingError(f"shape: found {shape!r}, needed two or three ints, (N, C, L) or (C, L).")
+        raise SettingError(f"shape: expected two or three ints, (N, C, L) or (C, L), got {shape!r}.")
     if min(shape) < 1:
-        raise SettingError(f"shape: found {shape!r}, needed every extent to be 1 or more.")
+        raise SettingError(f"shape: expected extents of 1 or more, got {shape!r}.")
     return tuple(shape)
 
 
@@ -66,20 +84,22 @@ def _integer(arguments: Mapping[str, Any], name: str, least: int, default: int |
     if value is None:
         raise _missing(name, f"an int of {least} or more")
     if type(value) is not int or value < least:
-        raise SettingError(f"{name}: found {value!r}, needed an int of {least} or more.")
+        raise SettingError(f"{name}: expected an int of {least} or more, got {value!r}.")
     return value
 
 
 def _switch(arguments: Mapping[str, Any], name: str, default: bool) -> bool:
     value = arguments.get(name, default)
     if type(value) is not bool:
-        raise SettingError(f"{name}: found {value!r}, needed true or false.")
+        raise SettingError(f"{name}: expected true or false, got {value!r}.")
     return value
 
 
 def _dtype(arguments: Mapping[str, Any]) -> torch.dtype:
+    import torch
+
     value = arguments.get("dtype", "float32")
-    found = value if isinstance(value, torch.dtype) else DTYPES.get(value) if isinstance(value, str) else None
-    if found is None or found not in DTYPES.values():
-        raise SettingError(f"dtype: found {value!r}, needed one of {', '.join(DTYPES)}.")
-    return found
+    dtype = getattr(torch, value) if value in DTYPES else value
+    if dtype not in [getattr(torch, name) for name in DTYPES]:
+        raise SettingError(f"dtype: expected one of {', '.join(DTYPES)}, got {value!r}.")
+    return dtype  # type: ignore[no-any-return]

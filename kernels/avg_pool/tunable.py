@@ -1,24 +1,24 @@
-"""Average pooling as the tuner sees it: FORWARD and BACKWARD."""
+"""Average pooling as the tuner and the command line see it: FORWARD and BACKWARD.
+
+The command line reads what they declare without loading torch and Triton, so the methods import what they need.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tunedb.core.declaration import Argument, Demo
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
-from tunedb.core.source_hash import kernel_hash
 from tunedb.core.sweep import Sweep
 
-from . import jit as kernel
-from . import search_space as space
-from .arguments import pool_of
-from .cost_model import estimate
-from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
-from .problem import Pool
-from .workload import PoolWorkload
+from .arguments import ARGUMENTS, pool_of
+
+if TYPE_CHECKING:
+    from .workload import PoolWorkload
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,58 @@ class AvgPool:
         """`avg_pool1d` or `avg_pool1d_backward`."""
         return "avg_pool1d_backward" if self.backward else "avg_pool1d"
 
+    @property
+    def gradient(self) -> str | None:
+        """Name of the kernel that computes this one's gradient; None for the gradient itself."""
+        return None if self.backward else "avg_pool1d_backward"
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Arguments of a problem, for the command line."""
+        return ARGUMENTS
+
+    @property
+    def demo(self) -> Demo | None:
+        """What `tunedb demo` shows; None for the gradient."""
+        from .demo import DEMO
+
+        return None if self.backward else DEMO
+
     @functools.cached_property
     def hash(self) -> str:
         """Hash of the kernel and of the launcher that calls it."""
+        from tunedb.core.source_hash import kernel_hash
+
+        from . import jit
+        from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
+
         if self.backward:
-            return kernel_hash(kernel.avg_pool1d_backward_kernel, backward_launch, empty_grad_input)
-        return kernel_hash(kernel.avg_pool1d_forward_kernel, forward_launch, empty_output)
+            return kernel_hash(jit.avg_pool1d_backward_kernel, backward_launch, empty_grad_input)
+        return kernel_hash(jit.avg_pool1d_forward_kernel, forward_launch, empty_output)
 
     def space(self, problem: Problem, device: Device) -> tuple[Config, ...]:
         """Every legal config, the default first."""
-        return (space.backward_space if self.backward else space.forward_space)(problem, device)
+        from . import search_space
+
+        return (search_space.backward_space if self.backward else search_space.forward_space)(problem, device)
 
     def default(self, problem: Problem, device: Device) -> Config:
         """The config that a call gets without tuning."""
-        return (space.backward_default if self.backward else space.forward_default)(problem, device)
+        from . import search_space
+
+        return (search_space.backward_default if self.backward else search_space.forward_default)(problem, device)
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
         """Whether both windows are unrolled or neither, and they overlap in the same way."""
-        return space.window_class(problem) == space.window_class(other)
+        from . import search_space
+
+        return search_space.window_class(problem) == search_space.window_class(other)
 
     def estimate(self, problem: Problem, config: Config, device: Device) -> float:
-        """A guess at the config's time, to try good ones first: see `cost_model.py`."""
+        """Estimate the config's time, so that good ones are tried first: see `cost_model.py`."""
+        from .cost_model import estimate
+        from .problem import Pool
+
         return estimate(Pool.of_problem(problem), config, device, self.backward)
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
@@ -62,6 +93,9 @@ class AvgPool:
 
     def workload(self, problem: Problem, index: int) -> PoolWorkload:
         """Fresh tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
+        from .problem import Pool
+        from .workload import PoolWorkload
+
         return PoolWorkload(Pool.of_problem(problem), self.backward, index)
 
     def module_source(self, sweeps: Sequence[Sweep]) -> str:

@@ -14,9 +14,9 @@ import pytest
 
 from tests.fakes import FakeKernel
 from tests.store.samples import sweep
-from tunedb import api as warming
-from tunedb import settings
+from tunedb import registry, settings
 from tunedb.cli import run
+from tunedb.core.declaration import Argument
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
@@ -78,29 +78,36 @@ def stored() -> Sequence[Sweep]:
     return sweeps
 
 
+ARGUMENTS = (Argument("shape", "shape", required=True), Argument("kernel_size", "int", default=1))
+
+
+@dataclass
 class Kernel(FakeKernel):
     """A fake kernel that can be registered."""
+
+    gradient: str | None = None
+    arguments: tuple[Argument, ...] = ARGUMENTS
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:  # type: ignore[override]
         """A problem of the shape."""
         if "shape" not in arguments:
-            raise SettingError("shape: not given.")
+            raise SettingError("shape is missing.")
         return Problem.of(self.name, rows=arguments["shape"][0], kernel_size=arguments.get("kernel_size", 1))
 
 
 @pytest.fixture
 def kernels(monkeypatch: pytest.MonkeyPatch) -> dict[str, Kernel]:
     """`pool` with its gradient, and `other`, registered in the place of the real ones."""
-    names = ("pool", "pool_backward", "other")
-    found = {name: Kernel({128: 1.0, 256: 1.0}, name=name) for name in names}
+    gradients = {"pool": "pool_backward", "pool_backward": None, "other": None}
+    made = {name: Kernel({128: 1.0, 256: 1.0}, name=name, gradient=gradient) for name, gradient in gradients.items()}
 
     def named(name: str) -> Kernel:
-        if name not in found:
+        if name not in made:
             raise SettingError(f"No kernel is called {name!r}.")
-        return found[name]
+        return made[name]
 
-    monkeypatch.setattr(warming, "kernel_named", named)
-    monkeypatch.setattr(warming, "kernel_names", lambda: sorted(found))
-    monkeypatch.setattr("tunedb.cli.tasks.index_to_run_on", lambda: -1)
-    monkeypatch.setattr("tunedb.cli.tasks.index_here", lambda: -1)
-    return found
+    monkeypatch.setattr(registry, "kernel_named", named)
+    monkeypatch.setattr(registry, "kernel_names", lambda: sorted(made))
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.device.current_index", lambda: -1)
+    return made

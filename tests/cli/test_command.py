@@ -14,7 +14,7 @@ import tunedb
 from tests.cli.conftest import Cli, run_apart
 from tunedb import settings
 from tunedb.cli import app, main
-from tunedb.cli.commands import show as rows
+from tunedb.cli.commands import ls
 from tunedb.store import open_store
 
 SHAPE = ("--shape", "2,4,64", "--kernel-size", "4")
@@ -167,7 +167,7 @@ def test_an_unexpected_exception_keeps_its_trace(cli: Cli, monkeypatch: pytest.M
     def fail() -> NoReturn:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rows, "reading", fail)
+    monkeypatch.setattr(ls, "reading", fail)
     with pytest.raises(ZeroDivisionError):
         cli("ls")
 
@@ -176,7 +176,7 @@ def test_an_interrupt_is_exit_code_130(cli: Cli, monkeypatch: pytest.MonkeyPatch
     def interrupt() -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rows, "reading", interrupt)
+    monkeypatch.setattr(ls, "reading", interrupt)
     answer = cli("ls")
     assert answer.code == 130
     assert "Interrupted" in answer.err
@@ -197,7 +197,7 @@ for words in ("--help", "ls --help", "warm --help", "db upgrade", "db check", "l
     assert answer.code == 0, answer.err
     codes = [line.rpartition(" ")[2] for line in answer.err.splitlines() if " -> " in line]
     assert codes == ["0"] * 7 + ["1", "1", "0", "0", "0", "0", "1", "2"]
-    assert "Found no torch" in answer.err
+    assert "This command needs torch" in answer.err
 
 
 def test_the_program_runs_as_a_module() -> None:

@@ -14,10 +14,11 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.fakes import config
 from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb import settings
-from tunedb.cli.tasks import environment_of
 from tunedb.core.device import INTERPRETER, Environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Mark, Sweep
+from tunedb.runtime.clock import method_for
+from tunedb.runtime.current_device import environment
 from tunedb.store import open_store
 
 ASKED = ("pool", "--shape", "2,3,4", "--kernel-size", "2")
@@ -27,9 +28,7 @@ HASH = "ab" * 32  # of the fake kernels
 
 def here() -> Environment:
     """The environment of this process."""
-    found = environment_of(-1)
-    assert found is not None
-    return found
+    return environment("interpreter", method_for(-1))
 
 
 def tuned(day: int = 0, block: int = 128, **changes: Any) -> Sweep:

@@ -95,7 +95,7 @@ def test_a_spoilt_file_is_refused(
     path.write_text(spoil(path.read_text()))
     answer = cli("import", path, "--store", tmp_path / "other.db", *strict)
     assert answer.code == 2
-    assert answer.err.startswith(f"tunedb: {path} was refused, nothing is stored: ")
+    assert answer.err.startswith(f"tunedb: {path} was refused, and nothing was stored: ")
     assert not (tmp_path / "other.db").exists()
 
 

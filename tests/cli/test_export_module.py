@@ -15,7 +15,7 @@ import torch
 from tests.cli.conftest import Cli, put, run_apart
 from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
-from tunedb.core.device import INTERPRETER, Device
+from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, algorithms
@@ -145,7 +145,7 @@ def test_the_file_holds_the_source_that_runs_elsewhere() -> None:
 
 
 def test_a_choice_that_has_to_be_made_is_named(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunedb.cli.tasks.index_here", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.device.current_index", lambda: -1)
     put(tuned(), tuned(OTHER), tuned(INTERPRETER))
     path = tmp_path / "module.py"
     answer = cli("export", "-o", path, "--format", "module")
@@ -154,7 +154,7 @@ def test_a_choice_that_has_to_be_made_is_named(cli: Cli, tmp_path: Path, monkeyp
     assert OTHER.name in answer.err
     assert not path.exists()
     assert cli("export", "-o", path, "--format", "module", "--device", "L4").code == 0
-    monkeypatch.setattr("tunedb.cli.tasks.device_here", lambda: OTHER)
+    monkeypatch.setattr("tunedb.cli.device.current_placement", lambda: Placement(OTHER, 0))
     assert cli("export", "-o", path, "--format", "module").code == 0
     assert OTHER.name in path.read_text()
 

@@ -117,7 +117,7 @@ def test_lookup_of_what_is_not_stored_names_the_command(cli: Cli, tmp_path: Path
 
 
 def test_lookup_prints_one_object(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunedb.cli.tasks.index_here", lambda: -1)
+    monkeypatch.setattr("tunedb.cli.device.current_index", lambda: -1)
     stored = tuned()
     put(stored)
     record = cli("lookup", *PROBLEM, "--format", "json").json

@@ -136,7 +136,7 @@ def test_a_sample_is_some_of_them_and_another_device_is_refused(cli: Cli, kernel
     assert len(verify(cli, "--device", "interpreter")) == 3
     answer = cli("verify", "--device", "H200")
     assert answer.code == 2
-    assert "'H200' is not here" in answer.err
+    assert "'H200' is not the current device" in answer.err
 
 
 def test_a_problem_of_another_version_is_left_out(

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from tests.cli.conftest import Cli, Kernel, run_apart
-from tunedb import api as warming
-from tunedb import settings
+from tunedb import registry, settings
 from tunedb.core.problem import Problem
 
 SHAPE = ("--shape", "2,3,4", "--kernel-size", "2")
@@ -82,16 +81,16 @@ def test_the_lines_of_a_file_are_of_the_kernel_that_is_named(
     [
         ("tests.nowhere:KERNEL", "which can't be loaded (ModuleNotFoundError: No module named 'tests.nowhere')"),
         ("tests.cli.test_warm:NOWHERE", "which can't be loaded (AttributeError: module"),
-        ("tests.cli.test_warm:SHAPE", "a tuple, needed what kernel.registered(arguments) returns"),
+        ("tests.cli.test_warm:SHAPE", "a tuple; expected what kernel.registered(arguments) returns"),
     ],
 )
 @pytest.mark.parametrize("command", ["warm", "lookup", "explain"])
 def test_a_package_that_registers_what_is_no_kernel_is_named(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, registered: str, said: str
 ) -> None:
-    found = EntryPoints([EntryPoint("mine", registered, warming.GROUP)])
-    monkeypatch.setattr(warming, "entry_points", lambda **asked: found.select(**asked))
-    monkeypatch.setattr("tunedb.cli.tasks.index_to_run_on", lambda: -1)
+    found = EntryPoints([EntryPoint("mine", registered, registry.GROUP)])
+    monkeypatch.setattr(registry, "entry_points", lambda **asked: found.select(**asked))
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
     answer = cli(command, "mine", "--arg", "n=1")
     assert answer.code == 2
     assert f"mine: its package registers {registered}, {said}" in answer.err
@@ -109,7 +108,7 @@ def test_a_problem_that_ends_without_a_config_says_why(cli: Cli, kernels: dict[s
     ("line", "reason"),
     [
         ('{"shape": [1, 1, 1]', "no JSON"),
-        ("[1]", "no JSON object"),
+        ("[1]", "expected a JSON object, got [1]"),
         ('{"shape": [1], "shape": [2]}', "twice"),
         ('{"kernel": "pool"}', "shape"),
         ('{"kernel": "nothing", "shape": [1]}', "nothing"),

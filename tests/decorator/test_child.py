@@ -12,7 +12,9 @@ from tests.decorator.planted import ENTRY_POINTS, KERNEL
 from tests.fakes import Notebook
 from tests.planted import register
 from tunedb import settings
-from tunedb.cli.tasks import Task, tune
+from tunedb.cli.tasks import tune
+from tunedb.core.device import INTERPRETER, Placement
+from tunedb.core.task import TuningTask
 from tunedb.store import Store
 from tunedb.worker.supervisor import Supervisor
 
@@ -45,8 +47,9 @@ def test_it_is_tuned_on_the_arguments_that_were_asked_for_and_verified(
 def test_a_broken_function_of_the_users_is_one_problems_end_and_no_configs_fault(
     supervisor: Supervisor, store: Store, tmp_path: Path, records: pytest.LogCaptureFixture
 ) -> None:
-    tasks = [Task(KERNEL, KERNEL.problem(given), None, given) for given in ({"n": 13, "rows": 2}, {"n": 8, "rows": 2})]
-    rows = tune(tasks, store, -1, step=PATIENCE)
+    asked = ({"n": 13, "rows": 2}, {"n": 8, "rows": 2})
+    tasks = [TuningTask(KERNEL, KERNEL.problem(given), Placement(INTERPRETER, -1), given) for given in asked]
+    rows = tune(tasks, store, step=PATIENCE)
     assert [(row["source"], row["uid"] is None) for row in rows] == [("aborted", True), ("sweep", False)]
     assert [sweep.status for sweep in store.iter_sweeps(finished=False)] == ["tuned"]
 
@@ -54,8 +57,8 @@ def test_a_broken_function_of_the_users_is_one_problems_end_and_no_configs_fault
 def test_a_problem_whose_arguments_nobody_knows_is_told_and_left(
     supervisor: Supervisor, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    tasks = [Task(KERNEL, KERNEL.problem({"n": 48, "rows": 2}), None)]
-    [row] = tune(tasks, store, -1, step=PATIENCE)
+    tasks = [TuningTask(KERNEL, KERNEL.problem({"n": 48, "rows": 2}), Placement(INTERPRETER, -1))]
+    [row] = tune(tasks, store, step=PATIENCE)
     assert (row["source"], row["config"]) == ("aborted", None)
     said = capfd.readouterr().err
     assert "rows can't be told from the problem" in said

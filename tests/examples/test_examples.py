@@ -162,7 +162,7 @@ def test_what_was_tuned_moves_to_another_store(cli: Cli, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--arg", "columns"], "needed NAME=VALUE"),
+        (["--arg", "columns"], "expected NAME=VALUE"),
         (["--arg", "rows=4"], "example_softmax: columns is missing. Its problem takes columns, rows, x_dtype."),
         (["--arg", "columns=40", "--arg", "width=3"], "no argument is called width"),
         (["--arg", "columns=40", "--arg", "x_dtype=float17"], "x_dtype: found 'float17', needed the name of a torch"),
@@ -176,7 +176,7 @@ def test_what_was_tuned_moves_to_another_store(cli: Cli, tmp_path: Path) -> None
         ),
         (["--arg", f"columns={10**20}"], "--arg: columns: "),
         (["--arg", "columns=1e999"], "--arg: columns: "),
-        (["--arg", "columns=4", "--arg", "columns=5"], "--arg: found columns twice."),
+        (["--arg", "columns=4", "--arg", "columns=5"], "--arg: columns is given twice."),
     ],
 )
 def test_arguments_that_make_no_problem_are_named(cli: Cli, words: list[str], said: str) -> None:

@@ -247,10 +247,11 @@ def test_a_list_goes_on_behind_a_problem_whose_configs_all_crash(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.planted import KERNEL
-    from tunedb.cli.tasks import Task
     from tunedb.cli.tasks import tune as tune_all
+    from tunedb.core.device import INTERPRETER, Placement
+    from tunedb.core.task import TuningTask
 
     monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
     problems = [problem_of(b1="crash", b2="crash"), problem_of(b1=0.001)]
-    rows = tune_all([Task(KERNEL, problem, None) for problem in problems], store, -1, step=STEP)
+    rows = tune_all([TuningTask(KERNEL, problem, Placement(INTERPRETER, -1)) for problem in problems], store, step=STEP)
     assert [(row["source"], row["config"]) for row in rows] == [("failed", None), ("sweep", {"BLOCK": 1})]

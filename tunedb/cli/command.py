@@ -1,4 +1,4 @@
-"""What the commands share: the flags of every command, the log on stderr, and options that several of them take."""
+"""What the commands share: how they register, their common flags, and the log on stderr."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -20,11 +21,11 @@ from tunedb.errors import SettingError
 
 log = logging.getLogger("tunedb.cli")  # progress and notes, on stderr
 
-Command = Callable[..., None]
+Function = Callable[..., None]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the answer on stdout.")]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="NAME", help="A stored device: its name, or a part that fits no other."),
+    typer.Option("--device", metavar="NAME", help="A stored device: its name, or a part of it that fits no other."),
 ]
 KernelOption = Annotated[str | None, typer.Option("--kernel", metavar="NAME", help="Only this kernel.")]
 
@@ -35,41 +36,64 @@ _STORE = Annotated[
         "--store", metavar="PATH_OR_URL", help="The store to use, instead of TUNEDB_STORE.", rich_help_panel=_PANEL
     ),
 ]
-_QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only on stderr.", rich_help_panel=_PANEL)]
+_QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.", rich_help_panel=_PANEL)]
 _VERBOSE = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=_PANEL)]
+COMMON_FLAGS = {"store": (_STORE, None), "quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
 
 
-def command(app: typer.Typer, name: str | None = None, *, configured: bool = True) -> Callable[[Command], Command]:
-    """Register a function as a command that also takes the flags of every command, which take effect around it.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A registered command, by the words that it is typed with."""
 
-    One that is not `configured` runs whatever the settings are, and takes `store` itself.
+    name: str
+    function: Function
+    configured: bool  # whether the settings have to be usable
+    takes_problem: bool  # whether it has the options of a kernel's problem
+    runs_kernels: bool  # whether it runs the kernel that is named, in Triton's interpreter if there is no GPU
+
+
+COMMANDS: dict[str, Command] = {}
+
+
+def command(
+    name: str, *, configured: bool = True, takes_problem: bool = False, runs_kernels: bool = False
+) -> Callable[[Function], Function]:
+    """Register a function as a command, such as `ls` or `db check`.
+
+    A command that is not `configured` runs with unusable settings too, and takes `store` itself. One that
+    `takes_problem` gets the problem's `arguments` as a mapping.
     """
 
-    def register(function: Command) -> Command:
-        @functools.wraps(function)
-        def wrapped(*, store: str | None, quiet: bool, verbose: bool, **given: Any) -> None:
-            if store == "":
-                raise SettingError("--store: found nothing, needed a path or a URL.")
-            told: dict[str, Any] = {} if store is None else {"store": store}
-            with _log_on_stderr(quiet, verbose):
-                if configured:
-                    with settings.using(**told):
-                        function(**given)
-                else:
-                    function(store=store, **given)
-                if sys.stdout is not None:
-                    sys.stdout.flush()  # here, where a closed pipe is no error
-
-        flags = {"store": (_STORE, None), "quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
-        app.command(name)(with_parameters(wrapped, function, flags, instead_of="store"))
+    def register(function: Function) -> Function:
+        COMMANDS[name] = Command(name, function, configured, takes_problem, runs_kernels)
         return function
 
     return register
 
 
+def with_common_flags(function: Function, *, configured: bool) -> Function:
+    """Return the function with the flags of every command, which take effect around it."""
+
+    @functools.wraps(function)
+    def wrapped(*, store: str | None, quiet: bool, verbose: bool, **options: Any) -> None:
+        if store == "":
+            raise SettingError("--store: expected a path or a URL, got nothing.")
+        overrides: dict[str, Any] = {} if store is None else {"store": store}
+        with _log_on_stderr(quiet, verbose):
+            if configured:
+                with settings.using(**overrides):
+                    function(**options)
+            else:
+                function(store=store, **options)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a closed pipe is not an error
+
+    return with_parameters(wrapped, function, COMMON_FLAGS, instead_of="store")
+
+
 def with_parameters(
-    wrapped: Command, function: Command, added: Mapping[str, tuple[Any, Any]], *, instead_of: str = ""
-) -> Command:
+    wrapped: Function, function: Function, added: Mapping[str, tuple[Any, Any]], *, instead_of: str = ""
+) -> Function:
     """Give `wrapped` the signature of `function` with parameters added, each an annotation and a default."""
     signature = inspect.signature(function, eval_str=True)
     own = [parameter for name, parameter in signature.parameters.items() if name != instead_of]
@@ -82,13 +106,13 @@ def with_parameters(
 
 
 def is_verbose() -> bool:
-    """Whether -v was given."""
+    """Return whether -v was given."""
     return logging.getLogger("tunedb").isEnabledFor(logging.INFO)
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C until the end of the block, which would not pass it on."""
+    """Delay Ctrl-C until the end of a block that would swallow it."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,26 +1,27 @@
-"""What commands read from the store: opening it without changing it, devices by name, sweeps as rows."""
+"""What commands read from the store: opening it without changing it, its sweeps, and sweeps as rows."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tunedb import settings
+from tunedb import registry, settings
+from tunedb.cli.device import devices_named
 from tunedb.cli.problem_options import as_options
-from tunedb.core.device import Device
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import SchemaMismatch, SettingError, TunedbError
 
 if TYPE_CHECKING:
-    from tunedb.cli.tasks import Task
-    from tunedb.core.task import TuningTask
     from tunedb.store import Store
+
+_IN_MEMORY = ("sqlite://", "sqlite:///:memory:", ":memory:")
 
 
 @contextlib.contextmanager
 def reading() -> Iterator[Store | None]:
-    """The store as it is, or None where there is none: asking makes no store, upgrades none and replaces none."""
+    """Open the store as it is; None if there is none. Creates, upgrades and replaces nothing."""
     from tunedb.store import open_store
 
     store = open_store(settings.current().store, migrate=False, create=False)
@@ -33,7 +34,7 @@ def reading() -> Iterator[Store | None]:
 
 @contextlib.contextmanager
 def existing() -> Iterator[Store]:
-    """The store as it is, to read and to write. Raises TunedbError where there is none."""
+    """Open the store as it is, to read and to write. Raises TunedbError if there is none."""
     with reading() as store:
         if store is None:
             raise TunedbError(f"Nothing is stored in {settings.without_password(settings.current().store)} yet.")
@@ -42,74 +43,52 @@ def existing() -> Iterator[Store]:
 
 @contextlib.contextmanager
 def writing() -> Iterator[Store]:
-    """The store, made or upgraded where it needs to be.
+    """Open the store, creating or upgrading it if needed.
 
-    A file that is no store, or a damaged one, stays as it is: it may have been named by mistake.
+    A file that is not a store, or a damaged one, stays as it is: it may have been named by mistake.
     """
     from tunedb.store import open_store
 
-    named = settings.current().store
-    if named in ("sqlite://", "sqlite:///:memory:", ":memory:"):
-        raise SettingError(f"Found {named}, needed a store that outlives this command: a path or a URL.")
-    if not named.startswith("postgresql"):
-        with contextlib.suppress(SchemaMismatch):  # which the second opening mends, or tells of
-            there = open_store(named, migrate=False, create=False)  # raises for a file that is no store
-            if there is not None:
-                there.close()
-    with open_store(named) as store:
+    url = settings.current().store
+    if url in _IN_MEMORY:
+        raise SettingError(f"Expected a store that outlives this command, a path or a URL; got {url}.")
+    if not url.startswith("postgresql"):
+        with contextlib.suppress(SchemaMismatch):  # which the second opening fixes or reports
+            store = open_store(url, migrate=False, create=False)  # raises for a file that is not a store
+            if store is not None:
+                store.close()
+    with open_store(url) as store:
         yield store
-
-
-def devices_named(devices: Iterable[Device], name: str) -> list[Device]:
-    """The devices of that name, else those of the only name that it is a part of; case does not matter in a part.
-
-    The architecture and the multiprocessors that `str` of a device gives can be part of it too. Raises SettingError
-    where it is a part of several names.
-    """
-    known = sorted(set(devices), key=str)
-    exact = [device for device in known if name in (device.name, str(device))]
-    if exact:
-        return exact
-    partly = [device for device in known if name.casefold() in str(device).casefold()]
-    if len({device.name for device in partly}) > 1:
-        raise SettingError(f"--device: {name!r} fits {listed(partly)}. Give the whole name of one.")
-    return partly
-
-
-def listed(devices: Iterable[Device]) -> str:
-    """The devices, for a message."""
-    return "; ".join(sorted(map(str, devices))) or "none"
 
 
 def sweeps_of(
     store: Store | None, *, kernel: str | None, device: str | None, with_trials: bool = False
 ) -> Iterator[Sweep]:
-    """The finished sweeps of a kernel and a device, in the store's order; all of them where neither is given."""
+    """Yield the finished sweeps of a kernel and a device, or all of them, in the store's order."""
     if store is None:
         return
     if device is None:
         yield from store.iter_sweeps(kernel=kernel, with_trials=with_trials)
         return
     wanted = devices_named(store.get_devices(), device)
-    for name in {found.name for found in wanted}:  # one, at the most
+    for name in {device.name for device in wanted}:  # at most one
         for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=with_trials):
             if sweep.device in wanted:
                 yield sweep
 
 
-def nothing_stored(
-    task: Task, case: TuningTask | None, device: str | None, arguments: Mapping[str, Any]
-) -> TunedbError:
-    """The error where no stored sweep answers a question, with the command that mends it."""
-    kernel = task.kernel.name
+def nothing_stored(problem: Problem, device: object, arguments: Mapping[str, Any]) -> TunedbError:
+    """Return the error for a problem that nothing is stored for on a device, with the command that tunes it."""
+    kernel = problem.kernel
+    declared = registry.arguments_of(registry.kernel_named(kernel)) if kernel in registry.kernel_names() else ()
+    options = as_options(arguments, declared)
     return TunedbError(
-        f"Nothing is stored for {kernel} ({task.problem}) on {device if case is None else case.device}. "
-        f"Run there: tunedb warm {kernel} {as_options(arguments)}"
+        f"Nothing is stored for {kernel} ({problem}) on {device}. Run there: tunedb warm {kernel} {options}"
     )
 
 
 def sweep_row(sweep: Sweep) -> dict[str, Any]:
-    """A sweep as `tunedb ls` prints it."""
+    """Return a sweep as `tunedb ls` prints it."""
     return {
         "uid": sweep.uid,
         "kernel": sweep.problem.kernel,
@@ -129,7 +108,7 @@ def sweep_row(sweep: Sweep) -> dict[str, Any]:
 
 
 def trial_row(trial: Trial, sweep: Sweep) -> dict[str, Any]:
-    """A trial as `tunedb show` prints it."""
+    """Return a trial as `tunedb show` prints it."""
     return {
         "config": trial.config.plain(),
         "status": trial.status,

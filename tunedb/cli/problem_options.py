@@ -1,145 +1,140 @@
-"""Problems as a user names them: by the options of `warm` and `lookup`, or as lines of a shapes file."""
+"""Options of a problem: made from what a kernel declares, read from the command line, and written into messages."""
 
 from __future__ import annotations
 
 import functools
+import inspect
 import json
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, get_args
 
 import typer
 
-from tunedb.cli.command import Command, with_parameters
+from tunedb.cli.command import COMMON_FLAGS, Function, with_parameters
+from tunedb.core.declaration import Argument
 from tunedb.core.problem import parse_json
 from tunedb.errors import IdentityError, SettingError
 
-DEFAULT_KERNEL = "avg_pool1d"  # of a line that names none
+KernelArgument = Annotated[str, typer.Argument(help="A kernel's name. Its own options follow it.")]
 
-
-def _option(kind: Any, *names: str, metavar: str | None = None, help: str) -> tuple[Any, None]:
-    return Annotated[kind | None, typer.Option(*names, metavar=metavar, help=help, rich_help_panel="The problem")], None
-
-
-_OPTIONS = {
-    "shape": _option(str, "--shape", metavar="N,C,L", help="The input's shape, such as 64,128,65536; or C,L."),
-    "kernel_size": _option(int, "--kernel-size", help="The window's length."),
-    "stride": _option(int, "--stride", help="From one window to the next; kernel_size where it is not given."),
-    "padding": _option(int, "--padding", help="Zeros at both ends of a row."),
-    "dtype": _option(str, "--dtype", help="float32 where it is not given; float16, bfloat16, float64."),
-    "ceil_mode": _option(bool, "--ceil-mode/--no-ceil-mode", help="Whether a last, overhanging window counts."),
-    "count_include_pad": _option(
-        bool, "--count-include-pad/--no-count-include-pad", help="Whether padding counts in the mean."
-    ),
-    "layout": _option(str, "--layout", help="rows (contiguous), or transposed: made as (N, L, C)."),
-    "arg": _option(
-        list[str],
+PANEL = "The problem"
+_TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool}  # all others are read as text
+_METAVARS = {"shape": "N,...", "value": "VALUE"}
+_ARG = Annotated[
+    list[str] | None,
+    typer.Option(
         "--arg",
         metavar="NAME=VALUE",
-        help="An argument of another package's kernel; may be repeated.",
+        help="An argument that has no option of its own; may be repeated. VALUE is JSON, or text.",
+        rich_help_panel=PANEL,
     ),
-}
+]
 
 
-def takes_problem(function: Command) -> Command:
-    """Give a command the options of a problem. It gets those that the user gave as one mapping, `arguments`."""
+def with_problem(function: Function, arguments: Sequence[Argument]) -> Function:
+    """Return the function with an option for each argument. It gets those that were given as a mapping, `arguments`."""
+    options = {f"argument_{argument.name}": argument for argument in offered(function, arguments)}
 
     @functools.wraps(function)
-    def wrapped(**given: Any) -> None:
-        arguments = {name: given.pop(name) for name in _OPTIONS}
-        arguments = {name: value for name, value in arguments.items() if value is not None}
-        if "shape" in arguments:
-            arguments["shape"] = _shape(arguments["shape"])
-        arguments |= _named(arguments.pop("arg", ()))
-        function(arguments=arguments, **given)
+    def wrapped(*, arg: list[str] | None, **words: Any) -> None:
+        values = {argument: words.pop(name) for name, argument in options.items()}
+        problem = {argument.name: _value(argument, value) for argument, value in values.items() if value is not None}
+        function(arguments=problem | _named(arg or ()), **words)
 
-    return with_parameters(wrapped, function, _OPTIONS, instead_of="arguments")
+    added = {name: (_annotation(argument), None) for name, argument in options.items()}
+    return with_parameters(wrapped, function, added | {"arg": (_ARG, None)}, instead_of="arguments")
 
 
-def _shape(text: str) -> list[int]:
+def offered(function: Function, arguments: Iterable[Argument]) -> list[Argument]:
+    """Return the arguments that get an option: those whose option the command does not use for itself."""
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    annotations = [parameter.annotation for parameter in parameters] + [flag for flag, _ in COMMON_FLAGS.values()]
+    taken = {"--help", "--arg"}
+    for annotation in annotations:
+        for declared in get_args(annotation)[1:]:
+            taken.update(getattr(declared, "param_decls", None) or ())
+    return [argument for argument in arguments if option_of(argument) not in taken]
+
+
+def option_of(argument: Argument) -> str:
+    """Return the argument's option, such as `--kernel-size`."""
+    return f"--{argument.name.replace('_', '-')}"
+
+
+def as_options(arguments: Mapping[str, Any], declared: Iterable[Argument]) -> str:
+    """Return the options that give these arguments, quoted so that a message with them can be pasted into a shell."""
+    by_name = {argument.name: argument for argument in declared}
+    words: list[str] = []
+    for name, value in arguments.items():
+        argument = by_name.get(name)
+        if argument is None:
+            words += ["--arg", f"{name}={_as_json_or_text(value)}"]
+        elif argument.type == "bool" and isinstance(value, bool):
+            words.append(option_of(argument) if value else option_of(argument).replace("--", "--no-", 1))
+        elif argument.type == "shape" and isinstance(value, list | tuple):
+            words += [option_of(argument), ",".join(map(str, value))]
+        else:
+            words += [option_of(argument), value if argument.type == "str" else _as_json_or_text(value)]
+    return shlex.join(map(str, words))
+
+
+def _annotation(argument: Argument) -> Any:
+    option = option_of(argument)
+    if argument.type == "bool":
+        option = f"{option}/{option.replace('--', '--no-', 1)}"
+    note = "" if argument.default is None else f"Default: {_as_json_or_text(argument.default)}."
+    text = " ".join(part for part in (argument.help, "Required." if argument.required else note) if part)
+    info = typer.Option(
+        option, metavar=argument.metavar or _METAVARS.get(argument.type), help=text, rich_help_panel=PANEL
+    )
+    return Annotated[_TYPES.get(argument.type, str) | None, info]
+
+
+def _value(argument: Argument, word: Any) -> Any:
+    """Return the value of an option, which typer has converted if its type is int, float or bool."""
+    if argument.type == "value":
+        return _json_or_text(f"{option_of(argument)}", word)
+    if argument.type != "shape":
+        return word
     try:
-        return [int(part) for part in text.split(",")]
+        return [int(part) for part in word.split(",")]
     except ValueError:
-        raise SettingError(f"--shape: found {text!r}, needed ints with commas between, such as 64,128,65536.") from None
+        raise SettingError(
+            f"{option_of(argument)}: expected ints with commas between, such as 64,128,65536, got {word!r}."
+        ) from None
 
 
-def _named(texts: Iterable[str]) -> dict[str, Any]:
-    """Names and values; these are JSON (1024, 0.5, true, null) or, failing that, strings such as float16."""
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
+def _named(words: Iterable[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
         if not name or not equals:
-            raise SettingError(f"--arg: found {text!r}, needed NAME=VALUE, such as columns=1024.")
-        if name in found:
-            raise SettingError(f"--arg: found {name} twice.")
-        try:
-            found[name] = parse_json(value)
-        except IdentityError as error:
-            if _is_json(value):
-                raise SettingError(f"--arg: {name}: {error}") from None
-            found[name] = value
-    return found
+            raise SettingError(f"--arg: expected NAME=VALUE, such as columns=1024, got {word!r}.")
+        if name in values:
+            raise SettingError(f"--arg: {name} is given twice.")
+        values[name] = _json_or_text(f"--arg: {name}", text)
+    return values
+
+
+def _json_or_text(option: str, text: str) -> Any:
+    """Return the value of JSON text (1024, 0.5, true, null, "yes"); of other text, such as float16, the text itself."""
+    try:
+        return parse_json(text)
+    except IdentityError as error:
+        if _is_json(text):  # but has no canonical form: NaN, or too large a number
+            raise SettingError(f"{option}: {error}") from None
+        return text
+
+
+def _as_json_or_text(value: Any) -> str:
+    """Return the text that `_json_or_text` reads as this value."""
+    return value if isinstance(value, str) and not _is_json(value) else json.dumps(value, default=str)
 
 
 def _is_json(text: str) -> bool:
-    """Whether it is JSON, if only such as has no canonical form: NaN, or too large a number."""
     try:
         json.loads(text)
     except ValueError:
         return False
     return True
-
-
-def as_options(arguments: Mapping[str, Any]) -> str:
-    """The options that give these arguments, for a message that names a command."""
-    words = []
-    for name, value in arguments.items():
-        option = name.replace("_", "-")
-        if name not in _OPTIONS:
-            words.append(f"--arg {name}={value if isinstance(value, str) else json.dumps(value)}")
-        elif isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words.append(f"--{option} {','.join(map(str, value)) if isinstance(value, list) else value}")
-    return " ".join(words)
-
-
-def read_shapes(path: Path, default: str = DEFAULT_KERNEL) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    """The number of each line that is not blank, its kernel, or the default where it names none, and its arguments.
-
-    Raises SettingError, with the line where there is one, for a file or a line that can't be read.
-    """
-    try:
-        text = (sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()).decode()
-    except OSError as error:
-        raise SettingError(f"Can't read {path}: {error.strerror}. Needed a file with one JSON object a line.") from None
-    except UnicodeDecodeError as error:
-        raise SettingError(f"Can't read {path}: no UTF-8 at byte {error.start + 1}.") from None
-    found = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        with located(path, number):
-            arguments = parse_json(line)
-            if not isinstance(arguments, dict):
-                raise SettingError("Found no JSON object.")
-            kernel = arguments.pop("kernel", default)
-        yield number, str(kernel), arguments
-        found = True
-    if not found:
-        raise SettingError(f"{path} holds no problem. Needed a file with one JSON object a line.")
-
-
-class located:  # noqa: N801 - reads as a statement: `with located(path, line):`
-    """Name the line in an error about it."""
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.place = f"{path} line {number}"
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, SettingError | IdentityError):
-            raise SettingError(f"{self.place}: {error}") from None

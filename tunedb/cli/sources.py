@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from tunedb import registry
 from tunedb.cli.command import log
-from tunedb.cli.opening import listed
+from tunedb.cli.device import listed
 from tunedb.core.device import Device
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
@@ -40,14 +41,12 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     A gradient's kernel does not count, and neither does the interpreter where a GPU has rows. The kernel writes its
     module itself (`RegisteredKernel.module_source`). Raises SettingError, naming the choices, where one has to be made.
     """
-    from tunedb.api import kernel_named
-
     names = {sweep.problem.kernel for sweep in sweeps}
-    names -= {f"{name}_backward" for name in names}
+    names -= {registry.gradient_of(kernel) for kernel in registry.installed(names).values()}
     if len(names) > 1:
         raise SettingError(f"A module holds one kernel. Name it with --kernel: {', '.join(sorted(names))}.")
     [name] = names
-    kernel = kernel_named(name)
+    kernel = registry.kernel_named(name)
     write = getattr(kernel, "module_source", None)
     if write is None:
         raise SettingError(f"{name} has no module to export. Use --format python.")
@@ -82,11 +81,11 @@ def winners(sweeps: Iterable[Sweep]) -> list[Sweep]:
 
 
 def _device(devices: set[Device]) -> Device:
-    from tunedb.cli.tasks import device_here
+    from tunedb.cli.device import current_placement
 
     gpus = {device for device in devices if device.backend != "interpreter"}
     choices = gpus or devices
-    here = device_here()
+    here = current_placement().device
     if here in choices:
         return here
     if len(choices) > 1:

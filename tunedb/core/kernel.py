@@ -94,6 +94,9 @@ class TunableKernel(Protocol):
 class RegisteredKernel(TunableKernel, Protocol):
     """A tunable that `tunedb warm` can make problems for.
 
+    One that also has `arguments`, `gradient` and `demo` declares them to the command line: see `declaration.py`; the
+    gradient is the name of the registered kernel that computes it. Reading them should load neither torch nor Triton.
+
     One that also has `module_source(sweeps) -> str` can be exported as a self-contained module; without it, not.
     """
 

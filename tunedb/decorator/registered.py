@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tunedb.core.declaration import Argument
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.decorator.call.arguments import Call, problem_of
+from tunedb.decorator.declared_arguments import declared
 from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.decorator.tuning.caller_errors import callers_faults
 from tunedb.decorator.tuning.clock import clock_of
@@ -42,6 +44,11 @@ class RegisteredAutotuner:
     def hash(self) -> str:
         """The kernel's hash."""
         return self.kernel.source_hash
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """Arguments of a problem, for the command line: the parameters of the function that makes a call."""
+        return declared(self._parameters)
 
     @property
     def clock(self) -> Clock | None:

@@ -17,11 +17,11 @@ import threading
 from typing import IO, TYPE_CHECKING
 
 from tunedb import settings
-from tunedb.api import kernel_named
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
+from tunedb.registry import kernel_named
 from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.sweeper import Skipped, Swept

@@ -1,0 +1,43 @@
+"""The commands, one file each, named as they are typed. Importing this package registers them in COMMANDS."""
+
+from tunedb.cli.command import COMMANDS
+from tunedb.cli.commands import (
+    db,
+    demo,
+    doctor,
+    explain,
+    export,
+    gc,
+    import_,
+    lookup,
+    ls,
+    mark,
+    misses,
+    path,
+    show,
+    stats,
+    sync,
+    verify,
+    warm,
+)
+
+__all__ = [
+    "COMMANDS",
+    "db",
+    "demo",
+    "doctor",
+    "explain",
+    "export",
+    "gc",
+    "import_",
+    "lookup",
+    "ls",
+    "mark",
+    "misses",
+    "path",
+    "show",
+    "stats",
+    "sync",
+    "verify",
+    "warm",
+]

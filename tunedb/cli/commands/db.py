@@ -11,28 +11,20 @@ from tunedb.cli.command import FormatOption, command
 from tunedb.cli.output import Format, print_record
 
 
-def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
-    group = typer.Typer(help="The store's schema: its revision, a check, an upgrade; a backup.", no_args_is_help=True)
-    command(group)(current)
-    command(group)(check)
-    command(group)(upgrade)
-    command(group)(backup)
-    app.add_typer(group, name="db")
-
-
+@command("db current")
 def current(format: FormatOption = Format.table) -> None:
-    """Print the schema's revision, none where there is no store, and the one that this version needs."""
+    """Print the schema's revision (none if there is no store), and the one that this version needs."""
     from tunedb.store.sql import schema
 
     url = settings.current().store
     _print(format, revision=schema.current(url), needed=schema.HEAD)
 
 
+@command("db check")
 def check(format: FormatOption = Format.table) -> None:
     """Check that the store has the schema that this version needs.
 
-    Exit code 4 where it has not.
+    Exit code 4 if it does not.
     """
     from tunedb.store.sql import schema
 
@@ -40,26 +32,27 @@ def check(format: FormatOption = Format.table) -> None:
     _print(format, revision=schema.HEAD, needed=schema.HEAD)
 
 
+@command("db upgrade")
 def upgrade(format: FormatOption = Format.table) -> None:
-    """Bring the store to the schema that this version needs.
+    """Upgrade the store to the schema that this version needs.
 
-    Makes the store where there is none.
+    Creates the store if there is none.
     """
     from tunedb.store.sql import schema
 
-    url = settings.current().store
-    found = schema.upgrade(url)
-    _print(format, before=found, revision=schema.HEAD, needed=schema.HEAD)
+    before = schema.upgrade(settings.current().store)
+    _print(format, before=before, revision=schema.HEAD, needed=schema.HEAD)
 
 
+@command("db backup")
 def backup(
-    target: Annotated[str | None, typer.Argument(help="A new file; by default one beside the store.")] = None,
+    target: Annotated[str | None, typer.Argument(help="A new file; by default one next to the store.")] = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Copy the store, as it is at this moment, to a new file, while others use it.
+    """Copy the store as it is at this moment to a new file, while others use it.
 
-    SQLite only. The copy is checked, and is a store itself: --store reads it. An upgrade of an older store makes one
-    first by itself.
+    SQLite only. The copy is checked, and is a store itself: --store reads it. An upgrade of an older store makes such
+    a copy first.
     """
     from tunedb.store.sql import backup
 

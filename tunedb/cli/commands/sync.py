@@ -1,4 +1,4 @@
-"""`tunedb sync`: the store and a shared one get what the other has."""
+"""`tunedb sync`: exchange with a shared store."""
 
 from __future__ import annotations
 
@@ -16,33 +16,29 @@ if TYPE_CHECKING:
     from tunedb.store import Store
 
 
-def register(app: typer.Typer) -> None:
-    """Add this file's command."""
-    command(app)(sync)
-
-
+@command("sync")
 def sync(
     url: Annotated[
         str | None, typer.Option("--with", metavar="URL", help="The other store, instead of TUNEDB_SHARED.")
     ] = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Unite the store with a shared one: each gets the finished sweeps, trials and marks that only the other has.
+    """Exchange sweeps with a shared store: each store gets the finished sweeps, trials and marks that it lacks.
 
-    It can be repeated and interrupted at will. The other store is never made or upgraded by it. Exit code 1 where rows
-    were rejected, because they are no sweeps or marks that this version can read; the rest was united.
+    It can be repeated, and interrupted at any time. It never creates or upgrades the other store. Exit code 1 if rows
+    were rejected, because this version can't read them as sweeps or marks; all other rows were exchanged.
     """
     from tunedb.store import receive
 
-    found = url or settings.current().shared
-    if not found:
-        raise SettingError("sync: found no shared store. Name one: --with URL, or TUNEDB_SHARED.")
-    with _other(found) as other, writing() as store:
+    shared = url or settings.current().shared
+    if not shared:
+        raise SettingError("sync: no shared store is set. Name one: --with URL, or TUNEDB_SHARED.")
+    with _other(shared) as other, writing() as store:
         received, sent = receive(store, other), receive(other, store)
     rejected = received.rejected + sent.rejected
     print_record(
         {
-            "with": settings.without_password(found),
+            "with": settings.without_password(shared),
             "sent": sent.stored,
             "received": received.stored,
             "known": received.known,
@@ -63,6 +59,6 @@ def _other(url: str) -> Store:
     if store is None:
         printable = settings.without_password(url)
         raise SchemaOlder(
-            f"Found no store at {printable}, needed one to unite with. Run: tunedb db upgrade --store {printable}"
+            f"There is no store at {printable} to exchange with. Run: tunedb db upgrade --store {printable}"
         )
     return store

@@ -8,43 +8,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunedb import registry
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_rows
-from tunedb.cli.problem_options import DEFAULT_KERNEL, located, read_shapes, takes_problem
+from tunedb.cli.shapes_file import located, read_shapes
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
-    from tunedb.cli.tasks import Task
+    from tunedb.core.task import TuningTask
     from tunedb.store import Store
 
 _COLUMNS = ("kernel", "problem", "config", "time_us", "default_time_us", "speedup", "source")
 
 
-def register(app: typer.Typer) -> None:
-    """Add this file's command."""
-    command(app)(takes_problem(warm))
-
-
+@command("warm", takes_problem=True, runs_kernels=True)
 def warm(
     arguments: dict[str, Any],
-    kernel: Annotated[str | None, typer.Argument(help="A kernel's name, such as avg_pool1d.")] = None,
+    kernel: Annotated[str | None, typer.Argument(help="A kernel's name. Its own options follow it.")] = None,
     shapes: Annotated[
         Path | None,
         typer.Option(
             "--from",
             metavar="FILE",
-            help='Tune each line, {"shape": [64, 128, 65536], "kernel_size": 8}, of KERNEL or of its own "kernel".',
+            help='Tune each line, {"shape": [64, 128, 65536], "kernel_size": 8}: of its own "kernel", else of KERNEL, '
+            "else of the only kernel that has such arguments.",
         ),
     ] = None,
     from_misses: Annotated[
-        bool, typer.Option("--from-misses", help="Tune what calls asked for in vain, the most frequent first.")
+        bool, typer.Option("--from-misses", help="Tune the problems that calls missed, the most frequent first.")
     ] = False,
     stale: Annotated[
-        bool, typer.Option("--stale", help="Tune again what was tuned with other versions; with KERNEL, that one's.")
+        bool, typer.Option("--stale", help="Tune again what was tuned with other versions; with KERNEL, only its.")
     ] = False,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Finish what was cut short or aborted; with KERNEL, that one's.")
+        bool, typer.Option("--incomplete", help="Finish sweeps that were cut short or aborted; with KERNEL, only its.")
     ] = False,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", min=0, help="Stop after so long, with the best so far.")
@@ -53,65 +51,64 @@ def warm(
         float,
         typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and for running it."),
     ] = 120.0,
-    forward_only: Annotated[bool, typer.Option("--forward-only", help="Leave the gradient's kernel out.")] = False,
+    forward_only: Annotated[bool, typer.Option("--forward-only", help="Leave out gradients.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Tune again what is stored.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
     """Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.
 
-    What is stored already is left as it is. A kernel's gradient is tuned with it (NAME_backward with NAME). On a GPU
-    the sweeps run in a process of their own: a config that hangs or crashes costs its trial, and the run goes on.
-    Without a GPU the kernels run in Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 where a
-    problem ended without a config, or was not reached.
+    What is stored already is left as it is. A kernel's gradient is tuned with it. On a GPU the sweeps run in a process
+    of their own: a config that hangs or crashes costs its trial, and the run goes on. Without a GPU the kernels run in
+    Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 if a problem ended without a config, or was
+    not reached.
     """
     again = stale or incomplete
     sources = (kernel is not None and not again and shapes is None, shapes is not None, from_misses, stale, incomplete)
     if sum(sources) != 1 or (arguments and not sources[0]) or (kernel is not None and from_misses):
         raise SettingError(
-            "warm: needed either a kernel and its problem's options, or --from-misses, or --from FILE, --stale or "
-            "--incomplete with or without a kernel. See: tunedb warm -h"
+            "warm: expected either a kernel and its problem's options, or --from-misses, or one of --from FILE, "
+            "--stale and --incomplete with or without a kernel. See: tunedb warm --help"
         )
-    lines = list(read_shapes(shapes, kernel or DEFAULT_KERNEL)) if shapes is not None else []
+    lines = read_shapes(shapes, kernel) if shapes is not None else []
 
-    from tunedb.api import kernel_named
-    from tunedb.cli.tasks import index_to_run_on, tasks_of, tune
+    from tunedb.cli.device import index_to_run_on
+    from tunedb.cli.tasks import tasks_of, tune
 
     index = index_to_run_on()
-    tasks: list[Task] = []
+    tasks: list[TuningTask] = []
     if kernel is not None:
-        kernel_named(kernel)  # raises for one that there is not
+        registry.kernel_named(kernel)  # raises if there is no such kernel
     if kernel is not None and sources[0]:
-        tasks += tasks_of(kernel, arguments, forward_only=forward_only)
-    for number, named, given in lines:
-        with located(Path(str(shapes)), number):
-            tasks += tasks_of(named, given, forward_only=forward_only)
+        tasks += tasks_of(kernel, arguments, index, forward_only=forward_only)
+    for line in lines:
+        with located(line.path, line.number):
+            tasks += tasks_of(line.kernel_name(), line.arguments, index, forward_only=forward_only)
     with writing() as store:
         if from_misses or again:
             kind = "incomplete" if incomplete else "stale" if stale else "missed"
             tasks = _pending(store, index, kernel, kind, forward_only=forward_only)
         tasks = list({(task.kernel.name, task.problem): task for task in tasks}.values())
         step = trial_timeout if index >= 0 else None
-        rows = tune(tasks, store, index, force=force or again, budget=budget, step=step)
+        rows = tune(tasks, store, force=force or again, budget=budget, step=step)
     print_rows(rows, format, _COLUMNS)
     if len(rows) < len(tasks) or any(row["config"] is None for row in rows):
         raise typer.Exit(1)
 
 
-def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward_only: bool) -> list[Task]:
-    from tunedb.cli.tasks import Task, installed, make_tuner
+def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward_only: bool) -> list[TuningTask]:
+    from tunedb.cli.tasks import make_tuner
     from tunedb.tuner import pending
 
     if kind == "missed":
-        found = pending.missed(store, index, installed)
+        found = pending.missed(store, index, registry.installed)
     else:
         select = pending.stale if kind == "stale" else pending.incomplete
-        found = select(store, make_tuner(store), index, installed, kernel)
+        found = select(store, make_tuner(store), index, registry.installed, kernel)
     for sentence in found.left_out:
         log.info("%s", sentence)
-    tasks = [Task(task.kernel, task.problem, None) for task in found.tasks]
-    if forward_only:
-        tasks = [task for task in tasks if not task.kernel.name.endswith("_backward")]
+    gradients = registry.gradient_names() if forward_only else ()
+    tasks = [task for task in found.tasks if task.kernel.name not in gradients]
     if not tasks:
         nothing = {"missed": "No misses", "stale": "Nothing stale", "incomplete": "Nothing incomplete"}[kind]
-        log.info("%s to tune on the device that is here.", nothing)
+        log.info("%s to tune on the current device.", nothing)
     return tasks

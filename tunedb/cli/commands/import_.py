@@ -1,0 +1,80 @@
+"""`tunedb import`: sweeps from a file, or from another store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tunedb import settings
+from tunedb.cli.command import FormatOption, command, log
+from tunedb.cli.opening import writing
+from tunedb.cli.output import Format, print_record
+from tunedb.errors import ImportRejected, SettingError
+
+if TYPE_CHECKING:
+    from tunedb.store import Loaded
+
+STDIN = "-"
+SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite file, https://sqlite.org/fileformat.html
+
+
+@command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote (- is stdin), or another store.")],
+    strict: Annotated[bool, typer.Option("--strict", help="Store nothing if any line is rejected.")] = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """Add sweeps from a jsonl file, or from another store.
+
+    Prints how many sweeps were stored, were known already (these stay as they are), and were rejected. Exit code 1 if
+    lines were rejected; 2 if the whole file was refused, and nothing was stored.
+    """
+    if "://" in source or _is_sqlite(source):
+        _import_store(source, strict, format)
+        return
+    loaded = _from_file(source, strict)
+    with writing() as store:
+        stored, known = store.put_sweeps(loaded.sweeps)
+    print_record({"stored": stored, "known": known, "rejected": len(loaded.rejected)}, format)
+    for rejected in loaded.rejected:
+        log.error("tunedb: %s line %d: %s", source, rejected.line, rejected.reason)
+    if loaded.rejected:
+        raise typer.Exit(1)
+
+
+def _from_file(path: str, strict: bool) -> Loaded:
+    from tunedb.store import load
+
+    try:
+        return load(sys.stdin.buffer if path == STDIN else path, strict=strict)
+    except ImportRejected as error:
+        raise ImportRejected(f"{path} was refused, and nothing was stored: {error}") from None
+
+
+def _import_store(url: str, strict: bool, format: Format) -> None:
+    from tunedb.store import open_store
+    from tunedb.store.exchange.sync import receive
+
+    if strict:
+        raise SettingError(
+            "--strict needs a file, not a store. Export the other store to one: tunedb export --store URL -o FILE"
+        )
+    other = open_store(url, migrate=False, create=False)
+    if other is None:
+        raise SettingError(f"There is no store at {settings.without_password(url)} to import from.")
+    with other, writing() as store:
+        received = receive(store, other)
+    print_record({"stored": received.stored, "known": received.known, "rejected": received.rejected}, format)
+    if received.rejected:
+        raise typer.Exit(1)
+
+
+def _is_sqlite(path: str) -> bool:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
+    except OSError:
+        return False  # reading it as jsonl reports the error

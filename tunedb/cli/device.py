@@ -1,0 +1,89 @@
+"""Devices as commands need them: the current one, stored ones by name, and the environment of calls."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from importlib import metadata
+
+from tunedb import settings
+from tunedb.cli.command import uninterrupted
+from tunedb.core.device import Device, Placement
+from tunedb.errors import SettingError
+from tunedb.runtime import current_device
+
+_NUMPY_FOR_TRITON_3_6 = ("1.", "2.0.", "2.1.", "2.2.", "2.3.")
+
+
+def current_index() -> int:
+    """Return the index of the current GPU, or -1, Triton's interpreter, if there is no GPU."""
+    with uninterrupted():  # torch swallows an interrupt that comes while it is imported
+        index = current_device.current_index()
+    return -1 if index is None else index
+
+
+def current_placement() -> Placement:
+    """Return the placement on the device of `current_index`."""
+    return current_device.placement_of(current_index())
+
+
+def index_to_run_on() -> int:
+    """Return `current_index`; if it is the interpreter, ask Triton for it.
+
+    Has to be called before Triton is loaded, which reads that wish once. torch does not load Triton.
+    """
+    index = current_index()
+    if index < 0:
+        settings.ask_for_interpreter()
+        _check_interpreter()
+    return index
+
+
+def _check_interpreter() -> None:
+    """Raise SettingError for the one pair of versions with which Triton's interpreter fails on every kernel."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        triton, numpy = metadata.version("triton"), metadata.version("numpy")
+        if triton.startswith("3.6.") and not numpy.startswith(_NUMPY_FOR_TRITON_3_6):
+            raise SettingError(
+                f"Triton {triton}'s interpreter does not run with NumPy {numpy}. Run: pip install 'numpy<2.4'"
+            )
+
+
+def find_placement(stored: Iterable[Device], name: str | None) -> Placement | None:
+    """Return the placement on the stored device of that name, None if there is none; without a name, the current one.
+
+    Raises SettingError if several devices fit.
+    """
+    if name is None:
+        return current_placement()
+    fitting = devices_named(stored, name)
+    if len(fitting) > 1:
+        raise SettingError(f"--device: {name!r} fits {listed(fitting)}. Give one of these in full.")
+    return placement_on(fitting[0]) if fitting else None
+
+
+def placement_on(device: Device) -> Placement:
+    """Return the placement on a device, which has an index if it is the current one."""
+    current = current_placement()
+    return current if current.device == device else Placement(device, None)
+
+
+def devices_named(devices: Iterable[Device], name: str) -> list[Device]:
+    """Return the devices of that name, else those of the only name that contains it, in any case.
+
+    The architecture and the multiprocessors in a device's text can be part of it. Raises SettingError if several
+    names contain it.
+    """
+    candidates = sorted(set(devices), key=str)
+    exact = [device for device in candidates if name in (device.name, str(device))]
+    if exact:
+        return exact
+    partly = [device for device in candidates if name.casefold() in str(device).casefold()]
+    if len({device.name for device in partly}) > 1:
+        raise SettingError(f"--device: {name!r} fits {listed(partly)}. Give the whole name of one.")
+    return partly
+
+
+def listed(devices: Iterable[Device]) -> str:
+    """Return the devices as text, for a message."""
+    return "; ".join(sorted(map(str, devices))) or "none"

@@ -1,0 +1,110 @@
+"""Kernels that installed packages register under the entry point group `tunedb.kernels`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from importlib.metadata import EntryPoint, entry_points
+
+from tunedb.core.declaration import Argument, Demo
+from tunedb.core.kernel import RegisteredKernel
+from tunedb.errors import SettingError
+
+GROUP = "tunedb.kernels"
+DEPENDENCIES = ("torch", "triton", "numpy")  # what a kernel may need and a checkout may lack; not its package's fault
+
+_log = logging.getLogger("tunedb")
+
+
+def kernel_names() -> list[str]:
+    """Return the names of the kernels that installed packages register, sorted. Loads none of them."""
+    return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def kernel_named(name: str) -> RegisteredKernel:
+    """Return the kernel registered under this name.
+
+    Raises SettingError if there is none, or if it can't be loaded or is not a kernel. Raises ModuleNotFoundError if
+    torch, triton or numpy is missing.
+    """
+    for entry in entry_points(group=GROUP, name=name):
+        return _load(entry)
+    raise SettingError(f"No kernel is called {name!r}. Installed kernels: {', '.join(kernel_names()) or 'none'}.")
+
+
+def installed(names: Iterable[str]) -> dict[str, RegisteredKernel]:
+    """Return those of the named kernels that are installed and can be loaded. The others are logged."""
+    return dict(_loadable(set(names) & set(kernel_names())))
+
+
+def arguments_of(kernel: object) -> tuple[Argument, ...]:
+    """Return the arguments that a kernel declares; none if it is a kernel that declares nothing."""
+    return tuple(getattr(kernel, "arguments", ()))  # optional: a registered kernel may be any object
+
+
+def gradient_of(kernel: object) -> str | None:
+    """Return the name of the registered kernel that computes this kernel's gradient, if it declares one."""
+    gradient: str | None = getattr(kernel, "gradient", None)  # optional, as the arguments are
+    return gradient
+
+
+def gradient_names() -> set[str]:
+    """Return the names of all kernels that another installed kernel declares as its gradient."""
+    return {gradient for _, kernel in _loadable(kernel_names()) if (gradient := gradient_of(kernel)) is not None}
+
+
+def kernel_with(arguments: Iterable[str]) -> str:
+    """Return the name of the only installed kernel, gradients aside, that declares all these arguments.
+
+    Raises SettingError if there is none, or more than one.
+    """
+    asked = set(arguments)
+    kernels = dict(_loadable(kernel_names()))
+    gradients = {gradient_of(kernel) for kernel in kernels.values()}
+    names = [
+        name
+        for name, kernel in kernels.items()
+        if name not in gradients and asked <= {argument.name for argument in arguments_of(kernel)}
+    ]
+    if len(names) == 1:
+        return names[0]
+    fault = f"several kernels take ({', '.join(names)})" if names else "no installed kernel declares"
+    raise SettingError(
+        f"no kernel is named, and {fault} the arguments {', '.join(sorted(asked)) or '(none)'}. "
+        f"Name one of: {', '.join(kernel_names()) or 'none is installed'}."
+    )
+
+
+def demo_kernel() -> tuple[str, Demo]:
+    """Return the first installed kernel that declares a demonstration. Raises SettingError if none does."""
+    for name, kernel in _loadable(kernel_names()):
+        demo: Demo | None = getattr(kernel, "demo", None)  # optional, as the arguments are
+        if demo is not None:
+            return name, demo
+    raise SettingError(f"No installed kernel has a demonstration. Installed kernels: {', '.join(kernel_names())}.")
+
+
+def _loadable(names: Iterable[str]) -> Iterator[tuple[str, RegisteredKernel]]:
+    for name in sorted(names):
+        try:
+            yield name, kernel_named(name)
+        except (ImportError, SettingError) as error:
+            _log.warning("Kernel %s is installed, but can't be used: %s", name, error)
+
+
+def _load(entry: EntryPoint) -> RegisteredKernel:
+    try:
+        kernel: RegisteredKernel = entry.load()
+    except Exception as error:  # the code of another package may raise anything
+        if isinstance(error, ModuleNotFoundError) and error.name in DEPENDENCIES:
+            raise
+        raise SettingError(
+            f"{entry.name}: its package registers {entry.value}, which can't be loaded "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    if not all(hasattr(kernel, required) for required in ("problem", "workload")):
+        raise SettingError(
+            f"{entry.name}: its package registers {entry.value}, a {type(kernel).__name__}; expected what "
+            f"kernel.registered(arguments) returns. See docs/guide/migrating.md."
+        )
+    return kernel
