@@ -75,7 +75,10 @@ def test_a_remembered_call_touches_no_store_no_lock_and_no_environment(tmp_path:
 
 
 def test_commands_that_need_no_gpu_load_neither_torch_nor_triton(tmp_path: Path) -> None:
-    commands = ["--help", "ls", "path -v", "db current", "db upgrade", "db check", "misses", "stats"]
+    commands = [
+        "--help", "ls", "path -v", "db current", "db upgrade", "db check", "misses", "stats", "warm --help",
+        "warm avg_pool1d --help", "lookup avg_pool1d --help",
+    ]  # fmt: skip
     program = (
         "import sys\n"
         "from tunedb.cli import run\n"

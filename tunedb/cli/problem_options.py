@@ -52,8 +52,9 @@ def offered(function: Function, arguments: Iterable[Argument]) -> list[Argument]
     annotations = [parameter.annotation for parameter in parameters] + [flag for flag, _ in COMMON_FLAGS.values()]
     taken = {"--help", "--arg"}
     for annotation in annotations:
-        for declared in get_args(annotation)[1:]:
-            taken.update(getattr(declared, "param_decls", None) or ())
+        for info in get_args(annotation)[1:]:  # typer keeps the first option of an annotation as its default
+            words = (getattr(info, "default", None), *(getattr(info, "param_decls", None) or ()))
+            taken.update(word for word in words if isinstance(word, str))
     return [argument for argument in arguments if option_of(argument) not in taken]
 
 
