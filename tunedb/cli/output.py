@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 Row = Mapping[str, Any]
-_WIDTH = 100_000
-SHORT_UID = 12  # digits of a uid in a table: `tunedb show` takes the beginning of one
+_MAX_WIDTH = 100_000  # characters: wider than any record, so that rich never wraps
+SHORT_UID = 12  # digits of a uid in a table; `tunedb show` takes the beginning of a uid
 
 
 class Format(enum.StrEnum):
@@ -29,7 +29,7 @@ class Format(enum.StrEnum):
 def print_rows(rows: Iterable[Row], format: Format, columns: Sequence[str]) -> int:
     """Print rows: `columns` of them as a table, all of them as a JSON array or as CSV. Returns how many.
 
-    They are printed as they come; of a table, the text waits until the last, because its widths do.
+    JSON and CSV are printed row by row; a table only when its last row, and so its widths, are known.
     """
     if format is Format.table:
         return print_table(columns, ([row[name] for name in columns] for row in rows))
@@ -63,7 +63,7 @@ def print_record(record: Row, format: Format) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-    """Print a table for people. Each row is one line, however narrow the terminal: nothing is cut off."""
+    """Print a table for people, one line a row. Nothing is cut off in a narrow terminal. Returns the number of rows."""
     texts = [[cell(name, value) for name, value in zip(columns, row, strict=True)] for row in rows]
     if not texts:
         return 0
@@ -75,7 +75,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
 
 
 def cell(column: str, value: Any) -> str:
-    """One value as people read it."""
+    """Return a value as people read it."""
     if value is None:
         return "-"
     if column == "uid":
@@ -88,7 +88,7 @@ def cell(column: str, value: Any) -> str:
 
 
 def one_line(text: str) -> str:
-    """The text on one line, without what would steer a terminal: it may come from someone else's store."""
+    """Return the text on one line, without control characters: it may come from someone else's store."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
 
 
@@ -105,7 +105,7 @@ def _csv_value(value: Any) -> Any:
 
 
 def _print(table: Table) -> None:
-    console = Console(file=sys.stdout, width=_WIDTH, markup=False, emoji=False, highlight=False)
+    console = Console(file=sys.stdout, width=_MAX_WIDTH, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():

@@ -1,4 +1,4 @@
-"""How a sweep goes on, on stderr: a bar on a terminal, plain lines elsewhere, nothing with -q."""
+"""Progress of sweeps on stderr: a bar on a terminal, plain lines elsewhere, nothing with -q."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tunedb.cli.output import one_line
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial
 
-PAUSE = 5.0  # seconds between two lines about one sweep, off a terminal
+PAUSE = 5.0  # seconds between two lines about one sweep, if stderr is not a terminal
 
 
 class Progress:
-    """Told of each problem and, as a `tunedb.sweep.observer.Observer`, of its sweep."""
+    """Progress through a list of problems: the observer (`tunedb.sweep.observer.Observer`) of their sweeps."""
 
     def __init__(self, problems: int) -> None:
         self._problems, self._number, self._name = problems, 0, ""
-        self._left, self._told_at = 0, 0.0
-        self._why = ""  # the first config that failed did so
+        self._left, self._printed_at = 0, 0.0
+        self._why = ""  # the first config failed
         self._configs: dict[str, Config] = {}  # by the uids of their trials
         self._bars: Bars | None = None
         self._task: TaskID | None = None
@@ -48,12 +48,12 @@ class Progress:
             self._bars.stop()
 
     def next(self, name: str) -> None:
-        """The next problem begins."""
+        """Begin the next problem."""
         self._name = name
         self._number += 1
 
     def done(self, source: str, sweep: Sweep | None) -> None:
-        """The problem is done; `source` says how."""
+        """End the problem; `source` says how it ended."""
         text = f"{self._place()} {source}: {self._name}"
         if sweep is not None and sweep.config is not None:
             text += f" -> {sweep.config} {_times(sweep.time_us, sweep.default_time_us)}"
@@ -75,9 +75,9 @@ class Progress:
 
     def started(self, sweep: Sweep, candidates: int) -> None:
         """See `tunedb.sweep.observer.Observer`."""
-        self._left, self._told_at, self._why = candidates, time.monotonic(), ""
+        self._left, self._printed_at, self._why = candidates, time.monotonic(), ""
         if self._bars is not None:
-            self._drop_bar()  # of a sweep whose process ended
+            self._drop_bar()  # that of a sweep whose worker died
             self._task = self._bars.add_task(f"{self._place()} {sweep.problem.kernel}", total=candidates, times="")
         else:
             log.info("%s tuning: %s, %d candidates", self._place(), self._name, candidates)
@@ -86,7 +86,7 @@ class Progress:
         """See `tunedb.sweep.observer.Observer`."""
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """See `tunedb.sweep.observer.Observer`. With -v a line for each trial, off a terminal one now and then."""
+        """See `tunedb.sweep.observer.Observer`. With -v, a line for each trial; without a terminal, one every few seconds."""
         self._left -= 1
         self._configs[trial.uid] = trial.config
         note = trial.note(self._configs)
@@ -95,14 +95,14 @@ class Progress:
         if is_verbose():
             how = f"{trial.time_us:.1f} us" if trial.time_us is not None else trial.status
             self._say(f"  {trial.config}: {how}{f' ({note})' if note else ''}")
-        elif self._bars is None and time.monotonic() - self._told_at > PAUSE:
-            self._told_at = time.monotonic()
+        elif self._bars is None and time.monotonic() - self._printed_at > PAUSE:
+            self._printed_at = time.monotonic()
             self._say(f"{self._place()} {self._left} candidates left, best so far {_times(best_us, default_us)}")
         if self._bars is not None and self._task is not None:
             self._bars.update(self._task, advance=1, times=_times(best_us, default_us))
 
     def finished(self, sweep: Sweep) -> None:
-        """See `tunedb.sweep.observer.Observer`: `done` tells it."""
+        """See `tunedb.sweep.observer.Observer`: `done` prints it."""
 
     def _place(self) -> str:
         return f"[{self._number}/{self._problems}]"

@@ -34,6 +34,7 @@ class RegisteredAutotuner:
         self._make = arguments
         self._parameters = list(inspect.signature(arguments).parameters.values())[1:]  # the first is the device
         self._asked: dict[Problem, Mapping[str, Any]] = {}
+        self.gradient: str | None = None  # to be set to the name of its gradient's registered kernel, if it has one
 
     @property
     def name(self) -> str:
