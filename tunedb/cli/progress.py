@@ -86,7 +86,7 @@ class Progress:
         """See `tunedb.sweep.observer.Observer`."""
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """See `tunedb.sweep.observer.Observer`. With -v, a line for each trial; without a terminal, one every few seconds."""
+        """See `tunedb.sweep.observer.Observer`. With -v a line a trial; off a terminal one now and then."""
         self._left -= 1
         self._configs[trial.uid] = trial.config
         note = trial.note(self._configs)
