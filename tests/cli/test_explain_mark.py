@@ -215,7 +215,7 @@ def test_a_mark_that_is_refused_leaves_nothing(
     assert answer.code == (2 if uid is None else 1)
     assert answer.err.count("\n") == 1
     with open_store(settings.current().store) as store:
-        assert store.get_marks() == []
+        assert store.marks.get_all() == []
 
 
 def test_a_kernel_that_is_not_installed_is_known_by_what_is_stored(cli: Cli, kernels: dict[str, Kernel]) -> None:

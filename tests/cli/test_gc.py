@@ -67,7 +67,7 @@ def test_what_is_of_no_use_goes_with_its_trials_and_leaves_its_marks(cli: Cli, s
     assert "3 sweeps removed" in answer.err
     assert left(sweeps) == set(sweeps) - GONE
     with opened() as store:
-        assert {uid for uid, _ in store.get_marks()} == {sweeps["quarantined"].uid, sweeps["dead"].uid}
+        assert {uid for uid, _ in store.marks.get_all()} == {sweeps["quarantined"].uid, sweeps["dead"].uid}
     again = cli("gc", "--yes", "--format", "json")
     assert (again.code, again.json) == (0, [])
     assert "Nothing to remove" in again.err

@@ -58,7 +58,7 @@ def test_a_config_outside_the_space_is_brought_but_never_chosen(
     choice = make_tuner(settings.read({"mode": "read"})).choose(kernels["pool"], PROBLEM, -1)
     assert (choice.config, choice.source) == (config(128), "store")
     with open_store(settings.current().store) as store:
-        assert store.get_marks() == []
+        assert store.marks.get_all() == []
     assert not list(tmp_path.glob("**/harm*"))
 
 

@@ -29,7 +29,7 @@ def served(
 def serve(*counts: UsageCount) -> None:
     """Put counts into this test's store."""
     with open_store(settings.current().store) as store:
-        store.add_served(counts)
+        store.add_usage(counts)
 
 
 def test_misses_are_listed_by_count(cli: Cli) -> None:

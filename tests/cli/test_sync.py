@@ -25,7 +25,7 @@ def test_sync_unites_and_says_how_many(
 ) -> None:
     theirs = sweep(7, marks=(Mark("pin", "x", NOON),))
     other.put_sweeps([stored[0], theirs])
-    other.put_mark(stored[0].uid, Mark("quarantine", "wrong"))
+    other.marks.put(stored[0].uid, Mark("quarantine", "wrong"))
     monkeypatch.setenv("TUNEDB_SHARED", f"sqlite:///{tmp_path}/shared.db")
     first = cli("sync", "--format", "json")
     assert first.code == 0
@@ -43,7 +43,7 @@ def test_sync_unites_and_says_how_many(
         "sent": 0, "received": 0, "known": 3, "marks_sent": 0, "marks_received": 0, "rejected": 0,
     }  # fmt: skip
     everywhere = {one.uid for one in (*stored, theirs)}
-    assert {row["uid"] for row in cli("ls", "--format", "json").json} == everywhere == other.get_uids()
+    assert {row["uid"] for row in cli("ls", "--format", "json").json} == everywhere == other.upkeep.uids()
     assert cli("show", theirs.uid, "--format", "json").json["origin"] == "imported"
     shown = cli("show", theirs.uid, "--format", "json").json
     assert len(shown["trials"]) == 3
@@ -116,7 +116,7 @@ def test_import_brings_marks_along_also_of_known_sweeps(cli: Cli, source: str, t
     target = tmp_path / "target.db"
     open_store(str(target)).put_sweep(one)
     with open_store(str(tmp_path / "tunedb.db")) as store:
-        store.put_mark(one.uid, Mark("quarantine", "wrong"))
+        store.marks.put(one.uid, Mark("quarantine", "wrong"))
     cli("export", "-o", tmp_path / "marked.jsonl")
     answer = cli("import", tmp_path / source, "--store", target, "--format", "json")
     assert (answer.json["stored"], answer.json["known"]) == (0, 1)

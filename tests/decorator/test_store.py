@@ -303,7 +303,7 @@ def test_a_pin_is_obeyed_and_left_alone_after_an_edit(store: Store) -> None:
     x, y = tensors()
     tuned(do_bench=Bench(1.0, 2.0))[grid_of(100)](x, y, 100)
     (sweep,) = stored(store)
-    store.put_mark(sweep.uid, Mark("pin", "known good"))
+    store.marks.put(sweep.uid, Mark("pin", "known good"))
     new_process()
     kernel = tuned(blocks=(16, 64, 32), do_bench=Bench(2.0, 1.0))
     kernel[grid_of(100)](x, y, 100)
@@ -337,7 +337,7 @@ def test_a_cleared_cache_has_the_store_asked(store: Store) -> None:
     kernel = tuned(do_bench=Bench(2.0, 1.0))
     kernel[grid_of(100)](x, y, 100)
     (sweep,) = stored(store)
-    store.put_mark(sweep.uid, Mark("quarantine", "by another process"))
+    store.marks.put(sweep.uid, Mark("quarantine", "by another process"))
     kernel[grid_of(100)](x, y, 100)  # remembered, until it is told to forget
     assert kernel._do_bench.timed == 2
     kernel.cache.clear()

@@ -17,7 +17,8 @@ from tests.store.samples import DEVICE, HASH, running, sweep, trial
 from tunedb.core.sweep import UsageCount
 from tunedb.errors import TrialError
 from tunedb.store import Store, open_store
-from tunedb.store.guarded import BUSY_TIMEOUT, FLUSH, REST, TRIALS, GuardedStore
+from tunedb.store.breaker import REST_S
+from tunedb.store.guarded import BUSY_TIMEOUT_S, FLUSH_S, TRIALS_S, GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner.problem_lock import MAX_KEEP_S
 
@@ -75,7 +76,7 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
         open_store(str(path)).close()
     seconds = [0.0]
     shelf = GuardedStore(
-        str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT), monotonic=lambda: seconds[0]
+        str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S), monotonic=lambda: seconds[0]
     )
     tuner = calls.tuner(LayeredStore(shelf), store=str(path))
     with held(path, HOLDER.format(HOLD[what])):
@@ -86,7 +87,7 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
     assert first[-1] < BOUND
     assert second[-1] < (BOUND if what == "every lock" else 1)  # the first may have read the store already
     assert len([record for record in records.records if record.levelname == "WARNING"]) <= 1
-    seconds[0] += REST + 1
+    seconds[0] += REST_S + 1
     assert calls.call(tuner, 3)[:2] == (2, "sweep")
     with open_store(str(path)) as store:
         assert [len(one.trials) for one in store.iter_sweeps(finished=False, with_trials=True)] == [3] * 3
@@ -113,14 +114,14 @@ def test_a_result_that_comes_late_into_a_busy_store_is_waited_for_and_not_swept_
 def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_of_a_sweep(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     open_store(str(path)).close()
-    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
+    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S))
     done = sweep(trials=[trial(block) for block in range(30)])
     with held(path, BURSTS):
         begun = time.monotonic()
         shelf.start_sweep(running(done))
         for one in done.trials:
             shelf.put_trial(done.uid, one)
-        assert time.monotonic() - begun < TRIALS + BUSY_TIMEOUT + 0.5
+        assert time.monotonic() - begun < TRIALS_S + BUSY_TIMEOUT_S + 0.5
         shelf.finish_sweep(done)
     shelf.close()
     assert len(open_store(str(path)).get_sweep(done.uid).trials) == 30
@@ -200,7 +201,7 @@ def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_i
     shelf = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     done = sweep()
     shelf.start_sweep(running(done))
-    seconds[0] += REST + 1  # a long sweep
+    seconds[0] += REST_S + 1  # a long sweep
     for one in done.trials:
         shelf.put_trial(done.uid, one)
     shelf.finish_sweep(done)
@@ -212,9 +213,9 @@ def test_a_write_that_failed_stops_no_look_up(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
     known, done = sweep(1), sweep(2)
     store.put_sweep(known)
-    shelf = GuardedStore("s.db", lambda: Failing(store, "finish_sweep", "add_served"))  # type: ignore[arg-type,return-value]
+    shelf = GuardedStore("s.db", lambda: Failing(store, "finish_sweep", "add_usage"))  # type: ignore[arg-type,return-value]
     shelf.finish_sweep(done)
-    shelf.add_served([UsageCount(known.problem, DEVICE, "default", 1, known.started, known.started)])
+    shelf.add_usage([UsageCount(known.problem, DEVICE, "default", 1, known.started, known.started)])
     assert [one.uid for one in shelf.get_sweeps(known.problem, DEVICE, HASH)] == [known.uid]
     assert [one.uid for one in shelf.get_sweeps(done.problem, DEVICE, HASH)] == [done.uid]
 
@@ -224,14 +225,14 @@ def test_a_call_does_not_write_all_that_has_waited_for_a_store_that_is_slow(tmp_
     seconds = [0.0]
 
     def slow() -> None:
-        seconds[0] += FLUSH / 2
+        seconds[0] += FLUSH_S / 2
 
     failing = Failing(store, "finish_sweep", slow=slow)
     shelf = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     for n in range(10):
         shelf.finish_sweep(sweep(n))
     failing.names.clear()
-    seconds[0] += REST + 1
+    seconds[0] += REST_S + 1
     assert len(shelf.get_sweeps(sweep(9).problem, DEVICE, HASH)) == 1
     assert 0 < len(list(store.iter_sweeps())) < 10
     shelf.close()

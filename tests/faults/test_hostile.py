@@ -72,7 +72,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tuner.close()
     with open_store(str(path)) as store:
         (one,) = store.iter_sweeps()
-        store.put_mark(one.uid, Mark("pin", "mine"))
+        store.marks.put(one.uid, Mark("pin", "mine"))
     return path
 
 

@@ -99,7 +99,7 @@ def test_two_hundred_killed_writers_lose_nothing_that_was_acknowledged_and_tear_
         assert store.put_sweep(sweep(-1))  # no lock is left
         assert time.monotonic() - begun < 2
         stored = {one.uid: one for one in store.iter_sweeps(finished=False, with_trials=True)}
-        with store._database.read() as connection:
+        with store._access.read() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
     assert len(acknowledged) > 90

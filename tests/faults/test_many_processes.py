@@ -80,5 +80,5 @@ def test_processes_of_several_threads_lose_nothing_and_leave_a_sound_file(quick_
     asked = {problem for held in found for problem, _, _, _ in held}
     with open_store(path) as store:
         assert sorted(sweep.problem["n"] for sweep in store.iter_sweeps(finished=False)) == sorted(asked)
-        with store._database.read() as connection:
+        with store._access.read() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"

@@ -123,7 +123,7 @@ def test_the_tables_of_another_program_that_uses_alembic_stay_as_they_are(stored
     tuner = calls.tuner(store=stored_url)
     assert calls.call(tuner)[:2] == (2, "sweep")
     tuner.close()
-    with open_store(stored_url) as store, store._database.read() as connection:
+    with open_store(stored_url) as store, store._access.read() as connection:
         prefix = "" if stored_url.startswith("sqlite") else "public."
         version = connection.exec_driver_sql(f"SELECT version_num FROM {prefix}alembic_version").scalars().all()
         assert version == ["deadbeef1234"]

@@ -96,7 +96,7 @@ def test_folder_and_file_are_for_their_owner_only(tmp_path: Path) -> None:
 
 
 def test_the_journal_is_the_rollback_journal_and_foreign_keys_hold(path: Path) -> None:
-    with made(path)._database.read() as connection:
+    with made(path)._access.read() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 

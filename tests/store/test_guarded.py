@@ -14,7 +14,8 @@ from tests.sweep.test_run import sweep
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import Store, open_store
-from tunedb.store.guarded import BUSY_TIMEOUT, QUEUE, REST, GuardedStore
+from tunedb.store.breaker import REST_S
+from tunedb.store.guarded import BUSY_TIMEOUT_S, MAX_QUEUE, GuardedStore
 
 
 class Broken:
@@ -49,7 +50,7 @@ def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
     broken = Broken(open_store(str(tmp_path / "t.db")))
     seconds = [0.0]
     shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
-    for seconds[0] in (0, REST + 1, 2 * REST + 2):
+    for seconds[0] in (0, REST_S + 1, 2 * REST_S + 2):
         assert looked_up(shelf, done) == []
     assert broken.asked == 3
     assert [record.levelname for record in records.records] == ["WARNING"]
@@ -61,10 +62,10 @@ def test_a_store_that_failed_is_left_alone_for_a_while(tmp_path: Path, done: Swe
     seconds = [0.0]
     shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     looked_up(shelf, done)
-    seconds[0] = REST - 1
+    seconds[0] = REST_S - 1
     looked_up(shelf, done)
     assert broken.asked == 1
-    seconds[0] = REST + 1
+    seconds[0] = REST_S + 1
     looked_up(shelf, done)
     assert broken.asked == 2
 
@@ -78,7 +79,7 @@ def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path:
     shelf.finish_sweep(done)
     assert looked_up(shelf, done) == [done.uid]
     assert list(store.iter_sweeps()) == []
-    broken.is_broken, seconds[0] = False, REST + 1
+    broken.is_broken, seconds[0] = False, REST_S + 1
     assert looked_up(shelf, done) == [done.uid]
     (stored,) = store.iter_sweeps(with_trials=True)
     assert {trial.uid for trial in stored.trials} == {trial.uid for trial in done.trials}
@@ -97,9 +98,9 @@ def test_at_exit_what_waits_is_written(tmp_path: Path, done: Sweep) -> None:
 def test_the_queue_is_bounded_and_a_loss_is_told(tmp_path: Path, records: pytest.LogCaptureFixture) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
     shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
-    for _ in range(QUEUE + 1):
+    for _ in range(MAX_QUEUE + 1):
         shelf.finish_sweep(sweep({1: 9.0}))
-    assert len(shelf._queue) == QUEUE
+    assert len(shelf._queue) == MAX_QUEUE
     assert "lost" in records.text
 
 
@@ -108,7 +109,7 @@ def test_another_process_that_holds_the_write_lock_delays_a_call_by_two_seconds_
     open_store(str(path)).close()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT))
+    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S))
     kernel = FakeKernel({block: float(block) for block in range(1, 20)})
     start = time.monotonic()
     done = sweep({}, kernel=kernel, notebook=_Through(shelf))

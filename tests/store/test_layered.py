@@ -39,7 +39,7 @@ def test_a_mark_made_here_holds_for_a_sweep_that_is_only_there(
     kernel = FakeKernel({1: 9.0, 2: 5.0})
     tuner_on(shared_store, tmp_path).choose(kernel, kernel.problem(), -1)
     (there,) = shared_store.iter_sweeps()
-    store.put_mark(there.uid, Mark("quarantine", "wrong on this machine"))
+    store.marks.put(there.uid, Mark("quarantine", "wrong on this machine"))
     choice = tuner_on(layers(tmp_path, store), tmp_path, mode="read").choose(kernel, kernel.problem(), -1)
     assert choice.source == "default"
 
@@ -49,9 +49,9 @@ def test_copies_of_a_sweep_are_one_with_the_marks_of_both(store: Store, tmp_path
     tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1)
     (found,) = store.iter_sweeps()
     pin, quarantine = Mark("pin", "a"), Mark("quarantine", "b")
-    store.put_mark(found.uid, pin)
+    store.marks.put(found.uid, pin)
     (pinned,) = store.iter_sweeps()
-    store.put_mark(found.uid, quarantine)
+    store.marks.put(found.uid, quarantine)
     (both,) = store.iter_sweeps()
     (one,) = united([found, pinned, both])
     assert {mark.uid for mark in one.marks} == {pin.uid, quarantine.uid}

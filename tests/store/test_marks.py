@@ -22,10 +22,10 @@ def test_a_mark_comes_back_as_it_was_with_the_sweep(store: Store) -> None:
     store.put_sweep(one)
     marks = tuple(Mark(kind, f"because {kind}", NOON + timedelta(hours=n)) for n, kind in enumerate(MarkKind))
     for mark in marks:
-        assert store.put_mark(one.uid, mark)
-        assert not store.put_mark(one.uid, mark)  # known
+        assert store.marks.put(one.uid, mark)
+        assert not store.marks.put(one.uid, mark)  # known
     assert store.get_sweep(one.uid).marks == marks
-    assert store.get_marks() == [(one.uid, mark) for mark in marks]
+    assert store.marks.get_all() == [(one.uid, mark) for mark in marks]
     assert [list(found.marks) for found in store.get_sweeps(one.problem, DEVICE, HASH)] == [list(marks)]
 
 
@@ -33,26 +33,26 @@ def test_quarantining_the_winner_revives_the_one_before(store: Store) -> None:
     old, new = sweep(), sweep(finished=NOON + timedelta(days=1))
     store.put_sweeps([old, new])
     assert wins(store, old) == new.uid
-    store.put_mark(new.uid, Mark("quarantine", "wrong", NOON))
+    store.marks.put(new.uid, Mark("quarantine", "wrong", NOON))
     assert wins(store, old) == old.uid
-    store.put_mark(new.uid, Mark("release", "right", NOON + timedelta(hours=1)))
+    store.marks.put(new.uid, Mark("release", "right", NOON + timedelta(hours=1)))
     assert wins(store, old) == new.uid
-    store.put_mark(new.uid, Mark("quarantine", "an older word", NOON - timedelta(hours=1)))
+    store.marks.put(new.uid, Mark("quarantine", "an older word", NOON - timedelta(hours=1)))
     assert wins(store, old) == new.uid
 
 
 def test_a_pin_wins_against_newer_ones_but_not_against_its_own_quarantine(store: Store) -> None:
     old, new = sweep(), sweep(finished=NOON + timedelta(days=1))
     store.put_sweeps([old, new])
-    store.put_mark(old.uid, Mark("pin", "good"))
+    store.marks.put(old.uid, Mark("pin", "good"))
     assert wins(store, old) == old.uid
-    store.put_mark(old.uid, Mark("quarantine", "bad"))
+    store.marks.put(old.uid, Mark("quarantine", "bad"))
     assert wins(store, old) == new.uid
 
 
 def test_a_mark_may_come_before_its_sweep(store: Store) -> None:
     one = sweep()
-    store.put_mark(one.uid, Mark("quarantine", "known to be wrong"))
+    store.marks.put(one.uid, Mark("quarantine", "known to be wrong"))
     store.put_sweep(one)
     assert wins(store, one) is None
 
@@ -71,5 +71,5 @@ def test_a_mark_may_come_before_its_sweep(store: Store) -> None:
 )
 def test_a_mark_that_can_not_be_kept_is_refused(store: Store, uid: str, mark: Mark) -> None:
     with pytest.raises(ValueError, match="needed"):
-        store.put_mark(uid, mark)
-    assert store.get_marks() == []
+        store.marks.put(uid, mark)
+    assert store.marks.get_all() == []

@@ -34,7 +34,7 @@ def test_there_is_a_file_of_every_schema_up_to_the_newest() -> None:
 def test_every_sweep_trial_and_mark_of_a_released_file_is_still_there(path: Path) -> None:
     with open_store(str(path)) as store:
         assert by_uid(list(store.iter_sweeps(with_trials=True))) == by_uid(make.sweeps())
-        assert sorted((one.source, one.count) for one in store.get_served(["store", "default", "nearest"])) == [
+        assert sorted((one.source, one.count) for one in store.usage.get(["store", "default", "nearest"])) == [
             ("default", 3),
             ("nearest", 2),
             ("store", 5),
@@ -63,7 +63,7 @@ def test_a_released_file_takes_new_rows_and_can_be_exported_and_imported(path: P
     with open_store(str(path)) as store, open_store(str(tmp_path / "other.db")) as other:
         new = make._sweep(8, 8, 0, "tuned")
         assert store.put_sweep(new)
-        assert [one.source for one in store.get_served(["default", "nearest"])] == ["nearest"]  # 8 is no miss any more
+        assert [one.source for one in store.usage.get(["default", "nearest"])] == ["nearest"]  # 8 is no miss any more
         file = tmp_path / "export.jsonl"
         assert dump(store.iter_sweeps(with_trials=True), file) == len(make.sweeps()) + 1
         assert other.put_sweeps(load(file, strict=True).sweeps) == (len(make.sweeps()) + 1, 0)

@@ -148,7 +148,7 @@ def test_opening_upgrades_a_file_and_leaves_a_shared_database_to_the_command(
 
 
 def test_foreign_keys_hold_again_after_an_upgrade_in_memory() -> None:
-    with open_store("sqlite://") as store, store._database.read() as connection:
+    with open_store("sqlite://") as store, store._access.read() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
@@ -254,5 +254,5 @@ def test_the_command_for_a_file_of_an_unreleased_schema_makes_room_for_a_new_one
         open_store(str(path))
     subprocess.run(["bash", "-c", str(raised.value).partition("Run: ")[2]], check=True)
     with open_store(str(path)) as store:
-        assert store.get_uids() == set()
+        assert store.upkeep.uids() == set()
     assert Path(f"{path}.unreleased").is_file()

@@ -59,10 +59,10 @@ def empty(stored_url: str) -> Iterator[Store]:
 
 
 def clear(store: Store) -> None:
-    store.remove_sweeps(list(store.iter_sweeps(finished=False)))
-    with store._write() as connection:  # nothing removes a mark; the next example must find none
+    store.upkeep.remove(list(store.iter_sweeps(finished=False)))
+    with store._access.write() as connection:  # nothing removes a mark; the next example must find none
         connection.execute(sa.delete(MarkRow))
-    assert (store.get_uids(), store.get_marks()) == (set(), [])
+    assert (store.upkeep.uids(), store.marks.get_all()) == (set(), [])
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -80,7 +80,7 @@ def test_any_order_and_any_repeats_end_in_the_same_rows_and_the_same_winner(empt
             for shard in homes:
                 shard.put_sweep(one)
         for one, mark in later:  # also where the sweep is not
-            data.draw(st.sampled_from(shards)).put_mark(one.uid, mark)
+            data.draw(st.sampled_from(shards)).marks.put(one.uid, mark)
         for shard in [*shards, *data.draw(st.lists(st.sampled_from(shards), max_size=4)), *reversed(shards)]:
             give(empty, shard, data.draw(st.sampled_from(["receive", "file"])))
             if data.draw(st.booleans()):
@@ -90,7 +90,7 @@ def test_any_order_and_any_repeats_end_in_the_same_rows_and_the_same_winner(empt
         whole = [open_store(f"{folder}/all.db")]
         whole[0].put_sweeps(sweeps)
         for one, mark in later:
-            whole[0].put_mark(one.uid, mark)
+            whole[0].marks.put(one.uid, mark)
         expected = content(whole[0])
         for store in (empty, *shards):
             assert content(store) == expected
@@ -145,9 +145,9 @@ def test_sweeps_are_removed_with_their_trials_unless_they_changed_and_leave_thei
     empty.start_sweep(running(resumed))
     (listed,) = (one for one in empty.iter_sweeps(finished=False) if one.status == "running")
     empty.finish_sweep(resumed)  # after it was listed
-    assert empty.remove_sweeps([without_trials(gone), listed]) == 1
+    assert empty.upkeep.remove([without_trials(gone), listed]) == 1
     assert content(empty) == sorted([kept, resumed], key=lambda one: one.uid)
-    assert [uid for uid, _ in empty.get_marks()] == [gone.uid]
+    assert [uid for uid, _ in empty.marks.get_all()] == [gone.uid]
     assert empty.put_sweep(without_marks := dataclasses.replace(gone, marks=()))
     assert without_marks.marks == ()
     assert empty.get_sweep(gone.uid) == gone
@@ -185,11 +185,11 @@ def test_a_hostile_mark_is_rejected_and_the_others_are_united(stored_url: str, t
     upgrade(stored_url)
     marks = [Mark("pin", "fine", NOON), Mark("unpin", "'; DROP TABLE mark; --", NOON), Mark("pin", "", NOON)]
     with open_store(stored_url) as theirs, open_store(str(tmp_path / "mine.db")) as mine:
-        theirs.put_marks(("a" * 32, mark) for mark in marks)
+        theirs.marks.put_all(("a" * 32, mark) for mark in marks)
         execute(stored_url, f"UPDATE mark SET sweep_uid = '..' WHERE uid = '{marks[2].uid}'")
         received = receive(mine, theirs)
         assert (received.marks, received.rejected) == (2, 1)
-        assert {mark.reason for _, mark in mine.get_marks()} == {"fine", "'; DROP TABLE mark; --"}
+        assert {mark.reason for _, mark in mine.marks.get_all()} == {"fine", "'; DROP TABLE mark; --"}
 
 
 STRINGS = ["'; DROP TABLE sweep; --", "../../../etc/passwd", "%s {0} $1 :x", "\x1b[2J", "\u202e", "x" * 100_000]

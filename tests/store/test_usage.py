@@ -20,11 +20,11 @@ def count(n: int = 1, source: str = "default", times: int = 1, hour: int = 0, de
 
 
 def test_counts_add_up_by_problem_device_and_source(store: Store) -> None:
-    store.add_served([count(1, times=2), count(2, times=9)])
-    store.add_served(
+    store.add_usage([count(1, times=2), count(2, times=9)])
+    store.add_usage(
         [count(1, times=3, hour=1), count(1, "nearest", hour=2), count(1, "store"), count(device=INTERPRETER)]
     )
-    found = store.get_served(MISSES)
+    found = store.usage.get(MISSES)
     assert [(one.problem, one.device, one.source, one.count) for one in found] == [
         (sweep(2).problem, DEVICE, "default", 9),
         (sweep(1).problem, DEVICE, "default", 5),
@@ -32,21 +32,21 @@ def test_counts_add_up_by_problem_device_and_source(store: Store) -> None:
         (sweep(1).problem, INTERPRETER, "default", 1),
     ]
     assert (found[1].first_seen, found[1].last_seen) == (NOON, NOON + timedelta(hours=1))
-    assert store.count_served() == {"default": 15, "nearest": 1, "store": 1}
+    assert store.usage.by_source() == {"default": 15, "nearest": 1, "store": 1}
 
 
 def test_every_source_can_be_counted(store: Store) -> None:
-    store.add_served([count(1, source) for source in COUNTED_SOURCES])
-    assert store.count_served() == dict.fromkeys(sorted(COUNTED_SOURCES), 1)
+    store.add_usage([count(1, source) for source in COUNTED_SOURCES])
+    assert store.usage.by_source() == dict.fromkeys(sorted(COUNTED_SOURCES), 1)
 
 
 def test_a_tuned_problem_is_no_miss_any_more_but_its_hits_stay(store: Store) -> None:
     both = [count(1), count(1, "nearest"), count(1, "store"), count(2), count(1, device=INTERPRETER)]
-    store.add_served(both)
+    store.add_usage(both)
     store.put_sweep(failed(1))
-    assert len(store.get_served(COUNTED_SOURCES)) == 5
+    assert len(store.usage.get(COUNTED_SOURCES)) == 5
     store.put_sweep(sweep(1))
-    left = [(one.problem, one.device, one.source) for one in store.get_served(COUNTED_SOURCES)]
+    left = [(one.problem, one.device, one.source) for one in store.usage.get(COUNTED_SOURCES)]
     assert sorted(left, key=str) == sorted(
         [
             (sweep(1).problem, DEVICE, "store"),
@@ -61,11 +61,11 @@ def test_a_tuned_problem_is_no_miss_any_more_but_its_hits_stay(store: Store) -> 
 def test_the_table_keeps_the_rows_that_were_seen_last(
     store: Store, monkeypatch: pytest.MonkeyPatch, spread: int
 ) -> None:
-    monkeypatch.setattr(served, "MOST", 3)
-    store.add_served([count(n, hour=n * spread) for n in range(7)])
-    assert len(store.get_served(MISSES)) == 3
-    store.add_served([count(9, hour=9)])
-    found = store.get_served(MISSES)
+    monkeypatch.setattr(served, "MAX_ROWS", 3)
+    store.add_usage([count(n, hour=n * spread) for n in range(7)])
+    assert len(store.usage.get(MISSES)) == 3
+    store.add_usage([count(9, hour=9)])
+    found = store.usage.get(MISSES)
     assert len(found) == 3
     assert sweep(9).problem in [one.problem for one in found]
     if spread:
@@ -74,13 +74,13 @@ def test_the_table_keeps_the_rows_that_were_seen_last(
 
 def test_a_miss_that_is_told_of_after_its_problem_was_tuned_is_none(store: Store) -> None:
     store.put_sweep(sweep(1, finished=NOON + timedelta(hours=2)))
-    store.add_served([count(1, hour=1)])  # by a process that kept it in memory until now
-    assert store.get_served(MISSES) == []
-    store.add_served([count(1, hour=3)])  # what is stored does not launch there
-    assert [one.count for one in store.get_served(MISSES)] == [2]
+    store.add_usage([count(1, hour=1)])  # by a process that kept it in memory until now
+    assert store.usage.get(MISSES) == []
+    store.add_usage([count(1, hour=3)])  # what is stored does not launch there
+    assert [one.count for one in store.usage.get(MISSES)] == [2]
 
 
 def test_hits_make_room_for_misses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "MOST", 3)
-    store.add_served([count(1), *(count(n, "store", hour=n) for n in range(2, 8))])
-    assert [one.problem for one in store.get_served(MISSES)] == [sweep(1).problem]
+    monkeypatch.setattr(served, "MAX_ROWS", 3)
+    store.add_usage([count(1), *(count(n, "store", hour=n) for n in range(2, 8))])
+    assert [one.problem for one in store.usage.get(MISSES)] == [sweep(1).problem]

@@ -93,7 +93,7 @@ def test_winners_of_near_problems_are_tried_early(store: Store, tmp_path: Path) 
     quarantined = FakeKernel(times | {2: 50.0})
     choice = tuner(store, tmp_path).choose(quarantined, quarantined.problem(n=63), -1)
     assert choice.sweep is not None
-    store.put_mark(choice.sweep.uid, Mark("quarantine", "a test"))
+    store.marks.put(choice.sweep.uid, Mark("quarantine", "a test"))
     kernel = FakeKernel(times)
     tuner(store, tmp_path).choose(kernel, kernel.problem(n=65), -1)
     assert kernel.tried[:3] == [1, 8, 4]

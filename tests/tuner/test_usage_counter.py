@@ -60,7 +60,7 @@ def test_a_tuner_counts_each_first_use_and_writes_when_it_is_closed(tmp_path: Pa
         for _ in range(3):
             tuner.choose(kernel, kernel.problem(n=5), -1)
         tuner.close()
-    assert open_store(path).count_served() == {"store": 2, "sweep": 1}  # the first one's miss is settled
+    assert open_store(path).usage.by_source() == {"store": 2, "sweep": 1}  # the first one's miss is settled
 
 
 @runs_interpreter
@@ -89,15 +89,15 @@ def test_a_process_writes_its_counts_at_exit(tmp_path: Path) -> None:
     program = "import torch\nfrom tunedb.kernels import avg_pool1d\navg_pool1d(torch.ones(2, 3, 16), 4)\n"
     for _ in range(2):
         subprocess.run([sys.executable, "-c", program], env=environment, check=True)
-    (miss,) = open_store(str(tmp_path / "t.db")).get_served(["default"])
+    (miss,) = open_store(str(tmp_path / "t.db")).usage.get(["default"])
     assert (miss.problem.kernel, miss.count, miss.device) == ("avg_pool1d", 2, DEVICE)
     assert miss.first_seen < miss.last_seen
 
 
 def test_every_source_of_a_choice_can_be_counted(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "t.db"))
-    counts = UsageCounter(store.add_served)
+    counts = UsageCounter(store.add_usage)
     for source in COUNTED_SOURCES:
         counts.count(case(), Choice(config(1), source))
     counts.flush()
-    assert store.count_served() == dict.fromkeys(sorted(COUNTED_SOURCES), 1)
+    assert store.usage.by_source() == dict.fromkeys(sorted(COUNTED_SOURCES), 1)

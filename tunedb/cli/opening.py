@@ -70,7 +70,7 @@ def sweeps_of(
     if device is None:
         yield from store.iter_sweeps(kernel=kernel, with_trials=with_trials)
         return
-    wanted = devices_named(store.get_devices(), device)
+    wanted = devices_named(store.upkeep.devices(), device)
     for name in {device.name for device in wanted}:  # at most one
         for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=with_trials):
             if sweep.device in wanted:

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from tunedb.store.ranking import winner as winner
     from tunedb.store.ranking import winners as winners
     from tunedb.store.retention import garbage as garbage
-    from tunedb.store.sql.marks import Totals as Totals
     from tunedb.store.sql.schema import check as check
     from tunedb.store.sql.schema import current as current
     from tunedb.store.sql.schema import upgrade as upgrade
     from tunedb.store.sql.store import Store as Store
     from tunedb.store.sql.store import open_store as open_store
+    from tunedb.store.sql.upkeep import Totals as Totals
 
 # Loaded at first use: ranking and the guards need no SQLAlchemy.
 _LAZY = {
@@ -34,7 +34,7 @@ _LAZY = {
     "Received": "tunedb.store.exchange.sync",
     "Rejected": "tunedb.store.exchange.jsonl",
     "Store": "tunedb.store.sql.store",
-    "Totals": "tunedb.store.sql.marks",
+    "Totals": "tunedb.store.sql.upkeep",
     "check": "tunedb.store.sql.schema",
     "current": "tunedb.store.sql.schema",
     "dump": "tunedb.store.exchange.jsonl",

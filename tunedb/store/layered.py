@@ -10,13 +10,14 @@ from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, Trial, UsageCount
 from tunedb.store.guarded import GuardedStore
+from tunedb.store.interface import SweepStore
 from tunedb.store.shared import SharedStore
 
 
-class LayeredStore:
-    """What the tuner asks for sweeps and hands them to: the local store, which is always there, and a shared one.
+class LayeredStore(SweepStore):
+    """The local store, which is always there, and a shared one.
 
-    Which layer a sweep came from has no say in which one wins.
+    A sweep's layer has no influence on whether it wins.
     """
 
     def __init__(self, local: GuardedStore, shared: SharedStore | None = None) -> None:
@@ -24,31 +25,31 @@ class LayeredStore:
         self.shared = shared
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
-        """The finished sweeps of that identity in either layer."""
-        found = self.local.get_sweeps(problem, device, kernel_hash)
+        """Return the finished sweeps of that identity in either layer."""
+        sweeps = self.local.get_sweeps(problem, device, kernel_hash)
         if self.shared is None:
-            return found
-        return united([*found, *self._as_marked_here(self.shared.get_sweeps(problem, device, kernel_hash))])
+            return sweeps
+        return united([*sweeps, *self._with_local_marks(self.shared.get_sweeps(problem, device, kernel_hash))])
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
-        """The finished sweeps of all problems of a kernel on a device in either layer, `most` of the local one."""
-        found = self.local.get_kernel_sweeps(kernel, device, kernel_hash, most)
+        """Return the finished sweeps of a kernel on a device in either layer; at most `most` of the local one."""
+        sweeps = self.local.get_kernel_sweeps(kernel, device, kernel_hash, most)
         if self.shared is None:
-            return found
-        return united([*found, *self._as_marked_here(self.shared.get_kernel_sweeps(kernel, device, kernel_hash))])
+            return sweeps
+        return united([*sweeps, *self._with_local_marks(self.shared.get_kernel_sweeps(kernel, device, kernel_hash))])
 
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> list[Sweep]:
-        """Of the local store: a shared one gets finished sweeps only."""
+        """Return the local store's: a shared one has finished sweeps only."""
         return self.local.get_unfinished(problem, device, kernel_hash, environment)
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
-        """Those of the sweeps that the local store has, with their trials."""
+        """Yield those of the sweeps that the local store has, with their trials."""
         return self.local.get_whole(sweep_uids)
 
-    def _as_marked_here(self, sweeps: list[Sweep]) -> list[Sweep]:
-        """Sweeps of the shared store with the marks that the local one has of them, be they here or not."""
+    def _with_local_marks(self, sweeps: list[Sweep]) -> list[Sweep]:
+        """Return sweeps of the shared store with the marks that the local store has of them."""
         marks = self.local.get_marks_of([sweep.uid for sweep in sweeps]) if sweeps else {}
         return [
             dataclasses.replace(sweep, marks=(*sweep.marks, *marks[sweep.uid])) if sweep.uid in marks else sweep
@@ -56,39 +57,39 @@ class LayeredStore:
         ]
 
     def start_sweep(self, sweep: Sweep) -> None:
-        """To the local store: only finished sweeps leave it."""
+        """Keep a running sweep in the local store: only finished sweeps leave it."""
         self.local.start_sweep(sweep)
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """To the local store."""
+        """Keep a trial in the local store."""
         self.local.put_trial(sweep_uid, trial)
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """To the local store, and then to the shared one, as best it can."""
+        """Write the sweep to the local store, and then to the shared one if it works."""
         self.local.finish_sweep(sweep)
         if self.shared is not None:
             self.shared.finish_sweep(sweep)
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:
-        """See `GuardedStore.is_written`, of the local store."""
+        """Whether the sweep does not wait in the local store's queue."""
         return self.local.is_written(sweep_uid, try_again=try_again)
 
-    def add_served(self, served: list[UsageCount]) -> None:
-        """To the local store: counts stay where they are."""
-        self.local.add_served(served)
+    def add_usage(self, counts: Iterable[UsageCount]) -> None:
+        """Add to the usage counts of the local store: counts are not shared."""
+        self.local.add_usage(counts)
 
     def close(self) -> None:
-        """Write what waits here. The shared store is the process's: it stays open for the settings that come."""
+        """Close the local store. The shared one stays open: the process uses it under later settings as well."""
         self.local.close()
 
 
 def united(sweeps: Iterable[Sweep]) -> list[Sweep]:
-    """Each sweep once, with the marks that any of its copies has."""
+    """Return each sweep once, with the marks of all its copies."""
     copies: dict[str, list[Sweep]] = defaultdict(list)
     for sweep in sweeps:
         copies[sweep.uid].append(sweep)
-    found = []
+    united_sweeps = []
     for first, *others in copies.values():
         marks = {mark.uid: mark for copy in (first, *others) for mark in copy.marks}
-        found.append(dataclasses.replace(first, marks=tuple(marks.values())) if others else first)
-    return found
+        united_sweeps.append(dataclasses.replace(first, marks=tuple(marks.values())) if others else first)
+    return united_sweeps

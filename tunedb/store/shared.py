@@ -1,6 +1,6 @@
-"""A shared store as a call sees it: read once per kernel and device, within a second, and from then on from memory.
+"""A shared store as a call uses it: read once per kernel and device, within a second, and from then on from memory.
 
-All that talks to it happens on a thread of its own, so that a server that hangs costs a call one second, once.
+One background thread talks to it, so that a server that hangs costs a call one second, once.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from tunedb._internal.redact import without_password, without_passwords
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
+from tunedb.store.breaker import Breaker, CauseLog
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
-DEADLINE = 1.0  # seconds that a call waits for the first read of a kernel's rows
-REST = 30.0  # seconds for which a store that failed is left alone
-LAST_WORDS = 2.0  # seconds that the end of a process waits for what is still to be written
+DEADLINE_S = 1.0  # a call waits this long for the first read of a kernel's rows
+CLOSE_S = 2.0  # the end of a process waits this long for what is still to be written
 
 _log = logging.getLogger("tunedb")
 _all: weakref.WeakSet[SharedStore] = weakref.WeakSet()
@@ -35,7 +35,10 @@ _Job = Callable[["Store"], object]
 
 
 class SharedStore:
-    """One shared store. It is never made, migrated or waited for by a call; what fails is logged once per cause."""
+    """One shared store, from which finished sweeps are read and to which they are written.
+
+    A call never makes it, migrates it or waits for its writes; each cause of a failure is logged once.
+    """
 
     def __init__(
         self,
@@ -43,49 +46,48 @@ class SharedStore:
         opener: Callable[[], Store],
         *,
         writable: bool = True,
-        deadline: float = DEADLINE,
+        deadline: float = DEADLINE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = without_password(url)
         self._opener = opener
         self._writable = writable
         self._deadline = deadline
-        self._monotonic = monotonic
         self._rows: dict[_Kernel, dict[str, list[Sweep]]] = {}
-        self._rests_until = float("-inf")
-        self._logged: set[str] = set()
+        self._breaker = Breaker(monotonic)
+        self._causes = CauseLog()
         self.renew()
         _all.add(self)
         forks.renew_in_child(self)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
-        """The finished sweeps of that identity, as they were when the kernel was first asked for on this device."""
+        """Return the finished sweeps of that identity, as they were when the kernel was first read on this device."""
         return self._kernel(problem.kernel, device, kernel_hash).get(problem.key, [])
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
-        """Those of all problems of the kernel; none where the store can't tell in time."""
+        """Return the finished sweeps of all problems of the kernel; empty if the store does not answer in time."""
         return [sweep for sweeps in self._kernel(kernel, device, kernel_hash).values() for sweep in sweeps]
 
     def _kernel(self, kernel: str, device: Device, kernel_hash: str) -> dict[str, list[Sweep]]:
         key = (kernel, kernel_hash, device.digest)
-        if key not in self._rows and self._monotonic() >= self._rests_until:
+        if key not in self._rows and not self._breaker.is_open:
             done = threading.Event()
             self._submit(lambda store: self._read(store, key, device), done)
             if not done.wait(self._deadline):
-                self._rests_until = self._monotonic() + REST
+                self._breaker.trip()
                 self._log_once("late", f"no answer within {self._deadline:g} s")
         return self._rows.get(key, {})
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Write a finished sweep, as best it can: in the background, and not at all where the store fails.
+        """Write a finished sweep in the background, and not at all if the store fails.
 
-        What does not get there stays in the local store; `tunedb sync` unites the two.
+        A sweep that is not written stays in the local store; `tunedb sync` unites the two.
         """
         if self._writable:
             self._submit(lambda store: store.put_sweep(sweep), None)
 
-    def close(self, wait: float = LAST_WORDS) -> None:
-        """Give what is still to be written a last chance, of `wait` seconds; what hangs after that is given up."""
+    def close(self, wait: float = CLOSE_S) -> None:
+        """Wait at most `wait` seconds for what is still to be written, then give it up."""
         if self._thread is not None:
             done = threading.Event()
             self._submit(lambda _: None, done)
@@ -93,10 +95,10 @@ class SharedStore:
                 self.renew()
 
     def _read(self, store: Store, key: _Kernel, device: Device) -> None:
-        found: dict[str, list[Sweep]] = defaultdict(list)
+        by_problem: dict[str, list[Sweep]] = defaultdict(list)
         for sweep in store.get_kernel_sweeps(key[0], device, key[1]):
-            found[sweep.problem.key].append(sweep)
-        self._rows[key] = dict(found)
+            by_problem[sweep.problem.key].append(sweep)
+        self._rows[key] = dict(by_problem)
 
     def renew(self) -> None:
         """Start again: in a forked child the thread, its queue and its connection are the parent's."""
@@ -117,25 +119,24 @@ class SharedStore:
         while True:
             job, done = jobs.get()
             try:
-                if self._monotonic() >= self._rests_until:
+                if not self._breaker.is_open:
                     if self._store is None:
                         self._store = self._opener()
                     job(self._store)
             except Exception as error:  # a store failure never reaches the caller of a kernel
-                self._rests_until = self._monotonic() + REST
+                self._breaker.trip()
                 self._log_once(type(error).__name__, f"{type(error).__name__}: {error}")
             finally:
                 if done is not None:
                     done.set()
 
     def _log_once(self, cause: str, text: str) -> None:
-        if cause not in self._logged:
-            self._logged.add(cause)
-            _log.warning(
-                "Shared store %s can't be used; calls go on with the local one. %s See: tunedb doctor",
-                self.url,
-                without_passwords(text),
-            )
+        self._causes.warn(
+            cause,
+            "Shared store %s can't be used; calls go on with the local one. %s See: tunedb doctor",
+            self.url,
+            without_passwords(text),
+        )
 
 
 def _close_all() -> None:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
 from tunedb.core.task import Choice, TuningTask
-from tunedb.store.guarded import GuardedStore
-from tunedb.store.layered import LayeredStore
+from tunedb.store.interface import SweepStore
 from tunedb.sweep.history import SweepHistory, remaining_configs
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.nearest import NearestNeighbors
-
-if TYPE_CHECKING:
-    from tunedb.store import Store
 
 
 class Answer(NamedTuple):
@@ -31,7 +27,7 @@ class Lookup:
 
     def __init__(
         self,
-        store: LayeredStore | GuardedStore | Store,
+        store: SweepStore,
         cache: ChoiceCache,
         environment_of: Callable[[TuningTask], Environment | None],
         monotonic: Callable[[], float],

@@ -6,18 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from operator import attrgetter, itemgetter
-from typing import TYPE_CHECKING
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source, Sweep, now
 from tunedb.core.task import Choice, TuningTask
-from tunedb.store.guarded import GuardedStore
-from tunedb.store.layered import LayeredStore
+from tunedb.store.interface import SweepStore
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, ChoiceCache
-
-if TYPE_CHECKING:
-    from tunedb.store import Store
 
 # Powers of two, summed over the extents. Leaving one of 25 problems out on an H200, the config of a problem within this
 # distance took 1.05 times the tuned time, the default 1.19 times, and the config of a problem farther away longer than
@@ -78,7 +73,7 @@ class NearestNeighbors:
 
     def __init__(
         self,
-        store: LayeredStore | GuardedStore | Store,
+        store: SweepStore,
         cache: ChoiceCache,
         environment_of: Callable[[TuningTask], Environment | None],
         monotonic: Callable[[], float],

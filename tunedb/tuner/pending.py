@@ -34,7 +34,7 @@ def missed(store: Store, index: int, installed: Installed) -> Pending:
     """Return the tasks that calls on this device missed, the most frequent first."""
     device = device_of(index)
     counts: Counter[Problem] = Counter()
-    for usage in store.get_served(MISSES):
+    for usage in store.usage.get(MISSES):
         if usage.device == device:
             counts[usage.problem] += usage.count
     return tasks_for([problem for problem, _ in counts.most_common()], index, installed)

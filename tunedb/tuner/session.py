@@ -13,9 +13,9 @@ from tunedb._internal import forks
 from tunedb._internal.redact import without_password
 from tunedb.errors import StoreUnavailable
 from tunedb.settings import Settings, lock_folder
-from tunedb.store.guarded import BUSY_TIMEOUT, GuardedStore
+from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
-from tunedb.store.shared import DEADLINE, SharedStore
+from tunedb.store.shared import DEADLINE_S, SharedStore
 from tunedb.tuner.sweeper import Spent
 from tunedb.tuner.tuner import Tuner
 
@@ -56,7 +56,7 @@ def make_tuner(settings: Settings) -> Tuner:
     def opener() -> Any:
         from tunedb.store import open_store
 
-        return open_store(settings.store, busy_timeout=BUSY_TIMEOUT, migrate=writable, create=writable)
+        return open_store(settings.store, busy_timeout=BUSY_TIMEOUT_S, migrate=writable, create=writable)
 
     shared = None
     if settings.shared and settings.mode != "off":
@@ -73,7 +73,7 @@ def make_tuner(settings: Settings) -> Tuner:
 def _open_shared(url: str) -> Store:
     from tunedb.store import open_store
 
-    store = open_store(url, busy_timeout=DEADLINE, migrate=False, create=False)
+    store = open_store(url, busy_timeout=DEADLINE_S, migrate=False, create=False)
     if store is None:
         raise StoreUnavailable(f"There is no store at {without_password(url)}. Run: tunedb db upgrade --store URL")
     return store

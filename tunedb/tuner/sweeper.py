@@ -18,15 +18,13 @@ from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
 from tunedb.settings import Settings
-from tunedb.store.guarded import GuardedStore
-from tunedb.store.layered import LayeredStore
+from tunedb.store.interface import SweepStore
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.sweep.run import SweepContext, run_sweep
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
 
 if TYPE_CHECKING:
-    from tunedb.store import Store
     from tunedb.tuner.problem_lock import ProblemLock
 
 _log = logging.getLogger("tunedb")
@@ -88,7 +86,7 @@ class Sweeper:
     def __init__(
         self,
         settings: Settings,
-        store: LayeredStore | GuardedStore | Store,
+        store: SweepStore,
         lookup: Lookup,
         cache: ChoiceCache,
         *,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from tunedb.core.device import Environment
 from tunedb.core.kernel import TunableKernel
@@ -20,17 +20,13 @@ from tunedb.override import overridden
 from tunedb.runtime.clock import Clock, clock_for
 from tunedb.runtime.current_device import environment_of, placement_of
 from tunedb.settings import Settings
-from tunedb.store.guarded import GuardedStore
-from tunedb.store.layered import LayeredStore
+from tunedb.store.interface import SweepStore
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
 from tunedb.tuner.sweeper import Spent, Sweeper, TuningResult
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
 from tunedb.tuner.usage_counter import UsageCounter
-
-if TYPE_CHECKING:
-    from tunedb.store import Store
 
 _log = logging.getLogger("tunedb")
 _T = TypeVar("_T")
@@ -50,7 +46,7 @@ class Tuner:
     def __init__(
         self,
         settings: Settings,
-        store: LayeredStore | GuardedStore | Store,
+        store: SweepStore,
         *,
         locks: Path,
         environment_of: Callable[[TuningTask], Environment | None] = environment_of,
@@ -64,7 +60,7 @@ class Tuner:
         self.locks = locks
         self.spent = spent or Spent()
         self.cache = ChoiceCache(self.refresh, monotonic)
-        self.usage = UsageCounter(store.add_served)
+        self.usage = UsageCounter(store.add_usage)
         self.lookup = Lookup(store, self.cache, environment_of, monotonic)
         self._sweeper = Sweeper(
             settings, store, self.lookup, self.cache, locks=locks, clock=clock, spent=self.spent, monotonic=monotonic

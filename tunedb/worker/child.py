@@ -112,7 +112,7 @@ def run(tuner: Tuner, index: int, message: Task, events: EventWriter) -> bool:
         events.put(Tuned(outcome, None if sweep is None else sweep.uid, is_lost))
         return not is_lost
     try:
-        verification = verify(tuner, task, tuner.store.get_sweep(message.uid), events)  # type: ignore[union-attr]
+        verification = verify(tuner, task, tuner.store.get_sweep(message.uid), events)  # type: ignore[attr-defined]
     except StickyDeviceError as error:
         events.put(DeviceLost(str(error)))
         return False

@@ -105,7 +105,7 @@ def main() -> None:
         raise SystemExit(f"{path} is there: people have such files, so it stays as it is.")
     with open_store(str(path)) as store:
         store.put_sweeps(sweeps())
-        store.add_served(served())
+        store.add_usage(served())
     Path(f"{path}.lock").unlink(missing_ok=True)
     path.chmod(0o644)
 

@@ -55,7 +55,7 @@ def gc(
         elif not dry_run:
             if not yes:
                 _ask(len(obsolete))
-            removed = store.remove_sweeps(sweep for sweep, _ in obsolete)
+            removed = store.upkeep.remove(sweep for sweep, _ in obsolete)
             log.info("%d sweeps removed from %s.", removed, store.url)
 
 

@@ -37,7 +37,7 @@ def mark(
         try:
             # Later than the marks that it undoes, also if those came from a machine whose clock is ahead.
             time = max([now(), *(mark.time + timedelta(microseconds=1) for mark in sweep.marks)])
-            store.put_mark(sweep.uid, Mark(kind, reason, time))
+            store.marks.put(sweep.uid, Mark(kind, reason, time))
         except ValueError as error:
             raise SettingError(f"--reason: {error}.") from None
         winner = _winner_now(store, sweep)

@@ -23,7 +23,7 @@ def misses(kernel: KernelOption = None, device: DeviceOption = None, format: For
     A problem that was tuned is no longer a miss.
     """
     with reading() as store:
-        counts = [] if store is None else store.get_served(MISSES)
+        counts = [] if store is None else store.usage.get(MISSES)
     if kernel is not None:
         counts = [count for count in counts if count.problem.kernel == kernel]
     if device is not None:

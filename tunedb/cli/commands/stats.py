@@ -25,8 +25,8 @@ def stats(format: FormatOption = Format.table) -> None:
     rest: dict[str, Any] = {"imported": 0, "seconds": 0.0, "problems": 0, "devices": 0}
     with reading() as store:
         if store is not None:
-            served |= store.count_served()
-            totals = store.get_totals()
+            served |= store.usage.by_source()
+            totals = store.upkeep.totals()
             sweeps, rest = totals.sweeps, {name: getattr(totals, name) for name in rest}
     print_record(
         {

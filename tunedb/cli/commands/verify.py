@@ -66,7 +66,7 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
     from tunedb.tuner.pending import tasks_for
 
     current, tuner = device_of(index), make_tuner(store)
-    if device is not None and current not in devices_named({*store.get_devices(), current}, device):
+    if device is not None and current not in devices_named({*store.upkeep.devices(), current}, device):
         raise SettingError(f"--device: {device!r} is not the current device, {listed([current])}. Run verify there.")
     problems = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == current}
     pending = tasks_for(problems, index, registry.installed)
@@ -111,7 +111,7 @@ def _verify_here(tuner: Tuner, task: TuningTask, sweep: Sweep) -> Any:
 def _row(store: Store, task: TuningTask, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:
     log.info("[%d/%d] %s: %s (%s)", number, count, finding.verdict, task.kernel.name, task.problem)
     if finding.is_fault:
-        store.put_mark(
+        store.marks.put(
             sweep.uid, Mark(MarkKind.QUARANTINE, f"verify: {finding.verdict}: {finding.reason}"[:MAX_REASON])
         )
     return {

@@ -25,11 +25,11 @@ def receive(into: Store, source: Store) -> Received:
 
     One that is interrupted can be done again. Running sweeps and counts of what was served stay where they are.
     """
-    told = set(into.get_marks())
-    marks = [pair for pair in source.get_marks() if pair not in told]
+    told = set(into.marks.get_all())
+    marks = [pair for pair in source.marks.get_all() if pair not in told]
     good = [pair for pair in marks if _is_good(*pair)]
-    new_marks = into.put_marks(good)
-    here, there = into.get_uids(), source.get_uids()
+    new_marks = into.marks.put_all(good)
+    here, there = into.upkeep.uids(), source.upkeep.uids()
     missing = there - here
     stored = known = 0
     for page in source.get_whole(missing):

@@ -1,11 +1,10 @@
-"""What every query of a store stands on: connections, inserts that pass over what is there, and identities."""
+"""What the queries of every table share: connections, inserts that skip known rows, and the ids of facts."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,77 +15,65 @@ from tunedb.store.sql import rows, schema
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.models import DeviceRow, ProblemRow
 
-PAGE = 200  # rows that one statement names by their ids
+PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
 
 
 class Access:
-    """A database of which each call uses a connection of its own, in a short transaction of its own."""
+    """A database on which each call uses a connection of its own, in a short transaction of its own."""
 
     def __init__(self, database: Database, *, replace_damaged: bool = True) -> None:
-        self._database = database
+        self.database = database
         self._replace_damaged = replace_damaged and database.path is not None
 
-    @property
-    def url(self) -> str:
-        """The store's URL as it may be printed: without the password."""
-        return self._database.url
-
-    def close(self) -> None:
-        """Forget the database; one in memory is gone."""
-        self._database.engine.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @contextlib.contextmanager
-    def _read(self) -> Iterator[sa.Connection]:
-        with self._replacing(), self._database.read() as connection:
+    def read(self) -> Iterator[sa.Connection]:
+        """Yield a connection on which each SELECT is a transaction of its own."""
+        with self._replacing(), self.database.read() as connection:
             yield connection
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        with self._replacing(), self._database.write() as connection:
+    def write(self) -> Iterator[sa.Connection]:
+        """Yield a connection in a transaction, which is committed at the end."""
+        with self._replacing(), self.database.write() as connection:
             yield connection
 
     @contextlib.contextmanager
     def _replacing(self) -> Iterator[None]:
-        """Damage may show only deep in the file: the call that meets it fails, the next one finds a fresh file."""
+        """Replace a file whose damage shows only now: this call fails, the next one finds a new file."""
         try:
             yield
         except StoreCorrupt:
             if self._replace_damaged:
                 with contextlib.suppress(StoreError):
-                    schema.bring_up(self._database)
+                    schema.bring_up(self.database)
             raise
 
-    def _bytewise(self, column: Any) -> sa.ColumnElement[Any]:
-        return sa.collate(column, "BINARY" if self._database.is_sqlite else "C")  # the same order on both engines
+    def bytewise(self, column: Any) -> sa.ColumnElement[Any]:
+        """Return the column in an order that is the same on both engines."""
+        return sa.collate(column, "BINARY" if self.database.is_sqlite else "C")
 
-    def _insert(self, connection: sa.Connection, table: Any, values: Mapping[str, Any] | Sequence[Any]) -> bool:
-        """Insert rows, passing over those that are there; whether any is new. RETURNING needs too new a SQLite."""
-        if self._database.is_sqlite:  # each engine's is imported where it is used: a look-up inserts nothing
+    def insert(self, connection: sa.Connection, table: Any, values: Mapping[str, Any] | Sequence[Any]) -> bool:
+        """Insert rows, except those that are there; return whether any is new. RETURNING needs too new a SQLite."""
+        if self.database.is_sqlite:  # each engine's is imported where it is used: a look-up inserts nothing
             from sqlalchemy.dialects import sqlite as dialect
         else:
             from sqlalchemy.dialects import postgresql as dialect  # type: ignore[no-redef]
         statement = dialect.insert(table).on_conflict_do_nothing().inline()
         return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount > 0
 
-    def _id(self, connection: sa.Connection, table: Any, values: dict[str, Any], identity: Sequence[str]) -> int:
-        query = sa.select(table.id).where(*(getattr(table, name) == values[name] for name in identity))
-        found = connection.scalar(query)
-        if found is None:
-            self._insert(connection, table, values)  # or someone else was faster
-            found = connection.scalar(query)
-        assert found is not None
-        return int(found)
-
-    def _problem_id(self, connection: sa.Connection, problem: Problem) -> int:
+    def problem_id(self, connection: sa.Connection, problem: Problem) -> int:
+        """Return the id of the problem's row, which is inserted if need be."""
         return self._id(connection, ProblemRow, rows.problem_values(problem), ("kernel", "digest"))
 
-    def _device_id(self, connection: sa.Connection, device: Device) -> int:
+    def device_id(self, connection: sa.Connection, device: Device) -> int:
+        """Return the id of the device's row, which is inserted if need be."""
         return self._id(connection, DeviceRow, rows.device_values(device), ("digest",))
+
+    def _id(self, connection: sa.Connection, table: Any, values: dict[str, Any], identity: Sequence[str]) -> int:
+        query = sa.select(table.id).where(*(getattr(table, name) == values[name] for name in identity))
+        row_id = connection.scalar(query)
+        if row_id is None:
+            self.insert(connection, table, values)  # or another process was faster
+            row_id = connection.scalar(query)
+        assert row_id is not None
+        return int(row_id)

@@ -1,4 +1,4 @@
-"""What calls were served with, counted by problem, device and source: the ledger of misses, and of hits."""
+"""Usage counts of a store: how often calls of a problem on a device were served by a source."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tunedb.core.sweep import MISSES, Source, Sweep, UsageCount
 from tunedb.store.sql.base import Access
 from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow
 
-MOST = 10_000  # rows of the table; beyond that those that were not seen for longest go
+MAX_ROWS = 10_000  # of the table; beyond that those that were not seen for longest are removed
 
 
 def _tuned_since() -> sa.Exists:
-    """Whether the problem was tuned after it was missed: by then unwritten counts may have come later."""
+    """Whether the problem was tuned after it was missed: counts may be written after the sweep."""
     return sa.exists().where(
         SweepRow.problem_id == MissRow.problem_id,
         SweepRow.device_id == MissRow.device_id,
@@ -25,28 +25,31 @@ def _tuned_since() -> sa.Exists:
     )
 
 
-class UsageTable(Access):
+class UsageCounts:
     """The queries of the table `miss`, which stays in this store: it is neither exported nor shared."""
 
-    def add_served(self, served: Iterable[UsageCount]) -> None:
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def add(self, counts: Iterable[UsageCount]) -> None:
         """Add to the counts, in one transaction; the table stays bounded."""
-        served = list(served)
-        with self._write() as connection:
-            for one in served:
+        counts = list(counts)
+        with self._access.write() as connection:
+            for usage in counts:
                 key = {
-                    "problem_id": self._problem_id(connection, one.problem),
-                    "device_id": self._device_id(connection, one.device),
-                    "served_by": str(one.source),
+                    "problem_id": self._access.problem_id(connection, usage.problem),
+                    "device_id": self._access.device_id(connection, usage.device),
+                    "served_by": str(usage.source),
                 }
-                added = {"count": one.count, "first_seen": one.first_seen, "last_seen": one.last_seen}
-                if not self._insert(connection, MissRow, key | added):
+                added = {"count": usage.count, "first_seen": usage.first_seen, "last_seen": usage.last_seen}
+                if not self._access.insert(connection, MissRow, key | added):
                     same = (MissRow.__table__.c[name] == value for name, value in key.items())
-                    grown = {"count": MissRow.count + one.count, "last_seen": one.last_seen}
+                    grown = {"count": MissRow.count + usage.count, "last_seen": usage.last_seen}
                     connection.execute(sa.update(MissRow).where(*same).values(**grown))
             self._shorten(connection)
 
-    def get_served(self, sources: Sequence[str]) -> list[UsageCount]:
-        """What was served by these sources, the most frequent first."""
+    def get(self, sources: Sequence[str]) -> list[UsageCount]:
+        """Return the counts of these sources, the most frequent first; not of problems that were tuned since."""
         query = (
             sa.select(*MissRow.__table__.columns, ProblemRow.kernel, ProblemRow.key, DeviceRow.name)
             .add_columns(DeviceRow.backend, DeviceRow.arch, DeviceRow.multiprocessors, DeviceRow.info)
@@ -55,8 +58,8 @@ class UsageTable(Access):
             .where(MissRow.served_by.in_(sources), ~sa.and_(MissRow.served_by.in_(MISSES), _tuned_since()))
             .order_by(MissRow.count.desc(), MissRow.last_seen.desc(), ProblemRow.kernel, ProblemRow.key)
         )
-        with self._read() as connection:
-            found = connection.execute(query).all()
+        with self._access.read() as connection:
+            selected = connection.execute(query).all()
         return [
             UsageCount(
                 Problem(row.key, row.kernel),
@@ -66,27 +69,27 @@ class UsageTable(Access):
                 row.first_seen,
                 row.last_seen,
             )
-            for row in found
+            for row in selected
         ]
 
-    def count_served(self) -> dict[str, int]:
-        """How often each source has served."""
+    def by_source(self) -> dict[str, int]:
+        """Return how often each source has served."""
         query = sa.select(MissRow.served_by, sa.func.sum(MissRow.count)).group_by(MissRow.served_by)
-        with self._read() as connection:
+        with self._access.read() as connection:
             return {row[0]: int(row[1]) for row in connection.execute(query.order_by(MissRow.served_by))}
 
-    def _settle(self, connection: sa.Connection, sweep: Sweep) -> None:
-        """Forget the misses of a problem that has been tuned."""
+    def forget_misses(self, connection: sa.Connection, sweep: Sweep) -> None:
+        """Forget the misses of a sweep's problem, within a transaction: it has been tuned."""
         same = (
-            MissRow.problem_id == self._problem_id(connection, sweep.problem),
-            MissRow.device_id == self._device_id(connection, sweep.device),
+            MissRow.problem_id == self._access.problem_id(connection, sweep.problem),
+            MissRow.device_id == self._access.device_id(connection, sweep.device),
         )
         connection.execute(sa.delete(MissRow).where(*same, MissRow.served_by.in_(MISSES)))
 
     def _shorten(self, connection: sa.Connection) -> None:
         total = connection.scalar(sa.select(sa.func.count()).select_from(MissRow)) or 0
-        if total > MOST:
+        if total > MAX_ROWS:
             key = [MissRow.problem_id, MissRow.device_id, MissRow.served_by]
             is_miss = sa.case((MissRow.served_by.in_(MISSES), 1), else_=0)  # hits make room for misses
-            oldest = sa.select(*key).order_by(is_miss, MissRow.last_seen, *key).limit(total - MOST)
+            oldest = sa.select(*key).order_by(is_miss, MissRow.last_seen, *key).limit(total - MAX_ROWS)
             connection.execute(sa.delete(MissRow).where(sa.tuple_(*key).in_(oldest)))

@@ -1,0 +1,74 @@
+"""What a tuner needs of a store, whether it is one database, a guarded one or several layers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator
+
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep, Trial, UsageCount
+
+
+class SweepStore(ABC):
+    """A place where sweeps are kept.
+
+    Threads: every method may be called from several threads at once.
+    Forks: a store may be used in a forked child; no connection, lock or queue of the parent is used there.
+    Time: an access waits for other writers as long as the store's busy timeout says, and has no other limit. A guarded
+    store keeps a call waiting for at most two such time-outs, and then leaves a store that failed alone for a while.
+    Errors: a database raises StoreError; a guarded or layered store raises nothing, and answers as if it were empty.
+    Ownership: whoever opened the store closes it. Records are immutable and belong to nobody; a finished sweep never
+    changes.
+    """
+
+    @abstractmethod
+    def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the finished sweeps of that problem, device and kernel: without trials, with their counts."""
+
+    @abstractmethod
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
+        """Return the finished sweeps of all problems of a kernel on a device, the newest first, at most `most`.
+
+        Without trials, with their counts.
+        """
+
+    @abstractmethod
+    def get_unfinished(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> list[Sweep]:
+        """Return unfinished sweeps of this problem with their trials, the newest first.
+
+        Those are the running ones (whose process may be gone), the aborted ones and those that were cut short.
+        """
+
+    @abstractmethod
+    def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
+        """Yield the sweeps with these uids and their trials, page by page; those that can't be read are left out."""
+
+    @abstractmethod
+    def start_sweep(self, sweep: Sweep) -> None:
+        """Keep a running sweep, so that its trials can be kept as they are measured."""
+
+    @abstractmethod
+    def put_trial(self, sweep_uid: str, trial: Trial) -> None:
+        """Keep a trial of a running sweep, in the place of an earlier one with its uid."""
+
+    @abstractmethod
+    def finish_sweep(self, sweep: Sweep) -> None:
+        """Give a running sweep its outcome, and the trials that it lacks. A finished one stays as it is."""
+
+    def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:  # noqa: ARG002 (for stores that queue)
+        """Whether a finished sweep does not wait in memory; with `try_again`, after another try to write it.
+
+        True of a store that writes at once, and raises if it can't.
+        """
+        return True
+
+    @abstractmethod
+    def add_usage(self, counts: Iterable[UsageCount]) -> None:
+        """Add to the usage counts."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what waits, and close the connections."""

@@ -1,0 +1,120 @@
+"""The rows of sweeps and trials: inserted within a transaction, and read back as records."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from tunedb.core.problem import canonical
+from tunedb.core.sweep import Sweep, Trial
+from tunedb.errors import StoreError
+from tunedb.store.sql import rows
+from tunedb.store.sql.base import Access
+from tunedb.store.sql.marks import Marks
+from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
+
+_log = logging.getLogger("tunedb")
+_FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")
+WITH_FACTS = (
+    sa.select(
+        *SweepRow.__table__.columns,
+        ProblemRow.kernel,
+        ProblemRow.key,
+        DeviceRow.name,
+        DeviceRow.backend,
+        DeviceRow.arch,
+        DeviceRow.multiprocessors,
+        DeviceRow.info,
+    )
+    .join_from(SweepRow, ProblemRow)
+    .join(DeviceRow)
+)
+
+
+class SweepRows:
+    """The rows of the tables `sweep` and `trial`."""
+
+    def __init__(self, access: Access, marks: Marks) -> None:
+        self._access = access
+        self._marks = marks
+        self._has_logged_unreadable = False
+
+    def put(self, connection: sa.Connection, sweep: Sweep) -> bool:
+        """Insert a finished sweep, or finish a running one; return False if it is finished already."""
+        self._marks.insert(connection, ((sweep.uid, mark) for mark in sweep.marks))  # also of a sweep that is known
+        if self.insert_sweep(connection, sweep, rows.counts_of(sweep.trials)):
+            sweep_id = connection.scalar(sa.select(SweepRow.id).where(SweepRow.uid == sweep.uid))
+            assert sweep_id is not None
+            self.insert_trials(connection, sweep_id, sweep.trials)
+            return True
+        sweep_id = self.running_id(connection, sweep.uid)
+        if sweep_id is None:
+            return False
+        self.insert_trials(connection, sweep_id, sweep.trials)
+        by_status = sa.select(TrialRow.status, sa.func.count()).where(TrialRow.sweep_id == sweep_id)
+        counts = {row[0]: row[1] for row in connection.execute(by_status.group_by(TrialRow.status))}
+        values = {name: value for name, value in rows.sweep_values(sweep).items() if name in _FINISHING}
+        finish = sa.update(SweepRow).where(SweepRow.id == sweep_id, SweepRow.status == "running")
+        connection.execute(finish.values(**values, counts=canonical(counts)))
+        return True
+
+    def running_id(self, connection: sa.Connection, uid: str) -> int | None:
+        """Return the id of a running sweep, locked for this transaction; None if no sweep of that uid is running."""
+        query = sa.select(SweepRow.id).where(SweepRow.uid == uid, SweepRow.status == "running")
+        return connection.scalar(query.with_for_update())  # so that it is not finished meanwhile
+
+    def insert_sweep(self, connection: sa.Connection, sweep: Sweep, counts: dict[str, int]) -> bool:
+        """Insert a sweep without its trials; return whether it is new."""
+        values = rows.sweep_values(sweep) | {
+            "problem_id": self._access.problem_id(connection, sweep.problem),
+            "device_id": self._access.device_id(connection, sweep.device),
+            "counts": canonical(counts),
+        }
+        return self._access.insert(connection, SweepRow, values)
+
+    def insert_trials(self, connection: sa.Connection, sweep_id: int, trials: Sequence[Trial]) -> None:
+        """Insert trials of a sweep, except those that are there."""
+        if trials:
+            self._access.insert(
+                connection, TrialRow, [{"sweep_id": sweep_id, **rows.trial_values(one)} for one in trials]
+            )
+
+    def page(self, ids: Sequence[int], *, with_trials: bool) -> Iterator[Sweep]:
+        """Yield the sweeps with these ids, in their order."""
+        with self._access.read() as connection:
+            by_id = {row.id: row for row in connection.execute(WITH_FACTS.where(SweepRow.id.in_(ids)))}
+            trials = self.trials(connection, ids) if with_trials else {}
+            marks = self._marks.select(connection, [row.uid for row in by_id.values()])
+        for sweep_id in ids:
+            if sweep_id in by_id:  # it may have been removed meanwhile
+                row = by_id[sweep_id]
+                yield from self._readable(row, trials.get(sweep_id, ()), marks[row.uid])
+
+    def select(self, query: sa.Select[Any], **known: Any) -> list[Sweep]:
+        """Return the readable sweeps of a query over `WITH_FACTS`, or over sweeps alone if `known` gives the facts."""
+        with self._access.read() as connection:
+            selected = connection.execute(query).all()
+            marks = self._marks.select(connection, [row.uid for row in selected])
+        return [sweep for row in selected for sweep in self._readable(row, marks=marks[row.uid], **known)]
+
+    def _readable(self, row: sa.Row[*tuple[Any, ...]], *parts: Any, **known: Any) -> list[Sweep]:
+        """Return the sweep, or nothing if this version can't read the row: the others still answer."""
+        try:
+            return [rows.to_sweep(row, *parts, **known)]
+        except StoreError as error:
+            if not self._has_logged_unreadable:
+                self._has_logged_unreadable = True
+                _log.warning("%s: %s It is skipped, and so are others like it.", self._access.database.url, error)
+            return []
+
+    def trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:
+        """Select the trials of these sweeps, by the id of the sweep."""
+        query = sa.select(*TrialRow.__table__.columns).where(TrialRow.sweep_id.in_(sweep_ids)).order_by(TrialRow.uid)
+        by_sweep = defaultdict(list)
+        for row in connection.execute(query):
+            by_sweep[row.sweep_id].append(row)
+        return by_sweep

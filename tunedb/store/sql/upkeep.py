@@ -1,0 +1,86 @@
+"""All sweeps of a store: which there are, their totals and devices, and the removal of some."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from tunedb.core.device import Device
+from tunedb.core.sweep import Sweep, SweepStatus
+from tunedb.store.sql.base import PAGE, Access
+from tunedb.store.sql.models import DeviceRow, SweepRow, TrialRow
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What a store holds: sweeps by status, those that came from elsewhere, and the seconds that sweeping took."""
+
+    sweeps: dict[str, int]
+    imported: int
+    seconds: float
+    problems: int
+    devices: int
+
+
+class Upkeep:
+    """The queries over all sweeps."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    def uids(self) -> set[str]:
+        """Return the uids of the finished sweeps."""
+        with self._access.read() as connection:
+            return set(connection.scalars(sa.select(SweepRow.uid).where(SweepRow.status != "running")))
+
+    def totals(self) -> Totals:
+        """Return counts over all sweeps, and the seconds that the finished ones took on any machine."""
+        by_status = sa.select(SweepRow.status, sa.func.count()).group_by(SweepRow.status)
+        problems, devices = (sa.func.count(sa.distinct(column)) for column in (SweepRow.problem_id, SweepRow.device_id))
+        imported = sa.select(sa.func.count()).select_from(SweepRow).where(SweepRow.origin == "imported")
+        times = sa.select(SweepRow.started, SweepRow.finished).where(SweepRow.finished.is_not(None))
+        with self._access.read() as connection:
+            counts = {row[0]: row[1] for row in connection.execute(by_status)}
+            # Added up here: the two engines have no expression in common for a difference of times.
+            spent = sum(max(0.0, (row.finished - row.started).total_seconds()) for row in connection.execute(times))
+            return Totals(
+                {str(status): counts.get(status, 0) for status in SweepStatus},
+                connection.scalar(imported) or 0,
+                spent,
+                connection.scalar(sa.select(problems)) or 0,
+                connection.scalar(sa.select(devices)) or 0,
+            )
+
+    def devices(self) -> list[Device]:
+        """Return the devices that finished sweeps are of."""
+        columns = (DeviceRow.name, DeviceRow.backend, DeviceRow.arch, DeviceRow.multiprocessors)
+        known = sa.select(SweepRow.device_id).where(SweepRow.status != "running").distinct()
+        with self._access.read() as connection:
+            return [Device(*row) for row in connection.execute(sa.select(*columns).where(DeviceRow.id.in_(known)))]
+
+    def remove(self, sweeps: Iterable[Sweep]) -> int:
+        """Remove sweeps and their trials, in one transaction; return how many sweeps.
+
+        Their marks stay, so that a quarantined sweep is still quarantined if another store brings it back. A sweep
+        whose status has changed since it was read stays too: a running one that has finished has become a fact.
+        """
+        by_status: dict[str, list[str]] = defaultdict(list)
+        for sweep in sweeps:
+            by_status[str(sweep.status)].append(sweep.uid)
+        removed = 0
+        with self._access.write() as connection:
+            for status, uids in by_status.items():
+                for start in range(0, len(uids), PAGE):
+                    removed += self._remove(connection, status, uids[start : start + PAGE])
+        return removed
+
+    def _remove(self, connection: sa.Connection, status: str, uids: Sequence[str]) -> int:
+        query = sa.select(SweepRow.id, SweepRow.uid).where(SweepRow.uid.in_(uids), SweepRow.status == status)
+        removed = connection.execute(query.with_for_update()).all()
+        ids = [row.id for row in removed]
+        connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id.in_(ids)))
+        connection.execute(sa.delete(SweepRow).where(SweepRow.id.in_(ids)))
+        return len(removed)
