@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.kernels.compiled.test_candidates import OTHERS, RTX_4090
-from tunedb.core.problem import Config, Problem, parse_json
+from tunedb.core.canonical import parse_json
+from tunedb.core.problem import Config, Problem
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 
 both = pytest.mark.parametrize("kernel", [FORWARD, BACKWARD], ids=lambda kernel: kernel.name)

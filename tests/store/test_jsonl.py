@@ -181,18 +181,18 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], int, str]] = {
     "cut in the checksum": (lambda good: good[:-9], 4, "cut off"),
     "cut in the first line": (lambda good: good[:9], 1, "not an export of tunedb"),
     "two in one": (lambda good: good + good, 5, "a line after the end"),
-    "NaN": (_replace(b'"time_us":12.5', b'"time_us":NaN'), 2, "NaN is no canonical value"),
-    "infinity": (_replace(b'"time_us":12.5', b'"time_us":Infinity'), 2, "Infinity is no canonical value"),
+    "NaN": (_replace(b'"time_us":12.5', b'"time_us":NaN'), 2, "Expected a canonical value, got NaN"),
+    "infinity": (_replace(b'"time_us":12.5', b'"time_us":Infinity'), 2, "Expected a canonical value, got Infinity"),
     "huge float": (_replace(b'"time_us":12.5', b'"time_us":1e999'), 2, "1e999 is more than a float holds"),
     "huge int": (_replace(b'"n":1', b'"n":1' + b"0" * 5000), 2, "does not fit into 64 bits"),
     "unknown field": (_replace(b'"complete"', b'"colour":1,"complete"'), 2, "unknown field in the sweep: colour"),
     "conflict": (_replace(b'{"complete"', b'<<<<<<< HEAD\n{"complete"'), 2, "a git conflict marker: <<<<<<< HEAD"),
     "not UTF-8": (_replace(b"node7", b"node\xff"), 2, "not UTF-8"),
     "CRLF": (lambda good: good.replace(b"\n", b"\r\n"), 1, "canonical"),
-    "deep nesting": (_replace(b'"n":1', b'"n":' + b"[" * 100_000), 2, "This is no JSON"),
+    "deep nesting": (_replace(b'"n":1', b'"n":' + b"[" * 100_000), 2, "Expected JSON"),
     "spaces": (_replace(b'"complete":', b'"complete": '), 2, "canonical"),
-    "a key twice": (_replace(b'"n":1', b'"n":1,"n":1'), 2, "stands twice"),
-    "an empty line": (_replace(b'{"complete"', b'\n{"complete"'), 2, "This is no JSON"),
+    "a key twice": (_replace(b'"n":1', b'"n":1,"n":1'), 2, "A key occurs twice"),
+    "an empty line": (_replace(b'{"complete"', b'\n{"complete"'), 2, "Expected JSON"),
 }
 
 
@@ -217,7 +217,7 @@ STRANGE: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "list for an object": (lambda row: row.update(config=[]), "config is of type list"),
     "trial that is none": (lambda row: row.update(trials=[1]), "found a JSON int"),
     "huge int": (lambda row: row["problem"].update(n=2**64), "does not fit into 64 bits"),
-    "NaN": (lambda row: row.update(time_us=float("nan")), "NaN is no canonical value"),
+    "NaN": (lambda row: row.update(time_us=float("nan")), "Expected a canonical value, got NaN"),
 }
 
 

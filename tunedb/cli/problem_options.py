@@ -12,8 +12,8 @@ from typing import Annotated, Any, get_args
 import typer
 
 from tunedb.cli.command import COMMON_FLAGS, Function, with_parameters
+from tunedb.core.canonical import parse_json
 from tunedb.core.declaration import Argument
-from tunedb.core.problem import parse_json
 from tunedb.errors import IdentityError, SettingError
 
 KernelArgument = Annotated[str, typer.Argument(help="A kernel's name. Its own options follow it.")]

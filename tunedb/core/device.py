@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunedb.core.problem import canonical, digest_of
+from tunedb.core.canonical import canonical, digest_of
 from tunedb.errors import IdentityError
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tunedb.core.problem import parse_json
+from tunedb.core.canonical import parse_json
 from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
 from tunedb.store.exchange.jsonl_line import check_canonical, check_fields, from_plain, json_line, parse_line, to_line

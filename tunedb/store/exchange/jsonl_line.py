@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from tunedb.core.canonical import parse_json
 from tunedb.core.device import Device, Environment
-from tunedb.core.problem import Config, Problem, parse_json
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
 from tunedb.store.sql.rows import check_sweep, clean_error, counts_of
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tunedb.core.canonical import canonical, parse_json
 from tunedb.core.device import Device, Environment
-from tunedb.core.problem import Config, Problem, canonical, parse_json
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import REFERRING, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
 from tunedb.errors import StoreError
 from tunedb.store.sql.models import ORIGINS

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from tunedb.core.problem import canonical
+from tunedb.core.canonical import canonical
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StoreError
 from tunedb.store.sql import rows

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
+from tunedb.core.canonical import parse_json
 from tunedb.core.device import Device
-from tunedb.core.problem import Problem, parse_json
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES, Source, Sweep, UsageCount
 from tunedb.store.sql.base import Access
 from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow

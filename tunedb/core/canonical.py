@@ -1,0 +1,141 @@
+"""Canonical JSON, which gives problems, configs and devices their identity, and its digest.
+
+Equal facts give equal text on every machine. A dtype is written by its name; only reading one back as a dtype imports
+torch or Triton, which nothing else in core does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tunedb.errors import IdentityError
+
+_INT64 = range(-(2**63), 2**63)
+_DTYPE = re.compile(r"(torch|triton)\.[a-z][a-z0-9_]{0,31}")
+
+
+def _dtype_name(value: object) -> str | None:
+    """Return `torch.float32` or `triton.fp32` for a dtype, else None. Imports neither package to find out."""
+    module = type(value).__module__
+    if type(value).__name__ != "dtype" or module not in ("torch", "triton.language.core"):
+        return None
+    name = str(value).removeprefix("torch.")
+    return f"{module.partition('.')[0]}.{name}"
+
+
+def dtype_of(name: str) -> Any:
+    """Return the dtype of that name, from torch or Triton, which are imported for it."""
+    if not _DTYPE.fullmatch(name):
+        raise IdentityError(f"Expected a dtype's name such as torch.float32, got {name!r}.")
+    package, _, short = name.partition(".")
+    if package == "torch":
+        import torch
+
+        dtype = getattr(torch, short, None)
+        if isinstance(dtype, torch.dtype):
+            return dtype
+    else:
+        import triton.language as tl
+
+        if short in tl.dtype.SINT_TYPES + tl.dtype.UINT_TYPES + tl.dtype.FP_TYPES + tl.dtype.OTHER_TYPES:
+            return tl.dtype(short)
+    raise IdentityError(f"This {package} has no dtype called {short!r}.")
+
+
+def _plain(name: str, value: object) -> object:
+    """Return `value` as JSON can hold it. Raises IdentityError if it would not come back as itself."""
+    if value is None or type(value) is bool:
+        return value
+    if type(value) is int:
+        if value not in _INT64:
+            raise IdentityError(f"{name}: {value} does not fit into 64 bits.")
+        return value
+    if type(value) is float:
+        if value != value or value in (float("inf"), float("-inf")):
+            raise IdentityError(f"{name}: {value} has no canonical form. Use None or a string.")
+        return value
+    if type(value) is str:
+        if "\0" in value or (not value.isascii() and any(0xD800 <= ord(char) < 0xE000 for char in value)):
+            raise IdentityError(f"{name}: {value!r} holds a NUL or a lone surrogate, which databases refuse.")
+        return value
+    dtype = _dtype_name(value)
+    if dtype is not None:
+        return {"dtype": dtype}
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    raise IdentityError(f"{name}: expected None, bool, int, float, str or a dtype, got a {kind}. Convert it first.")
+
+
+def _dump(plain: Mapping[str, object]) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def canonical(facts: Mapping[str, object]) -> str:
+    """Return the canonical JSON of a flat mapping: sorted keys, compact, ASCII; equal mappings give equal text.
+
+    Raises IdentityError if a name is not a str, or a value would not come back as itself.
+    """
+    for name in facts:
+        if type(name) is not str or not name or "\0" in name:
+            raise IdentityError(f"A name of a fact: expected a non-empty str without NUL, got {name!r}.")
+    return _dump({name: _plain(name, value) for name, value in facts.items()})
+
+
+def _refuse_constant(text: str) -> object:
+    raise IdentityError(f"Expected a canonical value, got {text}.")
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON as strictly as it is written: no NaN, infinity, repeated key, endless digits or deep nesting."""
+
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        unique_pairs = dict(pairs)
+        if len(unique_pairs) != len(pairs):
+            raise IdentityError("A key occurs twice in one object.")
+        return unique_pairs
+
+    def integer(digits: str) -> int:
+        if len(digits) > 20 or int(digits) not in _INT64:
+            raise IdentityError(f"{digits[:20]}... does not fit into 64 bits.")
+        return int(digits)
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if value in (float("inf"), float("-inf")):
+            raise IdentityError(f"{digits[:20]} is more than a float holds.")
+        return value
+
+    try:
+        return json.loads(
+            text, parse_constant=_refuse_constant, parse_int=integer, parse_float=number, object_pairs_hook=unique
+        )
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise IdentityError(f"Expected JSON: {error}.") from None
+
+
+def parse_canonical(text: str) -> dict[str, Any]:
+    """Parse a canonical text into a plain mapping, in which a dtype is still `{"dtype": "torch.float32"}`.
+
+    Raises IdentityError if the text is anything but what `canonical` writes.
+    """
+    plain = parse_json(text)
+    if not isinstance(plain, dict):
+        raise IdentityError(f"Expected a JSON object, got a {type(plain).__name__}.")
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            dtype = value.get("dtype")
+            if len(value) != 1 or not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
+                raise IdentityError(f"{name}: expected a dtype, got another object.")
+        else:
+            _plain(name, value)
+    if _dump(plain) != text:
+        raise IdentityError("The JSON is not in canonical form (sorted, compact, ASCII).")
+    return plain
+
+
+def digest_of(text: str) -> str:
+    """Return the sha256 of a canonical (ASCII) text, in hexadecimal."""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
