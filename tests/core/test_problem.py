@@ -112,7 +112,7 @@ def test_a_dtype_that_this_torch_lacks_is_refused_when_it_is_read_and_not_before
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "1a", "a\n", "é"])
 def test_a_kernel_name_is_a_plain_word(name: str) -> None:
-    with pytest.raises(IdentityError, match="no kernel name"):
+    with pytest.raises(IdentityError, match="A kernel's name: expected"):
         Problem.of(name, n=1)
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tunedb import registry
+from tunedb.core.canonical import parse_json
 from tunedb.core.declaration import NOTES
-from tunedb.core.problem import parse_json
 from tunedb.errors import IdentityError, SettingError
 
 

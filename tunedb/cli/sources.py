@@ -1,38 +1,17 @@
-"""Exports that are Python source: a table of `triton.Config`, and a kernel's self-contained module."""
+"""The export of a kernel's self-contained module, for one device."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tunedb import registry
 from tunedb.cli.command import log
 from tunedb.cli.device import listed
 from tunedb.core.device import Device
-from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep, now
+from tunedb.core.kernel import ExportsModule
+from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError
-
-_PYTHON_HEAD = '''\
-"""Tuned configs, exported by tunedb: CONFIGS[kernel, device name, problem], the problem as canonical JSON."""
-
-import triton
-
-CONFIGS = {
-'''
-
-
-def python_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
-    """A module with the winners as `triton.Config`, and how many there are. Imports triton only."""
-    rows: dict[tuple[str, str, str], Config] = {}
-    devices = {sweep.device for sweep in sweeps}
-    if len({device.name for device in devices}) < len(devices):
-        raise SettingError(f"Several devices have one name. Name one with --device: {listed(devices)}.")
-    for sweep in winners(sweeps):
-        assert sweep.config is not None  # a winner has one
-        rows[sweep.problem.kernel, sweep.device.name, sweep.problem.key] = sweep.config
-    lines = [f"    {key!r}: {_triton_config(config)},\n" for key, config in sorted(rows.items())]
-    return "".join([_PYTHON_HEAD, *lines, "}\n"]), len(lines)
+from tunedb.store.exchange.python_source import latest_winners
 
 
 def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
@@ -47,12 +26,11 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
         raise SettingError(f"A module holds one kernel. Name it with --kernel: {', '.join(sorted(names))}.")
     [name] = names
     kernel = registry.kernel_named(name)
-    write = getattr(kernel, "module_source", None)
-    if write is None:
+    if not isinstance(kernel, ExportsModule):
         raise SettingError(f"{name} has no module to export. Use --format python.")
     usable = [
         sweep
-        for sweep in winners(sweep for sweep in sweeps if sweep.kernel_hash == kernel.hash)
+        for sweep in latest_winners(sweep for sweep in sweeps if sweep.kernel_hash == kernel.hash)
         if sweep.problem.kernel == name and sweep.config in kernel.space(sweep.problem, sweep.device)
     ]
     if not usable:
@@ -60,24 +38,7 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     device = _device({sweep.device for sweep in usable})
     chosen = [sweep for sweep in usable if sweep.device == device]
     log.info("Configs of %s on %s.", name, device)
-    text: str = write(chosen)
-    return text, len(chosen)
-
-
-def winners(sweeps: Iterable[Sweep]) -> list[Sweep]:
-    """The sweep that answers for each problem and device: of several versions of a kernel, the one tuned last."""
-    from tunedb.store import ranked
-
-    groups: dict[tuple[str, str, str], list[Sweep]] = defaultdict(list)
-    for sweep in sweeps:
-        groups[sweep.problem.kernel, sweep.problem.key, sweep.device.key].append(sweep)
-    found = []
-    for _, group in sorted(groups.items()):
-        best = [sweep for sweep, _ in ranked(group, None, now=now())]
-        if best:
-            latest = max(best, key=lambda sweep: (sweep.finished, sweep.uid)).kernel_hash
-            found.append(next(sweep for sweep in best if sweep.kernel_hash == latest))
-    return found
+    return kernel.module_source(chosen), len(chosen)
 
 
 def _device(devices: set[Device]) -> Device:
@@ -91,10 +52,3 @@ def _device(devices: set[Device]) -> Device:
     if len(choices) > 1:
         raise SettingError(f"A module holds one device's configs. Name it with --device: {listed(choices)}.")
     return next(iter(choices))
-
-
-def _triton_config(config: Config) -> str:
-    if any(type(value).__name__ == "dtype" for value in config.values()):
-        raise SettingError(f"{config}: a knob that is a dtype can't be written as source. Use --format jsonl.")
-    options = "".join(f", {name}={value!r}" for name, value in config.options.items())
-    return f"triton.Config({config.constants!r}{options})"

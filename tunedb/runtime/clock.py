@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -123,9 +123,22 @@ class GpuClock:
             (late if was_late else taken).append(start.elapsed_time(end) * 1e3)
 
 
+@runtime_checkable
+class LaunchInParts(Protocol):
+    """A launch of which only a part is timed."""
+
+    @property
+    def before(self) -> Callable[[], object]:
+        """The part that is called first, and not timed."""
+
+    @property
+    def timed(self) -> Callable[[], object]:
+        """The part that is timed."""
+
+
 def parts_of(launch: Callable[[], object]) -> tuple[Callable[[], object], Callable[[], object]]:
-    """The function to call before a launch is timed, and the one to time: the whole launch if it has no such parts."""
-    return getattr(launch, "before", _nothing), getattr(launch, "timed", launch)
+    """Return what is called before a launch is timed, and what is timed: all of it, unless it has parts."""
+    return (launch.before, launch.timed) if isinstance(launch, LaunchInParts) else (_nothing, launch)
 
 
 def _nothing() -> None:
@@ -151,10 +164,18 @@ def clock_for(index: int) -> Clock:
     return WallClock() if index < 0 else GpuClock(index)
 
 
+@runtime_checkable
+class HasClock(Protocol):
+    """A tunable kernel with a clock of its own, whose method is part of the environment of its sweeps."""
+
+    @property
+    def clock(self) -> Clock | None:
+        """The clock, or None for `clock_for`."""
+
+
 def own_clock(kernel: TunableKernel) -> Clock | None:
-    """The kernel's own clock; None if it is timed by `clock_for`."""
-    clock: Clock | None = getattr(kernel, "clock", None)
-    return clock
+    """Return the kernel's own clock; None if it is timed by `clock_for`."""
+    return kernel.clock if isinstance(kernel, HasClock) else None
 
 
 def timing(clock: Clock, launch: Callable[[], object]) -> Timing:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Protocol, runtime_checkable
 
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
@@ -17,6 +18,17 @@ from tunedb.runtime.failures import typed_errors
 
 MAX_WORKERS = 16  # that compile at a time, because each takes memory. Chosen
 _MAX_WAIT_S = 30 * 24 * 3600.0  # a month stands for no limit: `wait` refuses infinity
+
+
+@runtime_checkable
+class HasCompileJob(Protocol):
+    """A workload whose configs another process can compile.
+
+    Their module is imported there: it should not need torch, and do nothing but define kernels.
+    """
+
+    def compile_job(self, config: Config) -> CompileJob | None:
+        """Return the job that compiles the config; None if only this process can."""
 
 
 class CompilePool:

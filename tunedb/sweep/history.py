@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tunedb.core.device import Device
-from tunedb.core.kernel import TunableKernel
+from tunedb.core.kernel import EstimatesTimes, TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, new_uid
 
@@ -69,8 +69,10 @@ def in_order(kernel: TunableKernel, problem: Problem, device: Device, history: S
     that the others are ruled out quickly, and a sweep that is cut short has tried them.
     """
     space = list(history.remaining or kernel.space(problem, device))
-    estimate = getattr(kernel, "estimate", None)
-    by_estimate = space if estimate is None else sorted(space, key=lambda config: estimate(problem, config, device))
+    by_estimate = space
+    if isinstance(kernel, EstimatesTimes):
+        estimate = kernel.estimate
+        by_estimate = sorted(space, key=lambda config: estimate(problem, config, device))
 
     def all_in_order() -> Iterator[Config]:
         yield kernel.default(problem, device)

@@ -14,7 +14,7 @@ from tunedb.core.device import Environment, host
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, now
 from tunedb.core.task import TuningTask
 from tunedb.runtime.clock import Clock
-from tunedb.runtime.compile_pool import CompilePool, workers
+from tunedb.runtime.compile_pool import CompilePool, HasCompileJob, workers
 from tunedb.sweep.history import NO_HISTORY, SweepHistory, in_order
 from tunedb.sweep.observer import Observer, Recorder
 from tunedb.sweep.trials import Decision, TrialRunner
@@ -68,7 +68,8 @@ def run_sweep(
     with closing(kernel.workload(problem, task.index)) as workload:
         clock = context.make_clock()
         threads = 0 if clock.once else workers()
-        with closing(CompilePool(workload.prepare, untried, threads, getattr(workload, "compile_job", None))) as pool:
+        compile_job = workload.compile_job if isinstance(workload, HasCompileJob) else None
+        with closing(CompilePool(workload.prepare, untried, threads, compile_job)) as pool:
             runner = TrialRunner(workload, clock, pool, device, observer)
 
             def record(trial: Trial) -> None:

@@ -58,9 +58,10 @@ def export(
                 count = written = dump(sweeps, target, ordered=True)
             else:
                 from tunedb.cli import sources
+                from tunedb.store.exchange.python_source import python_source
 
                 exported = list(sweeps)
-                make = sources.python_source if file_format is FileFormat.python else sources.module_source
+                make = python_source if file_format is FileFormat.python else sources.module_source
                 text, written = make(exported)
                 count = len(exported)
                 with opened_for_writing(target) as file:

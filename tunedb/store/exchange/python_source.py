@@ -1,0 +1,57 @@
+"""Winners as Python source: a table of `triton.Config`, which needs no tunedb to be read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, now
+from tunedb.errors import SettingError
+from tunedb.store.ranking import ranked
+
+_HEAD = '''\
+"""Tuned configs, exported by tunedb: CONFIGS[kernel, device name, problem], the problem as canonical JSON."""
+
+import triton
+
+CONFIGS = {
+'''
+
+
+def python_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
+    """Return a module with the winners as `triton.Config`, and how many there are. It imports only triton.
+
+    Raises SettingError if two devices have one name, or a knob can't be written as source.
+    """
+    table: dict[tuple[str, str, str], Config] = {}
+    devices = {sweep.device for sweep in sweeps}
+    if len({device.name for device in devices}) < len(devices):
+        names = "; ".join(sorted(map(str, devices)))
+        raise SettingError(f"Several devices have one name. Name one with --device: {names}.")
+    for sweep in latest_winners(sweeps):
+        assert sweep.config is not None  # a winner has one
+        table[sweep.problem.kernel, sweep.device.name, sweep.problem.key] = sweep.config
+    lines = [f"    {key!r}: {_triton_config(config)},\n" for key, config in sorted(table.items())]
+    return "".join([_HEAD, *lines, "}\n"]), len(lines)
+
+
+def latest_winners(sweeps: Iterable[Sweep]) -> list[Sweep]:
+    """Return the winner of each problem and device; of several kernel hashes, that of the one tuned last."""
+    groups: dict[tuple[str, str, str], list[Sweep]] = defaultdict(list)
+    for sweep in sweeps:
+        groups[sweep.problem.kernel, sweep.problem.key, sweep.device.key].append(sweep)
+    winners = []
+    for _, group in sorted(groups.items()):
+        best_first = [sweep for sweep, _ in ranked(group, None, now=now())]
+        if best_first:
+            latest = max(best_first, key=lambda sweep: (sweep.finished, sweep.uid)).kernel_hash
+            winners.append(next(sweep for sweep in best_first if sweep.kernel_hash == latest))
+    return winners
+
+
+def _triton_config(config: Config) -> str:
+    if any(type(value).__name__ == "dtype" for value in config.values()):
+        raise SettingError(f"{config}: a knob that is a dtype can't be written as source. Use --format jsonl.")
+    options = "".join(f", {name}={value!r}" for name, value in config.options.items())
+    return f"triton.Config({config.constants!r}{options})"
