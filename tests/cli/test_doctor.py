@@ -109,7 +109,7 @@ def test_a_backup_goes_beside_the_store_or_where_it_is_told(cli: Cli, tmp_path: 
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert len(list(open_store(str(path)).iter_sweeps())) == 2
     answer = cli("db", "backup", told)
-    assert (answer.code, "name that is free" in answer.err) == (2, True)
+    assert (answer.code, "Give the backup a new name" in answer.err) == (2, True)
 
 
 def test_a_backup_of_what_is_no_file_says_what_to_do(cli: Cli, tmp_path: Path) -> None:

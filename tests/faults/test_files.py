@@ -217,7 +217,7 @@ def test_a_path_that_can_be_none_costs_no_call_its_config(path: str, records: py
     tuner = calls.tuner(store=path)
     assert calls.call(tuner)[:2] == (2, "sweep")
     tuner.close()
-    assert "needed a path" in records.text
+    assert "Expected a path" in records.text
 
 
 def test_a_working_folder_that_was_removed_costs_no_call_its_config() -> None:

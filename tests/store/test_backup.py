@@ -71,7 +71,7 @@ def test_nothing_is_overwritten(there: str, path: Path, tmp_path: Path) -> None:
     else:
         target.symlink_to(tmp_path / "nowhere")
     before = names(tmp_path)
-    with pytest.raises(SettingError, match="free"):
+    with pytest.raises(SettingError, match="exists"):
         backup(str(path), target)
     assert names(tmp_path) == before
     assert there != "file" or target.read_text() == "dear"

@@ -138,7 +138,7 @@ def test_putting_many_counts_the_stored_and_the_known(store: Store) -> None:
 
 def test_putting_many_stores_all_or_none(store: Store) -> None:
     broken = sweep(2, trials=(trial(time_us=float("nan")),))
-    with pytest.raises(ValueError, match="found nan, needed a finite time_us"):
+    with pytest.raises(ValueError, match="expected a finite time_us that is not negative, got nan"):
         store.put_sweeps([sweep(1), broken])
     assert list(store.iter_sweeps(finished=False)) == []
 
@@ -176,13 +176,13 @@ def test_a_store_can_be_put_into_itself(store: Store) -> None:
     ],
 )
 def test_what_can_not_be_kept_is_refused_before_anything_is_written(store: Store, changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="found"):
+    with pytest.raises(ValueError, match="expected"):
         store.put_sweep(sweep(**changes))
     assert list(store.iter_sweeps(finished=False)) == []
 
 
 def test_only_a_running_sweep_is_started(store: Store) -> None:
-    with pytest.raises(ValueError, match="needed a running one"):
+    with pytest.raises(ValueError, match="expected a running sweep"):
         store.start_sweep(sweep())
 
 
@@ -200,9 +200,9 @@ def test_a_sweep_is_found_by_the_beginning_of_its_uid_if_it_is_the_only_one(stor
     for unclear, message in (
         ("a", "More than one"),
         ("b", "No sweep"),
-        ("%", "needed"),
-        ("", "needed"),
-        ("AB", "needed"),
+        ("%", "Expected"),
+        ("", "Expected"),
+        ("AB", "Expected"),
     ):
         with pytest.raises(UnknownSweep, match=message):
             store.get_sweep(unclear)

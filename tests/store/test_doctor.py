@@ -86,7 +86,7 @@ def test_access_for_others_and_none_for_the_user_is_found(tmp_path: Path) -> Non
     path.parent.chmod(0o755)
     finding = look(path)["permissions"]
     assert finding.status == "warn"
-    assert finding.found == f"{path.parent} has mode 0755, needed 0700; {path} has mode 0644, needed 0600"
+    assert finding.found == f"{path.parent} has mode 0755, expected 0700; {path} has mode 0644, expected 0600"
     assert finding.mend == f"chmod 700 {path.parent} && chmod 600 {path}"
     path.chmod(0o400)
     path.parent.chmod(0o500)  # a read-only folder
@@ -177,14 +177,14 @@ def test_wal_is_warned_of_where_sqlite_has_the_bug(path: Path, monkeypatch: pyte
 
 
 def test_a_held_opening_lock_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "PATIENCE", 0.1)
+    monkeypatch.setattr(surroundings, "PATIENCE_S", 0.1)
     with holding(Path(f"{path}.lock")):
         assert wrong(look(path)) == ["opening lock"]
     assert wrong(look(path)) == []
 
 
 def test_little_free_space_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "LOW", 2**70)
+    monkeypatch.setattr(surroundings, "MIN_FREE", 2**70)
     assert wrong(look(path)) == ["free space"]
 
 
@@ -202,7 +202,7 @@ def test_dead_rows_are_those_that_gc_removes(stored_url: str) -> None:
 
 def test_rows_of_a_kernel_that_is_not_installed_are_not_judged(path: Path) -> None:
     (finding,) = (one for one in examine(str(path), hashes=lambda names: {}) if one.check == "dead rows")
-    assert (finding.status, finding.found) == ("ok", "avg_pool1d is not installed, and not judged")
+    assert (finding.status, finding.found) == ("ok", "avg_pool1d is not installed, and was not checked")
 
 
 def test_kernels_that_can_t_be_loaded_skip_the_check(path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_postgresql_store_is_examined_too(postgresql_url: str) -> None:
 def test_what_is_no_store_is_a_finding(url: str) -> None:
     found = look(url)
     assert found["store"].status == "bad"
-    assert found["store"].mend or "needed" in found["store"].found
+    assert found["store"].mend or "Expected" in found["store"].found
     assert "secret" not in str(found)
 
 

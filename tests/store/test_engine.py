@@ -210,7 +210,10 @@ except StoreUnavailable as error:
 
 
 def test_a_folder_or_a_device_in_its_place_is_refused(tmp_path: Path) -> None:
-    for place, found in ((str(tmp_path), "Found a folder"), ("/dev/null", "Found a special file")):
+    for place, found in (
+        (str(tmp_path), "got a folder"),
+        ("/dev/null", "got a special file"),
+    ):
         for work in (open_store, current, upgrade):
             with pytest.raises(StoreUnavailable, match=found):
                 work(place)
@@ -226,16 +229,16 @@ def test_a_file_in_place_of_its_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("postgresql://user:se/cr:et@host:port/name", "needed a path or an SQLAlchemy URL"),
-        ("://user:se/cr:et@host", "needed a path or an SQLAlchemy URL"),
-        ("nonsense://user:se/cr:et@host/name", "needed a path or an SQLAlchemy URL"),
-        ("mysql://user:se/cr:et@host/name", "needed a sqlite:// or postgresql:// URL"),
-        ("postgresql+asyncpg://user:se/cr:et@host/name", "needed a sqlite:// or postgresql:// URL"),
+        ("postgresql://user:se/cr:et@host:port/name", "Expected a path or an SQLAlchemy URL"),
+        ("://user:se/cr:et@host", "Expected a path or an SQLAlchemy URL"),
+        ("nonsense://user:se/cr:et@host/name", "Expected a path or an SQLAlchemy URL"),
+        ("mysql://user:se/cr:et@host/name", "Expected a sqlite:// or postgresql:// URL"),
+        ("postgresql+asyncpg://user:se/cr:et@host/name", "Expected a sqlite:// or postgresql:// URL"),
         ("postgresql://user:se%2Fcr%3Aet@127.0.0.1:1/name", "Connection refused"),
         ("postgresql://user@127.0.0.1:1/name?password=se/cr:et", "Connection refused"),
         ("postgresql://user:se%2Fcr%3Aet@127.0.0.1/name?nonsense=1", "nonsense"),
-        ("sqlite:///file:store.db?mode=ro&uri=true", "needed a SQLite URL without options"),
-        ("sqlite:///store.db?timeout=5", "needed a SQLite URL without options"),
+        ("sqlite:///file:store.db?mode=ro&uri=true", "Expected a SQLite URL without options"),
+        ("sqlite:///store.db?timeout=5", "Expected a SQLite URL without options"),
         ("a\0b", "embedded null byte"),
         ("\udcff.db", "surrogates not allowed"),
         ("~nobody-of-that-name/store.db", "home"),

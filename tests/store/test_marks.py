@@ -70,6 +70,6 @@ def test_a_mark_may_come_before_its_sweep(store: Store) -> None:
     ],
 )
 def test_a_mark_that_can_not_be_kept_is_refused(store: Store, uid: str, mark: Mark) -> None:
-    with pytest.raises(ValueError, match="needed"):
+    with pytest.raises(ValueError, match="expected"):
         store.marks.put(uid, mark)
     assert store.marks.get_all() == []

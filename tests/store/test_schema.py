@@ -192,7 +192,7 @@ def test_asking_about_an_absent_store_does_not_make_one(file_url: str, tmp_path:
 def test_an_empty_shared_database_is_no_store_until_it_is_upgraded(postgresql_url: str) -> None:
     assert current(postgresql_url) is None
     assert open_store(postgresql_url, create=False) is None
-    with pytest.raises(SchemaOlder, match=r"Found no schema in .*, needed 0002\. Run: tunedb db upgrade"):
+    with pytest.raises(SchemaOlder, match=r"Found no schema in .*, expected 0002\. Run: tunedb db upgrade"):
         open_store(postgresql_url)
     assert objects(postgresql_url) == {}
 

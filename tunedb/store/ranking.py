@@ -30,9 +30,9 @@ class Strength(NamedTuple):
 def obstacle(
     sweep: Sweep, known: Callable[[Config], bool] | None = None, now: datetime | None = None
 ) -> Obstacle | None:
-    """Why the sweep can answer no call; None where it can.
+    """Return why the sweep can't answer a call; None if it can.
 
-    `known` tells whether a config is in today's search space, `now` is the time by which a sweep may have expired.
+    `known` says whether a config is in today's search space, `now` is the time by which a sweep may have expired.
     """
     if sweep.status != "tuned" or sweep.config is None:
         return cast("Obstacle", str(sweep.status))  # never "tuned", which has a config
@@ -44,7 +44,7 @@ def obstacle(
 
 
 def strength(sweep: Sweep, environment: Environment | None) -> Strength:
-    """How strong a finished sweep is in this environment; without one, for a device that is not here, all are valid."""
+    """Return a finished sweep's strength in this environment; without one, every sweep is valid."""
     assert sweep.finished is not None
     valid = environment is None or sweep.environment == environment
     return Strength(sweep.is_pinned, valid, sweep.complete, sweep.finished, sweep.uid)
@@ -56,10 +56,10 @@ def ranked(
     known: Callable[[Config], bool] | None = None,
     now: datetime | None = None,
 ) -> list[tuple[Sweep, Source]]:
-    """The sweeps that can answer, best first, each as `store` or, from another environment, `stale`.
+    """Return the sweeps that can answer, best first, each as `store` or, from another environment, `stale`.
 
-    The sweeps are of one problem, device and kernel hash. Passed over are those with an `obstacle`; the others go by
-    their `strength`: pinned first, then valid before stale, complete before cut short, newest finished, then the
+    The sweeps are of one problem, device and kernel hash. Those with an `obstacle` are left out; the others are ordered
+    by their `strength`: pinned first, then valid before stale, complete before cut short, newest finished, then the
     greater uid. Times of different sweeps are never compared.
     """
     able = [(strength(sweep, environment), sweep) for sweep in sweeps if obstacle(sweep, known, now) is None]
@@ -73,25 +73,25 @@ def winner(
     known: Callable[[Config], bool] | None = None,
     now: datetime | None = None,
 ) -> tuple[Sweep, Source] | None:
-    """The first of `ranked`, or None."""
+    """Return the best sweep that can answer, or None."""
     return next(iter(ranked(sweeps, environment, known, now)), None)
 
 
 def winners(
     sweeps: Iterable[Sweep], environment: Environment | None, now: datetime | None = None
 ) -> list[tuple[Sweep, Source]]:
-    """The winner of each problem among the sweeps of a kernel on a device."""
+    """Return the winner of each problem among the sweeps of a kernel on a device."""
     by_problem: dict[str, list[Sweep]] = defaultdict(list)
     for sweep in sweeps:
         by_problem[sweep.problem.key].append(sweep)
-    found = (winner(group, environment, now=now) for group in by_problem.values())
-    return [one for one in found if one is not None]
+    best = (winner(group, environment, now=now) for group in by_problem.values())
+    return [answer for answer in best if answer is not None]
 
 
 def has_failed(sweeps: Iterable[Sweep], environment: Environment | None, now: datetime) -> bool:
     """Whether a failed sweep of this environment has not expired yet: until then, sweeping again is pointless.
 
-    Without an expiry a failure stands in nobody's way.
+    A failure without an expiry prevents nothing.
     """
     return any(
         sweep.status == "failed"

@@ -1,4 +1,4 @@
-"""Which sweeps are of no use to anyone any more: what `tunedb gc` removes, and nothing else does."""
+"""Obsolete sweeps, which `tunedb gc` removes and nothing else does."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 
 from tunedb.core.sweep import Sweep
 
-ABANDONED = timedelta(days=1)  # after which nobody goes on with a sweep that is still running
+ABANDONED = timedelta(days=1)  # a sweep that has been running for longer belongs to a process that is gone
 Garbage = Literal["dead", "expired", "abandoned"]
 
 
 def garbage(sweep: Sweep, hashes: Mapping[str, str], now: datetime) -> Garbage | None:
-    """Why the sweep may go: `dead`, `expired` (a failure) or `abandoned`; None where it stays.
+    """Return why the sweep is obsolete: `dead`, `expired` (a failure) or `abandoned`; None if it is not.
 
-    `hashes` are those of the installed kernels by name. A sweep is dead where its kernel is installed and has another
-    one now; of a kernel that is not installed nothing is known.
+    `hashes` are those of the installed kernels by name. A sweep is dead if its kernel is installed with
+    another hash; a kernel that is not installed says nothing.
     """
     if sweep.status == "running":
         return "abandoned" if now - sweep.started > ABANDONED else None

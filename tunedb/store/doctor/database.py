@@ -26,7 +26,7 @@ Clock = Callable[[], datetime]
 
 @check("store")
 def opened(database: Database) -> Verdict:
-    """Where it is, of which kind, and whether it opens."""
+    """Report where it is, of which kind, and whether it opens."""
     kind = "SQLite" if database.is_sqlite else "PostgreSQL"
     if database.is_sqlite and database.path is None:
         return ok(f"{database.url} (in memory, gone with the process)")
@@ -37,7 +37,7 @@ def opened(database: Database) -> Verdict:
         if code != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
         return warn(
-            f"{database.url}: a process was killed in the middle of a write, which the next one to read takes back",
+            f"{database.url}: a process was killed in the middle of a write, which the next reader rolls back",
             "tunedb db current",
         )
     if revision is None and database.is_sqlite:
@@ -47,13 +47,13 @@ def opened(database: Database) -> Verdict:
 
 @check("schema")
 def schema_state(database: Database) -> Verdict:
-    """Its revision, and the one that this version needs."""
+    """Report its revision, and the one that this version needs."""
     try:
         schema.check_revision(database)
     except (SchemaOlder, SchemaNewer) as error:
-        told = failed("schema", error)
-        by_itself = database.is_sqlite and isinstance(error, SchemaOlder)
-        return warn(told.found, told.mend) if by_itself else bad(told.found, told.mend)
+        finding = failed("schema", error)
+        is_automatic = database.is_sqlite and isinstance(error, SchemaOlder)
+        return warn(finding.found, finding.mend) if is_automatic else bad(finding.found, finding.mend)
     return ok(f"revision {schema.HEAD}, as needed")
 
 
@@ -74,14 +74,14 @@ def library(database: Database) -> Verdict:
         return ok(found)
     fixed = ".".join(map(str, WAL_RESET_FIXED))
     return warn(
-        f"{found}: it can lose writes by a bug that {fixed} mends",
+        f"{found}: it can lose writes by a bug that {fixed} fixes",
         f"sqlite3 {shlex.quote(str(database.path))} 'PRAGMA journal_mode=DELETE'",
     )
 
 
 @check("integrity")
 def integrity(database: Database) -> Verdict:
-    """Whether the file is sound, and every row has the rows that it names."""
+    """Whether the file is undamaged, and every row has the rows that it refers to."""
     with database.read() as connection:
         broken = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(10)")]
         orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
@@ -93,7 +93,7 @@ def integrity(database: Database) -> Verdict:
 
 @check("unfinished sweeps")
 def unfinished(database: Database, now: Clock) -> Verdict:
-    """Whether sweeps were begun so long ago that nobody goes on with them."""
+    """Whether sweeps were begun so long ago that no process continues them."""
     old = (SweepRow.status == "running", SweepRow.started < now() - ABANDONED)
     with database.read() as connection:
         count = connection.scalar(sa.select(sa.func.count()).select_from(SweepRow).where(*old)) or 0
@@ -102,7 +102,7 @@ def unfinished(database: Database, now: Clock) -> Verdict:
 
 @check("dead rows")
 def dead_rows(database: Database, hashes: Hashes) -> Verdict:
-    """Whether sweeps are of a kernel that has changed since; of one that is not installed nothing is known."""
+    """Whether sweeps are of a kernel that has changed since, as far as it is installed."""
     query = (
         sa.select(ProblemRow.kernel, SweepRow.kernel_hash, sa.func.count())
         .join_from(SweepRow, ProblemRow)
@@ -120,16 +120,18 @@ def dead_rows(database: Database, hashes: Hashes) -> Verdict:
     for kernel, kernel_hash, count in counts:
         if current.get(kernel, kernel_hash) != kernel_hash:
             dead[kernel] += count
-    unknown = [f"{kernel} is not installed, and not judged" for kernel in kernels if kernel not in current]
+    unknown = [f"{kernel} is not installed, and was not checked" for kernel in kernels if kernel not in current]
     if dead:
-        told = [f"{count} of {kernel}" for kernel, count in sorted(dead.items())]
-        return warn("; ".join([f"tuned for another version of the kernel: {', '.join(told)}", *unknown]), "tunedb gc")
+        dead_counts = [f"{count} of {kernel}" for kernel, count in sorted(dead.items())]
+        return warn(
+            "; ".join([f"tuned for another version of the kernel: {', '.join(dead_counts)}", *unknown]), "tunedb gc"
+        )
     return ok("; ".join(unknown) or "none")
 
 
 @check("clock")
 def clock(database: Database, now: Clock) -> Verdict:
-    """Whether the server's clock, and this machine's, agree: the newest of several sweeps answers a call."""
+    """Whether the server's clock and this machine's agree: the newest of several sweeps answers a call."""
     with database.read() as connection:
         before = now()
         theirs = connection.scalar(sa.select(sa.func.clock_timestamp()))

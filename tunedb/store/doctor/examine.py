@@ -1,4 +1,4 @@
-"""What `tunedb doctor` looks at in a store, local or shared. It changes nothing and never raises."""
+"""Examines a store, local or shared, for `tunedb doctor`. Changes nothing and never raises."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tunedb.store.doctor.finding import Finding, failed
 from tunedb.store.sql import schema
 from tunedb.store.sql.engine import Database, locate
 
-DEADLINE = 1.0  # seconds that a shared store has to answer in: it is what a call waits for it
-BUSY_TIMEOUT = 5.0  # seconds to wait for a writer
+DEADLINE_S = 1.0  # a shared store has to answer within this time, which is what a call waits for it
+BUSY_TIMEOUT_S = 5.0  # a check waits this long for a writer
 
 
 def examine(url: str, *, hashes: Hashes, now: Clock = utc_now) -> Iterator[Finding]:
-    """Look at the store of this path or URL.
+    """Yield the findings about the store of this path or URL.
 
     A SQLite file in WAL mode, which tunedb never makes, gets SQLite's own side files from being read.
     """
     try:
-        database = locate(url, busy_timeout=BUSY_TIMEOUT, read_only=True)
+        database = locate(url, busy_timeout=BUSY_TIMEOUT_S, read_only=True)
     except Exception as error:  # as in `check`
         yield failed("store", error)
         return
@@ -48,33 +48,33 @@ def examine(url: str, *, hashes: Hashes, now: Clock = utc_now) -> Iterator[Findi
         yield checks.dead_rows(database, hashes)
 
 
-def examine_shared(url: str | None, *, deadline: float = DEADLINE, now: Clock = utc_now) -> list[Finding]:
-    """Look at the shared store for no longer than the deadline, in seconds."""
+def examine_shared(url: str | None, *, deadline: float = DEADLINE_S, now: Clock = utc_now) -> list[Finding]:
+    """Return the findings about the shared store, within the deadline in seconds."""
     if url is None:
         return [Finding("shared store", "ok", "none is named in TUNEDB_SHARED")]
     try:
         database = locate(url, busy_timeout=deadline, read_only=True)
     except Exception as error:  # as in `check`
         return [failed("shared store", error)]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     done = threading.Event()
 
     def look() -> None:
-        found.append(checks.opened(database))
-        if found[0].status == "ok":
-            found.append(checks.schema_state(database))
+        findings.append(checks.opened(database))
+        if findings[0].status == "ok":
+            findings.append(checks.schema_state(database))
             if not database.is_sqlite:
-                found.append(checks.clock(database, now))
+                findings.append(checks.clock(database, now))
         done.set()
 
     threading.Thread(target=look, name="tunedb-doctor", daemon=True).start()
     if not done.wait(deadline):
         late = f"{database.url} has not answered within {deadline:g} s; calls go on with the local store"
         return [Finding("shared store", "bad", late, "See whether the server is up and near, or unset TUNEDB_SHARED")]
-    return [dataclasses.replace(one, check=f"shared {one.check}") for one in found]
+    return [dataclasses.replace(finding, check=f"shared {finding.check}") for finding in findings]
 
 
 def _revision(database: Database) -> str | None:
-    with contextlib.suppress(Exception):  # which `opened` has told
+    with contextlib.suppress(Exception):  # which `opened` has reported
         return schema.revision(database)
     return None

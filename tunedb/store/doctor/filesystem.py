@@ -1,4 +1,4 @@
-"""Checks of what lies around a SQLite store: file system, permissions, free space, files set aside, locks."""
+"""Checks of a SQLite store's surroundings: file system, permissions, free space, files set aside, locks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tunedb.store.doctor.finding import Finding, Verdict, check, ok, warn
 
-LOW = 100 * 2**20  # bytes of free space
-PATIENCE = 2.0  # seconds; opening a store takes milliseconds, upgrading one rarely more than this
+MIN_FREE = 100 * 2**20  # bytes; a guess, with room for sweeps and a backup
+PATIENCE_S = 2.0  # opening a store takes milliseconds, upgrading one rarely more than this
 MOUNTS = Path("/proc/self/mountinfo")
 # As mountinfo calls them, those of FUSE by their subtype. On many of them locks fail, and with them SQLite.
 NETWORK = re.compile(
@@ -23,7 +23,7 @@ NETWORK = re.compile(
 
 
 def surroundings(path: Path) -> list[Finding]:
-    """What lies around the store at that path, whether or not it is there."""
+    """Return the findings about the surroundings of the store at that path, which need not exist."""
     folder = next((parent for parent in path.parents if os.access(parent, os.F_OK)), Path("/"))
     return [
         file_system(folder),
@@ -36,9 +36,9 @@ def surroundings(path: Path) -> list[Finding]:
 
 @check("file system")
 def file_system(folder: Path) -> Verdict:
-    """Whether it is one that SQLite's locks work on."""
+    """Whether SQLite's locks work on it."""
     if not MOUNTS.exists():
-        return Verdict("skipped", "this system does not tell")
+        return Verdict("skipped", "this system does not say")
     kind = file_system_of(folder, MOUNTS.read_text(errors="surrogateescape"))
     if NETWORK.fullmatch(kind.removeprefix("fuse.")):
         return warn(
@@ -49,7 +49,7 @@ def file_system(folder: Path) -> Verdict:
 
 
 def file_system_of(folder: Path, mounts: str) -> str:
-    """The type of the file system that the folder is on, by the text of a mountinfo: the last, deepest mount there."""
+    """Return the type of the file system that the folder is on, by the text of a mountinfo."""
     deepest, kind = -1, "unknown"
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
@@ -62,18 +62,18 @@ def file_system_of(folder: Path, mounts: str) -> str:
 
 @check("permissions")
 def permissions(path: Path) -> Verdict:
-    """Whether the user, and nobody else, can use file and folder."""
+    """Whether only this user can use the file and its folder."""
     wrong, mend = [], []
     for place, needed in ((path.parent, 0o700), (path, 0o600)):
         if not place.exists():
             continue
-        found = place.stat()
-        mode = stat.S_IMODE(found.st_mode)
+        status = place.stat()
+        mode = stat.S_IMODE(status.st_mode)
         is_sticky = bool(mode & stat.S_ISVTX)
-        # Of folders only those made for stores: how others are kept is not ours to say.
-        is_ours = place == path or (place.name == "tunedb" and found.st_uid == os.getuid() and not is_sticky)
+        # Of folders, only those that were made for stores: the mode of others is not our business.
+        is_ours = place == path or (place.name == "tunedb" and status.st_uid == os.getuid() and not is_sticky)
         if is_ours and (mode & 0o077 or mode & needed != needed):
-            wrong.append(f"{place} has mode {mode:04o}, needed {needed:04o}")
+            wrong.append(f"{place} has mode {mode:04o}, expected {needed:04o}")
             mend.append(f"chmod {needed:o} {shlex.quote(str(place))}")
         elif not is_ours and mode & 0o022 and not is_sticky:
             wrong.append(f"others can replace files in {place} (mode {mode:04o})")
@@ -88,15 +88,15 @@ def permissions(path: Path) -> Verdict:
 
 @check("free space")
 def free_space(folder: Path) -> Verdict:
-    """Whether there is room for more."""
+    """Whether there is enough free space."""
     free = shutil.disk_usage(folder).free
     found = f"{free // 2**20} MiB free in {folder}"
-    return ok(found) if free >= LOW else warn(found, "Free space there, or name another store in TUNEDB_STORE")
+    return ok(found) if free >= MIN_FREE else warn(found, "Free space there, or name another store in TUNEDB_STORE")
 
 
 @check("set aside")
 def set_aside(path: Path) -> Verdict:
-    """Whether damaged files lie beside the store."""
+    """Whether there are damaged files next to the store."""
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     damaged = sorted(
         name
@@ -114,10 +114,10 @@ def set_aside(path: Path) -> Verdict:
 
 @check("opening lock")
 def opening(path: Path) -> Verdict:
-    """Whether the lock under which a store is made and upgraded is free, or soon is."""
-    if is_held(path, PATIENCE):
+    """Whether the lock under which a store is made and upgraded is free, or is soon."""
+    if is_held(path, PATIENCE_S):
         return warn(
-            f"{path} has been held for more than {PATIENCE:g} s",
+            f"{path} has been held for more than {PATIENCE_S:g} s",
             f"Wait for the process that opens or upgrades the store, or end it: fuser {shlex.quote(str(path))}",
         )
     return ok("free")
@@ -125,13 +125,13 @@ def opening(path: Path) -> Verdict:
 
 @check("sweep locks")
 def sweep_locks(folder: Callable[[], Path]) -> Verdict:
-    """How many of the locks of problems are held: those that nobody holds are harmless and stay for the next sweep."""
+    """Report how many locks of problems are held. Free ones are harmless, and stay for the next sweep."""
     held = [is_held(path) for path in folder().glob("*.lock")]
     return ok(f"{sum(held)} held by sweeps that are under way, {held.count(False)} free")
 
 
 def is_held(path: Path, patience: float = 0.0) -> bool:
-    """Whether someone holds the lock file, for `patience` seconds from now on; an absent one is not made."""
+    """Whether a process holds the lock file for `patience` seconds from now on. Does not make the file."""
     from filelock import FileLock, Timeout
 
     if not path.exists():

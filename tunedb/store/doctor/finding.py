@@ -1,4 +1,4 @@
-"""What `tunedb doctor` finds, and how a check that fails becomes a finding itself."""
+"""Findings of `tunedb doctor`, and how a check that fails becomes one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Asked = ParamSpec("_Asked")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found, and the command or the step that mends it: empty where there is nothing to mend."""
+    """What one check found, and the command or step that fixes it: empty if there is nothing to fix."""
 
     check: str
     status: Status
@@ -25,7 +25,7 @@ class Finding:
 
 
 class Verdict(NamedTuple):
-    """A finding of which it is known what was checked."""
+    """A finding without the name of its check."""
 
     status: Status
     found: str
@@ -33,26 +33,26 @@ class Verdict(NamedTuple):
 
 
 def ok(found: str) -> Verdict:
-    """All is well."""
+    """Return that nothing is wrong."""
     return Verdict("ok", found)
 
 
 def warn(found: str, mend: str) -> Verdict:
-    """Calls work, but not as they could."""
+    """Return that calls work, but not as they could."""
     return Verdict("warn", found, mend)
 
 
 def bad(found: str, mend: str) -> Verdict:
-    """Something does not work."""
+    """Return that something does not work."""
     return Verdict("bad", found, mend)
 
 
 def failed(check: str, error: Exception) -> Finding:
-    """A check that could not be made. The last sentence of our own messages says what to do."""
+    """Return the finding of a check that raised. The last sentence of our own messages says what to do."""
     text = " ".join(str(error).split())
     if not isinstance(error, TunedbError):
-        told = f"{type(error).__name__}: {without_password(text)}"
-        return Finding(check, "bad", told, "Mend what it names, or report it")
+        message = f"{type(error).__name__}: {without_password(text)}"
+        return Finding(check, "bad", message, "Fix what it names, or report it")
     for mark in (" Run: ", ". "):
         found, known, mend = text.rpartition(mark)
         if known:
@@ -61,7 +61,7 @@ def failed(check: str, error: Exception) -> Finding:
 
 
 def check(name: str) -> Callable[[Callable[_Asked, Verdict]], Callable[_Asked, Finding]]:
-    """Name a check, and make what it raises a finding: whoever asks what is wrong must get an answer."""
+    """Name a check, and turn what it raises into a finding: the doctor always answers."""
 
     def named(look: Callable[_Asked, Verdict]) -> Callable[_Asked, Finding]:
         @functools.wraps(look)

@@ -1,4 +1,4 @@
-"""Export to and import from jsonl: one canonical JSON object per finished sweep, with provenance and a checksum.
+"""Exports to and imports from jsonl: one canonical JSON object per finished sweep, with provenance and a checksum.
 
 The first line says what the file is and how many sweeps follow, the last one holds the sha256 of all lines before it.
 The same sweeps give the same bytes, on every machine and from every store.
@@ -32,7 +32,7 @@ _MARKERS = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A line of a file to import that was not taken, and why."""
+    """A line of a file to import that was rejected, and why."""
 
     line: int  # from 1
     reason: str
@@ -40,17 +40,17 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file to import holds: sweeps with their trials, and the lines that are none."""
+    """What a file to import holds: sweeps with their trials, and rejected lines."""
 
     sweeps: tuple[Sweep, ...]
     rejected: tuple[Rejected, ...]
 
 
 def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str], *, ordered: bool = False) -> int:
-    """Write finished sweeps, read with their trials, to a path or a text file; returns how many.
+    """Write finished sweeps, read with their trials, to a path or a text file; return how many.
 
     With `ordered` they come in the order of `Store.iter_sweeps` and are not held in memory. A path is replaced at once
-    at the end, so that a failure leaves the old file. Raises OSError where it can't be written, ValueError for a sweep
+    at the end, so that a failure leaves the old file. Raises OSError if it can't be written, ValueError for a sweep
     that is running or came without its trials.
     """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="") as body:
@@ -69,7 +69,7 @@ def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str], *, o
 
 
 def load(source: str | os.PathLike[str] | IO[bytes], *, strict: bool = False) -> Loaded:
-    """The sweeps in a file that `dump` wrote, a path or a binary file, as `imported` ones.
+    """Return the sweeps in a file that `dump` wrote, a path or a binary file, as `imported` ones.
 
     A line of our form that contradicts itself is rejected, and the others are taken. Raises ImportRejected, which
     names the line but not the path, for a file that can't be read, is not ours, is cut off or altered, or has a line
@@ -94,7 +94,7 @@ def _load(file: IO[bytes]) -> Loaded:
     rejected: list[Rejected] = []
     for count, line in _lines(file):
         if footer:
-            raise ImportRejected("found a line after the end: one export to a file", count)
+            raise ImportRejected("a line after the end: expected one export in a file", count)
         if count > 1 and line.startswith(_FOOTER):
             footer = line
             continue
@@ -123,7 +123,7 @@ def _load(file: IO[bytes]) -> Loaded:
             raise ImportRejected("the file is cut off: the line with the checksum is missing", count)
         raise ImportRejected("the checksum is wrong: the file was altered after its export", count)
     if announced != count - 2:
-        raise ImportRejected(f"found {count - 2} sweeps, needed the {announced} that the first line announces", 1)
+        raise ImportRejected(f"expected the {announced} sweeps that the first line announces, got {count - 2}", 1)
     return Loaded(tuple(sweeps.values()), tuple(rejected))
 
 
@@ -148,32 +148,32 @@ def _text(line: bytes) -> str:
 
 
 def _header(text: str) -> int:
-    """The number of sweeps that the first line announces."""
+    """Return the number of sweeps that the first line announces."""
     try:
-        found = parse_json(text)
+        header = parse_json(text)
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        header = None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f'not an export of tunedb: its first line names the format "{FORMAT}"')
-    if found.get("version") != VERSION:
+    if header.get("version") != VERSION:
         raise ValueError(
-            f"found version {found.get('version')!r:.20} of the format, needed {VERSION}. "
+            f"expected version {VERSION} of the format, got {header.get('version')!r:.20}. "
             "Run: pip install --upgrade tunedb"
         )
-    check_fields(found, {"format": (str,), "version": (int,), "sweeps": (int,)}, "header")
-    check_canonical(found, text)
-    return int(found["sweeps"])
+    check_fields(header, {"format": (str,), "version": (int,), "sweeps": (int,)}, "header")
+    check_canonical(header, text)
+    return int(header["sweeps"])
 
 
 def _order(sweep: Sweep) -> tuple[Any, ...]:
-    """The order of `Store.iter_sweeps`."""
+    """Return the sort key of `Store.iter_sweeps`."""
     problem, device = sweep.problem, sweep.device
     return problem.kernel, problem.key, device.name, device.digest, sweep.finished, sweep.uid
 
 
 @contextlib.contextmanager
 def opened_for_writing(target: str | os.PathLike[str] | IO[str]) -> Iterator[IO[str]]:
-    """The text file itself, or a new one beside the path, which takes its place at the end."""
+    """Yield the text file itself, or a new one next to the path, which takes its place at the end."""
     if not isinstance(target, str | os.PathLike):
         yield target
         return

@@ -1,4 +1,4 @@
-"""One finished sweep as one line of canonical JSON, and back: what export writes and import reads."""
+"""One finished sweep as one line of canonical JSON, and back: export writes it, import reads it."""
 
 from __future__ import annotations
 
@@ -58,48 +58,48 @@ _MARK: Kinds = {"uid": (str,), "kind": (str,), "reason": (str,), "time": (str,)}
 
 
 def to_line(sweep: Sweep) -> str:
-    """The line. Raises ValueError for a sweep that is running or came without its trials."""
+    """Return the sweep's line. Raises ValueError for a sweep that is running or came without its trials."""
     return json_line(_to_plain(sweep))
 
 
 def parse_line(text: str) -> dict[str, Any]:
-    """The fields of a line. Raises ValueError for any text that is not of the form that `to_line` writes."""
-    found = parse_json(text)
-    check_fields(found, _SWEEP, "sweep")
-    check_fields(found["device"], _DEVICE, "device")
-    check_fields(found["environment"], _ENVIRONMENT, "environment")
-    for trial in found["trials"]:
+    """Return the fields of a line. Raises ValueError for any text that is not of the form that `to_line` writes."""
+    fields: dict[str, Any] = parse_json(text)
+    check_fields(fields, _SWEEP, "sweep")
+    check_fields(fields["device"], _DEVICE, "device")
+    check_fields(fields["environment"], _ENVIRONMENT, "environment")
+    for trial in fields["trials"]:
         check_fields(trial, _TRIAL, "trial")
-    for mark in found["marks"]:
+    for mark in fields["marks"]:
         check_fields(mark, _MARK, "mark")
-    check_canonical(found, text)
-    fields: dict[str, Any] = found
+    check_canonical(fields, text)
     return fields
 
 
 def from_plain(fields: Mapping[str, Any]) -> Sweep:
-    """The sweep of these fields, as an `imported` one. Raises ValueError where we would not write such a sweep."""
+    """Return the sweep of these fields, as an `imported` one. Raises ValueError if `to_line` would not write it."""
     if fields["status"] not in FINISHED:
-        raise ValueError(f"found status {fields['status']!r:.40}, needed one of {', '.join(FINISHED)}")
+        raise ValueError(f"expected a status of {', '.join(FINISHED)}, got {fields['status']!r:.40}")
     sweep = _from_plain(fields)
     check_sweep(sweep)
-    for one in sweep.trials:
-        if one.error != clean_error(one.error):
+    for trial in sweep.trials:
+        if trial.error != clean_error(trial.error):
             raise ValueError("an error's text is too long, or holds a NUL or a lone surrogate")
     check_canonical(_to_plain(sweep), json_line(fields))
     return sweep
 
 
-def check_fields(found: Any, kinds: Kinds, what: str) -> None:
-    if type(found) is not dict:
-        raise ValueError(f"found a JSON {type(found).__name__}, needed an object: the {what}")
-    for problem, names in (("unknown", set(found) - set(kinds)), ("missing", set(kinds) - set(found))):
+def check_fields(fields: Any, kinds: Kinds, what: str) -> None:
+    """Raise ValueError unless the fields are those of `kinds`, each of a type that is allowed there."""
+    if type(fields) is not dict:
+        raise ValueError(f"the {what}: expected an object, got a JSON {type(fields).__name__}")
+    for problem, names in (("unknown", set(fields) - set(kinds)), ("missing", set(kinds) - set(fields))):
         if names:
             raise ValueError(f"{problem} field in the {what}: {', '.join(sorted(names)):.200}")
     for name, allowed in kinds.items():
-        if type(found[name]) not in allowed:
-            needed = " or ".join("null" if kind is _NONE else kind.__name__ for kind in allowed)
-            raise ValueError(f"{what}: {name} is of type {type(found[name]).__name__}, needed {needed}")
+        if type(fields[name]) not in allowed:
+            expected = " or ".join("null" if kind is _NONE else kind.__name__ for kind in allowed)
+            raise ValueError(f"{what}: {name}: expected {expected}, got {type(fields[name]).__name__}")
 
 
 def check_canonical(plain: Mapping[str, Any], text: str) -> None:
@@ -112,11 +112,11 @@ def json_line(plain: Mapping[str, Any]) -> str:
 
 
 def _to_plain(sweep: Sweep) -> dict[str, Any]:
-    """As JSON. Not in it: the origin, which the importer sets, and the counts, which the trials give."""
+    """Return the sweep as JSON, without the origin, which the importer sets, and the counts, which the trials give."""
     if sweep.finished is None:
-        raise ValueError(f"found the running sweep {sweep.uid}, needed finished ones")
+        raise ValueError(f"expected a finished sweep, got the running one {sweep.uid}")
     if sweep.counts and not sweep.trials:
-        raise ValueError(f"found sweep {sweep.uid} without its trials, needed whole ones")
+        raise ValueError(f"expected a sweep with its trials, got {sweep.uid} without them")
     return {
         "uid": sweep.uid,
         "kernel": sweep.problem.kernel,
@@ -184,7 +184,7 @@ def _word(words: type[_Word], text: str, what: str) -> _Word:
     try:
         return words(text)
     except ValueError:
-        raise ValueError(f"found {text!r:.100}, needed {what} of {', '.join(words)}") from None
+        raise ValueError(f"expected {what} of {', '.join(words)}, got {text!r:.100}") from None
 
 
 def _key(plain: Mapping[str, Any]) -> str:
@@ -206,5 +206,5 @@ def _time(moment: datetime) -> str:
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.utcoffset() != timedelta(0):
-        raise ValueError(f"found time {text!r:.40}, needed one in UTC")
+        raise ValueError(f"expected a time in UTC, got {text!r:.40}")
     return moment

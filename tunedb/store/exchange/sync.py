@@ -1,4 +1,4 @@
-"""Set union of two stores: finished sweeps and marks are facts with uids, so order and repeats make no difference."""
+"""The union of two stores: finished sweeps and marks are facts with uids, so order and repeats do not matter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tunedb.store.sql.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a store got from another one: sweeps that were new, known, or no valid records; and new marks."""
+    """What a store received from another one: sweeps that were new, known or invalid; and new marks."""
 
     stored: int
     known: int
@@ -21,12 +21,12 @@ class Received:
 
 
 def receive(into: Store, source: Store) -> Received:
-    """Add to a store what another one has and it lacks; sweeps come as `imported` ones, page by page.
+    """Add to a store what it lacks of another one, page by page; the sweeps become `imported` ones.
 
-    One that is interrupted can be done again. Running sweeps and counts of what was served stay where they are.
+    If it is interrupted, it can be repeated. Running sweeps and usage counts stay where they are.
     """
-    told = set(into.marks.get_all())
-    marks = [pair for pair in source.marks.get_all() if pair not in told]
+    known_marks = set(into.marks.get_all())
+    marks = [pair for pair in source.marks.get_all() if pair not in known_marks]
     good = [pair for pair in marks if _is_good(*pair)]
     new_marks = into.marks.put_all(good)
     here, there = into.upkeep.uids(), source.upkeep.uids()
@@ -34,7 +34,7 @@ def receive(into: Store, source: Store) -> Received:
     stored = known = 0
     for page in source.get_whole(missing):
         new, old = into.put_sweeps(dataclasses.replace(sweep, origin="imported") for sweep in page)
-        stored, known = stored + new, known + old  # known by now: someone else was faster
+        stored, known = stored + new, known + old  # known by now: another process was faster
     rejected = len(missing) - stored - known + len(marks) - len(good)
     return Received(stored, len(there & here) + known, rejected, new_marks)
 

@@ -17,7 +17,7 @@ from tunedb.store.sql.engine import Database, locate
 
 
 def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
-    """Copy a SQLite store, as it is at this moment, to a new file of mode 0600, by default beside it; returns its path.
+    """Copy a SQLite store, as it is at this moment, to a new file of mode 0600, by default next to it; return its path.
 
     Others may read meanwhile; a writer waits. The copy is checked, and appears under its name only when it is whole.
     Raises SettingError for a store that is no file and for a target that exists, StoreError where the copy can't be
@@ -27,25 +27,25 @@ def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
     if not database.is_sqlite:
         raise SettingError(f"{database.url} is not a SQLite file. Back it up with PostgreSQL's own tool: pg_dump")
     if database.path is None:
-        raise SettingError(f"{database.url} is in memory, needed a file. Name a store in TUNEDB_STORE.")
+        raise SettingError(f"{database.url} is in memory; expected a file. Name a store in TUNEDB_STORE.")
     if not database.path.is_file():
-        raise StoreUnavailable(f"Found no file at {database.url}, needed one to back up. See: tunedb path -v")
+        raise StoreUnavailable(f"Found no file to back up at {database.url}. See: tunedb path -v")
     return copy(database, beside(database.path) if target is None else expand(os.fspath(target)))
 
 
 def beside(path: Path) -> Path:
-    """The default name of a backup that is made now: `<file>.backup-<UTC time>`."""
+    """Return the default name of a backup that is made now: `<file>.backup-<UTC time>`."""
     return path.with_name(f"{path.name}.backup-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 
 def copy(database: Database, target: Path) -> Path:
-    """`backup` for a file that was located already."""
+    """Copy a SQLite database to a new file of mode 0600; return its path."""
     if not target.name:
-        raise SettingError(f"Found {target}, needed a file's name for the backup.")
+        raise SettingError(f"Expected a file's name for the backup, got {target}.")
     part = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
         if target.exists() or target.is_symlink():
-            raise SettingError(f"Found a file at {target}, needed a name that is free.")
+            raise SettingError(f"{target} exists. Give the backup a new name.")
         os.mknod(part, 0o600)
         with database.read() as connection:
             try:
@@ -69,16 +69,16 @@ def _copy(connection: sa.Connection, part: Path) -> None:
     assert isinstance(source, sqlite3.Connection)
     with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as destination:
         source.backup(destination, progress=_stop_when_busy)
-        (found,) = destination.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
+        (verdict,) = destination.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
         raise StoreCorrupt(
-            f"The store is damaged, and so would be its backup ({found}). "
+            f"The store is damaged, and so would be its backup ({verdict}). "
             "Run: tunedb export -o rows.jsonl && tunedb import rows.jsonl --store NEW.db"
         )
 
 
 def _stop_when_busy(status: int, _remaining: int, _pages: int) -> None:
-    """The driver would try for ever. SQLite has waited for as long as the connection's busy timeout by now."""
+    """Raise if the database is busy: the driver would retry forever, and SQLite has waited its busy timeout."""
     if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         error = sqlite3.OperationalError("database is locked")
         error.sqlite_errorcode = status

@@ -1,4 +1,4 @@
-"""Opens databases by the storage rules: what a path or URL names, its connections, and failures as StoreError."""
+"""Databases by the storage rules: what a path or URL names, its connections, and failures as StoreError."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection on which each SELECT is a transaction of its own: a reader never holds up a writer."""
+        """Yield a connection on which each SELECT is a transaction of its own: a reader never blocks a writer."""
         engine = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
         with self.guard, self._translated(), engine.connect() as connection:
             try:
                 yield connection
-            except (ValueError, TypeError) as error:  # a time, say, that someone wrote by hand and that is none
+            except (ValueError, TypeError) as error:  # such as a malformed time that was written by hand
                 raise StoreError(
                     f"{self.url} holds a row that can't be read: {error!s:.100}. Run: tunedb db check"
                 ) from error
 
     @contextlib.contextmanager
     def write(self, *, foreign_keys: bool = True) -> Iterator[sa.Connection]:
-        """A connection in a transaction that may write; committed at the end, rolled back on an exception."""
+        """Yield a connection in a transaction that may write; it is committed at the end, rolled back on an error."""
         with self.guard, self._translated(), self.engine.connect() as connection:
             if not self.is_sqlite:
                 yield connection
@@ -95,8 +95,8 @@ class Database:
             cause = cause.replace(self.secret, "***")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return StoreCorrupt(
-                f"Found a damaged file in {self.url}, needed a SQLite database ({cause}). "
-                "Run: tunedb db upgrade (sets the file aside and starts afresh)"
+                f"{self.url}: expected a SQLite database, got a damaged file ({cause}). "
+                "Run: tunedb db upgrade (sets the file aside and makes a new one)"
             )
         if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
             return StoreError(f"{self.url} refused a row ({cause}). Run: tunedb db check")
@@ -107,9 +107,9 @@ class Database:
 
 
 def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = False) -> Database:
-    """The database that a path or an SQLAlchemy URL names. Opens and creates nothing.
+    """Return the database that a path or an SQLAlchemy URL names. Opens and creates nothing.
 
-    A SQLite file that is `read_only` is not even mended by reading it: a killed writer's journal makes that fail.
+    With `read_only` a SQLite file is not even repaired by reading it: reading fails if a killed writer left a journal.
 
     Raises StoreUnavailable for a URL that can't be used, a database that is not supported, and a missing driver.
     """
@@ -138,7 +138,7 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = Fa
 
 
 def _url(url_or_path: str) -> sa.URL:
-    """The URL with the file's real path in it: the same file whatever the working folder and the symbolic links."""
+    """Return the URL with the file's real path: the same whatever the working folder and the symbolic links."""
     if "://" not in url_or_path:
         return sa.URL.create("sqlite", database=_real(url_or_path))
     printable = without_password(url_or_path)
@@ -147,13 +147,13 @@ def _url(url_or_path: str) -> sa.URL:
         dialect = url.get_dialect()
     except (sa.exc.ArgumentError, ValueError):  # their text may hold the password
         raise StoreUnavailable(
-            f"Found {printable}, needed a path or an SQLAlchemy URL such as postgresql://user:password@host/name."
+            f"Expected a path or an SQLAlchemy URL such as postgresql://user:password@host/name, got {printable}."
         ) from None
     if (dialect.name, dialect.driver) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")):
-        raise StoreUnavailable(f"Found {printable}, needed a sqlite:// or postgresql:// URL.")
+        raise StoreUnavailable(f"Expected a sqlite:// or postgresql:// URL, got {printable}.")
     if dialect.name == "sqlite":
         if url.query or (url.database or "").startswith("file:"):
-            raise StoreUnavailable(f"Found {printable}, needed a SQLite URL without options: sqlite:///path.")
+            raise StoreUnavailable(f"Expected a SQLite URL without options, such as sqlite:///path, got {printable}.")
         if url.database not in (None, "", ":memory:"):
             return url.set(database=_real(str(url.database)))
     return url
@@ -164,7 +164,7 @@ def _real(path: str) -> str:
         real = str(expand(path).resolve())
         real.encode()
     except (OSError, RuntimeError, ValueError) as error:  # no working folder, no home, a loop of links, a NUL, no UTF-8
-        raise StoreUnavailable(f"Found {path!r}, needed a path: {error}. Name another store in TUNEDB_STORE.") from None
+        raise StoreUnavailable(f"Expected a path, got {path!r}: {error}. Name another store in TUNEDB_STORE.") from None
     return real
 
 

@@ -1,4 +1,4 @@
-"""The six tables, as typed models; queries live in `store`, conversions to the records in `rows`."""
+"""The six tables as typed models. Queries are in `store` and its parts, conversions to records in `rows`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class UtcTime(sa.TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Names for every constraint, so that a later revision can alter it; JSON is text on both engines."""
+    """The base of the models. Every constraint has a name, so that a later revision can alter it."""
 
     metadata = sa.MetaData(
         naming_convention={
@@ -55,7 +55,7 @@ class Base(DeclarativeBase):
 
 
 def _one_of(column: str, values: Iterable[str]) -> sa.CheckConstraint:
-    """A CHECK, not a native enum, so that both engines run the same migrations."""
+    """Return a CHECK, not a native enum, so that both engines run the same migrations."""
     return sa.CheckConstraint(f"{column} IN ({', '.join(repr(str(value)) for value in values)})", name=column)
 
 
@@ -162,7 +162,7 @@ class MarkRow(Base):
 
 
 class MissRow(Base):
-    """How often calls of a problem on a device were served by a source; a miss by `default` or `nearest`. Local."""
+    """How often calls of a problem on a device were served by a source: `default` and `nearest` are misses. Local."""
 
     __tablename__ = "miss"
     __table_args__ = (_one_of("served_by", COUNTED_SOURCES), sa.CheckConstraint("count > 0", name="count"))

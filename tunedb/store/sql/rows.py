@@ -1,4 +1,4 @@
-"""Rows from records and records from rows, and the check that a record can be kept."""
+"""Rows from records, records from rows, and the check that a record can be kept."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _TIMES = ("time_us", "p20_us", "p80_us", "compile_s")
 _NUMBERS = ("samples", "registers", "spills", "shared_bytes")
 
 
-def _require(holds: bool, found: object, needed: str) -> None:
+def _require(holds: bool, value: object, expected: str) -> None:
     if not holds:
-        raise ValueError(f"found {found!r:.100}, needed {needed}")
+        raise ValueError(f"expected {expected}, got {value!r:.100}")
 
 
 def _check_time(name: str, value: float | None) -> None:
@@ -42,12 +42,12 @@ def _check_text(name: str, value: object) -> None:
 
 
 def check_uid(uid: str | None) -> None:
-    """Raise ValueError where it is no uid."""
+    """Raise ValueError unless it is a uid."""
     _require(isinstance(uid, str) and _UID.fullmatch(uid) is not None, uid, "a uid of 32 hexadecimal digits")
 
 
 def check_trial(trial: Trial) -> None:
-    """Raise ValueError where a database would refuse the trial, or would not give it back as it is."""
+    """Raise ValueError if a database would refuse the trial, or would not give it back as it is."""
     check_uid(trial.uid)
     _require(trial.status in tuple(TrialStatus), trial.status, f"a status of {', '.join(TrialStatus)}")
     _require(trial.outcome in tuple(TrialOutcome), trial.outcome, f"an outcome of {', '.join(TrialOutcome)}")
@@ -64,7 +64,7 @@ def check_trial(trial: Trial) -> None:
 
 
 def check_mark(mark: Mark) -> None:
-    """Raise ValueError where a database would refuse the mark, or would not give it back as it is."""
+    """Raise ValueError if a database would refuse the mark, or would not give it back as it is."""
     check_uid(mark.uid)
     _require(mark.kind in tuple(MarkKind), mark.kind, f"a mark of {', '.join(MarkKind)}")
     _check_text("reason", mark.reason)
@@ -73,7 +73,7 @@ def check_mark(mark: Mark) -> None:
 
 
 def check_sweep(sweep: Sweep) -> None:
-    """Raise ValueError where a database would refuse the sweep, or would not give it back as it is."""
+    """Raise ValueError if a database would refuse the sweep, or would not give it back as it is."""
     check_uid(sweep.uid)
     _require(sweep.status in tuple(SweepStatus), sweep.status, f"a status of {', '.join(SweepStatus)}")
     _require(sweep.origin in ORIGINS, sweep.origin, f"an origin of {', '.join(ORIGINS)}")
@@ -103,7 +103,7 @@ def check_sweep(sweep: Sweep) -> None:
 
 
 def counts_of(trials: Sequence[Trial]) -> dict[str, int]:
-    """The number of trials by status."""
+    """Return the number of trials by status."""
     return dict(sorted(Counter(str(trial.status) for trial in trials).items()))
 
 
@@ -123,7 +123,7 @@ def problem_values(problem: Problem) -> dict[str, Any]:
 
 
 def sweep_values(sweep: Sweep) -> dict[str, Any]:
-    """All but the counts, the problem and the device."""
+    """Return the columns of a sweep, without the counts, the problem and the device."""
     return {
         "uid": sweep.uid,
         "kernel_hash": sweep.kernel_hash,
@@ -142,7 +142,7 @@ def sweep_values(sweep: Sweep) -> dict[str, Any]:
 
 
 def clean_error(text: str | None) -> str | None:
-    """An error's text, which compilers and drivers wrote, made short, and fit for a database."""
+    """Return a compiler's or driver's error text, shortened and made fit for a database."""
     if text is None:
         return None
     clipped = text[:_ERROR_CHARS].replace("\0", "\N{REPLACEMENT CHARACTER}")
@@ -150,14 +150,14 @@ def clean_error(text: str | None) -> str | None:
 
 
 def trial_values(trial: Trial) -> dict[str, Any]:
-    """All but the sweep."""
+    """Return the columns of a trial, without the sweep."""
     values = {name: getattr(trial, name) for name in ("uid", "reference", *_TIMES, *_NUMBERS)}
     words = {"status": str(trial.status), "outcome": str(trial.outcome), "error": clean_error(trial.error)}
     return {**values, **words, "config": trial.config.key}
 
 
 def mark_values(mark: Mark) -> dict[str, Any]:
-    """All but the sweep."""
+    """Return the columns of a mark, without the sweep."""
     return {"uid": mark.uid, "kind": str(mark.kind), "reason": mark.reason, "time": mark.time}
 
 
@@ -178,9 +178,9 @@ def to_sweep(
     problem: Problem | None = None,
     device: Device | None = None,
 ) -> Sweep:
-    """The record behind a row of `sweep`, whose columns also give problem and device unless they are known.
+    """Return the record of a row of `sweep`, whose columns also give problem and device unless they are passed.
 
-    Raises StoreError where someone wrote what this version can't read.
+    Raises StoreError if this version can't read the row.
     """
     try:
         sweep = Sweep(
@@ -206,6 +206,6 @@ def to_sweep(
         check_sweep(sweep)
         _require(isinstance(sweep.counts, dict), sweep.counts, "trials by status")
     except (ValueError, TypeError, AttributeError, RecursionError) as error:  # IdentityError is a ValueError
-        uid = repr(str(row.uid)[:32])[1:-1]  # whoever wrote it: short, and without a terminal's control codes
+        uid = repr(str(row.uid)[:32])[1:-1]  # untrusted: short, and without a terminal's control codes
         raise StoreError(f"Sweep {uid} can't be read: {error!s:.200}. Run: tunedb db check") from error
     return sweep

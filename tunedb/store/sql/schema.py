@@ -1,4 +1,4 @@
-"""The schema's revision: reading it, bringing a store to it, and checking that a store has it.
+"""The schema's revision: reads it, upgrades a store to it, and checks that a store has it.
 
 The only importer of Alembic, and lazily: a store that is up to date is opened without it.
 """
@@ -37,7 +37,7 @@ logger = logging.getLogger("tunedb")
 
 
 def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
-    """Make sure that the store has the schema that this version needs; False where there is none, and none is made.
+    """Make sure that the store has the schema that this version needs; return False if there is no store.
 
     A SQLite store is made, and with `migrate` brought up to date, here and now. A PostgreSQL store belongs to many:
     it is only ever changed by `upgrade`. An up-to-date store is not written to. Raises StoreError.
@@ -56,14 +56,14 @@ def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
         raise _mismatch(database, found)
     try:
         bring_up(database)
-    except StoreUnavailable:  # many may be waiting for the one who makes it
+    except StoreUnavailable:  # many processes may be waiting for the one that makes it
         if revision(database) != HEAD:
             raise
     return True
 
 
 def upgrade(url: str, *, busy_timeout: float = 30.0) -> str | None:
-    """Bring the store to this version's schema, making it where there is none; returns the revision found.
+    """Upgrade the store to this version's schema, or make it; return the revision that it had, or None.
 
     Raises StoreError; then the store is as before.
     """
@@ -71,7 +71,7 @@ def upgrade(url: str, *, busy_timeout: float = 30.0) -> str | None:
 
 
 def current(url: str) -> str | None:
-    """The store's revision, or None where there is no store. Creates and changes nothing; raises StoreError."""
+    """Return the store's revision, or None if there is no store. Changes nothing; raises StoreError."""
     return revision(locate(url))
 
 
@@ -81,7 +81,7 @@ def check(url: str) -> None:
 
 
 def check_tables(database: Database) -> None:
-    """`check` for a database that was located already."""
+    """Raise SchemaMismatch unless the database has this version's revision and tables."""
     check_revision(database)
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
@@ -105,14 +105,14 @@ def check_tables(database: Database) -> None:
 
 
 def check_revision(database: Database) -> None:
-    """The first half of `check`: raise SchemaMismatch unless the store has this version's revision."""
+    """Raise SchemaMismatch unless the database has this version's revision."""
     found = revision(database)
     if found != HEAD:
         raise _mismatch(database, found)
 
 
 def revision(database: Database) -> str | None:
-    """The store's revision, or None where there is no store yet. Raises StoreError."""
+    """Return the database's revision, or None if it holds no store yet. Raises StoreError."""
     if database.path is not None and not _is_file(database.path, database.url):
         return None
     with database.read() as connection:
@@ -120,9 +120,9 @@ def revision(database: Database) -> str | None:
 
 
 def bring_up(database: Database) -> str | None:
-    """`upgrade` for a database that was located already. Whoever comes second finds the work done.
+    """Upgrade a database to this version's schema, unless another process has; return the revision that it had.
 
-    A file that has another revision is backed up first, and left as it is where that fails.
+    A file of another revision is backed up first, and left as it is if that fails.
     """
     saved: Path | None = None
     with contextlib.ExitStack() as undo:
@@ -142,7 +142,7 @@ def bring_up(database: Database) -> str | None:
                         command.upgrade(alembic_config(connection), "head")
                 except CommandError as error:
                     raise SchemaMismatch(
-                        f"Found schema {found} in {database.url}, which no tunedb wrote ({error}), needed {HEAD}. "
+                        f"Found schema {found} in {database.url}, which no tunedb wrote ({error}), expected {HEAD}. "
                         "Name another store in TUNEDB_STORE."
                     ) from error
         undo.pop_all()  # what was there before is worth keeping
@@ -160,7 +160,7 @@ def _back_up(database: Database, path: Path, found: str) -> Path:
 
 @contextlib.contextmanager
 def transaction(database: Database) -> Iterator[sa.Connection]:
-    """The one transaction, alone with the database, in which a schema is changed. A damaged file is replaced first."""
+    """Yield a connection in the exclusive transaction that changes a schema. A damaged file is replaced first."""
     with _exclusive(database):
         if database.path is not None:
             _set_aside_if_damaged(database, database.path)
@@ -177,7 +177,7 @@ def transaction(database: Database) -> Iterator[sa.Connection]:
 
 
 def alembic_config(connection: sa.Connection) -> Config:
-    """Alembic's configuration around a live connection: no file, no URL, so no password in either."""
+    """Return Alembic's configuration around a live connection: no file and no URL that could hold a password."""
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
@@ -199,7 +199,7 @@ def _mismatch(database: Database, found: str | None) -> SchemaMismatch:
         library = "this tunedb"
     if found is None:
         return SchemaOlder(
-            f"Found no schema in {database.url}, needed {HEAD}. Run: tunedb db upgrade --store {database.url}"
+            f"Found no schema in {database.url}, expected {HEAD}. Run: tunedb db upgrade --store {database.url}"
         )
     if found == UNRELEASED:
         away = (
@@ -231,7 +231,7 @@ def _is_file(path: Path, url: str) -> bool:
         raise _unusable(url, error) from error
     if not stat.S_ISREG(mode):
         kind = "folder" if stat.S_ISDIR(mode) else "special file"
-        raise StoreUnavailable(f"Found a {kind} at {url}, needed a file. Name another store in TUNEDB_STORE.")
+        raise StoreUnavailable(f"Expected a file at {url}, got a {kind}. Name another store in TUNEDB_STORE.")
     return True
 
 
@@ -244,7 +244,7 @@ def _unusable(url: str, error: OSError) -> StoreUnavailable:
 
 @contextlib.contextmanager
 def _exclusive(database: Database) -> Iterator[None]:
-    """Hold `<file>.lock`: one process at a time makes, migrates or replaces the file."""
+    """Hold `<file>.lock`, so that one process at a time makes, upgrades or replaces the file."""
     if database.path is None:
         yield
         return
@@ -269,7 +269,7 @@ def _exclusive(database: Database) -> Iterator[None]:
 
 
 def _set_aside_if_damaged(database: Database, path: Path) -> None:
-    """Rename a damaged file. Called under the lock and looks again: many may have seen the damage, one renames."""
+    """Rename a damaged file. Called under the lock, and checks again: many may see the damage, but one renames."""
     try:
         if not _is_file(path, database.url):
             return
@@ -284,4 +284,4 @@ def _set_aside_if_damaged(database: Database, path: Path) -> None:
     for suffix in ("-journal", "-wal", "-shm", ""):  # the journal first: left behind, it would corrupt the fresh file
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
-    logger.warning("%s was damaged (%s): set aside as %s, starting afresh", database.url, found, aside)
+    logger.warning("%s was damaged (%s): set aside as %s, and a new store is made", database.url, found, aside)

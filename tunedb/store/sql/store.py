@@ -84,7 +84,7 @@ class Store(SweepStore):
         """Keep a running sweep, so that its trials can be kept as they are measured."""
         rows.check_sweep(sweep)
         if sweep.status != "running":
-            raise ValueError(f"found a {sweep.status} sweep, needed a running one")
+            raise ValueError(f"expected a running sweep, got a {sweep.status} one")
         with self._access.write() as connection:
             self._rows.insert_sweep(connection, sweep, {})
 
@@ -117,7 +117,7 @@ class Store(SweepStore):
         for sweep in sweeps:
             rows.check_sweep(sweep)
             if sweep.status not in FINISHED:
-                raise ValueError(f"found a {sweep.status} sweep, needed a finished one")
+                raise ValueError(f"expected a finished sweep, got a {sweep.status} one")
         with self._access.write() as connection:
             fresh = [sweep for sweep in sweeps if self._rows.put(connection, sweep)]
             for sweep in fresh:
@@ -188,7 +188,7 @@ class Store(SweepStore):
         Raises UnknownSweep, a LookupError.
         """
         if not re.fullmatch(r"[0-9a-f]{1,32}", uid):
-            raise UnknownSweep(f"Found {uid!r}, needed the beginning of a sweep's uid. Run: tunedb ls")
+            raise UnknownSweep(f"Expected the beginning of a sweep's uid, got {uid!r}. Run: tunedb ls")
         with self._access.read() as connection:
             found = connection.execute(WITH_FACTS.where(SweepRow.uid.startswith(uid)).limit(2)).all()
             if len(found) != 1:
