@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tunedb._internal import forks
-from tunedb._internal.redact import without_password as without_password
+from tunedb._internal.redact import without_password
 from tunedb.errors import SettingError
 
 Mode = Literal["tune", "record", "read", "strict", "off"]

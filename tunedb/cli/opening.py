@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
+from tunedb._internal.redact import without_password
 from tunedb.cli.device import devices_named
 from tunedb.cli.problem_options import as_options
 from tunedb.core.problem import Problem
@@ -37,7 +38,7 @@ def existing() -> Iterator[Store]:
     """Open the store as it is, to read and to write. Raises TunedbError if there is none."""
     with reading() as store:
         if store is None:
-            raise TunedbError(f"Nothing is stored in {settings.without_password(settings.current().store)} yet.")
+            raise TunedbError(f"Nothing is stored in {without_password(settings.current().store)} yet.")
         yield store
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tunedb import settings
+from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command
 from tunedb.cli.output import Format, print_record
 
@@ -61,4 +62,4 @@ def backup(
 
 
 def _print(format: Format, **facts: str | None) -> None:
-    print_record({"store": settings.without_password(settings.current().store), **facts}, format)
+    print_record({"store": without_password(settings.current().store), **facts}, format)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tunedb import registry, settings
+from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import reading, sweep_row
 from tunedb.cli.output import Format, print_rows
@@ -65,6 +66,6 @@ def _ask(count: int) -> None:
             "gc: can't ask, because stdin is not a terminal. See what would be removed: tunedb gc --dry-run. "
             "Then remove it: tunedb gc --yes"
         )
-    url = settings.without_password(settings.current().store)
+    url = without_password(settings.current().store)
     if not typer.confirm(f"Remove these {count} sweeps, their trials and their marks from {url}?", err=True):
         raise typer.Exit(1)

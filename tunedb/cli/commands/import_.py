@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunedb import settings
+from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_record
@@ -64,7 +64,7 @@ def _import_store(url: str, strict: bool, format: Format) -> None:
         )
     other = open_store(url, migrate=False, create=False)
     if other is None:
-        raise SettingError(f"There is no store at {settings.without_password(url)} to import from.")
+        raise SettingError(f"There is no store at {without_password(url)} to import from.")
     with other, writing() as store:
         received = receive(store, other)
     print_record({"stored": received.stored, "known": received.known, "rejected": received.rejected}, format)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tunedb import settings
+from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command
 from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_record
@@ -30,7 +31,7 @@ def stats(format: FormatOption = Format.table) -> None:
             sweeps, rest = totals.sweeps, {name: getattr(totals, name) for name in rest}
     print_record(
         {
-            "store": settings.without_password(settings.current().store),
+            "store": without_password(settings.current().store),
             "hits": sum(served[source] for source in HITS),
             "stale": served["stale"],
             "misses": sum(served[source] for source in MISSES),

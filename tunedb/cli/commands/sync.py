@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunedb import settings
+from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command
 from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_record
@@ -38,7 +39,7 @@ def sync(
     rejected = received.rejected + sent.rejected
     print_record(
         {
-            "with": settings.without_password(shared),
+            "with": without_password(shared),
             "sent": sent.stored,
             "received": received.stored,
             "known": received.known,
@@ -57,7 +58,7 @@ def _other(url: str) -> Store:
 
     store = open_store(url, migrate=False, create=False)
     if store is None:
-        printable = settings.without_password(url)
+        printable = without_password(url)
         raise SchemaOlder(
             f"There is no store at {printable} to exchange with. Run: tunedb db upgrade --store {printable}"
         )
