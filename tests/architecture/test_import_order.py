@@ -38,16 +38,6 @@ OWNERS = {
 OPEN: list[set[str]] = [
     {"cli/__init__.py", "cli/commands/doctor.py"},
     {"cli/opening.py", "cli/tasks.py"},
-    {
-        "decorator/autotuner.py",
-        "decorator/dispatch/graph_capture.py",
-        "decorator/dispatch/plans.py",
-        "decorator/fallback.py",
-        "decorator/inductor.py",
-        "decorator/registered.py",
-        "decorator/resolve.py",
-        "decorator/tuning/called_kernel.py",
-    },
 ]
 
 FILES = read_package()

@@ -18,8 +18,7 @@ from triton.compiler import CompiledKernel
 from triton.runtime import driver
 
 from tunedb.core.device import Device
-from tunedb.decorator import autotuner
-from tunedb.decorator import resolve as choosing
+from tunedb.decorator import launcher, resolve
 from tunedb.decorator.dispatch import plans
 from tunedb.decorator.tuning import workload
 from tunedb.runtime import current_device
@@ -104,9 +103,9 @@ def stub_gpu(patch: pytest.MonkeyPatch) -> Iterator[StubDriver]:
     patch.setattr(current_device, "gpu", lambda index: GPU)
     patch.setattr(sweeper, "untraced", lambda index: contextlib.nullcontext())
     patch.setattr(workload, "_on_device", lambda index: contextlib.nullcontext())
-    for module in (choosing, plans):
+    for module in (resolve, plans):
         patch.setattr(module, "is_on_host", lambda tensor: False)
-    for module in (autotuner, plans):
+    for module in (launcher, plans):
         patch.setattr(module, "is_capturing", lambda index: stub.capturing)
     driver.set_active(stub)
     try:

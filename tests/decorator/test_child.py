@@ -61,5 +61,5 @@ def test_a_problem_whose_arguments_nobody_knows_is_told_and_left(
     [row] = tune(tasks, store, step=PATIENCE)
     assert (row["source"], row["config"]) == ("aborted", None)
     said = capfd.readouterr().err
-    assert "rows can't be told from the problem" in said
+    assert "the problem does not say what rows was" in said
     assert "Traceback" not in said

@@ -49,13 +49,13 @@ class Watch:
 
     def __init__(self, kernel: Any, patch: pytest.MonkeyPatch) -> None:
         self.slow = 0
-        by_hand = kernel._by_hand
+        by_hand = kernel._launcher.by_hand
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             self.slow += 1
             return by_hand(*args, **kwargs)
 
-        patch.setattr(kernel, "_by_hand", counted)
+        patch.setattr(kernel._launcher, "by_hand", counted)
 
 
 def called_once(tensors: tuple[torch.Tensor, ...], patch: pytest.MonkeyPatch) -> tuple[Any, Watch]:
@@ -441,8 +441,8 @@ def test_a_call_that_can_have_no_plan_is_chosen_for_once(
     x, y = tensors
     mine, kernel = x.as_subclass(Mine), tuned()
     kernel[(4,)](mine, y, 100, 1, 2.0, True)
-    monkeypatch.setattr(kernel, "_choose", lambda *_: pytest.fail("it was chosen for before"))
-    monkeypatch.setattr(kernel._plans, "remember", lambda *_: pytest.fail("it can have no plan"))
+    monkeypatch.setattr(kernel._launcher, "choose", lambda *_: pytest.fail("it was chosen for before"))
+    monkeypatch.setattr(kernel._launcher.plans, "remember", lambda *_: pytest.fail("it can have no plan"))
     for _ in range(2):
         kernel[(4,)](mine, y, 100, 1, 2.0, True)
     assert stub.launches[-1][1][2:] == (100, 1, 2.0, True, 64)
@@ -456,7 +456,7 @@ def test_pinned_memory_has_no_plan_for_it_looks_like_memory_that_no_gpu_reaches(
     monkeypatch.setattr(plans, "is_on_host", lambda tensor: True)
     for _ in range(3):
         kernel[(4,)](x, y, 100, 1, 2.0, True)
-    assert not kernel._plans._table
+    assert not kernel._launcher.plans._table
 
 
 def test_a_debug_build_is_tritons_to_make(
@@ -469,4 +469,4 @@ def test_a_debug_build_is_tritons_to_make(
     monkeypatch.setattr(knobs.runtime, "debug", True)
     kernel[(4,)](x, y, 100, 1, 2.0, True)
     assert len(stub.loaded) == plain + 1
-    assert len(kernel._plans._table) == 1
+    assert len(kernel._launcher.plans._table) == 1

@@ -116,7 +116,7 @@ def test_the_fast_path_serves_every_kind_of_kernel(n: int) -> None:
             y.zero_()
             kernel[grid_of(n)](x, y, n)
             torch.testing.assert_close(y, x + 1)
-        assert len(kernel._plans._table) == 1
+        assert len(kernel._launcher.plans._table) == 1
     twice = tuned(add_in_place, restore_value=["x"])
     before = x.clone()
     for _ in range(3):
@@ -135,7 +135,7 @@ def test_a_tuple_is_served_by_the_fast_path() -> None:
     for some in (3, 5, 3):
         kernel[grid_of(1000)]((x, y, some), 1000)
         torch.testing.assert_close(y, x + some)
-    assert len(kernel._plans._table) == 1
+    assert len(kernel._launcher.plans._table) == 1
 
 
 @pytest.mark.skipif(
@@ -156,7 +156,7 @@ def test_descriptors_are_served_by_the_fast_path_and_captured() -> None:
     kernel, graph = tuned(multiply, configs=tiles, key=["K"]), torch.cuda.CUDAGraph()
     for _ in range(3):
         torch.testing.assert_close(*called(), rtol=1e-2, atol=1e-1)
-    assert len(kernel._plans._table) == 1
+    assert len(kernel._launcher.plans._table) == 1
     with torch.cuda.graph(graph):
         found, needed = called()
     graph.replay()

@@ -12,7 +12,7 @@ import triton
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunedb.decorator.dispatch.grid_cache import Grids
+from tunedb.decorator.dispatch.grid_cache import GridCache
 
 PROGRAMS = 7
 
@@ -23,7 +23,7 @@ def of(n: int, m: int = 1) -> Callable[..., Any]:
 
 @given(st.lists(st.tuples(*[st.integers(1, 4)] * 4), min_size=1, max_size=30))
 def test_a_remembered_grid_is_what_the_function_returns(calls: list[tuple[int, ...]]) -> None:
-    grids = Grids()
+    grids = GridCache()
     for n, m, block, other in calls:
         arguments = {"BLOCK": block, "m": other, "n": n}
         assert grids(of(n, m), arguments) == of(n, m)(arguments)
@@ -34,19 +34,19 @@ def test_what_it_reads_may_depend_on_what_it_read(calls: list[tuple[int, ...]]) 
     def grid(given: Any) -> Any:
         return (given["a"] if given["b"] else given["c"],)
 
-    grids = Grids()
+    grids = GridCache()
     for a, b, c in calls:
         assert grids(grid, {"a": a, "b": b, "c": c}) == grid({"a": a, "b": b, "c": c})
 
 
 def test_a_function_of_ints_is_called_once() -> None:
-    grids, calls = Grids(), []
+    grids, calls = GridCache(), []
     for _ in range(3):
         function = of(100)
         assert grids(function, {"BLOCK": 16, "m": 1}) == (7, 1)
-        calls.append(len(grids._known))
+        calls.append(len(grids._cached))
     assert calls == [1, 1, 1]
-    (known,) = grids._known.values()
+    (known,) = grids._cached.values()
     assert known.grids == {(16, 1): (7, 1)}
 
 
@@ -70,26 +70,26 @@ def local(triton: Any) -> Callable[..., Any]:
 def test_a_function_that_may_see_more_is_called_each_time(
     function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grids = Grids()
+    grids = GridCache()
     for n in (1, 2):
         for programs in (7, 8):
             monkeypatch.setitem(globals(), "PROGRAMS", programs)
             arguments = {"n": n, "x": torch.zeros(n)}
             assert grids(function, arguments) == function(arguments)
-    assert grids._known == {}
+    assert grids._cached == {}
 
 
 def test_a_name_of_ours_that_is_another_things_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     monkeypatch.setitem(globals(), "cdiv", lambda a, b: seen.append(1) or a // b)
-    grids = Grids()
+    grids = GridCache()
     for _ in range(2):
         assert grids(lambda given: (cdiv(given["n"], 2),), {"n": 8}) == (4,)  # type: ignore[name-defined] # noqa: F821
     assert len(seen) == 2
 
 
 def test_the_functions_own_error_is_raised() -> None:
-    grids = Grids()
+    grids = GridCache()
     for _ in range(2):
         with pytest.raises(KeyError, match="BLOCK"):
             grids(of(3), {"m": 1})

@@ -23,7 +23,7 @@ from tests.decorator.stub import StubDriver, once
 from tunedb import MissError
 from tunedb.core.source_hash import kernel_hash
 from tunedb.core.source_text import HashUnavailable
-from tunedb.decorator.call.arguments import known_as
+from tunedb.decorator.call.problem import name_and_hash
 from tunedb.decorator.configs import Candidates
 from tunedb.store import Store
 from tunedb.tuner import session, unhashed
@@ -319,16 +319,16 @@ twice, thrice, also_twice = make(tl.constexpr(2)), make(tl.constexpr(3)), make(t
 def test_functions_of_one_name_are_known_by_what_they_do(load: Any) -> None:
     module, moved = load(ACTIVATIONS), load(ACTIVATIONS, "made_m.n")
     edited = load(ACTIVATIONS.replace("x * by", "x + by"))
-    assert known_as(module.twice).startswith("act@")
-    assert known_as(module.twice) == known_as(module.also_twice) == known_as(moved.twice)
-    assert len({known_as(one) for one in (module.twice, module.thrice, edited.twice)}) == 3
+    assert name_and_hash(module.twice).startswith("act@")
+    assert name_and_hash(module.twice) == name_and_hash(module.also_twice) == name_and_hash(moved.twice)
+    assert len({name_and_hash(one) for one in (module.twice, module.thrice, edited.twice)}) == 3
 
 
 def test_configs_that_differ_in_a_function_are_two(load: Any) -> None:
     module = load(ACTIVATIONS)
     functions = (module.twice, module.thrice, (module.twice,), (module.thrice,))
     candidates = Candidates([triton.Config({"BLOCK": 16, "ACT": one}) for one in functions])
-    assert len(candidates.ours) == 4
+    assert len(candidates.by_stored_form) == 4
 
 
 @runs_kernels

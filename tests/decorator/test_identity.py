@@ -21,7 +21,9 @@ import tunedb
 from tests.decorator.kernels import add_one, tuned
 from tunedb import IdentityError, SettingError
 from tunedb.core.source_hash import joint_hash, kernel_hash
-from tunedb.decorator.call.arguments import Call, Parameters, kind_of, known_as, layout_of, problem_of
+from tunedb.decorator.call.arguments import Call, Parameters
+from tunedb.decorator.call.problem import layout_of, name_and_hash, problem_of
+from tunedb.decorator.call.specialization import binary_specialization, call_specialization
 from tunedb.decorator.configs import Candidates, stored_form
 
 NAMES = ("x", "y", "n", "stride", "FLAG", "BLOCK")
@@ -47,7 +49,7 @@ def test_a_problem_holds_keys_tensors_classes_and_switches() -> None:
         ((3, (4,)), {"n.length": 2, "n.0": 3, "n.1.length": 1, "n.1.0": 4}),
         (torch.Size([2]), {"n.length": 1, "n.0": 2}),
         (tl.constexpr(7), {"n": 7}),
-        (add_one, {"n": known_as(add_one)}),
+        (add_one, {"n": name_and_hash(add_one)}),
     ],
 )
 def test_values_of_key_come_back_as_themselves(value: Any, expected: dict[str, Any]) -> None:
@@ -90,17 +92,20 @@ def test_layout_and_alignment_are_classes(tensor: torch.Tensor, expected: tuple[
     assert layout_of(tensor) == expected
 
 
-def test_what_is_compiled_alike_is_one_kind_where_only_that_counts() -> None:
-    def kind(loaded: bool, **given: Any) -> Any:
-        return kind_of(Call(NAMES, (1,), (), given), PARAMETERS, ("n",), {}, loaded=loaded)
+def test_a_binary_depends_on_less_than_a_config() -> None:
+    def config_key(**arguments: Any) -> Any:
+        return call_specialization(arguments, PARAMETERS.constexprs, ("n",), {})
+
+    def binary_key(**arguments: Any) -> Any:
+        return binary_specialization(arguments, PARAMETERS.constexprs)
 
     x = torch.zeros(64)
-    assert kind(False, x=x, n=100) != kind(False, x=x, n=104)
-    assert kind(True, x=x, n=100) == kind(True, x=x, n=104)
-    assert kind(True, x=x, n=100) != kind(True, x=x, n=112)
-    assert kind(True, x=x, n=100) != kind(True, x=x.half(), n=100)
-    assert kind(True, x=x, n=100, BLOCK=1) != kind(True, x=x, n=100, BLOCK=2)
-    assert kind(False, x=[{}], n=1) is None  # nothing that could be remembered
+    assert config_key(x=x, n=100) != config_key(x=x, n=104)
+    assert binary_key(x=x, n=100) == binary_key(x=x, n=104)
+    assert binary_key(x=x, n=100) != binary_key(x=x, n=112)
+    assert binary_key(x=x, n=100) != binary_key(x=x.half(), n=100)
+    assert binary_key(x=x, n=100, BLOCK=1) != binary_key(x=x, n=100, BLOCK=2)
+    assert config_key(x=[{}], n=1) is binary_key(x=[{}], n=1) is None  # can't be compared
 
 
 @given(st.integers(1, 2**40))
@@ -124,13 +129,13 @@ def test_the_name_is_the_functions_own_unless_given() -> None:
 
 
 def test_a_file_whose_name_begins_with_a_digit_has_kernels_too() -> None:
-    from tunedb.decorator.validation import name_of
+    from tunedb.decorator.validation import default_name
 
     def kernel() -> None:
         """Of one of Triton's tutorials."""
 
     kernel.__module__, kernel.__qualname__ = "02-fused-softmax", "softmax"
-    assert name_of(kernel) == "_02-fused-softmax.softmax"
+    assert default_name(kernel) == "_02-fused-softmax.softmax"
 
 
 def plain(x: Any, c: int = 1) -> Any:

@@ -22,7 +22,7 @@ from tests.decorator.kernels import EVEN, Bench, accumulate, add_even, grid_of, 
 from tests.decorator.stub import StubDriver
 from tests.decorator.test_dispatch import copy_tiles
 from tunedb import StoreUnavailable
-from tunedb.decorator import inductor as narrowing
+from tunedb.decorator import inductor
 from tunedb.runtime import compat_triton
 from tunedb.tuner import session as process
 
@@ -219,8 +219,8 @@ def test_what_another_process_has_tuned_is_seen_when_the_store_answers_or_code_i
     assert kernels[0].early_config_prune is None
     kernels[0][grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
     assert kernels[0].early_config_prune is not None
-    late = time.monotonic() + narrowing.LIFETIME
-    monkeypatch.setattr(narrowing, "time", SimpleNamespace(monotonic=lambda: late))
+    late = time.monotonic() + inductor.LIFETIME_S
+    monkeypatch.setattr(inductor, "time", SimpleNamespace(monotonic=lambda: late))
     assert kernels[1].early_config_prune is None  # as a call of compiled code reads it
     call, graphs = compiled(kernels[1])
     call(torch.zeros(100))
@@ -254,7 +254,7 @@ def test_a_call_of_compiled_code_asks_no_store(
     kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)
     call, graphs = compiled(kernel)
     call(torch.zeros(100))
-    monkeypatch.setattr(narrowing, "_known_of", lambda _: pytest.fail("the store was asked"))
+    monkeypatch.setattr(inductor, "_stored_places", lambda _: pytest.fail("the store was asked"))
     for _ in range(3):
         call(torch.zeros(100))
     assert graphs.lists() == [[64]]
@@ -269,7 +269,7 @@ def test_a_store_that_fails_leaves_compiled_code_valid(stub: StubDriver, monkeyp
     def fails(_: Any) -> Any:
         raise StoreUnavailable("gone")
 
-    monkeypatch.setattr(narrowing, "_known_of", fails)
+    monkeypatch.setattr(inductor, "_stored_places", fails)
     process.clear_plans()
     call(torch.zeros(100))
     assert graphs.lists() == [[64]]
@@ -303,7 +303,7 @@ def test_heuristics_below_are_applied_by_dynamo(stub: StubDriver) -> None:
     kernel[grid_of(128)](torch.zeros(128), torch.zeros(128), 128)
     call, graphs = compiled(kernel)
     call(torch.zeros(128))
-    assert graphs.lists() == [[64] if torch.__version__ >= narrowing.FOLLOWED else [16, 64]]
+    assert graphs.lists() == [[64] if torch.__version__ >= inductor.MIN_TORCH_WITH_HEURISTICS else [16, 64]]
     assert stub.launches[-1][1][2:4] == (128, True)
 
 
@@ -351,4 +351,4 @@ def test_what_compiled_code_reads_is_there_without_a_device(stub: StubDriver, mo
     for given in ({}, {"reset_to_zero": ["y"]}):
         kernel = tuned(accumulate, **given)
         assert kernel.early_config_prune is None
-        assert kernel._narrowing._narrow(["one", "other"], {"n": 100}) == ["one", "other"][: 1 if given else 2]
+        assert kernel._stored_pruning._function(["one", "other"], {"n": 100}) == ["one", "other"][: 1 if given else 2]

@@ -335,20 +335,35 @@ def test_a_copy_has_a_memory_of_its_own(copied: Any) -> None:
     assert (kernel.best_config, len(kernel.configs)) == (None, 2)
 
 
+@runs_kernels
+def test_attributes_that_a_program_assigns_are_followed() -> None:
+    launched: list[int] = []
+    kernel, (x, y) = tuned(do_bench=Bench(2.0, 1.0)), tensors()
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[1]
+    kernel.post_hook = lambda named, exception: launched.append(named["BLOCK"])
+    kernel.user_defined_post_hook = True
+    kernel[grid_of(90)](x, y, 90)
+    assert set(launched) == {16, 64}
+    kernel.early_config_prune = lambda configs, named, **_: configs[:1]
+    kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is kernel.configs[0]
+
+
 @pytest.mark.parametrize(
     ("given", "match"),
     [
-        ({"bucket": {"n": 5}}, "bucket: n: found 5, needed a function"),
+        ({"bucket": {"n": 5}}, "bucket: n: expected a function, such as tunedb.pow2, got 5"),
         ({"name": "a b"}, "name: "),
         ({"name": 3}, "name: "),
-        ({"reference": 3}, "reference: found 3"),
-        ({"reference": lambda *a: {}}, "reference: it gets arguments by name"),
+        ({"reference": 3}, "reference: expected a function of the kernel's arguments by name, got 3"),
+        ({"reference": lambda *a: {}}, "reference: it is called with arguments by name"),
     ],
 )
 def test_a_decoration_that_can_not_work_is_refused(given: dict[str, Any], match: str) -> None:
     with pytest.raises(SettingError, match=match):
         tuned(**given)
-    with pytest.raises(SettingError, match="needed a function under @triton"):
+    with pytest.raises(SettingError, match=r"expected a function decorated with @triton\.jit"):
         tunedb.autotune(configs(16), key=[])(lambda x: x)
 
 
@@ -357,5 +372,5 @@ def test_a_bucket_takes_whole_numbers_of_every_kind_and_no_others(bucket: Any) -
     assert bucket(numpy.int64(60)) == bucket(60) == 64
     x, y = tensors()
     kernel = tuned(bucket={"n": bucket})
-    with pytest.raises(IdentityError, match=r"bucket: n: no bucket for 99\.5"):
+    with pytest.raises(IdentityError, match=r"bucket: n: failed for 99\.5"):
         kernel[(2,)](x, y, 99.5)

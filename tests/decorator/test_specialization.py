@@ -22,11 +22,10 @@ from tests.decorator.stub import StubDriver
 from tests.decorator.test_dispatch import Watch, copy_tiles, descriptors, scale, tuned
 from tests.threads import errors_at_once
 from tunedb import IdentityError, SweepError
-from tunedb.decorator import resolve as choosing
+from tunedb.decorator import resolve
 from tunedb.decorator.call.arguments import Call, Parameters
-from tunedb.decorator.call.specialization import fits, is_told, part_of
-from tunedb.decorator.dispatch import codegen as fast
-from tunedb.decorator.dispatch import plans
+from tunedb.decorator.call.specialization import can_plan, can_specialize, specialization_of
+from tunedb.decorator.dispatch import codegen, plans
 
 numpy = pytest.importorskip("numpy")
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
@@ -81,14 +80,14 @@ def cases(groups: list[list[Any]]) -> list[Any]:
 
 @compiled_only
 @pytest.mark.parametrize(("values", "is_value"), cases(VALUES[:10]))
-def test_what_is_written_out_tells_apart_what_is_told(values: list[Any], is_value: bool) -> None:
+def test_generated_keys_differ_where_specializations_do(values: list[Any], is_value: bool) -> None:
     parameters = Parameters(("x",), frozenset({"x"} if is_value else ()), {}, is_plain=True)
-    made = fast.reader(0, parameters, set(), [type(values[0])], (), {}, {"_t_device": lambda: 0}, heuristics=False)
-    assert made is not None
-    _, look = made
+    reader = codegen.make_reader(codegen.Signature(parameters), [type(values[0])], 0, {"_t_device": lambda: 0})
+    assert reader is not None
+    look = reader.key_of
     for one, other in itertools.combinations_with_replacement(values, 2):
-        assert fits(one)
-        is_alike = part_of(one, is_value) == part_of(other, is_value)
+        assert can_specialize(one)
+        is_alike = specialization_of(one, is_value) == specialization_of(other, is_value)
         assert (look((), one) == look((), other)) == is_alike, (one, other)
 
 
@@ -108,35 +107,40 @@ def test_what_is_told_tells_apart_whatever_triton_compiles_anew_for(
     stub: StubDriver, values: list[Any], is_value: bool
 ) -> None:
     *_, bind = (one_constexpr if is_value else one_argument).device_caches[stub.index]
-    late = fast._late("x", type(values[0]))
+    late = codegen.late_expressions("x", type(values[0]))
     if not is_value and type(values[0]) in (str, torch.dtype, tl.dtype):
         with pytest.raises(TypeError, match="specialize"):
             bind(values[0])
         return
 
     def told(value: Any) -> Any:
-        return part_of(value, is_value), eval(f"({', '.join([*late, ''])})", {"x": value}) if late else ()
+        return specialization_of(value, is_value), eval(f"({', '.join([*late, ''])})", {"x": value}) if late else ()
 
     for one, other in itertools.combinations(values, 2):
-        if is_told(one) and is_told(other) and repr(bind(one)[1]) != repr(bind(other)[1]):
+        if can_plan(one) and can_plan(other) and repr(bind(one)[1]) != repr(bind(other)[1]):
             assert told(one) != told(other), (one, other)
 
 
-def test_a_descriptor_in_a_tuple_rests_on_more_than_is_told(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_plan_rests_on_the_block_of_a_descriptor_in_a_tuple(
+    stub: StubDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = ((TensorDescriptor.from_tensor(TILES[0], block),) for block in ([8, 8], [16, 8]))
-    assert part_of(first) == part_of(second)
-    assert not is_told(first)
-    assert not is_told((1, first))
-    assert is_told(first[0])
+    assert specialization_of(first) == specialization_of(second)
+    assert not can_plan(first)
+    assert not can_plan((1, first))
+    assert can_plan(first[0])
 
 
 def test_a_value_is_told_with_its_type() -> None:
-    parts = [part_of(value, is_value=True) for value in (1, 1.0, True, Size.SMALL, (1,), [1], tl.constexpr(1), None)]
+    parts = [
+        specialization_of(value, is_value=True)
+        for value in (1, 1.0, True, Size.SMALL, (1,), [1], tl.constexpr(1), None)
+    ]
     assert len(set(parts)) == len(parts)
-    assert part_of(Size.LARGE) != part_of(Size.SMALL)
-    assert fits(add_one)
-    assert not fits(SimpleNamespace(x=1))
-    assert not fits([SimpleNamespace()])
+    assert specialization_of(Size.LARGE) != specialization_of(Size.SMALL)
+    assert can_specialize(add_one)
+    assert not can_specialize(SimpleNamespace(x=1))
+    assert not can_specialize([SimpleNamespace()])
 
 
 def test_the_rest_of_the_positional_arguments_is_one_argument() -> None:
@@ -227,7 +231,7 @@ def test_instrumented_kernels_are_tritons_to_make(stub: StubDriver, monkeypatch:
         kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True)
         kernel[(1,)](STORAGE, STORAGE, 80, 1, 0.5, True)
         assert watch.slow == 2
-        assert len(kernel._plans._table) == 1
+        assert len(kernel._launcher.plans._table) == 1
     assert kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True) is plain
 
 
@@ -237,21 +241,21 @@ def test_readers_that_threads_make_at_once_have_keys_of_their_own(
 ) -> None:
     kernel = tuned()
     kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True)
-    barrier, reader = threading.Barrier(2), fast.reader
+    barrier, make_reader = threading.Barrier(2), codegen.make_reader
 
     def both(*args: Any, **kwargs: Any) -> Any:
         barrier.wait(10)
-        return reader(*args, **kwargs)
+        return make_reader(*args, **kwargs)
 
-    monkeypatch.setattr(fast, "reader", both)
+    monkeypatch.setattr(plans, "make_reader", both)
     kinds: list[tuple[Any, ...]] = [(STORAGE, STORAGE, 64, 1, None, True), (STORAGE, STORAGE, 64, 1, 0.5, "x")]
     looks: list[Any] = [None, None]
 
     def make(number: int) -> None:
-        looks[number] = kernel._plans._look_of((*map(type, kinds[number]), fast._Absent))
+        looks[number] = kernel._launcher.plans._reader_for((*map(type, kinds[number]), type(codegen.ABSENT))).key_of
 
     assert errors_at_once(2, make) == []
-    keys = [look((), *kind, fast.ABSENT) for look, kind in zip(looks, kinds, strict=True)]
+    keys = [look((), *kind, codegen.ABSENT) for look, kind in zip(looks, kinds, strict=True)]
     assert keys[0] != keys[1]
 
 
@@ -260,8 +264,8 @@ def test_a_heuristic_that_says_nan_makes_one_variant(stub: StubDriver) -> None:
     kernel = tuned(triton.heuristics({"factor": lambda _: float("nan")})(scale))
     for _ in range(5):
         kernel[(1,)](STORAGE, STORAGE, 64, 1, FLAG=True)
-    ((_, _, _, variants, _, _),) = kernel._plans._table.values()
-    assert len(variants) == 1
+    (plan,) = kernel._launcher.plans._table.values()
+    assert len(plan.bound) == 1
 
 
 @triton.jit
@@ -346,12 +350,12 @@ def test_in_a_capture_nothing_is_loaded_that_a_heuristic_or_a_block_asks_for(stu
 
 
 def test_an_empty_tensor_is_nowhere_and_has_no_plan(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (choosing, plans):
+    for module in (resolve, plans):
         monkeypatch.setattr(module, "is_on_host", lambda tensor: tensor.is_cpu)
     names = ("x", "bias")
     meta = torch.zeros(4, device="meta")
-    assert choosing._is_on_gpu(Call(names, (1,), (meta, torch.empty(0)), {}))
-    assert not choosing._is_on_gpu(Call(names, (1,), (meta, torch.zeros(1)), {}))
+    assert resolve._is_on_gpu(Call(names, (1,), (meta, torch.empty(0)), {}))
+    assert not resolve._is_on_gpu(Call(names, (1,), (meta, torch.zeros(1)), {}))
 
 
 @compiled_only
@@ -359,7 +363,7 @@ def test_what_has_memory_on_the_host_has_no_plan(stub: StubDriver, monkeypatch: 
     kernel = tuned()
     monkeypatch.setattr(plans, "is_on_host", lambda tensor: True)
     kernel[(1,)](STORAGE, STORAGE, 64, 1, 0.5, True)
-    assert not kernel._plans._table
+    assert not kernel._launcher.plans._table
 
 
 @compiled_only

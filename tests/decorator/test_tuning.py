@@ -260,7 +260,7 @@ def test_a_reference_may_call_the_kernel_that_is_tuned() -> None:
 @pytest.mark.parametrize("found", [None, "1.0", [], [None], torch.zeros(3)])
 def test_a_benchmark_function_that_returns_no_times_is_to_blame(store: Store, found: Any) -> None:
     x, y = tensors()
-    with pytest.raises(TypeError, match="do_bench: found"):
+    with pytest.raises(TypeError, match="do_bench: expected milliseconds"):
         tuned(do_bench=lambda launch, quantiles: found)[grid_of(100)](x, y, 100)
     kernel = tuned(do_bench=Bench(2.0, 1.0))
     kernel[grid_of(100)](x, y, 100)  # no config was held responsible
@@ -328,7 +328,7 @@ def test_verify_asks_the_kernels_own_clock(store: Store) -> None:
         return grid_of(n), {"x": x, "y": y, "n": n}
 
     registered = kernel.registered(arguments)
-    index = kernel._index()
+    index = kernel._launcher.index()
     case = TuningTask(registered, registered.problem({"n": 100}), placement_of(index))
     choice = session.active().warm(case)
     assert choice is not None

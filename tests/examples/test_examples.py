@@ -165,14 +165,17 @@ def test_what_was_tuned_moves_to_another_store(cli: Cli, tmp_path: Path) -> None
         (["--arg", "columns"], "expected NAME=VALUE"),
         (["--arg", "rows=4"], "example_softmax: columns is missing. Its problem takes columns, rows, x_dtype."),
         (["--arg", "columns=40", "--arg", "width=3"], "no argument is called width"),
-        (["--arg", "columns=40", "--arg", "x_dtype=float17"], "x_dtype: found 'float17', needed the name of a torch"),
+        (
+            ["--arg", "columns=40", "--arg", "x_dtype=float17"],
+            "x_dtype: expected the name of a torch dtype, such as float16, got 'float17'",
+        ),
         (
             ["--arg", "columns=zz"],
-            "example_softmax: found columns='zz', of which its function makes no call. TypeError",
+            "example_softmax: its function makes no call of columns='zz'. TypeError",
         ),
         (
             ["--arg", "columns=-4"],
-            "example_softmax: found columns=-4, of which its function makes no call. RuntimeError",
+            "example_softmax: its function makes no call of columns=-4. RuntimeError",
         ),
         (["--arg", f"columns={10**20}"], "--arg: columns: "),
         (["--arg", "columns=1e999"], "--arg: columns: "),

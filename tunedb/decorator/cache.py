@@ -1,4 +1,4 @@
-"""The `cache` attribute of a decorated kernel: what calls were answered with, as others read it."""
+"""The `cache` attribute of a decorated kernel: the configs that calls got, by the key that Triton would use."""
 
 from __future__ import annotations
 
@@ -9,36 +9,37 @@ from tunedb.decorator.call.arguments import Call
 
 
 class Cache(dict[Any, Any]):
-    """A dict from Triton's key to the config. Taking entries out has the next call ask the store again; putting one in
-    answers the calls of that key.
+    """A dict from Triton's key to a config.
+
+    Removing an entry makes the next call ask the store again; assigning one forces its config on calls of that key.
     """
 
-    def __init__(self, on_removal: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None]) -> None:
         super().__init__()
-        self._on_removal = on_removal
-        self.forced: dict[Any, Any] = {}  # entries that a user made: calls are answered with them, as with Triton
+        self._on_change = on_change
+        self.forced: dict[Any, Any] = {}  # the entries that a user assigned: they decide, as with Triton
 
     def put(self, key: Any, config: Any) -> None:
-        """Add an entry."""
+        """Record the config that a call got, without forcing it on later ones."""
         super().__setitem__(key, config)
 
     def clear(self) -> None:
         """Remove every entry."""
         super().clear()
         self.forced.clear()
-        self._on_removal()
+        self._on_change()
 
     def pop(self, key: Any, *default: Any) -> Any:
-        """Remove an entry."""
+        """Remove an entry and return its config."""
         self.forced.pop(key, None)
-        self._on_removal()
+        self._on_change()
         return super().pop(key, *default)
 
     def popitem(self) -> tuple[Any, Any]:
-        """Remove the last entry."""
+        """Remove the last entry and return it."""
         key, config = super().popitem()
         self.forced.pop(key, None)
-        self._on_removal()
+        self._on_change()
         return key, config
 
     def update(self, *args: Any, **kwargs: Any) -> None:
@@ -51,7 +52,7 @@ class Cache(dict[Any, Any]):
         return self
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        """Force an entry where there is none."""
+        """Force an entry if there is none for the key."""
         if key not in self:
             self[key] = default
         return self[key]
@@ -59,21 +60,21 @@ class Cache(dict[Any, Any]):
     def __setitem__(self, key: Any, config: Any) -> None:
         super().__setitem__(key, config)
         self.forced[key] = config
-        self._on_removal()
+        self._on_change()
 
     def __delitem__(self, key: Any) -> None:
         super().__delitem__(key)
         self.forced.pop(key, None)
-        self._on_removal()
+        self._on_change()
 
 
-def key_of(call: Call, names: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
-    """The key under which triton.autotune would keep a call: the values of `key`, and every argument's dtype."""
-    given = {name: value for name, value in call.named.items() if name in names}
-    found = [given[name] for name in keys if name in given]
-    found += [str(value.dtype) for value in given.values() if hasattr(value, "dtype")]
+def tritons_key(call: Call, names: Sequence[str], keys: Sequence[str]) -> tuple[Any, ...]:
+    """Return the key under which triton.autotune keeps a call: the values of `key`, and every argument's dtype."""
+    arguments = {name: value for name, value in call.named.items() if name in names}
+    key = [arguments[name] for name in keys if name in arguments]
+    key += [str(value.dtype) for value in arguments.values() if hasattr(value, "dtype")]
     try:
-        hash(tuple(found))
+        hash(tuple(key))
     except TypeError:
-        return tuple(map(repr, found))
-    return tuple(found)
+        return tuple(map(repr, key))
+    return tuple(key)

@@ -1,7 +1,7 @@
 """The candidates of a decorated kernel: `triton.Config` objects, each with the `tunedb.Config` that it is stored as.
 
-A stored config is matched to the object of today's list, and so comes back with its pre_hook and with knobs that no
-JSON can hold.
+A stored config is matched to an object of the current list, so that it comes back with its pre_hook and with knobs that
+JSON can't hold.
 """
 
 from __future__ import annotations
@@ -17,42 +17,46 @@ from triton.runtime.errors import AutotunerError
 
 from tunedb.core.problem import LAUNCH_OPTIONS, Config
 from tunedb.core.source_hash import short_hash
-from tunedb.decorator.call.arguments import Call, known_as
-from tunedb.decorator.call.specialization import name_of
+from tunedb.decorator.call.arguments import Call
+from tunedb.decorator.call.problem import name_and_hash
+from tunedb.decorator.call.specialization import function_name
 from tunedb.errors import IdentityError
 
 _OPTIONS = (*LAUNCH_OPTIONS, "ir_override")  # what a triton.Config takes besides its kwargs
 
 
 class Candidates:
-    """Today's list, in its order; the first is the default."""
+    """The current list of configs, in its order; the first is the default."""
 
     def __init__(self, configs: Sequence[triton.Config]) -> None:
-        self.ours: dict[Config, triton.Config] = {}
+        self.by_stored_form: dict[Config, triton.Config] = {}
         self.in_order: list[Config] = []  # as long as the list
         self._stored: dict[int, Config] = {}  # by the object's id: the objects live as long as the list
         for config in configs:
             stored = stored_form(config)
             place = 1
-            while stored in self.ours and self.ours[stored].pre_hook is not config.pre_hook:
+            while stored in self.by_stored_form and self.by_stored_form[stored].pre_hook is not config.pre_hook:
                 place += 1  # the same knobs with another hook
                 stored = Config.of(**{**stored_form(config), "pre_hook": place})
-            self.ours.setdefault(stored, config)
+            self.by_stored_form.setdefault(stored, config)
             self._stored[id(config)] = stored
             self.in_order.append(stored)
 
     def stored(self, config: triton.Config) -> Config:
-        """What a config of the list, or one that a pruning function made, is stored as."""
-        known = self._stored.get(id(config))
-        return stored_form(config) if known is None else known
+        """Return the stored form of a config of the list, or of one that a pruning function made."""
+        stored = self._stored.get(id(config))
+        return stored_form(config) if stored is None else stored
 
-    def config(self, stored: Config, among: Mapping[Config, triton.Config] | None = None) -> triton.Config:
-        """The object for a stored config: that of the list, or one made from a forced config and the default."""
-        found = (among or {}).get(stored) or self.ours.get(stored)
-        return found or self._forced(stored)
+    def config(self, stored: Config, pruned: Mapping[Config, triton.Config] | None = None) -> triton.Config:
+        """Return the object for a stored config: of `pruned`, of the list, or else the default with its knobs changed.
+
+        The last is for a config that an override forces.
+        """
+        config = (pruned or {}).get(stored) or self.by_stored_form.get(stored)
+        return config or self._forced(stored)
 
     def _forced(self, stored: Config) -> triton.Config:
-        default_stored, default = next(iter(self.ours.items()))
+        default_stored, default = next(iter(self.by_stored_form.items()))
         made = copy.copy(default)
         made.kwargs = dict(default.kwargs)
         for name, value in stored.items():
@@ -66,9 +70,9 @@ class Candidates:
 
 
 def stored_form(config: triton.Config) -> Config:
-    """A config's knobs as they are stored: what no JSON can hold, a tuple or a function, as text.
+    """Return a config's knobs as they are stored: what JSON can't hold, such as a tuple or a function, as text.
 
-    Raises HashUnavailable for a function, or an object that is known by its address alone, without a hash.
+    Raises HashUnavailable for a function without a hash, and for an object that only its address identifies.
     """
     return Config.of(**{name: _storable(value) for name, value in config.all_kwargs().items()})
 
@@ -77,22 +81,22 @@ def _storable(value: Any) -> Any:
     if type(value).__name__ == "constexpr":
         value = value.value
     if value is None or type(value) in (bool, int, float, str) or type(value).__name__ == "dtype":
-        with contextlib.suppress(IdentityError):  # infinite, too large, or with a character that no database takes
+        with contextlib.suppress(IdentityError):  # infinite, too large, or with a character that databases refuse
             Config.of(value=value)
             return value
     return _text(value)
 
 
 def _text(value: Any) -> str:
-    """A knob as text that is the same in every process."""
-    if name_of(value) is not None:
-        return known_as(value)
+    """Return a knob as text that is the same in every process."""
+    if function_name(value) is not None:
+        return name_and_hash(value)
     if type(value) in (tuple, list):
         items = ", ".join(map(_text, value)) + ("," if len(value) == 1 and type(value) is tuple else "")
         return f"({items})" if type(value) is tuple else f"[{items}]"
-    found = ascii(value)
-    told = re.sub(" at 0x[0-9a-f]+", "", found)
-    return told if told == found else f"{told}@{short_hash(value)}"
+    text = ascii(value)
+    without_address = re.sub(" at 0x[0-9a-f]+", "", text)
+    return text if text == without_address else f"{without_address}@{short_hash(value)}"
 
 
 def pruned(
@@ -104,9 +108,9 @@ def pruned(
     perf_model: Callable[..., Any] | None,
     top_k: float,
 ) -> list[triton.Config]:
-    """The configs that are left for a call, as triton.autotune prunes them.
+    """Return the configs that are left for a call, pruned as triton.autotune does.
 
-    Raises AutotunerError where none is, TypeError for a `top_k` that is neither an int nor a float up to 1.
+    Raises AutotunerError if none is left, TypeError for a `top_k` that is neither an int nor a float up to 1.
     """
     if early_config_prune is None and perf_model is None:
         return configs
@@ -120,24 +124,35 @@ def pruned(
             )
     if perf_model is not None:
         if isinstance(top_k, float) and top_k <= 1.0:
-            most = max(1, int(len(left) * top_k))
+            limit = max(1, int(len(left) * top_k))
         elif isinstance(top_k, int):
-            most = top_k
+            limit = top_k
         else:
             raise TypeError("Error while pruning configs, top_k must be either 1) a float <= 1.0 or 2) an int")
-        if len(left) > most:
+        if len(left) > limit:
             estimates = [perf_model(**named, **call.extra, **config.all_kwargs()) for config in left]
-            left = [left[place] for place in sorted(range(len(left)), key=estimates.__getitem__)[:most]]
+            left = [left[place] for place in sorted(range(len(left)), key=estimates.__getitem__)[:limit]]
         if not left:
             raise AutotunerError(f"No valid autotuner configs after pruning: top_k is {top_k}, which leaves none.")
     return left
 
 
+def run_hook(config: triton.Config, call: Call) -> None:
+    """Run a config's own hook, if it has one, with the call's arguments and the config's knobs."""
+    if config.pre_hook is not None:
+        config.pre_hook(arguments_with(config, call))
+
+
+def arguments_with(config: triton.Config, call: Call) -> dict[str, Any]:
+    """Return what a hook gets: the call's arguments by name, its grid and options, and the config's knobs."""
+    return {**call.named, **call.extra, **config.all_kwargs()}
+
+
 def check_conflicts(call: Call, configs: Sequence[triton.Config]) -> None:
-    """Raise ValueError where the caller gives a knob that the configs set."""
-    given = set(call.named)
+    """Raise ValueError if the caller passes a knob that a config sets."""
+    names = set(call.named)
     for config in configs:
-        conflicts = sorted(given & set(config.all_kwargs()))
+        conflicts = sorted(names & set(config.all_kwargs()))
         if conflicts:
             raise ValueError(
                 f"Conflicting meta-parameters: {', '.join(conflicts)}. "

@@ -8,7 +8,7 @@ from typing import Any
 import triton
 
 from tunedb.decorator.autotuner import Autotuner, Fn
-from tunedb.decorator.call.arguments import Bucket
+from tunedb.decorator.buckets import Bucket
 
 
 def autotune(

@@ -1,4 +1,4 @@
-"""What `reset_to_zero` and `restore_value` do around each launch of a sweep, where the user gave no hooks."""
+"""The hooks that `reset_to_zero` and `restore_value` stand for, if the user gave none."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-class Guards:
-    """The two hooks. What is to be restored is kept by thread: several may tune at once. An argument may be None."""
+class ArgumentGuards:
+    """The two hooks around each launch of a sweep. An argument may be None. Threads have copies of their own."""
 
     def __init__(self, reset: Sequence[str], restore: Sequence[str]) -> None:
         self._reset = reset
         self._restore = restore
-        self._here = threading.local()
+        self._by_thread = threading.local()  # several threads may tune at once
 
     def before(self, kwargs: Mapping[str, Any], reset_only: bool = False) -> None:
-        """Set to zero, and copy what is to be restored."""
+        """Set the arguments of `reset_to_zero` to zero, and copy those of `restore_value`."""
         for name in self._reset:
             if kwargs[name] is not None:
                 kwargs[name].zero_()
         if not reset_only:
             values = ((name, kwargs[name]) for name in self._restore)
-            self._here.copies = {name: value.clone() for name, value in values if value is not None}
+            self._by_thread.copies = {name: value.clone() for name, value in values if value is not None}
 
     def after(self, kwargs: Mapping[str, Any], exception: Exception | None) -> None:  # noqa: ARG002 - Triton's form
-        """Restore."""
-        copies, self._here.copies = getattr(self._here, "copies", {}), {}
+        """Restore the arguments that `before` copied."""
+        copies, self._by_thread.copies = getattr(self._by_thread, "copies", {}), {}
         for name, value in copies.items():
             kwargs[name].copy_(value)

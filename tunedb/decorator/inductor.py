@@ -1,7 +1,8 @@
-"""The stored choice for compiled code: Dynamo and `wrap_triton` never call the kernel, they read its list of configs.
+"""Stored choices for compiled code: Dynamo and `wrap_triton` never call a kernel, they read its list of configs.
 
 They do honour `early_config_prune`: what it returns becomes a Triton kernel of its own, which Inductor compiles, and
-times only where there are several. So where the user has no such function, we have one that knows the store.
+times only if several configs are left. So a kernel for which the user gave no such function gets one that reads the
+store.
 """
 
 from __future__ import annotations
@@ -10,156 +11,156 @@ import logging
 import time
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
+from tunedb.decorator.kernel import KernelSpec, KernelState
 from tunedb.override import overridden
 from tunedb.runtime import compat_triton
 from tunedb.runtime.compat_torch import mark_constant
 from tunedb.runtime.current_device import device_of
+from tunedb.store.ranking import winners
 from tunedb.tuner import session
 
-if TYPE_CHECKING:
-    from tunedb.decorator.autotuner import Autotuner
-
-Narrow = Callable[..., Any]
+PruneFunction = Callable[..., Any]
 Fact = tuple[str, str, Any]  # an argument, an attribute of it or "", and the value
-Table = tuple[tuple[tuple[Fact, ...], int], ...]  # the facts of a tuned problem, and its config's place in the list
+Table = tuple[tuple[tuple[Fact, ...], int], ...]  # the facts of each tuned problem, and its config's place in the list
+StoredPlaces = tuple[Table, int | None]  # the second is the place that all problems share, if facts can't be compared
 
-Known = tuple[Table, int | None]  # the second is the place on which all agree, where facts can't be compared
-NOTHING: Known = (), None
+NOTHING_STORED: StoredPlaces = (), None
+LIFETIME_S = 1.0  # for how long an answer is used: code that is being compiled asks many times
+MAX_PROBLEMS = 64  # that compiled code tells apart: each is a comparison while the code is traced
 
-LIFETIME = 1.0  # seconds for which an answer is good while code is compiled, which reads it many times
-MOST = 64  # problems that compiled code is told apart by: each is a comparison while it is traced
+# From this version of torch on, Dynamo can trace the pruning function of a kernel with heuristics below the decorator;
+# 2.11 raises for any. Versions between the two were not tried.
+MIN_TORCH_WITH_HEURISTICS = "2.13"
 
-# From this version of torch on Dynamo can trace the pruning function of a kernel with heuristics below the decorator;
-# 2.11 raises for any. Between the two it was not tried.
-FOLLOWED = "2.13"
-
-_PLAIN = (bool, int, float, str, type(None))
+_PLAIN_TYPES = (bool, int, float, str, type(None))
 
 _log = logging.getLogger("tunedb")
 
 
-class Narrowing:
-    """What compiled code is told of the store, for one decorated kernel."""
+class StoredPruning:
+    """The `early_config_prune` of one kernel that leaves the stored config of a call."""
 
-    def __init__(self, kernel: Autotuner) -> None:
-        self._kernel = kernel
-        self._can_tell: bool | None = None  # whether the store has anything to tell; None before it was asked
-        self._good_until = 0.0
+    def __init__(self, state: KernelState) -> None:
+        self._state = state
+        self._has_stored: bool | None = None  # whether the store holds a config of the list; None before it was asked
+        self._valid_until = 0.0
 
-    def function(self) -> Narrow | None:
-        """`narrow`, or None as long as there is nothing to tell.
+    def function(self) -> PruneFunction | None:
+        """Return the pruning function, or None if nothing is stored.
 
-        Dynamo also reads it at each call of what it has compiled: then nothing is asked, but once after `look_again`.
+        Dynamo reads it at each call of compiled code, too: the store is then asked only once after `look_again`.
         """
-        if self._kernel.heuristics and torch.__version__ < FOLLOWED:
+        if self._state.spec.heuristics and torch.__version__ < MIN_TORCH_WITH_HEURISTICS:
             return None
-        is_old = torch.compiler.is_compiling() and self._good_until < time.monotonic()
-        if self._can_tell is None or not self._good_until or is_old:
-            known = known_of(self._kernel)
-            if known is not None:
-                self._can_tell = known != NOTHING
-            self._good_until = time.monotonic() + LIFETIME
-        return self._narrow if self._can_tell else None
+        is_old = torch.compiler.is_compiling() and self._valid_until < time.monotonic()
+        if self._has_stored is None or not self._valid_until or is_old:
+            places = stored_places(self._state)
+            if places is not None:
+                self._has_stored = places != NOTHING_STORED
+            self._valid_until = time.monotonic() + LIFETIME_S
+        return self._function if self._has_stored else None
 
     def look_again(self) -> None:
-        """The store has answered, or something was stored."""
-        self._good_until = 0.0
+        """Ask the store at the next use: something may have been stored."""
+        self._valid_until = 0.0
 
     @cached_property
-    def _narrow(self) -> Narrow:
-        return narrowing(self._kernel)
+    def _function(self) -> PruneFunction:
+        return make_pruning(self._state)
 
 
-def narrowing(kernel: Autotuner) -> Narrow:
-    """A function in the form of an `early_config_prune` that leaves the config which is stored for a call.
+def make_pruning(state: KernelState) -> PruneFunction:
+    """Return a function in the form of an `early_config_prune` that leaves the config which is stored for a call.
 
-    Dynamo traces it: it may do no more than compare and index. What is stored is a constant to it, so that compiled
-    code stays valid when more is tuned. An argument that is no tensor here may have been one, such as a descriptor's
-    base, whose dtype can't be compared; a size that is dynamic is equal to none, for a comparison would fix it.
+    Dynamo traces it, so it may only compare and index. To Dynamo what is stored is a constant, so that compiled code
+    stays valid when more is tuned. An argument that is not a tensor may have been one, such as a descriptor's base,
+    whose dtype can't be compared. A dynamic size equals nothing: a comparison would fix it.
     """
     from torch.fx.experimental.symbolic_shapes import statically_known_true  # here, because it loads much
 
-    must_be_one = _loses_guards(kernel)
-    defaults = {name: one for name, one in kernel.parameters.defaults.items() if type(one) in _PLAIN}
+    must_leave_one = _loses_guards(state.spec)
+    parameters = state.spec.parameters
+    defaults = {name: default for name, default in parameters.defaults.items() if type(default) in _PLAIN_TYPES}
 
-    def stored() -> Known:
-        return known_of(kernel) or NOTHING
+    def stored() -> StoredPlaces:
+        return stored_places(state) or NOTHING_STORED
 
     mark_constant(stored)
 
-    def fits(one: Any, attribute: str, value: Any) -> bool:
-        if value is None or one is None:
-            return value is None and one is None
+    def fits(argument: Any, attribute: str, value: Any) -> bool:
+        if value is None or argument is None:
+            return value is None and argument is None
         if attribute == "dtype":
-            return not torch.is_tensor(one) or one.dtype == value
-        return not torch.is_tensor(one) and statically_known_true(one == value)
+            return not torch.is_tensor(argument) or argument.dtype == value
+        return not torch.is_tensor(argument) and statically_known_true(argument == value)
 
-    def narrow(configs: list[Any], named_args: dict[str, Any], **kwargs: Any) -> list[Any]:
-        table, agreed = stored()
-        given = {**defaults, **named_args, **kwargs}
-        places = [] if agreed is None else [agreed]
+    def keep_stored(configs: list[Any], named_args: dict[str, Any], **kwargs: Any) -> list[Any]:
+        table, shared_place = stored()
+        arguments = {**defaults, **named_args, **kwargs}
+        places = [] if shared_place is None else [shared_place]
         for facts, place in table:
-            fitting = [name in given and fits(given[name], attribute, value) for name, attribute, value in facts]
+            fitting = [
+                name in arguments and fits(arguments[name], attribute, value) for name, attribute, value in facts
+            ]
             if all(fitting) and place not in places:
                 places.append(place)
         if len(places) == 1:
             return [configs[places[0]]]
-        return configs[:1] if must_be_one else configs
+        return configs[:1] if must_leave_one else configs
 
-    return narrow
+    return keep_stored
 
 
-def known_of(kernel: Autotuner) -> Known | None:
-    """What is stored for the kernel on the device that is current: the config's place in the list by the facts of a
-    call. For a kernel of which a call's facts can't be compared with the stored ones, the place on which all tuned
-    problems agree, if they do. None where that can't be told: compiled code goes on with the whole list.
+def stored_places(state: KernelState) -> StoredPlaces | None:
+    """Return where in the list the stored configs are, by the facts of their problems, for the current device.
+
+    If a call's facts can't be compared with stored ones, return the place that all tuned problems share, if they do.
+    Returns None if the store can't be read: the code is then compiled with the whole list.
     """
     try:
-        return _known_of(kernel)
-    # The store, or a device that is not there, may raise anything: that is not the compiling caller's concern.
+        return _stored_places(state)
+    # The store, or a device that is missing, may raise anything: the caller, who compiles, must not see it.
     except Exception as error:
-        _log.debug("%s: what is stored is not known (%s: %s).", kernel.name, type(error).__name__, error)
+        _log.debug("%s: can't read what is stored (%s: %s).", state.spec.name, type(error).__name__, error)
         return None
 
 
-def _known_of(kernel: Autotuner) -> Known:
-    from tunedb.store.ranking import winners
-
-    tuner = session.active()
-    listed = Candidates(kernel.configs).in_order  # today's, also where a list was changed in place
-    places = {config: place for place, config in enumerate(listed)}
-    if kernel.name in tuner.settings.override:
-        forced = overridden(kernel.name, listed[0], tuner.settings.override[kernel.name])
-        return (), places.get(forced)
+def _stored_places(state: KernelState) -> StoredPlaces:
+    spec, tuner = state.spec, session.active()
+    stored_forms = Candidates(state.configs).in_order  # of the current list, also after a change in place
+    place_of = {config: place for place, config in enumerate(stored_forms)}
+    if spec.name in tuner.settings.override:
+        forced = overridden(spec.name, stored_forms[0], tuner.settings.override[spec.name])
+        return (), place_of.get(forced)
     if tuner.settings.mode == "off":
-        return NOTHING
+        return NOTHING_STORED
     device = device_of(compat_triton.current_device())
-    sweeps = tuner.store.get_kernel_sweeps(kernel.name, device, kernel.source_hash, MOST)
-    found: dict[tuple[Fact, ...], set[int]] = {}
+    sweeps = tuner.store.get_kernel_sweeps(spec.name, device, spec.hash, MAX_PROBLEMS)
+    places: dict[tuple[Fact, ...], set[int]] = {}
     for sweep, _ in winners(sweeps, None, now()):
-        if sweep.config in places:
-            found.setdefault(_facts(kernel, sweep.problem), set()).add(places[sweep.config])
-    if kernel.buckets or _loses_guards(kernel):  # a bucket is no code of ours to trace
-        every = set().union(*found.values())
+        if sweep.config in place_of:
+            places.setdefault(_facts(spec, sweep.problem), set()).add(place_of[sweep.config])
+    if spec.buckets or _loses_guards(spec):  # a bucket is the user's code, which Dynamo might not trace
+        every = set().union(*places.values())
         return (), next(iter(every)) if len(every) == 1 else None
-    return tuple((facts, place) for facts, some in sorted(found.items(), key=str) for place in sorted(some)), None
+    return tuple((facts, place) for facts, of in sorted(places.items(), key=str) for place in sorted(of)), None
 
 
-def _loses_guards(kernel: Autotuner) -> bool:
-    """Whether the kernel needs what Dynamo drops of a narrowed one, unless it has one config."""
-    return bool(kernel.reset_to_zero or kernel.restore_value)
+def _loses_guards(spec: KernelSpec) -> bool:
+    """Whether the kernel has arguments to reset or restore, which Dynamo ignores after pruning unless one is left."""
+    return bool(spec.reset_to_zero or spec.restore_value)
 
 
-def _facts(kernel: Autotuner, problem: Problem) -> tuple[Fact, ...]:
-    """Those of a problem that can be compared where code is traced: a function's name can't."""
-    names = kernel.parameters.names
+def _facts(spec: KernelSpec, problem: Problem) -> tuple[Fact, ...]:
+    """Return the facts of a problem that traced code can compare: all but a function's name."""
+    names = spec.parameters.names
     plain = [
         name for name in names if name in problem and not (isinstance(problem[name], str) and "@" in problem[name])
     ]

@@ -1,50 +1,49 @@
-"""A decorated kernel as packages register it: warmed and looked up without a caller, on arguments that it makes."""
+"""A decorated kernel as packages register it: tuned without a caller, on arguments that a function makes."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from tunedb.core.declaration import Argument
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
-from tunedb.decorator.call.arguments import Call, problem_of
+from tunedb.decorator.call.arguments import Call
 from tunedb.decorator.declared_arguments import declared
+from tunedb.decorator.kernel import KernelState
 from tunedb.decorator.tuning.called_kernel import CalledKernel
-from tunedb.decorator.tuning.caller_errors import callers_faults
+from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.decorator.tuning.clock import clock_of
 from tunedb.decorator.tuning.workload import CallWorkload
 from tunedb.errors import CallerError, IdentityError, SettingError
 from tunedb.runtime.clock import Clock
 
-if TYPE_CHECKING:
-    from tunedb.decorator.autotuner import Autotuner
-
-Maker = Callable[..., tuple[Any, Mapping[str, Any]]]
+MakeArguments = Callable[..., tuple[Any, Mapping[str, Any]]]
+_META = torch.device("meta")  # takes no memory
 
 
 class RegisteredAutotuner:
-    """A `tunedb.core.kernel.RegisteredKernel`, made by `kernel.registered(arguments)`."""
+    """A `tunedb.core.kernel.RegisteredKernel`, made by `kernel.registered(make_arguments)`."""
 
-    def __init__(self, kernel: Autotuner, arguments: Maker) -> None:
-        self.kernel = kernel
-        self._make = arguments
-        self._parameters = list(inspect.signature(arguments).parameters.values())[1:]  # the first is the device
-        self._asked: dict[Problem, Mapping[str, Any]] = {}
-        self.gradient: str | None = None  # to be set to the name of its gradient's registered kernel, if it has one
+    def __init__(self, state: KernelState, make_arguments: MakeArguments) -> None:
+        self._state = state
+        self._make_arguments = make_arguments
+        self._parameters = list(inspect.signature(make_arguments).parameters.values())[1:]  # the first is the device
+        self._arguments: dict[Problem, Mapping[str, Any]] = {}  # by the problem that was made of them
+        self.gradient: str | None = None  # the name of the gradient's registered kernel, if the owner sets one
 
     @property
     def name(self) -> str:
         """The kernel's name."""
-        return self.kernel.name
+        return self._state.spec.name
 
     @property
     def hash(self) -> str:
-        """The kernel's hash."""
-        return self.kernel.source_hash
+        """The kernel's hash. Raises HashUnavailable."""
+        return self._state.spec.hash
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
@@ -53,99 +52,98 @@ class RegisteredAutotuner:
 
     @property
     def clock(self) -> Clock | None:
-        """The clock that asks the kernel's own benchmark function; None where it has none."""
-        return clock_of(self.kernel._do_bench)
+        """The clock that asks the kernel's own benchmark function; None if it has none."""
+        return clock_of(self._state.spec.do_bench)
 
     def space(self, problem: Problem, device: Device) -> Sequence[Config]:
-        """The configs that pruning leaves for the problem, in their order."""
+        """Return the configs that pruning leaves for the problem, in the order of the list."""
         return self._called(problem).space(problem, device)
 
     def default(self, problem: Problem, device: Device) -> Config:
-        """The first of them."""
+        """Return the first config that pruning leaves for the problem."""
         return self._called(problem).default(problem, device)
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
-        """See `CalledKernel.is_alike`."""
+        """Whether one problem may use the other's config: the tuner compares their facts."""
         return True
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
-        """The problem of the call that the function makes of these arguments; a dtype may be given by its name.
+        """Return the problem of the call that the function makes of these arguments. A dtype may be given by name.
 
-        Made on torch's meta device, which takes no memory. Raises SettingError for an argument that the function does
-        not take, or one that it needs, and where it fails.
+        Raises SettingError for an argument that the function does not take, for a missing one, and if it fails.
         """
-        known = [parameter.name for parameter in self._parameters]
-        unknown, missing = sorted(set(arguments) - set(known)), self._missing(arguments)
+        names = [parameter.name for parameter in self._parameters]
+        unknown, missing = sorted(set(arguments) - set(names)), self._missing(arguments)
         if unknown or missing:
-            fault = f"no argument is called {', '.join(unknown)}" if unknown else f"{', '.join(missing)} is missing"
-            raise SettingError(f"{self.name}: {fault}. Its problem takes {', '.join(known)}.")
-        given = {name: _as_dtype(name, value) for name, value in arguments.items()}
+            what = f"no argument is called {', '.join(unknown)}" if unknown else f"{', '.join(missing)} is missing"
+            raise SettingError(f"{self.name}: {what}. Its problem takes {', '.join(names)}.")
+        arguments = {name: _as_dtype(name, value) for name, value in arguments.items()}
         try:
-            problem = self._problem_of(self._call(given, torch.device("meta")))
+            problem = self._state.spec.problem(self._call(arguments, _META))
         except (CallerError, IdentityError) as error:
-            told = ", ".join(f"{name}={value!r}" for name, value in given.items())
-            first = str(error).partition("\n")[0]
-            raise SettingError(f"{self.name}: found {told}, of which its function makes no call. {first}") from error
-        self._asked[problem] = given  # also what is no fact of the problem, such as a size that is not in `key`
+            got = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+            reason = str(error).partition("\n")[0]
+            raise SettingError(f"{self.name}: its function makes no call of {got}. {reason}") from error
+        self._arguments[problem] = arguments  # with those that are not in the problem, such as a size outside `key`
         return problem
 
     def workload(self, problem: Problem, index: int) -> CallWorkload:
-        """Fresh arguments on the device of that index."""
+        """Return new arguments for the problem on the device of that index."""
         device = torch.device("cpu") if index < 0 else torch.device("cuda", index)
-        called = self._called(problem, device)
-        made = called.workload(problem, index)
+        called = self._called_with_arguments(problem, device)
+        workload = called.workload(problem, index)
         called.release()
-        return made
+        return workload
 
-    def _called(self, problem: Problem | None, device: torch.device | None = None) -> CalledKernel:
-        """The kernel in a call for the problem. Where no user's function looks at it, nothing is made for it."""
-        from tunedb.decorator.resolve import prune
+    def _called(self, problem: Problem) -> CalledKernel:
+        """Return the kernel in a call for the problem, with arguments only if a function of the user's prunes."""
+        state = self._state
+        if state.spec.prunes:
+            return self._called_with_arguments(problem, _META)
+        return CalledKernel(state.spec, state.candidates, None, state.configs)
 
-        prunes = self.kernel.users_prune is not None or self.kernel.perf_model is not None
-        if problem is None or (device is None and not prunes):
-            return CalledKernel(self.kernel, Call((), None, (), {}), self.kernel.configs)
-        given = self._asked.get(problem) or self._facts(problem)
-        missing = self._missing(given)
+    def _called_with_arguments(self, problem: Problem, device: torch.device) -> CalledKernel:
+        """Return the kernel in a call for the problem. Raises SettingError if the function makes none."""
+        arguments = self._arguments.get(problem) or self._facts(problem)
+        missing = self._missing(arguments)
         if missing:
             raise SettingError(
-                f"{self.name}: {', '.join(missing)} can't be told from the problem. Run: tunedb warm {self.name} --arg "
-                f"{missing[0]}=..."
+                f"{self.name}: the problem does not say what {', '.join(missing)} was. Run: tunedb warm {self.name} "
+                f"--arg {missing[0]}=..."
             )
-        call = self._call(given, device or torch.device("meta"))
-        found = self._problem_of(call)
-        if found != problem:
-            differs = [
-                name for name in sorted({*found, *problem}) if found.plain().get(name) != problem.plain().get(name)
-            ]
+        state, call = self._state, self._call(arguments, device)
+        made = state.spec.problem(call)
+        if made != problem:
+            differing = [n for n in sorted({*made, *problem}) if made.plain().get(n) != problem.plain().get(n)]
             raise SettingError(
-                f"{self.name}: its function makes no arguments for this problem: {', '.join(differs)} would differ. "
+                f"{self.name}: its function makes no arguments for this problem: {', '.join(differing)} would differ. "
                 f"Give it parameters of these names ('.' as '_'), or tune by calling the kernel."
             )
-        return CalledKernel(self.kernel, call, prune(self.kernel, call))
+        return CalledKernel(state.spec, state.candidates, call, state.prune(call))
 
     def _missing(self, arguments: Mapping[str, Any]) -> list[str]:
-        """What the function needs besides these arguments."""
-        return [one.name for one in self._parameters if one.default is one.empty and one.name not in arguments]
+        """Return what the function needs besides these arguments."""
+        return [
+            parameter.name
+            for parameter in self._parameters
+            if parameter.default is parameter.empty and parameter.name not in arguments
+        ]
 
     def _facts(self, problem: Problem) -> dict[str, Any]:
-        """The problem's facts that the function has parameters for."""
+        """Return the problem's facts that the function has parameters for."""
         facts = {name.replace(".", "_"): problem[name] for name in problem}
-        return {one.name: facts[one.name] for one in self._parameters if one.name in facts}
+        return {parameter.name: facts[parameter.name] for parameter in self._parameters if parameter.name in facts}
 
     def _call(self, arguments: Mapping[str, Any], device: torch.device) -> Call:
-        with callers_faults(always=True):
-            grid, named = self._make(device, **arguments)
-        return Call(self.kernel.arg_names, grid, (), dict(named))
-
-    def _problem_of(self, call: Call) -> Problem:
-        kernel = self.kernel
-        return problem_of(kernel.name, call, kernel.parameters, kernel.keys, kernel.buckets)
+        with caller_errors(always=True):
+            grid, named = self._make_arguments(device, **arguments)
+        return self._state.spec.call(grid, (), dict(named))
 
 
 def _as_dtype(name: str, value: Any) -> Any:
     if not name.endswith("dtype") or not isinstance(value, str):
         return value
-    found = getattr(torch, value, None)
-    if not isinstance(found, torch.dtype):
-        raise SettingError(f"{name}: found {value!r}, needed the name of a torch dtype, such as float16.")
-    return found
+    dtype = getattr(torch, value, None)
+    if not isinstance(dtype, torch.dtype):
+        raise SettingError(f"{name}: expected the name of a torch dtype, such as float16, got {value!r}.")
+    return dtype

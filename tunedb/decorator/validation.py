@@ -1,10 +1,10 @@
-"""What is wrong with a decoration is said where it is made."""
+"""Checks of a decoration's arguments, so that a mistake is reported where it was made."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from tunedb.core.problem import Problem
@@ -12,53 +12,63 @@ from tunedb.errors import IdentityError, SettingError
 
 
 def check_kernel(jit: Any) -> None:
-    """Raise SettingError for what is no jit function."""
+    """Raise SettingError for anything but a jit function."""
     if not hasattr(jit, "fn") or not hasattr(jit, "arg_names"):
-        raise SettingError(f"autotune: found {jit!r}, needed a function under @triton.jit.")
+        raise SettingError(f"autotune: expected a function decorated with @triton.jit, got {jit!r}.")
 
 
-def check_names(argument: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """Raise SettingError where one is not known."""
-    unknown = [name for name in names if name not in known]
+def check_decoration(
+    parameters: Collection[str], names: Mapping[str, Iterable[str] | None], bucket: Mapping[str, Any], reference: Any
+) -> None:
+    """Raise SettingError for an argument of the decorator that does not fit the kernel. `names` has a key `key`."""
+    for argument, of_argument in names.items():
+        check_names(argument, of_argument or (), parameters)
+    check_bucket(bucket, names["key"] or ())
+    check_reference(reference)
+
+
+def check_names(argument: str, names: Iterable[str], valid: Iterable[str]) -> None:
+    """Raise SettingError if a name is not among the valid ones."""
+    unknown = [name for name in names if name not in valid]
     if unknown:
         raise SettingError(
             f"{argument} contains names that are not kernel arguments: {', '.join(map(str, unknown))}. "
-            f"Valid argument names are: {', '.join(known)}."
+            f"Valid argument names are: {', '.join(valid)}."
         )
 
 
 def check_bucket(bucket: Mapping[str, Any], keys: Iterable[str]) -> None:
-    """Raise SettingError for a name that is not in `key`, or where there is no function."""
+    """Raise SettingError for a name that is not in `key`, and for a bucket that can't be called."""
     check_names("bucket", bucket, keys)
     for name, function in bucket.items():
         if not callable(function):
-            raise SettingError(f"bucket: {name}: found {function!r}, needed a function, such as tunedb.pow2.")
+            raise SettingError(f"bucket: {name}: expected a function, such as tunedb.pow2, got {function!r}.")
 
 
 def check_reference(reference: Any) -> None:
-    """Raise SettingError for what can't be called with arguments by their names."""
+    """Raise SettingError for a reference that can't be called with arguments by name."""
     if reference is None:
         return
     try:
-        kinds = {one.kind for one in inspect.signature(reference).parameters.values()}
+        kinds = {parameter.kind for parameter in inspect.signature(reference).parameters.values()}
     except (TypeError, ValueError) as error:
         raise SettingError(
-            f"reference: found {reference!r}, needed a function of the kernel's arguments by name ({error})."
+            f"reference: expected a function of the kernel's arguments by name, got {reference!r} ({error})."
         ) from error
     if kinds & {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL}:
-        raise SettingError("reference: it gets arguments by name, and has parameters that can't be given so.")
+        raise SettingError("reference: it is called with arguments by name, and has parameters that take none by name.")
 
 
-def checked_name(name: str) -> str:
-    """The name that a kernel is given to be stored under. Raises SettingError for one that can't be."""
+def check_name(name: str) -> str:
+    """Return the name that the user chose for a kernel. Raises SettingError if it can't be stored."""
     try:
         return Problem.of(name).kernel
     except IdentityError as error:
         raise SettingError(f"name: {error}") from error
 
 
-def name_of(function: Callable[..., Any]) -> str:
-    """The name of a kernel that is given none: its module's and its own."""
+def default_name(function: Callable[..., Any]) -> str:
+    """Return the name of a kernel for which the user chose none: its module and qualified name."""
     name = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
     name = re.sub(r"[^A-Za-z0-9_.\-]", "_", name)[:200]
     return name if re.match(r"[A-Za-z_]", name) else f"_{name}"[:200]  # of a file whose name begins with a digit

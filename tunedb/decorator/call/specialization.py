@@ -1,12 +1,13 @@
-"""What of an argument a config and a compiled kernel depend on, in a form that can be compared.
+"""Specialization of arguments: what a config and a compiled kernel depend on, in a form that can be compared.
 
-Triton compiles anew for another type, dtype, alignment or width of an argument, for 1 and for multiples of 16 (what it
-calls specialisation); a config is chosen by strides as well. `part_of` says so of any value. fast.py writes the same
-out as code for the types that it can take apart without a call; a test holds the two together.
+Triton compiles again for another type, dtype, alignment or width of an argument, for 1 and for multiples of 16. The
+choice of a config also depends on strides. `specialization_of` handles any value; dispatch/codegen.py writes the same
+comparison out as code for the types that it can take apart without a function call, and a test compares the two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from types import FunctionType
 from typing import Any
 
@@ -15,21 +16,23 @@ import triton.language as tl
 from triton.runtime import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from tunedb.decorator.buckets import Bucket, bucketed
+
 BY_VALUE = frozenset([bool, str, type(None), torch.dtype, tl.dtype, JITFunction, FunctionType])
 
 
-def part_of(value: Any, is_value: bool = False, with_strides: bool = True) -> tuple[Any, ...]:
-    """What of a value counts: with `is_value` all of it, which is so for constexprs and for what is in `key`.
+def specialization_of(value: Any, is_value: bool = False, with_strides: bool = True) -> tuple[Any, ...]:
+    """Return what counts of a value; with `is_value`, for constexprs and names in `key`, that is all of it.
 
-    Of a tuple it is what counts of each thing in it, of a descriptor what counts of its base: its block is not part of
-    it, because a config's hook may set that. Says something only where the value `fits`.
+    A tuple contributes its items, a descriptor its base tensor: not its block, which a config's hook may set. The
+    result is complete only if `can_specialize(value)`.
     """
     kind = type(value)
     if kind is torch.Tensor or isinstance(value, torch.Tensor):
         facts = kind, value.dtype, not value.data_ptr() & 15, value.get_device()
         return (*facts, value.stride()) if with_strides else facts
     if kind is TensorDescriptor:
-        return kind, part_of(value.base, with_strides=with_strides)
+        return kind, specialization_of(value.base, with_strides=with_strides)
     if kind in BY_VALUE:
         return kind, value
     if isinstance(value, int):
@@ -38,52 +41,87 @@ def part_of(value: Any, is_value: bool = False, with_strides: bool = True) -> tu
         return (kind, value.hex()) if is_value else (kind,)
     if isinstance(value, (tuple, list)):
         if not with_strides:
-            return (kind, *[part_of(one, is_value, with_strides) for one in value])
+            return (kind, *[specialization_of(item, is_value, with_strides) for item in value])
         return (
             kind,
-            *[  # of a plain tensor as above: a call for each would take most of a launch with eight
-                (torch.Tensor, one.dtype, not one.data_ptr() & 15, one.get_device(), one.stride())
-                if type(one) is torch.Tensor
-                else part_of(one, is_value)
-                for one in value
+            *[  # a plain tensor as above, inlined: a function call for each of eight takes most of a launch
+                (torch.Tensor, item.dtype, not item.data_ptr() & 15, item.get_device(), item.stride())
+                if type(item) is torch.Tensor
+                else specialization_of(item, is_value)
+                for item in value
             ],
         )
     if kind is tl.constexpr:
-        return kind, part_of(value.value, is_value=True)
+        return kind, specialization_of(value.value, is_value=True)
     base = base_of(value)
     if base is not None:
-        return kind, getattr(value, "dtype", None), part_of(base, with_strides=with_strides)
+        return kind, getattr(value, "dtype", None), specialization_of(base, with_strides=with_strides)
     return kind, value
 
 
-def fits(value: Any) -> bool:
-    """Whether `part_of` tells all that counts of a value, and holds nothing of a caller's."""
+def call_specialization(
+    arguments: Mapping[str, Any],
+    constexprs: Collection[str],
+    key: Collection[str],
+    buckets: Mapping[str, Bucket],
+) -> tuple[Any, ...] | None:
+    """Return what a call's config and its compiled kernel depend on; None if that can't be compared.
+
+    Raises IdentityError if a bucket fails.
+    """
+    parts: list[Any] = []
+    for name, value in arguments.items():
+        if not can_specialize(value):
+            return None
+        if name in buckets:
+            parts.append(bucketed(name, buckets[name], value))
+        is_value = name in constexprs or (name in key and name not in buckets)
+        parts += (name, specialization_of(value, is_value))
+    return tuple(parts)
+
+
+def binary_specialization(arguments: Mapping[str, Any], constexprs: Collection[str]) -> tuple[Any, ...] | None:
+    """Return what a call's compiled kernel depends on besides its config, its hook and heuristics.
+
+    Returns None if that can't be compared.
+    """
+    if not all(map(can_specialize, arguments.values())):
+        return None
+    return tuple(
+        part
+        for name, value in arguments.items()
+        for part in (name, specialization_of(value, name in constexprs, with_strides=False))
+    )
+
+
+def can_specialize(value: Any) -> bool:
+    """Whether `specialization_of` returns all that counts of a value, and keeps none of the caller's memory alive."""
     if isinstance(value, (torch.Tensor, int, float)) or type(value) in BY_VALUE:
         return True
     if isinstance(value, tuple | list):
-        return all(map(fits, value))
+        return all(map(can_specialize, value))
     if type(value) is tl.constexpr:
-        return fits(value.value)
-    return base_of(value) is not None or name_of(value) is not None
+        return can_specialize(value.value)
+    return base_of(value) is not None or function_name(value) is not None
 
 
-def is_told(value: Any) -> bool:
-    """Whether a plan may rest on `part_of`: of a descriptor in a tuple nobody looks at its block."""
-    return fits(value) and not (isinstance(value, (tuple, list)) and has_descriptor(value))
+def can_plan(value: Any) -> bool:
+    """Whether a plan may rest on `specialization_of`: it ignores the block of a descriptor inside a tuple."""
+    return can_specialize(value) and not (isinstance(value, (tuple, list)) and has_descriptor(value))
 
 
 def has_descriptor(value: Any) -> bool:
-    """Whether it is a descriptor, or a tuple with one in it."""
+    """Whether a value is a descriptor, or a tuple with one in it."""
     return any(map(has_descriptor, value)) if isinstance(value, (tuple, list)) else hasattr(value, "block_shape")
 
 
 def base_of(value: Any) -> torch.Tensor | None:
-    """The tensor in a TensorDescriptor, or in one that is seen with another dtype; None for anything else."""
+    """Return the tensor in a TensorDescriptor or in a `triton.reinterpret`; None for anything else."""
     base = None if isinstance(value, type) else getattr(value, "base", None)
     return base if isinstance(base, torch.Tensor) else None
 
 
-def name_of(value: Any) -> str | None:
-    """The name of a function, such as an activation that is a constexpr argument; None for anything else."""
+def function_name(value: Any) -> str | None:
+    """Return the name of a function, such as an activation given as a constexpr; None for anything else."""
     inner = getattr(value, "fn", value)
     return inner.__name__ if isinstance(inner, FunctionType) else None

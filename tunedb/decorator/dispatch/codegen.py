@@ -1,15 +1,42 @@
-"""The fast path: code that is made for a kernel's signature and for the types of one kind of call.
+"""Generated code for repeated calls: bind the arguments, look the plan up in a dict, launch.
 
-A call is looked up in a dict by all that its config and its compiled kernel depend on, and launched. Nothing else
-happens: no SQL, no lock, no environment. The code is made, as Triton makes its own binder, because Python binds
-positional and keyword arguments much faster than code in Python could.
+Nothing else happens: no SQL, no lock, no environment. As with Triton's own binder, the code is generated because Python
+binds arguments much faster than code in Python could. For a kernel `add(x, n, BLOCK: tl.constexpr)`, decorated with
+`key=["n"]` and configs that set BLOCK, and for calls with a tensor and an int, it is in essence:
+
+    def launch(_t_grid, x, n, BLOCK=ABSENT, **_t_options):
+        _t_reader = _t_readers.get((type(x), type(n), type(BLOCK)))
+        _t_part = _t_part_of_options(_t_options) if _t_options else ()
+        if _t_reader is None or _t_part is None:
+            return _t_unplanned(_t_grid, (x, n, BLOCK), _t_options)
+        return _t_reader(_t_grid, _t_options, _t_part, x, n, BLOCK)
+
+    def read(_t_grid, _t_options, _t_part, x, n, BLOCK):
+        _t_address_x = x.data_ptr()
+        _t_key = (_t_device(), 0, _t_part, x.dtype, not _t_address_x & 15, x.stride(), x.get_device(), n)
+        _t_plan = _t_plans.get(_t_key)
+        if _t_plan is None:  # the same if a tool observes launches
+            return _t_unplanned(_t_grid, (x, n, BLOCK), _t_options)
+        _t_results.best_config = _t_plan.config
+        if _t_plan.hook is not None:
+            _t_plan.hook({"x": x, "n": n, "grid": _t_grid, "warmup": False, **_t_options, **_t_plan.knobs})
+        _t_bound, _t_filled = _t_plan.bound, _t_plan.filled
+        for _t_scope, _t_name, _t_value in _t_bound.watched:  # globals that were compiled in
+            if _t_scope.get(_t_name) != _t_value:
+                return _t_by_triton(_t_grid, (x, n, BLOCK), _t_options, _t_plan.config)
+        if callable(_t_grid):
+            _t_grid = _t_grids(_t_grid, {"x": x, "n": n, "BLOCK": _t_filled[0]})
+        _t_bound.run(_t_grid, _t_address_x, n, _t_filled[0])
+        return _t_bound.kernel
+
+Names that begin with `_t_` are ours; a kernel with such a parameter gets no generated code.
 """
 
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -19,17 +46,18 @@ import triton.language as tl
 from triton.runtime import JITFunction
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from tunedb.decorator.call.arguments import Bucket, Parameters, bucketed
-from tunedb.decorator.call.specialization import part_of
+from tunedb.decorator.buckets import Bucket, bucketed
+from tunedb.decorator.call.arguments import Parameters
+from tunedb.decorator.call.specialization import specialization_of
 from tunedb.runtime.compat_triton import HAS_INSTRUMENTATION, HAS_STAGES_HOOK
 
-MOST = 4096  # plans per kernel; beyond that the kinds of call are too many to remember, and the table starts afresh
+MAX_PLANS = 4096  # of a kernel. Chosen, not measured: with more kinds of calls than that, the table is emptied
 _BY_VALUE = (bool, str, type(None), torch.dtype, tl.dtype)
 _COMPOUND = (tuple, tl.constexpr, triton.TensorWrapper, TensorDescriptor)
-_LATE = sorted({one.name for one in fields(TensorDescriptor)} - {"base", "shape", "strides", "block_shape"})
+_SET_BY_HOOKS = sorted({one.name for one in fields(TensorDescriptor)} - {"base", "shape", "strides", "block_shape"})
 
-# Whether Triton has to be asked, because somebody wants to see each launch or each compilation. `_t_enter` and
-# `_t_exit` are the chains of hooks from when the code was made: a program may have put something else in their place.
+# Whether Triton has to launch, because a tool observes each launch or each compilation. `_t_enter` and `_t_exit` are
+# the chains of hooks from when the code was generated: a program may have replaced them.
 _CONDITIONS = [
     "_t_runtime.launch_enter_hook is not _t_enter or _t_enter.calls",
     "_t_runtime.launch_exit_hook is not _t_exit or _t_exit.calls",
@@ -43,132 +71,164 @@ _OBSERVED = " or ".join(_CONDITIONS)
 
 
 class _Absent:
-    """Stands for an argument that a call does not give: a knob, or what a heuristic fills in."""
+    """The type of ABSENT."""
 
     def __repr__(self) -> str:
         return "<tuned>"
 
 
-ABSENT = _Absent()
+ABSENT = _Absent()  # stands for an argument that a call does not give: a knob, or one that a heuristic fills in
 
 
-def dispatcher(parameters: Parameters, filled: set[str], names: Mapping[str, Any]) -> Callable[..., Any] | None:
-    """`launch(grid, *arguments, **options)`: binds the arguments and finds the reader for their types.
+@dataclass(frozen=True)
+class Signature:
+    """What the generated code depends on: the kernel's parameters, and the roles that they have."""
 
-    `filled` are the parameters that configs and heuristics fill in. `names` has the table `readers`, and `first`,
-    which is called as `first(grid, arguments, options)` where no reader fits. None for a signature that can't be bound.
+    parameters: Parameters
+    filled: Collection[str] = ()  # the parameters that configs and heuristics fill in
+    keys: Collection[str] = ()
+    buckets: Mapping[str, Bucket] = field(default_factory=dict)
+    has_heuristics: bool = False
+
+
+def make_dispatcher(signature: Signature, scope: Mapping[str, Any]) -> Callable[..., Any] | None:
+    """Return `launch(grid, *arguments, **options)`, which binds the arguments and finds the reader for their types.
+
+    `scope` has `_t_readers`, the table of readers, and `_t_unplanned(grid, arguments, options)`, which serves a call if
+    no reader fits. Returns None for a signature that can't be bound.
     """
+    parameters, filled = signature.parameters, signature.filled
     if not parameters.is_plain or any(name.startswith("_t_") or keyword.iskeyword(name) for name in parameters.names):
         return None
-    scope = dict(names)
-    signature, has_default = [], False
+    scope = {**scope, "_t_type": type, "_t_part_of_options": part_of_options}
+    bound, has_default = [], False
     for name in parameters.names:
         default = ABSENT if name in filled else parameters.defaults.get(name, ABSENT)
         has_default = has_default or name in filled or name in parameters.defaults
         scope[f"_t_default_{name}"] = default
-        # Python wants no argument without a default after one that has one; what is missing is then seen by `first`.
-        signature.append(f"{name}=_t_default_{name}" if has_default else name)
+        # After a parameter with a default Python wants defaults; `_t_unplanned` then notices a missing argument.
+        bound.append(f"{name}=_t_default_{name}" if has_default else name)
     arguments = "".join(f"{name}, " for name in parameters.names)
     types = "".join(f"_t_type({name}), " for name in parameters.names)
-    scope |= {"_t_type": type, "_t_part_of_options": part_of_options}
     source = f"""
-def launch(_t_grid, {", ".join(signature)}{", " if signature else ""}**_t_given):
+def launch(_t_grid, {", ".join(bound)}{", " if bound else ""}**_t_options):
     _t_reader = _t_readers.get(({types}))
-    _t_more = _t_part_of_options(_t_given) if _t_given else ()
-    if _t_reader is None or _t_more is None:
-        return _t_first(_t_grid, ({arguments}), _t_given)
-    return _t_reader(_t_grid, _t_given, _t_more, {arguments})
+    _t_part = _t_part_of_options(_t_options) if _t_options else ()
+    if _t_reader is None or _t_part is None:
+        return _t_unplanned(_t_grid, ({arguments}), _t_options)
+    return _t_reader(_t_grid, _t_options, _t_part, {arguments})
 """
-    return _made(source, "launch", scope)
+    return _functions_from(source, scope)["launch"]
 
 
-def reader(
-    number: int,
-    parameters: Parameters,
-    filled: set[str],
-    kinds: Sequence[type],
-    key: Sequence[str],
-    buckets: Mapping[str, Bucket],
-    names: Mapping[str, Any],
-    *,
-    heuristics: bool,
-) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """Two functions for arguments of these types: `read(grid, options, part, *arguments)` looks the call up and
-    launches, and `look(part, *arguments)` tells the key under which it looks, in which `number` stands for the types
-    and `part` for the launch options that the caller gives.
+@dataclass(frozen=True)
+class Reader:
+    """The generated functions for one tuple of argument types."""
 
-    `names` has what `Plans` gives to the code. Where there are `heuristics`, or descriptors, whose blocks a config's
-    hook may set, the kernel is bound when these have run. None where a type has no fast form: then Triton's own launch
-    serves.
+    read: Callable[..., Any]  # read(grid, options, part, *arguments): look the plan up and launch
+    key_of: Callable[..., Any]  # key_of(part, *arguments): the key under which `read` looks
+
+
+@dataclass
+class _Pieces:
+    """The pieces of a reader's code that its parameters contribute, one by one."""
+
+    key: list[str]  # expressions
+    addresses: list[str] = field(default_factory=list)  # statements
+    launched: list[str] = field(default_factory=list)  # expressions, one for each parameter
+    given: list[str] = field(default_factory=list)  # the parameters that calls give
+    late: list[str] = field(default_factory=list)  # expressions of what a config's hook may set
+
+
+def make_reader(signature: Signature, types: Sequence[type], number: int, scope: Mapping[str, Any]) -> Reader | None:
+    """Return the functions for arguments of these types, for which `number` stands in the key.
+
+    `scope` has what `Plans` provides. A key also holds `part`, the launch options that the caller gives. With
+    heuristics, or descriptors, whose blocks a config's hook may set, the kernel is bound after these have run. Returns
+    None if a type has no fast form: then Triton's own launch serves.
     """
-    scope = {**names, "_t_part_of": part_of, "_t_callable": callable, "_t_id": id}
-    parts, addresses, launched, given = ["_t_device()", str(number), "_t_more"], [], [], []
-    absent, seen_late = 0, list[str]()
-    for name, kind in zip(parameters.names, kinds, strict=True):
-        if (kind is _Absent) != (name in filled):
-            return None  # a knob that the caller gives, or an argument that is missing
-        if kind is _Absent:
-            launched.append(f"_t_filled[{absent}]")
-            absent += 1
-            continue
-        found = _parts(name, kind, name in parameters.constexprs, name in key, name in buckets)
-        if found is None:
-            return None
-        given.append(name)
-        parts += found
-        seen_late += _late(name, kind)
-        if name in buckets:
-            scope[f"_t_bucket_{name}"] = partial(bucketed, name, buckets[name])
-        is_tensor = issubclass(kind, torch.Tensor)
-        if is_tensor:
-            addresses.append(f"    _t_at_{name} = {name}.data_ptr()\n")
-        launched.append(f"_t_at_{name}" if is_tensor else name)
-    arguments = "".join(f"{name}, " for name in parameters.names)
-    pairs = "".join(f"{name!r}: {name}, " for name in given)
-    rest = [name for name in parameters.names if name not in given]
-    whole = pairs + "".join(f"{name!r}: _t_filled[{place}], " for place, name in enumerate(rest))
-    where = "".join(addresses) + f"    _t_key = ({', '.join(parts)})\n"
-    other_way = f"return _t_first(_t_grid, ({arguments}), _t_given)"
-    unbound = f"return _t_unbound(_t_grid, ({arguments}), _t_given, _t_config)"
-    late = f"({', '.join(seen_late)}, )" if seen_late else "()"
-    known = "" if heuristics else f"_t_bound.get({late}) or "
-    fill = f"_t_bound, _t_filled = {known}_t_fill({{{pairs}**_t_given}}, _t_grid, _t_plan, {late})"
-    source = f"""
-def read(_t_grid, _t_given, _t_more, {arguments}):
-{where}    _t_plan = _t_plans.get(_t_key)
-    if _t_plan is None:
-        {other_way}
-    if {_OBSERVED}:
-        {other_way}
-    _t_config, _t_hook, _t_knobs, _t_bound, _t_filled, _ = _t_plan
-    _t_owner.best_config = _t_config
-    if _t_hook is not None:
-        _t_hook({{{pairs}'grid': _t_grid, 'warmup': False, **_t_given, **_t_knobs}})
-    {fill if heuristics or seen_late else ""}
+    buckets = {f"_t_bucket_{name}": partial(bucketed, name, bucket) for name, bucket in signature.buckets.items()}
+    scope = {
+        **scope, **buckets, "_t_specialization_of": specialization_of, "_t_callable": callable, "_t_id": id,
+    }  # fmt: skip
+    pieces = _pieces(signature, types, number)
+    if pieces is None:
+        return None
+    names = signature.parameters.names
+    arguments = "".join(f"{name}, " for name in names)
+    given = "".join(f"{name!r}: {name}, " for name in pieces.given)
+    rest = [name for name in names if name not in pieces.given]
+    every = given + "".join(f"{name!r}: _t_filled[{place}], " for place, name in enumerate(rest))
+    find_key = "".join(pieces.addresses) + f"    _t_key = ({', '.join(pieces.key)})\n"
+    unplanned = f"return _t_unplanned(_t_grid, ({arguments}), _t_options)"
+    by_triton = f"return _t_by_triton(_t_grid, ({arguments}), _t_options, _t_plan.config)"
+    if signature.has_heuristics or pieces.late:
+        late = f"({', '.join(pieces.late)}, )" if pieces.late else "()"
+        variant = "" if signature.has_heuristics else f"_t_plan.bound.get({late}) or "
+        bind = f"""_t_bound, _t_filled = {variant}_t_bind({{{given}**_t_options}}, _t_grid, _t_plan, {late})
     if _t_bound is None:
-        {unbound}
+        {by_triton}"""
+    else:
+        bind = "_t_bound, _t_filled = _t_plan.bound, _t_plan.filled"
+    source = f"""
+def read(_t_grid, _t_options, _t_part, {arguments}):
+{find_key}    _t_plan = _t_plans.get(_t_key)
+    if _t_plan is None:
+        {unplanned}
+    if {_OBSERVED}:
+        {unplanned}
+    _t_results.best_config = _t_plan.config
+    if _t_plan.hook is not None:
+        _t_plan.hook({{{given}'grid': _t_grid, 'warmup': False, **_t_options, **_t_plan.knobs}})
+    {bind}
     for _t_scope, _t_name, _t_value in _t_bound.watched:
         if _t_scope.get(_t_name) != _t_value:
-            {unbound}
+            {by_triton}
     if _t_callable(_t_grid):
-        _t_grid = _t_grids(_t_grid, {{{whole}}})
-    _t_bound.run(_t_grid, {"".join(f"{one}, " for one in launched)})
+        _t_grid = _t_grids(_t_grid, {{{every}}})
+    _t_bound.run(_t_grid, {"".join(f"{expression}, " for expression in pieces.launched)})
     return _t_bound.kernel
 
-def look(_t_more, {arguments}):
-{where}    return _t_key
+def key_of(_t_part, {arguments}):
+{find_key}    return _t_key
 """
-    return _made(source, "read", scope), _made(source, "look", scope)
+    functions = _functions_from(source, scope)
+    return Reader(functions["read"], functions["key_of"])
 
 
-def _parts(name: str, kind: type, is_constexpr: bool, is_key: bool, is_bucketed: bool) -> list[str] | None:
-    """What of an argument of this type goes into the key: what `kinds.part_of` says, less the type.
+def _pieces(signature: Signature, types: Sequence[type], number: int) -> _Pieces | None:
+    """Return the pieces of the code; None if an argument of such a type has no fast form, is missing or is a knob."""
+    pieces, absent = _Pieces(["_t_device()", str(number), "_t_part"]), 0
+    for name, kind in zip(signature.parameters.names, types, strict=True):
+        if (kind is _Absent) != (name in signature.filled):
+            return None
+        if kind is _Absent:
+            pieces.launched.append(f"_t_filled[{absent}]")
+            absent += 1
+            continue
+        key = _key_expressions(name, kind, signature)
+        if key is None:
+            return None
+        pieces.given.append(name)
+        pieces.key += key
+        pieces.late += late_expressions(name, kind)
+        if issubclass(kind, torch.Tensor):
+            pieces.addresses.append(f"    _t_address_{name} = {name}.data_ptr()\n")
+            pieces.launched.append(f"_t_address_{name}")
+        else:
+            pieces.launched.append(name)
+    return pieces
 
-    None for a type that has no fast form, such as a list.
+
+def _key_expressions(name: str, kind: type, signature: Signature) -> list[str] | None:
+    """Return what `specialization_of` computes for an argument of this type, less the type, as expressions.
+
+    Returns None for a type that has no fast form, such as a list.
     """
     if issubclass(kind, torch.Tensor):
-        return [f"{name}.dtype", f"not _t_at_{name} & 15", f"{name}.stride()", f"{name}.get_device()"]
-    is_value = is_constexpr or (is_key and not is_bucketed)
+        return [f"{name}.dtype", f"not _t_address_{name} & 15", f"{name}.stride()", f"{name}.get_device()"]
+    is_bucketed = name in signature.buckets
+    is_value = name in signature.parameters.constexprs or (name in signature.keys and not is_bucketed)
     bucket = [f"_t_bucket_{name}({name})"] if is_bucketed else []
     if kind is int:
         return [name] if is_value else [*bucket, f"{name} == 1", f"not {name} & 15", f"{name} >> 31"]
@@ -180,29 +240,32 @@ def _parts(name: str, kind: type, is_constexpr: bool, is_key: bool, is_bucketed:
         return [f"_t_id({name})"]  # it lives as long as the plan, which holds it
     if kind not in _COMPOUND or is_bucketed:
         return None
-    return [f"_t_part_of({name}.base)"] if kind is TensorDescriptor else [f"_t_part_of({name}, {is_value})"]
+    if kind is TensorDescriptor:
+        return [f"_t_specialization_of({name}.base)"]
+    return [f"_t_specialization_of({name}, {is_value})"]
 
 
-def part_of_options(given: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """What of the launch options that a caller gives goes into the key; None where one can't."""
-    if any(type(value) not in (int, bool, str) for value in given.values()):
+def part_of_options(options: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Return what goes into the key of the launch options that a caller gives; None if one of them can't."""
+    if any(type(value) not in (int, bool, str) for value in options.values()):
         return None
-    return tuple([(name, type(value), value) for name, value in given.items()])
+    return tuple([(name, type(value), value) for name, value in options.items()])
 
 
-def is_set_late(kind: type) -> bool:
-    """Whether a config's hook may set what of such an argument a kernel is compiled for."""
+def is_set_by_hooks(kind: type) -> bool:
+    """Whether a config's hook may set what a kernel is compiled for in such an argument."""
     return kind is TensorDescriptor
 
 
-def _late(name: str, kind: type) -> list[str]:
-    """What that is: all of a descriptor but the memory that it describes."""
-    return [f"*{name}.block_shape", *(f"{name}.{one}" for one in _LATE)] if is_set_late(kind) else []
+def late_expressions(name: str, kind: type) -> list[str]:
+    """Return expressions of what a hook may set in an argument: all of a descriptor but its memory."""
+    if not is_set_by_hooks(kind):
+        return []
+    return [f"*{name}.block_shape", *(f"{name}.{attribute}" for attribute in _SET_BY_HOOKS)]
 
 
-def _made(source: str, name: str, scope: dict[str, Any]) -> Callable[..., Any]:
-    """The function of that name in a source of ours, which no caller's data is part of but its arguments' names."""
-    made: dict[str, Any] = {}
-    exec(compile(source, f"<tunedb {name}>", "exec"), scope, made)
-    function: Callable[..., Any] = made[name]
-    return function
+def _functions_from(source: str, scope: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    """Run generated source, in which nothing is the caller's but argument names; return its functions by name."""
+    functions: dict[str, Callable[..., Any]] = {}
+    exec(compile(source, "<tunedb dispatch>", "exec"), {**scope}, functions)
+    return functions

@@ -1,71 +1,70 @@
-"""What of a decorated kernel is loaded: all that may be launched while a CUDA graph is captured."""
+"""Launches while a CUDA graph is captured: only a kernel that is loaded already may be launched then."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import triton
 
-from tunedb.decorator.call.arguments import Call, kind_of
-from tunedb.decorator.call.specialization import has_descriptor
-from tunedb.decorator.dispatch.codegen import MOST
+from tunedb.decorator.call.arguments import Call
+from tunedb.decorator.call.specialization import binary_specialization, has_descriptor
+from tunedb.decorator.configs import run_hook
+from tunedb.decorator.dispatch.codegen import MAX_PLANS
+from tunedb.decorator.kernel import KernelState
 from tunedb.errors import SweepError
 from tunedb.runtime.loaded_kernel import is_call_loaded
 
-if TYPE_CHECKING:
-    from tunedb.decorator.autotuner import Autotuner
 
+class GraphCapture:
+    """The configs of one kernel that were launched before, by what those launches were compiled for."""
 
-class Loaded:
-    """The configs of one kernel that were launched, by what these launches were compiled for."""
-
-    def __init__(self, kernel: Autotuner) -> None:
-        self._kernel = kernel
-        self._configs: dict[Any, list[triton.Config]] = {}
+    def __init__(self, state: KernelState) -> None:
+        self._state = state
+        self._launched: dict[Any, list[triton.Config]] = {}
 
     def note(self, call: Call, index: int, config: triton.Config) -> None:
-        """A call was launched with that config on the device of that index."""
-        kind = self._kind_of(call, index)
-        if len(self._configs) >= MOST:
-            self._configs.clear()
-        if kind is not None and config not in self._configs.setdefault(kind, []):
-            self._configs[kind].append(config)
+        """Record that a call was launched with this config on the device of that index."""
+        key = self._key_of(call, index)
+        if len(self._launched) >= MAX_PLANS:
+            self._launched.clear()
+        if key is not None and config not in self._launched.setdefault(key, []):
+            self._launched[key].append(config)
 
-    def launch(self, call: Call, index: int, known: triton.Config | None) -> Any:
-        """Launch with the config that is remembered for the call, or else with the first of the list that is loaded.
+    def config_for(self, call: Call, index: int, remembered: triton.Config | None) -> triton.Config:
+        """Return the config to launch in a capture, after running its hook.
 
-        Raises SweepError where none is.
+        That is the config which is remembered for the call, or else the first of the list that is loaded. Raises
+        SweepError if none is loaded.
         """
-        kernel, noted = self._kernel, self._configs.get(self._kind_of(call, index), ())
-        listed = [config for config in kernel.configs if config in noted and config is not known]
-        is_set_late = any(map(has_descriptor, call.named.values()))
-        # The kind does not tell what heuristics fill in, nor what the config's hook sets of a descriptor.
-        for config in listed if known is None else [known, *listed]:
-            if not is_set_late and not self._is_loaded(call, config):
+        launched = self._launched.get(self._key_of(call, index), ())
+        loaded = [config for config in self._state.configs if config in launched and config is not remembered]
+        has_descriptors = any(map(has_descriptor, call.named.values()))
+        # The key does not cover what heuristics fill in, nor the blocks that a config's hook sets: ask Triton.
+        for config in loaded if remembered is None else [remembered, *loaded]:
+            if not has_descriptors and not self._is_loaded(call, config):
                 continue
-            kernel.configure(call, config)
-            if not is_set_late or self._is_loaded(call, config):
-                return kernel.launch_with(call, config)
-        raise not_loaded(kernel.name)
+            run_hook(config, call)
+            if not has_descriptors or self._is_loaded(call, config):
+                return config
+        raise not_loaded(self._state.spec.name)
 
     def _is_loaded(self, call: Call, config: triton.Config) -> bool:
-        return is_call_loaded(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
+        return is_call_loaded(self._state.spec.fn, call.args, {**call.kwargs, **config.all_kwargs()})
 
-    def _kind_of(self, call: Call, index: int) -> tuple[Any, ...] | None:
-        kernel = self._kernel
-        found = kind_of(call, kernel.parameters, kernel.keys, kernel.buckets, loaded=True)
-        return found and (index, *found)
+    def _key_of(self, call: Call, index: int) -> tuple[Any, ...] | None:
+        key = binary_specialization(call.named, self._state.spec.parameters.constexprs)
+        return key and (index, *key)
 
 
 def not_loaded(name: str) -> SweepError:
-    """What a call in a capture raises where there is nothing to launch."""
+    """Return the error of a call in a capture for which no config is loaded."""
     return SweepError(
-        f"{name}: a CUDA graph is being captured, and no config of it is loaded for such arguments; nothing can be "
-        "loaded or tuned now. To capture it, call it once before the capture."
+        f"{name}: a CUDA graph is being captured, and no config of the kernel is loaded for such arguments; nothing "
+        "can be loaded or tuned now. To capture it, call it once before the capture."
     )
 
 
 def is_capturing(index: int) -> bool:
-    """Whether a CUDA graph is being captured on the current stream: then nothing can be loaded."""
+    """Whether a CUDA graph is being captured on the current stream."""
     return index >= 0 and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

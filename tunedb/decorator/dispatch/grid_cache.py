@@ -1,7 +1,7 @@
-"""Grids that are functions, evaluated once: `lambda given: (triton.cdiv(n, given["BLOCK"]),)` costs microseconds.
+"""A cache of grids that are functions: `lambda given: (triton.cdiv(n, given["BLOCK"]),)` costs microseconds to call.
 
-Remembered are functions that can depend on nothing but the ints in their closure and the arguments that they read: all
-else that their code names is `triton.cdiv` and the like. Any other function is called each time, as Triton does.
+A grid function is cached if it depends only on the ints in its closure and on the arguments that it reads: all else
+that its code names is `triton.cdiv` and the like. Any other function is called each time, as Triton does.
 """
 
 from __future__ import annotations
@@ -14,60 +14,60 @@ from typing import Any, NamedTuple
 
 import triton
 
-MOST = 4096  # closures that are remembered; beyond that the table starts afresh
+MAX_CLOSURES = 4096  # Chosen, not measured: with more than that, the table is emptied
 
-# What the code may refer to outside of itself, by name, and what that must be.
+# The globals and attributes that the code of a cached function may name, and what they must be.
 _PURE = {
     "triton": triton, "math": math, "min": min, "max": max,
     "cdiv": triton.cdiv, "next_power_of_2": triton.next_power_of_2, "ceil": math.ceil,
 }  # fmt: skip
 
 
-class Grids:
-    """The grids of one kernel's calls. Code objects are held, so that their ids stay their own."""
+class GridCache:
+    """The grids of one kernel's calls. Code objects are kept alive, so that their ids stay unique."""
 
     def __init__(self) -> None:
-        self._called: dict[int, CodeType] = {}  # what has to be called each time
-        self._known: dict[Any, _Known] = {}  # by code and closure
+        self._uncached: dict[int, CodeType] = {}  # the code of functions that are called each time
+        self._cached: dict[Any, _CachedGrids] = {}  # by code and closure
 
-    def __call__(self, function: Callable[..., Any], given: dict[str, Any]) -> Any:
-        """What `function(given)` returns."""
+    def __call__(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+        """Return what `function(arguments)` returns."""
         try:
             place = id(function.__code__)
-            if place in self._called:
-                return function(given)
-            known = self._known[(place, *[cell.cell_contents for cell in function.__closure__ or ()])]
-            return known.grids[known.values(given)]
-        except (AttributeError, KeyError, TypeError, ValueError):  # no plain function, or a call that is new
-            return self._first(function, given)
+            if place in self._uncached:
+                return function(arguments)
+            cached = self._cached[(place, *[cell.cell_contents for cell in function.__closure__ or ()])]
+            return cached.grids[cached.values(arguments)]
+        except (AttributeError, KeyError, TypeError, ValueError):  # another kind of callable, or a new call
+            return self._first(function, arguments)
 
-    def _first(self, function: Callable[..., Any], given: dict[str, Any]) -> Any:
+    def _first(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         if not isinstance(function, FunctionType):
-            return function(given)
+            return function(arguments)
         code = function.__code__
         if not _is_pure(function):
-            self._called[id(code)] = code
-            return function(given)
-        watched = _Watched(given)
-        grid = function(watched)
-        names = tuple(watched.read)
+            self._uncached[id(code)] = code
+            return function(arguments)
+        recording = _RecordingArguments(arguments)
+        grid = function(recording)
+        names = tuple(recording.read)
         key = (id(code), *[cell.cell_contents for cell in function.__closure__ or ()])
-        known = self._known.get(key)
-        if known is None:
-            known = _Known(names, itemgetter(*names) if names else _nothing, {}, code)
-        # It reads the same arguments as long as those have the values that they had: else it has to be called.
-        if known.names != names or not all(type(one) is int for one in (*grid, *(given[name] for name in names))):
-            self._called[id(code)] = code
+        cached = self._cached.get(key)
+        if cached is None:
+            cached = _CachedGrids(names, itemgetter(*names) if names else _nothing, {}, code)
+        # Which arguments it reads may depend on their values: then it has to be called each time.
+        if cached.names != names or not all(type(one) is int for one in (*grid, *(arguments[name] for name in names))):
+            self._uncached[id(code)] = code
             return grid
-        if len(self._known) >= MOST or len(known.grids) >= MOST:
-            self._known.clear()
-        known.grids[known.values(given)] = grid
-        self._known[key] = known
+        if len(self._cached) >= MAX_CLOSURES or len(cached.grids) >= MAX_CLOSURES:
+            self._cached.clear()
+        cached.grids[cached.values(arguments)] = grid
+        self._cached[key] = cached
         return grid
 
 
-class _Known(NamedTuple):
-    """The arguments that a function read, the function that gets their values, and the grid by these."""
+class _CachedGrids(NamedTuple):
+    """The arguments that a function reads, the function that gets their values, and the grids by these values."""
 
     names: tuple[str, ...]
     values: Callable[[Mapping[str, Any]], Any]
@@ -75,11 +75,11 @@ class _Known(NamedTuple):
     code: CodeType
 
 
-class _Watched(dict[str, Any]):
-    """The arguments, and which of them were read."""
+class _RecordingArguments(dict[str, Any]):
+    """The arguments of a call; records which of them are read."""
 
-    def __init__(self, given: dict[str, Any]) -> None:
-        super().__init__(given)
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        super().__init__(arguments)
         self.read: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> Any:
@@ -87,7 +87,7 @@ class _Watched(dict[str, Any]):
         return super().__getitem__(name)
 
 
-def _nothing(given: Mapping[str, Any]) -> tuple[()]:  # noqa: ARG001 - in the place of an itemgetter
+def _nothing(arguments: Mapping[str, Any]) -> tuple[()]:  # noqa: ARG001 - stands for an itemgetter
     return ()
 
 

@@ -1,161 +1,177 @@
-"""Plans: for each kind of call that was made before, the chosen config and its loaded kernel."""
+"""Plans: for each kind of call that was made before, its config and its loaded kernel."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import triton
 
 from tunedb.decorator.call.arguments import Call, is_on_host
-from tunedb.decorator.call.specialization import is_told, part_of
-from tunedb.decorator.dispatch import codegen as fast
+from tunedb.decorator.call.specialization import can_plan, specialization_of
+from tunedb.decorator.dispatch.codegen import (
+    ABSENT,
+    MAX_PLANS,
+    Reader,
+    Signature,
+    is_set_by_hooks,
+    make_dispatcher,
+    make_reader,
+    part_of_options,
+)
 from tunedb.decorator.dispatch.graph_capture import is_capturing, not_loaded
-from tunedb.decorator.dispatch.grid_cache import Grids
+from tunedb.decorator.dispatch.grid_cache import GridCache
+from tunedb.decorator.kernel import KernelSpec
+from tunedb.decorator.results import Results
 from tunedb.runtime import compat_triton
 from tunedb.runtime.loaded_kernel import is_call_loaded, load_call
 from tunedb.tuner import session
 
-if TYPE_CHECKING:
-    from tunedb.decorator.autotuner import Autotuner
+Filled = tuple[Any, ...]  # the values of the parameters that a call does not give, in their order
 
-# Config, its pre_hook, its knobs, the bound kernel, the values of the parameters that the call does not give, and what
-# keeps the call's functions alive. Where the kernel is bound late, see `fill`: the bound kernels by what tells them
-# apart.
-Plan = tuple[Any, ...]
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a repeated call needs. A NamedTuple would be slower to read: its fields are no slots."""
+
+    config: triton.Config
+    hook: Callable[..., Any] | None  # the config's
+    knobs: Mapping[str, Any]  # the config's
+    bound: Any  # the bound kernel; one by variant if it is bound after hooks and heuristics have run: see `Plans.bind`
+    filled: Filled | None  # None if heuristics or hooks decide at each call
+    functions: tuple[Any, ...]  # the call's, kept alive because the key holds their ids
 
 
 class Plans:
-    """The plans of one decorated kernel, and the code that finds them."""
+    """The plans of one kernel for its current configs, and the generated code that finds them.
 
-    def __init__(self, kernel: Autotuner, first: Callable[..., Any]) -> None:
-        self._kernel = kernel
-        self._first = first
+    `unplanned(grid, arguments, options)` serves calls without a plan. `dispatch(grid, *arguments, **options)` launches;
+    it is None for a signature that can't be bound.
+    """
+
+    def __init__(self, spec: KernelSpec, knobs: set[str], results: Results, unplanned: Callable[..., Any]) -> None:
+        self._spec = spec
+        self._results = results
+        self._unplanned = unplanned
+        filled = (knobs | {name for name, _ in spec.heuristics}) & set(spec.parameters.names)
+        self._signature = Signature(spec.parameters, filled, spec.keys, spec.buckets, bool(spec.heuristics))
         self._table: dict[Any, Plan] = session.new_plans()
-        self._readers: dict[tuple[type, ...], Callable[..., Any]] = {}
-        self._made: dict[tuple[type, ...], tuple[Callable[..., Any], Callable[..., Any]] | None] = {}
+        self._read_by_types: dict[tuple[type, ...], Callable[..., Any]] = {}
+        self._readers: dict[tuple[type, ...], Reader | None] = {}  # None if a type has no fast form
         self._numbers = itertools.count()
-        self._grids = Grids()
-        names = {"_t_readers": self._readers, "_t_first": first}
-        self.dispatch = fast.dispatcher(kernel.parameters, kernel.filled, names)
+        self._grids = GridCache()
+        scope = {"_t_readers": self._read_by_types, "_t_unplanned": unplanned}
+        self.dispatch = make_dispatcher(self._signature, scope)
 
     def clear(self) -> None:
-        """Forget them."""
+        """Drop every plan."""
         self._table.clear()
 
-    def given(self, arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Arguments in order as Triton takes them: by position up to the first that something else may fill in."""
-        names = self._kernel.parameters.names
-        absent = (
-            place for place, one in enumerate(arguments) if one is fast.ABSENT or names[place] in self._kernel.filled
-        )
+    def as_given(self, arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return arguments in order as Triton takes them: by position up to the first that may be filled in."""
+        names, filled = self._spec.parameters.names, self._signature.filled
+        absent = (place for place, value in enumerate(arguments) if value is ABSENT or names[place] in filled)
         first = next(absent, len(arguments))
         rest = zip(names[first:], arguments[first:], strict=True)
-        return arguments[:first], {name: one for name, one in rest if one is not fast.ABSENT}
+        return arguments[:first], {name: value for name, value in rest if value is not ABSENT}
 
     def remember(self, call: Call, config: triton.Config, since: int) -> bool:
-        """Make the plan for calls of this kind, which was just served; not where the settings changed meanwhile.
+        """Make the plan for calls like this one, which was served with that config; False if they can't have one.
 
-        False where such a call can't ever have one.
+        `since` is the session's generation before the config was chosen: if the settings have changed since then, no
+        plan is kept.
         """
-        # On the host, what a GPU reaches (pinned, or empty) looks like what it does not.
-        if compat_triton.is_observed(self._kernel.jit) or any(map(is_on_host, call.tensors().values())):
+        # Host memory that a GPU reaches (pinned, or empty) looks like host memory that it does not reach.
+        if compat_triton.is_observed(self._spec.jit) or any(map(is_on_host, call.tensors().values())):
             return True
         arguments = self._in_order(call)
-        kinds = tuple(map(type, arguments))
-        look = self._look_of(kinds)
-        names = self._kernel.parameters.names
-        given = fast.part_of_options({name: one for name, one in call.kwargs.items() if name not in names})
-        if look is None or given is None or not all(one is fast.ABSENT or is_told(one) for one in arguments):
+        types = tuple(map(type, arguments))
+        reader = self._reader_for(types)
+        names = self._spec.parameters.names
+        part = part_of_options({name: value for name, value in call.kwargs.items() if name not in names})
+        if reader is None or part is None or not all(value is ABSENT or can_plan(value) for value in arguments):
             return False
-        variants: Any = None
-        filled: tuple[Any, ...] | None = None
-        if not self._is_bound_late(kinds):
-            variants = load_call(self._kernel.fn, call.args, {**call.kwargs, **config.all_kwargs()})
-            if variants.run is None:
+        knobs, functions = config.all_kwargs(), tuple(value for value in arguments if callable(value))
+        bound: Any = {}
+        filled: Filled | None = None
+        if not (self._spec.heuristics or any(map(is_set_by_hooks, types))):
+            bound = load_call(self._spec.fn, call.args, {**call.kwargs, **knobs})
+            if bound.run is None:
                 return True
-            variants.keep()
-            filled = self._filled(arguments, config.all_kwargs())
-        else:
-            variants = {}
-        functions = tuple(one for one in arguments if callable(one))
-        plan = (config, config.pre_hook, config.all_kwargs(), variants, filled, functions)
+            bound.keep()
+            filled = self._filled(arguments, knobs)
         if since == session.generation():
-            if len(self._table) >= fast.MOST:
+            if len(self._table) >= MAX_PLANS:
                 self._table.clear()
-            self._table[look(given, *arguments)] = plan
+            self._table[reader.key_of(part, *arguments)] = Plan(
+                config, config.pre_hook, knobs, bound, filled, functions
+            )
         return True
 
-    def _is_bound_late(self, kinds: tuple[type, ...]) -> bool:
-        return bool(self._kernel.heuristics) or any(map(fast.is_set_late, kinds))
+    def bind(self, given: dict[str, Any], grid: Any, plan: Plan, late: tuple[Any, ...]) -> tuple[Any, Filled | None]:
+        """Return the kernel bound to a call, and the values that fill it, once hooks and heuristics have run.
 
-    def _unbound(self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any], config: triton.Config) -> Any:
-        """A launch through Triton, where the config's hook has run and the plan does not serve after all."""
-        args, kwargs = self.given(arguments)
-        return self._kernel.fn.run(*args, grid=grid, warmup=False, **kwargs, **options, **config.all_kwargs())
-
-    def fill(
-        self, named: dict[str, Any], grid: Any, plan: Plan, late: tuple[Any, ...]
-    ) -> tuple[Any, tuple[Any, ...] | None]:
-        """The kernel bound to a call, and the values of the parameters that the call does not give: by what heuristics
-        make of it, who see what Triton would show them, and by what the config's hook has set (`late`).
-
-        Raises SweepError where a CUDA graph is captured, and that kernel is not loaded.
+        `given` are the call's arguments and options by name; `late` is what the config's hook may have set in them.
+        Heuristics see what Triton would show them. Returns (None, None) if Triton has to launch. Raises SweepError if a
+        CUDA graph is captured, and that kernel is not loaded.
         """
-        _, _, knobs, variants, _, _ = plan
-        seen = {**named, "grid": grid, "warmup": False, **knobs}
-        for name, function in self._kernel.heuristics:
+        seen = {**given, "grid": grid, "warmup": False, **plan.knobs}
+        for name, function in self._spec.heuristics:
             seen[name] = function(seen)
-        values = tuple(seen[name] for name, _ in self._kernel.heuristics)
-        if not is_told(values):
+        values = tuple(seen[name] for name, _ in self._spec.heuristics)
+        if not can_plan(values):
             return None, None
-        # What heuristics say is asked each time, and not kept: it may be a tensor of this call's own.
-        filled = self._filled(self._in_order(Call((), grid, (), named)), seen)
-        variant = (part_of(values, is_value=True), late) if values else late
-        found = variants.get(variant)
-        if found is None:
+        # A heuristic is asked at each call, and its result not kept: it may be a tensor of this call's own.
+        filled = self._filled(self._in_order(Call((), grid, (), given)), seen)
+        variant = (specialization_of(values, is_value=True), late) if values else late
+        bound_and_filled = plan.bound.get(variant)
+        if bound_and_filled is None:
             keywords = {name: value for name, value in seen.items() if name not in ("grid", "warmup")}
-            if is_capturing(compat_triton.current_device()) and not is_call_loaded(self._kernel.jit, (), keywords):
-                raise not_loaded(self._kernel.name)
-            made = load_call(self._kernel.jit, (), keywords)
-            if made.run is None:
+            if is_capturing(compat_triton.current_device()) and not is_call_loaded(self._spec.jit, (), keywords):
+                raise not_loaded(self._spec.name)
+            bound = load_call(self._spec.jit, (), keywords)
+            if bound.run is None:
                 return None, None
-            made.keep()
-            found = variants[variant] = made, () if values else filled
-        return found[0], filled
+            bound.keep()
+            bound_and_filled = plan.bound[variant] = bound, () if values else filled
+        return bound_and_filled[0], filled
 
-    def _filled(self, arguments: tuple[Any, ...], values: Mapping[str, Any]) -> tuple[Any, ...]:
-        parameters = self._kernel.parameters
+    def _launch_by_triton(
+        self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any], config: triton.Config
+    ) -> Any:
+        """Launch through Triton, if the config's hook has run and the plan does not serve after all."""
+        args, kwargs = self.as_given(arguments)
+        return self._spec.fn.run(*args, grid=grid, warmup=False, **kwargs, **options, **config.all_kwargs())
+
+    def _filled(self, arguments: tuple[Any, ...], values: Mapping[str, Any]) -> Filled:
+        parameters = self._spec.parameters
         pairs = zip(parameters.names, arguments, strict=True)
-        absent = [name for name, one in pairs if one is fast.ABSENT]
+        absent = [name for name, value in pairs if value is ABSENT]
         return tuple(values[name] if name in values else parameters.defaults[name] for name in absent)
 
     def _in_order(self, call: Call) -> tuple[Any, ...]:
-        parameters, filled = self._kernel.parameters, self._kernel.filled
+        parameters, filled = self._spec.parameters, self._signature.filled
         return tuple(
-            call.named.get(name, fast.ABSENT if name in filled else parameters.defaults.get(name, fast.ABSENT))
+            call.named.get(name, ABSENT if name in filled else parameters.defaults.get(name, ABSENT))
             for name in parameters.names
         )
 
-    def _look_of(self, kinds: tuple[type, ...]) -> Callable[..., Any] | None:
-        """The function that tells the key of calls of these types; with it their reader is made."""
+    def _reader_for(self, types: tuple[type, ...]) -> Reader | None:
+        """Return the functions for arguments of these types, generated when they are first needed."""
         if self.dispatch is None:
             return None
-        if kinds not in self._made:
-            names = {
-                "_t_plans": self._table, "_t_first": self._first, "_t_owner": self._kernel,
+        if types not in self._readers:
+            scope = {
+                "_t_plans": self._table, "_t_unplanned": self._unplanned, "_t_results": self._results,
                 "_t_device": compat_triton.device_getter(), "_t_runtime": compat_triton.runtime_knobs,
                 "_t_compilation": compat_triton.compilation_knobs, "_t_enter": compat_triton.launch_hooks("enter"),
-                "_t_exit": compat_triton.launch_hooks("exit"), "_t_hooks": self._kernel.jit.pre_run_hooks,
-                "_t_grids": self._grids, "_t_fill": self.fill, "_t_unbound": self._unbound,
+                "_t_exit": compat_triton.launch_hooks("exit"), "_t_hooks": self._spec.jit.pre_run_hooks,
+                "_t_grids": self._grids, "_t_bind": self.bind, "_t_by_triton": self._launch_by_triton,
             }  # fmt: skip
-            made = fast.reader(
-                next(self._numbers), self._kernel.parameters, self._kernel.filled, kinds, self._kernel.keys,
-                self._kernel.buckets, names, heuristics=bool(self._kernel.heuristics),
-            )  # fmt: skip
-            made = self._made.setdefault(kinds, made)  # of two threads' the first one's
-            if made is not None:
-                self._readers[kinds] = made[0]
-        found = self._made[kinds]
-        return found and found[1]
+            made = make_reader(self._signature, types, next(self._numbers), scope)
+            reader = self._readers.setdefault(types, made)  # the first one, if two threads have made one
+            if reader is not None:
+                self._read_by_types[types] = reader.read
+        return self._readers[types]

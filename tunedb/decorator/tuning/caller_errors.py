@@ -1,4 +1,4 @@
-"""Whose fault an error is: the caller's own functions and arguments, or a config's."""
+"""Errors of the caller's own functions and arguments, kept apart from those of a config."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import torch
 from tunedb.errors import CallerError, TrialError
 from tunedb.runtime.failures import is_sticky
 
-# What Triton's launch raises for a call that is wrong whatever the config: it ends the sweep, and is raised as it is.
-_KINDS = (TypeError, ValueError, LookupError, AttributeError, NameError, ArithmeticError)
+# Triton's launch raises these for a call that is wrong with any config: the sweep ends, and the caller sees the error.
+_OF_A_CALL = (TypeError, ValueError, LookupError, AttributeError, NameError, ArithmeticError)
 
 
-class callers_faults:  # noqa: N801 - reads as a statement, like `failures.typed_errors`
-    """Raise an error of the caller's as CallerError: those kinds of errors, or with `always` any.
+class caller_errors:  # noqa: N801 - reads as a statement, like `failures.typed_errors`
+    """A context that raises the caller's errors as CallerError: those of a call, or with `always` any error.
 
-    But not too little memory, which is nobody's fault; nor what a lost device says, to whoever uses it next; nor what
-    has a type already.
+    Passes on what is nobody's fault (too little memory), what a lost device raises for its next user, and errors that
+    are CallerError or TrialError already.
     """
 
     def __init__(self, *, always: bool = False) -> None:
-        self._kinds = Exception if always else _KINDS
+        self._kinds = Exception if always else _OF_A_CALL
 
     def __enter__(self) -> None:
         return None

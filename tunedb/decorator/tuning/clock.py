@@ -10,32 +10,32 @@ from triton.compiler.errors import CompileTimeAssertionFailure
 from triton.runtime.errors import OutOfResources, PTXASError
 
 from tunedb.core.device import OWN_BENCHMARK
-from tunedb.decorator.tuning.caller_errors import callers_faults
+from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.errors import CallerError, TrialError
 from tunedb.runtime.failures import typed_errors
 
 _QUANTILES = (0.5, 0.2, 0.8)
-_LEAST = 1e-3  # microseconds, in the place of no time at all: configs are compared by ratios
-_OF_A_CONFIG = (OutOfResources, PTXASError, CompileTimeAssertionFailure)  # whoever raises them, as with Triton
+_MIN_US = 1e-3  # stands for a time of zero: configs are compared by ratios
+_CONFIG_ERRORS = (OutOfResources, PTXASError, CompileTimeAssertionFailure)  # a config's fault whoever raises them
 
 
 class BenchClock:
-    """Asks the function that triton.autotune would ask: `do_bench(launch, quantiles=(0.5, 0.2, 0.8))`, milliseconds.
+    """A clock that asks the user's function: `do_bench(launch, quantiles=(0.5, 0.2, 0.8))`, in milliseconds.
 
-    An error of the function's own is a CallerError: no config is to blame.
+    An error of that function itself is a CallerError: no config is to blame.
     """
 
-    method = OWN_BENCHMARK  # in the environment of a sweep: times of ours and of another clock are not to be compared
-    once = True  # what it returns is its last word; and it may not bear that others compile meanwhile, as ours does
+    method = OWN_BENCHMARK  # part of a sweep's environment: times of two clocks can't be compared
+    once = True  # asked once for each config; nothing else compiles meanwhile, which the function may not tolerate
 
-    def __init__(self, do_bench: Callable[..., Any]) -> None:
+    def __init__(self, do_bench: Callable[..., object]) -> None:
         self._do_bench = do_bench
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - it decides itself
-        """Microseconds, the median first: six samples of which those are the quantiles, or what there is of these."""
+        """Return microseconds, the median first: six samples with those quantiles, or the times that it returned."""
         raised: list[Exception] = []
 
-        def watched() -> object:
+        def watched_launch() -> object:
             try:
                 return launch()
             except Exception as error:
@@ -44,29 +44,30 @@ class BenchClock:
 
         with typed_errors():
             try:
-                with callers_faults(always=True):
-                    times = _milliseconds(self._do_bench(watched, quantiles=_QUANTILES))
+                with caller_errors(always=True):
+                    times = _milliseconds(self._do_bench(watched_launch, quantiles=_QUANTILES))
             except CallerError as error:
-                if error.error in raised or isinstance(error.error, _OF_A_CONFIG):
+                if error.error in raised or isinstance(error.error, _CONFIG_ERRORS):
                     raise error.error from None
                 raise
             finally:
                 raised.clear()  # an error's frames hold this list
-        if not all(map(math.isfinite, times)):  # as some say that a config failed
-            raise TrialError("runtime_error", f"do_bench: found {times}")
-        return [max(one * 1e3, _LEAST) for one in times for _ in range(2 if len(times) == len(_QUANTILES) else 1)]
+        if not all(map(math.isfinite, times)):  # some functions report a failed config this way
+            raise TrialError("runtime_error", f"do_bench: returned {times}")
+        repeats = 2 if len(times) == len(_QUANTILES) else 1
+        return [max(time * 1e3, _MIN_US) for time in times for _ in range(repeats)]
 
 
-def _milliseconds(found: Any) -> list[float]:
-    times = list(found) if isinstance(found, list | tuple) else [found]
-    if not times or any(isinstance(one, str) for one in times):
-        raise TypeError(f"do_bench: found {found!r}, needed milliseconds: a number, or one for each quantile.")
+def _milliseconds(result: object) -> list[float]:
+    times: list[Any] = list(result) if isinstance(result, list | tuple) else [result]
+    if not times or any(isinstance(time, str) for time in times):
+        raise TypeError(f"do_bench: expected milliseconds, a number or one for each quantile, got {result!r}.")
     try:
-        return [float(one) for one in times]
+        return [float(time) for time in times]
     except (TypeError, ValueError, RuntimeError) as error:
-        raise TypeError(f"do_bench: found {found!r}, needed milliseconds ({error}).") from error
+        raise TypeError(f"do_bench: expected milliseconds, got {result!r} ({error}).") from error
 
 
-def clock_of(do_bench: Callable[..., Any] | None) -> BenchClock | None:
-    """The clock that asks this function; None where there is none, and tunedb's own is used."""
+def clock_of(do_bench: Callable[..., object] | None) -> BenchClock | None:
+    """Return the clock that asks this function; None if there is none, so that tunedb's own clock is used."""
     return None if do_bench is None else BenchClock(do_bench)

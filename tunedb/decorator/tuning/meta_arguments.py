@@ -1,9 +1,8 @@
-"""A call without its memory: what a kernel is compiled from ahead, on other threads, if need be after the call."""
+"""A call's arguments without their memory: configs are compiled for these ahead, on threads that may outlive it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,60 +11,64 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from tunedb.decorator.call.arguments import Call, tensors_of
 from tunedb.decorator.call.specialization import has_descriptor
+from tunedb.decorator.configs import run_hook
+from tunedb.decorator.kernel import KernelSpec
 from tunedb.runtime.loaded_kernel import outline, prepare_call
 
+_TENSORS = (torch.Tensor, torch.nn.Parameter)
 
-class Outlines:
-    """The arguments of a call, with outlines in the place of tensors. Nothing in it is the caller's."""
 
-    def __init__(self, call: Call, names: Sequence[str], variadic: str | None) -> None:
-        """Raises TypeError or RuntimeError where the call's tensors are in objects of another kind."""
-        self._names, self._variadic = names, variadic
-        self._args = tuple(map(_outlined, call.args))
-        self._kwargs = {name: _outlined(one) for name, one in call.kwargs.items()}
+class MetaArguments:
+    """The arguments of a call with meta tensors for tensors. Nothing in them belongs to the caller."""
+
+    def __init__(self, spec: KernelSpec, call: Call) -> None:
+        """Raises TypeError or RuntimeError if a tensor is inside an object of an unknown type."""
+        self._spec = spec
+        self._args = tuple(map(_without_memory, call.args))
+        self._kwargs = {name: _without_memory(value) for name, value in call.kwargs.items()}
         self._grid = None if callable(call.grid) else call.grid  # a function may hold the call's tensors
         self.has_descriptors = has_descriptor((*self._args, *self._kwargs.values()))
 
     @classmethod
-    def of(cls, call: Call, names: Sequence[str], variadic: str | None) -> Outlines | None:
-        """Those of a call; None where it has none."""
+    def of(cls, spec: KernelSpec, call: Call) -> MetaArguments | None:
+        """Return those of a call; None if one of its arguments can't be copied without its memory."""
         try:
-            return cls(call, names, variadic)
+            return cls(spec, call)
         except (TypeError, RuntimeError):
             return None
 
-    def prepare(self, stack: Any, config: triton.Config) -> None:
-        """Compile for a config. Its hook runs first, on descriptors that are no other's: it may set their blocks.
+    def prepare(self, config: triton.Config) -> None:
+        """Compile for a config. Its hook runs first, on copies of the descriptors, whose blocks it may set.
 
         Raises what Triton and the hook raise.
         """
-        args, kwargs = tuple(map(_own, self._args)), {name: _own(one) for name, one in self._kwargs.items()}
-        if config.pre_hook is not None:
-            call = Call(self._names, self._grid, args, kwargs, self._variadic)
-            config.pre_hook({**call.named, **call.extra, **config.all_kwargs()})
-        prepare_call(stack, args, {**kwargs, **config.all_kwargs()})
+        args = tuple(map(_with_own_descriptors, self._args))
+        kwargs = {name: _with_own_descriptors(value) for name, value in self._kwargs.items()}
+        run_hook(config, self._spec.call(self._grid, args, kwargs))
+        prepare_call(self._spec.fn, args, {**kwargs, **config.all_kwargs()})
 
 
-def _outlined(value: Any) -> Any:
-    if type(value) in (torch.Tensor, torch.nn.Parameter):
+def _without_memory(value: Any) -> Any:
+    if type(value) in _TENSORS:
         return outline(value)
     if type(value) in (tuple, list):
-        return type(value)(map(_outlined, value))
-    if type(value) is TensorDescriptor and type(value.base) in (torch.Tensor, torch.nn.Parameter):
-        found = _own(value)
-        found.base = outline(value.base)
-        return found
+        return type(value)(map(_without_memory, value))
+    if type(value) is TensorDescriptor and type(value.base) in _TENSORS:
+        descriptor = _with_own_descriptors(value)
+        descriptor.base = outline(value.base)
+        return descriptor
     if any(True for _ in tensors_of("", value)):
-        raise TypeError(f"a {type(value).__name__} has no outline")
+        raise TypeError(f"a {type(value).__name__} can't be copied without its memory")
     return value
 
 
-def _own(value: Any) -> Any:
-    """The same with descriptors of its own, also where a hook writes into their lists."""
+def _with_own_descriptors(value: Any) -> Any:
+    """Return a value with copies of its descriptors and their lists, so that a hook may write into them."""
     if type(value) in (tuple, list):
-        return type(value)(map(_own, value))
+        return type(value)(map(_with_own_descriptors, value))
     if type(value) is not TensorDescriptor:
         return value
-    found = copy.copy(value)
-    found.shape, found.strides, found.block_shape = list(value.shape), list(value.strides), list(value.block_shape)
-    return found
+    descriptor = copy.copy(value)
+    descriptor.shape, descriptor.strides = list(value.shape), list(value.strides)
+    descriptor.block_shape = list(value.block_shape)
+    return descriptor

@@ -1,14 +1,13 @@
-"""A call's own tensors as a sweep's workload: hooks honoured, nothing written that the kernel does not write itself.
+"""A call's own tensors as a sweep's workload: runs all hooks, writes nothing that the kernel itself does not write.
 
-Before the first launch the tensors are copied. What the default then changes are the outputs: they get their former
-content back before each config is checked, so that a config that leaves something out is seen, and at the end, so that
-the call's real launch finds what the caller passed.
+The tensors are copied before the first launch. Those that the default then changes are the outputs. They are restored
+before each config is checked, so that a config that leaves elements out is noticed, and at the end, so that the call's
+real launch gets what the caller passed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -20,9 +19,12 @@ import triton
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.decorator.call.arguments import Call
-from tunedb.decorator.tuning.caller_errors import callers_faults
-from tunedb.decorator.tuning.meta_arguments import Outlines
-from tunedb.errors import CallerError, SettingError
+from tunedb.decorator.configs import arguments_with, run_hook
+from tunedb.decorator.kernel import KernelSpec
+from tunedb.decorator.tuning.caller_errors import caller_errors
+from tunedb.decorator.tuning.meta_arguments import MetaArguments
+from tunedb.decorator.tuning.reference import expected_results
+from tunedb.errors import CallerError
 from tunedb.runtime.accuracy import difference, is_same
 from tunedb.runtime.compat_triton import is_printing
 from tunedb.runtime.launch import launch_call
@@ -32,62 +34,67 @@ _log = logging.getLogger("tunedb")
 
 
 class CallWorkload:
-    """See `tunedb.core.kernel.Workload`. Raises CallerError for an error of a hook, a grid function or an argument."""
+    """A `tunedb.core.kernel.Workload`. Raises CallerError for an error of a hook, a grid function or an argument."""
 
-    def __init__(self, kernel: Any, call: Call, find: Callable[[Config], triton.Config], index: int) -> None:
-        self._kernel = kernel  # the Autotuner
+    def __init__(self, spec: KernelSpec, call: Call, find: Callable[[Config], triton.Config], index: int) -> None:
+        self._spec = spec
         self._call = call
         self._find = find
         self._index = index
-        self._outlines = Outlines.of(call, kernel.arg_names, kernel.parameters.variadic)
-        self._refused: dict[Config, Exception] = {}  # by the compiler, ahead
-        self.why = ""  # the first config that failed did so
-        self._told: dict[Config, str] = {}  # whose results are other ones; a winner is checked twice
-        self._before = _copies(call.tensors())  # until the first launch of all, then of the outputs
+        self._meta_arguments = MetaArguments.of(spec, call)
+        self._compile_errors: dict[Config, Exception] = {}  # of configs that were compiled ahead
+        self.first_failure = ""  # how the first config failed that did so
+        self._differences: dict[Config, str] = {}  # by config, because a winner is checked twice
+        self._before = _copies(call.tensors())  # of all tensors until the first launch, then of the outputs
         self._is_first = True
-        self._is_reference = kernel.reference is not None
-        self._expected = {} if kernel.reference is None else _results(kernel.reference, call)
+        self._is_reference = spec.reference is not None
+        self._expected = {} if spec.reference is None else expected_results(spec.reference, call)
 
     def prepare(self, config: Config) -> Resources:
-        """Compile. What comes of it is told by `compile`, so that hooks and errors are met by the caller's thread.
+        """Compile ahead. Errors are kept for `compile`, so that the caller's thread raises them and runs the hooks.
 
-        Nothing tells a binary that two configs share: their hooks may make other launches of it.
+        Returns no binary: the hooks of two configs that share one may launch it differently.
         """
-        found = self._find(config)
-        if self._outlines is None or (found.pre_hook is not None and not self._outlines.has_descriptors):
+        triton_config = self._find(config)
+        if self._meta_arguments is None or (
+            triton_config.pre_hook is not None and not self._meta_arguments.has_descriptors
+        ):
             return Resources()
         try:
             with _on_device(self._index):
-                self._outlines.prepare(self._kernel.fn, found)
+                self._meta_arguments.prepare(triton_config)
         except Exception as error:
-            # A heuristic or a hook may have looked for what an outline has not.
-            if not self._kernel.heuristics and found.pre_hook is None:
-                self._refused[config] = _without_frames(error)
+            # Any error of the compiler's. But a heuristic or a hook may have failed for want of a tensor's memory.
+            if not self._spec.heuristics and triton_config.pre_hook is None:
+                self._compile_errors[config] = _without_frames(error)
         return Resources()
 
     def compile(self, config: Config) -> Resources:
-        """Compile and load; a config that does not is shown to the user's post_hook, as triton.autotune does."""
-        found = self._find(config)
+        """Compile and load. A config that fails is shown to the user's post_hook, as triton.autotune does."""
+        triton_config = self._find(config)
         if is_printing():
-            print(f"Autotuning kernel {self._kernel.base_fn.__name__} with config {found}")
-        refused = self._refused.pop(config, None)
-        with self._blamed(), callers_faults():
+            print(f"Autotuning kernel {self._spec.jit.fn.__name__} with config {triton_config}")
+        compile_error = self._compile_errors.pop(config, None)
+        with self._noting_failure(), caller_errors():
             try:
-                if refused is not None:
-                    raise refused
-                self._configure(found)
-                return load_call(self._kernel.fn, self._call.args, self._keywords(found)).resources
+                if compile_error is not None:
+                    raise compile_error
+                self._run_config_hook(triton_config)
+                return load_call(self._spec.fn, self._call.args, self._keywords(triton_config)).resources
             except Exception as error:
-                self._before_launch(found)
-                self._after_launch(found, error)
+                self._before_launch(triton_config)
+                self._after_launch(triton_config, error)
                 raise
 
     def launcher(self, config: Config) -> Callable[[], object]:
-        """One launch as triton.autotune makes it while it tunes, with all hooks."""
+        """Return a launch as triton.autotune makes it while it tunes, with all hooks."""
         return _Launcher(self, self._find(config))
 
     def check(self, config: Config) -> str | None:
-        """Compare with the reference; without one, with what the default left, of which a difference is only told."""
+        """Compare with the reference and return how they differ; None if they agree.
+
+        Without a reference compare with what the default left: a difference is only logged, by `close`.
+        """
         self._restore()
         return self._launch(self._find(config), partial(self._compared, config))
 
@@ -96,34 +103,34 @@ class CallWorkload:
         if self._is_first:
             self._is_first = False
             self._find_outputs(tensors)
-        for name, needed in self._expected.items():
-            found = difference(tensors[name], needed)
-            if found is not None:
+        for name, expected in self._expected.items():
+            how = difference(tensors[name], expected)
+            if how is not None:
                 if self._is_reference:
-                    self.why = self.why or f"{name}: {found}"
-                    return f"{name}: {found}"
-                self._told[config] = f"{name}: {found}"
+                    self.first_failure = self.first_failure or f"{name}: {how}"
+                    return f"{name}: {how}"
+                self._differences[config] = f"{name}: {how}"
                 break
         return None
 
     def close(self) -> None:
-        """Give the outputs their content back, tell of disagreements, and let go of the call."""
+        """Restore the outputs, log differing results, and drop the call's tensors."""
         try:
             self._restore()
-        except RuntimeError as error:  # a lost context: the sweep has said so
+        except RuntimeError as error:  # a lost context, which the sweep has reported
             _log.debug("%s", error)
-        for config, how in list(self._told.items())[:1]:
+        for config, how in list(self._differences.items())[:1]:
             _log.warning(
                 "%s: %d configs give other results than the first one. %s: %s. Say which is right: "
-                "tunedb.autotune(..., reference=...).", self._kernel.name, len(self._told), config, how,
+                "tunedb.autotune(..., reference=...).", self._spec.name, len(self._differences), config, how,
             )  # fmt: skip
-        self._before, self._expected, self._refused = None, {}, {}
+        self._before, self._expected, self._compile_errors = None, {}, {}
         del self._call
 
     def _launch(self, config: triton.Config, look: Callable[[], str | None] = lambda: None) -> str | None:
-        """Launch with all hooks; what `look` finds before the last of them, which may undo the launch."""
+        """Launch with all hooks. Returns what `look` returns before the last hook, which may undo the launch."""
         self._before_launch(config)
-        with self._blamed(), callers_faults():
+        with self._noting_failure(), caller_errors():
             try:
                 self.run(config)
             except Exception as error:
@@ -135,12 +142,12 @@ class CallWorkload:
             self._after_launch(config, None)
 
     def put_back(self) -> bool:
-        """Do what the kernel's `reset_to_zero` and `restore_value` ask for, without hooks; whether that can be done."""
-        kernel, tensors, before = self._kernel, self._call.tensors(), self._before or {}
-        restored = [name for name in kernel.restore_value if self._call.named.get(name) is not None]
-        if not kernel.is_guarded or not set(restored) <= set(before):
+        """Do what `reset_to_zero` and `restore_value` ask for, without hooks. Returns whether that is possible."""
+        spec, tensors, before = self._spec, self._call.tensors(), self._before or {}
+        restored = [name for name in spec.restore_value if self._call.named.get(name) is not None]
+        if spec.has_user_pre_hook or spec.has_user_post_hook or not set(restored) <= set(before):
             return False
-        for name in kernel.reset_to_zero:
+        for name in spec.reset_to_zero:
             if name in tensors:
                 tensors[name].data.zero_()
         for name in restored:
@@ -148,48 +155,44 @@ class CallWorkload:
         return True
 
     def run(self, config: triton.Config) -> None:
-        """Launch, without hooks."""
-        launch_call(self._kernel.fn, self._call.args, self._call.grid, self._keywords(config))
+        """Launch without hooks."""
+        launch_call(self._spec.fn, self._call.args, self._call.grid, self._keywords(config))
 
     def _keywords(self, config: triton.Config) -> dict[str, Any]:
         return {**self._call.kwargs, **config.all_kwargs()}
 
-    def _named(self, config: triton.Config) -> dict[str, Any]:
-        return {**self._call.named, **self._call.extra, **config.all_kwargs()}
-
-    def _configure(self, config: triton.Config) -> None:
-        """Run a config's own hook: it may also set what its kernel is compiled for, a descriptor's block."""
-        if config.pre_hook is not None:
-            with callers_faults(always=True):
-                config.pre_hook(self._named(config))
+    def _run_config_hook(self, config: triton.Config) -> None:
+        """Run a config's own hook, which may also set what its kernel is compiled for: a descriptor's block."""
+        with caller_errors(always=True):
+            run_hook(config, self._call)
 
     def _before_launch(self, config: triton.Config) -> None:
-        self._configure(config)
-        with callers_faults(always=True):
-            self._kernel.pre_hook(self._named(config))
+        self._run_config_hook(config)
+        with caller_errors(always=True):
+            self._spec.pre_hook(arguments_with(config, self._call))
 
     def _after_launch(self, config: triton.Config, error: Exception | None) -> None:
-        with callers_faults(always=True):
-            self._kernel.post_hook(self._named(config), exception=error)
+        with caller_errors(always=True):
+            self._spec.post_hook(arguments_with(config, self._call), exception=error)
 
     @contextlib.contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """Keep in words how a config failed."""
+    def _noting_failure(self) -> Iterator[None]:
+        """Note the text of the first error of a config."""
         try:
             yield
         except CallerError:
             raise
         except Exception as error:
-            self.why = self.why or f"{type(error).__name__}: {error}"
+            self.first_failure = self.first_failure or f"{type(error).__name__}: {error}"
             raise
 
     def _restore(self) -> None:
         tensors = self._call.tensors()
         for name, before in (self._before or {}).items():
-            tensors[name].data.copy_(before)  # `data`: autograd is not to see it
+            tensors[name].data.copy_(before)  # `data`: autograd must not see it
 
     def _find_outputs(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Let go of the copies of what the first launch did not change; what it changed is what the others must do."""
+        """Drop the copies of what the first launch did not change; the other configs have to change the same."""
         if self._before is None:
             return
         changed = {name for name, before in self._before.items() if not is_same(tensors[name], before)}
@@ -199,9 +202,9 @@ class CallWorkload:
 
 
 class _Launcher:
-    """One launch as triton.autotune makes it while it tunes, with all hooks.
+    """A launch of a config with all hooks.
 
-    See `tunedb.runtime.clock.GpuClock.sample`.
+    If hooks only put arguments back, it has two parts, of which the clock times the second: `before` and `timed`.
     """
 
     def __init__(self, workload: CallWorkload, config: triton.Config) -> None:
@@ -214,62 +217,31 @@ class _Launcher:
 
 
 def _without_frames(error: Exception) -> Exception:
-    """The error, and those behind it, without the frames that they passed through: these hold the call's tensors."""
-    left: list[BaseException | None] = [error]
-    while left:
-        one = left.pop()
-        if one is not None and one.__traceback__ is not None:
-            one.__traceback__ = None
-            left += [one.__cause__, one.__context__]
+    """Drop the frames of an error, and of those that caused it: they hold the call's tensors."""
+    remaining: list[BaseException | None] = [error]
+    while remaining:
+        cause = remaining.pop()
+        if cause is not None and cause.__traceback__ is not None:
+            cause.__traceback__ = None
+            remaining += [cause.__cause__, cause.__context__]
     return error
 
 
 def _on_device(index: int) -> contextlib.AbstractContextManager[object]:
-    """Each thread has a current device of its own."""
+    """Make a GPU the current one; each thread has a current device of its own."""
     return contextlib.nullcontext() if index < 0 else torch.cuda.device(index)
 
 
 def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
-    """Copies; None where they do not fit. A tensor whose elements share memory can't be written back: it has none."""
+    """Copy the tensors that can be written back; returns None if there is too little memory."""
     try:
-        return {name: one.detach().clone() for name, one in tensors.items() if _is_writable(one)}
+        return {name: tensor.detach().clone() for name, tensor in tensors.items() if _is_writable(tensor)}
     except (torch.OutOfMemoryError, MemoryError):
         _log.info("Too little memory to compare the configs' results: they are only timed.")
         return None
 
 
 def _is_writable(tensor: torch.Tensor) -> bool:
+    """Whether a tensor has elements, and none of them share memory."""
     axes = zip(tensor.shape, tensor.stride(), strict=True)
     return tensor.numel() > 0 and not any(size > 1 and stride == 0 for size, stride in axes)
-
-
-def _wanted(reference: Callable[..., Any], call: Call) -> dict[str, Any]:
-    """Those of the call's arguments that the function has parameters for."""
-    parameters = inspect.signature(reference).parameters.values()
-    if any(one.kind is one.VAR_KEYWORD for one in parameters):
-        return call.named
-    named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.POSITIONAL_ONLY)]
-    missing = [one.name for one in named if one.name not in call.named and one.default is one.empty]
-    if missing:
-        raise SettingError(f"reference: the call has no argument {missing[0]}. It has {', '.join(call.named)}.")
-    return {one.name: call.named[one.name] for one in named if one.name in call.named}
-
-
-def _results(reference: Callable[..., Any], call: Call) -> dict[str, torch.Tensor]:
-    """What the named arguments have to hold after a launch. Raises SettingError for anything but a mapping of these."""
-    found = reference(**_wanted(reference, call))
-    tensors = call.tensors()
-    if not isinstance(found, Mapping) or not found or not set(found) <= set(tensors):
-        raise SettingError(
-            f"reference: found {type(found).__name__} {found if not isinstance(found, torch.Tensor) else ''}, needed "
-            f'a dict of tensors by argument, such as {{"{next(iter(tensors), "y")}": ...}}. '
-            f"The tensors here are {', '.join(tensors)}."
-        )
-    for name, one in found.items():
-        if not isinstance(one, torch.Tensor) or one.shape != tensors[name].shape:
-            raise SettingError(
-                f"reference: {name}: found {tuple(one.shape) if isinstance(one, torch.Tensor) else type(one).__name__}"
-                f", needed a tensor of shape {tuple(tensors[name].shape)}."
-            )
-    # Copies, for the function may return the argument itself, having written into it.
-    return {name: one.detach().to(tensors[name].device, tensors[name].dtype, copy=True) for name, one in found.items()}

@@ -1,0 +1,112 @@
+"""The problem that a call makes: the facts about its arguments that its speed depends on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import triton.language as tl
+
+from tunedb.core.problem import Problem
+from tunedb.core.source_hash import short_hash
+from tunedb.decorator.buckets import Bucket, bucketed, plain_number
+from tunedb.decorator.call.arguments import Call, Parameters, tensors_of
+from tunedb.decorator.call.specialization import BY_VALUE, function_name
+from tunedb.errors import IdentityError
+
+WIDEST_ACCESS_BYTES = 16  # Triton specialises on whether this divides an address; it is also a GPU's widest access
+
+
+def problem_of(
+    kernel: str, call: Call, parameters: Parameters, key: Sequence[str], buckets: Mapping[str, Bucket]
+) -> Problem:
+    """Return the problem of a call of the kernel with that name.
+
+    Its facts are the values of `key`, bucketed; each tensor's dtype, layout class and alignment class; and switches:
+    arguments that are None, a bool, a str, a dtype or a function, also functions in a tuple. A function counts as its
+    name and a hash of what it does. Sizes that are not in `key` don't count.
+
+    Raises IdentityError, before anything is tuned, for a value of `key` that has no canonical JSON, HashUnavailable for
+    a function without a hash.
+    """
+    facts: dict[str, object] = {}
+    for name in parameters.names:
+        if name in call.named:
+            value = call.named[name]
+        elif name in key and name in parameters.defaults:
+            value = parameters.defaults[name]
+        else:
+            continue
+        tensors = dict(tensors_of(name, value))
+        if name in key:
+            if tensors:
+                raise IdentityError(
+                    f"key: {name} is a tensor. Leave it out: its dtype, layout and alignment count by themselves."
+                )
+            facts |= _canonical(name, bucketed(name, buckets[name], value) if name in buckets else value)
+        elif not tensors and _is_switch(value):
+            facts |= _canonical(name, value)
+        else:
+            facts |= dict(_functions_in(name, value))
+        for place, tensor in tensors.items():
+            facts |= _tensor_facts(place, tensor)
+        dtype = getattr(value, "dtype", None)
+        if (tensors and isinstance(dtype, torch.dtype)) or type(dtype).__module__ == "triton.language.core":
+            facts[f"{name}.dtype"] = dtype  # of a tensor seen with another dtype, not its base's
+    return Problem.of(kernel, **facts)
+
+
+def name_and_hash(function: Any) -> str:
+    """Return a function's name and a hash of what it does, which tells it from its namesakes and earlier versions."""
+    return f"{function_name(function)}@{short_hash(function)}"
+
+
+def layout_of(tensor: torch.Tensor) -> tuple[str, bool]:
+    """Return the layout class, and whether 16 bytes divide the address and every pitch. Only strides count.
+
+    `rows`: the last axis is contiguous; `transposed`: the one before it is; `transposed2` and so on, the ones before
+    that; `general`: none is. `+broadcast` is added if an axis has stride 0.
+    """
+    strides = tensor.stride()
+    units = [place for place, stride in enumerate(reversed(strides)) if stride == 1]
+    if not strides or (units and units[0] == 0):
+        layout = "rows"
+    else:
+        layout = "general" if not units else "transposed" if units[0] == 1 else f"transposed{units[0]}"
+    pitches = (stride * tensor.element_size() for stride in strides if stride > 1)
+    aligned = math.gcd(WIDEST_ACCESS_BYTES, tensor.data_ptr(), *pitches) == WIDEST_ACCESS_BYTES
+    return layout + ("+broadcast" if 0 in strides else ""), aligned
+
+
+def _is_switch(value: Any) -> bool:
+    value = value.value if type(value) is tl.constexpr else value
+    return type(value) in BY_VALUE or function_name(value) is not None
+
+
+def _canonical(name: str, value: Any) -> dict[str, object]:
+    """Return the facts of one value: a tuple has its length and its items."""
+    if type(value) is tl.constexpr:
+        value = value.value
+    if isinstance(value, tuple | list):
+        facts: dict[str, object] = {f"{name}.length": len(value)}
+        for place, item in enumerate(value):
+            facts |= _canonical(f"{name}.{place}", item)
+        return facts
+    return {name: plain_number(value) if function_name(value) is None else name_and_hash(value)}
+
+
+def _functions_in(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the functions in a value, which may be a tuple, each with its hash."""
+    value = value.value if type(value) is tl.constexpr else value
+    if isinstance(value, tuple | list):
+        for place, item in enumerate(value):
+            yield from _functions_in(f"{name}.{place}", item)
+    elif function_name(value) is not None:
+        yield name, name_and_hash(value)
+
+
+def _tensor_facts(name: str, tensor: torch.Tensor) -> dict[str, object]:
+    layout, aligned = layout_of(tensor)
+    return {f"{name}.dtype": tensor.dtype, f"{name}.layout": layout, f"{name}.aligned": aligned}

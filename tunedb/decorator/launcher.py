@@ -1,0 +1,146 @@
+"""From a call of a decorated kernel to its launch: with a remembered config, a resolved one, or in a CUDA graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import triton
+
+from tunedb.decorator.call.arguments import Call
+from tunedb.decorator.call.specialization import call_specialization
+from tunedb.decorator.configs import arguments_with, check_conflicts, run_hook
+from tunedb.decorator.dispatch.codegen import MAX_PLANS
+from tunedb.decorator.dispatch.graph_capture import GraphCapture, is_capturing
+from tunedb.decorator.dispatch.plans import Plans
+from tunedb.decorator.fallback import tritons_autotuner
+from tunedb.decorator.inductor import StoredPruning
+from tunedb.decorator.kernel import KernelState
+from tunedb.decorator.resolve import Resolved, resolve
+from tunedb.decorator.results import Results
+from tunedb.runtime.compat_triton import current_device, is_interpreted
+from tunedb.runtime.launch import launch_call
+from tunedb.tuner import session
+
+_NO_PLAN = object()
+
+
+class Remembered(NamedTuple):
+    """The config of calls that have no plan, and whether a later one may get a plan."""
+
+    config: triton.Config
+    can_have_plan: bool
+
+
+class Launcher:
+    """Serves the calls of one kernel. `refresh` looks for assigned attributes and configs before one is resolved."""
+
+    def __init__(
+        self, state: KernelState, results: Results, stored_pruning: StoredPruning, refresh: Callable[[], None]
+    ) -> None:
+        self._state = state
+        self._results = results
+        self._stored_pruning = stored_pruning
+        self._refresh = refresh
+        self._capture = GraphCapture(state)
+        self._remembered: dict[Any, Remembered] = session.new_plans()  # by what the call depends on
+        self.start()
+
+    def start(self) -> None:
+        """Generate the code for the current configs: `launch(grid, *args, **kwargs)`."""
+        spec, configs = self._state.spec, self._state.configs
+        self._remembered.clear()
+        self._state.forget()
+        self._tritons: triton.runtime.Autotuner | None = None
+        knobs = {name for config in configs for name in config.all_kwargs()}
+        # A pruning function sees which arguments were given by position, which generated code can't tell.
+        unplanned = (lambda *_: _NO_PLAN) if spec.prunes else self._launch_in_order
+        self.plans = Plans(spec, knobs, self._results, unplanned)
+        self.launch: Callable[..., Any] = self.by_hand
+        if self.plans.dispatch is not None:
+            dispatch = self.plans.dispatch
+            self.launch = partial(_dispatch_or, dispatch, self.by_hand) if spec.prunes else dispatch
+
+    def forget(self) -> None:
+        """Ask the store again at the next call of each kind."""
+        self._remembered.clear()
+        self.plans.clear()
+        self._state.forget()
+
+    def by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
+        """Serve a call that has no plan, and make one if it can have one."""
+        spec, since = self._state.spec, session.generation()
+        call, index = spec.call(grid, args, kwargs), self.index()
+        key = call_specialization(call.named, spec.parameters.constexprs, spec.keys, spec.buckets)
+        key = key and (index, *key)
+        remembered = None if key is None else self._remembered.get(key)
+        if is_capturing(index):
+            config = self._capture.config_for(call, index, None if remembered is None else remembered.config)
+            return self._launch(call, config)
+        if remembered is None:
+            resolved = self.choose(call, index)
+            if resolved.by_triton:
+                return self._launch_as_triton(call, index)
+            config = resolved.config
+        else:
+            config = remembered.config
+        run_hook(config, call)
+        launched = self._launch(call, config)
+        if remembered is not None and not remembered.can_have_plan:
+            return launched
+        self._capture.note(call, index, config)
+        can_have_plan = index >= 0 and self.plans.remember(call, config, since)
+        if key is not None and since == session.generation():
+            if len(self._remembered) >= MAX_PLANS:
+                self._remembered.clear()
+            self._remembered[key] = Remembered(config, can_have_plan)
+        return launched
+
+    def choose(self, call: Call, index: int) -> Resolved:
+        """Return the config for a call: the only one, one that the user put into the cache, or the tuner's."""
+        self._refresh()
+        state = self._state
+        check_conflicts(call, state.configs)
+        forced = self._results.forced_config(call)
+        if forced is not None:
+            return Resolved(forced)
+        if len(state.configs) == 1:
+            return Resolved(state.configs[0])
+        resolved = resolve(state, call, index)
+        if resolved.swept:  # as triton.autotune does, between its tuning and the call's own launch
+            state.spec.pre_hook(arguments_with(resolved.config, call), reset_only=True)
+        if not resolved.by_triton:
+            self._results.report(call, resolved)
+            if resolved.sweep is not None:
+                self._stored_pruning.look_again()
+        return resolved
+
+    def index(self) -> int:
+        """Return the index of the current device; -1 in the interpreter."""
+        return -1 if is_interpreted(self._state.spec.jit) else current_device()
+
+    def _launch_in_order(self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Serve a call that has no plan, from generated code: its arguments are in order."""
+        args, kwargs = self.plans.as_given(arguments)
+        return self.by_hand(grid, *args, **kwargs, **options)
+
+    def _launch(self, call: Call, config: triton.Config) -> Any:
+        """Launch through Triton, without hooks."""
+        self._results.best_config = config
+        return launch_call(self._state.spec.fn, call.args, call.grid, {**call.kwargs, **config.all_kwargs()})
+
+    def _launch_as_triton(self, call: Call, index: int) -> Any:
+        """Have Triton's own autotuner serve a call."""
+        if self._tritons is None:
+            self._tritons = tritons_autotuner(self._state)
+        launched = self._tritons.run(*call.args, grid=call.grid, warmup=False, **call.kwargs)
+        self._capture.note(call, index, self._results.report_tritons(call, self._tritons))
+        return launched
+
+
+def _dispatch_or(
+    dispatch: Callable[..., Any], by_hand: Callable[..., Any], grid: Any, *args: Any, **kwargs: Any
+) -> Any:
+    launched = dispatch(grid, *args, **kwargs)
+    return by_hand(grid, *args, **kwargs) if launched is _NO_PLAN else launched
