@@ -161,7 +161,7 @@ def test_a_budget_that_is_spent_leaves_the_best_so_far_and_the_next_process_take
     x, y = tensors()
     clock = iter(range(0, 10_000, 10))
     with tunedb.using(budget=35):
-        session.active()._monotonic = lambda: float(next(clock))
+        session.active()._sweeper._monotonic = lambda: float(next(clock))
         session.active().spent.seconds = 0.0
         kernel = tuned(blocks=(16, 64, 32, 128, 256), do_bench=Bench(2.0, 1.0, 3.0, 4.0, 0.5))
         kernel[grid_of(100)](x, y, 100)
@@ -367,7 +367,7 @@ class Racing:
 def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
     monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
     clock = Racing()
-    session.active()._clock = lambda index: clock
+    session.active()._sweeper._clock = lambda index: clock
     kernel = tuned(add_in_place, **given)
     x, _ = tensors()
     before = x.clone()
@@ -383,7 +383,7 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
 ) -> None:
     monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
     clock = Racing()
-    session.active()._clock = lambda index: clock
+    session.active()._sweeper._clock = lambda index: clock
     kernel = tuned(accumulate, reset_to_zero=["y"])
     x, y = tensors()
     kernel[grid_of(100)](x, y, 100)
@@ -396,7 +396,7 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
 def test_the_users_own_hooks_are_part_of_every_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
     clock, seen = Racing(), [0]
-    session.active()._clock = lambda index: clock
+    session.active()._sweeper._clock = lambda index: clock
 
     def hook(*told: object, **more: object) -> None:
         seen[0] += 1
@@ -448,7 +448,7 @@ def timer(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Timer:
     found = Timer({16: 300.0, 32: 200.0, 64: 100.0, 128: 150.0}, stub)
     monkeypatch.setattr("tunedb.runtime.compile_pool.workers", lambda: 2)
     monkeypatch.setattr("tunedb.sweep.run.workers", lambda: 2)
-    session.active()._clock = lambda index: found
+    session.active()._sweeper._clock = lambda index: found
     return found
 
 
@@ -585,7 +585,7 @@ def test_a_compile_that_outlives_its_call_holds_no_tensor_of_it(timer: Timer, mo
     monkeypatch.setattr(loaded_kernel, "compiled_kernel", slow)
     x, y = torch.zeros(100), torch.zeros(100)
     with tunedb.using(budget=1e-6):
-        session.active()._clock = lambda index: timer
+        session.active()._sweeper._clock = lambda index: timer
         session.active().spent.seconds = 0.0
         sample = timer.sample
         timer.sample = lambda launch, count: (begun.wait(60), sample(launch, count))[1]  # type: ignore[method-assign]
