@@ -29,22 +29,24 @@ def autotune(
     bucket: Mapping[str, Bucket] | None = None,
     name: str | None = None,
 ) -> Callable[[Fn], Autotuner[Fn]]:
-    """`triton.autotune`, with the store behind it: what was tuned once is looked up by every later call and process.
+    """Decorate a kernel as `triton.autotune` does; configs are stored, and looked up by every later call and process.
 
     Takes all that triton.autotune takes, with the same meaning. `cache_results` changes nothing: results are always
-    kept. With `do_bench`, or the deprecated `warmup`, `rep` (milliseconds) and `use_cuda_graph`, times come from
-    Triton's or the given benchmark, else from tunedb's own.
+    kept. With `do_bench`, or the deprecated `warmup`, `rep` (milliseconds) and `use_cuda_graph`, that benchmark
+    function times the configs; without, tunedb's own clock does.
 
-    reference: a function of the kernel's arguments, of those by name that it has parameters for, that returns what a
-        launch must leave in which of them: `lambda x: {"y": torch.softmax(x, -1)}`. A config that leaves something else
-        can't win. Without it a config that differs from the first one is reported to the logger `tunedb`.
-    bucket: a function for a name of `key` that tells which of its values share a config: `{"M": tunedb.pow2}`.
-    name: under which the kernel is stored; its module and qualified name where it is not given.
+    reference: a function that gets those arguments of the kernel, by name, for which it has parameters, and returns
+        what a launch must leave in which of them: `lambda x: {"y": torch.softmax(x, -1)}`. The tensors need the shapes
+        of the arguments; their dtypes are converted. A config that leaves something else can't win. Without a
+        reference a config whose results differ from the first one's is reported to the logger `tunedb`.
+    bucket: a function for each name of `key` whose values share configs: `{"M": tunedb.pow2}`. It gets the value, and
+        returns an int, float, str, bool or None.
+    name: the name under which the kernel is stored; by default its module and qualified name.
 
-    Raises SettingError, a ValueError, at decoration for an unknown name in `key`, `reset_to_zero`, `restore_value` or
-    `bucket`. A call raises IdentityError before any tuning for a value of `key` that has no canonical JSON, Triton's
-    AutotunerError where pruning leaves nothing, ValueError for a knob that the caller gives, and SweepError where
-    every config fails, or where a CUDA graph is captured and no config is loaded.
+    At decoration, raises SettingError, a ValueError, for an unknown name in `key`, `reset_to_zero`, `restore_value` or
+    `bucket`. A call raises IdentityError, before any tuning, for a value of `key` that has no canonical JSON; Triton's
+    AutotunerError if pruning leaves nothing; ValueError if the caller passes a knob; SweepError if every config fails,
+    or if a CUDA graph is being captured and no config is loaded.
     """
 
     def decorate(fn: Fn) -> Autotuner[Fn]:
