@@ -94,8 +94,8 @@ def test_show_prints_one_object_with_its_trials(cli: Cli, stored: Sequence[Sweep
     assert record["uid"] == stored[0].uid
     assert record["environment"]["triton"] == "3.8.0"
     assert [trial["time_us"] for trial in record["trials"]] == [12.5, 12.5, 14.0]
-    fields = "config status time_us p20_us p80_us samples compile_s registers spills shared_bytes error"
-    assert list(record["trials"][0]) == fields.split()
+    fields = "config status time_us p20_us p80_us samples compile_s registers spills shared_bytes"
+    assert list(record["trials"][0]) == [*fields.split(), "outcome", "reference", "error"]
     table = cli("show", stored[0].uid).out
     assert "####" in table
     assert "BLOCK=256" in table

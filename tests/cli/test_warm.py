@@ -107,7 +107,7 @@ def test_a_problem_that_ends_without_a_config_says_why(cli: Cli, kernels: dict[s
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"shape": [1, 1, 1]', "no JSON"),
+        ('{"shape": [1, 1, 1]', "Expected JSON"),
         ("[1]", "expected a JSON object, got [1]"),
         ('{"shape": [1], "shape": [2]}', "twice"),
         ('{"kernel": "pool"}', "shape"),
