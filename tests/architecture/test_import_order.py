@@ -14,7 +14,7 @@ ORDER = """
 cli kernels __init__ __main__
 reporting fleet adoption
 worker decorator api registry
-tuner override
+tuner
 sweep
 runtime
 store

@@ -19,12 +19,12 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
 from tunedb.decorator.kernel import KernelSpec, KernelState
-from tunedb.override import overridden
 from tunedb.runtime import compat_triton
 from tunedb.runtime.compat_torch import mark_constant
 from tunedb.runtime.current_device import device_of
 from tunedb.store.ranking import winners
 from tunedb.tuner import session
+from tunedb.tuner.override import overridden
 
 PruneFunction = Callable[..., Any]
 Fact = tuple[str, str, Any]  # an argument, an attribute of it or "", and the value

@@ -19,12 +19,12 @@ from tunedb.decorator.kernel import KernelState
 from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.errors import CallerError, SweepError
-from tunedb.override import overridden
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.current_device import placement_of
 from tunedb.runtime.failures import typed_errors
 from tunedb.runtime.loaded_kernel import load_call
 from tunedb.tuner import session
+from tunedb.tuner.override import overridden
 from tunedb.tuner.unhashed import check_mode
 
 _log = logging.getLogger("tunedb")

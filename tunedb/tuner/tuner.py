@@ -16,7 +16,6 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import MissError, TrialError
-from tunedb.override import overridden
 from tunedb.runtime.clock import Clock, clock_for
 from tunedb.runtime.current_device import environment_of, placement_of
 from tunedb.settings import Settings
@@ -24,6 +23,7 @@ from tunedb.store.interface import SweepStore
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
+from tunedb.tuner.override import overridden
 from tunedb.tuner.sweeper import Spent, Sweeper, TuningResult
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
 from tunedb.tuner.usage_counter import UsageCounter

@@ -9,8 +9,8 @@ from tunedb.core.source_text import HashUnavailable
 from tunedb.core.sweep import Source
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import MissError
-from tunedb.override import overridden
 from tunedb.settings import Settings
+from tunedb.tuner.override import overridden
 
 _log = logging.getLogger("tunedb")
 _logged: set[str] = set()  # names of kernels
