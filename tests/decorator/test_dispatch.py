@@ -24,7 +24,7 @@ from tunedb import SweepError
 from tunedb.decorator.dispatch import plans
 from tunedb.runtime import compile_job, loaded_kernel
 from tunedb.store.layered import LayeredStore
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter has no fast path")
 
@@ -158,7 +158,7 @@ def test_a_repeated_call_touches_no_store_no_lock_and_no_environment(
         get = __contains__ = __getitem__  # type: ignore[assignment]
 
     with monkeypatch.context() as patch:
-        patch.setattr(process, "active", None)
+        patch.setattr(session, "active", None)
         patch.setattr(threading, "Lock", None)
         patch.setattr(threading, "RLock", None)
         patch.setattr(os, "environ", Shut())
@@ -353,14 +353,14 @@ def test_the_kernel_is_let_go_of_with_its_plans(stub: StubDriver, tensors: tuple
     import gc
 
     gc.collect()
-    before = len(process._plans)
+    before = len(session._plans)
     x, y = tensors
     kernel = tuned()
     kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
-    assert len(process._plans) > before
+    assert len(session._plans) > before
     del kernel
     gc.collect()
-    assert len(process._plans) == before
+    assert len(session._plans) == before
 
 
 @triton.jit

@@ -24,7 +24,7 @@ from tests.decorator.test_dispatch import copy_tiles
 from tunedb import StoreUnavailable
 from tunedb.decorator import inductor
 from tunedb.runtime import compat_triton
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 pytestmark = [
     pytest.mark.skipif(INTERPRETED, reason="Dynamo knows no interpreted kernels"),
@@ -270,7 +270,7 @@ def test_a_store_that_fails_leaves_compiled_code_valid(stub: StubDriver, monkeyp
         raise StoreUnavailable("gone")
 
     monkeypatch.setattr(inductor, "_stored_places", fails)
-    process.clear_plans()
+    session.clear_plans()
     call(torch.zeros(100))
     assert graphs.lists() == [[64]]
 

@@ -24,7 +24,7 @@ from tunedb.store.layered import LayeredStore
 from tunedb.store.shared import SharedStore
 from tunedb.store.sql import schema
 from tunedb.store.sql.engine import locate
-from tunedb.tuner import session as process
+from tunedb.tuner import session
 
 BOUND = 2.5  # seconds: the second that a call waits for a shared store, and what a loaded machine takes for the rest
 
@@ -140,7 +140,7 @@ def test_rows_tuned_while_it_was_away_stay_here_and_reach_it_exactly_once(
     tmp_path: Path, forwarder: Forwarder, postgresql_url: str, records: pytest.LogCaptureFixture
 ) -> None:
     path, seconds = str(tmp_path / "store.db"), [0.0]
-    shared = SharedStore(forwarder.url(), partial(process._open_shared, forwarder.url()), monotonic=lambda: seconds[0])
+    shared = SharedStore(forwarder.url(), partial(session._open_shared, forwarder.url()), monotonic=lambda: seconds[0])
     tuner = calls.tuner(LayeredStore(GuardedStore(path, lambda: open_store(path)), shared), store=path)
     assert calls.call(tuner, 0)[:2] == (2, "sweep")
     shared.close(10)

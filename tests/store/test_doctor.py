@@ -18,7 +18,7 @@ from tests.store.test_damage import hot_journal
 from tests.store.test_filesystem import holding
 from tunedb.core.sweep import now
 from tunedb.store import garbage, open_store, upgrade
-from tunedb.store.doctor import filesystem as surroundings
+from tunedb.store.doctor import filesystem
 from tunedb.store.doctor.examine import examine, examine_shared
 from tunedb.store.doctor.finding import Finding
 from tunedb.store.sql import schema
@@ -177,14 +177,14 @@ def test_wal_is_warned_of_where_sqlite_has_the_bug(path: Path, monkeypatch: pyte
 
 
 def test_a_held_opening_lock_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(filesystem, "PATIENCE_S", 0.1)
     with holding(Path(f"{path}.lock")):
         assert wrong(look(path)) == ["opening lock"]
     assert wrong(look(path)) == []
 
 
 def test_little_free_space_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(surroundings, "MIN_FREE", 2**70)
+    monkeypatch.setattr(filesystem, "MIN_FREE", 2**70)
     assert wrong(look(path)) == ["free space"]
 
 

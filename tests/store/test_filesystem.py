@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tunedb.store.doctor import filesystem as surroundings
+from tunedb.store.doctor import filesystem
 
 MOUNTS = r"""21 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 21 0:40 / /data rw - nfs4 server:/export rw,vers=4.2
@@ -25,9 +25,9 @@ def test_locks_of_sweeps_are_counted_and_no_fault(tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         (tmp_path / f"{name}.lock").touch()
     with holding(tmp_path / "two.lock"):
-        finding = surroundings.sweep_locks(lambda: tmp_path)
+        finding = filesystem.sweep_locks(lambda: tmp_path)
     assert (finding.status, finding.found) == ("ok", "1 held by sweeps that are under way, 2 free")
-    assert surroundings.sweep_locks(lambda: tmp_path / "absent").found.startswith("0 held")
+    assert filesystem.sweep_locks(lambda: tmp_path / "absent").found.startswith("0 held")
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -59,9 +59,9 @@ def holding(path: Path) -> Iterator[None]:
 def test_the_file_system_is_that_of_the_deepest_and_last_mount(
     folder: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert surroundings.file_system_of(Path(folder), MOUNTS) == kind
+    assert filesystem.file_system_of(Path(folder), MOUNTS) == kind
     (tmp_path / "mountinfo").write_text(MOUNTS)
-    monkeypatch.setattr(surroundings, "MOUNTS", tmp_path / "mountinfo")
-    finding = surroundings.file_system(Path(folder))
+    monkeypatch.setattr(filesystem, "MOUNTS", tmp_path / "mountinfo")
+    finding = filesystem.file_system(Path(folder))
     assert finding.status == ("ok" if kind in ("ext4", "xfs") else "warn")
     assert kind in finding.found

@@ -21,7 +21,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
 from tunedb.store import Rejected, Store, dump, load, open_store
-from tunedb.store.exchange import jsonl as transfer_module
+from tunedb.store.exchange import jsonl
 
 
 def text_of(many: Iterable[Sweep]) -> str:
@@ -291,7 +291,7 @@ def test_a_sweep_that_stands_twice_is_rejected_once(file: Path) -> None:
 
 
 def test_a_line_without_end_is_not_read_into_memory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer_module, "MAX_LINE", 1000)
+    monkeypatch.setattr(jsonl, "MAX_LINE", 1000)
     file.write_bytes(text_of([]).encode() + b"x" * 5000)
     with pytest.raises(ImportRejected, match="longer than 1000 bytes") as caught:
         load(file)

@@ -10,7 +10,7 @@ from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.sweep import COUNTED_SOURCES, MISSES, UsageCount
 from tunedb.store import Store
-from tunedb.store.sql import usage as served
+from tunedb.store.sql import usage
 
 
 def count(n: int = 1, source: str = "default", times: int = 1, hour: int = 0, device: Device = DEVICE) -> UsageCount:
@@ -61,7 +61,7 @@ def test_a_tuned_problem_is_no_miss_any_more_but_its_hits_stay(store: Store) -> 
 def test_the_table_keeps_the_rows_that_were_seen_last(
     store: Store, monkeypatch: pytest.MonkeyPatch, spread: int
 ) -> None:
-    monkeypatch.setattr(served, "MAX_ROWS", 3)
+    monkeypatch.setattr(usage, "MAX_ROWS", 3)
     store.add_usage([count(n, hour=n * spread) for n in range(7)])
     assert len(store.usage.get(MISSES)) == 3
     store.add_usage([count(9, hour=9)])
@@ -81,6 +81,6 @@ def test_a_miss_that_is_told_of_after_its_problem_was_tuned_is_none(store: Store
 
 
 def test_hits_make_room_for_misses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served, "MAX_ROWS", 3)
+    monkeypatch.setattr(usage, "MAX_ROWS", 3)
     store.add_usage([count(1), *(count(n, "store", hour=n) for n in range(2, 8))])
     assert [one.problem for one in store.usage.get(MISSES)] == [sweep(1).problem]
