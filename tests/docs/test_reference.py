@@ -91,7 +91,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
-@pytest.mark.xfail(reason="a few of these files are not split off yet")
 def test_every_file_that_a_page_names_is_there() -> None:
     named = {(page.name, path) for page in PAGES for path in re.findall(r"`([\w./]+/\w+\.py)`", page.read_text())}
     assert [one for one in sorted(named) if not any((top / one[1]).exists() for top in (ROOT, ROOT / "tunedb"))] == []

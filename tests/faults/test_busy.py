@@ -75,10 +75,10 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
     if not is_new:
         open_store(str(path)).close()
     seconds = [0.0]
-    shelf = GuardedStore(
+    guarded = GuardedStore(
         str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S), monotonic=lambda: seconds[0]
     )
-    tuner = calls.tuner(LayeredStore(shelf), store=str(path))
+    tuner = calls.tuner(LayeredStore(guarded), store=str(path))
     with held(path, HOLDER.format(HOLD[what])):
         if is_new:
             assert path.stat().st_size == 0
@@ -114,16 +114,16 @@ def test_a_result_that_comes_late_into_a_busy_store_is_waited_for_and_not_swept_
 def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_of_a_sweep(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     open_store(str(path)).close()
-    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S))
+    guarded = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S))
     done = sweep(trials=[trial(block) for block in range(30)])
     with held(path, BURSTS):
         begun = time.monotonic()
-        shelf.start_sweep(running(done))
+        guarded.start_sweep(running(done))
         for one in done.trials:
-            shelf.put_trial(done.uid, one)
+            guarded.put_trial(done.uid, one)
         assert time.monotonic() - begun < TRIALS_S + BUSY_TIMEOUT_S + 0.5
-        shelf.finish_sweep(done)
-    shelf.close()
+        guarded.finish_sweep(done)
+    guarded.close()
     assert len(open_store(str(path)).get_sweep(done.uid).trials) == 30
 
 
@@ -147,12 +147,12 @@ class Failing:
 def test_a_trial_that_could_not_be_written_keeps_no_result_from_those_who_wait_for_it(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
     failing = Failing(store, "start_sweep")
-    shelf = GuardedStore("s.db", lambda: failing)  # type: ignore[arg-type,return-value]
+    guarded = GuardedStore("s.db", lambda: failing)  # type: ignore[arg-type,return-value]
     done = sweep()
-    shelf.start_sweep(running(done))
+    guarded.start_sweep(running(done))
     for one in done.trials:
-        shelf.put_trial(done.uid, one)
-    shelf.finish_sweep(done)
+        guarded.put_trial(done.uid, one)
+    guarded.finish_sweep(done)
     assert store.get_sweep(done.uid) == done
     assert failing.asked == ["start_sweep", "finish_sweep"]
 
@@ -185,12 +185,12 @@ def test_a_thread_that_waited_for_a_sweep_in_vain_is_not_held_up_by_its_late_res
 
 def test_a_result_that_no_wait_will_get_written_keeps_nobody_out(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
-    shelf = GuardedStore("s.db", lambda: Failing(store, "finish_sweep"))  # type: ignore[arg-type,return-value]
+    guarded = GuardedStore("s.db", lambda: Failing(store, "finish_sweep"))  # type: ignore[arg-type,return-value]
     done = sweep()
-    shelf.finish_sweep(done)
-    assert not shelf.is_written(done.uid)
-    assert shelf.is_written(done.uid, try_again=True)
-    assert shelf.get_sweeps(done.problem, DEVICE, HASH) == [done]  # it waits on in memory
+    guarded.finish_sweep(done)
+    assert not guarded.is_written(done.uid)
+    assert guarded.is_written(done.uid, try_again=True)
+    assert guarded.get_sweeps(done.problem, DEVICE, HASH) == [done]  # it waits on in memory
 
 
 def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_is_well_again(
@@ -198,13 +198,13 @@ def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_i
 ) -> None:
     store = open_store(str(tmp_path / "store.db"))
     failing, seconds = Failing(store, "start_sweep"), [0.0]
-    shelf = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    guarded = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     done = sweep()
-    shelf.start_sweep(running(done))
+    guarded.start_sweep(running(done))
     seconds[0] += REST_S + 1  # a long sweep
     for one in done.trials:
-        shelf.put_trial(done.uid, one)
-    shelf.finish_sweep(done)
+        guarded.put_trial(done.uid, one)
+    guarded.finish_sweep(done)
     assert store.get_sweep(done.uid) == done
     assert "is running in" not in records.text
 
@@ -213,11 +213,11 @@ def test_a_write_that_failed_stops_no_look_up(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
     known, done = sweep(1), sweep(2)
     store.put_sweep(known)
-    shelf = GuardedStore("s.db", lambda: Failing(store, "finish_sweep", "add_usage"))  # type: ignore[arg-type,return-value]
-    shelf.finish_sweep(done)
-    shelf.add_usage([UsageCount(known.problem, DEVICE, "default", 1, known.started, known.started)])
-    assert [one.uid for one in shelf.get_sweeps(known.problem, DEVICE, HASH)] == [known.uid]
-    assert [one.uid for one in shelf.get_sweeps(done.problem, DEVICE, HASH)] == [done.uid]
+    guarded = GuardedStore("s.db", lambda: Failing(store, "finish_sweep", "add_usage"))  # type: ignore[arg-type,return-value]
+    guarded.finish_sweep(done)
+    guarded.add_usage([UsageCount(known.problem, DEVICE, "default", 1, known.started, known.started)])
+    assert [one.uid for one in guarded.get_sweeps(known.problem, DEVICE, HASH)] == [known.uid]
+    assert [one.uid for one in guarded.get_sweeps(done.problem, DEVICE, HASH)] == [done.uid]
 
 
 def test_a_call_does_not_write_all_that_has_waited_for_a_store_that_is_slow(tmp_path: Path) -> None:
@@ -228,12 +228,12 @@ def test_a_call_does_not_write_all_that_has_waited_for_a_store_that_is_slow(tmp_
         seconds[0] += FLUSH_S / 2
 
     failing = Failing(store, "finish_sweep", slow=slow)
-    shelf = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    guarded = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     for n in range(10):
-        shelf.finish_sweep(sweep(n))
+        guarded.finish_sweep(sweep(n))
     failing.names.clear()
     seconds[0] += REST_S + 1
-    assert len(shelf.get_sweeps(sweep(9).problem, DEVICE, HASH)) == 1
+    assert len(guarded.get_sweeps(sweep(9).problem, DEVICE, HASH)) == 1
     assert 0 < len(list(store.iter_sweeps())) < 10
-    shelf.close()
+    guarded.close()
     assert len(list(store.iter_sweeps())) == 10

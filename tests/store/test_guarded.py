@@ -40,8 +40,8 @@ def done() -> Sweep:
     return sweep({1: 9.0, 2: 5.0})
 
 
-def looked_up(shelf: GuardedStore, done: Sweep) -> list[str]:
-    return [found.uid for found in shelf.get_sweeps(done.problem, DEVICE, done.kernel_hash)]
+def looked_up(guarded: GuardedStore, done: Sweep) -> list[str]:
+    return [found.uid for found in guarded.get_sweeps(done.problem, DEVICE, done.kernel_hash)]
 
 
 def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
@@ -49,9 +49,9 @@ def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
 ) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
     seconds = [0.0]
-    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     for seconds[0] in (0, REST_S + 1, 2 * REST_S + 2):
-        assert looked_up(shelf, done) == []
+        assert looked_up(guarded, done) == []
     assert broken.asked == 3
     assert [record.levelname for record in records.records] == ["WARNING"]
     assert "is locked" in records.text
@@ -60,13 +60,13 @@ def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
 def test_a_store_that_failed_is_left_alone_for_a_while(tmp_path: Path, done: Sweep) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
     seconds = [0.0]
-    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
-    looked_up(shelf, done)
+    guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    looked_up(guarded, done)
     seconds[0] = REST_S - 1
-    looked_up(shelf, done)
+    looked_up(guarded, done)
     assert broken.asked == 1
     seconds[0] = REST_S + 1
-    looked_up(shelf, done)
+    looked_up(guarded, done)
     assert broken.asked == 2
 
 
@@ -74,13 +74,13 @@ def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path:
     store = open_store(str(tmp_path / "t.db"))
     broken = Broken(store)
     seconds = [0.0]
-    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
-    shelf.start_sweep(done)
-    shelf.finish_sweep(done)
-    assert looked_up(shelf, done) == [done.uid]
+    guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
+    guarded.start_sweep(done)
+    guarded.finish_sweep(done)
+    assert looked_up(guarded, done) == [done.uid]
     assert list(store.iter_sweeps()) == []
     broken.is_broken, seconds[0] = False, REST_S + 1
-    assert looked_up(shelf, done) == [done.uid]
+    assert looked_up(guarded, done) == [done.uid]
     (stored,) = store.iter_sweeps(with_trials=True)
     assert {trial.uid for trial in stored.trials} == {trial.uid for trial in done.trials}
 
@@ -88,19 +88,19 @@ def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path:
 def test_at_exit_what_waits_is_written(tmp_path: Path, done: Sweep) -> None:
     store = open_store(str(tmp_path / "t.db"))
     broken = Broken(store)
-    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
-    shelf.finish_sweep(done)
+    guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
+    guarded.finish_sweep(done)
     broken.is_broken = False
-    shelf.close()
+    guarded.close()
     assert [found.uid for found in store.iter_sweeps()] == [done.uid]
 
 
 def test_the_queue_is_bounded_and_a_loss_is_told(tmp_path: Path, records: pytest.LogCaptureFixture) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
-    shelf = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
+    guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
     for _ in range(MAX_QUEUE + 1):
-        shelf.finish_sweep(sweep({1: 9.0}))
-    assert len(shelf._queue) == MAX_QUEUE
+        guarded.finish_sweep(sweep({1: 9.0}))
+    assert len(guarded._queue) == MAX_QUEUE
     assert "lost" in records.text
 
 
@@ -109,35 +109,35 @@ def test_another_process_that_holds_the_write_lock_delays_a_call_by_two_seconds_
     open_store(str(path)).close()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    shelf = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S))
+    guarded = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S))
     kernel = FakeKernel({block: float(block) for block in range(1, 20)})
     start = time.monotonic()
-    done = sweep({}, kernel=kernel, notebook=_Through(shelf))
-    assert looked_up(shelf, done) == [done.uid]
+    done = sweep({}, kernel=kernel, notebook=_Through(guarded))
+    assert looked_up(guarded, done) == [done.uid]
     waited = time.monotonic() - start
     other.execute("ROLLBACK")
     other.close()
-    shelf.close()
+    guarded.close()
     assert waited < 2
     assert [found.uid for found in open_store(str(path)).iter_sweeps()] == [done.uid]
 
 
 class _Through(Notebook):
-    """A notebook that hands on to a shelf."""
+    """A notebook that hands on to a guarded."""
 
-    def __init__(self, shelf: GuardedStore) -> None:
+    def __init__(self, guarded: GuardedStore) -> None:
         super().__init__()
         self.start_sweep, self.put_trial, self.finish_sweep = (  # type: ignore[method-assign]
-            shelf.start_sweep, shelf.put_trial, shelf.finish_sweep,
+            guarded.start_sweep, guarded.put_trial, guarded.finish_sweep,
         )  # fmt: skip
 
 
 def test_a_shelf_that_may_not_write_writes_nothing(tmp_path: Path, done: Sweep) -> None:
     store = open_store(str(tmp_path / "t.db"))
-    shelf = GuardedStore("t.db", lambda: store, writable=False)
-    shelf.start_sweep(done)
-    shelf.finish_sweep(done)
-    shelf.close()
+    guarded = GuardedStore("t.db", lambda: store, writable=False)
+    guarded.start_sweep(done)
+    guarded.finish_sweep(done)
+    guarded.close()
     assert list(store.iter_sweeps(finished=False)) == []
 
 
@@ -145,8 +145,8 @@ def test_no_password_reaches_the_log(done: Sweep, records: pytest.LogCaptureFixt
     def fail() -> Store:
         raise StoreUnavailable("postgresql://me:s3cret@host/db does not answer")
 
-    shelf = GuardedStore("postgresql://me:s3cret@host/db", fail)
-    assert looked_up(shelf, done) == []
+    guarded = GuardedStore("postgresql://me:s3cret@host/db", fail)
+    assert looked_up(guarded, done) == []
     assert "s3cret" not in records.text
     assert "does not answer" in records.text
 
@@ -155,8 +155,8 @@ def test_a_sweep_that_no_store_can_hold_does_not_block_those_behind_it(
     tmp_path: Path, done: Sweep, records: pytest.LogCaptureFixture
 ) -> None:
     store = open_store(str(tmp_path / "t.db"))
-    shelf = GuardedStore("t.db", lambda: store)
-    shelf.finish_sweep(replace(done, uid="f" * 32, time_us=-1.0))
-    shelf.finish_sweep(done)
+    guarded = GuardedStore("t.db", lambda: store)
+    guarded.finish_sweep(replace(done, uid="f" * 32, time_us=-1.0))
+    guarded.finish_sweep(done)
     assert [found.uid for found in store.iter_sweeps()] == [done.uid]
     assert "can't be kept" in records.text

@@ -192,8 +192,8 @@ def test_a_store_that_can_not_be_opened_costs_no_call_its_config(tmp_path: Path)
     (tmp_path / "a file").write_text("")
     hopeless = settings.read({"store": str(tmp_path / "a file" / "t.db"), "lock_timeout": 1})
     kernel = FakeKernel({1: 9.0, 2: 5.0})
-    shelf = session.make_tuner(hopeless).store
-    choice = tuner_on(shelf, tmp_path).choose(kernel, kernel.problem(), -1)
+    guarded = session.make_tuner(hopeless).store
+    choice = tuner_on(guarded, tmp_path).choose(kernel, kernel.problem(), -1)
     assert (choice.config, choice.source) == (config(2), "sweep")
 
 
