@@ -52,7 +52,8 @@ print(json.dumps(found))
 
 AS_SOMEONE_ELSE = """
 import json, logging, os, sys
-import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite, tunedb.tuner.problem_lock, tunedb.store
+import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite
+import tunedb.store.sql.store, tunedb.tuner.problem_lock
 from tests.faults import calls
 logging.basicConfig(format="%(levelname)s %(message)s")
 os.setgid(65534), os.setuid(65534)
@@ -64,7 +65,8 @@ print(json.dumps(found))
 
 AT_HOME = """
 import json, logging, os, sys
-import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite, tunedb.tuner.problem_lock, tunedb.store
+import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite
+import tunedb.store.sql.store, tunedb.tuner.problem_lock
 from tests.faults import calls
 logging.basicConfig(format="%(levelname)s %(message)s")
 if sys.argv[1] != "0":
@@ -137,7 +139,7 @@ def test_a_call_on_a_folder_in_the_place_of_the_file_gets_its_config_and_one_rec
     assert [calls.call(tuner, n)[:2] for n in range(3)] == [(2, "sweep")] * 3
     tuner.close()
     (told,) = (record.getMessage() for record in records.records if record.levelname == "WARNING")
-    assert "Found a folder" in told
+    assert "got a folder" in told
     assert list((tmp_path / "store.db").iterdir()) == []
 
 

@@ -34,14 +34,14 @@ print(json.dumps(found))
 # Forks while another thread is in the middle of a write: SQLite keeps its locks by process, in memory that is copied.
 DURING_A_WRITE = """
 from tests.store.samples import sweep
-from tunedb.store.sql.store import Store
+from tunedb.store.sql.sweep_rows import SweepRows
 inside, go_on = threading.Event(), threading.Event()
-insert = Store._insert_trials
+insert = SweepRows.insert_trials
 def slow(self, *arguments):
     insert(self, *arguments)
     inside.set()
     go_on.wait(0.3)
-Store._insert_trials = slow
+SweepRows.insert_trials = slow
 def write():
     tuner.store.finish_sweep(sweep(100))
 writer = threading.Thread(target=write)
@@ -49,7 +49,7 @@ writer.start()
 inside.wait()
 child = os.fork()
 if child == 0:
-    Store._insert_trials = insert
+    SweepRows.insert_trials = insert
     own = calls.tuner(store=sys.argv[1])
     found = [calls.call(held, n)[:2] for n, held in ((1, tuner), (2, own))]
     own.close()

@@ -326,7 +326,11 @@ def test_without_a_process_threads_compile(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_sweep_has_its_configs_compiled_by_the_other_process(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FakeWorkload, "compile_job", lambda workload, one: job(64 * one["BLOCK"]), raising=False)
+    class WorkloadWithJobs(FakeWorkload):
+        def compile_job(self, config: Config) -> CompileJob:
+            return job(64 * config["BLOCK"])
+
+    monkeypatch.setattr("tests.fakes.FakeWorkload", WorkloadWithJobs)
     monkeypatch.setattr("tunedb.sweep.run.workers", lambda: 2)
     done = sweep(FakeKernel({1: 90.0, 2: 50.0, 4: 70.0}))
     assert (done.status, done.config, len(done.trials)) == ("tuned", config(2), 3)

@@ -21,23 +21,4 @@ from tunedb.cli.commands import (
     warm,
 )
 
-__all__ = [
-    "COMMANDS",
-    "db",
-    "demo",
-    "doctor",
-    "explain",
-    "export",
-    "gc",
-    "import_",
-    "lookup",
-    "ls",
-    "mark",
-    "misses",
-    "path",
-    "show",
-    "stats",
-    "sync",
-    "verify",
-    "warm",
-]
+__all__ = ["COMMANDS"]
