@@ -286,12 +286,12 @@ def test_pooling_without_a_hash_takes_its_default(
     store: Store, records: pytest.LogCaptureFixture, untold: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunedb.kernels import avg_pool1d
-    from tunedb.kernels.avg_pool import FORWARD, tunable
+    from tunedb.kernels.avg_pool import FORWARD
 
     def refuse(*_: Any) -> str:
         raise HashUnavailable("its file was edited.")
 
-    monkeypatch.setattr(tunable, "kernel_hash", refuse)
+    monkeypatch.setattr("tunedb.core.source_hash.kernel_hash", refuse)
     vars(FORWARD).pop("hash", None)
     x = torch.randn(2, 3, 32)
     for kernel_size in (2, 4):

@@ -52,7 +52,7 @@ def test_a_planted_fault_is_a_trial_and_a_right_config_wins(
 ) -> None:
     number = planted_gpu.FAULTS.index(fault)
     problem = Problem.of(planted_gpu.NAME, faults=str(number))
-    source, sweep = supervisor.tune(planted_gpu.NAME, problem, force=False, budget=float("inf"), observer=Notebook())
+    source, sweep = supervisor.tune(problem, force=False, budget=float("inf"), observer=Notebook())
     assert source == "sweep"
     assert sweep is not None
     assert sweep.config is not None
