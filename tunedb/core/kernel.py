@@ -80,7 +80,7 @@ class TunableKernel(Protocol):
         """Return the config that a call gets without tuning."""
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
-        """Whether two problems of this kernel need the same kind of config, so that one may use the other's."""
+        """Say whether two problems of this kernel need the same kind of config, so that one may use the other's."""
 
     def workload(self, problem: Problem, index: int) -> Workload:
         """Return new tensors for the problem on the device of that index (-1: the CPU, for the interpreter)."""

@@ -1,7 +1,7 @@
 """The content of functions, classes and values as text: the same in every process and in every place.
 
-What is found is numbered in the order in which it is found, and refers to each other by these numbers: no name of a
-module or a file is in it, but for those of the standard library, torch, triton, numpy and tunedb.
+Functions, classes and objects are numbered in the order in which they are reached, and refer to each other by these
+numbers. The text names no module or file, except those of the standard library, torch, triton, numpy and tunedb.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _ANNOTATE = ("__annotate__", "__annotate_func__", "__conditional_annotations__")
 
 
 def package_of(module: str, scope: Mapping[str, Any] | None = None) -> str:
-    """What a module belongs to. It decides how far a hash looks, and is no part of it.
+    """Return the package of a module: the first part of its name. It decides how far a hash looks, and is not in it.
 
-    That is its first name. Modules outside of packages are one package, and each folder of tunedb's is one.
+    All modules outside of packages are one package, and each folder of tunedb is one.
     """
     top, _, rest = module.partition(".")
     if top == _OWN:
@@ -49,13 +49,13 @@ def package_of(module: str, scope: Mapping[str, Any] | None = None) -> str:
 
 
 def _is_foreign(package: str, home: str) -> bool:
-    """Whether a name says enough, for who is at home in another package."""
+    """Say whether a hash made in package `home` takes only the names of what this package defines."""
     top = package.partition(".")[0]
     return package != home and (top in COMPILERS or top == _OWN or top in sys.stdlib_module_names)
 
 
 class Content:
-    """Functions, classes and objects that were found, each a line. `texts` are the jit functions, as they were."""
+    """Functions, classes and objects, each on a line. `texts` are the jit functions with their texts at that time."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -64,7 +64,7 @@ class Content:
         self._kept: list[Any] = []  # an id is an object's for as long as it lives
 
     def digest(self) -> str:
-        """The sha256 of all lines."""
+        """Return the SHA-256 of all lines."""
         return hashlib.sha256("\n".join(self.lines).encode("utf-8", "surrogatepass")).hexdigest()
 
     def add(self, value: Any, home: str) -> None:
@@ -72,19 +72,19 @@ class Content:
         self.lines.append(self.of(value, home))
 
     def of(self, value: Any, home: str) -> str:
-        """A value as text, with a number for what has a line of its own."""
+        """Return a value as text; what has a line of its own is named by the line's number."""
         kind = type(value)
         if kind in _PLAIN:
             return repr(value)
         if id(value) in self._numbers:
             return f"#{self._numbers[id(value)]}"
         if kind is tuple or kind is list:
-            return f"{kind.__name__}({', '.join(self.of(one, home) for one in value)})"
+            return f"{kind.__name__}({', '.join(self.of(item, home) for item in value)})"
         if kind is set or kind is frozenset:
-            return f"{kind.__name__}({', '.join(sorted(self._apart(one, home) for one in value))})"
+            return f"{kind.__name__}({', '.join(sorted(self._apart(item, home) for item in value))})"
         if kind is dict or kind is MappingProxyType:
-            pairs = [(self._apart(name, home), one) for name, one in value.items()]
-            return f"dict({', '.join(f'{name}: {self.of(one, home)}' for name, one in sorted(pairs, key=_first))})"
+            pairs = [(self._apart(name, home), item) for name, item in value.items()]
+            return f"dict({', '.join(f'{name}: {self.of(item, home)}' for name, item in sorted(pairs, key=_first))})"
         if kind is ModuleType or isinstance(value, ModuleType):
             return f"module {value.__name__}" if _is_foreign(package_of(value.__name__), home) else "module"
         if is_dtype(kind):
@@ -92,7 +92,7 @@ class Content:
         return self._numbered(value, home)
 
     def _apart(self, value: Any, home: str) -> str:
-        """A value whose place among others is not known before it is text."""
+        """Return a value's text or a hash of it, to sort values by: it does not depend on the lines so far."""
         if type(value) in _PLAIN:
             return repr(value)
         apart = type(self)()
@@ -109,8 +109,8 @@ class Content:
         elif isinstance(value, FunctionType):
             self.lines[number] = self._function(value, home)
         else:
-            known = callable_parts(value)
-            self.lines[number] = self._object(value, home) if known is None else self._parts(known, value, home)
+            parts = callable_parts(value)
+            self.lines[number] = self._object(value, home) if parts is None else self._parts(parts, value, home)
         return f"#{number}"
 
     def _parts(self, parts: tuple[Any, ...], value: Any, home: str) -> str:
@@ -121,9 +121,9 @@ class Content:
         if package in COMPILERS and package != home:
             return f"{package} {function.__qualname__}"
         self.texts.append((value, compiled_text(value)))
-        found = skeleton_of_jit(value)
+        skeleton = skeleton_of_jit(value)
         options = self.of(options_of(value), package)
-        return f"jit {options} {self._body(found.text, found.chains, found.imports, function, package)}"
+        return f"jit {options} {self._body(skeleton.text, skeleton.chains, skeleton.imports, function, package)}"
 
     def _function(self, function: FunctionType, home: str) -> str:
         package = package_of(function.__globals__.get("__name__", ""), function.__globals__)
@@ -137,8 +137,8 @@ class Content:
                 return skeleton_of_plain(function).text  # of another package its own text, and not what that calls
             except HashUnavailable:
                 return f"{function.__qualname__}"
-        found = skeleton_of_plain(function)
-        return self._body(found.text, found.chains, found.imports, function, package)
+        skeleton = skeleton_of_plain(function)
+        return self._body(skeleton.text, skeleton.chains, skeleton.imports, function, package)
 
     def _body(
         self, text: str, chains: tuple[Chain, ...], imports: Mapping[str, Import], function: FunctionType, home: str
@@ -173,9 +173,9 @@ class Content:
                 members[name] = member
         if isinstance(kind, enum.EnumMeta):
             values: Mapping[str, Any] = kind.__members__
-            members["__members__"] = {name: one.value for name, one in values.items()}
+            members["__members__"] = {name: member.value for name, member in values.items()}
         if dataclasses.is_dataclass(kind):
-            members["__fields__"] = [(one.name, _default(one)) for one in dataclasses.fields(kind)]
+            members["__fields__"] = [(field.name, _default(field)) for field in dataclasses.fields(kind)]
         if issubclass(kind, tuple) and is_made:
             members["__fields__"] = kind._fields, getattr(kind, "_field_defaults", {})  # type: ignore[attr-defined]
         if getattr(kind, "__triton_aggregate__", False):
@@ -188,7 +188,7 @@ class Content:
         if isinstance(value, enum.Enum):
             return f"{self.of(kind, home)} {value.name} {self.of(value.value, home)}"
         if dataclasses.is_dataclass(kind):
-            state = [(one.name, getattr(value, one.name, None)) for one in dataclasses.fields(kind)]
+            state = [(field.name, getattr(value, field.name, None)) for field in dataclasses.fields(kind)]
             return f"{self.of(kind, home)} {self.of(state, home)}"
         if isinstance(value, tuple):
             return f"{self.of(kind, home)} {self.of(list(value), home)}"
@@ -200,12 +200,12 @@ class Content:
         try:
             return f"{self.of(kind, home)} {self.of(state_of(value), home)}"
         except HashUnavailable:
-            told = repr(value)
-            if not _is_foreign(package_of(kind.__module__), home) or " at 0x" in told or _is_bare(kind):
+            text = repr(value)
+            if not _is_foreign(package_of(kind.__module__), home) or " at 0x" in text or _is_bare(kind):
                 raise
             del self.lines[lines:], self.texts[texts:]
-            self._numbers = {one: number for one, number in self._numbers.items() if number < lines}
-            return f"{_name(kind)} {told}"
+            self._numbers = {key: number for key, number in self._numbers.items() if number < lines}
+            return f"{_name(kind)} {text}"
 
 
 class OwnCode(Content):
@@ -229,13 +229,13 @@ class OwnCode(Content):
         return f"{kind.__qualname__} {[self._bytecode(code, home) for code in methods if code is not None]}"
 
     def _bytecode(self, code: Any, home: str) -> str:
-        constants = [self._bytecode(one, home) if type(one) is type(code) else self.of(one, home)
-                     for one in code.co_consts]  # fmt: skip
+        constants = [self._bytecode(item, home) if type(item) is type(code) else self.of(item, home)
+                     for item in code.co_consts]  # fmt: skip
         return f"{code.co_names} {constants} {code.co_code.hex()}"
 
 
 def _resolved(chain: Chain, scope: Mapping[str, Any], home: str) -> tuple[int, Any]:
-    """How many names of a chain lead through modules, and what they lead to: other packages' modules as they are."""
+    """Return how many names of a chain lead through modules, and the value behind them. Stops at other packages."""
     value, place = scope[chain[0]], 1
     while isinstance(value, ModuleType) and place < len(chain):
         if _is_foreign(package_of(value.__name__, vars(value)), home):
@@ -245,26 +245,26 @@ def _resolved(chain: Chain, scope: Mapping[str, Any], home: str) -> tuple[int, A
 
 
 def _imported(wanted: Import, function: FunctionType, home: str) -> Any:
-    """What an import inside a function gives; None where it fails, as it may on purpose."""
+    """Return the value of an import inside a function; None if it fails, which code may intend."""
     module, level, name = wanted
     try:
         if level:
             module = importlib.util.resolve_name("." * level + module, function.__globals__.get("__package__") or "")
         if _is_foreign(package_of(module), home):
             return f"{module}.{name}"
-        found = importlib.import_module(module)
-        return found if name is None else getattr(found, name, None)
+        imported = importlib.import_module(module)
+        return imported if name is None else getattr(imported, name, None)
     except ImportError:
         return None
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    given = [getattr(field, name) for name in ("default", "default_factory")]
-    return [None if one is dataclasses.MISSING else ("given", one) for one in given]
+    defaults = [getattr(field, name) for name in ("default", "default_factory")]
+    return [None if default is dataclasses.MISSING else ("given", default) for default in defaults]
 
 
 def _is_member(kind: type, name: str, member: Any) -> bool:
-    """Whether an attribute of a class is content, and not made by Python for its own use."""
+    """Say whether an attribute of a class is content, and not something that Python made for itself."""
     if name.startswith("__") and name.endswith("__"):
         return is_jit(member)
     made = type(member).__name__ in ("member_descriptor", "getset_descriptor", "_tuplegetter", "_abc_data")

@@ -14,7 +14,7 @@ from tunedb.core.source_content import Content, OwnCode, package_of
 from tunedb.core.source_text import HashUnavailable, compiled_text
 from tunedb.errors import IdentityError
 
-_SHORT = 12  # hexadecimal digits of a function's hash where it stands beside the function's name
+_SHORT = 12  # hexadecimal digits of a function's hash that follow the function's name
 _MOST = 4096  # values whose hash is kept
 
 
@@ -32,34 +32,34 @@ class Hashed:
 
 
 def kernel_hash(*roots: Any) -> str:
-    """The sha256 over the meaning of jit functions and launchers, and of all that they call and read.
+    """Return the SHA-256 of the meaning of jit functions and launchers, and of all that they call and read.
 
-    Followed are functions under `triton.jit`, functions and classes of the package of the function that names them, and
-    what is bound to them: heuristics, closures, defaults and globals, by content. Of functions of other packages their
-    own text counts, of their classes the name; of torch, triton and the standard library the name, because the
+    The hash covers functions under `triton.jit`, functions and classes of the package of the function that names them,
+    and what is bound to them: heuristics, closures, defaults and globals, by content. A function of another package
+    counts by its own text, a class by its name. Torch, triton and the standard library count by name, because the
     environment of a sweep has the versions that times depend on.
 
-    Raises HashUnavailable if something in it has no content that is the same in every process, or a plain function's
-    file does not hold its text any more; IdentityError for what is no function.
+    Raises HashUnavailable if a value's content is not the same in every process, or if a plain function's file no
+    longer holds its text; IdentityError if a root is not a function.
     """
     return hashed(*roots).hash
 
 
 def hashed(*roots: Any) -> Hashed:
-    """`kernel_hash`, with what it is true of."""
+    """Return what `kernel_hash` does, with the texts of the jit functions that it was made from."""
     for root in roots:
         if _function(root) is None:
-            raise IdentityError(f"{root!r} is no jit function, and no Python function.")
+            raise IdentityError(f"Expected a jit function or a Python function, got {root!r}.")
     return _hashed(Content, roots)
 
 
-def joint_hash(found: str, function: Any) -> str:
-    """A kernel's hash joined with a function that is no part of it: by its bytecode and what is bound to it.
+def joint_hash(kernel: str, function: Any) -> str:
+    """Return a kernel's hash joined with that of a function outside it: of its bytecode and what is bound to it.
 
-    A lambda's source can't always be told. So it moves with the version of Python, too; what the function calls is not
-    in it. Raises HashUnavailable if what is bound to it has no stable content.
+    Bytecode, because a lambda's source can't always be found. So the hash also changes with the version of Python. What
+    the function calls does not count. Raises HashUnavailable if what is bound to it has no stable content.
     """
-    return hashlib.sha256(f"{found} {_hashed(OwnCode, (function,)).hash}".encode()).hexdigest()
+    return hashlib.sha256(f"{kernel} {_hashed(OwnCode, (function,)).hash}".encode()).hexdigest()
 
 
 def _hashed(kind: type[Content], roots: tuple[Any, ...]) -> Hashed:
@@ -72,7 +72,7 @@ def _hashed(kind: type[Content], roots: tuple[Any, ...]) -> Hashed:
             content.add(root, package_of(str(module), scope))
     except HashUnavailable:
         raise
-    # A user's objects are looked at, whose methods may raise anything: a caller must not get that from a hash.
+    # Methods of the user's objects run here and may raise anything: the caller must not get that from a hash.
     except Exception as error:
         raise HashUnavailable(f"what it reads has no stable content ({type(error).__name__}: {error}).") from error
     return Hashed(content.digest(), tuple(content.texts))
@@ -86,7 +86,7 @@ class LazyHash:
         self._found: Hashed | HashUnavailable | None = None
 
     def get(self) -> str:
-        """The hash. Raises HashUnavailable, each time if it did so once: what serves the kernel then stays the same."""
+        """Return the hash. Raises HashUnavailable every time if it did once: a kernel's calls stay served alike."""
         if self._found is None or (isinstance(self._found, Hashed) and not self._found.is_current):
             try:
                 self._found = self._made()
@@ -97,28 +97,28 @@ class LazyHash:
         return self._found.hash
 
     def _made(self) -> Hashed:
-        found = _hashed(Content, (self._root,))
-        return found if self._reference is None else replace(found, hash=joint_hash(found.hash, self._reference))
+        own = _hashed(Content, (self._root,))
+        return own if self._reference is None else replace(own, hash=joint_hash(own.hash, self._reference))
 
 
-_known: dict[int, tuple[Any, LazyHash]] = {}  # by the id of a value, which lives as long as its entry
+_lazy_hashes: dict[int, tuple[Any, LazyHash]] = {}  # by the id of a value, which lives as long as its entry
 
 
 def short_hash(value: Any) -> str:
-    """The first digits of the hash of a function, or another value, that is an argument or a knob.
+    """Return the first digits of the hash of a function or another value that is an argument or a knob.
 
     Raises HashUnavailable.
     """
-    known = _known.get(id(value))
-    if known is None:
-        if len(_known) >= _MOST:
-            _known.clear()
-        known = _known[id(value)] = value, LazyHash(value)
-    return known[1].get()[:_SHORT]
+    entry = _lazy_hashes.get(id(value))
+    if entry is None:
+        if len(_lazy_hashes) >= _MOST:
+            _lazy_hashes.clear()
+        entry = _lazy_hashes[id(value)] = value, LazyHash(value)
+    return entry[1].get()[:_SHORT]
 
 
 def _function(value: Any) -> FunctionType | None:
-    """The Python function behind a jit function or a stack of decorators, itself if it is one, else None."""
+    """Return the Python function behind a jit function or a stack of decorators, itself if it is one, else None."""
     while not isinstance(value, FunctionType):
         if isinstance(value, type | ModuleType):
             return None

@@ -24,7 +24,7 @@ _MOST = 4096  # skeletons that are kept
 
 
 class HashUnavailable(IdentityError):
-    """Nothing stable tells a kernel, or a function that is given to it, from an edited one."""
+    """A kernel, or a function passed to it, has no stable hash, so an edited version would look the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +40,26 @@ class Skeleton:
 
 
 def is_jit(value: Any) -> bool:
-    """Whether this is a function under `triton.jit`, compiled or interpreted."""
+    """Say whether this is a function under `triton.jit`, compiled or interpreted."""
     return hasattr(value, "add_pre_run_hook") and isinstance(getattr(value, "fn", None), FunctionType)
 
 
 def compiled_text(jit: Any) -> str | None:
-    """The text that Triton compiles; None in its interpreter, which reads the file."""
-    found = getattr(jit, "src", None) or getattr(jit, "_src", None)
-    return found if isinstance(found, str) else None
+    """Return the text that Triton compiles; None in its interpreter, which reads the file."""
+    text = getattr(jit, "src", None) or getattr(jit, "_src", None)
+    return text if isinstance(text, str) else None
 
 
 def options_of(jit: Any) -> dict[str, Any]:
-    """The options of the decorator that change what is compiled."""
-    given = getattr(jit, "kwargs", None)
-    given = given if isinstance(given, dict) else vars(jit)
+    """Return the options of the decorator that change what is compiled."""
+    options = getattr(jit, "kwargs", None)
+    options = options if isinstance(options, dict) else vars(jit)
     names = ("version", "do_not_specialize", "do_not_specialize_on_alignment", "debug", "noinline")
-    return {name: given[name] for name in names if given.get(name)}
+    return {name: options[name] for name in names if options.get(name)}
 
 
 def skeleton_of_jit(jit: Any) -> Skeleton:
-    """The skeleton of what Triton compiles or, in the interpreter, runs. Raises HashUnavailable."""
+    """Return the skeleton of what Triton compiles or, in the interpreter, runs. Raises HashUnavailable."""
     text = compiled_text(jit)
     if text is not None:
         return _skeleton_of_text(text)
@@ -82,27 +82,27 @@ _plain: dict[tuple[CodeType, str], Skeleton] = {}  # two equal code objects may 
 
 
 def skeleton_of_plain(function: FunctionType) -> Skeleton:
-    """The skeleton of a plain function. Raises HashUnavailable if its file doesn't hold the text of its code."""
+    """Return the skeleton of a plain function. Raises HashUnavailable if its file doesn't hold the text of its code."""
     code = function.__code__
     key = code, code.co_filename
-    found = _plain.get(key)
-    if found is None:
+    skeleton = _plain.get(key)
+    if skeleton is None:
         node, names = _node_of(function)
         if len(_plain) >= _MOST:
             _plain.clear()
-        found = _plain[key] = _skeleton(node, names)
-    return found
+        skeleton = _plain[key] = _skeleton(node, names)
+    return skeleton
 
 
 def _node_of(function: FunctionType) -> tuple[ast.AST, set[str]]:
-    """The syntax tree of a function's text, and the names that its code looks up outside."""
+    """Return the syntax tree of a function's text, and the names that its code looks up outside."""
     code = function.__code__
     nodes, codes = _file(code.co_filename, function.__globals__)
     place = code.co_name, code.co_firstlineno
-    if any(_shape(one) == _shape(code) for one in codes.get(place, ())):
-        found = nodes[place] if len(nodes[place]) == 1 else [node for node in nodes[place] if _holds(node, code)]
-        if found:
-            return found[-1], _outer_names(code)  # of lambdas in lambdas the innermost
+    if any(_shape(compiled) == _shape(code) for compiled in codes.get(place, ())):
+        matches = nodes[place] if len(nodes[place]) == 1 else [node for node in nodes[place] if _holds(node, code)]
+        if matches:
+            return matches[-1], _outer_names(code)  # of lambdas in lambdas the innermost
     raise HashUnavailable(
         f"the source of {function.__qualname__} can't be read as it runs: {code.co_filename} does not hold its text, "
         "or not any more. Define the kernel in a file, with all that it calls, and restart the program after an edit."
@@ -116,12 +116,12 @@ _files: dict[str, tuple[str, _File]] = {}
 
 
 def _file(path: str, scope: dict[str, Any]) -> _File:
-    """The functions and lambdas of a file, and the code that its text gives: one depends on the file's imports, too."""
+    """Return a file's functions and lambdas, and the code that its text, imports included, compiles to."""
     linecache.checkcache(path)
     text = "".join(linecache.getlines(path, scope))
-    known = _files.get(path)
-    if known is not None and known[0] == text:
-        return known[1]
+    parsed = _files.get(path)
+    if parsed is not None and parsed[0] == text:
+        return parsed[1]
     nodes: dict[_Place, list[ast.AST]] = {}
     codes: dict[_Place, list[CodeType]] = {}
     try:
@@ -132,7 +132,7 @@ def _file(path: str, scope: dict[str, Any]) -> _File:
     else:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+                first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
                 nodes.setdefault((node.name, first), []).append(node)
             elif isinstance(node, ast.Lambda):
                 nodes.setdefault(("<lambda>", node.lineno), []).append(node)
@@ -145,7 +145,7 @@ def _file(path: str, scope: dict[str, Any]) -> _File:
 
 
 def _holds(node: Any, code: CodeType) -> bool:
-    """Whether a lambda, one of several in a line, is where the code's instructions come from."""
+    """Say whether the code's instructions come from this lambda, one of several on a line."""
     begin, end = (node.body.lineno, node.body.col_offset), (node.body.end_lineno, node.body.end_col_offset)
     places = [
         ((line, column), (last, end_column))
@@ -156,14 +156,14 @@ def _holds(node: Any, code: CodeType) -> bool:
 
 
 def _inside(code: CodeType) -> Iterator[CodeType]:
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            yield one
-            yield from _inside(one)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _inside(constant)
 
 
 def _shape(code: CodeType) -> tuple[Any, ...]:
-    """All of a code object but where it stands."""
+    """Return all of a code object except its position."""
     return (
         code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount,
         code.co_posonlyargcount, code.co_kwonlyargcount, code.co_exceptiontable, _shape_of(code.co_consts),
@@ -181,32 +181,33 @@ def _shape_of(constant: Any) -> Any:
 
 
 def _outer_names(code: CodeType) -> set[str]:
-    """The names that a code looks up as globals or in its closure, and those of attributes."""
-    return {*code.co_names, *code.co_freevars, *(name for one in _inside(code) for name in one.co_names)}
+    """Return the names that a code looks up as globals or in its closure, and those of attributes."""
+    return {*code.co_names, *code.co_freevars, *(name for inner in _inside(code) for name in inner.co_names)}
 
 
 # --- Skeletons. ---
 
 
 def _skeleton(node: ast.AST, names: set[str] | None) -> Skeleton:
-    """The skeleton of a function. Without `names`, every name counts that the text doesn't assign to."""
+    """Return the skeleton of a function. Without `names`, all names count that the text doesn't assign to."""
     imports = _imports(node)
     if names is None:
-        stored = {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
-        stored |= {one.arg for one in ast.walk(node) if isinstance(one, ast.arg)}
-        names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} - stored
+        stored = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        stored |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - stored
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         node = copy.copy(node)
         node.decorator_list = []  # what decorators do is seen in what they made
     words: list[str] = []
     _dump(node, words)
-    found = (_chain(one) for one in ast.walk(node) if isinstance(one, ast.Name | ast.Attribute))
+    chains = (_chain(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute))
     wanted = names | imports.keys()
-    return Skeleton("".join(words), tuple(dict.fromkeys(one for one in found if one and one[0] in wanted)), imports)
+    outer = dict.fromkeys(chain for chain in chains if chain and chain[0] in wanted)
+    return Skeleton("".join(words), tuple(outer), imports)
 
 
 def _chain(node: ast.expr) -> Chain:
-    """The names of `package.module.name`; none for an attribute of anything but names."""
+    """Return the names of `package.module.name`; empty for an attribute of anything else."""
     names: list[str] = []
     while isinstance(node, ast.Attribute):
         names.append(node.attr)
@@ -215,16 +216,16 @@ def _chain(node: ast.expr) -> Chain:
 
 
 def _imports(node: ast.AST) -> dict[str, Import]:
-    found: dict[str, Import] = {}
-    for one in ast.walk(node):
-        if isinstance(one, ast.Import):
-            for alias in one.names:
+    imports: dict[str, Import] = {}
+    for part in ast.walk(node):
+        if isinstance(part, ast.Import):
+            for alias in part.names:
                 top = alias.name if alias.asname else alias.name.partition(".")[0]
-                found[alias.asname or top] = top, 0, None
-        elif isinstance(one, ast.ImportFrom):
-            for alias in one.names:
-                found[alias.asname or alias.name] = one.module or "", one.level, alias.name
-    return found
+                imports[alias.asname or top] = top, 0, None
+        elif isinstance(part, ast.ImportFrom):
+            for alias in part.names:
+                imports[alias.asname or alias.name] = part.module or "", part.level, alias.name
+    return imports
 
 
 def _dump(node: Any, words: list[str]) -> None:

@@ -15,14 +15,14 @@ COMPILERS = ("torch", "triton", "numpy")  # the environment of a sweep names the
 
 
 def is_dtype(kind: type) -> bool:
-    """Whether values of this type are dtypes of torch, triton or numpy."""
+    """Say whether values of this type are dtypes of torch, triton or numpy."""
     if kind.__module__.partition(".")[0] not in COMPILERS:
         return False
-    return any(one.__name__ == "dtype" for one in kind.__mro__)
+    return any(base.__name__ == "dtype" for base in kind.__mro__)
 
 
 def callable_parts(value: Any) -> tuple[Any, ...] | None:
-    """What makes a function that is wrapped, bound or built in; None for other objects."""
+    """Return the parts of a function that is wrapped, bound or built in; None for other objects."""
     kind = type(value)
     if is_jit(value):
         return (value.fn,)
@@ -45,28 +45,28 @@ def callable_parts(value: Any) -> tuple[Any, ...] | None:
 
 
 def state_of(value: Any) -> Any:
-    """What an object is made of again, as pickle would keep it. Raises HashUnavailable where it has nothing such."""
+    """Return an object's state as pickle would keep it. Raises HashUnavailable if the object can't be pickled."""
     kind = type(value)
     reduce = copyreg.dispatch_table.get(kind)
     try:
-        found = value.__reduce_ex__(2) if reduce is None else reduce(value)
+        reduced = value.__reduce_ex__(2) if reduce is None else reduce(value)
     # A user's method may raise anything. That an object can't be kept is all that counts.
     except Exception as error:
         raise HashUnavailable(f"a {kind.__qualname__} has no content that is stable ({error}).") from None
-    if isinstance(found, str):
-        return found
-    made, arguments, *rest = found
+    if isinstance(reduced, str):
+        return reduced
+    made, arguments, *rest = reduced
     state, items, pairs = [*rest, None, None, None][:3]
-    if isinstance(state, dict):  # what was computed meanwhile is no state
+    if isinstance(state, dict):  # cached properties are not state
         state = {
-            name: one for name, one in state.items()
+            name: item for name, item in state.items()
             if not isinstance(getattr(kind, str(name), None), functools.cached_property)
         }  # fmt: skip
     return [made, arguments, state, items and list(items), pairs and list(pairs)]
 
 
 def array_of(value: Any) -> str:
-    """An array or a tensor: dtype, shape and bytes."""
+    """Return an array's or a tensor's dtype, shape and a hash of its bytes."""
     shape = tuple(value.shape)
     if hasattr(value, "untyped_storage"):
         torch = sys.modules["torch"]
@@ -80,18 +80,18 @@ def array_of(value: Any) -> str:
 
 
 def cells_of(function: FunctionType) -> dict[str, Any]:
-    """What a function closes over. A cell may be empty: its name is only set later."""
-    found = {}
+    """Return the values that a function closes over, without empty cells: their names are only set later."""
+    values = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
-            found[name] = cell.cell_contents
+            values[name] = cell.cell_contents
         except ValueError:
             continue
-    return found
+    return values
 
 
 def _is_tritons(kind: type) -> bool:
-    return any(one.__module__.startswith("triton.") for one in kind.__mro__)
+    return any(base.__module__.startswith("triton.") for base in kind.__mro__)
 
 
 def _qualname(value: Any) -> str:

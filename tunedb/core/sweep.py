@@ -70,12 +70,12 @@ REFERRING = (TrialOutcome.DUPLICATE_OF, TrialOutcome.KNOWN_FROM)  # the outcomes
 
 
 def new_uid() -> str:
-    """A fresh identity for a sweep or a trial: 32 hexadecimal digits."""
+    """Return a new identity for a sweep or a trial: 32 hexadecimal digits."""
     return uuid.uuid4().hex
 
 
 def now() -> datetime:
-    """The time in UTC, to the microsecond."""
+    """Return the time in UTC, to the microsecond."""
     return datetime.now(UTC)
 
 

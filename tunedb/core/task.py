@@ -40,7 +40,7 @@ class TuningTask:
     kernel: TunableKernel
     problem: Problem
     placement: Placement
-    # What the problem was made of. It can be more than the problem tells, and a worker makes the problem of it again.
+    # The arguments that the problem was made from. They can hold more than it does; a worker makes it from them again.
     arguments: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
