@@ -77,7 +77,7 @@ def test_every_candidate_has_its_reason_the_best_first(cli: Cli, kernels: dict[s
         ("chosen", "newest"),
         ("in reserve", "older"),
         ("in reserve", "cut short"),
-        ("in reserve", f"stale; torch is 2.0.0, needed {here().torch}; triton is 3.0.0, needed {here().triton}"),
+        ("in reserve", f"stale; torch: expected {here().torch}, got 2.0.0; triton: expected {here().triton}, got 3.0.0"),
     ]
     assert [row["source"] for row in rows] == ["store", "store", "store", "stale"] + [None] * 6
     assert {row["verdict"] for row in rows[4:]} == {"passed over"}
@@ -85,8 +85,8 @@ def test_every_candidate_has_its_reason_the_best_first(cli: Cli, kernels: dict[s
         "its config is outside today's search space",
         "expired",
         "quarantined: wrong on odd rows",
-        "kernel_hash is cdcdcdcdcdcd, needed abababababab",
-        f"device is {DEVICE}, needed {INTERPRETER}",
+        "kernel_hash: expected abababababab, got cdcdcdcdcdcd",
+        f"device: expected {INTERPRETER}, got {DEVICE}",
         "failed: 1 compile_error, 2 ok",
     }
     assert rows[3]["differs"]["triton"] == {"found": "3.0.0", "needed": here().triton}
@@ -125,7 +125,7 @@ def test_where_nothing_answers_the_nearest_entries_say_what_differs(cli: Cli, ke
         {"kernel_size": {"found": "2", "needed": 2}},
         {"rows": {"found": 3, "needed": 2}, "device": {"found": str(DEVICE), "needed": str(INTERPRETER)}},
     ]
-    assert rows[1]["why"] == "rows is 3, needed 2"
+    assert rows[1]["why"] == "rows: expected 2, got 3"
     answer = cli("explain", *ASKED)
     assert "Nothing is stored for pool (kernel_size=2, rows=2)" in answer.err
     assert "tunedb warm pool --shape 2,3,4 --kernel-size 2" in answer.err

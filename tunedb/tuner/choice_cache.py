@@ -55,11 +55,11 @@ class ChoiceCache:
         return True
 
     def is_rejected(self, task: TuningTask, config: Config) -> bool:
-        """Whether the config does not launch in this process."""
+        """Say whether the config does not launch in this process."""
         return config in self._rejected.get(task.key, ())
 
     def has_rejected(self, task: TuningTask) -> bool:
-        """Whether any config of the task does not launch in this process."""
+        """Say whether any config of the task does not launch in this process."""
         return bool(self._rejected.get(task.key))
 
     def due(self) -> list[TuningTask]:

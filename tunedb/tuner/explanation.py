@@ -33,7 +33,7 @@ class Explanation:
 
     def facts(self) -> dict[str, Any]:
         """Return what `tunedb explain` prints besides the sweep."""
-        unequal = (f"{name} is {values['found']}, needed {values['needed']}" for name, values in self.differs.items())
+        unequal = (f"{name}: expected {pair['needed']}, got {pair['found']}" for name, pair in self.differs.items())
         why = "; ".join([*self.reasons, *unequal])
         return {"verdict": self.verdict, "source": self.source, "why": why, "differs": self.differs}
 

@@ -176,7 +176,7 @@ class Tuner:
         return len(answered)
 
     def _has_better(self, task: TuningTask) -> bool:
-        """Whether a task that got a weak choice would get another one now: its own, or a near problem's."""
+        """Say whether a task that got a weak choice would get another one now: its own, or a near problem's."""
         if self.look_up(task) is not None:
             return True
         remembered, near = self.cache.get(task), self.lookup.neighbors.choice(task)

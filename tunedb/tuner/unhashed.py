@@ -26,7 +26,7 @@ def fault_of(kernel: TunableKernel) -> HashUnavailable | None:
 
 
 def choice_without_hash(task: TuningTask, fault: HashUnavailable, settings: Settings) -> Choice:
-    """Return the choice for a kernel that can't be told from an edited one: an override, or the default.
+    """Return the choice for a kernel without a hash: an override, or the default.
 
     Raises MissError in mode `strict`, SettingError for an override that can't be used.
     """
