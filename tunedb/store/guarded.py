@@ -136,7 +136,7 @@ class GuardedStore(SweepStore):
         self.flush()
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:
-        """Whether no result of that uid waits for a busy store; with `try_again`, after another try to write it.
+        """Say whether no result of that uid waits for a busy store; with `try_again`, after another try to write it.
 
         The try has a lock of its own: under the lock of the other accesses it would keep every call waiting.
         """
@@ -233,7 +233,7 @@ def _finish(sweep: Sweep, store: Store) -> bool:
 
 
 def _hold_all() -> None:
-    """Before a fork, let every store finish its access: the child would inherit SQLite's locks of that moment."""
+    """Let every store finish its access: the child would inherit SQLite's locks of that moment."""
     locks = [lock for store in list(_stores) for lock in (store._lock, store._late)]
     _forking.held = [lock for lock in locks if lock.acquire(timeout=2 * BUSY_TIMEOUT_S)]
 

@@ -18,8 +18,8 @@ class SweepStore(ABC):
     Time: an access waits for other writers as long as the store's busy timeout says, and has no other limit. A guarded
     store keeps a call waiting for at most two such time-outs, and then leaves a store that failed alone for a while.
     Errors: a database raises StoreError; a guarded or layered store raises nothing, and answers as if it were empty.
-    Ownership: whoever opened the store closes it. Records are immutable and belong to nobody; a finished sweep never
-    changes.
+    Ownership: the code that opened the store closes it. Records are immutable and need no closing; a finished sweep
+    never changes.
     """
 
     @abstractmethod
@@ -59,7 +59,7 @@ class SweepStore(ABC):
         """Give a running sweep its outcome, and the trials that it lacks. A finished one stays as it is."""
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:  # noqa: ARG002 (for stores that queue)
-        """Whether a finished sweep does not wait in memory; with `try_again`, after another try to write it.
+        """Say whether a finished sweep does not wait in memory; with `try_again`, after another try to write it.
 
         True of a store that writes at once, and raises if it can't.
         """

@@ -71,7 +71,7 @@ class LayeredStore(SweepStore):
             self.shared.finish_sweep(sweep)
 
     def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:
-        """Whether the sweep does not wait in the local store's queue."""
+        """Say whether the sweep does not wait in the local store's queue."""
         return self.local.is_written(sweep_uid, try_again=try_again)
 
     def add_usage(self, counts: Iterable[UsageCount]) -> None:

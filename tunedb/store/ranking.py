@@ -89,7 +89,7 @@ def winners(
 
 
 def has_failed(sweeps: Iterable[Sweep], environment: Environment | None, now: datetime) -> bool:
-    """Whether a failed sweep of this environment has not expired yet: until then, sweeping again is pointless.
+    """Say whether a failed sweep of this environment has not expired yet: until then, sweeping again is pointless.
 
     A failure without an expiry prevents nothing.
     """

@@ -26,7 +26,7 @@ Clock = Callable[[], datetime]
 
 @check("store")
 def opened(database: Database) -> Verdict:
-    """Report where it is, of which kind, and whether it opens."""
+    """Report where the store is, of which kind, and whether it opens."""
     kind = "SQLite" if database.is_sqlite else "PostgreSQL"
     if database.is_sqlite and database.path is None:
         return ok(f"{database.url} (in memory, gone with the process)")
@@ -47,7 +47,7 @@ def opened(database: Database) -> Verdict:
 
 @check("schema")
 def schema_state(database: Database) -> Verdict:
-    """Report its revision, and the one that this version needs."""
+    """Report the schema's revision, and the one that this version needs."""
     try:
         schema.check_revision(database)
     except (SchemaOlder, SchemaNewer) as error:
@@ -59,14 +59,14 @@ def schema_state(database: Database) -> Verdict:
 
 @check("tables")
 def tables(database: Database) -> Verdict:
-    """Whether the tables are those of the revision."""
+    """Report whether the tables are those of the revision."""
     schema.check_tables(database)
     return ok("as the revision has them")
 
 
 @check("sqlite")
 def library(database: Database) -> Verdict:
-    """SQLite's version and the file's journal, which together may have a bug."""
+    """Report SQLite's version and the file's journal mode: together they may have a bug."""
     with database.read() as connection:
         journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
     found = f"SQLite {sqlite3.sqlite_version}, journal mode {journal}"
@@ -81,7 +81,7 @@ def library(database: Database) -> Verdict:
 
 @check("integrity")
 def integrity(database: Database) -> Verdict:
-    """Whether the file is undamaged, and every row has the rows that it refers to."""
+    """Report whether the file is undamaged, and every row has the rows that it refers to."""
     with database.read() as connection:
         broken = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(10)")]
         orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
@@ -93,7 +93,7 @@ def integrity(database: Database) -> Verdict:
 
 @check("unfinished sweeps")
 def unfinished(database: Database, now: Clock) -> Verdict:
-    """Whether sweeps were begun so long ago that no process continues them."""
+    """Report whether sweeps were begun so long ago that no process continues them."""
     old = (SweepRow.status == "running", SweepRow.started < now() - ABANDONED)
     with database.read() as connection:
         count = connection.scalar(sa.select(sa.func.count()).select_from(SweepRow).where(*old)) or 0
@@ -102,7 +102,7 @@ def unfinished(database: Database, now: Clock) -> Verdict:
 
 @check("dead rows")
 def dead_rows(database: Database, hashes: Hashes) -> Verdict:
-    """Whether sweeps are of a kernel that has changed since, as far as it is installed."""
+    """Report whether sweeps are of a kernel that has changed since. Kernels that are not installed are not checked."""
     query = (
         sa.select(ProblemRow.kernel, SweepRow.kernel_hash, sa.func.count())
         .join_from(SweepRow, ProblemRow)
@@ -131,7 +131,7 @@ def dead_rows(database: Database, hashes: Hashes) -> Verdict:
 
 @check("clock")
 def clock(database: Database, now: Clock) -> Verdict:
-    """Whether the server's clock and this machine's agree: the newest of several sweeps answers a call."""
+    """Report whether the server's clock and this machine's agree: the newest of several sweeps answers a call."""
     with database.read() as connection:
         before = now()
         theirs = connection.scalar(sa.select(sa.func.clock_timestamp()))

@@ -36,7 +36,7 @@ def surroundings(path: Path) -> list[Finding]:
 
 @check("file system")
 def file_system(folder: Path) -> Verdict:
-    """Whether SQLite's locks work on it."""
+    """Report whether SQLite's locks work on the folder's file system."""
     if not MOUNTS.exists():
         return Verdict("skipped", "this system does not say")
     kind = file_system_of(folder, MOUNTS.read_text(errors="surrogateescape"))
@@ -62,7 +62,7 @@ def file_system_of(folder: Path, mounts: str) -> str:
 
 @check("permissions")
 def permissions(path: Path) -> Verdict:
-    """Whether only this user can use the file and its folder."""
+    """Report whether only this user can use the file and its folder."""
     wrong, mend = [], []
     for place, needed in ((path.parent, 0o700), (path, 0o600)):
         if not place.exists():
@@ -88,7 +88,7 @@ def permissions(path: Path) -> Verdict:
 
 @check("free space")
 def free_space(folder: Path) -> Verdict:
-    """Whether there is enough free space."""
+    """Report whether there is enough free space."""
     free = shutil.disk_usage(folder).free
     found = f"{free // 2**20} MiB free in {folder}"
     return ok(found) if free >= MIN_FREE else warn(found, "Free space there, or name another store in TUNEDB_STORE")
@@ -96,7 +96,7 @@ def free_space(folder: Path) -> Verdict:
 
 @check("set aside")
 def set_aside(path: Path) -> Verdict:
-    """Whether there are damaged files next to the store."""
+    """Report whether there are damaged files next to the store."""
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     damaged = sorted(
         name
@@ -114,7 +114,7 @@ def set_aside(path: Path) -> Verdict:
 
 @check("opening lock")
 def opening(path: Path) -> Verdict:
-    """Whether the lock under which a store is made and upgraded is free, or is soon."""
+    """Report whether the lock for creating and upgrading a store is free, or soon will be."""
     if is_held(path, PATIENCE_S):
         return warn(
             f"{path} has been held for more than {PATIENCE_S:g} s",
@@ -131,7 +131,7 @@ def sweep_locks(folder: Callable[[], Path]) -> Verdict:
 
 
 def is_held(path: Path, patience: float = 0.0) -> bool:
-    """Whether a process holds the lock file for `patience` seconds from now on. Does not make the file."""
+    """Report whether a process holds the lock file for `patience` seconds from now on. Does not make the file."""
     from filelock import FileLock, Timeout
 
     if not path.exists():

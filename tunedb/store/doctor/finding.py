@@ -54,8 +54,8 @@ def failed(check: str, error: Exception) -> Finding:
         message = f"{type(error).__name__}: {without_password(text)}"
         return Finding(check, "bad", message, "Fix what it names, or report it")
     for mark in (" Run: ", ". "):
-        found, known, mend = text.rpartition(mark)
-        if known:
+        found, separator, mend = text.rpartition(mark)
+        if separator:
             return Finding(check, "bad", found.rstrip("."), mend)
     return Finding(check, "bad", text)
 

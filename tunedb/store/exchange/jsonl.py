@@ -73,7 +73,7 @@ def load(source: str | os.PathLike[str] | IO[bytes], *, strict: bool = False) ->
 
     A line of our form that contradicts itself is rejected, and the others are taken. Raises ImportRejected, which
     names the line but not the path, for a file that can't be read, is not ours, is cut off or altered, or has a line
-    of another form (NaN, a number beyond 64 bits, an unknown field); with `strict`, also where any line is rejected.
+    of another form (NaN, a number beyond 64 bits, an unknown field); with `strict`, also if any line is rejected.
     """
     try:
         with (

@@ -20,8 +20,7 @@ def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
     """Copy a SQLite store, as it is at this moment, to a new file of mode 0600, by default next to it; return its path.
 
     Others may read meanwhile; a writer waits. The copy is checked, and appears under its name only when it is whole.
-    Raises SettingError for a store that is no file and for a target that exists, StoreError where the copy can't be
-    made.
+    Raises SettingError if the store is not a file or the target exists, StoreError if the copy can't be made.
     """
     database = locate(url)
     if not database.is_sqlite:
@@ -30,10 +29,10 @@ def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
         raise SettingError(f"{database.url} is in memory; expected a file. Name a store in TUNEDB_STORE.")
     if not database.path.is_file():
         raise StoreUnavailable(f"Found no file to back up at {database.url}. See: tunedb path -v")
-    return copy(database, beside(database.path) if target is None else expand(os.fspath(target)))
+    return copy(database, default_path(database.path) if target is None else expand(os.fspath(target)))
 
 
-def beside(path: Path) -> Path:
+def default_path(path: Path) -> Path:
     """Return the default name of a backup that is made now: `<file>.backup-<UTC time>`."""
     return path.with_name(f"{path.name}.backup-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 

@@ -87,7 +87,7 @@ class Database:
             raise self._failure(error) from error
 
     def _failure(self, error: sa.exc.DBAPIError) -> StoreError:
-        # sqlite3 reports corruption as DatabaseError, not as OperationalError: tell by code, not by class.
+        # sqlite3 reports corruption as DatabaseError, not as OperationalError: the code decides, not the class.
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
         state = getattr(error.orig, "sqlstate", None)
         cause = str(error.orig).strip().partition("\n")[0]
@@ -177,14 +177,14 @@ def _open_sqlite(uri: str, busy_timeout: float) -> sqlite3.Connection:
 
 
 def _postgres_arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:
-    given = url.query.get("options", "")
+    options = url.query.get("options", "")
     server = {
-        "search_path": PG_SCHEMA,  # our own schema, whoever else uses the database
+        "search_path": PG_SCHEMA,  # our own schema: others may use the database too
         "timezone": "UTC",
         "lock_timeout": int(busy_timeout * 1000),
         "statement_timeout": int(busy_timeout * 2000),  # a server that hangs; a wait for a lock ends before
     }
-    words = [given if isinstance(given, str) else " ".join(given)]
+    words = [options if isinstance(options, str) else " ".join(options)]
     arguments = {"options": " ".join(words + [f"-c {name}={value}" for name, value in server.items()]).strip()}
     if "connect_timeout" not in url.query:
         arguments["connect_timeout"] = str(max(1, math.ceil(busy_timeout)))

@@ -153,7 +153,7 @@ def bring_up(database: Database) -> str | None:
 
 def _back_up(database: Database, path: Path, found: str) -> Path:
     try:
-        return backup.copy(database, backup.beside(path))
+        return backup.copy(database, backup.default_path(path))
     except StoreError as error:
         raise type(error)(f"Schema {found} is not upgraded, as the store can't be backed up: {error}") from error
 

@@ -80,7 +80,7 @@ class SweepRows:
         """Insert trials of a sweep, except those that are there."""
         if trials:
             self._access.insert(
-                connection, TrialRow, [{"sweep_id": sweep_id, **rows.trial_values(one)} for one in trials]
+                connection, TrialRow, [{"sweep_id": sweep_id, **rows.trial_values(trial)} for trial in trials]
             )
 
     def page(self, ids: Sequence[int], *, with_trials: bool) -> Iterator[Sweep]:

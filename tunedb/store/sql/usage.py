@@ -17,7 +17,7 @@ MAX_ROWS = 10_000  # of the table; beyond that those that were not seen for long
 
 
 def _tuned_since() -> sa.Exists:
-    """Whether the problem was tuned after it was missed: counts may be written after the sweep."""
+    """Say whether the problem was tuned after it was missed: counts may be written after the sweep."""
     return sa.exists().where(
         SweepRow.problem_id == MissRow.problem_id,
         SweepRow.device_id == MissRow.device_id,
