@@ -33,7 +33,7 @@ StoredPlaces = tuple[Table, int | None]  # the second is the place that all prob
 
 NOTHING_STORED: StoredPlaces = (), None
 LIFETIME_S = 1.0  # for how long an answer is used: code that is being compiled asks many times
-MAX_PROBLEMS = 64  # that compiled code tells apart: each is a comparison while the code is traced
+MAX_PROBLEMS = 64  # that compiled code distinguishes: each is a comparison while the code is traced
 
 # From this version of torch on, Dynamo can trace the pruning function of a kernel with heuristics below the decorator;
 # 2.11 raises for any. Versions between the two were not tried.
@@ -154,7 +154,7 @@ def _stored_places(state: KernelState) -> StoredPlaces:
 
 
 def _loses_guards(spec: KernelSpec) -> bool:
-    """Whether the kernel has arguments to reset or restore, which Dynamo ignores after pruning unless one is left."""
+    """Say whether arguments are to be reset or restored: Dynamo ignores that if pruning leaves several configs."""
     return bool(spec.reset_to_zero or spec.restore_value)
 
 

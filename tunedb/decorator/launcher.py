@@ -54,7 +54,7 @@ class Launcher:
         self._state.forget()
         self._tritons: triton.runtime.Autotuner | None = None
         knobs = {name for config in configs for name in config.all_kwargs()}
-        # A pruning function sees which arguments were given by position, which generated code can't tell.
+        # A pruning function sees which arguments were passed by position, which generated code doesn't know.
         unplanned = (lambda *_: _NO_PLAN) if spec.prunes else self._launch_in_order
         self.plans = Plans(spec, knobs, self._results, unplanned)
         self.launch: Callable[..., Any] = self.by_hand

@@ -64,7 +64,7 @@ class RegisteredAutotuner:
         return self._called(problem).default(problem, device)
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
-        """Whether one problem may use the other's config: the tuner compares their facts."""
+        """Say whether one problem may use the other's config: the tuner compares their facts."""
         return True
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:

@@ -131,5 +131,5 @@ def _load(state: KernelState, call: Call, called: CalledKernel, stored: Config) 
 
 
 def _is_on_gpu(call: Call) -> bool:
-    """Whether a launch could reach every tensor; an empty tensor has no memory, so it may be anywhere."""
-    return all(not is_on_host(one) or not one.numel() or one.is_pinned() for one in call.tensors().values())
+    """Say whether a launch could reach every tensor; an empty tensor has no memory, so it may be anywhere."""
+    return all(not is_on_host(tensor) or not tensor.numel() or tensor.is_pinned() for tensor in call.tensors().values())

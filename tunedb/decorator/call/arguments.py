@@ -86,5 +86,5 @@ def tensors_of(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def is_on_host(tensor: torch.Tensor) -> bool:
-    """Whether a tensor lies in the host's memory, which a GPU reaches only if it is pinned."""
+    """Say whether a tensor lies in the host's memory, which a GPU reaches only if it is pinned."""
     return tensor.is_cpu

@@ -59,7 +59,7 @@ def problem_of(
 
 
 def name_and_hash(function: Any) -> str:
-    """Return a function's name and a hash of what it does, which tells it from its namesakes and earlier versions."""
+    """Return a function's name and a hash of what it does, which differs from its namesakes' and earlier versions'."""
     return f"{function_name(function)}@{short_hash(function)}"
 
 

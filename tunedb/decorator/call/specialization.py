@@ -81,7 +81,7 @@ def call_specialization(
 
 
 def binary_specialization(arguments: Mapping[str, Any], constexprs: Collection[str]) -> tuple[Any, ...] | None:
-    """Return what a call's compiled kernel depends on besides its config, its hook and heuristics.
+    """Return what a call's compiled kernel depends on, apart from its config, its hook and heuristics.
 
     Returns None if that can't be compared.
     """
@@ -95,7 +95,7 @@ def binary_specialization(arguments: Mapping[str, Any], constexprs: Collection[s
 
 
 def can_specialize(value: Any) -> bool:
-    """Whether `specialization_of` returns all that counts of a value, and keeps none of the caller's memory alive."""
+    """Say whether `specialization_of` covers all that counts of a value without keeping the caller's memory alive."""
     if isinstance(value, (torch.Tensor, int, float)) or type(value) in BY_VALUE:
         return True
     if isinstance(value, tuple | list):
@@ -106,12 +106,12 @@ def can_specialize(value: Any) -> bool:
 
 
 def can_plan(value: Any) -> bool:
-    """Whether a plan may rest on `specialization_of`: it ignores the block of a descriptor inside a tuple."""
+    """Say whether a plan may rest on `specialization_of`: it ignores the block of a descriptor inside a tuple."""
     return can_specialize(value) and not (isinstance(value, (tuple, list)) and has_descriptor(value))
 
 
 def has_descriptor(value: Any) -> bool:
-    """Whether a value is a descriptor, or a tuple with one in it."""
+    """Say whether a value is a descriptor, or a tuple with one in it."""
     return any(map(has_descriptor, value)) if isinstance(value, (tuple, list)) else hasattr(value, "block_shape")
 
 

@@ -54,7 +54,7 @@ from tunedb.runtime.compat_triton import HAS_INSTRUMENTATION, HAS_STAGES_HOOK
 MAX_PLANS = 4096  # of a kernel. Chosen, not measured: with more kinds of calls than that, the table is emptied
 _BY_VALUE = (bool, str, type(None), torch.dtype, tl.dtype)
 _COMPOUND = (tuple, tl.constexpr, triton.TensorWrapper, TensorDescriptor)
-_SET_BY_HOOKS = sorted({one.name for one in fields(TensorDescriptor)} - {"base", "shape", "strides", "block_shape"})
+_SET_BY_HOOKS = sorted({field.name for field in fields(TensorDescriptor)} - {"base", "shape", "strides", "block_shape"})
 
 # Whether Triton has to launch, because a tool observes each launch or each compilation. `_t_enter` and `_t_exit` are
 # the chains of hooks from when the code was generated: a program may have replaced them.
@@ -253,7 +253,7 @@ def part_of_options(options: Mapping[str, Any]) -> tuple[Any, ...] | None:
 
 
 def is_set_by_hooks(kind: type) -> bool:
-    """Whether a config's hook may set what a kernel is compiled for in such an argument."""
+    """Say whether a config's hook may set what a kernel is compiled for in such an argument."""
     return kind is TensorDescriptor
 
 

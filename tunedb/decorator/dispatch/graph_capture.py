@@ -66,5 +66,5 @@ def not_loaded(name: str) -> SweepError:
 
 
 def is_capturing(index: int) -> bool:
-    """Whether a CUDA graph is being captured on the current stream."""
+    """Say whether a CUDA graph is being captured on the current stream."""
     return index >= 0 and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()

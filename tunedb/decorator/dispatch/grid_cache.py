@@ -56,7 +56,9 @@ class GridCache:
         if cached is None:
             cached = _CachedGrids(names, itemgetter(*names) if names else _nothing, {}, code)
         # Which arguments it reads may depend on their values: then it has to be called each time.
-        if cached.names != names or not all(type(one) is int for one in (*grid, *(arguments[name] for name in names))):
+        if cached.names != names or not all(
+            type(value) is int for value in (*grid, *(arguments[name] for name in names))
+        ):
             self._uncached[id(code)] = code
             return grid
         if len(self._cached) >= MAX_CLOSURES or len(cached.grids) >= MAX_CLOSURES:

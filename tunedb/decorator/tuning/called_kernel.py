@@ -52,12 +52,12 @@ class CalledKernel:
         return next(iter(self.configs))
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
-        """Whether one problem may use the other's config: the tuner compares their facts."""
+        """Say whether one problem may use the other's config: the tuner compares their facts."""
         return True
 
     def workload(self, problem: Problem, index: int) -> CallWorkload:
         """Return the call's own tensors. Raises CallerError if the reference fails."""
-        assert self._call is not None, "there is no call, or it is over"
+        assert self._call is not None, "this kernel has no call, or its call is over"
         self.swept = True
         with caller_errors(always=True):
             self._workload = CallWorkload(self._spec, self._call, self.find, index)

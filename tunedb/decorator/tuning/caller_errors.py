@@ -14,8 +14,8 @@ _OF_A_CALL = (TypeError, ValueError, LookupError, AttributeError, NameError, Ari
 class caller_errors:  # noqa: N801 - reads as a statement, like `failures.typed_errors`
     """A context that raises the caller's errors as CallerError: those of a call, or with `always` any error.
 
-    Passes on what is nobody's fault (too little memory), what a lost device raises for its next user, and errors that
-    are CallerError or TrialError already.
+    Passes on unchanged: errors that are not the caller's fault (too little memory), what a lost device raises for its
+    next user, CallerError and TrialError.
     """
 
     def __init__(self, *, always: bool = False) -> None:

@@ -16,7 +16,7 @@ from tunedb.runtime.failures import typed_errors
 
 _QUANTILES = (0.5, 0.2, 0.8)
 _MIN_US = 1e-3  # stands for a time of zero: configs are compared by ratios
-_CONFIG_ERRORS = (OutOfResources, PTXASError, CompileTimeAssertionFailure)  # a config's fault whoever raises them
+_CONFIG_ERRORS = (OutOfResources, PTXASError, CompileTimeAssertionFailure)  # a config's fault, wherever they are raised
 
 
 class BenchClock:

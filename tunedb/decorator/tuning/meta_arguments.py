@@ -22,7 +22,7 @@ class MetaArguments:
     """The arguments of a call with meta tensors for tensors. Nothing in them belongs to the caller."""
 
     def __init__(self, spec: KernelSpec, call: Call) -> None:
-        """Raises TypeError or RuntimeError if a tensor is inside an object of an unknown type."""
+        """Copy the arguments. Raises TypeError or RuntimeError if a tensor is inside an object of an unknown type."""
         self._spec = spec
         self._args = tuple(map(_without_memory, call.args))
         self._kwargs = {name: _without_memory(value) for name, value in call.kwargs.items()}

@@ -242,6 +242,6 @@ def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | No
 
 
 def _is_writable(tensor: torch.Tensor) -> bool:
-    """Whether a tensor has elements, and none of them share memory."""
+    """Say whether a tensor has elements, and none of them share memory."""
     axes = zip(tensor.shape, tensor.stride(), strict=True)
     return tensor.numel() > 0 and not any(size > 1 and stride == 0 for size, stride in axes)
