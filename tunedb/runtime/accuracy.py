@@ -38,12 +38,12 @@ class Comparison:
         self._count += count
 
     def report(self, size: int) -> str | None:
-        """How many of `size` elements differ, and the first of them; None if they agree."""
+        """Return how many of `size` elements differ, and the first of them; None if they agree."""
         return f"{self._count} of {size} elements differ, the first at {self._first}" if self._count else None
 
 
 def mismatches(actual: torch.Tensor, expected: torch.Tensor, absolute: float, relative: float) -> torch.Tensor:
-    """A bool tensor that is True for each element that differs.
+    """Return a bool tensor that is True for each element that differs.
 
     Floats agree within `absolute + relative * abs(expected)`; an infinity agrees with the same infinity, NaN with NaN.
     Anything else agrees if it is equal.
@@ -56,34 +56,34 @@ def mismatches(actual: torch.Tensor, expected: torch.Tensor, absolute: float, re
 
 
 def difference(actual: torch.Tensor, expected: torch.Tensor) -> str | None:
-    """How two tensors of one shape differ, in words, by the tolerance of the dtype; None if they agree."""
+    """Return how two tensors of one shape differ, in words, by the tolerance of the dtype; None if they agree."""
     if not expected.numel():
         return None
     tolerance = _TOLERANCES.get(expected.dtype, _EIGHT_BIT_TOLERANCE)
     comparison = Comparison(tolerance * _mean_size(expected), tolerance)
     blocks = zip(actual.reshape(-1).split(_BLOCK), expected.reshape(-1).split(_BLOCK), strict=True)
-    for number, (one, other) in enumerate(blocks):
+    for number, (ours, theirs) in enumerate(blocks):
         start = number * _BLOCK
-        comparison.add(one, other, lambda at, start=start: _unravel(start + at[0], expected.shape))  # type: ignore[misc]
+        comparison.add(ours, theirs, lambda at, start=start: _unravel(start + at[0], expected.shape))  # type: ignore[misc]
     return comparison.report(expected.numel())
 
 
-def is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors of one shape and dtype hold the same elements; NaN is the same as NaN."""
-    if one.element_size() == 1:  # torch compares no 8-bit floats
-        one, other = one.view(torch.uint8), other.view(torch.uint8)
-    return all(map(_are_same, one.reshape(-1).split(_BLOCK), other.reshape(-1).split(_BLOCK)))
+def is_same(tensor: torch.Tensor, other: torch.Tensor) -> bool:
+    """Say whether two tensors of one shape and dtype hold the same elements; NaN is the same as NaN."""
+    if tensor.element_size() == 1:  # torch compares no 8-bit floats
+        tensor, other = tensor.view(torch.uint8), other.view(torch.uint8)
+    return all(map(_are_same, tensor.reshape(-1).split(_BLOCK), other.reshape(-1).split(_BLOCK)))
 
 
-def _are_same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    same = one == other
-    if one.dtype.is_floating_point or one.dtype.is_complex:
-        same |= one.isnan() & other.isnan()
+def _are_same(block: torch.Tensor, other: torch.Tensor) -> bool:
+    same = block == other
+    if block.dtype.is_floating_point or block.dtype.is_complex:
+        same |= block.isnan() & other.isnan()
     return bool(same.all())
 
 
 def _mean_size(tensor: torch.Tensor) -> float:
-    """The mean absolute value of the finite elements; 0 for integers."""
+    """Return the mean absolute value of the finite elements; 0 for integers."""
     if not tensor.dtype.is_floating_point:
         return 0.0
     total, count = 0.0, 0

@@ -41,7 +41,7 @@ class Timing:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Timing:
-        """The timing of at least one sample."""
+        """Return the median and quantiles of at least one sample."""
         middle = median(samples)
         fifths = quantiles(samples, n=5, method="inclusive") if len(samples) > 1 else [middle] * 4
         return cls(middle, min(fifths[0], middle), max(fifths[3], middle), len(samples))  # rounding can cross them
@@ -59,7 +59,7 @@ class Clock(Protocol):
         """Whether the first call of `sample` is final: then nothing is raced, and nothing is compiled meanwhile."""
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
-        """Microseconds of `count` launches, of a kernel that has run before.
+        """Return the microseconds of `count` launches, of a kernel that has run before.
 
         Raises TrialError or StickyDeviceError if one fails.
         """
@@ -84,7 +84,7 @@ class GpuClock:
         self._buffer()  # raises now if there is too little memory
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:
-        """Microseconds of `count` launches, each on a cold L2.
+        """Return the microseconds of `count` launches, each on a cold L2.
 
         If the launch has `before` and `timed`, both are called and only the time of `timed` counts.
         """
@@ -142,7 +142,7 @@ def parts_of(launch: Callable[[], object]) -> tuple[Callable[[], object], Callab
 
 
 def _nothing() -> None:
-    """Most launches need nothing before them."""
+    """Do nothing: most launches need nothing before them."""
 
 
 class WallClock:
@@ -152,7 +152,7 @@ class WallClock:
     once = True
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - one is enough
-        """Microseconds of one launch."""
+        """Return the microseconds of one launch."""
         with typed_errors():
             start = time.perf_counter()
             launch()
@@ -160,7 +160,7 @@ class WallClock:
 
 
 def clock_for(index: int) -> Clock:
-    """The clock of the GPU with that index; for -1, the CPU, the one of the interpreter."""
+    """Return the clock of the GPU with that index, or the interpreter's for -1, the CPU."""
     return WallClock() if index < 0 else GpuClock(index)
 
 
@@ -179,7 +179,7 @@ def own_clock(kernel: TunableKernel) -> Clock | None:
 
 
 def timing(clock: Clock, launch: Callable[[], object]) -> Timing:
-    """The timing of up to 100 launches on an idle device, of fewer if they would take longer than 50 ms in all.
+    """Return the timing of up to 100 launches on an idle device, of fewer if they would take longer than 50 ms in all.
 
     Raises what `Clock.sample` raises.
     """
@@ -192,7 +192,7 @@ def timing(clock: Clock, launch: Callable[[], object]) -> Timing:
 
 
 def method_for(index: int) -> str:
-    """The method of `clock_for(index)`, without making one."""
+    """Return the method of `clock_for(index)`, without making one."""
     return WallClock.method if index < 0 else GpuClock.method
 
 

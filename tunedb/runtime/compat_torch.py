@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 
 
 def _private(module: str, name: str, fallback: Any) -> Any:
-    """The object of that name in a module, or the fallback if this torch lacks either."""
+    """Return the object of that name in a module, or the fallback if this torch lacks either."""
     try:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError):
@@ -69,12 +69,12 @@ def eager_test(*, on_cpu: bool) -> Callable[[Any], bool]:
 
 
 def _is_default_device() -> bool:
-    """Whether all torch-function modes are `torch.set_default_device`'s, which don't change a call on a tensor."""
+    """Say whether all torch-function modes are `torch.set_default_device`'s, which don't change a call on a tensor."""
     return all(isinstance(mode, _DeviceContext) for mode in _function_mode_stack())
 
 
 def is_only_dispatched() -> bool:
-    """Whether dispatch modes are all that is active: they see registered ops."""
+    """Say whether dispatch modes are all that is active: they see registered ops."""
     return (
         bool(dispatch_modes())
         and not function_modes()
@@ -85,7 +85,7 @@ def is_only_dispatched() -> bool:
 
 
 def is_transformed() -> bool:
-    """Whether a transform of torch.func or a forward-mode level is active, which an autograd.Function can't serve."""
+    """Say whether a torch.func transform or a forward-mode level is active: an autograd.Function can't serve these."""
     return _forward_ad._current_level >= 0 or _functorch_depth() is not None
 
 
@@ -99,7 +99,7 @@ def call_below_autograd(op: Callable[..., Tensor], implementation: Callable[...,
 
 @functools.cache
 def fast_allocator() -> Callable[[Any, Any, torch.dtype], Tensor] | None:
-    """The function with which Inductor's code allocates on the current GPU, at half the cost of `torch.empty_strided`.
+    """Return Inductor's function to allocate on the current GPU, at half the cost of `torch.empty_strided`.
 
     None in a torch without it. It is tried once; it takes tuples and nothing else, not even a `torch.Size`.
     """
@@ -122,7 +122,7 @@ check: Callable[[Any, Callable[[], str]], None] = _private("torch", "_check", _r
 
 
 def _launch_late(cycles: int) -> None:
-    """Nothing: launches that the host hands over late are then seen by their events, and the least of them count."""
+    """Do nothing: events then show which launches the host issued late, and the shortest of those count."""
 
 
 # `spin(cycles)` keeps the current stream busy for that many cycles of the GPU's clock.

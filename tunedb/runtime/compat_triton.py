@@ -35,19 +35,19 @@ _cache_lock = threading.Lock()
 
 
 def is_interpreted(jit: Any) -> bool:
-    """Whether Triton runs this function in its interpreter, on the CPU."""
+    """Say whether Triton runs this function in its interpreter, on the CPU."""
     return not isinstance(jit, JITFunction) and not hasattr(jit, "device_caches")
 
 
 def jit_of(stack: Any) -> Any:
-    """The jit function under a stack of decorators, which may be empty."""
+    """Return the jit function under a stack of decorators, which may be empty."""
     while not hasattr(stack, "add_pre_run_hook") and hasattr(stack, "fn"):
         stack = stack.fn
     return stack
 
 
 def heuristics_of(stack: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Names and functions of the heuristics in a stack of decorators, the outermost first."""
+    """Yield the names and functions of the heuristics in a stack of decorators, the outermost first."""
     while isinstance(stack, Heuristics):
         yield from stack.values.items()
         stack = stack.fn
@@ -57,19 +57,19 @@ def heuristics_of(stack: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 
 def current_device() -> int:
-    """The index of the device on which Triton launches."""
+    """Return the index of the device on which Triton launches."""
     index: int = driver.active.get_current_device()
     return index
 
 
 def device_getter() -> Callable[[], int]:
-    """The driver's own function for `current_device`, for code that calls it often."""
+    """Return the driver's own function for `current_device`, for code that calls it often."""
     getter: Callable[[], int] = driver.active.get_current_device
     return getter
 
 
 def current_target() -> Any:
-    """What Triton compiles for on the current device, a `GPUTarget`."""
+    """Return what Triton compiles for on the current device, a `GPUTarget`."""
     return driver.active.get_current_target()
 
 
@@ -88,7 +88,7 @@ def make_device_cache(jit: Any) -> None:
 def specialize(
     jit: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], target: Any
 ) -> tuple[Mapping[str, str], Mapping[tuple[int, ...], Any], Mapping[tuple[int, ...], Any], Mapping[str, Any]]:
-    """Signature, constants, attributes and options for which Triton would compile such a launch.
+    """Return the signature, constants, attributes and options for which Triton would compile such a launch.
 
     Raises what an unknown Triton raises, often AttributeError or TypeError.
     """
@@ -110,7 +110,7 @@ def hash_triton() -> None:
 
 
 def can_compile_elsewhere() -> bool:
-    """Whether a kernel that another process put into Triton's cache is used: no knob bypasses the cache."""
+    """Say whether a kernel that another process put into Triton's cache is used: no knob bypasses the cache."""
     return not compilation_knobs.always_compile and getattr(runtime_knobs, "add_stages_inspection_hook", None) is None
 
 
@@ -124,12 +124,12 @@ def load_handles(kernel: Any) -> bool:
 
 
 def is_loaded(kernel: Any) -> bool:
-    """Whether a compiled kernel is loaded; False if Triton does not say."""
+    """Say whether a compiled kernel is loaded; False if Triton does not say."""
     return getattr(kernel, "module", None) is not None
 
 
 def globals_of(jit: Any) -> tuple[tuple[dict[str, Any], str, Any], ...]:
-    """The globals that were compiled into a kernel: scope, name, value. Raises AttributeError in an unknown Triton."""
+    """Return a kernel's compiled globals: scope, name and value of each. Raises AttributeError in an unknown Triton."""
     return tuple((scope, name, value) for (name, _), (value, scope) in jit.used_global_vals.items())
 
 
@@ -182,7 +182,7 @@ def call_launcher(kernel: Any) -> Callable[..., None] | None:
 
 
 def _hookless_step(kernel: Any) -> tuple[Callable[..., None], tuple[Any, ...]]:
-    """The function that launches if no hook listens, and its arguments between the function and the kernel's own.
+    """Return the function that launches if no hook listens, and the arguments that it takes before the kernel's.
 
     In Triton 3.6 that is the C function behind `kernel.run`, if there is no scratch memory to allocate: the Python in
     front of it takes a microsecond of ten.
@@ -198,16 +198,16 @@ def _hookless_step(kernel: Any) -> tuple[Callable[..., None], tuple[Any, ...]]:
 
 
 def launch_hooks(when: str) -> Any:
-    """The current chain of launch hooks (`enter` or `exit`).
+    """Return the current chain of launch hooks (`enter` or `exit`).
 
-    If a program has replaced the chain by something else, a chain that is never the current one.
+    If a program has replaced the chain by something else, returns a chain that is never the current one.
     """
     chain = getattr(runtime_knobs, f"launch_{when}_hook")
     return chain if hasattr(chain, "calls") else SimpleNamespace(calls=())
 
 
 def is_observed(jit: Any) -> bool:
-    """Whether anything wants to see each launch or each compilation: a profiler, a debugger, or the kernel's hooks."""
+    """Say whether anything observes each launch or compilation: a profiler, a debugger or the kernel's hooks."""
     return bool(
         getattr(runtime_knobs.launch_enter_hook, "calls", True)
         or getattr(runtime_knobs.launch_exit_hook, "calls", True)
@@ -219,11 +219,11 @@ def is_observed(jit: Any) -> bool:
 
 
 def is_printing() -> bool:
-    """Whether TRITON_PRINT_AUTOTUNING, or its knob, asks for a line per config and result."""
+    """Say whether TRITON_PRINT_AUTOTUNING, or its knob, asks for a line per config and result."""
     return bool(knobs.autotuning.print)
 
 
 def tuning_listener() -> Callable[..., object] | None:
-    """The function that is called after each tuning (`knobs.autotuning.listener`); None in a Triton without it."""
+    """Return the function called after each tuning (`knobs.autotuning.listener`); None in a Triton without it."""
     listener: Callable[..., object] | None = getattr(knobs.autotuning, "listener", None)
     return listener

@@ -35,11 +35,11 @@ class CompileJob:
 
     @classmethod
     def of(cls, jit: Any, arguments: Sequence[Any], keywords: Mapping[str, Any], target: GPUTarget) -> CompileJob:
-        """The job of a launch with these arguments and keywords. Raises what an unknown Triton raises."""
+        """Return the job of a launch with these arguments and keywords. Raises what an unknown Triton raises."""
         return cls(jit.fn.__module__, jit.fn.__qualname__, *specialize(jit, arguments, keywords, target), target)
 
     def find(self) -> Any:
-        """The jit function, in this process. Raises ImportError or AttributeError if it can't be found there."""
+        """Return the jit function, in this process. Raises ImportError or AttributeError if it can't be found there."""
         function = functools.reduce(getattr, self.name.split("."), import_module(self.module))
         while not hasattr(function, "cache_key") and hasattr(function, "fn"):  # under other decorators
             function = function.fn
@@ -93,7 +93,7 @@ def parsing(work: Callable[[], Any]) -> Any:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those behind it: Triton wraps one for each function of the kernel that calls the next."""
+    """Return an error and those behind it: Triton wraps one for each function of the kernel that calls the next."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -68,7 +68,7 @@ class CompilePool:
             cleanup.pop_all()
 
     def is_done(self, config: Config, seconds: float) -> bool:
-        """Whether `get` returns or raises at once for a config, after waiting for at most that time.
+        """Say whether `get` returns or raises at once for a config, after waiting for at most that time.
 
         True also for a config that `get` itself compiles; False for any if no time is left.
         """
@@ -76,7 +76,7 @@ class CompilePool:
         return seconds > 0 and (future is None or bool(wait([future], min(seconds, _MAX_WAIT_S)).done))
 
     def get(self, config: Config) -> tuple[Resources, float]:
-        """The resources of the compiled config, and the seconds that it took to compile.
+        """Return the resources of the compiled config, and the seconds that it took to compile.
 
         Raises TrialError if it can't be compiled, StickyDeviceError if nothing can be, or what else went wrong.
         """
@@ -115,5 +115,5 @@ class CompilePool:
 
 
 def workers() -> int:
-    """How many configs are compiled at a time: one for each core that this process may use, at most 16."""
+    """Return how many configs are compiled at a time: one for each core that this process may use, at most 16."""
     return min(MAX_WORKERS, len(os.sched_getaffinity(0)))

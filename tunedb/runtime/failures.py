@@ -15,7 +15,7 @@ _MAX_TEXT = 2000  # characters of an error that are stored with its trial
 
 
 def is_sticky(error: BaseException) -> bool:
-    """Whether the error has CUDA's words for a context that is lost."""
+    """Say whether the error has CUDA's words for a context that is lost."""
     return any(words in f"{error} {error.__cause__}" for words in _STICKY_TEXTS)
 
 

@@ -85,10 +85,10 @@ def prepare(launch: Launch) -> Resources:
 
 
 def compile_job(launch: Launch) -> CompileJob | None:
-    """The job with which another process compiles a launch for the current device, into the cache that both share.
+    """Return the job by which the compile worker compiles a launch for the current device, into the shared cache.
 
-    None if it can't: in the interpreter, for a kernel of the script that runs, in an unknown Triton, or if Triton's
-    knobs bypass its cache or let a hook change its stages.
+    Returns None if the worker can't: in the interpreter, for a kernel of the running script, in an unknown Triton, or
+    if Triton's knobs bypass its cache or let a hook change its stages.
     """
     if is_interpreted(launch.jit) or launch.jit.fn.__module__ in ("__main__", "__mp_main__"):
         return None
@@ -102,14 +102,14 @@ def compile_job(launch: Launch) -> CompileJob | None:
 
 
 def outline(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor without its memory: dtype, shape, strides and alignment, which are all that a compile reads."""
+    """Return the tensor without its memory: a compile reads only dtype, shape, strides and alignment."""
     extent = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.stride(), strict=True))
     offset = tensor.data_ptr() % 16 // tensor.element_size()  # Triton specialises on a divisor of 16 bytes at most
     meta = torch.empty(offset + extent, dtype=tensor.dtype, device="meta")
     return meta.as_strided(tensor.shape, tensor.stride(), offset)
 
 
-# A call of a decorated kernel. Errors pass unchanged: who is to blame for them is the decorator's to say.
+# A call of a decorated kernel. Errors pass unchanged: the decorator decides whose fault they are.
 
 
 def load_call(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> LoadedKernel:
@@ -138,12 +138,12 @@ def prepare_call(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, An
 
 
 def is_call_loaded(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> bool:
-    """Whether the kernel of a call is loaded on the current device. Compiles it if it is not compiled yet."""
+    """Say whether the kernel of a call is loaded on the current device. Compiles it if it is not compiled yet."""
     return compat_triton.is_loaded(compiled_kernel(stack, arguments, (1,), keywords))
 
 
 def compiled_kernel(stack: Any, arguments: Sequence[Any], grid: tuple[int, ...], keywords: Mapping[str, Any]) -> Any:
-    """Triton's compiled kernel for such a launch, not loaded yet; None if a hook for compiled code took it."""
+    """Return Triton's compiled kernel for such a launch, not loaded yet; None if a hook for compiled code took it."""
     preloaded()
     kernel = parsing(functools.partial(stack.warmup, *arguments, grid=grid, **keywords))
     return kernel.result() if hasattr(kernel, "result") else kernel

@@ -25,5 +25,5 @@ def excess(resources: Resources, device: Device) -> str | None:
 
 
 def spills_much(resources: Resources) -> bool:
-    """Whether a config spills too much to be worth a try next to others that are right and do not."""
+    """Say whether a config spills too much to be worth a try next to others that are right and do not."""
     return resources.spills is not None and resources.spills > MAX_SPILLS

@@ -28,16 +28,16 @@ class Observer(Protocol):
     """Hears how a sweep proceeds: a progress bar, or the log."""
 
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """Called when the sweep starts."""
+        """Hear that the sweep starts."""
 
     def trying(self, config: Config) -> None:
-        """Called before a config is compiled, checked or run: it is the suspect if the process ends now."""
+        """Hear that a config is about to be compiled, checked or run: it is the suspect if the process ends now."""
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """Called after each trial, with the best time and the default's so far."""
+        """Hear of each trial once it is made, with the best time and the default's so far."""
 
     def finished(self, sweep: Sweep) -> None:
-        """Called when the sweep is done."""
+        """Hear that the sweep is done."""
 
 
 class LogObserver:

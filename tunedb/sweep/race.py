@@ -92,12 +92,12 @@ class Race:
         return Outcome(self._standings(), rounds, settled, self._failed)
 
     def _is_torn(self) -> bool:
-        """Whether the default looks beaten by the margin, and may yet be the fastest."""
+        """Say whether the default looks beaten by the margin, and may yet be the fastest."""
         standing = self._standings().get(self._default)
         return standing is not None and not is_beaten(standing) and standing.over * (1 - MARGIN) >= 1
 
     def _is_steady(self) -> bool:
-        """Whether there is one finalist, and a longer run would confirm its time."""
+        """Say whether there is one finalist, and a longer run would confirm its time."""
         first, *others = self._turns.values()
         half = len(first) // 2
         return not others and abs(median(first[:half]) / median(first[half:]) - 1) <= PRECISION
@@ -123,7 +123,8 @@ class Race:
             self._turns[config].append(fmean(turns[config]))
 
     def _leader(self) -> Config:
-        means = [fmean(map(math.log, times)) for times in zip(*(self._turns[one] for one in self._active), strict=True)]
+        turns = zip(*(self._turns[config] for config in self._active), strict=True)
+        means = [fmean(map(math.log, times)) for times in turns]
         return min(
             self._active,
             key=lambda one: median(math.log(t) - mean for t, mean in zip(self._turns[one], means, strict=True)),
@@ -137,7 +138,7 @@ class Race:
         if not self._active:
             return True
         leader, certain = self._leader(), True
-        for config in [one for one in self._active if one != leader]:
+        for config in [config for config in self._active if config != leader]:
             ratios = self._ratios(config, leader)
             low, high = interval(ratios)
             if CLEAR_ROUNDS <= len(ratios) < MIN_ROUNDS and ratios[0] > CLEAR_RATIO:
@@ -169,7 +170,7 @@ class Race:
 
 
 def is_beaten(standing: Standing) -> bool:
-    """Whether a config has lost by the margin, and has certainly lost at all."""
+    """Say whether a config has lost by the margin, and has certainly lost at all."""
     return standing.over * (1 - MARGIN) >= 1 and standing.least > 1
 
 

@@ -26,7 +26,7 @@ MAX_RACE_S = 2.0  # the most that is kept: a race takes 0.2 to 0.7 s (`race.py`)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepContext:
-    """What a sweep is run with: its environment and clock, and who keeps its trials and hears of them.
+    """What a sweep is run with: its environment and clock, its recorder and its observer.
 
     `make_clock` is called once the workload holds its memory. `monotonic` reads the seconds of the budget.
     """

@@ -91,4 +91,5 @@ class Screening:
         near = [config for config in running if self.relative[config] <= SLOW_RATIO * self._best]
         most = MAX_FINALISTS if self._reference_us < TURN_US else MAX_LONG_FINALISTS
         fastest = sorted(near, key=self.relative.__getitem__)[:most]
-        return fastest + [one for one in dict.fromkeys(always) if one in self.relative and one not in fastest]
+        kept = (config for config in dict.fromkeys(always) if config in self.relative)
+        return fastest + [config for config in kept if config not in fastest]

@@ -231,7 +231,7 @@ class TrialRunner:
             return self._clock.sample(self._workload.launcher(config), count)
 
     def _announce(self, config: Config) -> None:
-        """Tell the observer which config runs next: the suspect if the process ends now."""
+        """Report to the observer which config runs next: the suspect if the process ends now."""
         if config != self._suspect:
             self._suspect = config
             self._observer.trying(config)
@@ -256,7 +256,7 @@ def _with(trial: Trial, resources: Resources) -> Trial:
 
 
 def _duplicate(trial: Trial, original: Trial) -> Trial:
-    """Return the trial of a config that compiled to another one's binary: what holds for that one holds for it."""
+    """Return the trial of a config that compiled to the binary of another: the other's outcome holds for it."""
     return dataclasses.replace(
         original, config=trial.config, uid=new_uid(), compile_s=trial.compile_s, samples=0,
         outcome=TrialOutcome.DUPLICATE_OF, reference=original.uid,
