@@ -114,7 +114,7 @@ def read(arguments: Mapping[str, Any]) -> Settings:
 
 
 def read_usable(arguments: Mapping[str, Any]) -> tuple[Settings, list[SettingError]]:
-    """Like `read`, but a value that can't be used gives way to the default; also returns these errors."""
+    """Read the settings like `read`, but use the default for a value that can't be used; also return these errors."""
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     errors: list[SettingError] = []
@@ -234,7 +234,7 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
 
 
 def is_interpreted() -> bool:
-    """Whether this process asks Triton for its interpreter (TRITON_INTERPRET=1)."""
+    """Say whether this process asks Triton for its interpreter (TRITON_INTERPRET=1)."""
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
 
 

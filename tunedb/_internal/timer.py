@@ -59,7 +59,7 @@ class RearmingTimer:
             self._timer = None  # so that what comes in during the action is not missed
         try:
             goes_on = self._action()
-        # On a timer's thread nobody else could handle it.
+        # On a timer's thread nothing else could handle it.
         except Exception:
             _log.exception("Background work of tunedb failed; it is tried again in %g s.", self._seconds)
             goes_on = True

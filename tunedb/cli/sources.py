@@ -15,10 +15,12 @@ from tunedb.store.exchange.python_source import latest_winners
 
 
 def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
-    """The module of the only kernel with rows, for the only device or the one that is here; and how many configs.
+    """Return a kernel's self-contained module, and how many configs it holds.
 
-    A gradient's kernel does not count, and neither does the interpreter where a GPU has rows. The kernel writes its
-    module itself (`RegisteredKernel.module_source`). Raises SettingError, naming the choices, where one has to be made.
+    The sweeps have to be of one kernel. The device is the current one if it has winners, else the only one with any.
+
+    A gradient's kernel does not count, and neither does the interpreter if a GPU has winners. The kernel writes its
+    module itself (`RegisteredKernel.module_source`). Raises SettingError with the choices if there are several.
     """
     names = {sweep.problem.kernel for sweep in sweeps}
     names -= {registry.gradient_of(kernel) for kernel in registry.installed(names).values()}
