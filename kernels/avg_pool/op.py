@@ -33,7 +33,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """Average pooling over windows of the last dimension, as `torch.nn.functional.avg_pool1d` does it.
+    """Average windows of the last dimension, as `torch.nn.functional.avg_pool1d` does.
 
     `input` is (N, C, L) or (C, L), with any strides. On a GPU, float16, bfloat16 and float32 are accumulated in
     float32, float64 in float64, by a Triton kernel with the best config that the store holds for this problem; if

@@ -62,19 +62,19 @@ class AvgPool:
         return kernel_hash(jit.avg_pool1d_forward_kernel, forward_launch, empty_output)
 
     def space(self, problem: Problem, device: Device) -> tuple[Config, ...]:
-        """Every legal config, the default first."""
+        """Return every legal config, the default first."""
         from . import search_space
 
         return (search_space.backward_space if self.backward else search_space.forward_space)(problem, device)
 
     def default(self, problem: Problem, device: Device) -> Config:
-        """The config that a call gets without tuning."""
+        """Return the config that a call gets without tuning."""
         from . import search_space
 
         return (search_space.backward_default if self.backward else search_space.forward_default)(problem, device)
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
-        """Whether both windows are unrolled or neither, and they overlap in the same way."""
+        """Say whether both windows are unrolled or neither, and they overlap in the same way."""
         from . import search_space
 
         return search_space.window_class(problem) == search_space.window_class(other)
@@ -87,19 +87,19 @@ class AvgPool:
         return estimate(Pool.of_problem(problem), config, device, self.backward)
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
-        """The problem of one line of a shapes file: see `arguments.pool_of` for the keys. Raises SettingError."""
+        """Return the problem of a line of a shapes file; `arguments.pool_of` has the keys. Raises SettingError."""
         pool = pool_of(arguments, self.backward)
         return pool.backward_problem() if self.backward else pool.forward_problem()
 
     def workload(self, problem: Problem, index: int) -> PoolWorkload:
-        """Fresh tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
+        """Make tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
         from .problem import Pool
         from .workload import PoolWorkload
 
         return PoolWorkload(Pool.of_problem(problem), self.backward, index)
 
     def module_source(self, sweeps: Sequence[Sweep]) -> str:
-        """The hand-over file with these winners, of one device. Raises SettingError for the gradient's kernel."""
+        """Return the exported module with one device's winners. Raises SettingError for the gradient's kernel."""
         from .export.module import module_source
 
         return module_source(sweeps)

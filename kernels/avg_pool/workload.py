@@ -74,7 +74,7 @@ class PoolWorkload:
         never more than a few dozen. One missing tap is off by about 1 / k: it is seen in windows of up to some 4,000
         taps in bfloat16, 30,000 in float16 and 200,000 in float32; in longer ones a config has to miss more. An output
         with the same bits as a right one is not compared again. If the output is right, the config is launched once
-        more, on input with a NaN and both infinities in it, which have to come out where torch has them.
+        more, on input with a NaN and both infinities in it, which must come out in the places where torch has them.
         """
         with self._on_device():
             self._launch_poisoned(config)
@@ -117,9 +117,9 @@ class PoolWorkload:
         absolute, relative = self._tolerance
         worst = torch.zeros((), dtype=torch.float64, device=self.written.device)
         for at in self._blocks():
-            needed = self._reference(self.read[at].double())
-            excess = (needed - self.written[at]).abs_().sub_(needed.abs_(), alpha=relative)
-            worst = torch.maximum(worst, excess.amax())  # NaN, where there is one
+            expected = self._reference(self.read[at].double())
+            excess = (expected - self.written[at]).abs_().sub_(expected.abs_(), alpha=relative)
+            worst = torch.maximum(worst, excess.amax())  # NaN, if there is one
         return bool(worst <= absolute)
 
     def _first_wrong(self) -> str | None:
@@ -150,8 +150,8 @@ class PoolWorkload:
                 self.read[place] = value
             self._launch_poisoned(config)
             for row in (slice(0, 1), slice(-1, None)):
-                needed = self._reference(self.read[row, row].double())
-                count = int(mismatches(self.written[row, row].double(), needed, *self._tolerance).sum())
+                expected = self._reference(self.read[row, row].double())
+                count = int(mismatches(self.written[row, row].double(), expected, *self._tolerance).sum())
                 if count:
                     return f"{count} elements of a row with NaN and infinity in it are wrong"
         finally:
