@@ -40,7 +40,7 @@ ROUNDS, CALLS = 21, 300
 
 
 def load_module(path: str, way: str) -> dict[str, Any]:
-    """The names of the file, with its decorator replaced; what it prints or shows as it is imported is dropped."""
+    """Return the file's names, with its decorator replaced. Drops what the file prints or shows when imported."""
     import triton
     import triton.testing
 
@@ -71,7 +71,7 @@ def load_module(path: str, way: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def nothing_launched() -> Iterator[None]:
-    """Tutorials call their kernels as they are imported: what was compiled then would be missing from the figures."""
+    """Launch nothing: tutorials call kernels on import, and the figures would miss what was compiled then."""
     import triton
 
     from tunedb.decorator.autotuner import Autotuner
@@ -92,7 +92,7 @@ def _nothing(*_: Any) -> Callable[..., None]:
 
 
 def prepared(case: dict[str, Any], way: str) -> tuple[Callable[[], Any], Any, list[tuple[Any, ...]]]:
-    """A call of the case, its kernel, and a list with the grid and the arguments of its last launch."""
+    """Return a call of the case, its kernel, and a list with the grid and the arguments of its last launch."""
     import torch
     import triton
 
@@ -125,7 +125,7 @@ class _Noted:
 
 
 def host_us(functions: dict[str, Callable[[], object]]) -> dict[str, dict[str, float]]:
-    """Microseconds that the host needs for a launch: medians over rounds, in turns that rotate."""
+    """Return the microseconds that the host needs for a launch: medians over rounds, in turns that rotate."""
     import torch
 
     names, times = list(functions), {name: [] for name in functions}  # type: dict[str, list[float]]
@@ -143,7 +143,7 @@ def host_us(functions: dict[str, Callable[[], object]]) -> dict[str, dict[str, f
 
 
 def first_call(case: dict[str, Any], way: str) -> dict[str, Any]:
-    """In a fresh process: seconds of the first call, what it chose, and a digest of the result."""
+    """Return the seconds of a fresh process's first call, the config that it chose, and a digest of the result."""
     import torch
 
     call, kernel, _ = prepared(case, way)
@@ -159,7 +159,7 @@ def first_call(case: dict[str, Any], way: str) -> dict[str, Any]:
 
 
 def tuned_in(kernel: Any) -> Any:
-    """The Autotuner in a stack of decorators."""
+    """Return the Autotuner in a stack of decorators."""
     import triton
 
     while not isinstance(kernel, triton.runtime.Autotuner):
@@ -168,9 +168,9 @@ def tuned_in(kernel: Any) -> Any:
 
 
 def steady(case: dict[str, Any]) -> dict[str, Any]:
-    """In one process: host time of the kernel as Triton and as we decorate it, and of `kernel[grid]` with our config.
+    """Time the host in one process: a kernel with Triton's decorator, with ours, and `kernel[grid]` with our config.
 
-    Where a call is answered from memory, `cache_results` makes no difference.
+    `cache_results` makes no difference to a call that is answered from memory.
     """
     launches: dict[str, Callable[[], object]] = {}
     for way in ("triton", "tunedb"):
@@ -191,7 +191,7 @@ def _launch(kernel: Any, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 def child(case: dict[str, Any], way: str, step: str, folder: str) -> Child:
-    """A step of a case, with the caches of that folder."""
+    """Return the child that runs a step of a case, with the caches of that folder."""
     Path(folder).mkdir(exist_ok=True)
     environment = {
         "TUNEDB_STORE": f"{folder}/tunedb.db", "TUNEDB_BUDGET": "3600",
@@ -201,22 +201,22 @@ def child(case: dict[str, Any], way: str, step: str, folder: str) -> Child:
 
 
 def measure(case: dict[str, Any]) -> dict[str, Any]:
-    """Each way in a fresh folder, a cold process and a second one; then the repeated calls of all in one process."""
+    """Measure each way in a fresh folder, cold and in a second process; then all repeated calls in one process."""
     with tempfile.TemporaryDirectory() as folder:
         parts = [(way, "first", way) for way in WAYS for _ in range(2)] + [("", "steady", "tunedb")]
         answers = list(in_turn(partial(child, case, way, step, f"{folder}/{place}") for way, step, place in parts))
-    found: dict[str, Any] = {
+    figures: dict[str, Any] = {
         way: dict(zip(("cold", "second_process"), answers[2 * number : 2 * number + 2], strict=True))
         for number, way in enumerate(WAYS)
     }
-    digests = [found[way][step]["digest"] for way in WAYS for step in ("cold", "second_process")]
-    found["results_differ_by"] = max(digests) - min(digests)  # of the weighted sum of the elements' sizes
-    found["repeated_call"] = answers[-1]
+    digests = [figures[way][step]["digest"] for way in WAYS for step in ("cold", "second_process")]
+    figures["results_differ_by"] = max(digests) - min(digests)  # of the weighted sum of the elements' sizes
+    figures["repeated_call"] = answers[-1]
     us = {name: answers[-1][name]["median_us"] for name in ("triton", "tunedb", "kernel[grid]")}
-    found["tunedb_over_triton"] = round(us["tunedb"] / us["triton"], 3)
-    found["tunedb_over_kernel_grid"] = round(us["tunedb"] / us["kernel[grid]"], 3)
+    figures["tunedb_over_triton"] = round(us["tunedb"] / us["triton"], 3)
+    figures["tunedb_over_kernel_grid"] = round(us["tunedb"] / us["kernel[grid]"], 3)
     return {"module": Path(case["module"]).name, "kernel": case["kernel"], "call": case["call"],
-            "setup": case["setup"], **found}  # fmt: skip
+            "setup": case["setup"], **figures}  # fmt: skip
 
 
 def main() -> None:
@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--case", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
-        import torch  # noqa: F401 - before it is told to begin
+        import torch  # noqa: F401 - imported before the clock starts
         import triton  # noqa: F401
 
         import tunedb.decorator.autotuner  # noqa: F401

@@ -109,7 +109,7 @@ def main() -> None:
     """Compile all, print the table, and write the rows and the table with --json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compiled", description=__doc__)
     parser.add_argument("--problems", type=Path, required=True, help="a file with one JSON object a line")
-    parser.add_argument("--json", type=Path, help="write the rows here, and the table beside it as .md")
+    parser.add_argument("--json", type=Path, help="write the rows here, and the table next to it as .md")
     arguments = parser.parse_args()
     lines = [line for line in arguments.problems.read_text().splitlines() if line.strip()]
     rows = [row for line in lines for row in rows_of(json.loads(line))]

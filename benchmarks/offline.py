@@ -41,7 +41,7 @@ def compile_for(launch: Launch, arch: int) -> Binary:
 
 
 def _resource_usage(cubin: bytes) -> tuple[int, int]:
-    """Registers per thread, and 32-bit registers spilled to local memory, as `cuobjdump` reads them."""
+    """Return the registers per thread, and 32-bit registers spilled to local memory, as `cuobjdump` reads them."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()

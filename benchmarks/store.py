@@ -37,7 +37,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = 2000  # sweeps in a transaction
 LOOK_UPS = 2000
 
-# Each runs in its own process, so that its memory can be told apart; all of them need "open".
+# Each runs in its own process, so that its memory is measured alone; all of them need "open".
 WORK = {
     "open": "pass",
     "list": "rows = sum(1 for _ in store.iter_sweeps())",
