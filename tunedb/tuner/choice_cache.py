@@ -1,4 +1,4 @@
-"""What a process remembers: its choices, the configs that do not launch in it, and what to ask the store again."""
+"""A process's memory: its choices, the configs that do not launch in it, and the tasks to look up again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ASK_AGAIN_AFTER_S = 60.0  # the store is asked again for a task that got a defau
 class ChoiceCache:
     """Choices by task, and the configs that do not launch in this process.
 
-    A weak choice is due again after a while: then `on_due` runs on a timer's thread.
+    A weak choice is due for another look-up after a while: `on_due` then runs on a timer's thread.
     """
 
     def __init__(self, on_due: Callable[[], object], monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +47,7 @@ class ChoiceCache:
         self._weak.pop(task.key, None)
 
     def reject(self, task: TuningTask, config: Config) -> bool:
-        """Never choose this config again in this process, because it does not launch; return False if it was known."""
+        """Exclude a config that does not launch from this process's choices; return False if it is excluded already."""
         if self.is_rejected(task, config):
             return False
         self._rejected[task.key].add(config)
@@ -63,7 +63,7 @@ class ChoiceCache:
         return bool(self._rejected.get(task.key))
 
     def due(self) -> list[TuningTask]:
-        """Return the tasks that have had a weak choice for a while; each is due again after another while."""
+        """Return the tasks that have had a weak choice for ASK_AGAIN_AFTER_S; each is due again after as long."""
         now = self._monotonic()
         due = [task for task, since in list(self._weak.values()) if now - since >= ASK_AGAIN_AFTER_S]
         for task in due:

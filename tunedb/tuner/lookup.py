@@ -1,4 +1,4 @@
-"""What the store holds for a task: the config that answers it, and what a sweep of it may build on."""
+"""Look-ups in the store: the config that answers a task, and the earlier trials that a sweep of it may use."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Lookup:
         return Answer(self._winner(task, sweeps), has_failed(sweeps, self.environment(task), now()))
 
     def _winner(self, task: TuningTask, sweeps: list[Sweep]) -> Choice | None:
-        """Return the choice among stored sweeps; a config outside today's space, or rejected here, is passed over."""
+        """Return the best stored choice; skips configs that are outside today's space or rejected in this process."""
         from tunedb.store.ranking import winner
 
         space = set(task.kernel.space(task.problem, task.device))
@@ -64,10 +64,10 @@ class Lookup:
         return Choice(sweep.config, source, sweep)
 
     def remaining(self, task: TuningTask, choice: Choice) -> list[Config]:
-        """Return what is left to try although there is an answer, because configs have come into the space since.
+        """Return the configs that came into the space since the answer's sweep: they are tried although it answers.
 
-        Empty for an answer that is pinned or stale, and for one that was cut short: that is as good as its budget was.
-        Trials of another environment do not count, nor do those that only a shared store has.
+        Empty for an answer that is pinned, stale or cut short by its budget. Trials of another environment do not
+        count, nor do those that only a shared store has.
         """
         answer = choice.sweep
         if answer is None or choice.source != "store" or not answer.complete or answer.is_pinned:
@@ -84,7 +84,7 @@ class Lookup:
         return remaining_configs(space, default, choice.config, [*stored, *same])
 
     def _remaining_without_answer(self, task: TuningTask, environment: Environment) -> list[Config]:
-        """Return what is left to try if the winners have left the space; empty if something else stands in the way."""
+        """Return the untried configs if no stored winner is in the space; empty if there is another obstacle."""
         from tunedb.store.ranking import obstacle
 
         stored = [
@@ -100,7 +100,7 @@ class Lookup:
         return [sweep for page in self._store.get_whole([sweep.uid for sweep in sweeps]) for sweep in page]
 
     def history(self, task: TuningTask, *, whole_space: bool = False) -> SweepHistory:
-        """Return what a sweep of the task may build on. Empty if the store fails.
+        """Return the history that a sweep of the task builds on. Empty if the store fails.
 
         With `whole_space` the sweep tries every config, also those that stored trials cover.
         """

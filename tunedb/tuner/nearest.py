@@ -27,7 +27,7 @@ _log = logging.getLogger("tunedb")
 def distance(problem: Problem, other: Problem) -> float | None:
     """Return how far two problems of a kernel are apart: the sum over their integer facts of |log2 of the ratio|.
 
-    None if they differ in a fact that has no size (a dtype, a layout, a switch), or have different facts.
+    Returns None if they differ in a fact that has no size (a dtype, a layout, a switch), or have different facts.
     """
     if problem.kernel != other.kernel or set(problem) != set(other):
         return None
@@ -50,8 +50,8 @@ def nearest(
 ) -> tuple[Sweep, float] | None:
     """Return the sweep of the nearest other problem whose config is usable here, and its distance.
 
-    None if no problem is near enough. `is_alike` is the kernel's judgement whether two problems want the same kind of
-    config. Of two equally near problems the later sweep is taken.
+    Returns None if no problem is near enough. `is_alike` is the kernel's judgement whether two problems need the same
+    kind of config. Of two equally near problems the later sweep is taken.
     """
     best: tuple[Sweep, float] | None = None
     for sweep in sorted(sweeps, key=attrgetter("finished", "uid"), reverse=True):
@@ -60,7 +60,7 @@ def nearest(
         far = distance(problem, sweep.problem)
         if far is None or far > max_distance or (best is not None and far >= best[1]):
             continue
-        if is_alike(problem, sweep.problem):  # asked last: a kernel is only given problems with its own facts
+        if is_alike(problem, sweep.problem):  # checked last: a kernel only gets problems with its own facts
             best = sweep, far
     return best
 
@@ -119,7 +119,7 @@ class NearestNeighbors:
                 if sweep.config is not None and sweep.problem != task.problem and not sweep.is_quarantined
                 and (far := distance(task.problem, sweep.problem)) is not None
             ]  # fmt: skip
-        # As above: the sweep does without.
+        # The kernel's own code may fail on facts of older rows. The sweep then has no likely configs.
         except Exception as error:
             _log.warning("%s: near problems are left out (%s: %s).", task.kernel.name, type(error).__name__, error)
             return []

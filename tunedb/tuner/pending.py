@@ -1,4 +1,4 @@
-"""What a store says is worth tuning on the current device: misses, stale winners, sweeps that were cut short."""
+"""Tasks that are worth tuning on the current device: misses, stale winners, sweeps that were cut short."""
 
 from __future__ import annotations
 
@@ -101,6 +101,6 @@ def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> 
 def _accepts(kernel: RegisteredKernel, problem: Problem, device: Device) -> bool:
     try:
         return bool(kernel.space(problem, device))
-    # What other facts than its own, stored by another version, make a kernel raise.
+    # A kernel raises these for facts that another version of it stored.
     except (TunedbError, LookupError, TypeError, ValueError, ArithmeticError):
         return False

@@ -16,7 +16,7 @@ from tunedb._internal import forks
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 
-MAX_KEEP_S = 10.0  # for which a lock is kept for a result that the store does not take at once
+MAX_KEEP_S = 10.0  # that a lock is kept until the store takes the result
 POLL_S = 0.05  # between two tries
 
 _log = logging.getLogger("tunedb")
@@ -38,7 +38,7 @@ def _renew() -> None:
 
 
 class ProblemLock:
-    """Whether the lock is held, and what it is kept for after its holder has gone on."""
+    """A problem's lock: whether it is held, and how long to keep it once its holder has gone on."""
 
     def __init__(self, file_lock: FileLock | None, *, held: bool) -> None:
         self.held = held

@@ -1,4 +1,4 @@
-"""What one process keeps: its tuner, and the tables in which launchers hold their plans."""
+"""The session of a process: its tuner, and the tables in which launchers hold their plans."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def new_plans() -> dict[Any, Any]:
 
 
 def clear_plans() -> None:
-    """Empty every launcher's table; a plan that is being made at that moment is not remembered."""
+    """Empty every launcher's table. A plan that is being made at that moment is not kept."""
     global _generation
     _generation += 1
     for table in list(_plans):

@@ -14,7 +14,7 @@ from tunedb.store import Store
 
 
 class StoredKernel:
-    """A kernel as its stored sweeps describe it: enough to look it up and to explain its sweeps.
+    """A kernel as its stored sweeps describe it: enough to look up and explain its sweeps.
 
     Its hash is the newest sweep's, its space all configs that were ever tried. A change of the source or of the
     configs since then can't be seen.

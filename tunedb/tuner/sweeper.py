@@ -1,4 +1,4 @@
-"""Tuning one task: a sweep under the problem's lock, unless what others did meanwhile makes it unnecessary."""
+"""Tuning of one task: a sweep under the problem's lock, unless another process or thread has tuned it meanwhile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _log = logging.getLogger("tunedb")
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Nothing was swept, and this choice serves: another thread's, another process's, or the store's."""
+    """The outcome if nothing was swept and this choice serves: another thread's, another process's, or the store's."""
 
     choice: Choice
 
@@ -41,7 +41,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """A sweep was run; `choice` is what serves after it, None if no config came out of it."""
+    """The outcome of a sweep. `choice` is what serves after it; None if the sweep produced no config."""
 
     sweep: Sweep
     choice: Choice | None
@@ -54,7 +54,7 @@ class Swept:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Nothing was swept, and nothing is stored that could serve."""
+    """The outcome if nothing was swept and nothing is stored that could serve."""
 
     reason: str
     has_failed: bool = False  # every config failed in a sweep not long ago
@@ -74,7 +74,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What is known of a task before it is swept; it is settled if no sweep is needed."""
+    """The state of a task before it is swept; it is settled if no sweep is needed."""
 
     choice: Choice | None = None
     is_settled: bool = False
@@ -115,8 +115,8 @@ class Sweeper:
     def tune_in_call(self, task: TuningTask) -> TuningResult:
         """Sweep within what is left of the process's budget, unless the store answers or the task failed not long ago.
 
-        Whatever goes wrong, the call goes on without a sweep. But an error of the caller's own, which its launch would
-        raise as well, is raised as CallerError.
+        If something fails, the call goes on without a sweep. Only an error of the caller's own, which its launch would
+        raise too, is raised as CallerError.
         """
         try:
             return self._tune_in_call(task)
@@ -163,7 +163,7 @@ class Sweeper:
 
     @contextlib.contextmanager
     def alone(self, task: TuningTask) -> Iterator[bool]:
-        """Keep others from tuning this task meanwhile; yields whether the lock was had within its timeout."""
+        """Keep others from tuning this task meanwhile; yields whether the lock was acquired within its timeout."""
         with self._locked(task, lambda: False) as lock, self._one_sweep:
             yield lock.held
 
@@ -183,7 +183,7 @@ class Sweeper:
         return lock_problem(self._locks, task.problem, task.device, self._settings.lock_timeout, is_settled)
 
     def _look(self, task: TuningTask, *, settled_by_failure: bool) -> _State:
-        """Look at what other threads and processes have left to tune."""
+        """Return the task's state, given what other threads and processes have tuned."""
         remembered = self._cache.get(task)
         if remembered is not None and not remembered.is_weak:
             return _State(remembered, is_settled=True)

@@ -1,4 +1,4 @@
-"""The life of one call: the remembered choice, the stored one, a sweep if there is neither, else the default."""
+"""The tuner: serves a call with the remembered choice, the stored one, that of a new sweep, or the default."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Tuner:
 
     store: where sweeps are kept; in a call a guarded one, so that its failures reach no caller.
     locks: the folder of the lock files.
-    environment_of: the environment of a task; None on a device that is not in use here.
+    environment_of: returns a task's environment; None if this process does not have the device.
     clock: the clock by device index, for kernels that have none of their own.
     spent: the seconds spent sweeping inside calls, shared by the tuners of a process.
-    on_better: called when the store has an answer for a task that a default served.
+    on_better: called if the store now has an answer for a task that the default served.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Tuner:
     def look_up(self, task: TuningTask) -> Choice | None:
         """Return what the store answers, without tuning and without remembering it: from `store` or `stale`, or None.
 
-        On a device that is not in use in this process nothing is stale.
+        Nothing is stale on a device that this process does not have.
         """
         return self.lookup.get(task).choice
 
@@ -156,7 +156,7 @@ class Tuner:
         return result
 
     def alone(self, task: TuningTask) -> AbstractContextManager[bool]:
-        """Keep others from tuning this task meanwhile; yields whether the lock was had within its timeout."""
+        """Keep others from tuning this task meanwhile; yields whether the lock was acquired within its timeout."""
         return self._sweeper.alone(task)
 
     def clock(self, task: TuningTask, index: int) -> Clock:
@@ -164,7 +164,7 @@ class Tuner:
         return self._sweeper.clock(task, index)
 
     def refresh(self) -> int:
-        """Look again for what got a default a while ago; return how many tasks have an answer now.
+        """Look up again the tasks that got a default a while ago; return how many have an answer now.
 
         Runs on a timer's thread, off the path of a call.
         """
@@ -183,7 +183,7 @@ class Tuner:
         return near is not None and remembered is not None and near.config != remembered.config
 
     def close(self) -> None:
-        """Stop asking again, write the counts, and close the store."""
+        """Stop the repeated look-ups, write the counts, and close the store."""
         self.cache.close()
         self.usage.flush()
         self.store.close()

@@ -1,4 +1,4 @@
-"""Counts by source of what calls were served with; kept in memory, and written to the store in batches."""
+"""Usage counts: how many tasks each source served. Kept in memory, and written to the store in batches."""
 
 from __future__ import annotations
 

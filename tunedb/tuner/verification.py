@@ -113,11 +113,11 @@ def _judged(winner: Config, stored_us: float | None, default: Config, comparison
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """How the winner and the default did."""
+    """The times of the winner and the default, and which of them was beaten."""
 
     times: Mapping[Config, float]  # microseconds
     failed: Mapping[Config, TrialError]
-    beaten: Collection[Config]  # those that another config beat by the margin
+    beaten: Collection[Config]  # by another config, by the margin
 
 
 def _raced(racers: Sequence[Config], default: Config, sample: Sample) -> _Comparison:

@@ -3,7 +3,7 @@
     python -m tunedb.worker.child FD
 
 It reads messages from stdin, first `Start`, then tasks, and writes events to the file descriptor FD. If stdin ends, its
-parent is gone, and it ends too, whatever it is doing.
+parent is gone, and it ends too, even in the middle of a task.
 """
 
 from __future__ import annotations
@@ -85,19 +85,19 @@ class EventWriter:
         self._file.flush()
 
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """See `Observer.started`."""
+        """Write that the sweep started."""
         self.put(SweepStarted(sweep.uid, candidates))
 
     def trying(self, config: Config) -> None:
-        """See `Observer.trying`."""
+        """Write which config is about to be tried: the suspect if this process ends."""
         self.put(Trying(config))
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """See `Observer.tried`."""
+        """Write the trial, with the best time and the default's so far."""
         self.put(Tried(trial, best_us, default_us))
 
     def finished(self, sweep: Sweep) -> None:
-        """See `Observer.finished`: the answer to the task implies it."""
+        """Write nothing: the answer to the task implies it."""
 
 
 def run(tuner: Tuner, index: int, message: Task, events: EventWriter) -> bool:

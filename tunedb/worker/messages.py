@@ -1,4 +1,4 @@
-"""What a supervisor and its worker write to each other: dataclasses, one line of JSON each."""
+"""Messages between a supervisor and its worker: dataclasses, one line of JSON each."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ _log = logging.getLogger("tunedb")
 
 @dataclass(frozen=True)
 class _Death:
-    """How a worker ended in the middle of a task."""
+    """The end of a worker in the middle of a task."""
 
     status: str | None  # of the suspect's trial; None if the suspect is not to blame
     reason: str
@@ -258,7 +258,7 @@ class Supervisor:
         return self._child
 
     def _end(self, patience: float = 0.0) -> int | None:
-        """End the worker, whatever it is doing; return its exit code if it ends by itself within `patience` seconds."""
+        """End the worker, by force if need be; return its exit code if it ends by itself within `patience` seconds."""
         child, self._child = self._child, None
         if child is None:
             return None
