@@ -1,4 +1,4 @@
-"""What a tuner needs of a store, whether it is one database, a guarded one or several layers."""
+"""The store's interface for a tuner, whether it is one database, a guarded one or several layers."""
 
 from __future__ import annotations
 

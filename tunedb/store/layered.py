@@ -41,11 +41,11 @@ class LayeredStore(SweepStore):
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> list[Sweep]:
-        """Return the local store's: a shared one has finished sweeps only."""
+        """Return the local store's unfinished sweeps: a shared store has none."""
         return self.local.get_unfinished(problem, device, kernel_hash, environment)
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
-        """Yield those of the sweeps that the local store has, with their trials."""
+        """Yield the sweeps with these uids that the local store has, with their trials."""
         return self.local.get_whole(sweep_uids)
 
     def _with_local_marks(self, sweeps: list[Sweep]) -> list[Sweep]:

@@ -18,7 +18,7 @@ Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "ou
 
 
 class Strength(NamedTuple):
-    """What decides between two sweeps that can both answer: the first of these in which they differ."""
+    """The strength of a sweep. Of two that can both answer, the first field in which they differ decides."""
 
     pinned: bool
     valid: bool

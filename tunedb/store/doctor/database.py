@@ -69,12 +69,12 @@ def library(database: Database) -> Verdict:
     """Report SQLite's version and the file's journal mode: together they may have a bug."""
     with database.read() as connection:
         journal = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
-    found = f"SQLite {sqlite3.sqlite_version}, journal mode {journal}"
+    version = f"SQLite {sqlite3.sqlite_version}, journal mode {journal}"
     if journal != "wal" or sqlite3.sqlite_version_info >= WAL_RESET_FIXED:
-        return ok(found)
+        return ok(version)
     fixed = ".".join(map(str, WAL_RESET_FIXED))
     return warn(
-        f"{found}: it can lose writes by a bug that {fixed} fixes",
+        f"{version}: it can lose writes by a bug that {fixed} fixes",
         f"sqlite3 {shlex.quote(str(database.path))} 'PRAGMA journal_mode=DELETE'",
     )
 
@@ -87,8 +87,8 @@ def integrity(database: Database) -> Verdict:
         orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
     if broken == ["ok"] and not orphans:
         return ok("no damage")
-    found = f"{orphans} rows name others that are gone" if broken == ["ok"] else f"damaged: {'; '.join(broken)}"
-    return bad(found, "tunedb export -o rows.jsonl && tunedb import rows.jsonl --store NEW.db")
+    damage = f"{orphans} rows name others that are gone" if broken == ["ok"] else f"damaged: {'; '.join(broken)}"
+    return bad(damage, "tunedb export -o rows.jsonl && tunedb import rows.jsonl --store NEW.db")
 
 
 @check("unfinished sweeps")
@@ -138,5 +138,5 @@ def clock(database: Database, now: Clock) -> Verdict:
         after = now()
     assert isinstance(theirs, datetime)
     skew = max(before - theirs, theirs - after, timedelta())
-    found = f"{skew.total_seconds():.1f} s from the server's"
-    return warn(found, "Set both clocks by NTP: timedatectl set-ntp true") if skew > SKEW else ok(found)
+    difference = f"{skew.total_seconds():.1f} s from the server's"
+    return warn(difference, "Set both clocks by NTP: timedatectl set-ntp true") if skew > SKEW else ok(difference)

@@ -54,7 +54,7 @@ def file_system_of(folder: Path, mounts: str) -> str:
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         escaped = before.split(" ")[4]
-        point = Path(re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), escaped))
+        point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), escaped))
         if folder.is_relative_to(point) and len(point.parts) >= deepest:
             deepest, kind = len(point.parts), after.split(" ")[0]
     return kind
@@ -90,8 +90,8 @@ def permissions(path: Path) -> Verdict:
 def free_space(folder: Path) -> Verdict:
     """Report whether there is enough free space."""
     free = shutil.disk_usage(folder).free
-    found = f"{free // 2**20} MiB free in {folder}"
-    return ok(found) if free >= MIN_FREE else warn(found, "Free space there, or name another store in TUNEDB_STORE")
+    room = f"{free // 2**20} MiB free in {folder}"
+    return ok(room) if free >= MIN_FREE else warn(room, "Free space there, or name another store in TUNEDB_STORE")
 
 
 @check("set aside")

@@ -16,7 +16,7 @@ _Asked = ParamSpec("_Asked")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found, and the command or step that fixes it: empty if there is nothing to fix."""
+    """A check's finding, and the command or step that fixes it: empty if there is nothing to fix."""
 
     check: str
     status: Status
@@ -33,17 +33,17 @@ class Verdict(NamedTuple):
 
 
 def ok(found: str) -> Verdict:
-    """Return that nothing is wrong."""
+    """Return the verdict that nothing is wrong."""
     return Verdict("ok", found)
 
 
 def warn(found: str, mend: str) -> Verdict:
-    """Return that calls work, but not as they could."""
+    """Return the verdict that calls work, but not as well as they could."""
     return Verdict("warn", found, mend)
 
 
 def bad(found: str, mend: str) -> Verdict:
-    """Return that something does not work."""
+    """Return the verdict that something does not work."""
     return Verdict("bad", found, mend)
 
 

@@ -40,7 +40,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file to import holds: sweeps with their trials, and rejected lines."""
+    """The contents of a file to import: sweeps with their trials, and rejected lines."""
 
     sweeps: tuple[Sweep, ...]
     rejected: tuple[Rejected, ...]

@@ -1,4 +1,4 @@
-"""What the queries of every table share: connections, inserts that skip known rows, and the ids of facts."""
+"""The parts that the queries of every table share: connections, inserts that skip known rows, and the ids of facts."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class Access:
         return sa.collate(column, "BINARY" if self.database.is_sqlite else "C")
 
     def insert(self, connection: sa.Connection, table: Any, values: Mapping[str, Any] | Sequence[Any]) -> bool:
-        """Insert rows, except those that are there; return whether any is new. RETURNING needs too new a SQLite."""
-        if self.database.is_sqlite:  # each engine's is imported where it is used: a look-up inserts nothing
+        """Insert rows, except those that exist; return whether any is new. RETURNING would need a newer SQLite."""
+        if self.database.is_sqlite:  # imported here, because a look-up inserts nothing
             from sqlalchemy.dialects import sqlite as dialect
         else:
             from sqlalchemy.dialects import postgresql as dialect  # type: ignore[no-redef]

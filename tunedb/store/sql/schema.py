@@ -43,17 +43,17 @@ def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
     it is only ever changed by `upgrade`. An up-to-date store is not written to. Raises StoreError.
     """
     try:
-        found = revision(database)
+        stored = revision(database)
     except StoreCorrupt:
         if not create:
             raise
-        found = None
-    if found == HEAD:
+        stored = None
+    if stored == HEAD:
         return True
-    if found is None and not create:
+    if stored is None and not create:
         return False
-    if not database.is_sqlite or found == UNRELEASED or (found is not None and (found > HEAD or not migrate)):
-        raise _mismatch(database, found)
+    if not database.is_sqlite or stored == UNRELEASED or (stored is not None and (stored > HEAD or not migrate)):
+        raise _mismatch(database, stored)
     try:
         bring_up(database)
     except StoreUnavailable:  # many processes may be waiting for the one that makes it
@@ -106,9 +106,9 @@ def check_tables(database: Database) -> None:
 
 def check_revision(database: Database) -> None:
     """Raise SchemaMismatch unless the database has this version's revision."""
-    found = revision(database)
-    if found != HEAD:
-        raise _mismatch(database, found)
+    stored = revision(database)
+    if stored != HEAD:
+        raise _mismatch(database, stored)
 
 
 def revision(database: Database) -> str | None:
@@ -127,12 +127,12 @@ def bring_up(database: Database) -> str | None:
     saved: Path | None = None
     with contextlib.ExitStack() as undo:
         with transaction(database) as connection:
-            found = _revision(connection)
-            if found is not None and (found > HEAD or found == UNRELEASED):
-                raise _mismatch(database, found)
-            if found != HEAD:
-                if found is not None and database.path is not None:
-                    saved = _back_up(database, database.path, found)
+            stored = _revision(connection)
+            if stored is not None and (stored > HEAD or stored == UNRELEASED):
+                raise _mismatch(database, stored)
+            if stored != HEAD:
+                if stored is not None and database.path is not None:
+                    saved = _back_up(database, database.path, stored)
                     undo.callback(saved.unlink, missing_ok=True)  # should this fail, the next attempt makes its own
                 from alembic import command
                 from alembic.util import CommandError
@@ -142,20 +142,20 @@ def bring_up(database: Database) -> str | None:
                         command.upgrade(alembic_config(connection), "head")
                 except CommandError as error:
                     raise SchemaMismatch(
-                        f"Found schema {found} in {database.url}, which no tunedb wrote ({error}), expected {HEAD}. "
+                        f"Found schema {stored} in {database.url}, which no tunedb wrote ({error}), expected {HEAD}. "
                         "Name another store in TUNEDB_STORE."
                     ) from error
         undo.pop_all()  # what was there before is worth keeping
     if saved is not None:
-        logger.warning("%s was upgraded from schema %s to %s. As it was before: %s", database.url, found, HEAD, saved)
-    return found
+        logger.warning("%s was upgraded from schema %s to %s. As it was before: %s", database.url, stored, HEAD, saved)
+    return stored
 
 
-def _back_up(database: Database, path: Path, found: str) -> Path:
+def _back_up(database: Database, path: Path, stored: str) -> Path:
     try:
         return backup.copy(database, backup.default_path(path))
     except StoreError as error:
-        raise type(error)(f"Schema {found} is not upgraded, as the store can't be backed up: {error}") from error
+        raise type(error)(f"Schema {stored} is not upgraded, as the store can't be backed up: {error}") from error
 
 
 @contextlib.contextmanager
@@ -192,32 +192,32 @@ def _revision(connection: sa.Connection) -> str | None:
     return connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
 
 
-def _mismatch(database: Database, found: str | None) -> SchemaMismatch:
+def _mismatch(database: Database, stored: str | None) -> SchemaMismatch:
     try:
         library = f"tunedb {metadata.version('tunedb')}"
     except metadata.PackageNotFoundError:
         library = "this tunedb"
-    if found is None:
+    if stored is None:
         return SchemaOlder(
             f"Found no schema in {database.url}, expected {HEAD}. Run: tunedb db upgrade --store {database.url}"
         )
-    if found == UNRELEASED:
+    if stored == UNRELEASED:
         away = (
             "psql -c 'ALTER SCHEMA tunedb RENAME TO tunedb_unreleased'"
             if database.path is None
             else f"mv {shlex.quote(str(database.path))} {shlex.quote(f'{database.path}.unreleased')}"
         )
         return SchemaMismatch(
-            f"Found schema {found} in {database.url}, which versions before the first release wrote, expected {HEAD}. "
+            f"Found schema {stored} in {database.url}, which versions before the first release wrote, expected {HEAD}. "
             f"It can't be upgraded or exported: move it away, and kernels are tuned again. Run: {away}"
         )
-    if found > HEAD:
+    if stored > HEAD:
         return SchemaNewer(
-            f"Schema {found} in {database.url} is newer than {HEAD}, which {library} needs. "
+            f"Schema {stored} in {database.url} is newer than {HEAD}, which {library} needs. "
             "Run: pip install --upgrade tunedb"
         )
     return SchemaOlder(
-        f"Schema {found} in {database.url} is older than {HEAD}, which {library} needs. "
+        f"Schema {stored} in {database.url} is older than {HEAD}, which {library} needs. "
         f"Run: tunedb db upgrade --store {database.url}"
     )
 
@@ -275,13 +275,13 @@ def _set_aside_if_damaged(database: Database, path: Path) -> None:
             return
         with database.read() as connection:
             _revision(connection)
-            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+            verdict = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
     except StoreCorrupt as error:
-        found = str(getattr(error.__cause__, "orig", error))
-    if found == "ok":
+        verdict = str(getattr(error.__cause__, "orig", error))
+    if verdict == "ok":
         return
     aside = f"{path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
     for suffix in ("-journal", "-wal", "-shm", ""):  # the journal first: left behind, it would corrupt the fresh file
         with contextlib.suppress(FileNotFoundError):
             Path(f"{path}{suffix}").rename(f"{aside}{suffix}")
-    logger.warning("%s was damaged (%s): set aside as %s, and a new store is made", database.url, found, aside)
+    logger.warning("%s was damaged (%s): set aside as %s, and a new store is made", database.url, verdict, aside)

@@ -190,13 +190,13 @@ class Store(SweepStore):
         if not re.fullmatch(r"[0-9a-f]{1,32}", uid):
             raise UnknownSweep(f"Expected the beginning of a sweep's uid, got {uid!r}. Run: tunedb ls")
         with self._access.read() as connection:
-            found = connection.execute(WITH_FACTS.where(SweepRow.uid.startswith(uid)).limit(2)).all()
-            if len(found) != 1:
-                several = "More than one sweep has" if found else "No sweep has"
+            matches = connection.execute(WITH_FACTS.where(SweepRow.uid.startswith(uid)).limit(2)).all()
+            if len(matches) != 1:
+                several = "More than one sweep has" if matches else "No sweep has"
                 raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. Run: tunedb ls")
-            trials = self._rows.trials(connection, [found[0].id])[found[0].id]
-            marks = self.marks.select(connection, [found[0].uid])[found[0].uid]
-        return rows.to_sweep(found[0], trials, marks)
+            trials = self._rows.trials(connection, [matches[0].id])[matches[0].id]
+            marks = self.marks.select(connection, [matches[0].uid])[matches[0].uid]
+        return rows.to_sweep(matches[0], trials, marks)
 
     def iter_sweeps(
         self,

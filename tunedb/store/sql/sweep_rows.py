@@ -77,7 +77,7 @@ class SweepRows:
         return self._access.insert(connection, SweepRow, values)
 
     def insert_trials(self, connection: sa.Connection, sweep_id: int, trials: Sequence[Trial]) -> None:
-        """Insert trials of a sweep, except those that are there."""
+        """Insert trials of a sweep, except those that exist."""
         if trials:
             self._access.insert(
                 connection, TrialRow, [{"sweep_id": sweep_id, **rows.trial_values(trial)} for trial in trials]

@@ -1,4 +1,4 @@
-"""All sweeps of a store: which there are, their totals and devices, and the removal of some."""
+"""Queries over all sweeps of a store: their uids, totals and devices, and the removal of some."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tunedb.store.sql.models import DeviceRow, SweepRow, TrialRow
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a store holds: sweeps by status, those that came from elsewhere, and the seconds that sweeping took."""
+    """The totals of a store: sweeps by status, those that came from elsewhere, and the seconds that sweeping took."""
 
     sweeps: dict[str, int]
     imported: int
@@ -57,9 +57,9 @@ class Upkeep:
     def devices(self) -> list[Device]:
         """Return the devices that finished sweeps are of."""
         columns = (DeviceRow.name, DeviceRow.backend, DeviceRow.arch, DeviceRow.multiprocessors)
-        known = sa.select(SweepRow.device_id).where(SweepRow.status != "running").distinct()
+        swept = sa.select(SweepRow.device_id).where(SweepRow.status != "running").distinct()
         with self._access.read() as connection:
-            return [Device(*row) for row in connection.execute(sa.select(*columns).where(DeviceRow.id.in_(known)))]
+            return [Device(*row) for row in connection.execute(sa.select(*columns).where(DeviceRow.id.in_(swept)))]
 
     def remove(self, sweeps: Iterable[Sweep]) -> int:
         """Remove sweeps and their trials, in one transaction; return how many sweeps.
