@@ -1,4 +1,4 @@
-"""What a fork needs: locks and threads are made again in the child, which has only the thread that forked."""
+"""Fork handlers: make locks and threads again in the child, which has only the thread that forked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tunedb.autotune` makes of a kernel: a `triton.runtime.Autotuner` whose choices come from the tuner."""
+"""The `triton.runtime.Autotuner` that `tunedb.autotune` makes of a kernel: its choices come from the tuner."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristi
 class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  # Triton ships no types
     """A decorated kernel: `kernel[grid](*args, **kwargs)`, with the attributes of Triton's own Autotuner.
 
-    They exist from construction on. Calls that are not remembered follow what a program assigns to them.
+    The attributes exist from construction on. If a program assigns to them, calls that are not remembered follow.
     """
 
     fn: Fn
@@ -81,7 +81,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self._listed, self._assigned = list(self._configs), tritons_attributes(self, self._early_config_prune)
 
     def __copy__(self) -> Autotuner[Fn]:
-        """Return the same kernel, which remembers nothing of the calls of this one."""
+        """Return a copy of the kernel that remembers none of its calls."""
         made: Autotuner[Fn] = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made._configs = list(self._configs)

@@ -50,7 +50,7 @@ class Candidates:
     def config(self, stored: Config, pruned: Mapping[Config, triton.Config] | None = None) -> triton.Config:
         """Return the object for a stored config: of `pruned`, of the list, or else the default with its knobs changed.
 
-        The last is for a config that an override forces.
+        The default with changed knobs is for a config that an override forces.
         """
         config = (pruned or {}).get(stored) or self.by_stored_form.get(stored)
         return config or self._forced(stored)

@@ -94,7 +94,7 @@ def resolve(state: KernelState, call: Call, index: int) -> Resolved:
 def _without_hash(
     state: KernelState, configs: Sequence[triton.Config], index: int, reason: HashUnavailable
 ) -> Resolved:
-    """Choose for a kernel without a hash, or for a function without one that it was given: nothing is stored.
+    """Choose for a kernel without a hash, or one that was passed a function without a hash: nothing is stored.
 
     Triton's own autotuner chooses. The first config serves in the modes that do not tune, and in the interpreter, where
     Triton can't time anything. Raises MissError in mode `strict`.

@@ -1,4 +1,4 @@
-"""The attributes that users of triton.autotune read after a call: which config it got, and what the others took."""
+"""The attributes that users of triton.autotune read after a call: the call's config, and the times of the others."""
 
 from __future__ import annotations
 

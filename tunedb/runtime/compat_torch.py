@@ -101,7 +101,7 @@ def call_below_autograd(op: Callable[..., Tensor], implementation: Callable[...,
 def fast_allocator() -> Callable[[Any, Any, torch.dtype], Tensor] | None:
     """Return Inductor's function to allocate on the current GPU, at half the cost of `torch.empty_strided`.
 
-    None in a torch without it. It is tried once; it takes tuples and nothing else, not even a `torch.Size`.
+    Returns None in a torch without it. It is tried once; it takes tuples and nothing else, not even a `torch.Size`.
     """
     try:
         from torch._C._dynamo.guards import _empty_strided_cuda  # type: ignore[attr-defined]

@@ -72,9 +72,9 @@ class CompileWorker:
             cleanup.pop_all()
 
     def compile(self, job: CompileJob) -> float | None:
-        """Wait until the kernel is in the cache and return the seconds that it took; None if it will not be there.
+        """Wait until the kernel is in the cache, and return the seconds that it took.
 
-        That is if it does not compile, if the job can't be sent, or if the worker ended or never started.
+        Returns None if it does not compile, if the job can't be sent, or if the worker ended or never started.
         """
         answer: Future[float | None] = Future()
         with self._lock:
@@ -140,7 +140,7 @@ class CompileWorker:
 
 
 def main() -> None:
-    """Compile what the parent sends, until it closes its socket or ends."""
+    """Compile the jobs that the parent sends, until it closes its socket or ends."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is sent to the whole group, to end the forks
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # reap the assembler of a fork that ended
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()

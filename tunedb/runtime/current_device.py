@@ -1,4 +1,4 @@
-"""Which device this process runs on, and in which environment. Loads torch and Triton when it is asked."""
+"""The device that this process runs on, and its environment. Loads torch and Triton at the first question."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class LogObserver:
         """Do nothing: a call logs no trials."""
 
     def finished(self, sweep: Sweep) -> None:
-        """Log how it ended."""
+        """Log how the sweep ended."""
         name = sweep.problem.kernel
         if sweep.status == "tuned":
             times = f"{sweep.time_us:.1f} us"

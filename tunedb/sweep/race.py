@@ -38,7 +38,7 @@ MAX_RACE_US = 7e5  # a race ends undecided after this, but not before its first 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one config did in the race. Times of one race can be compared with each other."""
+    """The standing of one config in the race. Times of one race can be compared with each other."""
 
     time_us: float  # median, on the scale of the fastest's
     p20_us: float
@@ -50,7 +50,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a race ended."""
+    """The outcome of a race."""
 
     standings: Mapping[Config, Standing]
     rounds: int
@@ -184,7 +184,7 @@ def _standing(time_us: float, samples: list[float], over: float, least: float) -
 def interval(ordered: Sequence[float]) -> tuple[float, float]:
     """Return the confidence interval of the median of sorted values, by the sign test: whatever their distribution.
 
-    Infinite with fewer than six values.
+    The interval is infinite for fewer than six values.
     """
     outer = _outside(len(ordered))
     return (ordered[outer], ordered[-1 - outer]) if outer >= 0 else (-math.inf, math.inf)

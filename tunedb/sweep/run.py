@@ -26,7 +26,7 @@ MAX_RACE_S = 2.0  # the most that is kept: a race takes 0.2 to 0.7 s (`race.py`)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepContext:
-    """What a sweep is run with: its environment and clock, its recorder and its observer.
+    """The context of a sweep: its environment and clock, its recorder and its observer.
 
     `make_clock` is called once the workload holds its memory. `monotonic` reads the seconds of the budget.
     """
@@ -62,8 +62,8 @@ def run_sweep(
     candidates = in_order(kernel, problem, device, history)
     default = kernel.default(problem, device)
     incumbent = [] if history.incumbent is None else [history.incumbent]
-    known = history.known_trials(candidates, [default, *incumbent, *history.likely])
-    untried = [config for config in candidates if config not in known]
+    earlier = history.known_trials(candidates, [default, *incumbent, *history.likely])
+    untried = [config for config in candidates if config not in earlier]
     sweep = Sweep(problem, device, kernel.hash, context.environment, SweepStatus.RUNNING, host=host())
     with closing(kernel.workload(problem, task.index)) as workload:
         clock = context.make_clock()
@@ -79,7 +79,7 @@ def run_sweep(
             try:
                 recorder.start_sweep(sweep)
                 observer.started(sweep, len(candidates))
-                for trial in known.values():
+                for trial in earlier.values():
                     runner.put_known(trial)
                     record(trial)
                 screened_by = start + budget - min(RACE_SHARE * budget, MAX_RACE_S)

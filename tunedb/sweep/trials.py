@@ -22,7 +22,7 @@ from tunedb.sweep.screening import Screening
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Which config won, its time and the default's, and whether the race got through."""
+    """The decision of a sweep: the config that won, its time and the default's, and whether the race was finished."""
 
     winner: Config | None
     time_us: float | None
@@ -58,7 +58,7 @@ class TrialRunner:
         return self._is_device_lost
 
     def put_known(self, trial: Trial) -> None:
-        """Add a trial of an earlier sweep, which is not made again and can't win."""
+        """Add a trial of an earlier sweep, which is not repeated and can't win."""
         self._trials[trial.config] = trial
 
     def best_us(self) -> float | None:
@@ -126,7 +126,7 @@ class TrialRunner:
     def _race_finalists(self, default: Config, incumbent: Config | None, is_late: Callable[[], bool]) -> bool:
         """Race the finalists, and give their trials the race's times; return whether that was not cut short.
 
-        If there is no race, because of the clock or the time, what screening found has to do.
+        If the clock or the time allows no race, the screening decides.
         """
         always = [default] if incumbent is None else [default, self._duplicates.get(incumbent, incumbent)]
         while True:

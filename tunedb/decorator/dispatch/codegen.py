@@ -246,7 +246,7 @@ def _key_expressions(name: str, kind: type, signature: Signature) -> list[str] |
 
 
 def part_of_options(options: Mapping[str, Any]) -> tuple[Any, ...] | None:
-    """Return what goes into the key of the launch options that a caller gives; None if one of them can't."""
+    """Return the part of the key that stands for a caller's launch options; None if one of them can't be in a key."""
     if any(type(value) not in (int, bool, str) for value in options.values()):
         return None
     return tuple([(name, type(value), value) for name, value in options.items()])

@@ -1,4 +1,4 @@
-"""Launches while a CUDA graph is captured: only a kernel that is loaded already may be launched then."""
+"""Launches during the capture of a CUDA graph, when only a loaded kernel may be launched."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class GraphCapture:
     def config_for(self, call: Call, index: int, remembered: triton.Config | None) -> triton.Config:
         """Return the config to launch in a capture, after running its hook.
 
-        That is the config which is remembered for the call, or else the first of the list that is loaded. Raises
+        That is the config remembered for the call, else the first of the list that is loaded. Raises
         SweepError if none is loaded.
         """
         launched = self._launched.get(self._key_of(call, index), ())

@@ -34,7 +34,7 @@ Filled = tuple[Any, ...]  # the values of the parameters that a call does not gi
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a repeated call needs. A NamedTuple would be slower to read: its fields are no slots."""
+    """All that a repeated call needs. A NamedTuple would be slower to read, as its fields are not slots."""
 
     config: triton.Config
     hook: Callable[..., Any] | None  # the config's
@@ -78,7 +78,7 @@ class Plans:
         return arguments[:first], {name: value for name, value in rest if value is not ABSENT}
 
     def remember(self, call: Call, config: triton.Config, since: int) -> bool:
-        """Make the plan for calls like this one, which was served with that config; False if they can't have one.
+        """Make a plan for calls like this one, which that config served; return False if they can't have one.
 
         `since` is the session's generation before the config was chosen: if the settings have changed since then, no
         plan is kept.

@@ -69,7 +69,7 @@ class CalledKernel:
 
     @property
     def first_failure(self) -> str:
-        """How the first config failed that did so in this call; empty if none did."""
+        """The error of the first config that failed in this call; empty if none did."""
         return "" if self._workload is None else self._workload.first_failure
 
     def release(self) -> None:

@@ -26,12 +26,12 @@ class BenchClock:
     """
 
     method = OWN_BENCHMARK  # part of a sweep's environment: times of two clocks can't be compared
-    once = True  # asked once for each config; nothing else compiles meanwhile, which the function may not tolerate
+    once = True  # called once for each config, and nothing compiles meanwhile: the function might not tolerate it
 
     def __init__(self, do_bench: Callable[..., object]) -> None:
         self._do_bench = do_bench
 
-    def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - it decides itself
+    def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - the function decides itself
         """Return microseconds, the median first: six samples with those quantiles, or the times that it returned."""
         raised: list[Exception] = []
 

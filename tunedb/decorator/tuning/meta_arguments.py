@@ -31,7 +31,7 @@ class MetaArguments:
 
     @classmethod
     def of(cls, spec: KernelSpec, call: Call) -> MetaArguments | None:
-        """Return those of a call; None if one of its arguments can't be copied without its memory."""
+        """Return the meta arguments of a call; None if one of its arguments can't be copied without its memory."""
         try:
             return cls(spec, call)
         except (TypeError, RuntimeError):

@@ -1,4 +1,4 @@
-"""A call's own tensors as a sweep's workload: runs all hooks, writes nothing that the kernel itself does not write.
+"""A call's own tensors as a sweep's workload. It runs all hooks, and writes only what the kernel writes.
 
 The tensors are copied before the first launch. Those that the default then changes are the outputs. They are restored
 before each config is checked, so that a config that leaves elements out is noticed, and at the end, so that the call's
@@ -93,7 +93,7 @@ class CallWorkload:
     def check(self, config: Config) -> str | None:
         """Compare with the reference and return how they differ; None if they agree.
 
-        Without a reference compare with what the default left: a difference is only logged, by `close`.
+        Without a reference, compares with the default's results: a difference is only logged, by `close`.
         """
         self._restore()
         return self._launch(self._find(config), partial(self._compared, config))
