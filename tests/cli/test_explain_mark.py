@@ -77,7 +77,10 @@ def test_every_candidate_has_its_reason_the_best_first(cli: Cli, kernels: dict[s
         ("chosen", "newest"),
         ("in reserve", "older"),
         ("in reserve", "cut short"),
-        ("in reserve", f"stale; torch: expected {here().torch}, got 2.0.0; triton: expected {here().triton}, got 3.0.0"),
+        (
+            "in reserve",
+            f"stale; torch: expected {here().torch}, got 2.0.0; triton: expected {here().triton}, got 3.0.0",
+        ),
     ]
     assert [row["source"] for row in rows] == ["store", "store", "store", "stale"] + [None] * 6
     assert {row["verdict"] for row in rows[4:]} == {"passed over"}

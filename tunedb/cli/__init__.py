@@ -121,7 +121,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _declared(command: Command, kernel: str | None, words: Sequence[str]) -> tuple[Argument, ...]:
-    """Return the arguments that the kernel declares. Before a run, first see to it that Triton loads as it has to."""
+    """Return the arguments that the kernel declares. Asks Triton for its interpreter first if a run needs it."""
     if kernel is None:
         return ()
     if command.runs_kernels and not {"-h", "--help"} & set(words):

@@ -74,7 +74,7 @@ class Progress:
             self._task = None
 
     def started(self, sweep: Sweep, candidates: int) -> None:
-        """See `tunedb.sweep.observer.Observer`."""
+        """Show that the sweep starts: a new bar, or a line."""
         self._left, self._printed_at, self._why = candidates, time.monotonic(), ""
         if self._bars is not None:
             self._drop_bar()  # that of a sweep whose worker died
@@ -83,10 +83,10 @@ class Progress:
             log.info("%s tuning: %s, %d candidates", self._place(), self._name, candidates)
 
     def trying(self, config: Config) -> None:
-        """See `tunedb.sweep.observer.Observer`."""
+        """Show nothing: the trial is shown when it is done."""
 
     def tried(self, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """See `tunedb.sweep.observer.Observer`. With -v a line a trial; off a terminal one now and then."""
+        """Show the trial: in the bar, with -v as a line, and off a terminal as a line every few seconds."""
         self._left -= 1
         self._configs[trial.uid] = trial.config
         note = trial.note(self._configs)
@@ -102,7 +102,7 @@ class Progress:
             self._bars.update(self._task, advance=1, times=_times(best_us, default_us))
 
     def finished(self, sweep: Sweep) -> None:
-        """See `tunedb.sweep.observer.Observer`: `done` prints it."""
+        """Show nothing: `done` prints how the sweep ended."""
 
     def _place(self) -> str:
         return f"[{self._number}/{self._problems}]"

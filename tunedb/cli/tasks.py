@@ -48,12 +48,12 @@ def find_task(
     """
     from tunedb.tuner.stored_kernel import stored_kernel
 
-    described = None if kernel in registry.kernel_names() else stored_kernel(store, kernel)
-    found = registry.kernel_named(kernel) if described is None else described
-    problem = found.problem(arguments)
-    stored = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
-    placement = find_placement(stored, device)
-    return problem, None if placement is None else TuningTask(found, problem, placement, arguments)
+    stored = None if kernel in registry.kernel_names() else stored_kernel(store, kernel)
+    tunable = registry.kernel_named(kernel) if stored is None else stored
+    problem = tunable.problem(arguments)
+    devices = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
+    placement = find_placement(devices, device)
+    return problem, None if placement is None else TuningTask(tunable, problem, placement, arguments)
 
 
 def make_tuner(store: Store) -> Tuner:

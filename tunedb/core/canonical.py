@@ -137,5 +137,5 @@ def parse_canonical(text: str) -> dict[str, Any]:
 
 
 def digest_of(text: str) -> str:
-    """Return the sha256 of a canonical (ASCII) text, in hexadecimal."""
+    """Return the SHA-256 of a canonical (ASCII) text, in hexadecimal."""
     return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -1,7 +1,7 @@
 """What the tuner needs of a kernel: protocols that first-party, decorated and registered kernels fulfil.
 
-What a kernel can do besides has a protocol of its own: a kernel that has the method is used with it, without
-subclassing anything.
+Each optional ability has a protocol of its own: a kernel that has the method is used with it, without subclassing
+anything.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class TunableKernel(Protocol):
 
 @runtime_checkable
 class EstimatesTimes(Protocol):
-    """A tunable kernel whose configs are tried in the order of an estimate. It has no influence on which one wins."""
+    """A tunable kernel whose configs are tried in the order of an estimate, which does not affect the winner."""
 
     def estimate(self, problem: Problem, config: Config, device: Device) -> float:
         """Return a guess at the config's time, in any unit, from bytes, waves and the like."""

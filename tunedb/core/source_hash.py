@@ -83,18 +83,18 @@ class LazyHash:
 
     def __init__(self, root: Any, reference: Any = None) -> None:
         self._root, self._reference = root, reference
-        self._found: Hashed | HashUnavailable | None = None
+        self._outcome: Hashed | HashUnavailable | None = None
 
     def get(self) -> str:
         """Return the hash. Raises HashUnavailable every time if it did once: a kernel's calls stay served alike."""
-        if self._found is None or (isinstance(self._found, Hashed) and not self._found.is_current):
+        if self._outcome is None or (isinstance(self._outcome, Hashed) and not self._outcome.is_current):
             try:
-                self._found = self._made()
+                self._outcome = self._made()
             except HashUnavailable as error:
-                self._found = HashUnavailable(str(error))  # without frames, which hold a caller's tensors
-        if isinstance(self._found, HashUnavailable):
-            raise HashUnavailable(str(self._found))
-        return self._found.hash
+                self._outcome = HashUnavailable(str(error))  # without frames, which hold a caller's tensors
+        if isinstance(self._outcome, HashUnavailable):
+            raise HashUnavailable(str(self._outcome))
+        return self._outcome.hash
 
     def _made(self) -> Hashed:
         own = _hashed(Content, (self._root,))

@@ -1,4 +1,4 @@
-"""What tuning leaves behind: sweeps, their trials, marks and usage counts, and the words for their states."""
+"""The records of tuning: sweeps, their trials, marks and usage counts, and the words for their states."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tunedb.core.problem import Config, Problem
 
 
 class TrialStatus(StrEnum):
-    """How a trial ended."""
+    """The outcome of a trial, in one word."""
 
     OK = "ok"
     WRONG = "wrong"  # its output differs from the reference's
@@ -25,7 +25,7 @@ class TrialStatus(StrEnum):
 
 
 class TrialOutcome(StrEnum):
-    """Where a trial's status and times come from."""
+    """The origin of a trial's status and times."""
 
     MEASURED = "measured"  # the config was tried in this sweep
     DUPLICATE_OF = "duplicate_of"  # another trial of this sweep, of the same binary, was; its uid is the reference
@@ -34,7 +34,7 @@ class TrialOutcome(StrEnum):
 
 
 class SweepStatus(StrEnum):
-    """How a sweep ended, or that it is running."""
+    """The state of a sweep: running, or how it ended."""
 
     RUNNING = "running"
     TUNED = "tuned"
@@ -43,7 +43,7 @@ class SweepStatus(StrEnum):
 
 
 class Source(StrEnum):
-    """Where a call's config comes from."""
+    """The origin of a call's config."""
 
     MEMORY = "memory"
     STORE = "store"
@@ -55,7 +55,7 @@ class Source(StrEnum):
 
 
 class MarkKind(StrEnum):
-    """What a mark says of its sweep."""
+    """The judgement of a mark on its sweep."""
 
     PIN = "pin"
     UNPIN = "unpin"

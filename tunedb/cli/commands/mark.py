@@ -61,7 +61,7 @@ def mark(
 def _winner_now(store: Store, sweep: Sweep) -> tuple[Sweep, str] | None:
     """Return the winner of the sweep's problem on its device and its source, as a call would get it.
 
-    If the kernel is not installed as it was tuned, the winner by rank.
+    If the kernel is not installed as it was tuned, returns the winner by rank.
     """
     from tunedb.cli.device import placement_on
     from tunedb.cli.tasks import make_tuner

@@ -100,14 +100,14 @@ def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward
     from tunedb.tuner import pending
 
     if kind == "missed":
-        found = pending.missed(store, index, registry.installed)
+        work = pending.missed(store, index, registry.installed)
     else:
         select = pending.stale if kind == "stale" else pending.incomplete
-        found = select(store, make_tuner(store), index, registry.installed, kernel)
-    for sentence in found.left_out:
+        work = select(store, make_tuner(store), index, registry.installed, kernel)
+    for sentence in work.left_out:
         log.info("%s", sentence)
     gradients = registry.gradient_names() if forward_only else ()
-    tasks = [task for task in found.tasks if task.kernel.name not in gradients]
+    tasks = [task for task in work.tasks if task.kernel.name not in gradients]
     if not tasks:
         nothing = {"missed": "No misses", "stale": "Nothing stale", "incomplete": "Nothing incomplete"}[kind]
         log.info("%s to tune on the current device.", nothing)
