@@ -230,23 +230,23 @@ def main() -> None:
     parser.add_argument("--step", choices=["first", "steady"], help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--case", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.step:
+    options = parser.parse_args()
+    if options.step:
         import torch  # noqa: F401 - imported before the clock starts
         import triton  # noqa: F401
 
         import tunedb.decorator.autotuner  # noqa: F401
 
         begin()
-        case = json.loads(given.case)
-        print(json.dumps(first_call(case, given.way) if given.step == "first" else steady(case)))
+        case = json.loads(options.case)
+        print(json.dumps(first_call(case, options.way) if options.step == "first" else steady(case)))
         return
-    if given.module and not (given.kernel and given.call):
+    if options.module and not (options.kernel and options.call):
         parser.error("--module needs --kernel and --call")
     from benchmarks.timing import provenance
 
-    one = {"module": given.module, "kernel": given.kernel, "call": given.call, "setup": given.setup}
-    results = [measure(case) for case in ([one] if given.module else CASES)]
+    case = {"module": options.module, "kernel": options.kernel, "call": options.call, "setup": options.setup}
+    results = [measure(case) for case in ([case] if options.module else CASES)]
     for result in results:
         print(f"{result['module']} {result['call']}")
         for way in WAYS:
@@ -254,8 +254,8 @@ def main() -> None:
             print("  {:14} cold {:8.3f} s   second process {:7.3f} s".format(way, *seconds))
         for name, taken in result["repeated_call"].items():
             print(f"  {name:14} repeated call {taken['median_us']:6.2f} us of the host")
-    if given.json:
-        path = Path(given.json)
+    if options.json:
+        path = Path(options.json)
         runs = json.loads(path.read_text()) if path.exists() else []
         path.write_text(json.dumps([*runs, {**provenance(), "results": results}], indent=2) + "\n")
 

@@ -22,14 +22,14 @@ class Child:
         )  # fmt: skip
 
     def run(self) -> Row:
-        """Let it begin, and return the line that it printed last."""
+        """Let the process begin, and return the last line that it prints."""
         printed, _ = self._process.communicate("go\n")
         assert self._process.returncode == 0
         row: Row = json.loads(printed.splitlines()[-1])
         return row
 
     def drop(self) -> None:
-        """Kill it: its result is not needed."""
+        """Kill the process: its result is not needed."""
         self._process.kill()
         self._process.communicate()
 

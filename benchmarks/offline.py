@@ -1,4 +1,4 @@
-"""Compile a kernel for a GPU that need not be here, and read its registers and spills."""
+"""Compile a kernel for a GPU that need not be present, and read its registers and spills."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tunedb.runtime.launch import Launch
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A kernel compiled for a GPU that need not be here."""
+    """A kernel compiled for a GPU that need not be present."""
 
     resources: Resources
     asm: Mapping[str, Any]  # Triton's stages, such as "ttgir", "ptx", "cubin"

@@ -1,4 +1,4 @@
-"""What `tunedb demo` shows of average pooling: one problem, and a user's program that calls it."""
+"""The part of average pooling in `tunedb demo`: one problem, and a user's program that calls it."""
 
 from __future__ import annotations
 

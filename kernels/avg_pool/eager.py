@@ -1,4 +1,4 @@
-"""Which calls the kernel can serve: plain tensors in plain eager calls, and the dtypes, ranks and windows it has."""
+"""Tests of which calls the kernel can serve: plain tensors in eager calls, with its dtypes, ranks and windows."""
 
 from __future__ import annotations
 

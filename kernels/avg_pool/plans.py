@@ -135,9 +135,9 @@ def _remember(
     length: int,
     window: Window,
 ) -> Plan | None:
-    """Remember the plan; or, with False, that the kernel can't be launched and torch serves the call.
+    """Keep the plan; or keep False, which means that the kernel can't be launched and torch serves the call.
 
-    Nothing is remembered if the settings changed since the call began: the plan was made under the old ones.
+    Nothing is kept if the settings changed since the call began: the plan was made under the old ones.
     """
     plan: Plan | Literal[False] = False
     if isinstance(loaded, LoadedKernel):

@@ -34,24 +34,24 @@ class AvgPool:
 
     @property
     def gradient(self) -> str | None:
-        """Name of the kernel that computes this one's gradient; None for the gradient itself."""
+        """The name of the kernel that computes this one's gradient; None for the gradient itself."""
         return None if self.backward else "avg_pool1d_backward"
 
     @property
     def arguments(self) -> tuple[Argument, ...]:
-        """Arguments of a problem, for the command line."""
+        """The arguments of a problem, for the command line."""
         return ARGUMENTS
 
     @property
     def demo(self) -> Demo | None:
-        """What `tunedb demo` shows; None for the gradient."""
+        """The demonstration for `tunedb demo`; None for the gradient."""
         from .demo import DEMO
 
         return None if self.backward else DEMO
 
     @functools.cached_property
     def hash(self) -> str:
-        """Hash of the kernel and of the launcher that calls it."""
+        """The hash of the kernel and of the launcher that calls it."""
         from tunedb.core.source_hash import kernel_hash
 
         from . import jit

@@ -54,7 +54,7 @@ class PoolWorkload:
             return loaded_kernel.prepare(self._launch(self._outlines, config))
 
     def compile_job(self, config: Config) -> CompileJob | None:
-        """Return what another process compiles the config from, on any thread; None if it can't."""
+        """Return the job by which another process compiles the config, on any thread; None if it can't."""
         with self._on_device():
             return loaded_kernel.compile_job(self._launch(self._outlines, config))
 
