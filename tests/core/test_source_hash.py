@@ -140,7 +140,7 @@ def test_a_function_without_source_is_refused() -> None:
 
 
 def test_what_is_no_function_is_refused() -> None:
-    with pytest.raises(IdentityError, match="no jit function"):
+    with pytest.raises(IdentityError, match="Expected a jit function"):
         kernel_hash(7)
 
 

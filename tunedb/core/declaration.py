@@ -1,4 +1,4 @@
-"""What a registered kernel declares about itself for people: the arguments of its problem, and a demonstration."""
+"""Declarations of a registered kernel for the command line: the arguments of its problem, and a demonstration."""
 
 from __future__ import annotations
 

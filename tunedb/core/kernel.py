@@ -1,4 +1,4 @@
-"""What the tuner needs of a kernel: protocols that first-party, decorated and registered kernels fulfil.
+"""The tuner's view of kernels: protocols that first-party, decorated and registered kernels fulfil.
 
 Each optional ability has a protocol of its own: a kernel that has the method is used with it, without subclassing
 anything.
@@ -17,7 +17,7 @@ from tunedb.core.sweep import Sweep
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one compiled config uses: registers and spills per thread, bytes of shared memory and threads per block.
+    """The resources of one compiled config: registers and spills per thread, shared bytes and threads per block.
 
     `binary` is a digest of what would run (machine code, grid, and the arguments that are not tensors): two configs
     with the same one are duplicates. None means unknown, as all are in the interpreter, and registers before the kernel

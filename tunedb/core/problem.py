@@ -51,7 +51,7 @@ class _Facts(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class Problem(_Facts):
-    """What is computed: a kernel's name, and the facts that its speed depends on.
+    """A problem: what is computed, as a kernel's name and the facts that its speed depends on.
 
     Values are None, bool, int (64 bits), finite float, str, or a dtype of torch or Triton; each comes back from `key`,
     which is canonical JSON, as itself. Made by `Problem.of`, or from a stored `key`.

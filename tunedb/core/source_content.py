@@ -209,9 +209,9 @@ class Content:
 
 
 class OwnCode(Content):
-    """What a function does in itself: its bytecode and what is bound to it, under wrappers, not what it calls.
+    """The content of a function itself: its bytecode and what is bound to it, under wrappers, not what it calls.
 
-    A lambda has no text that can always be found, and what it calls may be a whole program.
+    A lambda's text can't always be found, and what it calls may be a whole program.
     """
 
     def _function(self, function: FunctionType, home: str) -> str:

@@ -1,4 +1,4 @@
-"""What values are made of: the parts of what can be called, the state of objects, the bytes of arrays."""
+"""The contents of values: the parts of callables, the state of objects, the bytes of arrays."""
 
 from __future__ import annotations
 

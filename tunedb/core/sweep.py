@@ -117,7 +117,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class UsageCount:
-    """How often calls of a problem on a device were served by one source, in a store's own processes."""
+    """A count of the calls of a problem on a device that one source served, in a store's own processes."""
 
     problem: Problem
     device: Device

@@ -1,4 +1,4 @@
-"""What a call asks for, and what it gets: tuning tasks and choices."""
+"""Tuning tasks and choices: what a call asks for, and what it gets."""
 
 from __future__ import annotations
 
