@@ -145,12 +145,12 @@ def test_an_export_into_a_folder_fails(tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[bytes, int | None, str]] = {
     "empty": (b"", None, "empty"),
-    "text": (b"hello\n", 1, "not an export of tunedb"),
-    "text without an end": (b"hello", 1, "not an export of tunedb"),
-    "other JSON": (b'{"a": 1}\n', 1, "not an export of tunedb"),
-    "a list": (b"[]\n", 1, "not an export of tunedb"),
+    "text": (b"hello\n", 1, "expected an export of tunedb"),
+    "text without an end": (b"hello", 1, "expected an export of tunedb"),
+    "other JSON": (b'{"a": 1}\n', 1, "expected an export of tunedb"),
+    "a list": (b"[]\n", 1, "expected an export of tunedb"),
     "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), 1, "not UTF-8"),
-    "git lfs pointer": (b"version https://git-lfs.github.com/spec/v1\n", 1, "not an export of tunedb"),
+    "git lfs pointer": (b"version https://git-lfs.github.com/spec/v1\n", 1, "expected an export of tunedb"),
     "conflict in the first line": (b"<<<<<<< HEAD\n", 1, "a git conflict marker"),
     "newer format": (
         sealed(['{"format":"tunedb sweeps","sweeps":0,"version":2}']),
@@ -187,7 +187,7 @@ DAMAGED: dict[str, tuple[Callable[[bytes], bytes], int, str]] = {
     "no checksum": (lambda good: b"".join(good.splitlines(True)[:-1]), 3, "the line with the checksum is missing"),
     "cut in a line": (lambda good: good[:200], 2, "cut off"),
     "cut in the checksum": (lambda good: good[:-9], 4, "cut off"),
-    "cut in the first line": (lambda good: good[:9], 1, "not an export of tunedb"),
+    "cut in the first line": (lambda good: good[:9], 1, "expected an export of tunedb"),
     "two in one": (lambda good: good + good, 5, "a line after the end"),
     "NaN": (_replace(b'"time_us":12.5', b'"time_us":NaN'), 2, "Expected a canonical value, got NaN"),
     "infinity": (_replace(b'"time_us":12.5', b'"time_us":Infinity'), 2, "Expected a canonical value, got Infinity"),

@@ -1,4 +1,4 @@
-"""Where sweeps are kept: in a SQLite file, or in a PostgreSQL database that machines share."""
+"""Stores, where sweeps are kept: in a SQLite file, or in a PostgreSQL database that machines share."""
 
 from __future__ import annotations
 

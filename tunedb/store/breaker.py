@@ -11,7 +11,7 @@ _log = logging.getLogger("tunedb")
 
 
 class Breaker:
-    """Says whether to leave a store alone."""
+    """A breaker that says whether to leave a store alone."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -1,4 +1,4 @@
-"""Which of several stored sweeps answers a call, and why not the others: pure functions over records, no SQL.
+"""The ranking of stored sweeps: which of them answers a call, and why not the others. Pure functions, no SQL.
 
 The order is total and looks at facts alone, so that stores that hold the same sweeps name the same winner.
 """

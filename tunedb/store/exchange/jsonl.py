@@ -154,7 +154,7 @@ def _header(text: str) -> int:
     except ValueError:
         header = None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(f'not an export of tunedb: its first line names the format "{FORMAT}"')
+        raise ValueError(f'expected an export of tunedb, whose first line names the format "{FORMAT}"')
     if header.get("version") != VERSION:
         raise ValueError(
             f"expected version {VERSION} of the format, got {header.get('version')!r:.20}. "

@@ -12,7 +12,7 @@ from tunedb.store.sql.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a store received from another one: sweeps that were new, known or invalid; and new marks."""
+    """Counts of what a store received from another one: new, known and invalid sweeps; and new marks."""
 
     stored: int
     known: int

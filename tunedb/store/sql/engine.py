@@ -22,8 +22,8 @@ from tunedb.settings import expand
 
 PG_SCHEMA = "tunedb"
 _HINTS = {
-    sqlite3.SQLITE_BUSY: "Another process holds it: try again when that one is done.",
-    sqlite3.SQLITE_LOCKED: "Another thread holds it: try again when that one is done.",
+    sqlite3.SQLITE_BUSY: "Another process holds it: try again when it is done.",
+    sqlite3.SQLITE_LOCKED: "Another thread holds it: try again when it is done.",
     sqlite3.SQLITE_FULL: "Free space on its disk.",
     sqlite3.SQLITE_READONLY: "Make the file and its folder writable, or name another store in TUNEDB_STORE.",
     sqlite3.SQLITE_PERM: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",

@@ -162,7 +162,7 @@ class MarkRow(Base):
 
 
 class MissRow(Base):
-    """How often calls of a problem on a device were served by a source: `default` and `nearest` are misses. Local."""
+    """A count of the calls of a problem on a device that a source served; `default` and `nearest` are misses. Local."""
 
     __tablename__ = "miss"
     __table_args__ = (_one_of("served_by", COUNTED_SOURCES), sa.CheckConstraint("count > 0", name="count"))

@@ -258,7 +258,7 @@ def _exclusive(database: Database) -> Iterator[None]:
     except Timeout:
         raise StoreUnavailable(
             f"Another process has been opening {database.url} for more than {patience:g} s "
-            f"(it holds {lock.lock_file}). Try again when that one is done."
+            f"(it holds {lock.lock_file}). Try again when it is done."
         ) from None
     except OSError as error:
         raise _unusable(database.url, error) from error
