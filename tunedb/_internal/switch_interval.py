@@ -1,4 +1,4 @@
-"""How long a thread that runs Python may keep others waiting, while tunedb times and compiles."""
+"""Python's switch interval, shortened while tunedb times and compiles, so that its threads wait less for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the commands share: how they register, their common flags, and the log on stderr."""
+"""The parts that commands share: their registration, their common flags, and the log on stderr."""
 
 from __future__ import annotations
 

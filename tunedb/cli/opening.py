@@ -1,4 +1,4 @@
-"""What commands read from the store: opening it without changing it, its sweeps, and sweeps as rows."""
+"""The store as commands see it: opened without changes, its sweeps, and sweeps as rows."""
 
 from __future__ import annotations
 

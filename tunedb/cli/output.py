@@ -1,4 +1,4 @@
-"""What commands print on stdout: rows and single records, as a table for people, JSON, or CSV."""
+"""The output of commands on stdout: rows and single records, as a table for people, JSON, or CSV."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class KernelSpec:
 
 @dataclass
 class KernelState:
-    """What changes between the calls of a kernel. All parts of a decorated kernel share one."""
+    """The state of a kernel, which changes between calls. All parts of a decorated kernel share one."""
 
     spec: KernelSpec  # another one once a program has assigned to an attribute of Triton's
     configs: list[triton.Config]  # the list itself: a program may change it in place

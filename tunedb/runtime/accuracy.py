@@ -1,4 +1,4 @@
-"""How a config's result differs from the expected one, within what another order of the same sums may change."""
+"""Differences between a config's result and the expected one, beyond what another order of the same sums explains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known before a problem is swept: the incumbent, likely configs, and trials of unfinished sweeps."""
+"""The history of a problem before a sweep: the incumbent, likely configs, and trials of unfinished sweeps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLOW_RATIO = 1.5  # times the best of its own sweep: such a config is not tried 
 
 @dataclass(frozen=True, slots=True)
 class SweepHistory:
-    """What a sweep may build on."""
+    """The history that a sweep may build on."""
 
     incumbent: Config | None = None  # what has served until now: it races, whatever its screening says
     likely: Sequence[Config] = ()  # winners of near problems, the nearest first
@@ -30,22 +30,22 @@ class SweepHistory:
 
         Configs that are `wanted` are tried again even if they were slow, but not if they failed.
         """
-        known: dict[Config, Trial] = {}
+        earlier: dict[Config, Trial] = {}
         for sweep in self.unfinished:
             best = min((trial.time_us for trial in sweep.trials if _is_timed(trial)), default=0.0)  # type: ignore[type-var]
             for trial in sweep.trials:
-                before = known.get(trial.config)
+                before = earlier.get(trial.config)
                 if trial.config not in space or (before is not None and before.status != "ok"):
                     continue
                 if trial.status != "ok":
-                    known[trial.config] = _carried(trial, sweep, "")
+                    earlier[trial.config] = _carried(trial, sweep, "")
                 elif (
                     before is None
                     and trial.config not in wanted
                     and (trial.time_us or 0.0) > SLOW_RATIO * (best or 0.0)
                 ):
-                    known[trial.config] = _carried(trial, sweep, f"more than {SLOW_RATIO} times the best there")
-        return known
+                    earlier[trial.config] = _carried(trial, sweep, f"more than {SLOW_RATIO} times the best there")
+        return earlier
 
 
 NO_HISTORY = SweepHistory()

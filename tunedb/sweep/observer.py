@@ -12,7 +12,7 @@ _log = logging.getLogger("tunedb")
 
 
 class Recorder(Protocol):
-    """Keeps trials as they are measured, and the sweep when it is finished."""
+    """A keeper of trials as they are measured, and of the sweep when it is finished."""
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a sweep that has started."""
@@ -25,7 +25,7 @@ class Recorder(Protocol):
 
 
 class Observer(Protocol):
-    """Hears how a sweep proceeds: a progress bar, or the log."""
+    """An observer of a sweep's progress: a progress bar, or the log."""
 
     def started(self, sweep: Sweep, candidates: int) -> None:
         """Hear that the sweep starts."""

@@ -127,7 +127,7 @@ class Race:
         means = [fmean(map(math.log, times)) for times in turns]
         return min(
             self._active,
-            key=lambda one: median(math.log(t) - mean for t, mean in zip(self._turns[one], means, strict=True)),
+            key=lambda config: median(math.log(t) - mean for t, mean in zip(self._turns[config], means, strict=True)),
         )
 
     def _ratios(self, config: Config, leader: Config) -> list[float]:

@@ -1,4 +1,4 @@
-"""How configs are sampled in turns, for the screening and the race alike."""
+"""Sampling of configs in turns, for the screening and the race alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a stored sweep answers a call or does not: the ranking's decisions, in words and as fields that differ."""
+"""Explanations of why a stored sweep answers a call or not: the ranking's decisions, and the fields that differ."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tunedb.tuner.nearest import NearestNeighbors
 
 
 class Answer(NamedTuple):
-    """What the store answers: a choice from `store` or `stale`, if any, and whether the task failed not long ago."""
+    """The store's answer: a choice from `store` or `stale`, if any, and whether the task failed not long ago."""
 
     choice: Choice | None
     has_failed: bool = False

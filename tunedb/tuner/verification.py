@@ -1,4 +1,4 @@
-"""Whether a stored winner still holds: its result is right, and it is not slower than the default today."""
+"""Verification of a stored winner: is its result right, and is it still no slower than the default?"""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ ABSENT = _Absent()  # stands for an argument that a call does not give: a knob, 
 
 @dataclass(frozen=True)
 class Signature:
-    """What the generated code depends on: the kernel's parameters, and the roles that they have."""
+    """The signature that code is generated for: the kernel's parameters, and their roles."""
 
     parameters: Parameters
     filled: Collection[str] = ()  # the parameters that configs and heuristics fill in
