@@ -1,4 +1,4 @@
-"""How good the config of the nearest tuned problem is: leave one problem out, take the nearest of the others, compare.
+"""Quality of the nearest tuned problem's config: leave one problem out, take the nearest of the others, compare.
 
     tunedb warm --from shapes.jsonl --store tuned.db        # on the GPU
     python -m benchmarks.nearest --store tuned.db --json benchmarks/results/nearest-h200.json

@@ -1,4 +1,4 @@
-"""How good a sweep is: cold wall time against triton.autotune, regret, repeatability, accuracy of times, memory.
+"""Quality of sweeps: cold wall time against triton.autotune, regret, repeatability, accuracy of times, memory.
 
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --seconds 500
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --parts cold --problems odd-rows tiles-odd

@@ -1,4 +1,4 @@
-"""Which algorithms can serve a problem, and what their launches need, in plain integers: no torch, no Triton.
+"""Algorithms that can serve a problem, and the constants of their launches, in plain integers: no torch, no Triton.
 
 An exported module holds copies of these functions: they use no class, and no import.
 """
