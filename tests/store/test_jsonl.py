@@ -260,7 +260,7 @@ FAULTY: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "long error": (lambda row: row["trials"][0].update(error="x" * 5000), "an error's text is too long"),
     "bad uid": (lambda row: row.update(uid="../../etc/passwd"), "a uid of 32 hexadecimal digits"),
     "bad kernel": (lambda row: row.update(kernel="a b"), "A kernel's name: expected"),
-    "bad device": (lambda row: row["device"].update(multiprocessors=0), "A device needs a name"),
+    "bad device": (lambda row: row["device"].update(multiprocessors=0), "A device: expected a name"),
     "time zone": (lambda row: row.update(started="2026-08-22T12:00:00.123456+02:00"), "expected a time in UTC"),
     "no time zone": (lambda row: row.update(started="2026-08-22T12:00:00.123456"), "expected a time in UTC"),
     "short time": (lambda row: row.update(started="2026-08-22T12:00:00Z"), "canonical"),
@@ -287,7 +287,7 @@ def test_a_sweep_that_stands_twice_is_rejected_once(file: Path) -> None:
     file.write_bytes(sealed([header.replace('"sweeps":1', '"sweeps":2'), line, line]))
     loaded = load(file)
     assert len(loaded.sweeps) == 1
-    assert loaded.rejected == (Rejected(3, f"sweep {loaded.sweeps[0].uid} stands in the file twice"),)
+    assert loaded.rejected == (Rejected(3, f"sweep {loaded.sweeps[0].uid} is in the file twice"),)
 
 
 def test_a_line_without_end_is_not_read_into_memory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

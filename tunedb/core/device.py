@@ -31,7 +31,7 @@ class Device:
     def __post_init__(self) -> None:
         if not self.name or type(self.multiprocessors) is not int or self.multiprocessors < 1:
             raise IdentityError(
-                "A device needs a name and at least one multiprocessor; "
+                "A device: expected a name and at least one multiprocessor, "
                 f"got {self.name!r} and {self.multiprocessors!r}."
             )
         facts = {name: getattr(self, name) for name in ("name", "backend", "arch", "multiprocessors")}

@@ -28,7 +28,7 @@ class TrialOutcome(StrEnum):
     """The origin of a trial's status and times."""
 
     MEASURED = "measured"  # the config was tried in this sweep
-    DUPLICATE_OF = "duplicate_of"  # another trial of this sweep, of the same binary, was; its uid is the reference
+    DUPLICATE_OF = "duplicate_of"  # another trial of this sweep has the same binary; its uid is the reference
     KNOWN_FROM = "known_from"  # an earlier sweep tried it; that sweep's uid is the reference
     LOST_DEVICE = "lost_device"  # it was tried in this sweep, and took its device or its process along
 
@@ -64,8 +64,8 @@ class MarkKind(StrEnum):
 
 
 FINISHED = (SweepStatus.TUNED, SweepStatus.FAILED, SweepStatus.ABORTED)
-COUNTED_SOURCES = tuple(source for source in Source if source is not Source.MEMORY)  # a store counts these
-MISSES = (Source.NEAREST, Source.DEFAULT)  # the sources that no sweep of the problem itself is behind
+COUNTED_SOURCES = tuple(source for source in Source if source is not Source.MEMORY)  # the sources that a store counts
+MISSES = (Source.NEAREST, Source.DEFAULT)  # sources without a sweep of the problem itself
 REFERRING = (TrialOutcome.DUPLICATE_OF, TrialOutcome.KNOWN_FROM)  # the outcomes with a reference
 
 
@@ -129,7 +129,10 @@ class UsageCount:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A judgement of a sweep, by a person or by `verify`. Of pin and unpin the last one holds, so of the others."""
+    """A judgement of a sweep, by a person or by `verify`.
+
+    The later of pin and unpin holds, and so does the later of quarantine and release.
+    """
 
     kind: MarkKind
     reason: str

@@ -35,7 +35,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class TuningTask:
-    """A kernel's problem at a place: what a call asks for, and what a sweep is of."""
+    """A kernel's problem and a placement: what a call asks for, and what a sweep tunes."""
 
     kernel: TunableKernel
     problem: Problem
@@ -55,7 +55,7 @@ class TuningTask:
 
     @property
     def key(self) -> TaskKey:
-        """The facts in which two tasks that are the same agree."""
+        """The facts that identify the task."""
         return self.kernel.name, self.kernel.hash, self.problem.key, self.device.digest
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
 """Exports to and imports from jsonl: one canonical JSON object per finished sweep, with provenance and a checksum.
 
-The first line says what the file is and how many sweeps follow, the last one holds the sha256 of all lines before it.
+The first line says what the file is and how many sweeps follow, the last one holds the SHA-256 of all lines before it.
 The same sweeps give the same bytes, on every machine and from every store.
 """
 
@@ -110,7 +110,7 @@ def _load(file: IO[bytes]) -> Loaded:
         try:
             sweep = from_plain(plain)
             if sweep.uid in sweeps:
-                raise ValueError(f"sweep {sweep.uid} stands in the file twice")
+                raise ValueError(f"sweep {sweep.uid} is in the file twice")
             sweeps[sweep.uid] = sweep
         except ValueError as error:
             rejected.append(Rejected(count, str(error)))
