@@ -39,7 +39,7 @@ class SweepStore(ABC):
     ) -> list[Sweep]:
         """Return unfinished sweeps of this problem with their trials, the newest first.
 
-        Those are the running ones (whose process may be gone), the aborted ones and those that were cut short.
+        Unfinished are running sweeps (their process may be gone), aborted ones and those that were cut short.
         """
 
     @abstractmethod
@@ -52,7 +52,7 @@ class SweepStore(ABC):
 
     @abstractmethod
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """Keep a trial of a running sweep, in the place of an earlier one with its uid."""
+        """Keep a trial of a running sweep; it replaces an earlier trial with its uid."""
 
     @abstractmethod
     def finish_sweep(self, sweep: Sweep) -> None:

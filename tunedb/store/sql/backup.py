@@ -33,7 +33,7 @@ def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
 
 
 def default_path(path: Path) -> Path:
-    """Return the default name of a backup that is made now: `<file>.backup-<UTC time>`."""
+    """Return the default path of a backup that is made now: `<file>.backup-<UTC time>`."""
     return path.with_name(f"{path.name}.backup-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
 
 

@@ -41,7 +41,7 @@ class Database:
     engine: sa.Engine
     busy_timeout: float  # seconds to wait for another writer
     secret: str | None  # the password, to keep it out of messages
-    guard: contextlib.AbstractContextManager[Any]  # a lock where all threads share one connection, in memory
+    guard: contextlib.AbstractContextManager[Any]  # a lock if all threads share one connection, in memory
 
     @property
     def is_sqlite(self) -> bool:
@@ -125,7 +125,7 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = Fa
         options = {"poolclass": StaticPool, "creator": lambda: _open_sqlite(":memory:", busy_timeout)}
     else:
         path = Path(str(url.database))
-        # mode=rw, as SQLite would otherwise make a file, without our permissions and schema, where one was removed.
+        # mode=rw, as SQLite would otherwise make a file, without our permissions and schema, if the file was removed.
         uri = f"file:{quote(os.fsencode(path))}?mode={'ro' if read_only else 'rw'}"
         options = {"poolclass": NullPool, "creator": lambda: _open_sqlite(uri, busy_timeout)}
     try:

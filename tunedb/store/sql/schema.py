@@ -1,6 +1,6 @@
 """The schema's revision: reads it, upgrades a store to it, and checks that a store has it.
 
-The only importer of Alembic, and lazily: a store that is up to date is opened without it.
+Nothing else imports Alembic, and this file only when it is needed: an up-to-date store is opened without it.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def transaction(database: Database) -> Iterator[sa.Connection]:
         with database.write(foreign_keys=False) as connection:
             if not database.is_sqlite:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
-                # Not IF NOT EXISTS, which asks for the right to create even where there is nothing to do.
+                # Not IF NOT EXISTS, which asks for the right to create even if there is nothing to do.
                 if connection.scalar(sa.select(sa.func.to_regnamespace(PG_SCHEMA))) is None:
                     connection.execute(sa.schema.CreateSchema(PG_SCHEMA))
             yield connection

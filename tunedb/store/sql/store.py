@@ -65,7 +65,7 @@ class Store(SweepStore):
         self._rows = SweepRows(self._access, self.marks)
 
     def close(self) -> None:
-        """Forget the database; one in memory is gone."""
+        """Forget the database; a database in memory is lost."""
         self._access.database.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ class Store(SweepStore):
             self._rows.insert_sweep(connection, sweep, {})
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """Keep a trial of a running sweep, in the place of an earlier one with its uid.
+        """Keep a trial of a running sweep; it replaces an earlier trial with its uid.
 
         Raises StoreError if no such sweep is running.
         """
@@ -143,7 +143,7 @@ class Store(SweepStore):
     ) -> list[Sweep]:
         """Return unfinished sweeps of this problem with their trials, the newest first, at most `most`.
 
-        Those are the running ones (whose process may be gone), the aborted ones and those that were cut short.
+        Unfinished are running sweeps (their process may be gone), aborted ones and those that were cut short.
         """
         query = (
             sa.select(SweepRow.id)
@@ -163,7 +163,7 @@ class Store(SweepStore):
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """Return the finished sweeps of all problems of that kernel on that device, the newest first, at most `most`.
 
-        Without trials, with their counts.
+        They come without trials, with their counts.
         """
         query = (
             WITH_FACTS.where(ProblemRow.kernel == kernel, DeviceRow.digest == device.digest)
