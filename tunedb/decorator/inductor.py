@@ -126,7 +126,7 @@ def stored_places(state: KernelState) -> StoredPlaces | None:
     """
     try:
         return _stored_places(state)
-    # The store, or a device that is missing, may raise anything: the caller, who compiles, must not see it.
+    # The store, or a device that is missing, may raise anything: the caller, which compiles, must not see it.
     except Exception as error:
         _log.debug("%s: can't read what is stored (%s: %s).", state.spec.name, type(error).__name__, error)
         return None

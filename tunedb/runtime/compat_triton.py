@@ -115,7 +115,7 @@ def can_compile_elsewhere() -> bool:
 
 
 def load_handles(kernel: Any) -> bool:
-    """Load a compiled kernel on the current device. Returns False in a Triton where only a launch can load it."""
+    """Load a compiled kernel on the current device. Returns False in a Triton in which only a launch can load it."""
     load = getattr(kernel, "_init_handles", None)
     if load is None:
         return False
@@ -162,8 +162,8 @@ def launch_repeater(kernel: Any, grid: tuple[int, int, int], rest: tuple[Any, ..
 def call_launcher(kernel: Any) -> Callable[..., None] | None:
     """Return `run(grid, *arguments)` for any grid and arguments; launch hooks are the caller's to look for.
 
-    None for other backends than CUDA, which specialise on more than the plans of decorated kernels look at, and in a
-    Triton without chains of launch hooks.
+    Returns None in a Triton without chains of launch hooks, and for backends other than CUDA: they specialise on more
+    than the plans of decorated kernels look at.
     """
     if current_target().backend != "cuda" or not hasattr(runtime_knobs.launch_enter_hook, "calls"):
         return None

@@ -16,7 +16,7 @@ from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_worker import CompileWorker
 from tunedb.runtime.failures import typed_errors
 
-MAX_WORKERS = 16  # that compile at a time, because each takes memory. Chosen
+MAX_WORKERS = 16  # compiles at a time, because each takes memory. Chosen
 _MAX_WAIT_S = 30 * 24 * 3600.0  # a month stands for no limit: `wait` refuses infinity
 
 
@@ -78,7 +78,7 @@ class CompilePool:
     def get(self, config: Config) -> tuple[Resources, float]:
         """Return the resources of the compiled config, and the seconds that it took to compile.
 
-        Raises TrialError if it can't be compiled, StickyDeviceError if nothing can be, or what else went wrong.
+        Raises TrialError if the config can't be compiled, StickyDeviceError if none can, else the compile's own error.
         """
         future = self._futures.get(config)
         if future is None:

@@ -12,18 +12,18 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, new_uid
 
 # Both by judgement.
-MAX_RIVALS = 3  # of the fastest stored configs that race again with configs that are new in the space
-SLOW_RATIO = 1.5  # times the best of its own sweep: such a config is not tried again by the sweep that continues it
+MAX_RIVALS = 3  # fastest stored configs that race again with configs that are new in the space
+SLOW_RATIO = 1.5  # times the best of its own sweep: the sweep that continues it does not try such a config again
 
 
 @dataclass(frozen=True, slots=True)
 class SweepHistory:
     """The history that a sweep may build on."""
 
-    incumbent: Config | None = None  # what has served until now: it races, whatever its screening says
+    incumbent: Config | None = None  # it has served until now, and races whatever its screening says
     likely: Sequence[Config] = ()  # winners of near problems, the nearest first
     unfinished: Sequence[Sweep] = ()  # of the same problem, device, kernel and environment, newest first
-    remaining: Sequence[Config] = ()  # what is left to try, if stored trials cover the rest of the space; else empty
+    remaining: Sequence[Config] = ()  # the configs to try if stored trials cover the rest of the space; else empty
 
     def known_trials(self, space: Collection[Config], wanted: Collection[Config]) -> dict[Config, Trial]:
         """Return trials that need not be made again: those that failed, and those that were far behind.
@@ -87,12 +87,11 @@ def in_order(kernel: TunableKernel, problem: Problem, device: Device, history: S
 def remaining_configs(
     space: Sequence[Config], default: Config, answer: Config | None, sweeps: Iterable[Sweep]
 ) -> list[Config]:
-    """Return what is left to try of a space of which these sweeps cover a part: the new configs, and their rivals.
+    """Return the configs to try in a space that these sweeps cover in part: the new configs, and their rivals.
 
-    The rivals are the default, the answer, and the fastest of those that are covered. Empty if there are no new
-    configs; but without an `answer`, because it has left the space, the fastest race again even then, and it is empty
-    if no config of the space was timed. What an aborted sweep found right was raced with nothing: only its failures
-    count.
+    The rivals are the default, the answer, and the fastest of the covered configs. Returns nothing if no config is new.
+    Without an `answer`, because it has left the space, the fastest race again even then; returns nothing if no config
+    of the space was timed. Of an aborted sweep only the failures count, because its other configs were not raced.
     """
     covered, fast = _covered(space, sweeps)
     new = [config for config in space if config not in covered]

@@ -11,7 +11,7 @@ MAX_SPILLS = 64  # registers per thread, by judgement: kernels that win spill no
 
 
 def excess(resources: Resources, device: Device) -> str | None:
-    """Return in what a config exceeds the device; None if it fits, or if nothing is known."""
+    """Return how a config exceeds the device's limits; None if it fits, or if its resources are unknown."""
     threads, registers, shared = resources.threads, resources.registers, resources.shared_bytes
     if threads is not None and threads > MAX_THREADS:
         return f"needs {threads} threads a block, {device.name} has at most {MAX_THREADS}"

@@ -31,7 +31,7 @@ def expected_results(reference: Callable[..., object], call: Call) -> dict[str, 
             raise SettingError(
                 f"reference: {name}: expected a tensor of shape {tuple(tensors[name].shape)}, got {shape}."
             )
-    # Copies, for the function may return the argument itself, having written into it.
+    # Copies: the function may write into an argument and return it.
     return {
         name: result.detach().to(tensors[name].device, tensors[name].dtype, copy=True)
         for name, result in results.items()

@@ -43,7 +43,7 @@ class CallWorkload:
         self._index = index
         self._meta_arguments = MetaArguments.of(spec, call)
         self._compile_errors: dict[Config, Exception] = {}  # of configs that were compiled ahead
-        self.first_failure = ""  # how the first config failed that did so
+        self.first_failure = ""  # the error of the first config that failed
         self._differences: dict[Config, str] = {}  # by config, because a winner is checked twice
         self._before = _copies(call.tensors())  # of all tensors until the first launch, then of the outputs
         self._is_first = True
@@ -64,7 +64,7 @@ class CallWorkload:
             with _on_device(self._index):
                 self._meta_arguments.prepare(triton_config)
         except Exception as error:
-            # Any error of the compiler's. But a heuristic or a hook may have failed for want of a tensor's memory.
+            # Any error of the compiler's; but a heuristic or a hook may have failed because tensors have no memory here.
             if not self._spec.heuristics and triton_config.pre_hook is None:
                 self._compile_errors[config] = _without_frames(error)
         return Resources()
