@@ -184,7 +184,7 @@ def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - a
 
 
 def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - all steps take the same arguments
-    """Time every right config, interleaved and for long; in microseconds."""
+    """Time every right config, in microseconds, in one long interleaved run."""
     import torch
 
     from benchmarks.timing import interleaved
