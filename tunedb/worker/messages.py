@@ -25,7 +25,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Tune:
-    """To a worker: tune a problem. `arguments` are those that the problem was made of, if they are known."""
+    """A message to a worker: tune a problem. `arguments` are those that the problem was made of, if they are known."""
 
     problem: Problem
     arguments: Mapping[str, Any] | None
@@ -35,7 +35,7 @@ class Tune:
 
 @dataclass(frozen=True, slots=True)
 class Verify:
-    """To a worker: verify a stored sweep of a problem."""
+    """A message to a worker: verify a stored sweep of a problem."""
 
     problem: Problem
     uid: str
@@ -43,12 +43,12 @@ class Verify:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """From a worker: it has started and waits for tasks."""
+    """A message from a worker: it has started and waits for tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepStarted:
-    """From a worker: see `Observer.started`."""
+    """A message from a worker: a sweep has started, as in `Observer.started`."""
 
     uid: str
     candidates: int
@@ -56,14 +56,14 @@ class SweepStarted:
 
 @dataclass(frozen=True, slots=True)
 class Trying:
-    """From a worker: see `Observer.trying`."""
+    """A message from a worker: it is about to try a config, as in `Observer.trying`."""
 
     config: Config
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """From a worker: see `Observer.tried`."""
+    """A message from a worker: a trial is done, as in `Observer.tried`."""
 
     trial: Trial
     best_us: float | None
@@ -72,7 +72,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """From a worker, the answer to `Tune`: how it ended (see `child.tune_task`), and the sweep behind that."""
+    """A worker's answer to `Tune`: how it ended (see `child.tune_task`), and the sweep behind that."""
 
     outcome: str
     uid: str | None
@@ -81,14 +81,14 @@ class Tuned:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """From a worker, the answer to `Verify`."""
+    """A worker's answer to `Verify`."""
 
     verification: Verification
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLost:
-    """From a worker, instead of an answer to `Verify`: it ends."""
+    """A message from a worker instead of an answer to `Verify`: the device is lost, and the worker ends."""
 
     reason: str
 

@@ -78,7 +78,7 @@ class _Death:
 
 
 class Supervisor:
-    """Runs one worker at a time, started when it is needed, on one device and one store.
+    """The supervisor of one worker at a time, started at its first task, on one device and one store.
 
     A trial that makes no progress for `step` seconds is given up, and the worker ended.
     """
