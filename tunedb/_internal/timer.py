@@ -10,7 +10,7 @@ _log = logging.getLogger("tunedb")
 
 
 class RearmingTimer:
-    """Runs an action on a daemon thread, some seconds after it was armed, and again as long as the action says so.
+    """A timer that runs an action on a daemon thread some seconds after it was armed, and again if the action says so.
 
     `action` returns whether it wants to run again. Its errors are logged, and it runs again.
     """

@@ -79,7 +79,7 @@ def _hashed(kind: type[Content], roots: tuple[Any, ...]) -> Hashed:
 
 
 class LazyHash:
-    """A kernel's hash with that of its reference, made when it is first asked for, and again for another text."""
+    """A kernel's hash with that of its reference, computed at the first use, and again if a text has changed."""
 
     def __init__(self, root: Any, reference: Any = None) -> None:
         self._root, self._reference = root, reference

@@ -99,7 +99,7 @@ class Trial:
     uid: str = field(default_factory=new_uid)
 
     def note(self, configs: Mapping[str, Config]) -> str:
-        """Return what a person needs to know besides status and times; empty if there is nothing.
+        """Return a note for people that adds to status and times; empty if there is nothing to add.
 
         `configs` are those of the sweep's trials by uid.
         """
@@ -183,7 +183,7 @@ class Sweep:
         return self._last_mark(MarkKind.QUARANTINE, MarkKind.RELEASE) == MarkKind.QUARANTINE
 
     def note_of(self, trial: Trial) -> str:
-        """Return what a person needs to know of one of its trials besides status and times."""
+        """Return a note for people that adds to the status and times of one of its trials."""
         return trial.note({each.uid: each.config for each in self.trials})
 
     def _last_mark(self, *kinds: MarkKind) -> MarkKind | None:

@@ -185,7 +185,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         return self._launch(grid, *args, **kwargs)
 
     def warmup(self, *args: Any, grid: Any = None, **kwargs: Any) -> list[Any]:
-        """Compile each config that pruning leaves. An argument may be a dtype in the place of a tensor."""
+        """Compile each config that pruning leaves. An argument may be a dtype instead of a tensor."""
         configs = self._state.prune(self._state.spec.call(grid, args, kwargs))
         fn: Any = self.fn  # Triton ships no types
         return [fn.warmup(*args, grid=grid, **kwargs, **config.all_kwargs()) for config in configs]

@@ -34,7 +34,7 @@ class Remembered(NamedTuple):
 
 
 class Launcher:
-    """Serves the calls of one kernel. `refresh` looks for assigned attributes and configs before one is resolved."""
+    """The launcher of a kernel's calls. `refresh` looks for assigned attributes and configs before one is resolved."""
 
     def __init__(
         self, state: KernelState, results: Results, stored_pruning: StoredPruning, refresh: Callable[[], None]

@@ -122,7 +122,7 @@ class RegisteredAutotuner:
         return CalledKernel(state.spec, state.candidates, call, state.prune(call))
 
     def _missing(self, arguments: Mapping[str, Any]) -> list[str]:
-        """Return what the function needs besides these arguments."""
+        """Return the required parameters of the function that these arguments lack."""
         return [
             parameter.name
             for parameter in self._parameters

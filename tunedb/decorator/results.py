@@ -20,7 +20,7 @@ Timings = dict[triton.Config, list[float]]  # [median, p20, p80] in milliseconds
 
 
 class Results:
-    """`best_config`, `bench_time`, `configs_timings` and `cache` of a decorated kernel."""
+    """The results `best_config`, `bench_time`, `configs_timings` and `cache` of a decorated kernel."""
 
     def __init__(self, state: KernelState, on_change: Callable[[], None]) -> None:
         self._state = state
@@ -40,7 +40,7 @@ class Results:
 
     @property
     def configs_timings(self) -> Timings:
-        """The times that the last choice was made from; those of a stored sweep are read when they are asked for."""
+        """The times that the last choice was made from; those of a stored sweep are read at the first access."""
         if isinstance(self._timings, Sweep):
             by_stored_form = {**self._state.candidates.by_stored_form, **self._pruned}
             times = {trial.config: _milliseconds(trial) for trial in _trials_of(self._timings)}
@@ -48,7 +48,7 @@ class Results:
         return self._timings
 
     def replace_cache(self, entries: Mapping[Any, triton.Config]) -> None:
-        """Force these entries in the place of all that calls got so far."""
+        """Replace all entries that calls got so far by these, and force them."""
         self.cache = Cache(self._on_change)
         self.cache.update(entries)
         self._on_change()

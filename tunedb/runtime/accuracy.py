@@ -21,7 +21,7 @@ Place = tuple[int, ...]
 
 
 class Comparison:
-    """Counts the elements that differ, block by block, and keeps the first; tolerances as in `mismatches`."""
+    """A count of the elements that differ, block by block, and the first of them; tolerances as in `mismatches`."""
 
     def __init__(self, absolute: float, relative: float) -> None:
         self._tolerance = absolute, relative

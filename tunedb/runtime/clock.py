@@ -48,7 +48,7 @@ class Timing:
 
 
 class Clock(Protocol):
-    """Times launches on one device."""
+    """A clock that times launches on one device."""
 
     @property
     def method(self) -> str:

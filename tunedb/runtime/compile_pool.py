@@ -32,7 +32,7 @@ class HasCompileJob(Protocol):
 
 
 class CompilePool:
-    """Prepares configs in their order, each once; with `workers` 0, each when it is asked for.
+    """A pool that prepares configs in their order, each once; with `workers` 0, each at its first use.
 
     If `job_of` gives a job for a config, the compile worker compiles it into Triton's cache, where `prepare` then finds
     it; otherwise `prepare` compiles it, on a thread. The first config is always compiled on a thread: that is done by

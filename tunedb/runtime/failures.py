@@ -20,7 +20,7 @@ def is_sticky(error: BaseException) -> bool:
 
 
 class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
-    """Turn what Triton and CUDA raise for one config into TrialError, and a lost context into StickyDeviceError.
+    """A context that turns errors of one config into TrialError, and a lost CUDA context into StickyDeviceError.
 
     Too little memory passes unchanged: the sweep's own tensors need it too, so that the config may not be the cause.
     """

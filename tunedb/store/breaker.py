@@ -32,7 +32,7 @@ class Breaker:
 
 
 class CauseLog:
-    """Logs one warning per cause, however often a store fails of it."""
+    """A log with one warning per cause, however often a store fails because of it."""
 
     def __init__(self) -> None:
         self._causes: set[str] = set()

@@ -41,7 +41,7 @@ class Observer(Protocol):
 
 
 class LogObserver:
-    """Logs one line before a sweep inside a call, and one after it."""
+    """An observer that logs one line before a sweep inside a call, and one after it."""
 
     def started(self, sweep: Sweep, candidates: int) -> None:
         """Log what is about to be tuned."""

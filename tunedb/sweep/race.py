@@ -182,7 +182,7 @@ def _standing(time_us: float, samples: list[float], over: float, least: float) -
 
 
 def interval(ordered: Sequence[float]) -> tuple[float, float]:
-    """Return the confidence interval of the median of sorted values, by the sign test: whatever their distribution.
+    """Return the confidence interval of the median of sorted values, by the sign test, for any distribution.
 
     The interval is infinite for fewer than six values.
     """

@@ -96,7 +96,7 @@ def run_sweep(
                     if trial != screened.get(config):  # changed by the race
                         recorder.put_trial(sweep.uid, trial)
                 sweep = _concluded(sweep, runner, decision, complete=is_complete and decision.is_complete)
-            # Whatever it was is raised again; but the store must not call the sweep running for ever.
+            # The error is raised again; but the store must not call the sweep running for ever.
             except Exception:
                 recorder.finish_sweep(
                     dataclasses.replace(_counted(sweep, runner, complete=False), status=SweepStatus.ABORTED)

@@ -26,7 +26,7 @@ MAX_LONG_FINALISTS = 6  # if one launch takes longer than a turn
 
 
 class Screening:
-    """Samples one config after the other, no longer than it takes to see that it is behind the best so far.
+    """A screening: samples one config after the other, only until it is seen to be behind the best so far.
 
     Next to each a reference is sampled again, so that no config is ruled out because the device slows down meanwhile.
     The reference changes only for a far better one: each change adds the error of a few samples to all that follow.

@@ -31,7 +31,7 @@ class Decision:
 
 
 class TrialRunner:
-    """Runs the trials of a sweep, on one workload and one clock."""
+    """A runner of a sweep's trials, on one workload and one clock."""
 
     def __init__(self, workload: Workload, clock: Clock, pool: CompilePool, device: Device, observer: Observer) -> None:
         self._workload, self._clock, self._pool = workload, clock, pool

@@ -32,7 +32,7 @@ class Explanation:
     differs: Differences = field(default_factory=dict)
 
     def facts(self) -> dict[str, Any]:
-        """Return what `tunedb explain` prints besides the sweep."""
+        """Return the fields that `tunedb explain` prints with the sweep."""
         unequal = (f"{name}: expected {pair['needed']}, got {pair['found']}" for name, pair in self.differs.items())
         why = "; ".join([*self.reasons, *unequal])
         return {"verdict": self.verdict, "source": self.source, "why": why, "differs": self.differs}

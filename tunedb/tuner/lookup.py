@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 class Lookup:
-    """Looks tasks up in the store, leaving out the configs that do not launch in this process."""
+    """Look-ups of tasks in the store, without the configs that do not launch in this process."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Overrides: knobs that a person forces upon a kernel, for debugging (`TUNEDB_OVERRIDE`)."""
+"""Overrides: knobs that a person forces on a kernel, for debugging (`TUNEDB_OVERRIDE`)."""
 
 from __future__ import annotations
 

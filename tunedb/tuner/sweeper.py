@@ -81,7 +81,7 @@ class _State:
 
 
 class Sweeper:
-    """Sweeps tasks: one at a time in this process, and one process at a time for a problem."""
+    """The sweeper of tasks: one at a time in this process, and one process at a time for a problem."""
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 class Tuner:
-    """Finds the config for a call. One per process, made again when the settings change.
+    """The tuner that finds the config for a call. One per process, made again when the settings change.
 
     store: where sweeps are kept; in a call a guarded one, so that its failures reach no caller.
     locks: the folder of the lock files.

@@ -64,7 +64,7 @@ class CallWorkload:
             with _on_device(self._index):
                 self._meta_arguments.prepare(triton_config)
         except Exception as error:
-            # Any error of the compiler's; but a heuristic or a hook may have failed because tensors have no memory here.
+            # Any error of the compiler's; but a heuristic or hook may have failed because tensors have no memory here.
             if not self._spec.heuristics and triton_config.pre_hook is None:
                 self._compile_errors[config] = _without_frames(error)
         return Resources()
