@@ -108,7 +108,7 @@ def prepared(case: dict[str, Any], way: str) -> tuple[Callable[[], Any], Any, li
 
 
 class _Noted:
-    """Stands for the kernel, and notes the last launch that its module makes."""
+    """A stand-in for the kernel that notes the last launch that its module makes."""
 
     def __init__(self, kernel: Any, seen: list[tuple[Any, ...]]) -> None:
         self._kernel, self._seen = kernel, seen
