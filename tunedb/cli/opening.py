@@ -38,7 +38,8 @@ def existing() -> Iterator[Store]:
     """Open the store as it is, to read and to write. Raises TunedbError if there is none."""
     with reading() as store:
         if store is None:
-            raise TunedbError(f"Nothing is stored in {without_password(settings.current().store)} yet.")
+            url = without_password(settings.current().store)
+            raise TunedbError(f"Nothing is stored in {url} yet. To tune a kernel: tunedb warm KERNEL --help")
         yield store
 
 

@@ -51,7 +51,9 @@ def export(
         sweeps = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
         first = next(sweeps, None)
         if first is None:
-            raise TunedbError(f"Nothing is stored{' for that' if kernel or device else ''}: no file was written.")
+            raise TunedbError(
+                f"Nothing is stored{' for that' if kernel or device else ''}: no file was written. See: tunedb ls"
+            )
         sweeps = itertools.chain([first], sweeps)
         try:
             if file_format is FileFormat.jsonl:

@@ -64,7 +64,10 @@ def _import_store(url: str, strict: bool, format: Format) -> None:
         )
     other = open_store(url, migrate=False, create=False)
     if other is None:
-        raise SettingError(f"There is no store at {without_password(url)} to import from.")
+        raise SettingError(
+            f"Expected a store at {without_password(url)} to import from, found none. "
+            "Name a file that tunedb export wrote, or another store."
+        )
     with other, writing() as store:
         received = receive(store, other)
     print_record({"stored": received.stored, "known": received.known, "rejected": received.rejected}, format)
