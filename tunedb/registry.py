@@ -105,6 +105,6 @@ def _load(entry: EntryPoint) -> RegisteredKernel:
     if not all(hasattr(kernel, required) for required in ("problem", "workload")):
         raise SettingError(
             f"{entry.name}: its package registers {entry.value}, a {type(kernel).__name__}; expected what "
-            f"kernel.registered(arguments) returns. See docs/guide/migrating.md."
+            f"kernel.registered(arguments) returns. See the guide on warming."
         )
     return kernel

@@ -8,11 +8,11 @@ from __future__ import annotations
 from ..geometry import cdiv, power_of_2_from
 
 WIDEST_ALIGNMENT = 16  # bytes: the widest access that a GPU has
-LONGEST_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
-MOST_IN_REGISTERS = 64  # 32-bit columns that a group's windows cover; 512 took minutes to compile, and spilled
+MAX_UNROLLED_WINDOW = 32  # an unrolled window of 64 took 5-12 s to compile, one of 8 half a second
+MAX_COLUMNS_IN_REGISTERS = 64  # 32-bit columns that a group's windows cover; 512 took minutes to compile, and spilled
 WIDEST_AT_A_STRIDE = 1 << 20  # columns of kernel size and stride: their products have to fit into 32 bits
-MOST_GATHERED = 40  # windows that hold some element of a group of x, in the backward
-MOST_ADDITIONS = 1536  # in all copies of the code, if windows share no sums; three times as many took 9 s to compile
+MAX_GATHERED_WINDOWS = 40  # windows that hold some element of a group of x, in the backward
+MAX_ADDITIONS = 1536  # in all copies of the code, if windows share no sums; three times as many took 9 s to compile
 WIDEST_SCANNED = 8  # tiles that a window of "scans" or "sums" may cover
 
 
@@ -33,7 +33,7 @@ def fitting(elements: int, threads: int, itemsize: int, kernel_size: int, stride
         columns = (gathered(itemsize, kernel_size, stride) + group) * max(itemsize // 4, 1)
     else:
         columns = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1)
-    while elements > threads * group and elements // (threads * group) * columns > 2 * MOST_IN_REGISTERS:
+    while elements > threads * group and elements // (threads * group) * columns > 2 * MAX_COLUMNS_IN_REGISTERS:
         elements //= 2
     return elements
 
@@ -52,14 +52,14 @@ def algorithms(layout: str, itemsize: int, kernel_size: int, stride: int, is_bac
         if not is_backward and stride > 1 and kernel_size > 2 * width and is_bounded:
             names.insert(0, "sums")
         if is_backward and stride > 1:
-            fits = is_bounded and gathered(itemsize, kernel_size, stride) <= MOST_GATHERED
+            fits = is_bounded and gathered(itemsize, kernel_size, stride) <= MAX_GATHERED_WINDOWS
         else:
-            fits = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1) <= MOST_IN_REGISTERS
-            fits &= stride == 1 or width * width * kernel_size <= MOST_ADDITIONS
+            fits = span(itemsize, kernel_size, stride) * max(itemsize // 4, 1) <= MAX_COLUMNS_IN_REGISTERS
+            fits &= stride == 1 or width * width * kernel_size <= MAX_ADDITIONS
         if fits:
             names.insert(0, "vectors")
         if stride == 1 and kernel_size >= 4 * width:
-            names.insert(1 if kernel_size <= LONGEST_UNROLLED_WINDOW else 0, "scans")
+            names.insert(1 if kernel_size <= MAX_UNROLLED_WINDOW else 0, "scans")
     return names
 
 
@@ -123,7 +123,7 @@ def tiling(
     else:
         programs = cdiv(rows, per_program) * cdiv(columns + slack, block)
     constants: dict[str, object] = {
-        "WINDOW": 0 if algorithm == "taps" and kernel_size > LONGEST_UNROLLED_WINDOW else kernel_size,
+        "WINDOW": 0 if algorithm == "taps" and kernel_size > MAX_UNROLLED_WINDOW else kernel_size,
         "STRIDE": stride,
         "PADDING": padding,
         "ALIGNED": is_aligned,

@@ -13,7 +13,7 @@ from tunedb.core.problem import Config, Problem
 
 from ..geometry import power_of_2_from, power_of_2_to
 from .algorithms import (
-    LONGEST_UNROLLED_WINDOW,
+    MAX_UNROLLED_WINDOW,
     WIDEST_ALIGNMENT,
     algorithms,
     can_run,
@@ -54,7 +54,7 @@ def window_class(problem: Problem) -> tuple[bool, str]:
     """Return what decides, besides the extents, which configs suit: are taps unrolled, and how do windows overlap?"""
     window = Pool.of_problem(problem).window
     overlap = "none" if window.stride >= window.kernel_size else "dense" if window.stride == 1 else "strided"
-    return window.kernel_size <= LONGEST_UNROLLED_WINDOW, overlap
+    return window.kernel_size <= MAX_UNROLLED_WINDOW, overlap
 
 
 def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:

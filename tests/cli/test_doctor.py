@@ -40,11 +40,11 @@ def test_json_is_an_object_for_each_check(cli: Cli, kernels: dict[str, Kernel]) 
     put(sweep(problem=Problem.of("pool", n=1), kernel_hash=kernels["pool"].hash))
     answer = cli("doctor", "--format", "json")
     assert answer.code == 0
-    assert all(set(row) == {"check", "status", "found", "mend"} for row in answer.json)
-    assert all((row["status"], row["mend"]) == ("ok", "") for row in answer.json)
+    assert all(set(row) == {"check", "status", "found", "fix"} for row in answer.json)
+    assert all((row["status"], row["fix"]) == ("ok", "") for row in answer.json)
     assert {"settings", "store", "schema", "integrity", "dead rows", "sweep locks", "shared store"} <= set(rows(answer))
-    assert cli("doctor", "--format", "csv").out.startswith("check,status,found,mend\nsettings,ok,")
-    assert cli("doctor").out.split()[:4] == ["check", "status", "found", "mend"]
+    assert cli("doctor", "--format", "csv").out.startswith("check,status,found,fix\nsettings,ok,")
+    assert cli("doctor").out.split()[:4] == ["check", "status", "found", "fix"]
 
 
 def test_dead_rows_are_counted_by_kernel_with_the_command_that_removes_them(
@@ -54,7 +54,7 @@ def test_dead_rows_are_counted_by_kernel_with_the_command_that_removes_them(
     answer = cli("doctor", "--format", "json")
     assert answer.code == 1
     row = rows(answer)["dead rows"]
-    assert (row["status"], row["mend"]) == ("warn", "tunedb gc")
+    assert (row["status"], row["fix"]) == ("warn", "tunedb gc")
     assert "1 of pool" in row["found"]
     assert "gone is not installed" in row["found"]
 
@@ -79,7 +79,7 @@ def test_a_schema_that_is_not_the_one_needed_is_exit_code_4(cli: Cli) -> None:
         connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0000'")
     answer = cli("doctor", "--format", "json")
     assert answer.code == 4
-    assert rows(answer)["schema"]["mend"].startswith("tunedb db upgrade")
+    assert rows(answer)["schema"]["fix"].startswith("tunedb db upgrade")
     assert schema.current(settings.current().store) == "0000"
 
 
@@ -91,7 +91,7 @@ def test_settings_that_can_t_be_used_are_findings_and_the_rest_is_examined(
     monkeypatch.setenv("TUNEDB_SHARED", CLOSED)
     answer = cli("doctor", "--format", "json")
     assert answer.code == 1
-    told = [(row["found"], row["mend"]) for row in answer.json if row["check"] == "settings"]
+    told = [(row["found"], row["fix"]) for row in answer.json if row["check"] == "settings"]
     assert [found.partition(":")[0] for found, _ in told] == ["TUNEDB_MODE", "TUNEDB_BUDGET"]
     assert "unset TUNEDB_MODE" in told[0][1]
     assert rows(answer)["shared store"]["status"] == "bad"

@@ -46,7 +46,7 @@ def test_a_method_makes_a_kernel_able() -> None:
     assert [own_clock(kernel) for kernel in (plain, able)] == [None, Able.clock]
 
 
-def test_a_workload_without_a_recipe_compiles_in_this_process() -> None:
+def test_a_workload_without_compile_jobs_compiles_in_this_process() -> None:
     kernel = FakeKernel({1: 1.0})
     assert not isinstance(FakeWorkload(kernel), HasCompileJob)
 

@@ -17,7 +17,7 @@ from tests.store.samples import DEVICE, HASH, running, sweep, trial
 from tunedb.core.sweep import UsageCount
 from tunedb.errors import TrialError
 from tunedb.store import Store, open_store
-from tunedb.store.breaker import REST_S
+from tunedb.store.breaker import RETRY_AFTER_S
 from tunedb.store.guarded import BUSY_TIMEOUT_S, FLUSH_S, TRIALS_S, GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner.problem_lock import MAX_KEEP_S
@@ -87,7 +87,7 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
     assert first[-1] < BOUND
     assert second[-1] < (BOUND if what == "every lock" else 1)  # the first may have read the store already
     assert len([record for record in records.records if record.levelname == "WARNING"]) <= 1
-    seconds[0] += REST_S + 1
+    seconds[0] += RETRY_AFTER_S + 1
     assert calls.call(tuner, 3)[:2] == (2, "sweep")
     with open_store(str(path)) as store:
         assert [len(one.trials) for one in store.iter_sweeps(finished=False, with_trials=True)] == [3] * 3
@@ -201,7 +201,7 @@ def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_i
     guarded = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     done = sweep()
     guarded.start_sweep(running(done))
-    seconds[0] += REST_S + 1  # a long sweep
+    seconds[0] += RETRY_AFTER_S + 1  # a long sweep
     for one in done.trials:
         guarded.put_trial(done.uid, one)
     guarded.finish_sweep(done)
@@ -232,7 +232,7 @@ def test_a_call_does_not_write_all_that_has_waited_for_a_store_that_is_slow(tmp_
     for n in range(10):
         guarded.finish_sweep(sweep(n))
     failing.names.clear()
-    seconds[0] += REST_S + 1
+    seconds[0] += RETRY_AFTER_S + 1
     assert len(guarded.get_sweeps(sweep(9).problem, DEVICE, HASH)) == 1
     assert 0 < len(list(store.iter_sweeps())) < 10
     guarded.close()

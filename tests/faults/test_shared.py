@@ -18,7 +18,7 @@ from tests.faults.network import Forwarder, Refusing, Silent
 from tests.faults.parts import start
 from tunedb.core.sweep import Sweep
 from tunedb.store import check, open_store, receive, upgrade
-from tunedb.store.breaker import REST_S
+from tunedb.store.breaker import RETRY_AFTER_S
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.store.shared import SharedStore
@@ -153,7 +153,7 @@ def test_rows_tuned_while_it_was_away_stay_here_and_reach_it_exactly_once(
         shared.close(10)
     assert (len(uids(path)), len(uids(postgresql_url))) == (5, 1)
     forwarder.up()
-    seconds[0] += REST_S + 1
+    seconds[0] += RETRY_AFTER_S + 1
     assert calls.call(tuner, 5)[:2] == (2, "sweep")
     shared.close(10)
     assert (len(uids(path)), len(uids(postgresql_url))) == (6, 2)  # it is back; what it missed comes with a sync

@@ -1,4 +1,4 @@
-"""Checks of a store's health: each fault is found, named and told how to mend, and nothing is changed by looking."""
+"""Checks of a store's health: each fault is found, named and told how to fix, and nothing is changed by looking."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def look(url: object, current: str = HASH, **options: object) -> dict[str, Findi
 def wrong(found: dict[str, Finding]) -> list[str]:
     """The checks that found something; each says what mends it."""
     names = [name for name, one in found.items() if one.status in ("warn", "bad")]
-    assert all(found[name].mend for name in names)
+    assert all(found[name].fix for name in names)
     return names
 
 
@@ -87,11 +87,11 @@ def test_access_for_others_and_none_for_the_user_is_found(tmp_path: Path) -> Non
     finding = look(path)["permissions"]
     assert finding.status == "warn"
     assert finding.found == f"{path.parent} has mode 0755, expected 0700; {path} has mode 0644, expected 0600"
-    assert finding.mend == f"chmod 700 {path.parent} && chmod 600 {path}"
+    assert finding.fix == f"chmod 700 {path.parent} && chmod 600 {path}"
     path.chmod(0o400)
     path.parent.chmod(0o500)  # a read-only folder
     assert "mode 0500" in look(path)["permissions"].found
-    subprocess.run(finding.mend, shell=True, check=True)
+    subprocess.run(finding.fix, shell=True, check=True)
     assert wrong(look(path)) == []
 
 
@@ -100,7 +100,7 @@ def test_a_folder_that_is_not_the_stores_own_is_not_to_be_changed(path: Path, mo
     path.parent.chmod(mode)
     finding = look(path)["permissions"]
     assert finding.status == status
-    assert "chmod" not in (finding.mend or "")
+    assert "chmod" not in (finding.fix or "")
 
 
 def test_a_damaged_file_and_those_set_aside_are_found(path: Path) -> None:
@@ -109,12 +109,12 @@ def test_a_damaged_file_and_those_set_aside_are_found(path: Path) -> None:
     found = look(path)
     assert wrong(found) == ["store"]
     assert found["store"].status == "bad"
-    assert found["store"].mend.startswith("tunedb db upgrade")
+    assert found["store"].fix.startswith("tunedb db upgrade")
     assert path.read_bytes() == b"no database" * 1000
     upgrade(str(path))
     found = look(path)
     assert wrong(found) == ["set aside"]
-    subprocess.run(found["set aside"].mend.partition(": ")[2], shell=True, check=True)
+    subprocess.run(found["set aside"].fix.partition(": ")[2], shell=True, check=True)
     path.write_bytes(good)
     assert wrong(look(path)) == []
 
@@ -151,7 +151,7 @@ def test_another_schema_is_found(revision: str, stored_url: str) -> None:
     assert "schema" in wrong(found)
     assert revision in found["schema"].found
     upgrading = "tunedb db upgrade" if revision == "0000" else "pip install --upgrade tunedb"
-    assert found["schema"].mend.startswith(upgrading)
+    assert found["schema"].fix.startswith(upgrading)
     assert "dead rows" not in found
     assert schema.current(stored_url) == revision
 
@@ -195,7 +195,7 @@ def test_dead_rows_are_those_that_gc_removes(stored_url: str) -> None:
         store.put_sweeps([sweep(1), sweep(2), old])
         assert [garbage(one, {"avg_pool1d": HASH}, now()) for one in store.iter_sweeps()].count("dead") == 1
     finding = look(stored_url)["dead rows"]
-    assert (finding.status, finding.mend) == ("warn", "tunedb gc")
+    assert (finding.status, finding.fix) == ("warn", "tunedb gc")
     assert "1 of avg_pool1d" in finding.found
     assert "3 of avg_pool1d" in look(stored_url, "other")["dead rows"].found
 
@@ -233,7 +233,7 @@ def test_sweeps_that_nobody_finished_are_found_a_day_later(stored_url: str) -> N
 def test_a_postgresql_store_is_examined_too(postgresql_url: str) -> None:
     found = look(postgresql_url)
     assert wrong(found) == ["schema"]
-    assert found["schema"].mend.startswith("tunedb db upgrade")
+    assert found["schema"].fix.startswith("tunedb db upgrade")
     upgrade(postgresql_url)
     found = look(postgresql_url)
     assert wrong(found) == []
@@ -246,7 +246,7 @@ def test_a_postgresql_store_is_examined_too(postgresql_url: str) -> None:
 def test_what_is_no_store_is_a_finding(url: str) -> None:
     found = look(url)
     assert found["store"].status == "bad"
-    assert found["store"].mend or "Expected" in found["store"].found
+    assert found["store"].fix or "Expected" in found["store"].found
     assert "secret" not in str(found)
 
 
@@ -270,7 +270,7 @@ def test_a_clock_that_is_off_is_found(skew: timedelta, postgresql_url: str) -> N
     found = examine_shared(postgresql_url, deadline=20, now=lambda: datetime.now(UTC) + skew)
     clock = next(one for one in found if one.check == "shared clock")
     assert (clock.status, clock.found[:2]) == ("warn", "30" if skew > timedelta() else clock.found[:2])
-    assert clock.mend
+    assert clock.fix
 
 
 def test_a_shared_store_that_is_down_or_silent_is_found_in_bounded_time() -> None:

@@ -14,7 +14,7 @@ from tests.sweep.test_run import sweep
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import Store, open_store
-from tunedb.store.breaker import REST_S
+from tunedb.store.breaker import RETRY_AFTER_S
 from tunedb.store.guarded import BUSY_TIMEOUT_S, MAX_QUEUE, GuardedStore
 
 
@@ -50,7 +50,7 @@ def test_reads_of_a_broken_store_are_misses_and_one_record_tells(
     broken = Broken(open_store(str(tmp_path / "t.db")))
     seconds = [0.0]
     guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
-    for seconds[0] in (0, REST_S + 1, 2 * REST_S + 2):
+    for seconds[0] in (0, RETRY_AFTER_S + 1, 2 * RETRY_AFTER_S + 2):
         assert looked_up(guarded, done) == []
     assert broken.asked == 3
     assert [record.levelname for record in records.records] == ["WARNING"]
@@ -62,10 +62,10 @@ def test_a_store_that_failed_is_left_alone_for_a_while(tmp_path: Path, done: Swe
     seconds = [0.0]
     guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     looked_up(guarded, done)
-    seconds[0] = REST_S - 1
+    seconds[0] = RETRY_AFTER_S - 1
     looked_up(guarded, done)
     assert broken.asked == 1
-    seconds[0] = REST_S + 1
+    seconds[0] = RETRY_AFTER_S + 1
     looked_up(guarded, done)
     assert broken.asked == 2
 
@@ -79,7 +79,7 @@ def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path:
     guarded.finish_sweep(done)
     assert looked_up(guarded, done) == [done.uid]
     assert list(store.iter_sweeps()) == []
-    broken.is_broken, seconds[0] = False, REST_S + 1
+    broken.is_broken, seconds[0] = False, RETRY_AFTER_S + 1
     assert looked_up(guarded, done) == [done.uid]
     (stored,) = store.iter_sweeps(with_trials=True)
     assert {trial.uid for trial in stored.trials} == {trial.uid for trial in done.trials}
@@ -132,7 +132,7 @@ class _Through(Notebook):
         )  # fmt: skip
 
 
-def test_a_shelf_that_may_not_write_writes_nothing(tmp_path: Path, done: Sweep) -> None:
+def test_a_store_that_may_not_be_written_writes_nothing(tmp_path: Path, done: Sweep) -> None:
     store = open_store(str(tmp_path / "t.db"))
     guarded = GuardedStore("t.db", lambda: store, writable=False)
     guarded.start_sweep(done)

@@ -16,7 +16,7 @@ from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StickyDeviceError
-from tunedb.sweep.history import NO_HISTORY, SLOW_RATIO, SweepHistory
+from tunedb.sweep.history import NO_HISTORY, NOT_RETRIED_RATIO, SweepHistory
 from tunedb.sweep.limits import MAX_SPILLS, excess
 from tunedb.sweep.observer import suspect_of
 from tunedb.sweep.run import run_sweep
@@ -154,10 +154,10 @@ def test_what_failed_is_not_tried_again_and_is_a_trial_of_the_new_sweep() -> Non
 
 def test_what_was_far_behind_is_not_run_again_and_the_near_ones_are() -> None:
     kernel = FakeKernel({1: 100.0, 2: 50.0, 4: 60.0, 8: 90.0, 16: 40.0})
-    earlier = unfinished({1: 100.0, 2: 50.0, 4: 60.0, 8: 50 * SLOW_RATIO + 1}, status="running")
+    earlier = unfinished({1: 100.0, 2: 50.0, 4: 60.0, 8: 50 * NOT_RETRIED_RATIO + 1}, status="running")
     done = sweep(kernel, SweepHistory(unfinished=[earlier]))
     assert kernel.tried == [1, 2, 4, 16]  # the default, too: it has to be in the race
-    assert by_block(done)[8].time_us == 50 * SLOW_RATIO + 1
+    assert by_block(done)[8].time_us == 50 * NOT_RETRIED_RATIO + 1
     assert "more than 1.5 times the best there" in (by_block(done)[8].error or "")
     assert done.config == config(16)
 

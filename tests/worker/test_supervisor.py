@@ -19,7 +19,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer
-from tunedb.worker.messages import Task, Tuned
+from tunedb.worker.messages import Request, Tuned
 from tunedb.worker.supervisor import Supervisor, _Death
 
 STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
@@ -162,7 +162,7 @@ def test_a_process_that_ends_behind_a_stored_sweep_loses_nothing(
 ) -> None:
     ask = supervisor._ask
 
-    def end_unheard(task: Task, observer: Observer, until: float) -> _Death:
+    def end_unheard(task: Request, observer: Observer, until: float) -> _Death:
         """The answer is lost with the process."""
         answer = ask(task, observer, until)
         assert isinstance(answer, Tuned)

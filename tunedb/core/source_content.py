@@ -16,13 +16,11 @@ from collections.abc import Mapping
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
+from tunedb.core.jit_function import compiled_text, is_jit, options_of
 from tunedb.core.source_text import (
     Chain,
     HashUnavailable,
     Import,
-    compiled_text,
-    is_jit,
-    options_of,
     skeleton_of_jit,
     skeleton_of_plain,
 )

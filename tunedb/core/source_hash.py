@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from tunedb.core.jit_function import compiled_text
 from tunedb.core.source_content import Content, OwnCode, package_of
-from tunedb.core.source_text import HashUnavailable, compiled_text
+from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import IdentityError
 
 _SHORT = 12  # hexadecimal digits of a function's hash that follow the function's name
-_MOST = 4096  # values whose hash is kept
+_MAX_CACHED_HASHES = 4096  # values whose hash is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def short_hash(value: Any) -> str:
     """
     entry = _lazy_hashes.get(id(value))
     if entry is None:
-        if len(_lazy_hashes) >= _MOST:
+        if len(_lazy_hashes) >= _MAX_CACHED_HASHES:
             _lazy_hashes.clear()
         entry = _lazy_hashes[id(value)] = value, LazyHash(value)
     return entry[1].get()[:_SHORT]

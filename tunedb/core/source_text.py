@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
+from tunedb.core.jit_function import compiled_text
 from tunedb.errors import IdentityError
 
 Chain = tuple[str, ...]  # the names of `package.module.name`
 Import = tuple[str, int, str | None]  # module, level, and the name that is taken from it
 
-_MOST = 4096  # skeletons that are kept
+_MAX_CACHED_TEXTS = 4096  # skeletons that are kept
 
 
 class HashUnavailable(IdentityError):
@@ -36,28 +37,6 @@ class Skeleton:
     imports: Mapping[str, Import]  # those inside the function, by the name that they give
 
 
-# --- What Triton keeps. These names are private or have changed between its versions. ---
-
-
-def is_jit(value: Any) -> bool:
-    """Say whether this is a function under `triton.jit`, compiled or interpreted."""
-    return hasattr(value, "add_pre_run_hook") and isinstance(getattr(value, "fn", None), FunctionType)
-
-
-def compiled_text(jit: Any) -> str | None:
-    """Return the text that Triton compiles; None in its interpreter, which reads the file."""
-    text = getattr(jit, "src", None) or getattr(jit, "_src", None)
-    return text if isinstance(text, str) else None
-
-
-def options_of(jit: Any) -> dict[str, Any]:
-    """Return the options of the decorator that change what is compiled."""
-    options = getattr(jit, "kwargs", None)
-    options = options if isinstance(options, dict) else vars(jit)
-    names = ("version", "do_not_specialize", "do_not_specialize_on_alignment", "debug", "noinline")
-    return {name: options[name] for name in names if options.get(name)}
-
-
 def skeleton_of_jit(jit: Any) -> Skeleton:
     """Return the skeleton of what Triton compiles or, in the interpreter, runs. Raises HashUnavailable."""
     text = compiled_text(jit)
@@ -67,7 +46,7 @@ def skeleton_of_jit(jit: Any) -> Skeleton:
     return _skeleton(node, None)
 
 
-@functools.lru_cache(maxsize=_MOST)
+@functools.lru_cache(maxsize=_MAX_CACHED_TEXTS)
 def _skeleton_of_text(text: str) -> Skeleton:
     try:
         tree = ast.parse(text)
@@ -88,7 +67,7 @@ def skeleton_of_plain(function: FunctionType) -> Skeleton:
     skeleton = _plain.get(key)
     if skeleton is None:
         node, names = _node_of(function)
-        if len(_plain) >= _MOST:
+        if len(_plain) >= _MAX_CACHED_TEXTS:
             _plain.clear()
         skeleton = _plain[key] = _skeleton(node, names)
     return skeleton
@@ -138,7 +117,7 @@ def _file(path: str, scope: dict[str, Any]) -> _File:
                 nodes.setdefault(("<lambda>", node.lineno), []).append(node)
         for code in _inside(whole):
             codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
-    if len(_files) >= _MOST:
+    if len(_files) >= _MAX_CACHED_TEXTS:
         _files.clear()
     _files[path] = text, (nodes, codes)
     return nodes, codes

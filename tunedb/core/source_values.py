@@ -9,7 +9,8 @@ import sys
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from tunedb.core.source_text import HashUnavailable, is_jit
+from tunedb.core.jit_function import is_jit
+from tunedb.core.source_text import HashUnavailable
 
 COMPILERS = ("torch", "triton", "numpy")  # the environment of a sweep names their versions
 

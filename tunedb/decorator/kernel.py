@@ -14,6 +14,7 @@ from tunedb.decorator.buckets import Bucket
 from tunedb.decorator.call.arguments import Call, Parameters
 from tunedb.decorator.call.problem import problem_of
 from tunedb.decorator.configs import Candidates, pruned
+from tunedb.runtime import compat_triton
 
 
 @dataclass(frozen=True)
@@ -105,5 +106,5 @@ def tritons_attributes(
         "restore_value": tuple(kernel.restore_value), "pre_hook": kernel.pre_hook, "post_hook": kernel.post_hook,
         "has_user_pre_hook": kernel.user_defined_pre_hook, "has_user_post_hook": kernel.user_defined_post_hook,
         "early_config_prune": early_config_prune, "perf_model": kernel.perf_model,
-        "top_k": kernel.configs_top_k, "do_bench": kernel._do_bench,
+        "top_k": kernel.configs_top_k, "do_bench": compat_triton.benchmark_of(kernel),
     }  # fmt: skip

@@ -211,11 +211,22 @@ def is_observed(jit: Any) -> bool:
     return bool(
         getattr(runtime_knobs.launch_enter_hook, "calls", True)
         or getattr(runtime_knobs.launch_exit_hook, "calls", True)
-        or jit.pre_run_hooks
+        or hooks_of_jit(jit)
         or runtime_knobs.debug
         or getattr(runtime_knobs, "add_stages_inspection_hook", None)
         or getattr(compilation_knobs, "instrumentation_mode", "")
     )
+
+
+def hooks_of_jit(jit: Any) -> Any:
+    """Return the hooks that the jit function itself runs before each launch: a list that may grow later."""
+    return getattr(jit, "pre_run_hooks", ())
+
+
+def benchmark_of(autotuner: Any) -> Callable[..., Any] | None:
+    """Return the benchmark function that was given to a Triton Autotuner; None if there is none."""
+    benchmark: Callable[..., Any] | None = getattr(autotuner, "_do_bench", None)
+    return benchmark
 
 
 def is_printing() -> bool:

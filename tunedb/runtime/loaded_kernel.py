@@ -132,7 +132,7 @@ def prepare_call(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, An
     Raises what Triton raises. Does nothing for a kernel with hooks of its own, which would see the compile.
     """
     jit = jit_of(stack)
-    if not is_interpreted(jit) and not jit.pre_run_hooks:
+    if not is_interpreted(jit) and not compat_triton.hooks_of_jit(jit):
         compat_triton.make_device_cache(jit)
         compiled_kernel(stack, arguments, (1,), keywords)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-REST_S = 30.0  # long enough to cost calls little, short enough for a server that restarts
+RETRY_AFTER_S = 30.0  # long enough to cost calls little, short enough for a server that restarts
 
 _log = logging.getLogger("tunedb")
 
@@ -23,8 +23,8 @@ class Breaker:
         return self._monotonic() < self._rests_until
 
     def trip(self) -> None:
-        """Leave the store alone from now on, for REST_S seconds."""
-        self._rests_until = self._monotonic() + REST_S
+        """Leave the store alone from now on, for RETRY_AFTER_S seconds."""
+        self._rests_until = self._monotonic() + RETRY_AFTER_S
 
     def reset(self) -> None:
         """Use the store again."""

@@ -13,7 +13,7 @@ from tunedb.core.sweep import Sweep, Trial, TrialOutcome, new_uid
 
 # Both by judgement.
 MAX_RIVALS = 3  # fastest stored configs that race again with configs that are new in the space
-SLOW_RATIO = 1.5  # times the best of its own sweep: the sweep that continues it does not try such a config again
+NOT_RETRIED_RATIO = 1.5  # times the best of its own sweep: the sweep that continues it does not try such a config again
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,11 @@ class SweepHistory:
                 elif (
                     before is None
                     and trial.config not in wanted
-                    and (trial.time_us or 0.0) > SLOW_RATIO * (best or 0.0)
+                    and (trial.time_us or 0.0) > NOT_RETRIED_RATIO * (best or 0.0)
                 ):
-                    earlier[trial.config] = _carried(trial, sweep, f"more than {SLOW_RATIO} times the best there")
+                    earlier[trial.config] = _carried(
+                        trial, sweep, f"more than {NOT_RETRIED_RATIO} times the best there"
+                    )
         return earlier
 
 

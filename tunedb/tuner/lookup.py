@@ -10,6 +10,7 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
 from tunedb.core.task import Choice, TuningTask
 from tunedb.store.interface import SweepStore
+from tunedb.store.ranking import has_failed, obstacle, winner
 from tunedb.sweep.history import SweepHistory, remaining_configs
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.nearest import NearestNeighbors
@@ -39,8 +40,6 @@ class Lookup:
 
     def get(self, task: TuningTask) -> Answer:
         """Return the store's answer to a task."""
-        from tunedb.store.ranking import has_failed  # here, because mode `off` needs no SQLAlchemy
-
         sweeps = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
         if not sweeps:
             return Answer(None)
@@ -48,8 +47,6 @@ class Lookup:
 
     def _winner(self, task: TuningTask, sweeps: list[Sweep]) -> Choice | None:
         """Return the best stored choice; skips configs that are outside today's space or rejected in this process."""
-        from tunedb.store.ranking import winner
-
         space = set(task.kernel.space(task.problem, task.device))
         best = winner(
             sweeps,
@@ -85,8 +82,6 @@ class Lookup:
 
     def _remaining_without_answer(self, task: TuningTask, environment: Environment) -> list[Config]:
         """Return the untried configs if no stored winner is in the space; empty if there is another obstacle."""
-        from tunedb.store.ranking import obstacle
-
         stored = [
             sweep
             for sweep in self._store.get_sweeps(task.problem, task.device, task.kernel.hash)

@@ -12,6 +12,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source, Sweep, now
 from tunedb.core.task import Choice, TuningTask
 from tunedb.store.interface import SweepStore
+from tunedb.store.ranking import winners
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, ChoiceCache
 
 # Powers of two, summed over the extents. Leaving one of 25 problems out on an H200, the config of a problem within this
@@ -97,8 +98,6 @@ class NearestNeighbors:
         tuned = self._recent_sweeps(task)
         if not tuned:
             return None
-        from tunedb.store.ranking import winners  # here, because mode `off` needs no SQLAlchemy
-
         space = set(task.kernel.space(task.problem, task.device))
         neighbor = nearest(
             task.problem,

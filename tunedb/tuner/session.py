@@ -34,9 +34,8 @@ _active: Tuner | None = None
 _spent = Spent()
 _plans: weakref.WeakSet[_Table] = weakref.WeakSet()
 _generation = 0
-_shared: dict[
-    tuple[str, bool], SharedStore
-] = {}  # by URL and whether it is written; kept when the settings change, with what was read
+# By URL and whether it is written; kept when the settings change, with what was read.
+_shared: dict[tuple[str, bool], SharedStore] = {}
 _guard = threading.RLock()
 
 

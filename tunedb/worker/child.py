@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING
 
 from tunedb import settings
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep, Trial
+from tunedb.core.sweep import Source, Sweep, Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
@@ -30,9 +30,9 @@ from tunedb.worker.messages import (
     DeviceLost,
     Event,
     Ready,
+    Request,
     Start,
     SweepStarted,
-    Task,
     Tried,
     Trying,
     Tune,
@@ -43,6 +43,7 @@ from tunedb.worker.messages import (
 )
 
 if TYPE_CHECKING:
+    from tunedb.store import Store
     from tunedb.tuner.tuner import Tuner
 
 _log = logging.getLogger("tunedb")
@@ -70,7 +71,8 @@ def tune_task(
     if result.choice is None:
         assert isinstance(result, Swept)
         return result.sweep.status, result.sweep
-    return "sweep" if result.choice.source == "sweep" else "stored", result.choice.sweep
+    is_new = isinstance(result, Swept) and result.choice.source == Source.SWEEP
+    return "sweep" if is_new else "stored", result.choice.sweep
 
 
 class EventWriter:
@@ -100,8 +102,8 @@ class EventWriter:
         """Write nothing: the answer to the task implies it."""
 
 
-def run(tuner: Tuner, index: int, message: Task, events: EventWriter) -> bool:
-    """Do one task and write the answer; return whether the device is still usable."""
+def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventWriter) -> bool:
+    """Do what one message asks for and write the answer; return whether the device is still usable."""
     kernel, problem = kernel_named(message.problem.kernel), message.problem
     if isinstance(message, Tune) and message.arguments is not None:
         problem = kernel.problem(message.arguments)  # a kernel may need more than the problem says
@@ -112,7 +114,7 @@ def run(tuner: Tuner, index: int, message: Task, events: EventWriter) -> bool:
         events.put(Tuned(outcome, None if sweep is None else sweep.uid, is_lost))
         return not is_lost
     try:
-        verification = verify(tuner, task, tuner.store.get_sweep(message.uid), events)  # type: ignore[attr-defined]
+        verification = verify(tuner, task, store.get_sweep(message.uid), events)
     except StickyDeviceError as error:
         events.put(DeviceLost(str(error)))
         return False
@@ -121,18 +123,18 @@ def run(tuner: Tuner, index: int, message: Task, events: EventWriter) -> bool:
 
 
 def main() -> None:
-    """Do the tasks that come from stdin, one after the other."""
+    """Do what the messages on stdin ask for, one after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent as well, which ends this process
     events = EventWriter(os.fdopen(int(sys.argv[1]), "w"))
     start: Start = decode(sys.stdin.readline())
     logging.basicConfig(format="%(message)s")
     logging.getLogger("tunedb").setLevel(start.log_level)
     settings.configure(store=start.store, lock_timeout=start.lock_timeout)
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin:
-            tasks.put(decode(line))
+            requests.put(decode(line))
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
@@ -140,9 +142,10 @@ def main() -> None:
     from tunedb.tuner.tuner import Tuner
 
     current = settings.current()
-    tuner = Tuner(current, open_store(current.store, migrate=False), locks=settings.lock_folder(current))
+    store = open_store(current.store, migrate=False)
+    tuner = Tuner(current, store, locks=settings.lock_folder(current))
     events.put(Ready())
-    while run(tuner, start.index, tasks.get(), events):
+    while run(tuner, store, start.index, requests.get(), events):
         pass
     os._exit(1)  # an orderly end may hang on what is left of the device
 

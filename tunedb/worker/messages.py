@@ -93,7 +93,7 @@ class DeviceLost:
     reason: str
 
 
-Task = Tune | Verify
+Request = Tune | Verify
 Answer = Tuned | Verified | DeviceLost
 Event = Ready | SweepStarted | Trying | Tried | Answer
 
@@ -116,7 +116,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def encode(message: Start | Task | Event) -> str:
+def encode(message: Start | Request | Event) -> str:
     """Return the message as a line of JSON, its end included."""
     return json.dumps({"type": type(message).__name__, **_fields(message)}, default=_plain) + "\n"
 

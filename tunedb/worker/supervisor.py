@@ -32,9 +32,9 @@ from tunedb.tuner.verification import Verification
 from tunedb.worker.messages import (
     DeviceLost,
     Event,
+    Request,
     Start,
     SweepStarted,
-    Task,
     Tried,
     Trying,
     Tune,
@@ -152,7 +152,7 @@ class Supervisor:
         is_fault = answer.status is not None and answer.suspect == sweep.config
         return Verification("fails" if is_fault else "untried", answer.reason)
 
-    def _ask(self, task: Task, observer: Observer, until: float = math.inf) -> Tuned | Verified | _Death:
+    def _ask(self, task: Request, observer: Observer, until: float = math.inf) -> Tuned | Verified | _Death:
         """Return the worker's answer to a task, or how the worker ended; the observer hears what happens until then.
 
         `until` is the moment, by the monotonic clock, at which the budget ends.

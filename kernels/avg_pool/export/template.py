@@ -10,7 +10,7 @@ import torch.nn as nn
 import triton
 
 from ...geometry import cdiv, output_length, power_of_2_from
-from ..algorithms import LONGEST_UNROLLED_WINDOW, WIDEST_ALIGNMENT, algorithms, can_run
+from ..algorithms import MAX_UNROLLED_WINDOW, WIDEST_ALIGNMENT, algorithms, can_run
 from ..jit import avg_pool1d_forward_kernel
 from ..launch import INT32_END, described, empty_pooled, simplified
 from ..search_space import tile_shape
@@ -48,7 +48,7 @@ def choose(
         if (
             (tuned_dtype, tuned_layout) == (dtype, layout)
             and can_run(algorithm, block, *kind)
-            and (tuned[3] <= LONGEST_UNROLLED_WINDOW) == (kernel_size <= LONGEST_UNROLLED_WINDOW)
+            and (tuned[3] <= MAX_UNROLLED_WINDOW) == (kernel_size <= MAX_UNROLLED_WINDOW)
             and block <= max(power_of_2_from(out_length), WIDEST_ALIGNMENT // dtype.itemsize)
             and per_program <= rows
             and batch * cdiv(rows, per_program) * cdiv(out_length, block) < INT32_END

@@ -68,7 +68,7 @@ def test_what_was_prepared_without_tensors_is_not_compiled_again_with_them(monke
 
 @pytest.mark.parametrize("kernel", [FORWARD, BACKWARD])
 @pytest.mark.parametrize("instrumented", [False, True])
-def test_a_recipe_compiles_into_the_cache_just_what_a_launch_looks_for(
+def test_a_job_compiles_into_the_cache_just_what_a_launch_looks_for(
     kernel: Any, instrumented: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "_active", Driver())

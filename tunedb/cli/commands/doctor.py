@@ -17,7 +17,7 @@ from tunedb.cli.output import Format, print_rows
 if TYPE_CHECKING:
     from tunedb.store.doctor.finding import Finding
 
-_COLUMNS = ("check", "status", "found", "mend")
+_COLUMNS = ("check", "status", "found", "fix")
 
 
 @command("doctor", configured=False)

@@ -59,11 +59,11 @@ def export(
             if file_format is FileFormat.jsonl:
                 count = written = dump(sweeps, target, ordered=True)
             else:
-                from tunedb.cli import sources
+                from tunedb.cli import module_export
                 from tunedb.store.exchange.python_source import python_source
 
                 exported = list(sweeps)
-                make = python_source if file_format is FileFormat.python else sources.module_source
+                make = python_source if file_format is FileFormat.python else module_export.module_source
                 text, written = make(exported)
                 count = len(exported)
                 with opened_for_writing(target) as file:

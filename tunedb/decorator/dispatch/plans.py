@@ -167,7 +167,7 @@ class Plans:
                 "_t_plans": self._table, "_t_unplanned": self._unplanned, "_t_results": self._results,
                 "_t_device": compat_triton.device_getter(), "_t_runtime": compat_triton.runtime_knobs,
                 "_t_compilation": compat_triton.compilation_knobs, "_t_enter": compat_triton.launch_hooks("enter"),
-                "_t_exit": compat_triton.launch_hooks("exit"), "_t_hooks": self._spec.jit.pre_run_hooks,
+                "_t_exit": compat_triton.launch_hooks("exit"), "_t_hooks": compat_triton.hooks_of_jit(self._spec.jit),
                 "_t_grids": self._grids, "_t_bind": self.bind, "_t_by_triton": self._launch_by_triton,
             }  # fmt: skip
             made = make_reader(self._signature, types, next(self._numbers), scope)

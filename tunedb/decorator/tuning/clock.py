@@ -29,7 +29,7 @@ class BenchClock:
     once = True  # called once for each config, and nothing compiles meanwhile: the function might not tolerate it
 
     def __init__(self, do_bench: Callable[..., object]) -> None:
-        self._do_bench = do_bench
+        self._benchmark = do_bench
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - the function decides itself
         """Return microseconds, the median first: six samples with those quantiles, or the times that it returned."""
@@ -45,7 +45,7 @@ class BenchClock:
         with typed_errors():
             try:
                 with caller_errors(always=True):
-                    times = _milliseconds(self._do_bench(watched_launch, quantiles=_QUANTILES))
+                    times = _milliseconds(self._benchmark(watched_launch, quantiles=_QUANTILES))
             except CallerError as error:
                 if error.error in raised or isinstance(error.error, _CONFIG_ERRORS):
                     raise error.error from None

@@ -53,7 +53,7 @@ def schema_state(database: Database) -> Verdict:
     except (SchemaOlder, SchemaNewer) as error:
         finding = failed("schema", error)
         is_automatic = database.is_sqlite and isinstance(error, SchemaOlder)
-        return warn(finding.found, finding.mend) if is_automatic else bad(finding.found, finding.mend)
+        return warn(finding.found, finding.fix) if is_automatic else bad(finding.found, finding.fix)
     return ok(f"revision {schema.HEAD}, as needed")
 
 

@@ -12,11 +12,11 @@ from tunedb.store.doctor import database as checks
 from tunedb.store.doctor.database import Clock, Hashes
 from tunedb.store.doctor.filesystem import surroundings
 from tunedb.store.doctor.finding import Finding, failed
+from tunedb.store.shared import DEADLINE_S
 from tunedb.store.sql import schema
 from tunedb.store.sql.engine import Database, locate
 
-DEADLINE_S = 1.0  # a shared store has to answer within this time, which is what a call waits for it
-BUSY_TIMEOUT_S = 5.0  # a check waits this long for a writer
+CHECK_TIMEOUT_S = 5.0  # a check waits this long for a writer
 
 
 def examine(url: str, *, hashes: Hashes, now: Clock = utc_now) -> Iterator[Finding]:
@@ -25,7 +25,7 @@ def examine(url: str, *, hashes: Hashes, now: Clock = utc_now) -> Iterator[Findi
     A SQLite file in WAL mode, which tunedb never makes, gets SQLite's own side files from being read.
     """
     try:
-        database = locate(url, busy_timeout=BUSY_TIMEOUT_S, read_only=True)
+        database = locate(url, busy_timeout=CHECK_TIMEOUT_S, read_only=True)
     except Exception as error:  # as in `check`
         yield failed("store", error)
         return

@@ -63,7 +63,7 @@ def file_system_of(folder: Path, mounts: str) -> str:
 @check("permissions")
 def permissions(path: Path) -> Verdict:
     """Report whether only this user can use the file and its folder."""
-    wrong, mend = [], []
+    wrong, fix = [], []
     for place, needed in ((path.parent, 0o700), (path, 0o600)):
         if not place.exists():
             continue
@@ -74,15 +74,15 @@ def permissions(path: Path) -> Verdict:
         is_ours = place == path or (place.name == "tunedb" and status.st_uid == os.getuid() and not is_sticky)
         if is_ours and (mode & 0o077 or mode & needed != needed):
             wrong.append(f"{place} has mode {mode:04o}, expected {needed:04o}")
-            mend.append(f"chmod {needed:o} {shlex.quote(str(place))}")
+            fix.append(f"chmod {needed:o} {shlex.quote(str(place))}")
         elif not is_ours and mode & 0o022 and not is_sticky:
             wrong.append(f"others can replace files in {place} (mode {mode:04o})")
-            mend.append("name a store in a folder of your own in TUNEDB_STORE")
+            fix.append("name a store in a folder of your own in TUNEDB_STORE")
         elif not os.access(place, os.R_OK | os.W_OK):
             wrong.append(f"{place} can't be written by this user")
-            mend.append("name another store in TUNEDB_STORE")
+            fix.append("name another store in TUNEDB_STORE")
     if wrong:
-        return warn("; ".join(wrong), " && ".join(mend))
+        return warn("; ".join(wrong), " && ".join(fix))
     return ok("only this user has access" if path.parent.exists() else f"{path.parent} will be made for this user only")
 
 

@@ -21,7 +21,7 @@ class Finding:
     check: str
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 class Verdict(NamedTuple):
@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
 
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def ok(found: str) -> Verdict:
@@ -37,14 +37,14 @@ def ok(found: str) -> Verdict:
     return Verdict("ok", found)
 
 
-def warn(found: str, mend: str) -> Verdict:
+def warn(found: str, fix: str) -> Verdict:
     """Return the verdict that calls work, but not as well as they could."""
-    return Verdict("warn", found, mend)
+    return Verdict("warn", found, fix)
 
 
-def bad(found: str, mend: str) -> Verdict:
+def bad(found: str, fix: str) -> Verdict:
     """Return the verdict that something does not work."""
-    return Verdict("bad", found, mend)
+    return Verdict("bad", found, fix)
 
 
 def failed(check: str, error: Exception) -> Finding:
@@ -54,9 +54,9 @@ def failed(check: str, error: Exception) -> Finding:
         message = f"{type(error).__name__}: {without_password(text)}"
         return Finding(check, "bad", message, "Fix what it names, or report it")
     for mark in (" Run: ", ". "):
-        found, separator, mend = text.rpartition(mark)
+        found, separator, fix = text.rpartition(mark)
         if separator:
-            return Finding(check, "bad", found.rstrip("."), mend)
+            return Finding(check, "bad", found.rstrip("."), fix)
     return Finding(check, "bad", text)
 
 
@@ -67,10 +67,10 @@ def check(name: str) -> Callable[[Callable[_Asked, Verdict]], Callable[_Asked, F
         @functools.wraps(look)
         def looked(*args: _Asked.args, **kwargs: _Asked.kwargs) -> Finding:
             try:
-                status, found, mend = look(*args, **kwargs)
+                status, found, fix = look(*args, **kwargs)
             except Exception as error:  # the border of the doctor, which never raises
                 return failed(name, error)
-            return Finding(name, status, found, mend)
+            return Finding(name, status, found, fix)
 
         return looked
 

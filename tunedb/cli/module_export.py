@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tunedb import registry
 from tunedb.cli.command import log
-from tunedb.cli.device import listed
+from tunedb.cli.device import current_placement, listed
 from tunedb.core.device import Device
 from tunedb.core.kernel import ExportsModule
 from tunedb.core.sweep import Sweep
@@ -20,7 +20,7 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     The sweeps have to be of one kernel. The device is the current one if it has winners, else the only one with any.
 
     A gradient's kernel does not count, and neither does the interpreter if a GPU has winners. The kernel writes its
-    module itself (`RegisteredKernel.module_source`). Raises SettingError with the choices if there are several.
+    module itself (`ExportsModule.module_source`). Raises SettingError with the choices if there are several.
     """
     names = {sweep.problem.kernel for sweep in sweeps}
     names -= {registry.gradient_of(kernel) for kernel in registry.installed(names).values()}
@@ -44,8 +44,6 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
 
 
 def _device(devices: set[Device]) -> Device:
-    from tunedb.cli.device import current_placement
-
     gpus = {device for device in devices if device.backend != "interpreter"}
     choices = gpus or devices
     here = current_placement().device
