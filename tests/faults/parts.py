@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,16 +18,32 @@ from typing import Any
 ROOT = Path(__file__).parent.parent.parent
 
 
-def start(code: str, *arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """A process that runs the code, with pipes on all sides."""
+@functools.cache
+def stand_ins() -> str:
+    """A folder in which torch and Triton are `tests/stand_in.py`: nothing is computed here, and torch takes 1.5 s."""
+    folder = tempfile.mkdtemp(prefix="tunedb-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Path(folder).chmod(0o755)  # some programs become another user
+    for name in ("torch", "triton"):
+        shutil.copy(ROOT / "tests" / "stand_in.py", Path(folder, f"{name}.py"))
+    return folder
+
+
+def start(
+    code: str, *arguments: object, env: Mapping[str, str] | None = None, needs_torch: bool = False
+) -> subprocess.Popen[str]:
+    """A process that runs the code, with pipes on all sides; its kernels are made up, and so are torch and Triton."""
     words = [sys.executable, "-c", code, *map(str, arguments)]
     pipe = subprocess.PIPE
+    env = dict(os.environ if env is None else env)
+    if not needs_torch:
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, [stand_ins(), env.get("PYTHONPATH")]))
     return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=env)
 
 
-def output_of(code: str, *arguments: object, env: Mapping[str, str] | None = None) -> str:
+def output_of(code: str, *arguments: object, env: Mapping[str, str] | None = None, needs_torch: bool = False) -> str:
     """What a process that runs the code prints; it must end well, and say nothing on stderr."""
-    process = start(code, *arguments, env=env)
+    process = start(code, *arguments, env=env, needs_torch=needs_torch)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, ""), err
     return out

@@ -132,7 +132,7 @@ def test_a_wrong_argument_is_named(changed: dict[str, Any], message: str) -> Non
         FORWARD.problem(arguments)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.lists(st.integers(1, 4), min_size=2, max_size=3),
     st.permutations(range(3)),

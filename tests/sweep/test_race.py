@@ -84,7 +84,7 @@ def landscapes(draw: st.DrawFn) -> Landscape:
     return Landscape(times, source, noise, 0.02, lambda moment: 1 + slope * min(1.0, moment / 1e6))
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=120, derandomize=True, deadline=None)
 @given(landscapes())
 def test_on_any_landscape_the_choice_is_near_the_best_and_never_behind_the_default(landscape: Landscape) -> None:
     true = landscape.times[tune(landscape)]

@@ -30,7 +30,7 @@ LAYOUTS = ("contiguous", "rows of a matrix", "transposed", "every second column"
            "expanded rows", "expanded batch", "expanded columns", "odd offset", "strangely permuted")  # fmt: skip
 # On a GPU each example is compiled: fewer of them, and a failing one is shown as it is.
 checked = settings(
-    max_examples=60 if INTERPRETED else 30,
+    max_examples=40 if INTERPRETED else 30,
     phases=list(Phase) if INTERPRETED else [Phase.explicit, Phase.generate],
     deadline=None,
     derandomize=True,
