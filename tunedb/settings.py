@@ -33,7 +33,7 @@ class Settings:
     budget: float  # seconds that this process may spend sweeping inside calls
     lock_timeout: float  # seconds to wait for another process's sweep
     override: Mapping[str, Mapping[str, object]]  # knobs to force, by kernel
-    switch_interval: float  # seconds after which threads give way while tunedb times or compiles; 0 leaves Python's own
+    switch_interval: float  # seconds between thread switches while tunedb takes samples; 0 keeps Python's own
     sources: Mapping[str, str]
 
 
@@ -188,8 +188,8 @@ def configure(
     budget: the seconds that this process may spend sweeping inside calls.
     lock_timeout: the seconds to wait for another process's sweep of the same problem.
     override: configs to force, for debugging: `{"avg_pool1d": {"BLOCK_OUT": 512}}`, or that as JSON.
-    switch_interval: the seconds after which a thread that runs Python gives way to others while tunedb times or
-        compiles (see `sys.setswitchinterval`); 0 leaves Python's own interval.
+    switch_interval: the seconds after which a thread that runs Python gives way to others while tunedb takes
+        samples or prepares a first compile (see `sys.setswitchinterval`); 0 leaves Python's own interval.
 
     Forgets every remembered config. Raises SettingError for a value that can't be used; then nothing changes.
     """

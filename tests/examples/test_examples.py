@@ -171,11 +171,11 @@ def test_what_was_tuned_moves_to_another_store(cli: Cli, tmp_path: Path) -> None
         ),
         (
             ["--arg", "columns=zz"],
-            "example_softmax: its function makes no call of columns='zz'. TypeError",
+            "example_softmax: its function can't make a call from columns='zz'. TypeError",
         ),
         (
             ["--arg", "columns=-4"],
-            "example_softmax: its function makes no call of columns=-4. RuntimeError",
+            "example_softmax: its function can't make a call from columns=-4. RuntimeError",
         ),
         (["--arg", f"columns={10**20}"], "--arg: columns: "),
         (["--arg", "columns=1e999"], "--arg: columns: "),

@@ -152,7 +152,7 @@ def test_a_kernel_that_can_not_compare_problems_costs_no_call_its_config(
     kernel = Faulty({1: 9.0, 2: 5.0})
     reader = tuner_on(open_store(str(tmp_path / "tunedb.db")), tmp_path, mode="read")
     assert reader.choose(kernel, kernel.problem(n=120), -1).source == "default"
-    assert "no near problem serves" in records.text
+    assert "the nearest problem can't be used" in records.text
 
 
 def test_what_is_in_store_is_read_once_and_not_for_each_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def _in_child() -> None:
     for renew in [*_functions, *(thing.renew for thing in list(_objects))]:
         try:
             renew()
-        # One that fails, because no thread can be started say, must not leave the locks of the others held for ever.
+        # If one fails, for example because no thread can be started, the others must still free their locks.
         except Exception:
             _log.exception("tunedb could not be made ready in a forked process; it goes on all the same.")
 

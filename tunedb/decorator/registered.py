@@ -83,7 +83,7 @@ class RegisteredAutotuner:
         except (CallerError, IdentityError) as error:
             got = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
             reason = str(error).partition("\n")[0]
-            raise SettingError(f"{self.name}: its function makes no call of {got}. {reason}") from error
+            raise SettingError(f"{self.name}: its function can't make a call from {got}. {reason}") from error
         self._arguments[problem] = arguments  # with those that are not in the problem, such as a size outside `key`
         return problem
 

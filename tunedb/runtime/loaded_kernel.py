@@ -69,7 +69,7 @@ def load(launch: Launch) -> LoadedKernel:
 def prepare(launch: Launch) -> Resources:
     """Compile a launch for the current device without loading it, on any thread; `load` then finds it in the cache.
 
-    Raises as `load` does. Nothing can stop a compile: if it may outlive the launch's tensors, give it their outlines.
+    Raises as `load` does. Nothing can stop a compile: if it may outlive the tensors, give it meta tensors.
     Several threads may prepare at once: Triton compiles in a context of its own each time, and releases Python's lock
     during its passes and the assembler.
     """

@@ -107,7 +107,7 @@ class GuardedStore(SweepStore):
             self._write_of(sweep.uid, lambda store: store.start_sweep(sweep))
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """Keep a trial of a running sweep. One that is not written now comes with its finished sweep."""
+        """Keep a trial of a running sweep. A trial that can't be written now is written with its finished sweep."""
         if sweep_uid in self._begun:
             self._write_of(sweep_uid, lambda store: store.put_trial(sweep_uid, trial))
 

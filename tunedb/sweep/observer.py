@@ -62,7 +62,7 @@ class LogObserver:
                 times += f", the default {sweep.default_time_us:.1f} us"
             _log.info("Tuned %s: %s takes %s.", name, sweep.config, times)
         elif sweep.status == "failed":
-            _log.warning("Tuning %s failed: no candidate is right. See: tunedb show %s", name, sweep.uid)
+            _log.warning("Tuning %s failed: every candidate failed. See: tunedb show %s", name, sweep.uid)
         elif suspect := suspect_of(sweep):
             _log.error(
                 "Tuning %s lost the device at %s: %s Restart the process: the next sweep leaves that config out.",

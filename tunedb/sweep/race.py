@@ -1,7 +1,6 @@
 """The race of the finalists: which config is fastest, and whether it beats the default by the margin.
 
-Pure: samples come from a function, and no clock is read. A GPU's times drift by more than configs differ, so a config
-is only ever compared with what was sampled next to it.
+Pure, and compared with neighbours only, as in screening.py.
 """
 
 from __future__ import annotations

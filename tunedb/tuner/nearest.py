@@ -91,7 +91,9 @@ class NearestNeighbors:
             return self._choice(task)
         # The kernel's own code may fail on facts of older rows: that is not the caller's doing.
         except Exception as error:
-            _log.warning("%s: no near problem serves (%s: %s).", task.kernel.name, type(error).__name__, error)
+            _log.warning(
+                "%s: the nearest problem can't be used (%s: %s).", task.kernel.name, type(error).__name__, error
+            )
             return None
 
     def _choice(self, task: TuningTask) -> Choice | None:

@@ -82,7 +82,7 @@ def lock_problem(
     be kept for other processes. Nor if this thread already holds it, in a sweep that calls the kernel it tunes.
 
     The lock goes when the process ends, however it ends. If the folder can't hold a lock file, only the threads of
-    this process exclude each other: two processes may sweep the same problem, which costs time and no more.
+    this process exclude each other: two processes may then sweep the same problem, which only costs time.
     """
     path = folder / f"{problem.kernel}-{problem.digest[:16]}-{device.digest[:8]}.lock"
     timeout = min(max(timeout, 0.0), threading.TIMEOUT_MAX)  # also of an infinite one

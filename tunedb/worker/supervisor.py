@@ -141,7 +141,7 @@ class Supervisor:
         return "aborted", sweep
 
     def verify(self, sweep: Sweep, observer: Observer) -> Verification:
-        """Verify a winner as `verification.verify` does. One that ends its worker fails.
+        """Verify a winner as `verification.verify` does. A winner that ends its worker fails.
 
         If another config ends the worker, the winner is `untried`.
         """

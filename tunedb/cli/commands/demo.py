@@ -64,7 +64,9 @@ def _run_second_process(program: str, arguments: Mapping[str, Any], device: str)
     words = [sys.executable, "-c", program, json.dumps(second_settings), json.dumps(arguments), device]
     ran = subprocess.run(words, capture_output=True, text=True, check=False)
     if ran.returncode:
-        raise TunedbError(f"The second process failed: {(ran.stderr.strip().splitlines() or ['without a word'])[-1]}")
+        raise TunedbError(
+            f"The second process failed: {(ran.stderr.strip().splitlines() or ['it printed no reason'])[-1]}"
+        )
     answer: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return answer
 

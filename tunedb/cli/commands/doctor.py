@@ -26,7 +26,7 @@ def doctor(store: str | None, format: FormatOption = Format.table) -> None:
 
     Changes nothing. JSON is an array with an object for each check, whose status is ok, warn, bad or skipped. Exit
     code 0 if no status is warn or bad; 3 if the store can't be opened; 4 if its schema is not the one that is needed,
-    as of every command on that store; else 1.
+    like every command on that store; else 1.
     """
     findings = list(_examine({} if store is None else {"store": store}))
     print_rows([dataclasses.asdict(finding) for finding in findings], format, _COLUMNS)

@@ -24,7 +24,7 @@ def explain(
     device: DeviceOption = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Explain why each stored sweep of a problem is used or not, the one that is used first.
+    """Explain why each stored sweep of a problem is used or not; the winner comes first.
 
     If none is used, the kernel's nearest sweeps follow, with the fields in which they differ, and the exit code is 1.
     `nearest` is the sweep whose config a call gets if it may not tune.

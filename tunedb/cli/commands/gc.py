@@ -27,7 +27,7 @@ def gc(
 ) -> None:
     """Remove obsolete sweeps, with their trials and marks, after asking.
 
-    Obsolete are: sweeps of a kernel that is installed with another source now; failures that have expired; and sweeps
+    Obsolete are: sweeps of an installed kernel whose source has changed since; failures that have expired; and sweeps
     that have been running for more than a day. A kernel that is not installed keeps its sweeps. What a shared store
     still holds comes back with the next sync: run gc there too, with --store URL.
     """

@@ -31,18 +31,22 @@ def warm(
         typer.Option(
             "--from",
             metavar="FILE",
-            help='Tune each line, {"shape": [64, 128, 65536], "kernel_size": 8}: of its own "kernel", else of KERNEL, '
-            "else of the only kernel that has such arguments.",
+            help='Tune each line, such as {"shape": [64, 128, 65536], "kernel_size": 8}. A line may name its "kernel"; '
+            "the default is KERNEL, or the only kernel with such arguments.",
         ),
     ] = None,
     from_misses: Annotated[
         bool, typer.Option("--from-misses", help="Tune the problems that calls missed, the most frequent first.")
     ] = False,
     stale: Annotated[
-        bool, typer.Option("--stale", help="Tune again what was tuned with other versions; with KERNEL, only its.")
+        bool,
+        typer.Option("--stale", help="Tune again what was tuned with other versions; KERNEL limits it to one kernel."),
     ] = False,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Finish sweeps that were cut short or aborted; with KERNEL, only its.")
+        bool,
+        typer.Option(
+            "--incomplete", help="Finish sweeps that were cut short or aborted; KERNEL limits it to one kernel."
+        ),
     ] = False,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", min=0, help="Stop after so long, with the best so far.")
