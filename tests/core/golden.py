@@ -1,6 +1,6 @@
 """Digests that must not change unnoticed: a changed one makes every stored row invisible.
 
-Where a change is meant, write the file anew: python -m tests.core.golden > tests/core/golden_digests.json
+Where a change is meant, write the file again: python -m tests.core.golden > tests/core/golden_digests.json
 """
 
 from __future__ import annotations
