@@ -154,7 +154,7 @@ def test_a_choice_that_has_to_be_made_is_named(cli: Cli, tmp_path: Path, monkeyp
     assert OTHER.name in answer.err
     assert not path.exists()
     assert cli("export", "-o", path, "--format", "module", "--device", "L4").code == 0
-    monkeypatch.setattr("tunedb.cli.device.current_placement", lambda: Placement(OTHER, 0))
+    monkeypatch.setattr("tunedb.cli.module_export.current_placement", lambda: Placement(OTHER, 0))
     assert cli("export", "-o", path, "--format", "module").code == 0
     assert OTHER.name in path.read_text()
 
