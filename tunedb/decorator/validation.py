@@ -56,7 +56,7 @@ def check_reference(reference: Any) -> None:
             f"reference: expected a function of the kernel's arguments by name, got {reference!r} ({error})."
         ) from error
     if kinds & {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL}:
-        raise SettingError("reference: expected parameters that can be passed by name, got a positional-only or a starred one.")
+        raise SettingError("reference: expected parameters that can be passed by name, got another kind.")
 
 
 def check_name(name: str) -> str:
