@@ -357,7 +357,8 @@ def test_attributes_that_a_program_assigns_are_followed() -> None:
         ({"name": "a b"}, "name: "),
         ({"name": 3}, "name: "),
         ({"reference": 3}, "reference: expected a function of the kernel's arguments by name, got 3"),
-        ({"reference": lambda *a: {}}, "reference: expected parameters that can be passed by name"),
+        ({"reference": lambda *a: {}}, r"reference: expected parameters that can be passed by name, got \*a\."),
+        ({"reference": lambda x, /: {}}, r"that can be passed by name, got x\."),
     ],
 )
 def test_a_decoration_that_can_not_work_is_refused(given: dict[str, Any], match: str) -> None:

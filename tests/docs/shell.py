@@ -50,7 +50,8 @@ def run_program(name: str) -> None:
         sys.argv = [f"{name}.py"]
         runpy.run_path(f"{name}.py", run_name="__main__")
         code = 0
-    except BaseException:  # it must not go on as its parent would
+    # Whatever is raised, SystemExit too: a forked child must report it and end, not run on into its parent's tests.
+    except BaseException:
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -81,7 +81,7 @@ def test_a_shared_store_that_fails_costs_one_call_a_second_and_the_next_ones_not
         other.rollback()
         tuner.close()
     assert [(block, source) for block, source, _, _ in found] == [(2, "sweep")] * 5
-    assert sum(seconds for *_, seconds in found[1:]) < BOUND  # four calls that waited would take four seconds
+    assert max(seconds for *_, seconds in found[1:]) < 1  # a call that waits for the store takes a second
     assert found[0][-1] < BOUND
     assert len(uids(path)) == 5
     told = [record for record in records.records if record.levelname == "WARNING"]

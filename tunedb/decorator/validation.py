@@ -50,13 +50,14 @@ def check_reference(reference: Any) -> None:
     if reference is None:
         return
     try:
-        kinds = {parameter.kind for parameter in inspect.signature(reference).parameters.values()}
+        parameters = inspect.signature(reference).parameters.values()
     except (TypeError, ValueError) as error:
         raise SettingError(
             f"reference: expected a function of the kernel's arguments by name, got {reference!r} ({error})."
         ) from error
-    if kinds & {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL}:
-        raise SettingError("reference: expected parameters that can be passed by name, got another kind.")
+    for parameter in parameters:
+        if parameter.kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
+            raise SettingError(f"reference: expected parameters that can be passed by name, got {parameter}.")
 
 
 def check_name(name: str) -> str:
