@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its tensors here are tiny, its threads spin
+
 from tunedb import settings
 from tunedb.store import Store, open_store
 

@@ -227,8 +227,8 @@ def test_without_a_gpu_the_interpreter_tunes_and_lookup_finds() -> None:
 SMALL_DEMO = """
 import sys
 from tunedb.cli import run
-from tunedb.cli.commands import demo
-demo.SMALL_SHAPE = (1, 2, 256)
+from tunedb.kernels.avg_pool import demo
+demo.INTERPRETER_SHAPE = (1, 2, 256)
 sys.exit(run(["demo", "--format", "json"]))
 """
 
@@ -240,4 +240,5 @@ def test_the_demo_runs_the_main_job(cli: Cli) -> None:
     assert record["second_source"] == "store"
     assert record["second_config"] == record["config"]
     assert record["equals_torch"] is True
+    assert "shape [1, 2, 256]" in answer.err
     assert [row["uid"] for row in cli("ls", "--format", "json").json] == [record["uid"]]

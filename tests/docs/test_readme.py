@@ -20,13 +20,14 @@ README = (ROOT / "README.md").read_text()
 PROGRAM, POOLING = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def run(folder: Path, *arguments: str) -> str:
+def run(folder: Path, *arguments: str, **settings: str) -> str:
     """What a Python process in the interpreter prints, with a store in that folder."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "TRITON_INTERPRET": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "TUNEDB_STORE": str(folder / "t.db"),
+        **settings,
     }
     done = subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
@@ -74,7 +75,7 @@ def test_its_picture_of_show_is_what_show_prints(first_steps: tuple[Path, list[s
 def test_its_pooling_runs(tmp_path: Path) -> None:
     check = "torch.testing.assert_close({}, torch.nn.functional.avg_pool1d(x, 8, 1, 4))\n"
     (tmp_path / "pool.py").write_text(POOLING + check.format("y") + check.format("model(x)"))
-    run(tmp_path, "pool.py")
+    run(tmp_path, "pool.py", TUNEDB_BUDGET="1")
 
 
 def test_its_two_lines_of_the_decorator_are_one_change_with_the_same_arguments() -> None:

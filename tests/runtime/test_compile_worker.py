@@ -144,7 +144,7 @@ def test_what_it_was_compiling_when_it_was_closed_leaves_no_process_behind(cache
         "from tests.runtime.test_compile_worker import *; made = CompileWorker(4); made.compile(job(64)); "
         "threads = [threading.Thread(target=made.compile, args=(job(64 << n),)) for n in range(1, 5)]; "
         "[one.start() for one in threads]; time.sleep(0.05); made.close(); [one.join() for one in threads]; "
-        "time.sleep(3); os.waitpid(-1, os.WNOHANG)"
+        "[(os.waitpid(-1, os.WNOHANG), time.sleep(0.05)) for _ in range(200)]"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, env=environment, check=False)
@@ -194,13 +194,16 @@ def test_one_that_is_never_ready_ends_with_its_parent(cache: Path, tmp_path: Pat
     )
 
 
-def test_an_answer_that_makes_no_sense_ends_it_and_nobody_waits(compiler: CompileWorker) -> None:
+def test_an_answer_that_makes_no_sense_ends_it_and_nobody_waits(
+    compiler: CompileWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Talking:
         def recv(self) -> object:
             raise ValueError("no sense")
 
         def close(self) -> None: ...
 
+    monkeypatch.setattr("tunedb.runtime.compile_worker._EXIT_TIMEOUT_S", 0.5)
     compiler.compile(job(64))
     waiting: Future[float | None] = Future()
     assert compiler._waiting is not None

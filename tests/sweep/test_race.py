@@ -29,7 +29,7 @@ from tunedb.sweep.race import (
 )
 from tunedb.sweep.screening import Screening
 
-SEEDS = 400  # landscapes per part; two parts
+SEEDS = 200  # landscapes per part; two parts
 
 
 def tune(landscape: Landscape) -> int:
@@ -59,7 +59,7 @@ def race(landscape: Landscape, blocks: Sequence[int] | None = None) -> Outcome:
 
 
 @pytest.mark.parametrize("part", range(2))
-def test_over_eight_hundred_landscapes_the_choice_is_near_the_best_and_never_behind_the_default(part: int) -> None:
+def test_over_four_hundred_landscapes_the_choice_is_near_the_best_and_never_behind_the_default(part: int) -> None:
     regrets, behind = [], []
     for seed in range(part * SEEDS, (part + 1) * SEEDS):
         landscape = random_landscape(seed)
@@ -84,7 +84,7 @@ def landscapes(draw: st.DrawFn) -> Landscape:
     return Landscape(times, source, noise, 0.02, lambda moment: 1 + slope * min(1.0, moment / 1e6))
 
 
-@settings(max_examples=120, derandomize=True, deadline=None)
+@settings(max_examples=60, derandomize=True, deadline=None)
 @given(landscapes())
 def test_on_any_landscape_the_choice_is_near_the_best_and_never_behind_the_default(landscape: Landscape) -> None:
     true = landscape.times[tune(landscape)]
@@ -94,13 +94,13 @@ def test_on_any_landscape_the_choice_is_near_the_best_and_never_behind_the_defau
 
 @pytest.mark.parametrize("time", [100.0, 1e4, 5e4, 3e5])
 def test_a_default_that_nothing_beats_keeps_its_place_however_slow_the_kernel_is(time: float) -> None:
-    lost = [tune(Landscape({0: time, 1: time}, random.Random(seed), 0.02, 0.0)) for seed in range(300)]
-    assert sum(lost) <= 3
+    lost = [tune(Landscape({0: time, 1: time}, random.Random(seed), 0.02, 0.0)) for seed in range(100)]
+    assert sum(lost) <= 1
 
 
-@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("part", range(2))
 def test_five_sweeps_of_one_problem_come_out_within_three_percent(part: int) -> None:
-    for seed in range(part * 40, (part + 1) * 40):
+    for seed in range(part * 30, (part + 1) * 30):
         chosen = []
         for again in range(5):
             landscape = random_landscape(seed)

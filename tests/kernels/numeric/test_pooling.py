@@ -156,7 +156,7 @@ def test_the_gradient_is_torchs(
 )
 def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_other(window: Window, algorithm: str) -> None:
     """In tiles with masks (the first and last of these rows) and without, in rows of either alignment."""
-    block = 16 if window.stride == 1 else 8  # several tiles in a row
+    block = 32 if window.stride == 1 else 16  # several tiles in a row, few programs
     config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=1, num_warps=1)
     poisons = torch.tensor([math.nan, math.inf, -math.inf], device=DEVICE)[:, None]  # one for each row
     for length in (80, 81):
@@ -207,7 +207,7 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
         "scans": (Window(41, 1, 20), Window(40, 1, 11)),
         "sums": (Window(64, 32),),
     }
-    for window in windows[algorithm]:
+    for window in windows[algorithm][: 2 if dtype == torch.float32 else 1]:
         for length, layout, per_program in (
             (96, "contiguous", 1), (96, "contiguous", 2), (99, "odd offset", 1), (98, "every second row", 2),
         ):  # fmt: skip
