@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.source_hash import LazyHash
 from tunedb.decorator.buckets import Bucket
 from tunedb.decorator.call.arguments import Call, Parameters
+from tunedb.decorator.call.grid import has_no_programs, launches_nothing
 from tunedb.decorator.call.problem import problem_of
 from tunedb.decorator.configs import Candidates, pruned
 from tunedb.runtime import compat_triton
@@ -58,6 +59,14 @@ class KernelSpec:
     def problem(self, call: Call) -> Problem:
         """Return the call's problem. Raises as `problem_of` does."""
         return problem_of(self.name, call, self.parameters, self.keys, self.buckets)
+
+    def launches_nothing(self, call: Call, configs: Sequence[triton.Config]) -> bool:
+        """Say whether a call computes nothing with any of these configs, so that there is nothing to measure."""
+        return launches_nothing(call, configs, self.parameters, self.heuristics)
+
+    def has_no_programs(self, call: Call, config: triton.Config) -> bool:
+        """Say whether the call's grid is empty with this config."""
+        return has_no_programs(call, config, self.parameters, self.heuristics)
 
 
 @dataclass

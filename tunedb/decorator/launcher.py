@@ -73,7 +73,7 @@ class Launcher:
         spec, since = self._state.spec, session.generation()
         call, index = spec.call(grid, args, kwargs), self.index()
         key = call_specialization(call.named, spec.parameters.constexprs, spec.keys, spec.buckets)
-        key = key and (index, *key)
+        key = key and (index, call.empty_tensors(), *key)
         remembered = None if key is None else self._remembered.get(key)
         if is_capturing(index):
             config = self._capture.config_for(call, index, None if remembered is None else remembered.config)
@@ -83,6 +83,9 @@ class Launcher:
             if resolved.by_triton:
                 return self._launch_as_triton(call, index)
             config = resolved.config
+            if resolved.is_of_nothing:
+                run_hook(config, call)
+                return self._launch(call, config)
         else:
             config = remembered.config
         run_hook(config, call)
@@ -110,7 +113,7 @@ class Launcher:
         resolved = resolve(state, call, index)
         if resolved.swept:  # as triton.autotune does, between its tuning and the call's own launch
             state.spec.pre_hook(arguments_with(resolved.config, call), reset_only=True)
-        if not resolved.by_triton:
+        if not resolved.by_triton and not resolved.is_of_nothing:
             self._results.report(call, resolved)
             if resolved.sweep is not None:
                 self._stored_pruning.look_again()

@@ -91,6 +91,11 @@ class RegisteredAutotuner:
         """Return new arguments for the problem on the device of that index."""
         device = torch.device("cpu") if index < 0 else torch.device("cuda", index)
         called = self._called_with_arguments(problem, device)
+        if called.launches_nothing:
+            raise SettingError(
+                f"{self.name}: its function makes a call that launches nothing: its grid is empty, or its tensors have "
+                "no elements. Expected arguments for which there is something to measure."
+            )
         workload = called.workload(problem, index)
         called.release()
         return workload

@@ -39,6 +39,7 @@ class Resolved:
     swept: bool = False  # by this call
     configs: Mapping[Config, triton.Config] = field(default_factory=dict)  # what pruning left, which it may have made
     by_triton: bool = False  # Triton's own autotuner has to choose; `config` is its first one
+    is_of_nothing: bool = False  # the call computes nothing: its config says nothing about other calls
 
     @property
     def sweep(self) -> Sweep | None:
@@ -54,6 +55,8 @@ def resolve(state: KernelState, call: Call, index: int) -> Resolved:
     spec, configs = state.spec, state.prune(call)
     if index >= 0 and not _is_on_gpu(call):
         return Resolved(configs[0])  # Triton's launch says what is wrong with it
+    if len(configs) > 1 and spec.launches_nothing(call, configs):
+        return Resolved(configs[0], is_of_nothing=True)
     try:
         problem = spec.problem(call)
         if len(configs) == 1:

@@ -71,6 +71,10 @@ class Call:
         """Return every tensor by its argument's name: a descriptor's base, and `name.0` and so on of a tuple."""
         return {place: tensor for name, value in self.named.items() for place, tensor in tensors_of(name, value)}
 
+    def empty_tensors(self) -> tuple[str, ...]:
+        """Return the names of the tensors without elements. Such calls are problems of their own."""
+        return tuple(name for name, tensor in self.tensors().items() if not tensor.numel())
+
 
 def tensors_of(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the tensors in one argument."""

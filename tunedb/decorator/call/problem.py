@@ -66,9 +66,11 @@ def name_and_hash(function: Any) -> str:
 def layout_of(tensor: torch.Tensor) -> tuple[str, bool]:
     """Return the layout class, and whether 16 bytes divide the address and every pitch. Only strides count.
 
-    `rows`: the last axis is contiguous; `transposed`: the one before it is; `transposed2` and so on, the ones before
-    that; `general`: none is. `+broadcast` is added if an axis has stride 0.
+    `empty`: there are no elements; `rows`: the last axis is contiguous; `transposed`: the one before it is;
+    `transposed2` and so on, the ones before that; `general`: none is. `+broadcast` is added if an axis has stride 0.
     """
+    if not tensor.numel():
+        return "empty", True  # what is tuned without the elements says nothing about calls that have them
     strides = tensor.stride()
     units = [place for place, stride in enumerate(reversed(strides)) if stride == 1]
     if not strides or (units and units[0] == 0):

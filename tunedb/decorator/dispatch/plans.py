@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from tunedb.runtime import compat_triton
 from tunedb.runtime.loaded_kernel import is_call_loaded, load_call
 from tunedb.tuner import session
 
+MAX_RARE_CALLS = 16  # with an empty tensor, before one gets a plan. Chosen, not measured
 Filled = tuple[Any, ...]  # the values of the parameters that a call does not give, in their order
 
 
@@ -61,6 +63,7 @@ class Plans:
         self._read_by_types: dict[tuple[type, ...], Callable[..., Any]] = {}
         self._readers: dict[tuple[type, ...], Reader | None] = {}  # None if a type has no fast form
         self._numbers = itertools.count()
+        self._with_empty: Counter[Any] = Counter()  # the calls with an empty tensor, by the key of their plan
         self._grids = GridCache()
         scope = {"_t_readers": self._read_by_types, "_t_unplanned": unplanned}
         self.dispatch = make_dispatcher(self._signature, scope)
@@ -68,6 +71,7 @@ class Plans:
     def clear(self) -> None:
         """Drop every plan."""
         self._table.clear()
+        self._with_empty.clear()
 
     def as_given(self, arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return arguments in order as Triton takes them: by position up to the first that may be filled in."""
@@ -103,11 +107,12 @@ class Plans:
             bound.keep()
             filled = self._filled(arguments, knobs)
         if since == session.generation():
+            key = reader.key_of(part, *arguments)
+            if call.empty_tensors() and not self._is_usual(key):
+                return True
             if len(self._table) >= MAX_PLANS:
                 self._table.clear()
-            self._table[reader.key_of(part, *arguments)] = Plan(
-                config, config.pre_hook, knobs, bound, filled, functions
-            )
+            self._table[key] = Plan(config, config.pre_hook, knobs, bound, filled, functions)
         return True
 
     def bind(self, given: dict[str, Any], grid: Any, plan: Plan, late: tuple[Any, ...]) -> tuple[Any, Filled | None]:
@@ -137,6 +142,16 @@ class Plans:
             bound.keep()
             bound_and_filled = plan.bound[variant] = bound, () if values else filled
         return bound_and_filled[0], filled
+
+    def _is_usual(self, key: Any) -> bool:
+        """Say whether an empty tensor stands for an argument that is left out, as it always has so far.
+
+        A plan's key does not tell an empty tensor from others, so a plan made for a rare one would serve all calls.
+        """
+        if len(self._with_empty) >= MAX_PLANS:
+            self._with_empty.clear()
+        self._with_empty[key] += 1
+        return self._with_empty[key] > MAX_RARE_CALLS
 
     def _launch_by_triton(
         self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any], config: triton.Config

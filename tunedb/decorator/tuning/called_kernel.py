@@ -68,6 +68,12 @@ class CalledKernel:
         return self._candidates.config(config, self.configs)
 
     @property
+    def launches_nothing(self) -> bool:
+        """Whether the call computes nothing with any of its configs."""
+        assert self._call is not None, "this kernel has no call, or its call is over"
+        return self._spec.launches_nothing(self._call, list(self.configs.values()))
+
+    @property
     def first_failure(self) -> str:
         """The error of the first config that failed in this call; empty if none did."""
         return "" if self._workload is None else self._workload.first_failure

@@ -24,7 +24,7 @@ from tunedb.decorator.kernel import KernelSpec
 from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.decorator.tuning.meta_arguments import MetaArguments
 from tunedb.decorator.tuning.reference import expected_results
-from tunedb.errors import CallerError
+from tunedb.errors import CallerError, TrialError
 from tunedb.runtime.accuracy import difference, is_same
 from tunedb.runtime.compat_triton import is_printing
 from tunedb.runtime.launch import launch_call
@@ -96,7 +96,11 @@ class CallWorkload:
         Without a reference, compares with the default's results: a difference is only logged, by `close`.
         """
         self._restore()
-        return self._launch(self._find(config), partial(self._compared, config))
+        triton_config = self._find(config)
+        with caller_errors(always=True):
+            if self._spec.has_no_programs(self._call, triton_config):
+                raise TrialError("pruned", "The grid is empty with this config: a launch of nothing measures nothing.")
+        return self._launch(triton_config, partial(self._compared, config))
 
     def _compared(self, config: Config) -> str | None:
         tensors = self._call.tensors()
