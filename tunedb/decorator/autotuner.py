@@ -17,6 +17,7 @@ from tunedb.decorator import validation
 from tunedb.decorator.buckets import Bucket
 from tunedb.decorator.cache import Cache
 from tunedb.decorator.call.arguments import Parameters
+from tunedb.decorator.configs import contents_of
 from tunedb.decorator.hooks import ArgumentGuards
 from tunedb.decorator.inductor import StoredPruning
 from tunedb.decorator.kernel import KernelSpec, KernelState, tritons_attributes
@@ -31,7 +32,7 @@ Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristi
 class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  # Triton ships no types
     """A decorated kernel: `kernel[grid](*args, **kwargs)`, with the attributes of Triton's own Autotuner.
 
-    The attributes exist from construction on. If a program assigns to them, calls that are not remembered follow.
+    The attributes exist from construction on. If a program assigns to them, later calls follow.
     """
 
     fn: Fn
@@ -78,7 +79,11 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self._stored_pruning = StoredPruning(state)
         self._launcher = Launcher(state, self._results, self._stored_pruning, self._refresh)
         self._launch = self._launcher.launch
-        self._listed, self._assigned = list(self._configs), tritons_attributes(self, self._early_config_prune)
+        self._note()
+
+    def _note(self) -> None:
+        """Note the configs and attributes that calls are served by."""
+        self._contents, self._assigned = contents_of(self._configs), tritons_attributes(self, self._early_config_prune)
 
     def __copy__(self) -> Autotuner[Fn]:
         """Return a copy of the kernel that remembers none of its calls."""
@@ -93,24 +98,34 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
 
     def _restart(self) -> None:
         """Serve later calls by the current attributes and configs."""
-        self._listed, self._assigned = list(self._configs), tritons_attributes(self, self._early_config_prune)
+        self._note()
         self._state.spec = replace(self._state.spec, **self._assigned)
         self._state.configs = self._configs
         self._launcher.start()
         self._launch = self._launcher.launch
 
-    def _refresh(self) -> None:
-        """Restart if a program has assigned to an attribute, or has changed the list of configs in place."""
-        is_same_list = len(self._listed) == len(self._configs) and not any(map(is_not, self._listed, self._configs))
-        if not is_same_list or self._assigned != tritons_attributes(self, self._early_config_prune):
-            self._restart()
+    def _refresh(self) -> bool:
+        """Restart if a program has assigned to an attribute, or has edited the list of configs or a config in place."""
+        contents = contents_of(self._configs)
+        is_same = len(self._contents) == len(contents) and not any(map(is_not, self._contents, contents))
+        if is_same and self._assigned == tritons_attributes(self, self._early_config_prune):
+            return False
+        self._restart()
+        return True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if self._is_made and not name.startswith("_"):
+            self._launcher.expect_edit()
 
     def _forget(self) -> None:
         self._launcher.forget()
 
     @property
     def configs(self) -> list[triton.Config]:
-        """The list of configs; the first is the default. It may be assigned, and changed in place."""
+        """The list of configs; the first is the default. It may be assigned, and edited in place, its configs too."""
+        if self._is_made:
+            self._launcher.expect_edit()
         return self._configs
 
     @configs.setter

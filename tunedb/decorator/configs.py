@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -146,6 +147,15 @@ def run_hook(config: triton.Config, call: Call) -> None:
 def arguments_with(config: triton.Config, call: Call) -> dict[str, Any]:
     """Return what a hook gets: the call's arguments by name, its grid and options, and the config's knobs."""
     return {**call.named, **call.extra, **config.all_kwargs()}
+
+
+def contents_of(configs: Sequence[triton.Config]) -> list[Any]:
+    """Return the configs of a list, with the hook and the knobs of each, to compare one by one by identity."""
+    return [
+        part
+        for config in configs
+        for part in (config, config.pre_hook, *itertools.chain.from_iterable(config.all_kwargs().items()))
+    ]
 
 
 def check_conflicts(call: Call, configs: Sequence[triton.Config]) -> None:

@@ -34,10 +34,15 @@ class Remembered(NamedTuple):
 
 
 class Launcher:
-    """The launcher of a kernel's calls. `refresh` looks for assigned attributes and configs before one is resolved."""
+    """The launcher of a kernel's calls.
+
+    `refresh` looks for assigned attributes and edited configs; it calls `start` and returns True if there are any.
+    """
+
+    plans: Plans
 
     def __init__(
-        self, state: KernelState, results: Results, stored_pruning: StoredPruning, refresh: Callable[[], None]
+        self, state: KernelState, results: Results, stored_pruning: StoredPruning, refresh: Callable[[], bool]
     ) -> None:
         self._state = state
         self._results = results
@@ -45,13 +50,14 @@ class Launcher:
         self._refresh = refresh
         self._capture = GraphCapture(state)
         self._remembered: dict[Any, Remembered] = session.new_plans()  # by what the call depends on
+        self._is_exposed = False  # a program may have edited the configs since the last call
         self.start()
 
     def start(self) -> None:
         """Generate the code for the current configs: `launch(grid, *args, **kwargs)`."""
         spec, configs = self._state.spec, self._state.configs
-        self._remembered.clear()
-        self._state.forget()
+        if hasattr(self, "plans"):
+            self.forget()  # a program may have kept `kernel[grid]`, which looks into the old plans
         self._tritons: triton.runtime.Autotuner | None = None
         knobs = {name for config in configs for name in config.all_kwargs()}
         # A pruning function sees which arguments were passed by position, which generated code doesn't know.
@@ -68,8 +74,21 @@ class Launcher:
         self.plans.clear()
         self._state.forget()
 
+    def expect_edit(self) -> None:
+        """Compare the configs at the next call, because a program has the list in its hands.
+
+        A call that is answered from a plan compares nothing, so the plans are put aside until then.
+        """
+        self._is_exposed = True
+        self.plans.park()
+
     def by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
         """Serve a call that has no plan, and make one if it can have one."""
+        if self._is_exposed:
+            self._is_exposed = False
+            if not self._refresh():
+                self.plans.unpark()
+            return self.launch(grid, *args, **kwargs)
         spec, since = self._state.spec, session.generation()
         call, index = spec.call(grid, args, kwargs), self.index()
         key = call_specialization(call.named, spec.parameters.constexprs, spec.keys, spec.buckets)
