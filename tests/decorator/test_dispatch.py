@@ -52,7 +52,7 @@ class Watch:
         by_hand = kernel._launcher.by_hand
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self.slow += 1
+            self.slow += not kernel._launcher._is_exposed  # a call after `kernel.configs` was read comes by twice
             return by_hand(*args, **kwargs)
 
         patch.setattr(kernel._launcher, "by_hand", counted)

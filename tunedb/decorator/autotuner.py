@@ -13,10 +13,10 @@ import triton
 from typing_extensions import TypeVar
 
 from tunedb.core.source_hash import LazyHash
-from tunedb.decorator import validation
+from tunedb.decorator import replaced_methods, validation
 from tunedb.decorator.buckets import Bucket
 from tunedb.decorator.cache import Cache
-from tunedb.decorator.call.arguments import Parameters
+from tunedb.decorator.call.arguments import Call, Parameters
 from tunedb.decorator.configs import contents_of
 from tunedb.decorator.hooks import ArgumentGuards
 from tunedb.decorator.inductor import StoredPruning
@@ -36,6 +36,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     """
 
     fn: Fn
+    nargs: dict[str, Any] | None = None  # the positional arguments, while a method of Triton's uses them
     _is_made = False  # Triton's constructor assigns to attributes that are properties here
 
     def __init__(
@@ -67,7 +68,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
             heuristics=tuple(compat_triton.heuristics_of(fn)),
             reference=reference,
             lazy_hash=LazyHash(fn, reference),
-            **tritons_attributes(self, self._early_config_prune),
+            **self._attributes(),
         )
         self._connect(spec)
         self._is_made = True
@@ -83,7 +84,21 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
 
     def _note(self) -> None:
         """Note the configs and attributes that calls are served by."""
-        self._contents, self._assigned = contents_of(self._configs), tritons_attributes(self, self._early_config_prune)
+        self._contents, self._assigned = contents_of(self._configs), self._attributes()
+
+    def _attributes(self) -> dict[str, Any]:
+        """Return the attributes that a program may assign to, and a pruning method that it may have replaced."""
+        is_replaced = not compat_triton.is_tritons_own(self.prune_configs)
+        return tritons_attributes(self, self._early_config_prune, self._prune_by_method if is_replaced else None)
+
+    def _prune_by_method(self, call: Call) -> list[triton.Config]:
+        """Prune by a replaced `prune_configs`, which finds the positional arguments where Triton leaves them."""
+        self.nargs = dict(zip(self.arg_names, call.args, strict=False))
+        try:
+            configs: list[triton.Config] = self.prune_configs(call.extra)
+        finally:
+            self.nargs = None
+        return configs
 
     def __copy__(self) -> Autotuner[Fn]:
         """Return a copy of the kernel that remembers none of its calls."""
@@ -106,16 +121,17 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
 
     def _refresh(self) -> bool:
         """Restart if a program has assigned to an attribute, or has edited the list of configs or a config in place."""
+        replaced_methods.log_unused(self)
         contents = contents_of(self._configs)
         is_same = len(self._contents) == len(contents) and not any(map(is_not, self._contents, contents))
-        if is_same and self._assigned == tritons_attributes(self, self._early_config_prune):
+        if is_same and self._assigned == self._attributes():
             return False
         self._restart()
         return True
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if self._is_made and not name.startswith("_"):
+        if self._is_made and name != "nargs" and not name.startswith("_"):
             self._launcher.expect_edit()
 
     def _forget(self) -> None:
@@ -137,7 +153,8 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     @property
     def early_config_prune(self) -> Callable[..., Any] | None:
         """The user's function; without one, a function for compiled code that reads the store: see inductor.py."""
-        if self._early_config_prune is not None or self.perf_model is not None or not self._is_made:
+        is_pruning = self.nargs is not None  # a method that Triton's `prune_configs` serves
+        if self._early_config_prune is not None or self.perf_model is not None or is_pruning or not self._is_made:
             return self._early_config_prune
         is_fixed = len(self._configs) == 1 or compat_triton.is_interpreted(self._state.spec.jit)
         return None if is_fixed else self._stored_pruning.function()

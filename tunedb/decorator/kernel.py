@@ -37,6 +37,7 @@ class KernelSpec:
     post_hook: Callable[..., Any]
     has_user_pre_hook: bool
     has_user_post_hook: bool
+    prune_configs: Callable[[Call], list[triton.Config]] | None  # if a program has replaced the method
     early_config_prune: Callable[..., Any] | None  # the user's
     perf_model: Callable[..., Any] | None
     top_k: float
@@ -50,7 +51,7 @@ class KernelSpec:
     @property
     def prunes(self) -> bool:
         """Whether a function of the user's prunes the configs for each call."""
-        return self.early_config_prune is not None or self.perf_model is not None
+        return self.prune_configs is not None or self.early_config_prune is not None or self.perf_model is not None
 
     def call(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Return a call with these arguments."""
@@ -96,6 +97,8 @@ class KernelState:
     def prune(self, call: Call) -> list[triton.Config]:
         """Return the configs that pruning leaves for a call. Raises as triton.autotune does."""
         spec = self.spec
+        if spec.prune_configs is not None:
+            return spec.prune_configs(call)
         return pruned(
             self.configs,
             call,
@@ -107,13 +110,15 @@ class KernelState:
 
 
 def tritons_attributes(
-    kernel: triton.runtime.Autotuner, early_config_prune: Callable[..., Any] | None
+    kernel: triton.runtime.Autotuner,
+    early_config_prune: Callable[..., Any] | None,
+    prune_configs: Callable[[Call], list[triton.Config]] | None,
 ) -> dict[str, Any]:
     """Return the attributes of a Triton Autotuner that a program may assign to, by their names in KernelSpec."""
     return {
         "fn": kernel.fn, "keys": tuple(kernel.keys), "reset_to_zero": tuple(kernel.reset_to_zero),
         "restore_value": tuple(kernel.restore_value), "pre_hook": kernel.pre_hook, "post_hook": kernel.post_hook,
         "has_user_pre_hook": kernel.user_defined_pre_hook, "has_user_post_hook": kernel.user_defined_post_hook,
-        "early_config_prune": early_config_prune, "perf_model": kernel.perf_model,
+        "prune_configs": prune_configs, "early_config_prune": early_config_prune, "perf_model": kernel.perf_model,
         "top_k": kernel.configs_top_k, "do_bench": compat_triton.benchmark_of(kernel),
     }  # fmt: skip

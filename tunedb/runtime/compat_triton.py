@@ -53,6 +53,21 @@ def heuristics_of(stack: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
         stack = stack.fn
 
 
+def is_tritons_own(method: Any) -> bool:
+    """Say whether a method is Triton's own, and not a function that a program has put in its place."""
+    scope = getattr(method, "__globals__", {})  # of a wrapper too: `functools.wraps` copies names, not this
+    return str(scope.get("__name__", "")).partition(".")[0] == "triton"
+
+
+def is_launch_replaced(stack: Any) -> bool:
+    """Say whether anything in a stack of decorators, down to the jit function, has a `run` that is not Triton's."""
+    while is_tritons_own(getattr(stack, "run", None)):
+        if not hasattr(stack, "fn") or hasattr(stack, "add_pre_run_hook"):
+            return False
+        stack = stack.fn
+    return True
+
+
 # The driver. It is looked up at each use: Triton chooses it at the first use, which may fail without a GPU.
 
 

@@ -100,7 +100,8 @@ class Plans:
         plan is kept.
         """
         # Host memory that a GPU reaches (pinned, or empty) looks like host memory that it does not reach.
-        if self._parked is not None or compat_triton.is_observed(self._spec.jit) or any(map(is_on_host, call.tensors().values())):
+        is_seen = compat_triton.is_observed(self._spec.jit) or compat_triton.is_launch_replaced(self._spec.fn)
+        if is_seen or self._parked is not None or any(map(is_on_host, call.tensors().values())):
             return True
         arguments = self._in_order(call)
         types = tuple(map(type, arguments))
