@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 
+from tunedb._internal.control import let_pass
 from tunedb.core.declaration import Argument, Demo
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.errors import SettingError
@@ -96,6 +97,7 @@ def _load(entry: EntryPoint) -> RegisteredKernel:
     try:
         kernel: RegisteredKernel = entry.load()
     except Exception as error:  # the code of another package may raise anything
+        let_pass(error)
         if isinstance(error, ModuleNotFoundError) and error.name in DEPENDENCIES:
             raise
         raise SettingError(

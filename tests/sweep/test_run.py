@@ -137,7 +137,7 @@ def test_the_workload_is_freed_however_the_sweep_ends() -> None:
     with pytest.raises(KeyboardInterrupt):
         sweep({}, kernel=kernel, notebook=notebook)
     assert kernel.closed == 1
-    assert notebook.finished_ == []  # still running: what it measured can be used again
+    assert [sweep.status for sweep in notebook.finished_] == ["aborted"]  # what it measured can be used again
 
 
 def test_a_sweep_that_breaks_is_stored_as_aborted() -> None:

@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+from tunedb._internal.control import let_pass
+
 _log = logging.getLogger("tunedb")
 
 
@@ -31,7 +33,8 @@ class RearmingTimer:
             timer.daemon = True
             try:
                 timer.start()
-            except RuntimeError:  # too many threads, or Python is ending: the next `arm` tries again
+            except RuntimeError as error:  # too many threads, or Python is ending: the next `arm` tries again
+                let_pass(error)
                 return
             self._timer = timer
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+from tunedb._internal.control import let_pass
 from tunedb.core.jit_function import compiled_text
 from tunedb.core.source_content import Content, OwnCode, package_of
 from tunedb.core.source_text import HashUnavailable
@@ -75,6 +76,7 @@ def _hashed(kind: type[Content], roots: tuple[Any, ...]) -> Hashed:
         raise
     # Methods of the user's objects run here and may raise anything: the caller must not get that from a hash.
     except Exception as error:
+        let_pass(error)
         raise HashUnavailable(f"what it reads has no stable content ({type(error).__name__}: {error}).") from error
     return Hashed(content.digest(), tuple(content.texts))
 

@@ -9,6 +9,7 @@ import sys
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from tunedb._internal.control import let_pass
 from tunedb.core.jit_function import is_jit
 from tunedb.core.source_text import HashUnavailable
 
@@ -53,6 +54,7 @@ def state_of(value: Any) -> Any:
         reduced = value.__reduce_ex__(2) if reduce is None else reduce(value)
     # A user's method may raise anything. That an object can't be kept is all that counts.
     except Exception as error:
+        let_pass(error)
         raise HashUnavailable(f"a {kind.__qualname__} has no content that is stable ({error}).") from None
     if isinstance(reduced, str):
         return reduced

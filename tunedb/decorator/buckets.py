@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from tunedb._internal.control import let_pass
 from tunedb.errors import IdentityError, SettingError
 
 Bucket = Callable[[int], int]
@@ -42,6 +43,7 @@ def bucketed(name: str, bucket: Bucket, value: Any) -> int | float | str | bool 
     try:
         result: Any = plain_number(bucket(value))
     except Exception as error:  # the bucket is the user's code
+        let_pass(error)
         raise IdentityError(f"bucket: {name}: failed for {value!r} ({type(error).__name__}: {error}).") from error
     if not isinstance(result, bool | int | float | str | None):
         raise IdentityError(f"bucket: {name}: expected an int, float, str, bool or None for {value!r}, got {result!r}.")

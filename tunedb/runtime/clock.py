@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
+from tunedb._internal.control import suppress
 from tunedb._internal.switch_interval import short_switch_interval
 from tunedb.core.kernel import TunableKernel
 from tunedb.runtime.compat_torch import spin
@@ -210,5 +211,5 @@ def untraced(index: int) -> Iterator[None]:
             try:
                 yield
             finally:
-                with contextlib.suppress(RuntimeError):  # a lost context: the sweep reports it
+                with suppress(RuntimeError):  # a lost context: the sweep reports it
                     torch.cuda.empty_cache()

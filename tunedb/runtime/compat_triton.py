@@ -18,6 +18,8 @@ from triton import knobs
 from triton.runtime import JITFunction, driver
 from triton.runtime.autotuner import Heuristics
 
+from tunedb._internal.control import suppress
+
 runtime_knobs = knobs.runtime
 compilation_knobs = knobs.compilation
 
@@ -119,7 +121,7 @@ def specialize(
 
 def hash_triton() -> None:
     """Compute Triton's hash of its own libraries, which it keeps. Does nothing in a Triton that hides it elsewhere."""
-    with contextlib.suppress(Exception):  # costs time only: the first compile then does it
+    with suppress(Exception):  # costs time only: the first compile then does it
         compiler = import_module("triton.compiler.compiler")
         (getattr(compiler, "triton_key", None) or import_module("triton.runtime.cache").triton_key)()
 

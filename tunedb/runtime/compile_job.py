@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from tunedb._internal.control import suppress
 from tunedb._internal.switch_interval import short_switch_interval
 from tunedb.runtime.compat_triton import hash_triton, specialize
 
@@ -65,7 +65,7 @@ def preload_aside() -> threading.Thread:
             preload()
 
     thread = threading.Thread(target=work, daemon=True)
-    with contextlib.suppress(RuntimeError):  # no more threads, or the process is about to end
+    with suppress(RuntimeError):  # no more threads, or the process is about to end
         thread.start()
     return thread
 

@@ -6,6 +6,7 @@ import torch
 from triton.compiler.errors import CompilationError
 from triton.runtime.errors import OutOfResources, PTXASError
 
+from tunedb._internal.control import let_pass
 from tunedb.errors import CallerError, StickyDeviceError, TrialError
 
 # CUDA's words for errors after which nothing runs in the process any more.
@@ -22,7 +23,8 @@ def is_sticky(error: BaseException) -> bool:
 class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
     """A context that turns errors of one config into TrialError, and a lost CUDA context into StickyDeviceError.
 
-    Too little memory passes unchanged: the sweep's own tensors need it too, so that the config may not be the cause.
+    Too little memory passes unchanged: the sweep's own tensors need it too, so that the config may not be the cause. So
+    does what the program itself raised.
     """
 
     def __enter__(self) -> None:
@@ -31,6 +33,7 @@ class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, Exception) or isinstance(error, CallerError | TrialError | StickyDeviceError):
             return
+        let_pass(error)
         text = f"{type(error).__name__}: {error}".strip()[:_MAX_TEXT]
         if error.__cause__ is not None:  # in a function that the kernel calls
             text += f" ({error.__cause__})"[:_MAX_TEXT]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from tunedb._internal.control import let_pass
 from tunedb.core.kernel import Resources
 from tunedb.runtime import compat_triton
 from tunedb.runtime.compat_triton import is_interpreted, jit_of
@@ -97,7 +98,8 @@ def compile_job(launch: Launch) -> CompileJob | None:
     try:
         return CompileJob.of(launch.jit, launch.arguments, launch.keywords, compat_triton.current_target())
     # An unknown Triton may raise anything. Nothing is lost: `prepare` then compiles here, and raises what is wrong.
-    except Exception:
+    except Exception as error:
+        let_pass(error)
         return None
 
 

@@ -96,8 +96,9 @@ def run_sweep(
                     if trial != screened.get(config):  # changed by the race
                         recorder.put_trial(sweep.uid, trial)
                 sweep = _concluded(sweep, runner, decision, complete=is_complete and decision.is_complete)
-            # The error is raised again; but the store must not call the sweep running for ever.
-            except Exception:
+            # The error is raised again, and what the program raises too: but the store must not call the sweep running
+            # for ever, nor the next sweep suspect the config at hand of having ended the process.
+            except BaseException:
                 recorder.finish_sweep(
                     dataclasses.replace(_counted(sweep, runner, complete=False), status=SweepStatus.ABORTED)
                 )

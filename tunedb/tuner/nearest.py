@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable
 from operator import attrgetter, itemgetter
 
+from tunedb._internal.control import let_pass
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source, Sweep, now
@@ -91,6 +92,7 @@ class NearestNeighbors:
             return self._choice(task)
         # The kernel's own code may fail on facts of older rows: that is not the caller's doing.
         except Exception as error:
+            let_pass(error)
             _log.warning(
                 "%s: the nearest problem can't be used (%s: %s).", task.kernel.name, type(error).__name__, error
             )
@@ -122,6 +124,7 @@ class NearestNeighbors:
             ]  # fmt: skip
         # The kernel's own code may fail on facts of older rows. The sweep then has no likely configs.
         except Exception as error:
+            let_pass(error)
             _log.warning("%s: near problems are left out (%s: %s).", task.kernel.name, type(error).__name__, error)
             return []
         return list(dict.fromkeys(config for *_, config in sorted(near, key=itemgetter(0, 1))))[:MAX_LIKELY]

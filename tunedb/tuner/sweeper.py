@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
+from tunedb._internal.control import let_pass
 from tunedb.core.sweep import Source, Sweep, SweepStatus
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import CallerError
@@ -124,6 +125,7 @@ class Sweeper:
             raise
         # Too little memory, or a fault of the kernel's own code: neither is the caller's doing.
         except Exception as error:
+            let_pass(error)
             _log.warning("%s could not be tuned (%s: %s).", task.kernel.name, type(error).__name__, error)
             return Skipped(f"{type(error).__name__}: {error}")
 

@@ -9,6 +9,7 @@ import torch
 import triton
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from tunedb._internal.control import let_pass
 from tunedb.decorator.call.arguments import Call, tensors_of
 from tunedb.decorator.call.specialization import has_descriptor
 from tunedb.decorator.configs import run_hook
@@ -34,7 +35,8 @@ class MetaArguments:
         """Return the meta arguments of a call; None if one of its arguments can't be copied without its memory."""
         try:
             return cls(spec, call)
-        except (TypeError, RuntimeError):
+        except (TypeError, RuntimeError) as error:
+            let_pass(error)
             return None
 
     def prepare(self, config: triton.Config) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import triton
 
+from tunedb._internal.control import let_pass
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.decorator.call.arguments import Call
@@ -82,6 +83,7 @@ class CallWorkload:
                 self._run_config_hook(triton_config)
                 return load_call(self._spec.fn, self._call.args, self._keywords(triton_config)).resources
             except Exception as error:
+                let_pass(error)
                 self._before_launch(triton_config)
                 self._after_launch(triton_config, error)
                 raise
@@ -122,6 +124,7 @@ class CallWorkload:
         try:
             self._restore()
         except RuntimeError as error:  # a lost context, which the sweep has reported
+            let_pass(error)
             _log.debug("%s", error)
         for config, how in list(self._differences.items())[:1]:
             _log.warning(
@@ -187,6 +190,7 @@ class CallWorkload:
         except CallerError:
             raise
         except Exception as error:
+            let_pass(error)
             self.first_failure = self.first_failure or f"{type(error).__name__}: {error}"
             raise
 

@@ -1,0 +1,128 @@
+"""Exceptions that the program raises itself while tunedb works for it: they pass every `except`, and blame nothing.
+
+A signal handler may raise at any moment of a call: a time limit, a SIGTERM that is turned into an exception. What it
+raises may have any class, so that it looks like an error of a config or of the store. It is recognised by its
+traceback, which holds a frame of the handler.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import signal
+from collections.abc import Iterator
+from types import CodeType, FrameType
+from typing import Any
+
+_SIGNALS = frozenset(map(int, signal.valid_signals()))
+_HAS_ANY_NUMBER, _HAS_ANY_NAME = 0x04, 0x08  # flags of code (see `inspect`): *args and **kwargs
+
+
+def programs_own(error: BaseException) -> BaseException | None:
+    """Return the exception that the program raised itself: `error`, or one that it stands for; None if there is none.
+
+    The program's own are those that left a signal handler, and those that are no Exception: KeyboardInterrupt,
+    SystemExit, GeneratorExit. Exceptions that were handled before the current work began do not count, though Python
+    notes them as the context of each later one.
+    """
+    remaining, seen = [error], set()
+    handlers = _handlers()
+    while remaining:
+        current = remaining.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        if not isinstance(current, Exception) or _left_a_handler(current, handlers):
+            return current
+        if current.__cause__ is not None:
+            remaining.append(current.__cause__)
+        if current.__context__ is not None and _was_caught_on_the_way_of(current, current.__context__):
+            remaining.append(current.__context__)
+    return None
+
+
+def let_pass(error: BaseException) -> None:
+    """Raise what the program itself raised, if that is what an `except` has caught. Begins each broad one of a call."""
+    own = programs_own(error)
+    if own is None:
+        return
+    context = own.__context__
+    try:
+        raise own
+    finally:
+        own.__context__ = context  # not `error`: that would be a circle
+        del own, error  # the traceback holds this frame
+
+
+class suppress:  # noqa: N801 - reads as `contextlib.suppress` does
+    """A context that suppresses exceptions of these kinds, unless the program itself raised them."""
+
+    def __init__(self, *kinds: type[Exception]) -> None:
+        self._kinds = kinds
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, self._kinds):
+            return False
+        let_pass(error)
+        return True
+
+
+def _handlers() -> set[CodeType]:
+    """Return the code of the signal handlers that are set now."""
+    codes = set()
+    for number in _SIGNALS:
+        handler: Any = signal.getsignal(number)
+        while isinstance(handler, functools.partial):
+            handler = handler.func
+        if callable(handler) and not hasattr(handler, "__code__"):  # a method has its function's
+            handler = type(handler).__call__
+        code = getattr(handler, "__code__", None)
+        if code is not None:
+            codes.add(code)
+    return codes
+
+
+def _left_a_handler(error: BaseException, handlers: set[CodeType]) -> bool:
+    """Say whether a signal handler is among the frames that the error went through.
+
+    A handler may have set another one meanwhile. Then it is known by its arguments: a signal, and the frame that was
+    interrupted, which called it.
+    """
+    frames = list(_frames(error))
+    return any(
+        frame.f_code in handlers or _got_signal_and_frame(frame, caller) for caller, frame in itertools.pairwise(frames)
+    )
+
+
+def _got_signal_and_frame(frame: FrameType, caller: FrameType) -> bool:
+    code = frame.f_code
+    if code.co_argcount < 2 and not code.co_flags & _HAS_ANY_NUMBER:
+        return False
+    rest = bool(code.co_flags & _HAS_ANY_NUMBER)
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + rest]
+    arguments: list[object] = []
+    for name in names:
+        value = frame.f_locals.get(name)
+        arguments += value if rest and name == names[-1] and isinstance(value, tuple) else [value]
+    is_called_with_caller = any(value is caller for value in arguments)
+    return is_called_with_caller and any(isinstance(value, int) and value in _SIGNALS for value in arguments)
+
+
+def _was_caught_on_the_way_of(error: BaseException, context: BaseException) -> bool:
+    """Say whether the context was caught in a frame that the error left: then one was raised because of the other.
+
+    If the context is being handled farther out, by a program that calls a kernel in its `except`, it is no cause.
+    """
+    caught_in = context.__traceback__
+    return caught_in is not None and any(frame is caught_in.tb_frame for frame in _frames(error))
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """Yield the frames of an error's traceback: the one that caught it first, the one that raised it last."""
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
