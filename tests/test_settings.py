@@ -108,6 +108,40 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         settings._change({})
 
 
+def test_a_bad_variable_is_logged_once_with_what_is_expected_and_its_default_is_used(
+    monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
+) -> None:
+    for variable, value in {
+        "MODE": "fast",
+        "BUDGET": "soon",
+        "LOCK_TIMEOUT": "-1",
+        "OVERRIDE": "{",
+        "SWITCH_INTERVAL": "x",
+    }.items():
+        monkeypatch.setenv(f"TUNEDB_{variable}", value)
+    settings._set({}, None)
+    now = settings.current()
+    assert settings.current() is now
+    assert (now.mode, now.budget, now.lock_timeout, now.override) == ("tune", 120, 60, {})
+    messages = [record.getMessage() for record in records.records]
+    assert [message.partition(":")[0] for message in messages] == [
+        "TUNEDB_MODE", "TUNEDB_BUDGET", "TUNEDB_LOCK_TIMEOUT", "TUNEDB_OVERRIDE", "TUNEDB_SWITCH_INTERVAL"
+    ]  # fmt: skip
+    assert messages[0] == (
+        "TUNEDB_MODE: Expected one of tune, record, read, strict, off, got mode 'fast'. "
+        "The default is used instead. See: tunedb doctor"
+    )
+
+
+def test_the_end_of_a_block_gives_back_what_was_before_whatever_the_environment_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tunedb.configure(budget=7)
+    with tunedb.using(mode="off"):
+        monkeypatch.setenv("TUNEDB_LOCK_TIMEOUT", "never")
+    assert (settings.current().mode, settings.current().budget, settings.current().lock_timeout) == ("tune", 7, 60)
+
+
 def test_an_override_is_read_by_kernel_and_knob(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEDB_OVERRIDE", '{"avg_pool1d": {"BLOCK_OUT": 512}}')
     settings._change({})

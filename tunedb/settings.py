@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import math
 import os
 import re
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tunedb._internal import forks
+from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password
 from tunedb.errors import SettingError
 
 Mode = Literal["tune", "record", "read", "strict", "off"]
 MODES: tuple[str, ...] = get_args(Mode)
+
+_log = logging.getLogger("tunedb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +82,13 @@ def _store(value: str | os.PathLike[str]) -> str:
 
 def default_store() -> str:
     """Return the path of the store in the user's state folder (~/.local/state/tunedb/tunedb.db)."""
-    from platformdirs import user_state_path
-
     try:
+        from platformdirs import user_state_path
+
         return str(user_state_path("tunedb") / "tunedb.db")
-    except RuntimeError:  # newer versions refuse if there is no home folder: opening the store will say so
+    # No home folder (newer versions refuse), no such package, or Python is ending: opening the store will say so.
+    except (OSError, RuntimeError, ValueError, LookupError, ImportError) as error:
+        let_pass(error)
         return "~/.local/state/tunedb/tunedb.db"
 
 
@@ -133,11 +139,16 @@ def read_usable(arguments: Mapping[str, Any]) -> tuple[Settings, list[SettingErr
 
 
 def current() -> Settings:
-    """Return the settings of this process; the environment is read once, at the first use."""
+    """Return the settings of this process; the environment is read once, at the first use.
+
+    A variable with a value that can't be used is logged, and its default used: calls of kernels read settings too.
+    """
     global _current
     with _lock:
         if _current is None:
-            _current = read(_arguments)
+            _current, errors = read_usable(_arguments)
+            for error in errors:
+                _log.warning("%s The default is used instead. See: tunedb doctor", error)
         return _current
 
 
@@ -147,9 +158,13 @@ def on_change(listener: Callable[[], None]) -> None:
 
 
 def _change(arguments: dict[str, Any]) -> None:
+    _set(arguments, read(arguments))
+
+
+def _set(arguments: dict[str, Any], settings: Settings | None) -> None:
     global _arguments, _current
     with _lock:
-        _current, _arguments = read(arguments), arguments
+        _arguments, _current = arguments, settings
     for listener in _listeners:
         listener()
 
@@ -212,7 +227,7 @@ def using(
     switch_interval: float | None = _UNCHANGED,
 ) -> Iterator[Settings]:
     """Configure the whole process for a block: `with tunedb.using(mode="off"): ...`. Takes what `configure` takes."""
-    before = _arguments
+    before = _arguments, _current
     configure(
         store=store, shared=shared, mode=mode, budget=budget, lock_timeout=lock_timeout, override=override,
         switch_interval=switch_interval,
@@ -220,7 +235,7 @@ def using(
     try:
         yield current()
     finally:
-        _change(before)
+        _set(*before)
 
 
 def as_rows(settings: Settings) -> list[dict[str, str]]:
@@ -258,6 +273,17 @@ def lock_folder(settings: Settings) -> Path:
         path = default_store()
     try:
         store = expand(path).resolve()
-    except (OSError, RuntimeError, ValueError):  # no home folder, a NUL, not UTF-8: opening the store will say so
-        return Path(tempfile.gettempdir()) / f"tunedb-{os.getuid()}.locks"
-    return store.with_name(f"{store.name}.locks")
+        return store.with_name(f"{store.name}.locks")
+    # No home folder, the root folder, a NUL, a path that is too long: opening the store will say so.
+    except (OSError, RuntimeError, ValueError) as error:
+        let_pass(error)
+        return _temporary_folder() / f"tunedb-{os.getuid()}.locks"
+
+
+def _temporary_folder() -> Path:
+    """Return the folder for temporary files, or /tmp if none can be written: making a lock file will say so."""
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        let_pass(error)
+        return Path("/tmp")

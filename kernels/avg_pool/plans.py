@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
+from tunedb._internal.control import let_pass
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import TrialError
 from tunedb.runtime.compat_torch import fast_allocator
 from tunedb.runtime.compile_job import preload_aside
+from tunedb.runtime.current_device import device_of
 from tunedb.runtime.launch import Launch
 from tunedb.runtime.loaded_kernel import LoadedKernel, load
 from tunedb.tuner import session
+from tunedb.tuner.border import guarded
 
 from ..geometry import Window
 from . import launch
@@ -74,8 +77,8 @@ def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | 
     since = session.generation()
     out = launch.empty_output(x, pooled)
     problem = Pool.of_input(x, pooled).forward_problem()
-    loaded = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
-    return _remember(_forward_plans, key, since, loaded, out, x.shape[-1], pooled)
+    bound = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
+    return _remember(_forward_plans, key, since, bound, out, x.shape[-1], pooled)
 
 
 def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
@@ -89,8 +92,8 @@ def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
     since = session.generation()
     out = launch.empty_grad_input(grad, length)
     problem = Pool.of_grad(grad, length, window).backward_problem()
-    loaded = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
-    return _remember(_backward_plans, key, since, loaded, out, length, window)
+    bound = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
+    return _remember(_backward_plans, key, since, bound, out, length, window)
 
 
 def _key(tensor: Tensor, window: Any) -> tuple[Any, ...] | None:
@@ -100,7 +103,8 @@ def _key(tensor: Tensor, window: Any) -> tuple[Any, ...] | None:
         if address == 0:  # an empty tensor, one resized to nothing, or a zero without storage
             return None
         return tensor.get_device(), tensor.shape, tensor.stride(), tensor.dtype, address % 16, window
-    except RuntimeError:  # sparse, nested, batched
+    except RuntimeError as error:  # sparse, nested, batched
+        let_pass(error)
         return None
 
 
@@ -109,28 +113,46 @@ def _can_launch(tensor: Tensor, name: str) -> bool:
     return aligned and tensor.numel() > 0 and not _is_capturing(tensor, name)
 
 
-def _bind(
-    kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: Callable[[Config], Launch]
-) -> LoadedKernel | TrialError:
-    """Load the chosen config's kernel for good; if even the default fails, log and return the error."""
+class _Bound(NamedTuple):
+    """A loaded kernel for a call; None if torch has to serve it. If it is not final, the next call asks again."""
+
+    loaded: LoadedKernel | None
+    is_final: bool
+
+
+def _bind(kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: Callable[[Config], Launch]) -> _Bound:
+    """Load the chosen config's kernel for good, or for this call the default's if tunedb itself fails."""
     index = tensor.get_device()
-    if index >= 0:
-        preload_aside()
+
+    def chosen() -> _Bound:
+        if index >= 0:
+            preload_aside()
+        _, loaded = session.active().bind(kernel, problem, index, lambda config: load(describe(config)))
+        loaded.keep()
+        return _Bound(loaded, is_final=True)
+
+    def default() -> _Bound:
+        loaded = load(describe(kernel.default(problem, device_of(index))))
+        loaded.keep()
+        return _Bound(loaded, is_final=False)
+
+    def torchs_own() -> _Bound:  # if Python is ending, not even the default can be found
+        return _Bound(None, is_final=False)
+
     with torch.cuda.device(index):  # of -1, the CPU: no change
         try:
-            _, loaded = session.active().bind(kernel, problem, index, lambda config: load(describe(config)))
+            return guarded(kernel.name, chosen, lambda: guarded(kernel.name, default, torchs_own))
         except TrialError as error:
             _log.warning("%s (%s) does not launch (%s); using torch's own function.", kernel.name, problem, error)
-            return error
-    loaded.keep()
-    return loaded
+            # An error of the launch may not last: too little memory to load the module, for example.
+            return _Bound(None, is_final=error.status != "runtime_error")
 
 
 def _remember(
     plans: dict[Any, Plan | Literal[False]],
     key: tuple[Any, ...],
     since: int,
-    loaded: LoadedKernel | TrialError,
+    bound: _Bound,
     out: Tensor,
     length: int,
     window: Window,
@@ -139,12 +161,8 @@ def _remember(
 
     Nothing is kept if the settings changed since the call began: the plan was made under the old ones.
     """
-    plan: Plan | Literal[False] = False
-    if isinstance(loaded, LoadedKernel):
-        plan = Plan(loaded, key[0], out, length, window)
-    elif loaded.status == "runtime_error":  # it may not last: too little memory to load the module, for example
-        return None
-    if since == session.generation():
+    plan: Plan | Literal[False] = False if bound.loaded is None else Plan(bound.loaded, key[0], out, length, window)
+    if bound.is_final and since == session.generation():
         if len(plans) >= MAX_PLANS:
             plans.clear()
         plans[key] = plan

@@ -295,8 +295,10 @@ def test_an_override_is_obeyed() -> None:
         kernel[grid_of(100)](x, y, 100)
         torch.testing.assert_close(y, x + 1)
         assert (kernel.best_config.kwargs, kernel.best_config.num_warps) == ({"BLOCK": 32}, 2)
-    with tunedb.using(override={"kernel": {"BLOCKS": 32}}), pytest.raises(SettingError, match="no knob BLOCKS"):
-        tuned()[grid_of(100)](x, y, 100)
+    with tunedb.using(override={"kernel": {"BLOCKS": 32}}):  # logged, and ignored
+        kernel = tuned()
+        kernel[grid_of(100)](x, y, 100)
+        assert kernel.best_config in kernel.configs
 
 
 def test_a_pin_is_obeyed_and_left_alone_after_an_edit(store: Store) -> None:

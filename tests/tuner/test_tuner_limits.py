@@ -11,7 +11,7 @@ from tests.fakes import DEVICE, FakeKernel, FakeWorkload, config, task_of
 from tests.tuner.tuners import Time, tuner_on
 from tunedb import settings
 from tunedb.core.problem import Config
-from tunedb.errors import SettingError, TrialError
+from tunedb.errors import TrialError
 from tunedb.store import Store
 from tunedb.tuner import session
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S
@@ -25,10 +25,14 @@ def test_an_override_beats_everything_and_fills_in_the_defaults_knobs(store: Sto
     assert kernel.tried == []
 
 
-def test_an_override_of_a_knob_that_is_not_there_is_an_error(store: Store, tmp_path: Path) -> None:
-    kernel = FakeKernel({1: 9.0})
-    with pytest.raises(SettingError, match=r"no knob BLOK\. Its knobs are BLOCK"):
-        tuner_on(store, tmp_path, override='{"fake": {"BLOK": 7}}').choose(kernel, kernel.problem(), -1)
+def test_an_override_of_a_knob_that_is_not_there_is_logged_once_and_ignored(
+    store: Store, tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
+    tuner = tuner_on(store, tmp_path, override='{"fake": {"BLOK": 7}}')
+    assert [tuner.choose(kernel, kernel.problem(n=n), -1).config for n in (1, 2)] == [config(2)] * 2
+    (warning,) = (record.getMessage() for record in records.records if record.levelname == "WARNING")
+    assert warning.startswith("TUNEDB_OVERRIDE: fake: expected one of the knobs BLOCK, got BLOK.")
 
 
 def test_past_its_budget_a_process_no_longer_sweeps(store: Store, tmp_path: Path) -> None:
@@ -145,11 +149,13 @@ def test_a_config_that_was_just_tuned_and_does_not_load_gives_way_to_the_default
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "true", '"64"', "null", "1.5"])
-def test_an_override_of_another_kind_is_an_error(store: Store, tmp_path: Path, value: str) -> None:
-    kernel = FakeKernel({1: 9.0})
+def test_an_override_of_another_kind_is_logged_and_ignored(
+    store: Store, tmp_path: Path, value: str, records: pytest.LogCaptureFixture
+) -> None:
+    kernel = FakeKernel({1: 9.0, 2: 5.0})
     tuner = tuner_on(store, tmp_path, override=f'{{"fake": {{"BLOCK": {value}}}}}')
-    with pytest.raises(SettingError, match=r"BLOCK: expected a value like .*, got"):
-        tuner.choose(kernel, kernel.problem(), -1)
+    assert tuner.choose(kernel, kernel.problem(), -1).source == "sweep"
+    assert "TUNEDB_OVERRIDE: fake: BLOCK: expected a value like 1, got" in records.text
 
 
 def test_threads_that_miss_together_sweep_once(store: Store, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import threading
 
 from tunedb import settings
 from tunedb._internal import forks
-from tunedb.errors import SettingError
 
 
 class ShortSwitchInterval:
@@ -27,10 +26,7 @@ class ShortSwitchInterval:
         forks.renew_in_child(self)
 
     def __enter__(self) -> None:
-        try:
-            interval = settings.current().switch_interval
-        except SettingError:  # the call that is under way raises it
-            interval = 0.0
+        interval = settings.current().switch_interval
         with self._lock:
             if not self._inside and interval > 0:
                 self._before = sys.getswitchinterval()

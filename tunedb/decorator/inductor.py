@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from tunedb._internal.control import let_pass
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
@@ -24,7 +25,7 @@ from tunedb.runtime.compat_torch import mark_constant
 from tunedb.runtime.current_device import device_of
 from tunedb.store.ranking import winners
 from tunedb.tuner import session
-from tunedb.tuner.override import overridden
+from tunedb.tuner.override import forced_config
 
 PruneFunction = Callable[..., Any]
 Fact = tuple[str, str, Any]  # an argument, an attribute of it or "", and the value
@@ -128,6 +129,7 @@ def stored_places(state: KernelState) -> StoredPlaces | None:
         return _stored_places(state)
     # The store, or a device that is missing, may raise anything: the caller, which compiles, must not see it.
     except Exception as error:
+        let_pass(error)
         _log.debug("%s: can't read what is stored (%s: %s).", state.spec.name, type(error).__name__, error)
         return None
 
@@ -136,8 +138,8 @@ def _stored_places(state: KernelState) -> StoredPlaces:
     spec, tuner = state.spec, session.active()
     stored_forms = Candidates(state.configs).in_order  # of the current list, also after a change in place
     place_of = {config: place for place, config in enumerate(stored_forms)}
-    if spec.name in tuner.settings.override:
-        forced = overridden(spec.name, stored_forms[0], tuner.settings.override[spec.name])
+    forced = forced_config(spec.name, stored_forms[0], tuner.settings)
+    if forced is not None:
         return (), place_of.get(forced)
     if tuner.settings.mode == "off":
         return NOTHING_STORED

@@ -22,6 +22,7 @@ from tunedb.decorator.results import Results
 from tunedb.runtime.compat_triton import current_device, is_interpreted
 from tunedb.runtime.launch import launch_call
 from tunedb.tuner import session
+from tunedb.tuner.border import guarded
 
 _NO_PLAN = object()
 
@@ -101,23 +102,23 @@ class Launcher:
             resolved = self.choose(call, index)
             if resolved.by_triton:
                 return self._launch_as_triton(call, index)
-            config = resolved.config
-            if resolved.is_of_nothing:
-                run_hook(config, call)
-                return self._launch(call, config)
+            config, is_final = resolved.config, resolved.is_for_this_call_only
         else:
-            config = remembered.config
+            config, is_final = remembered.config, not remembered.can_have_plan
         run_hook(config, call)
         launched = self._launch(call, config)
-        if remembered is not None and not remembered.can_have_plan:
-            return launched
+        if not is_final:
+            guarded(spec.name, partial(self._remember, call, index, config, key, since), _nothing)
+        return launched
+
+    def _remember(self, call: Call, index: int, config: triton.Config, key: Any, since: int) -> None:
+        """Keep the config of a launched call for calls like it."""
         self._capture.note(call, index, config)
         can_have_plan = index >= 0 and self.plans.remember(call, config, since)
         if key is not None and since == session.generation():
             if len(self._remembered) >= MAX_PLANS:
                 self._remembered.clear()
             self._remembered[key] = Remembered(config, can_have_plan)
-        return launched
 
     def choose(self, call: Call, index: int) -> Resolved:
         """Return the config for a call: the only one, one that the user put into the cache, or the tuner's."""
@@ -132,7 +133,7 @@ class Launcher:
         resolved = resolve(state, call, index)
         if resolved.swept:  # as triton.autotune does, between its tuning and the call's own launch
             state.spec.pre_hook(arguments_with(resolved.config, call), reset_only=True)
-        if not resolved.by_triton and not resolved.is_of_nothing:
+        if not (resolved.by_triton or resolved.is_for_this_call_only):
             self._results.report(call, resolved)
             if resolved.sweep is not None:
                 self._stored_pruning.look_again()
@@ -159,6 +160,10 @@ class Launcher:
         launched = self._tritons.run(*call.args, grid=call.grid, warmup=False, **call.kwargs)
         self._capture.note(call, index, self._results.report_tritons(call, self._tritons))
         return launched
+
+
+def _nothing() -> None:
+    """Do nothing: the next call is remembered."""
 
 
 def _dispatch_or(

@@ -24,7 +24,8 @@ from tunedb.runtime.current_device import placement_of
 from tunedb.runtime.failures import typed_errors
 from tunedb.runtime.loaded_kernel import load_call
 from tunedb.tuner import session
-from tunedb.tuner.override import overridden
+from tunedb.tuner.border import guarded
+from tunedb.tuner.override import forced_config
 from tunedb.tuner.unhashed import check_mode
 
 _log = logging.getLogger("tunedb")
@@ -39,7 +40,7 @@ class Resolved:
     swept: bool = False  # by this call
     configs: Mapping[Config, triton.Config] = field(default_factory=dict)  # what pruning left, which it may have made
     by_triton: bool = False  # Triton's own autotuner has to choose; `config` is its first one
-    is_of_nothing: bool = False  # the call computes nothing: its config says nothing about other calls
+    is_for_this_call_only: bool = False  # it computes nothing, or tunedb failed: the next call has to ask again
 
     @property
     def sweep(self) -> Sweep | None:
@@ -50,13 +51,30 @@ class Resolved:
 def resolve(state: KernelState, call: Call, index: int) -> Resolved:
     """Ask the tuner for a call's config on the device of that index.
 
-    Raises SweepError if every config failed, and what the user's own functions raise.
+    Raises SweepError if every config failed, and what the user's own functions raise. If tunedb itself fails, the first
+    config serves.
     """
-    spec, configs = state.spec, state.prune(call)
+    configs = state.prune(call)
     if index >= 0 and not _is_on_gpu(call):
         return Resolved(configs[0])  # Triton's launch says what is wrong with it
-    if len(configs) > 1 and spec.launches_nothing(call, configs):
-        return Resolved(configs[0], is_of_nothing=True)
+    if len(configs) > 1 and state.spec.launches_nothing(call, configs):
+        return Resolved(configs[0], is_for_this_call_only=True)
+    try:
+        return guarded(
+            state.spec.name,
+            lambda: _resolve(state, call, index, configs),
+            lambda: Resolved(configs[0], is_for_this_call_only=True),
+        )
+    except CallerError as error:
+        callers_own = error.error
+    try:
+        raise callers_own
+    finally:
+        del callers_own  # its frames hold this one
+
+
+def _resolve(state: KernelState, call: Call, index: int, configs: Sequence[triton.Config]) -> Resolved:
+    spec = state.spec
     try:
         problem = spec.problem(call)
         if len(configs) == 1:
@@ -84,14 +102,8 @@ def resolve(state: KernelState, call: Call, index: int) -> Resolved:
                 "See: tunedb ls, tunedb show UID. To run the first one all the same: tunedb.using(mode='off')."
             )
         return Resolved(config, choice, called.swept, called.configs)
-    except CallerError as error:
-        callers_own = error.error
     finally:
         called.release()
-    try:
-        raise callers_own
-    finally:
-        del callers_own  # its frames hold this one
 
 
 def _without_hash(
@@ -106,7 +118,9 @@ def _without_hash(
     if name in settings.override:
         with contextlib.suppress(HashUnavailable):  # of a knob in the list
             default = state.candidates.stored(configs[0])
-            return Resolved(state.candidates.config(overridden(name, default, settings.override[name])))
+            forced = forced_config(name, default, settings)
+            if forced is not None:
+                return Resolved(state.candidates.config(forced))
     by_triton = settings.mode == "tune" and index >= 0
     instead = "Triton's own autotuner serves its calls" if by_triton else "its first config serves its calls"
     check_mode(name, reason, settings, instead)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol, runtime_checkable
 
+from tunedb._internal.control import suppress
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
@@ -58,13 +59,15 @@ class CompilePool:
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.close)  # also at an interrupt: the compile worker must not stay
             if job_of is not None and job_of(first) is not None:
-                with contextlib.suppress(OSError):  # no process can be started: threads compile
+                with suppress(OSError, RuntimeError):  # no process or thread can be started: threads compile
                     self._worker = CompileWorker(workers)
             # Threads leave a core to the thread that times; the compile worker need not, as it has a lower priority.
             threads = workers if self._worker is not None else max(1, workers - 1)
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
-            self._futures[first] = self._pool.submit(self._run, first)
-            self._futures |= {config: self._pool.submit(self._run_job, config) for config in others}
+            with suppress(RuntimeError):  # no more threads, or Python is ending: `get` compiles the rest
+                self._futures[first] = self._pool.submit(self._run, first)
+                for config in others:
+                    self._futures[config] = self._pool.submit(self._run_job, config)
             cleanup.pop_all()
 
     def is_done(self, config: Config, seconds: float) -> bool:

@@ -23,7 +23,7 @@ from tunedb.store.interface import SweepStore
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
-from tunedb.tuner.override import overridden
+from tunedb.tuner.override import forced_config
 from tunedb.tuner.sweeper import Spent, Sweeper, TuningResult
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
 from tunedb.tuner.usage_counter import UsageCounter
@@ -88,7 +88,7 @@ class Tuner:
     def choose(self, kernel: TunableKernel, problem: Problem, index: int) -> Choice:
         """Return the choice for a call; sweeps if the store has no answer and the mode allows it.
 
-        Raises MissError in mode `strict` if nothing is stored, SettingError for an override that can't be used.
+        Raises MissError in mode `strict` if nothing is stored.
         """
         task = TuningTask(kernel, problem, placement_of(index))
         fault = fault_of(kernel)
@@ -104,8 +104,8 @@ class Tuner:
 
     def _decide(self, task: TuningTask) -> Choice:
         default = task.kernel.default(task.problem, task.device)
-        if task.kernel.name in self.settings.override:
-            forced = overridden(task.kernel.name, default, self.settings.override[task.kernel.name])
+        forced = forced_config(task.kernel.name, default, self.settings)
+        if forced is not None:
             return Choice(forced, Source.OVERRIDE)
         if self.settings.mode == "off":
             return Choice(default, Source.DEFAULT)

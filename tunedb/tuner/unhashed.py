@@ -10,7 +10,7 @@ from tunedb.core.sweep import Source
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import MissError
 from tunedb.settings import Settings
-from tunedb.tuner.override import overridden
+from tunedb.tuner.override import forced_config
 
 _log = logging.getLogger("tunedb")
 _logged: set[str] = set()  # names of kernels
@@ -28,11 +28,12 @@ def fault_of(kernel: TunableKernel) -> HashUnavailable | None:
 def choice_without_hash(task: TuningTask, fault: HashUnavailable, settings: Settings) -> Choice:
     """Return the choice for a kernel without a hash: an override, or the default.
 
-    Raises MissError in mode `strict`, SettingError for an override that can't be used.
+    Raises MissError in mode `strict`.
     """
     name, default = task.kernel.name, task.kernel.default(task.problem, task.device)
-    if name in settings.override:
-        return Choice(overridden(name, default, settings.override[name]), Source.OVERRIDE)
+    forced = forced_config(name, default, settings)
+    if forced is not None:
+        return Choice(forced, Source.OVERRIDE)
     check_mode(name, fault, settings, "its default config serves its calls")
     return Choice(default, Source.DEFAULT)
 
