@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tunedb._internal import forks
+from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password, without_passwords
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem
@@ -153,7 +154,8 @@ class GuardedStore(SweepStore):
                 return False
             # As in `_guarded`, which logged it when it first failed: no failure of the store may reach a call. Waiting
             # would not fix it. The result stays in the queue, for the next flush.
-            except Exception:
+            except Exception as error:
+                let_pass(error)
                 return True
         with self._lock:
             self._queue = [sweep for sweep in self._queue if sweep.uid != sweep_uid]
@@ -195,6 +197,7 @@ class GuardedStore(SweepStore):
                     self._store = self._opener()
                 return None if self._store is None else work(self._store)
             except Exception as error:  # a store failure never reaches the caller of a kernel
+                let_pass(error)
                 if isinstance(error, StoreCorrupt):
                     self._store = None  # to be set aside when it is opened again
                 last = _READ if self._store is None else kind
@@ -228,6 +231,7 @@ def _finish(sweep: Sweep, store: Store) -> bool:
     try:
         store.finish_sweep(sweep)
     except ValueError as error:  # no store will ever take it, and it must not block those behind it
+        let_pass(error)
         _log.warning("A sweep of %s can't be kept: %s", sweep.problem.kernel, error)
     return True
 
