@@ -52,7 +52,7 @@ def test_a_store_of_a_newer_version_is_left_as_it_is_and_calls_go_on(
     assert path.read_bytes() == before
     (told,) = (record.getMessage() for record in records.records if record.levelname == "WARNING")
     assert "Schema 9999" in told
-    assert "newer than 0002" in told
+    assert "newer than 0003" in told
     assert "pip install --upgrade tunedb" in told
 
 
@@ -61,7 +61,7 @@ def test_a_store_of_an_older_version_is_upgraded_by_its_first_call_and_answers_i
 ) -> None:
     later_version(tmp_path, monkeypatch)
     assert called(path, 0, 2) == [(2, "store"), (2, "sweep")]
-    assert current(str(path)) == "0003"
+    assert current(str(path)) == "0004"
     assert stored(path) == [0, 1, 2]
 
 
@@ -78,7 +78,7 @@ def test_a_process_that_may_not_write_upgrades_nothing(
         with pytest.raises(LookupError):
             calls.call(tuner, 5)
         tuner.close()
-    assert (path.read_bytes(), current(str(path))) == (before, "0002")
+    assert (path.read_bytes(), current(str(path))) == (before, "0003")
 
 
 def test_a_revision_that_fails_half_way_leaves_the_store_as_it_was_and_calls_go_on(
@@ -87,7 +87,7 @@ def test_a_revision_that_fails_half_way_leaves_the_store_as_it_was_and_calls_go_
     with monkeypatch.context() as patch:
         later_version(tmp_path, patch, last='op.execute("SELECT * FROM nowhere")')
         assert called(path, 0, 2) == [(2, "sweep")] * 2
-        assert current(str(path)) == "0002"
+        assert current(str(path)) == "0003"
     assert sum("nowhere" in record.getMessage() for record in records.records) == 1
     check(str(path))
     assert called(path, 0, 1) == [(2, "store")] * 2
@@ -101,7 +101,7 @@ def test_two_versions_that_use_one_file_in_turn_lose_no_row(
         later_version(tmp_path, patch)
         assert called(path, 0, 10) == [(2, "store"), (2, "sweep")]
     assert called(path, 0, 20) == [(2, "sweep")] * 2  # the earlier version can't read it, and leaves it alone
-    assert (current(str(path)), stored(path)) == ("0003", [0, 1, 10])
+    assert (current(str(path)), stored(path)) == ("0004", [0, 1, 10])
     later_version(tmp_path / "again", monkeypatch)
     assert called(path, 0, 1, 10) == [(2, "store")] * 3
     assert stored(path) == [0, 1, 10]

@@ -14,8 +14,8 @@ _REVISION = '''"""What a later version may change."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade():
@@ -37,10 +37,10 @@ def downgrade():
 def later_version(
     folder: Path, patch: pytest.MonkeyPatch, last: str = "pass", rename: tuple[str, str] = ("host", "host")
 ) -> None:
-    """From now on this is a later version, whose newest revision is 0003; `last` is what its upgrade ends with."""
+    """From now on this is a later version, whose newest revision is 0004; `last` is what its upgrade ends with."""
     scripts = folder / "migrations"
     shutil.copytree(Path(tunedb.migrations.__file__).parent, scripts)
     text = _REVISION.format(last=last, old=rename[0], new=rename[1])
-    (scripts / "versions" / "0003_later.py").write_text(text)
+    (scripts / "versions" / "0004_later.py").write_text(text)
     patch.setattr(schema, "SCRIPTS", str(scripts))
-    patch.setattr(schema, "HEAD", "0003")
+    patch.setattr(schema, "HEAD", "0004")

@@ -103,7 +103,12 @@ TRIALS = st.builds(
 def sweeps(draw: st.DrawFn) -> Sweep:
     """Any finished sweep."""
     status = draw(st.sampled_from(FINISHED))
-    trials = draw(st.lists(TRIALS, max_size=3, unique_by=lambda one: one.uid))
+    trials = draw(st.lists(TRIALS, min_size=status == "tuned", max_size=3, unique_by=lambda one: one.uid))
+    config = None
+    if status == "tuned":
+        trials[0] = dataclasses.replace(trials[0], status=TrialStatus.OK)
+        config = trials[0].config
+        trials = [one for one in trials if one.config != config or one.status == "ok"]
     return Sweep(
         problem=draw(PROBLEMS),
         device=draw(DEVICES),
@@ -111,7 +116,7 @@ def sweeps(draw: st.DrawFn) -> Sweep:
         environment=draw(ENVIRONMENTS),
         status=status,
         complete=draw(st.booleans()),
-        config=draw(CONFIGS) if status == "tuned" else None,
+        config=config,
         time_us=draw(_TIMES),
         default_time_us=draw(_TIMES),
         started=draw(_MOMENTS),

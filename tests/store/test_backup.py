@@ -188,7 +188,7 @@ def test_an_upgrade_of_an_older_file_backs_it_up_first(
         open_store(str(path))
         upgrade(str(path))
     (made,) = backups(path)
-    assert (current(str(made)), current(str(path))) == ("0002", "0003")
+    assert (current(str(made)), current(str(path))) == ("0003", "0004")
     with contextlib.closing(sqlite3.connect(made)) as connection:
         assert connection.execute("SELECT count(*) FROM sweep").fetchone() == (2,)
     (record,) = (record.getMessage() for record in caplog.records if "alembic" not in record.name)
@@ -217,11 +217,11 @@ with pytest.MonkeyPatch.context() as patch:
         print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("Schema 0002 is not upgraded, as the store can't be backed up: ")
-    assert (current(str(path)), backups(path)) == ("0002", [])
+    assert done.stdout.startswith("Schema 0003 is not upgraded, as the store can't be backed up: ")
+    assert (current(str(path)), backups(path)) == ("0003", [])
     second_revision(tmp_path / "again", monkeypatch)
     upgrade(str(path))
-    assert (current(str(path)), len(backups(path))) == ("0003", 1)
+    assert (current(str(path)), len(backups(path))) == ("0004", 1)
 
 
 def test_an_upgrade_that_fails_leaves_no_backup_of_what_is_still_there(
@@ -231,4 +231,4 @@ def test_an_upgrade_that_fails_leaves_no_backup_of_what_is_still_there(
     for _ in range(2):
         with pytest.raises(StoreError, match="nowhere"):
             open_store(str(path))
-    assert (current(str(path)), backups(path)) == ("0002", [])
+    assert (current(str(path)), backups(path)) == ("0003", [])

@@ -192,7 +192,7 @@ def test_a_hostile_mark_is_rejected_and_the_others_are_united(stored_url: str, t
         assert {mark.reason for _, mark in mine.marks.get_all()} == {"fine", "'; DROP TABLE mark; --"}
 
 
-STRINGS = ["'; DROP TABLE sweep; --", "../../../etc/passwd", "%s {0} $1 :x", "\x1b[2J", "\u202e", "x" * 100_000]
+STRINGS = ["'; DROP TABLE sweep; --", "../../../etc/passwd", "%s {0} $1 :x", "\x1b[2J", "\u202e", "x" * 30_000]
 
 
 @pytest.mark.parametrize("text", STRINGS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from tunedb.core.device import Device, Environment
@@ -139,6 +140,11 @@ class Mark:
     time: datetime = field(default_factory=now)
     uid: str = field(default_factory=new_uid)
 
+    @classmethod
+    def after(cls, marks: Iterable[Mark], kind: MarkKind, reason: str) -> Mark:
+        """Return a mark that is later than these, also if they came from a machine whose clock is ahead."""
+        return cls(kind, reason, max([now(), *(mark.time + timedelta(microseconds=1) for mark in marks)]))
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -166,11 +172,13 @@ class Sweep:
     origin: str = "local"  # or "imported"
     host: str = ""
     uid: str = field(default_factory=new_uid)
+    arrived: datetime | None = field(default=None, compare=False)  # when the store that it was read from took it
 
     @property
     def speedup(self) -> float | None:
-        """The default's time over the winner's, both from this sweep."""
-        return self.default_time_us / self.time_us if self.default_time_us and self.time_us else None
+        """The default's time over the winner's, both from this sweep; None if that is no number."""
+        ratio = self.default_time_us / self.time_us if self.default_time_us and self.time_us else math.inf
+        return ratio if math.isfinite(ratio) else None
 
     @property
     def is_pinned(self) -> bool:

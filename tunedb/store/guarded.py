@@ -19,7 +19,7 @@ from tunedb._internal import forks
 from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password, without_passwords
 from tunedb.core.device import Device, Environment
-from tunedb.core.problem import Problem
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
 from tunedb.errors import SchemaMismatch, StoreBusy, StoreCorrupt, StoreError
 from tunedb.store.breaker import Breaker, CauseLog
@@ -87,6 +87,12 @@ class GuardedStore(SweepStore):
     ) -> list[Sweep]:
         """Return the unfinished sweeps; empty if the store fails."""
         return self._guarded(lambda store: store.get_unfinished(problem, device, kernel_hash, environment)) or []
+
+    def get_wrong_configs(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> Collection[Config]:
+        """Return the configs that were found wrong here; none if the store fails."""
+        return self._guarded(lambda store: store.get_wrong_configs(problem, device, kernel_hash, environment)) or ()
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with their trials; none if the store fails."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 
 from tunedb.core.device import Device, Environment
-from tunedb.core.problem import Problem
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, UsageCount
 
 
@@ -41,6 +41,12 @@ class SweepStore(ABC):
 
         Unfinished are running sweeps (their process may be gone), aborted ones and those that were cut short.
         """
+
+    @abstractmethod
+    def get_wrong_configs(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> Collection[Config]:
+        """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
 
     @abstractmethod
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 
 from tunedb.core.device import Device, Environment
-from tunedb.core.problem import Problem
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, UsageCount
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.interface import SweepStore
@@ -43,6 +43,12 @@ class LayeredStore(SweepStore):
     ) -> list[Sweep]:
         """Return the local store's unfinished sweeps: a shared store has none."""
         return self.local.get_unfinished(problem, device, kernel_hash, environment)
+
+    def get_wrong_configs(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> Collection[Config]:
+        """Return the configs that a sweep of the local store found wrong."""
+        return self.local.get_wrong_configs(problem, device, kernel_hash, environment)
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with these uids that the local store has, with their trials."""

@@ -6,15 +6,17 @@ The order is total and looks at facts alone, so that stores that hold the same s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple, cast
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Source, Sweep
 
-Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "outside the space"]
+Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "outside the space", "found wrong here"]
+SKEW = timedelta(minutes=1)  # between the clocks of machines that keep them by NTP, with room
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 class Strength(NamedTuple):
@@ -23,16 +25,30 @@ class Strength(NamedTuple):
     pinned: bool
     valid: bool
     complete: bool
-    finished: datetime
+    finished: datetime  # as `ended` has it
     uid: str
 
 
+def ended(sweep: Sweep, now: datetime | None) -> datetime:
+    """Return the end by which a finished sweep ranks: when it arrived, if it claims to have ended later.
+
+    If that is in the future too, because the clock of this machine was wrong, it ranks behind all others.
+    """
+    assert sweep.finished is not None
+    end = sweep.finished if sweep.arrived is None else min(sweep.finished, sweep.arrived)
+    return end if now is None or end - now <= SKEW else _BEFORE_ALL
+
+
 def obstacle(
-    sweep: Sweep, known: Callable[[Config], bool] | None = None, now: datetime | None = None
+    sweep: Sweep,
+    known: Callable[[Config], bool] | None = None,
+    now: datetime | None = None,
+    wrong: Collection[Config] = (),
 ) -> Obstacle | None:
     """Return why the sweep can't answer a call; None if it can.
 
-    `known` says whether a config is in today's search space, `now` is the time by which a sweep may have expired.
+    `known` says whether a config is in today's search space, `now` is the time by which a sweep may have expired, and
+    `wrong` are the configs that a sweep found wrong here (`SweepStore.get_wrong_configs`).
     """
     if sweep.status != "tuned" or sweep.config is None:
         return cast("Obstacle", str(sweep.status))  # never "tuned", which has a config
@@ -40,14 +56,15 @@ def obstacle(
         return "quarantined"
     if _has_expired(sweep, now):
         return "expired"
+    if sweep.config in wrong:
+        return "found wrong here"
     return None if known is None or known(sweep.config) else "outside the space"
 
 
-def strength(sweep: Sweep, environment: Environment | None) -> Strength:
+def strength(sweep: Sweep, environment: Environment | None, now: datetime | None = None) -> Strength:
     """Return a finished sweep's strength in this environment; without one, every sweep is valid."""
-    assert sweep.finished is not None
     valid = environment is None or sweep.environment == environment
-    return Strength(sweep.is_pinned, valid, sweep.complete, sweep.finished, sweep.uid)
+    return Strength(sweep.is_pinned, valid, sweep.complete, ended(sweep, now), sweep.uid)
 
 
 def ranked(
@@ -55,14 +72,17 @@ def ranked(
     environment: Environment | None,
     known: Callable[[Config], bool] | None = None,
     now: datetime | None = None,
+    wrong: Collection[Config] = (),
 ) -> list[tuple[Sweep, Source]]:
     """Return the sweeps that can answer, best first, each as `store` or, from another environment, `stale`.
 
     The sweeps are of one problem, device and kernel hash. Those with an `obstacle` are left out; the others are ordered
-    by their `strength`: pinned first, then valid before stale, complete before cut short, newest finished, then the
+    by their `strength`: pinned first, then valid before stale, complete before cut short, the last to end, then the
     greater uid. Times of different sweeps are never compared.
     """
-    able = [(strength(sweep, environment), sweep) for sweep in sweeps if obstacle(sweep, known, now) is None]
+    able = [
+        (strength(sweep, environment, now), sweep) for sweep in sweeps if obstacle(sweep, known, now, wrong) is None
+    ]
     best_first = sorted(able, key=lambda pair: pair[0], reverse=True)
     return [(sweep, Source.STORE if strong.valid else Source.STALE) for strong, sweep in best_first]
 
@@ -72,9 +92,10 @@ def winner(
     environment: Environment | None,
     known: Callable[[Config], bool] | None = None,
     now: datetime | None = None,
+    wrong: Collection[Config] = (),
 ) -> tuple[Sweep, Source] | None:
     """Return the best sweep that can answer, or None."""
-    return next(iter(ranked(sweeps, environment, known, now)), None)
+    return next(iter(ranked(sweeps, environment, known, now, wrong)), None)
 
 
 def winners(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -39,24 +39,28 @@ class Explanation:
 
 
 def explain_problem(
-    sweeps: Iterable[Sweep], task: TuningTask, environment: Environment | None, now: datetime
+    sweeps: Iterable[Sweep],
+    task: TuningTask,
+    environment: Environment | None,
+    now: datetime,
+    wrong: Collection[Config] = (),
 ) -> list[Explanation]:
     """Explain each sweep of the task's problem, on any device and of any kernel hash; the chosen one comes first."""
     sweeps = list(sweeps)
     space = set(task.kernel.space(task.problem, task.device))
     fitting = [sweep for sweep in sweeps if not _hard_differences(sweep, task)]
-    best_first = ranked(fitting, environment, space.__contains__, now)
+    best_first = ranked(fitting, environment, space.__contains__, now, wrong)
     explanations = []
     for place, (sweep, source) in enumerate(best_first):
         rival = best_first[1 if place == 0 else 0][0] if len(best_first) > 1 else None
-        reasons = (*_traits(sweep), *_against(sweep, rival, environment))
+        reasons = (*_traits(sweep), *_against(sweep, rival, environment, now))
         differs = {} if source == "store" or environment is None else _soft_differences(sweep, environment)
         stale = ("stale",) if source == "stale" else ()
         explanations.append(
             Explanation(sweep, "in reserve" if place else "chosen", source, (*stale, *reasons), differs)
         )
     able = {explanation.sweep.uid for explanation in explanations}
-    others = [_passed_over(sweep, task, space, now) for sweep in sweeps if sweep.uid not in able]
+    others = [_passed_over(sweep, task, space, now, wrong) for sweep in sweeps if sweep.uid not in able]
     others.sort(key=lambda other: (not other.differs, other.sweep.finished or now, other.sweep.uid), reverse=True)
     return explanations + others
 
@@ -91,9 +95,11 @@ def explain_near_problems(
     ]
 
 
-def _passed_over(sweep: Sweep, task: TuningTask, space: set[Config], now: datetime) -> Explanation:
+def _passed_over(
+    sweep: Sweep, task: TuningTask, space: set[Config], now: datetime, wrong: Collection[Config]
+) -> Explanation:
     differs = _hard_differences(sweep, task)
-    why_not = obstacle(sweep, space.__contains__, now)
+    why_not = obstacle(sweep, space.__contains__, now, wrong)
     reasons = _traits(sweep)
     if why_not in ("failed", "aborted"):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.counts.items())
@@ -112,11 +118,11 @@ def _traits(sweep: Sweep) -> tuple[str, ...]:
     return pinned if sweep.complete or sweep.status != "tuned" else (*pinned, "cut short")
 
 
-def _against(sweep: Sweep, rival: Sweep | None, environment: Environment | None) -> tuple[str, ...]:
+def _against(sweep: Sweep, rival: Sweep | None, environment: Environment | None, now: datetime) -> tuple[str, ...]:
     """Say what decided between the two: the first component of their strengths that differs."""
     if rival is None:
         return ("the only one",)
-    ours, theirs = strength(sweep, environment), strength(rival, environment)
+    ours, theirs = strength(sweep, environment, now), strength(rival, environment, now)
     name = next(name for name in ours._fields if getattr(ours, name) != getattr(theirs, name))
     words = (_WINS if ours > theirs else _LOSES).get(name)
     return (words,) if words else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from tunedb.core.device import Environment
@@ -21,6 +21,13 @@ class Answer(NamedTuple):
 
     choice: Choice | None
     has_failed: bool = False
+
+
+def wrong_configs(store: SweepStore, task: TuningTask, environment: Environment | None) -> Collection[Config]:
+    """Return the configs that a sweep found wrong for the task here. None of another machine's device was tried."""
+    if environment is None:
+        return ()
+    return store.get_wrong_configs(task.problem, task.device, task.kernel.hash, environment)
 
 
 class Lookup:
@@ -47,12 +54,13 @@ class Lookup:
 
     def _winner(self, task: TuningTask, sweeps: list[Sweep]) -> Choice | None:
         """Return the best stored choice; skips configs that are outside today's space or rejected in this process."""
-        space = set(task.kernel.space(task.problem, task.device))
+        space, environment = set(task.kernel.space(task.problem, task.device)), self.environment(task)
         best = winner(
             sweeps,
-            self.environment(task),
+            environment,
             lambda config: config in space and not self._cache.is_rejected(task, config),
             now(),
+            wrong_configs(self._store, task, environment),
         )
         if best is None:
             return None

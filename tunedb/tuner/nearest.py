@@ -102,10 +102,14 @@ class NearestNeighbors:
         tuned = self._recent_sweeps(task)
         if not tuned:
             return None
-        space = set(task.kernel.space(task.problem, task.device))
+        space, environment = set(task.kernel.space(task.problem, task.device)), self._environment_of(task)
+        if environment is not None:
+            space -= set(
+                self._store.get_wrong_configs(task.problem, task.device, task.kernel.hash, environment)
+            )  # that is of the task itself
         neighbor = nearest(
             task.problem,
-            [sweep for sweep, _ in winners(tuned, self._environment_of(task), now())],
+            [sweep for sweep, _ in winners(tuned, environment, now())],
             task.kernel.is_alike,
             lambda config: config in space and not self._cache.is_rejected(task, config),
         )

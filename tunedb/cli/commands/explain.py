@@ -32,6 +32,7 @@ def explain(
     from tunedb.cli.tasks import find_task
     from tunedb.runtime.current_device import environment_of
     from tunedb.tuner import explanation
+    from tunedb.tuner.lookup import wrong_configs
 
     if settings.current().shared:
         log.info("This explains the local store only. To copy what the shared store has: tunedb sync")
@@ -41,7 +42,9 @@ def explain(
         if store is not None and task is not None:
             environment, moment = environment_of(task), now()
             sweeps = store.get_problem_sweeps(problem)
-            explanations = explanation.explain_problem(sweeps, task, environment, moment)
+            explanations = explanation.explain_problem(
+                sweeps, task, environment, moment, wrong_configs(store, task, environment)
+            )
             if not _is_answered(explanations):
                 others = store.iter_sweeps(kernel=kernel)
                 explanations += explanation.explain_near_problems(others, task, environment, moment)

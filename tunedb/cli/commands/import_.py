@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +14,6 @@ from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_record
 from tunedb.errors import ImportRejected, SettingError
-
-if TYPE_CHECKING:
-    from tunedb.store import Loaded
 
 STDIN = "-"
 SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite file, https://sqlite.org/fileformat.html
@@ -35,23 +33,24 @@ def import_(
     if "://" in source or _is_sqlite(source):
         _import_store(source, strict, format)
         return
-    loaded = _from_file(source, strict)
-    with writing() as store:
-        stored, known = store.put_sweeps(loaded.sweeps)
-    print_record({"stored": stored, "known": known, "rejected": len(loaded.rejected)}, format)
-    for rejected in loaded.rejected:
-        log.error("tunedb: %s line %d: %s", source, rejected.line, rejected.reason)
-    if loaded.rejected:
+    _import_file(source, strict, format)
+
+
+def _import_file(path: str, strict: bool, format: Format) -> None:
+    from tunedb.store.exchange.jsonl import checked_file
+
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(checked_file(sys.stdin.buffer if path == STDIN else path, strict=strict))
+        except ImportRejected as error:
+            raise ImportRejected(f"{path} was refused, and nothing was stored: {error}") from None
+        with writing() as store:
+            stored, known = store.put_sweeps(file.sweeps())
+    print_record({"stored": stored, "known": known, "rejected": len(file.rejected)}, format)
+    for rejected in file.rejected:
+        log.error("tunedb: %s line %d: %s", path, rejected.line, rejected.reason)
+    if file.rejected:
         raise typer.Exit(1)
-
-
-def _from_file(path: str, strict: bool) -> Loaded:
-    from tunedb.store import load
-
-    try:
-        return load(sys.stdin.buffer if path == STDIN else path, strict=strict)
-    except ImportRejected as error:
-        raise ImportRejected(f"{path} was refused, and nothing was stored: {error}") from None
 
 
 def _import_store(url: str, strict: bool, format: Format) -> None:

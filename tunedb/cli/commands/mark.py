@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -35,9 +34,7 @@ def mark(
     with existing() as store:
         sweep = store.get_sweep(uid)
         try:
-            # Later than the marks that it undoes, also if those came from a machine whose clock is ahead.
-            time = max([now(), *(mark.time + timedelta(microseconds=1) for mark in sweep.marks)])
-            store.marks.put(sweep.uid, Mark(kind, reason, time))
+            store.marks.put(sweep.uid, Mark.after(sweep.marks, kind, reason))
         except ValueError as error:
             raise SettingError(f"--reason: {error}.") from None
         winner = _winner_now(store, sweep)

@@ -111,9 +111,8 @@ def _verify_here(tuner: Tuner, task: TuningTask, sweep: Sweep) -> Any:
 def _row(store: Store, task: TuningTask, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:
     log.info("[%d/%d] %s: %s (%s)", number, count, finding.verdict, task.kernel.name, task.problem)
     if finding.is_fault:
-        store.marks.put(
-            sweep.uid, Mark(MarkKind.QUARANTINE, f"verify: {finding.verdict}: {finding.reason}"[:MAX_REASON])
-        )
+        reason = f"verify: {finding.verdict}: {finding.reason}"[:MAX_REASON]
+        store.marks.put(sweep.uid, Mark.after(sweep.marks, MarkKind.QUARANTINE, reason))
     return {
         "uid": sweep.uid,
         "kernel": task.kernel.name,

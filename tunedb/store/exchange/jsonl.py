@@ -71,28 +71,58 @@ def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str], *, o
 def load(source: str | os.PathLike[str] | IO[bytes], *, strict: bool = False) -> Loaded:
     """Return the sweeps in a file that `dump` wrote, a path or a binary file, as `imported` ones.
 
-    A line of our form that contradicts itself is rejected, and the others are taken. Raises ImportRejected, which
-    names the line but not the path, for a file that can't be read, is not ours, is cut off or altered, or has a line
-    of another form (NaN, a number beyond 64 bits, an unknown field); with `strict`, also if any line is rejected.
+    They are all held in memory: `checked_file` is for a file of any size. A line of our form that contradicts itself
+    is rejected, and the others are taken. Raises ImportRejected, which names the line but not the path, for a file that
+    can't be read, is not ours, is cut off or altered, or has a line of another form (NaN, a number beyond 64 bits, an
+    unknown field); with `strict`, also if any line is rejected.
     """
-    try:
-        with (
-            Path(source).open("rb") if isinstance(source, str | os.PathLike) else contextlib.nullcontext(source) as file
-        ):
-            loaded = _load(file)
-    except OSError as error:
-        raise ImportRejected(f"the file can't be read: {error.strerror}") from error
-    if strict and loaded.rejected:
-        first = loaded.rejected[0]
-        raise ImportRejected(first.reason, first.line)
-    return loaded
+    with checked_file(source, strict=strict) as file:
+        return Loaded(tuple(file.sweeps()), file.rejected)
 
 
-def _load(file: IO[bytes]) -> Loaded:
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """A file to import that was read once as a whole, and is sound."""
+
+    rejected: tuple[Rejected, ...]
+    _copy: IO[bytes]
+
+    def sweeps(self) -> Iterator[Sweep]:
+        """Yield the sweeps that were not rejected, read again one by one."""
+        self._copy.seek(0)
+        for item in _items(self._copy):
+            if isinstance(item, Sweep):
+                yield item
+
+
+@contextlib.contextmanager
+def checked_file(source: str | os.PathLike[str] | IO[bytes], *, strict: bool = False) -> Iterator[CheckedFile]:
+    """Yield a file to import after a check of all of it; it may be a pipe, which can be read only once.
+
+    Raises ImportRejected as `load` does.
+    """
+    # A copy, in memory if it is small: no part may be stored before all of it was checked, and it may change meanwhile.
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as copy:
+        try:
+            with (
+                Path(source).open("rb") if isinstance(source, str | os.PathLike) else contextlib.nullcontext(source)
+            ) as file:
+                rejected = tuple(item for item in _items(file, copy) if isinstance(item, Rejected))
+        except OSError as error:
+            raise ImportRejected(f"the file can't be read: {error.strerror}") from error
+        if strict and rejected:
+            raise ImportRejected(rejected[0].reason, rejected[0].line)
+        yield CheckedFile(rejected, copy)
+
+
+def _items(file: IO[bytes], copy: IO[bytes] | None = None) -> Iterator[Sweep | Rejected]:
+    """Yield each sweep, or why its line was rejected. Raises ImportRejected at the end if the file is not sound."""
     digest, footer, announced, count = hashlib.sha256(), b"", 0, 0
-    sweeps: dict[str, Sweep] = {}
-    rejected: list[Rejected] = []
+    uids: set[str] = set()
+    first: Rejected | None = None
     for count, line in _lines(file):
+        if copy is not None:
+            copy.write(line)
         if footer:
             raise ImportRejected("a line after the end: expected one export in a file", count)
         if count > 1 and line.startswith(_FOOTER):
@@ -109,22 +139,24 @@ def _load(file: IO[bytes]) -> Loaded:
             raise ImportRejected(str(error), count) from None
         try:
             sweep = from_plain(plain)
-            if sweep.uid in sweeps:
+            if sweep.uid in uids:
                 raise ValueError(f"sweep {sweep.uid} is in the file twice")
-            sweeps[sweep.uid] = sweep
+            uids.add(sweep.uid)
+            yield sweep
         except ValueError as error:
-            rejected.append(Rejected(count, str(error)))
+            rejected = Rejected(count, str(error))
+            first = first or rejected
+            yield rejected
     if not count:
         raise ImportRejected("the file is empty")
     if footer != json_line({"sha256": digest.hexdigest()}).encode():
-        if rejected:  # says more than the checksum
-            raise ImportRejected(rejected[0].reason, rejected[0].line)
+        if first:  # says more than the checksum
+            raise ImportRejected(first.reason, first.line)
         if not footer:
             raise ImportRejected("the file is cut off: the line with the checksum is missing", count)
         raise ImportRejected("the checksum is wrong: the file was altered after its export", count)
     if announced != count - 2:
         raise ImportRejected(f"expected the {announced} sweeps that the first line announces, got {count - 2}", 1)
-    return Loaded(tuple(sweeps.values()), tuple(rejected))
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:

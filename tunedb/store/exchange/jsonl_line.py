@@ -12,7 +12,7 @@ from tunedb.core.canonical import parse_json
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
-from tunedb.store.sql.rows import check_sweep, clean_error, counts_of
+from tunedb.store.sql.rows import check_sweep, check_winner, clean_error, counts_of
 
 Kinds = Mapping[str, tuple[type, ...]]
 _NONE = type(None)
@@ -82,6 +82,7 @@ def from_plain(fields: Mapping[str, Any]) -> Sweep:
         raise ValueError(f"expected a status of {', '.join(FINISHED)}, got {fields['status']!r:.40}")
     sweep = _from_plain(fields)
     check_sweep(sweep)
+    check_winner(sweep)
     for trial in sweep.trials:
         if trial.error != clean_error(trial.error):
             raise ValueError("an error's text is too long, or holds a NUL or a lone surrogate")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
 from tunedb.errors import SettingError
-from tunedb.store.ranking import ranked
+from tunedb.store.ranking import ended, ranked
 
 _HEAD = '''\
 """Tuned configs, exported by tunedb: CONFIGS[kernel, device name, problem], the problem as canonical JSON."""
@@ -43,9 +43,10 @@ def latest_winners(sweeps: Iterable[Sweep]) -> list[Sweep]:
         groups[sweep.problem.kernel, sweep.problem.key, sweep.device.key].append(sweep)
     winners = []
     for _, group in sorted(groups.items()):
-        best_first = [sweep for sweep, _ in ranked(group, None, now=now())]
+        moment = now()
+        best_first = [sweep for sweep, _ in ranked(group, None, now=moment)]
         if best_first:
-            latest = max(best_first, key=lambda sweep: (sweep.finished, sweep.uid)).kernel_hash
+            latest = max(best_first, key=lambda sweep: (ended(sweep, moment), sweep.uid)).kernel_hash
             winners.append(next(sweep for sweep in best_first if sweep.kernel_hash == latest))
     return winners
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from tunedb.core.sweep import Mark
+from tunedb.core.sweep import Sweep
 from tunedb.store.sql import rows
 from tunedb.store.sql.store import Store
 
@@ -25,24 +25,22 @@ def receive(into: Store, source: Store) -> Received:
 
     If it is interrupted, it can be repeated. Running sweeps and usage counts stay where they are.
     """
-    known_marks = set(into.marks.get_all())
-    marks = [pair for pair in source.marks.get_all() if pair not in known_marks]
-    good = [pair for pair in marks if _is_good(*pair)]
-    new_marks = into.marks.put_all(good)
+    known_marks, marks = set(into.marks.get_all()), source.marks.get_all()
+    new_marks = into.marks.put_all(pair for pair in marks if pair not in known_marks)
     here, there = into.upkeep.uids(), source.upkeep.uids()
     missing = there - here
     stored = known = 0
     for page in source.get_whole(missing):
-        new, old = into.put_sweeps(dataclasses.replace(sweep, origin="imported") for sweep in page)
+        good = [dataclasses.replace(sweep, origin="imported") for sweep in page if _is_good(sweep)]
+        new, old = into.put_sweeps(good)
         stored, known = stored + new, known + old  # known by now: another process was faster
-    rejected = len(missing) - stored - known + len(marks) - len(good)
+    rejected = len(missing) - stored - known + source.marks.count() - len(marks)
     return Received(stored, len(there & here) + known, rejected, new_marks)
 
 
-def _is_good(sweep_uid: str, mark: Mark) -> bool:
+def _is_good(sweep: Sweep) -> bool:
     try:
-        rows.check_uid(sweep_uid)
-        rows.check_mark(mark)
+        rows.check_winner(sweep)
     except ValueError:
         return False
     return True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -15,6 +16,9 @@ from tunedb.store.sql import rows, schema
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.models import DeviceRow, ProblemRow
 
+_log = logging.getLogger("tunedb")
+_Record = TypeVar("_Record")
+_AnyRow = sa.Row[*tuple[Any, ...]]
 PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
 
 
@@ -24,6 +28,7 @@ class Access:
     def __init__(self, database: Database, *, replace_damaged: bool = True) -> None:
         self.database = database
         self._replace_damaged = replace_damaged and database.path is not None
+        self._has_logged_unreadable = False
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -48,6 +53,18 @@ class Access:
                     schema.bring_up(self.database)
             raise
 
+    def readable(self, selected: Iterable[_AnyRow], record_of: Callable[[_AnyRow], _Record]) -> Iterator[_Record]:
+        """Yield the records of the rows, without those that this version can't read: the others still answer."""
+        for row in selected:
+            try:
+                record = record_of(row)
+            except StoreError as error:
+                if not self._has_logged_unreadable:
+                    self._has_logged_unreadable = True
+                    _log.warning("%s: %s It is skipped, and so are others like it.", self.database.url, error)
+            else:
+                yield record
+
     def bytewise(self, column: Any) -> sa.ColumnElement[Any]:
         """Return the column in an order that is the same on both engines."""
         return sa.collate(column, "BINARY" if self.database.is_sqlite else "C")
@@ -70,10 +87,13 @@ class Access:
         return self._id(connection, DeviceRow, rows.device_values(device), ("digest",))
 
     def _id(self, connection: sa.Connection, table: Any, values: dict[str, Any], identity: Sequence[str]) -> int:
-        query = sa.select(table.id).where(*(getattr(table, name) == values[name] for name in identity))
-        row_id = connection.scalar(query)
-        if row_id is None:
+        """Return the id of a row; what its digest covers is written again if it was altered, for all rows need it."""
+        covered = [table.__table__.c[name] for name in values if name != "info"]
+        query = sa.select(table.id, *covered).where(*(getattr(table, name) == values[name] for name in identity))
+        row = connection.execute(query).one_or_none()
+        if row is None:
             self.insert(connection, table, values)  # or another process was faster
-            row_id = connection.scalar(query)
-        assert row_id is not None
-        return int(row_id)
+            row = connection.execute(query).one()
+        if any(row._mapping[column.name] != values[column.name] for column in covered):
+            connection.execute(sa.update(table).where(table.id == row.id).values(**values))
+        return int(row.id)

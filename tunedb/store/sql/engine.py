@@ -173,7 +173,14 @@ def _open_sqlite(uri: str, busy_timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
     connection.execute("PRAGMA foreign_keys=ON")
+    # A transaction that outgrows the cache would lock out every reader until it ends.
+    connection.execute("PRAGMA cache_spill=OFF")
+    connection.text_factory = _text  # a text that is not UTF-8 would fail the whole query
     return connection
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="surrogateescape")  # lone surrogates, which the check of a row refuses
 
 
 def _postgres_arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:

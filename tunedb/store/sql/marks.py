@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import sqlalchemy as sa
 
 from tunedb.core.sweep import Mark
-from tunedb.store.sql import rows
+from tunedb.store.sql import records, rows
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import MarkRow
 
-MarkRows = dict[str, list[sa.Row[Any]]]  # by the uid of their sweep
+_COLUMNS = MarkRow.__table__.columns
 
 
 class Marks:
@@ -27,25 +26,32 @@ class Marks:
         return self.put_all([(sweep_uid, mark)]) == 1
 
     def put_all(self, marks: Iterable[tuple[str, Mark]]) -> int:
-        """Keep marks, each with the uid of its sweep, in one transaction; return how many are new."""
+        """Keep marks, each with the uid of its sweep, page by page; return how many are new."""
         marks = list(marks)
         for sweep_uid, mark in marks:
             rows.check_uid(sweep_uid)
             rows.check_mark(mark)
-        with self._access.write() as connection:
-            return self.insert(connection, marks)
+        new = 0
+        for start in range(0, len(marks), PAGE):
+            with self._access.write() as connection:
+                new += self.insert(connection, marks[start : start + PAGE])
+        return new
 
     def get_all(self) -> list[tuple[str, Mark]]:
-        """Return every mark with the uid of its sweep."""
+        """Return every readable mark with the uid of its sweep."""
         with self._access.read() as connection:
-            query = sa.select(*MarkRow.__table__.columns).order_by(MarkRow.time, MarkRow.uid)
-            return [(row.sweep_uid, rows.to_mark(row)) for row in connection.execute(query)]
+            selected = connection.execute(sa.select(*_COLUMNS).order_by(MarkRow.time, MarkRow.uid)).all()
+        return list(self._access.readable(selected, records.to_mark))
+
+    def count(self) -> int:
+        """Return the number of marks, unreadable ones included."""
+        with self._access.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(MarkRow)) or 0
 
     def get_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Mark]]:
-        """Return the marks of these sweeps, by the uid of the sweep."""
+        """Return the marks of these sweeps, by the uid of the sweep, oldest first."""
         with self._access.read() as connection:
-            by_sweep = self.select(connection, sweep_uids)
-        return {uid: [rows.to_mark(row) for row in marks] for uid, marks in by_sweep.items()}
+            return dict(self.select(connection, sweep_uids))
 
     def insert(self, connection: sa.Connection, marks: Iterable[tuple[str, Mark]]) -> int:
         """Insert marks within a transaction; return how many are new."""
@@ -54,11 +60,13 @@ class Marks:
             for sweep_uid, mark in marks
         )
 
-    def select(self, connection: sa.Connection, sweep_uids: Sequence[str]) -> MarkRows:
-        """Select the marks of these sweeps, oldest first."""
-        by_sweep: MarkRows = defaultdict(list)
+    def select(self, connection: sa.Connection, sweep_uids: Sequence[str]) -> defaultdict[str, list[Mark]]:
+        """Select the readable marks of these sweeps, oldest first."""
+        by_sweep: defaultdict[str, list[Mark]] = defaultdict(list)
+        sweep_uids = [uid for uid in sweep_uids if rows.is_uid(uid)]  # those of unreadable rows can be anything
         for start in range(0, len(sweep_uids), PAGE):
-            query = sa.select(*MarkRow.__table__.columns).where(MarkRow.sweep_uid.in_(sweep_uids[start : start + PAGE]))
-            for row in connection.execute(query.order_by(MarkRow.time, MarkRow.uid)):
-                by_sweep[row.sweep_uid].append(row)
+            query = sa.select(*_COLUMNS).where(MarkRow.sweep_uid.in_(sweep_uids[start : start + PAGE]))
+            selected = connection.execute(query.order_by(MarkRow.time, MarkRow.uid))
+            for sweep_uid, mark in self._access.readable(selected, records.to_mark):
+                by_sweep[sweep_uid].append(mark)
         return by_sweep

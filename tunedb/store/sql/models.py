@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -18,10 +19,42 @@ from tunedb.core.sweep import (
 )
 
 ORIGINS = ("local", "imported")
+MAX_TEXT = 2**16  # characters of a text; a problem or a config of a hundred facts takes less than a tenth
+
+
+class _Bounded(sa.TypeDecorator[str]):
+    """A text that a query cuts off if it is longer than any that tunedb writes: one huge row takes no memory.
+
+    The check of its row then refuses it, as it does one of another type, which SQLite can hold in any column.
+    """
+
+    cache_ok = True
+    impl = sa.String
+
+    def column_expression(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        is_long = sa.func.length(column) > MAX_TEXT
+        return sa.type_coerce(sa.case((is_long, sa.func.substr(column, 1, MAX_TEXT + 1)), else_=column), self)
+
+
+class BoundedText(_Bounded):
+    """A text of up to MAX_TEXT characters."""
+
+    impl = sa.Text
+    cache_ok = True
+
+
+class BoundedString(_Bounded):
+    """A text of a length that its column names, which SQLite ignores."""
+
+    impl = sa.String
+    cache_ok = True
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
-    """An aware UTC time with microseconds; SQLite, which has no such type, keeps it as sortable text."""
+    """An aware UTC time with microseconds; SQLite, which has no such type, keeps it as sortable text.
+
+    What can't be read as a time comes back as it is, so that it spoils its own row and not the whole query.
+    """
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -32,10 +65,23 @@ class UtcTime(sa.TypeDecorator[datetime]):
         value = value.astimezone(UTC)
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002 (SQLAlchemy's signature)
+        return _time_from_text if dialect.name == "sqlite" else _time_in_utc
+
+
+def _time_from_text(value: object) -> object:
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return value
+    return value if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _time_in_utc(value: object) -> object:
+    try:
+        return value.astimezone(UTC) if isinstance(value, datetime) else value
+    except OverflowError:  # within a day of the year 1 or 9999
+        return str(value)
 
 
 class Base(DeclarativeBase):
@@ -51,7 +97,7 @@ class Base(DeclarativeBase):
         }
     )
     # Text, because PostgreSQL's JSONB reorders keys; Double, because a time must come back bit for bit.
-    type_annotation_map = {str: sa.Text(), float: sa.Double(), datetime: UtcTime()}  # noqa: RUF012 (SQLAlchemy's name)
+    type_annotation_map = {str: BoundedText(), float: sa.Double(), datetime: UtcTime()}  # noqa: RUF012 (SQLAlchemy's name)
 
 
 def _one_of(column: str, values: Iterable[str]) -> sa.CheckConstraint:
@@ -65,7 +111,7 @@ class DeviceRow(Base):
     __tablename__ = "device"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    digest: Mapped[str] = mapped_column(BoundedString(64), unique=True)
     name: Mapped[str]
     backend: Mapped[str]
     arch: Mapped[str]
@@ -80,9 +126,9 @@ class ProblemRow(Base):
     __table_args__ = (sa.UniqueConstraint("kernel", "digest"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    kernel: Mapped[str] = mapped_column(sa.String(200))
+    kernel: Mapped[str] = mapped_column(BoundedString(200))
     key: Mapped[str]  # canonical JSON
-    digest: Mapped[str] = mapped_column(sa.String(64))
+    digest: Mapped[str] = mapped_column(BoundedString(64))
 
 
 class SweepRow(Base):
@@ -99,12 +145,12 @@ class SweepRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    uid: Mapped[str] = mapped_column(sa.String(32), unique=True)
+    uid: Mapped[str] = mapped_column(BoundedString(32), unique=True)
     problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"))
     device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), index=True)
-    kernel_hash: Mapped[str] = mapped_column(sa.String(64))
+    kernel_hash: Mapped[str] = mapped_column(BoundedString(64))
     environment: Mapped[str]  # canonical JSON
-    status: Mapped[str] = mapped_column(sa.String(16))
+    status: Mapped[str] = mapped_column(BoundedString(16))
     complete: Mapped[bool]
     config: Mapped[str | None]  # canonical JSON
     time_us: Mapped[float | None]
@@ -113,8 +159,9 @@ class SweepRow(Base):
     started: Mapped[datetime]
     finished: Mapped[datetime | None]
     expires: Mapped[datetime | None]
-    origin: Mapped[str] = mapped_column(sa.String(16))
+    origin: Mapped[str] = mapped_column(BoundedString(16))
     host: Mapped[str]
+    arrived: Mapped[datetime | None]  # when this store took it, finished; NULL if an older version did
 
 
 class TrialRow(Base):
@@ -130,10 +177,10 @@ class TrialRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    uid: Mapped[str] = mapped_column(sa.String(32))
+    uid: Mapped[str] = mapped_column(BoundedString(32))
     sweep_id: Mapped[int] = mapped_column(sa.ForeignKey("sweep.id", ondelete="CASCADE"))
     config: Mapped[str]  # canonical JSON
-    status: Mapped[str] = mapped_column(sa.String(16))
+    status: Mapped[str] = mapped_column(BoundedString(16))
     time_us: Mapped[float | None]
     p20_us: Mapped[float | None]
     p80_us: Mapped[float | None]
@@ -143,8 +190,10 @@ class TrialRow(Base):
     spills: Mapped[int | None]
     shared_bytes: Mapped[int | None]
     error: Mapped[str | None]
-    outcome: Mapped[str] = mapped_column(sa.String(16))
-    reference: Mapped[str | None] = mapped_column(sa.String(32))  # of another trial of the sweep, or an earlier sweep
+    outcome: Mapped[str] = mapped_column(BoundedString(16))
+    reference: Mapped[str | None] = mapped_column(
+        BoundedString(32)
+    )  # of another trial of the sweep, or an earlier sweep
 
 
 class MarkRow(Base):
@@ -154,9 +203,9 @@ class MarkRow(Base):
     __table_args__ = (_one_of("kind", MarkKind),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    uid: Mapped[str] = mapped_column(sa.String(32), unique=True)
-    sweep_uid: Mapped[str] = mapped_column(sa.String(32), index=True)
-    kind: Mapped[str] = mapped_column(sa.String(16))
+    uid: Mapped[str] = mapped_column(BoundedString(32), unique=True)
+    sweep_uid: Mapped[str] = mapped_column(BoundedString(32), index=True)
+    kind: Mapped[str] = mapped_column(BoundedString(16))
     reason: Mapped[str]
     time: Mapped[datetime]
 
@@ -169,7 +218,7 @@ class MissRow(Base):
 
     problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"), primary_key=True)
     device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), primary_key=True, index=True)
-    served_by: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    served_by: Mapped[str] = mapped_column(BoundedString(16), primary_key=True)
     count: Mapped[int]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime] = mapped_column(index=True)

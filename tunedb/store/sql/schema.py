@@ -26,7 +26,7 @@ from tunedb.store.sql.engine import PG_SCHEMA, Database, locate
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
+HEAD = "0003"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
 UNRELEASED = "0001"  # what versions before the first release wrote; it has no way to a later one
 VERSION_TABLE = "tunedb_alembic_version"  # two users of Alembic in one database collide on the default name
 SCRIPTS = "tunedb:migrations"

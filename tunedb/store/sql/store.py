@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import logging
+import itertools
 import re
-from collections.abc import Collection, Iterable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Literal, Self, overload
 
 import sqlalchemy as sa
 
 from tunedb.core.device import Device, Environment
-from tunedb.core.problem import Problem
-from tunedb.core.sweep import FINISHED, Sweep, Trial, UsageCount
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import FINISHED, Sweep, Trial, TrialOutcome, TrialStatus, UsageCount
+from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.store.interface import SweepStore
-from tunedb.store.sql import rows, schema
+from tunedb.store.sql import records, rows, schema
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.engine import Database, locate
 from tunedb.store.sql.marks import Marks
@@ -24,7 +27,10 @@ from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows
 from tunedb.store.sql.upkeep import Upkeep
 from tunedb.store.sql.usage import UsageCounts
 
-_log = logging.getLogger("tunedb")
+UID_DIGITS = 32
+PAGE_S = 0.2  # for which one transaction takes sweeps: less than a call waits for another process's write
+PAUSE_S = 0.05  # between two transactions: SQLite's waiting writers look every 50 ms at first
+_ENDED = sa.case((SweepRow.arrived < SweepRow.finished, SweepRow.arrived), else_=SweepRow.finished)  # as in `ranking`
 
 
 @overload
@@ -56,13 +62,15 @@ class Store(SweepStore):
     Every method raises StoreError if the database fails, and ValueError for a record that can't be kept.
     """
 
-    def __init__(self, database: Database, *, replace_damaged: bool = True) -> None:
+    def __init__(
+        self, database: Database, *, replace_damaged: bool = True, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._access = Access(database, replace_damaged=replace_damaged)
         self.url = database.url  # printable: without the password
         self.marks = Marks(self._access)
         self.usage = UsageCounts(self._access)
         self.upkeep = Upkeep(self._access)
-        self._rows = SweepRows(self._access, self.marks)
+        self._rows = SweepRows(self._access, self.marks, now)
 
     def close(self) -> None:
         """Forget the database; a database in memory is lost."""
@@ -112,18 +120,37 @@ class Store(SweepStore):
         return self.put_sweeps([sweep])[0] == 1
 
     def put_sweeps(self, sweeps: Iterable[Sweep]) -> tuple[int, int]:
-        """Keep whole finished sweeps in one transaction, all or none; return how many are new, and how many known."""
-        sweeps = list(sweeps)  # before the transaction: a slow source, or this very store, must not hold it open
-        for sweep in sweeps:
-            rows.check_sweep(sweep)
-            if sweep.status not in FINISHED:
-                raise ValueError(f"expected a finished sweep, got a {sweep.status} one")
+        """Keep whole finished sweeps, page by page; return how many are new, and how many known.
+
+        Each page is a short transaction, and others get a turn in between. If one fails, those before it are kept, and
+        putting all of them again adds the others.
+        """
+        waiting, new, known = iter(sweeps), 0, 0
+        while page := list(itertools.islice(waiting, PAGE)):  # read before the transaction: the source may be slow
+            for sweep in page:
+                rows.check_sweep(sweep)
+                if sweep.status not in FINISHED:
+                    raise ValueError(f"expected a finished sweep, got a {sweep.status} one")
+            while page:
+                if new + known:
+                    time.sleep(PAUSE_S)
+                fresh, done = self._put_page(page)
+                new, known, page = new + fresh, known + done - fresh, page[done:]
+        return new, known
+
+    def _put_page(self, sweeps: Sequence[Sweep]) -> tuple[int, int]:
+        """Keep sweeps for as long as a transaction may take; return how many are new, and how many were looked at."""
+        new, done, until = 0, 0, time.monotonic() + PAGE_S
         with self._access.write() as connection:
-            fresh = [sweep for sweep in sweeps if self._rows.put(connection, sweep)]
-            for sweep in fresh:
-                if sweep.status == "tuned":
-                    self.usage.forget_misses(connection, sweep)
-        return len(fresh), len(sweeps) - len(fresh)
+            for sweep in sweeps:
+                done += 1
+                if self._rows.put(connection, sweep):
+                    new += 1
+                    if sweep.status == "tuned":
+                        self.usage.forget_misses(connection, sweep)
+                if time.monotonic() > until:
+                    break
+        return new, done
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that problem, device and kernel: without trials, with their counts."""
@@ -137,6 +164,30 @@ class Store(SweepStore):
             .order_by(SweepRow.finished, SweepRow.uid)
         )
         return self._rows.select(query, problem=problem, device=device)
+
+    def get_wrong_configs(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> Collection[Config]:
+        """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
+
+        def last(status: TrialStatus) -> sa.ColumnElement[int]:
+            return sa.func.max(sa.case((TrialRow.status == status, TrialRow.id), else_=0))
+
+        query = (
+            sa.select(TrialRow.config)
+            .join_from(TrialRow, SweepRow)
+            .join(ProblemRow)
+            .join(DeviceRow)
+            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
+            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
+            .where(SweepRow.environment == environment.key, SweepRow.origin == "local")
+            .where(TrialRow.outcome != TrialOutcome.KNOWN_FROM)
+            .group_by(TrialRow.config)
+            .having(last(TrialStatus.WRONG) > last(TrialStatus.OK))
+        )
+        with self._access.read() as connection:
+            selected = connection.execute(query).all()
+        return frozenset(self._access.readable(selected, records.to_config))
 
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment, most: int = 5
@@ -168,7 +219,7 @@ class Store(SweepStore):
         query = (
             WITH_FACTS.where(ProblemRow.kernel == kernel, DeviceRow.digest == device.digest)
             .where(SweepRow.kernel_hash == kernel_hash, SweepRow.status != "running")
-            .order_by(SweepRow.finished.desc(), SweepRow.uid)
+            .order_by(_ENDED.desc(), SweepRow.uid)
             .limit(most)
         )
         return self._rows.select(query, device=device)
@@ -189,14 +240,15 @@ class Store(SweepStore):
         """
         if not re.fullmatch(r"[0-9a-f]{1,32}", uid):
             raise UnknownSweep(f"Expected the beginning of a sweep's uid, got {uid!r}. Run: tunedb ls")
+        query = WITH_FACTS.where(SweepRow.uid.startswith(uid), sa.func.length(SweepRow.uid) == UID_DIGITS).limit(2)
         with self._access.read() as connection:
-            matches = connection.execute(WITH_FACTS.where(SweepRow.uid.startswith(uid)).limit(2)).all()
+            matches = [row for row in connection.execute(query) if rows.is_uid(row.uid)]
             if len(matches) != 1:
                 several = "More than one sweep has" if matches else "No sweep has"
                 raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. Run: tunedb ls")
-            trials = self._rows.trials(connection, [matches[0].id])[matches[0].id]
+            trials = self._rows.trials(connection, [matches[0].id]).get(matches[0].id, ())
             marks = self.marks.select(connection, [matches[0].uid])[matches[0].uid]
-        return rows.to_sweep(matches[0], trials, marks)
+        return records.to_sweep(matches[0], trials, marks)
 
     def iter_sweeps(
         self,
@@ -228,7 +280,7 @@ class Store(SweepStore):
 
     def get_whole(self, uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with these uids and their trials, page by page; those that can't be read are left out."""
-        ordered = sorted(uids)
+        ordered = sorted(filter(rows.is_uid, uids))
         for start in range(0, len(ordered), PAGE):
             query = sa.select(SweepRow.id).where(SweepRow.uid.in_(ordered[start : start + PAGE]))
             with self._access.read() as connection:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from tunedb.core.canonical import canonical
 from tunedb.core.sweep import Sweep, Trial
-from tunedb.errors import StoreError
-from tunedb.store.sql import rows
+from tunedb.store.sql import records, rows
 from tunedb.store.sql.base import Access
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
@@ -38,10 +38,10 @@ WITH_FACTS = (
 class SweepRows:
     """The rows of the tables `sweep` and `trial`."""
 
-    def __init__(self, access: Access, marks: Marks) -> None:
+    def __init__(self, access: Access, marks: Marks, now: Callable[[], datetime]) -> None:
         self._access = access
         self._marks = marks
-        self._has_logged_unreadable = False
+        self._now = now
 
     def put(self, connection: sa.Connection, sweep: Sweep) -> bool:
         """Insert a finished sweep, or finish a running one; return False if it is finished already."""
@@ -51,16 +51,38 @@ class SweepRows:
             assert sweep_id is not None
             self.insert_trials(connection, sweep_id, sweep.trials)
             return True
-        sweep_id = self.running_id(connection, sweep.uid)
-        if sweep_id is None:
+        stored = self._stored(connection, sweep.uid)
+        if not self._is_of_same(connection, stored, sweep):
+            _log.warning(
+                "%s has another sweep %s: that of %s is not stored.",
+                self._access.database.url,
+                sweep.uid,
+                sweep.problem.kernel,
+            )
             return False
+        if stored.status != "running":
+            return False
+        sweep_id = stored.id
         self.insert_trials(connection, sweep_id, sweep.trials)
         by_status = sa.select(TrialRow.status, sa.func.count()).where(TrialRow.sweep_id == sweep_id)
         counts = {row[0]: row[1] for row in connection.execute(by_status.group_by(TrialRow.status))}
         values = {name: value for name, value in rows.sweep_values(sweep).items() if name in _FINISHING}
         finish = sa.update(SweepRow).where(SweepRow.id == sweep_id, SweepRow.status == "running")
-        connection.execute(finish.values(**values, counts=canonical(counts)))
+        connection.execute(finish.values(**values, counts=canonical(counts), arrived=self._now()))
         return True
+
+    def _stored(self, connection: sa.Connection, uid: str) -> sa.Row[*tuple[Any, ...]]:
+        """Return the row of a sweep that is stored, locked for this transaction."""
+        columns = (SweepRow.id, SweepRow.status, SweepRow.problem_id, SweepRow.device_id, SweepRow.kernel_hash)
+        return connection.execute(sa.select(*columns).where(SweepRow.uid == uid).with_for_update()).one()
+
+    def _is_of_same(self, connection: sa.Connection, stored: sa.Row[Any], sweep: Sweep) -> bool:
+        """Say whether a row is of the sweep's problem, device and kernel: a file may give a sweep any uid."""
+        return (stored.problem_id, stored.device_id, stored.kernel_hash) == (
+            self._access.problem_id(connection, sweep.problem),
+            self._access.device_id(connection, sweep.device),
+            sweep.kernel_hash,
+        )
 
     def running_id(self, connection: sa.Connection, uid: str) -> int | None:
         """Return the id of a running sweep, locked for this transaction; None if no sweep of that uid is running."""
@@ -73,6 +95,7 @@ class SweepRows:
             "problem_id": self._access.problem_id(connection, sweep.problem),
             "device_id": self._access.device_id(connection, sweep.device),
             "counts": canonical(counts),
+            "arrived": None if sweep.finished is None else self._now(),
         }
         return self._access.insert(connection, SweepRow, values)
 
@@ -89,32 +112,23 @@ class SweepRows:
             by_id = {row.id: row for row in connection.execute(WITH_FACTS.where(SweepRow.id.in_(ids)))}
             trials = self.trials(connection, ids) if with_trials else {}
             marks = self._marks.select(connection, [row.uid for row in by_id.values()])
-        for sweep_id in ids:
-            if sweep_id in by_id:  # it may have been removed meanwhile
-                row = by_id[sweep_id]
-                yield from self._readable(row, trials.get(sweep_id, ()), marks[row.uid])
+        here = (by_id[sweep_id] for sweep_id in ids if sweep_id in by_id)  # one may have been removed meanwhile
+        yield from self._access.readable(
+            here, lambda row: records.to_sweep(row, trials.get(row.id, ()), marks[row.uid])
+        )
 
     def select(self, query: sa.Select[Any], **known: Any) -> list[Sweep]:
         """Return the readable sweeps of a query over `WITH_FACTS`, or over sweeps alone if `known` gives the facts."""
         with self._access.read() as connection:
             selected = connection.execute(query).all()
             marks = self._marks.select(connection, [row.uid for row in selected])
-        return [sweep for row in selected for sweep in self._readable(row, marks=marks[row.uid], **known)]
+        return list(self._access.readable(selected, lambda row: records.to_sweep(row, marks=marks[row.uid], **known)))
 
-    def _readable(self, row: sa.Row[*tuple[Any, ...]], *parts: Any, **known: Any) -> list[Sweep]:
-        """Return the sweep, or nothing if this version can't read the row: the others still answer."""
-        try:
-            return [rows.to_sweep(row, *parts, **known)]
-        except StoreError as error:
-            if not self._has_logged_unreadable:
-                self._has_logged_unreadable = True
-                _log.warning("%s: %s It is skipped, and so are others like it.", self._access.database.url, error)
-            return []
-
-    def trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[sa.Row[Any]]]:
-        """Select the trials of these sweeps, by the id of the sweep."""
+    def trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[Trial]]:
+        """Select the readable trials of these sweeps, by the id of the sweep."""
         query = sa.select(*TrialRow.__table__.columns).where(TrialRow.sweep_id.in_(sweep_ids)).order_by(TrialRow.uid)
-        by_sweep = defaultdict(list)
-        for row in connection.execute(query):
-            by_sweep[row.sweep_id].append(row)
+        by_sweep: dict[int, list[Trial]] = defaultdict(list)
+        selected = connection.execute(query)
+        for sweep_id, trial in self._access.readable(selected, lambda row: (row.sweep_id, records.to_trial(row))):
+            by_sweep[sweep_id].append(trial)
         return by_sweep

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from tunedb.core.device import Device
 from tunedb.core.sweep import Sweep, SweepStatus
+from tunedb.store.sql import records
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import DeviceRow, SweepRow, TrialRow
 
@@ -32,7 +35,7 @@ class Upkeep:
         self._access = access
 
     def uids(self) -> set[str]:
-        """Return the uids of the finished sweeps."""
+        """Return the uids of the finished sweeps, also of those that can't be read."""
         with self._access.read() as connection:
             return set(connection.scalars(sa.select(SweepRow.uid).where(SweepRow.status != "running")))
 
@@ -45,7 +48,7 @@ class Upkeep:
         with self._access.read() as connection:
             counts = {row[0]: row[1] for row in connection.execute(by_status)}
             # Added up here: the two engines have no expression in common for a difference of times.
-            spent = sum(max(0.0, (row.finished - row.started).total_seconds()) for row in connection.execute(times))
+            spent = sum(map(_seconds, connection.execute(times)))
             return Totals(
                 {str(status): counts.get(status, 0) for status in SweepStatus},
                 connection.scalar(imported) or 0,
@@ -56,10 +59,11 @@ class Upkeep:
 
     def devices(self) -> list[Device]:
         """Return the devices that finished sweeps are of."""
-        columns = (DeviceRow.name, DeviceRow.backend, DeviceRow.arch, DeviceRow.multiprocessors)
         swept = sa.select(SweepRow.device_id).where(SweepRow.status != "running").distinct()
+        query = sa.select(*DeviceRow.__table__.columns).where(DeviceRow.id.in_(swept))
         with self._access.read() as connection:
-            return [Device(*row) for row in connection.execute(sa.select(*columns).where(DeviceRow.id.in_(swept)))]
+            selected = connection.execute(query).all()
+        return list(self._access.readable(selected, records.to_device))
 
     def remove(self, sweeps: Iterable[Sweep]) -> int:
         """Remove sweeps and their trials, in one transaction; return how many sweeps.
@@ -84,3 +88,8 @@ class Upkeep:
         connection.execute(sa.delete(TrialRow).where(TrialRow.sweep_id.in_(ids)))
         connection.execute(sa.delete(SweepRow).where(SweepRow.id.in_(ids)))
         return len(removed)
+
+
+def _seconds(row: sa.Row[*tuple[Any, ...]]) -> float:
+    is_readable = isinstance(row.started, datetime) and isinstance(row.finished, datetime)
+    return max(0.0, (row.finished - row.started).total_seconds()) if is_readable else 0.0

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import sqlalchemy as sa
 
-from tunedb.core.canonical import parse_json
-from tunedb.core.device import Device
-from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES, Source, Sweep, UsageCount
+from tunedb.store.sql import records, rows
 from tunedb.store.sql.base import Access
 from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow
 
 MAX_ROWS = 10_000  # of the table; beyond that those that were not seen for longest are removed
+MAX_COUNT = 2**31 - 1  # what PostgreSQL's integers hold
 
 
 def _tuned_since() -> sa.Exists:
@@ -35,6 +35,8 @@ class UsageCounts:
     def add(self, counts: Iterable[UsageCount]) -> None:
         """Add to the counts, in one transaction; the table stays bounded."""
         counts = list(counts)
+        for usage in counts:
+            rows.check_facts(usage.problem, usage.device)
         with self._access.write() as connection:
             for usage in counts:
                 key = {
@@ -45,7 +47,9 @@ class UsageCounts:
                 added = {"count": usage.count, "first_seen": usage.first_seen, "last_seen": usage.last_seen}
                 if not self._access.insert(connection, MissRow, key | added):
                     same = (MissRow.__table__.c[name] == value for name, value in key.items())
-                    grown = {"count": MissRow.count + usage.count, "last_seen": usage.last_seen}
+                    room = MissRow.count < MAX_COUNT - usage.count
+                    count = sa.case((room, MissRow.count + usage.count), else_=MAX_COUNT)
+                    grown = {"count": count, "last_seen": usage.last_seen}
                     connection.execute(sa.update(MissRow).where(*same).values(**grown))
             self._shorten(connection)
 
@@ -61,23 +65,17 @@ class UsageCounts:
         )
         with self._access.read() as connection:
             selected = connection.execute(query).all()
-        return [
-            UsageCount(
-                Problem(row.key, row.kernel),
-                Device(row.name, row.backend, row.arch, row.multiprocessors, parse_json(row.info)),
-                Source(row.served_by),
-                row._mapping["count"],  # `row.count` is a tuple's method
-                row.first_seen,
-                row.last_seen,
-            )
-            for row in selected
-        ]
+        return list(self._access.readable(selected, records.to_usage))
 
     def by_source(self) -> dict[str, int]:
         """Return how often each source has served."""
-        query = sa.select(MissRow.served_by, sa.func.sum(MissRow.count)).group_by(MissRow.served_by)
+        served: Counter[str] = Counter()
         with self._access.read() as connection:
-            return {row[0]: int(row[1]) for row in connection.execute(query.order_by(MissRow.served_by))}
+            # Added up here: SQLite's sum() fails beyond 64 bits, and takes a text for 0.
+            for source, count in connection.execute(sa.select(MissRow.served_by, MissRow.count)):
+                if source in tuple(Source) and type(count) is int:
+                    served[source] += count
+        return dict(sorted(served.items()))
 
     def forget_misses(self, connection: sa.Connection, sweep: Sweep) -> None:
         """Forget the misses of a sweep's problem, within a transaction: it has been tuned."""

@@ -1,0 +1,139 @@
+"""Records from rows. A row that this version can't read raises StoreError, so that it spoils no other one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from tunedb.core.canonical import canonical, parse_json
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Mark, MarkKind, Source, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, UsageCount
+from tunedb.errors import StoreError
+from tunedb.store.sql.models import MAX_TEXT
+from tunedb.store.sql.rows import (
+    NUMBERS,
+    TIMES,
+    check_facts,
+    check_mark,
+    check_moment,
+    check_sweep,
+    check_trial,
+    check_uid,
+    clean_error,
+    require,
+)
+
+
+@contextlib.contextmanager
+def _reading(what: str, uid: object) -> Iterator[None]:
+    """Raise StoreError for a row that this version can't read. SQLite holds anything in any column."""
+    try:
+        yield
+    # IdentityError is a ValueError; the others come from values of another type, and from deeply nested JSON.
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        name = repr(str(uid)[:32])[1:-1]  # untrusted: short, and without a terminal's control codes
+        raise StoreError(f"{what} {name} can't be read: {error!s:.200}. Run: tunedb db check") from error
+
+
+def to_mark(row: sa.Row[*tuple[Any, ...]]) -> tuple[str, Mark]:
+    """Return the uid of the sweep and its mark. Raises StoreError if this version can't read the row."""
+    with _reading("Mark", row.uid):
+        mark = Mark(MarkKind(row.kind), row.reason, row.time, row.uid)
+        check_uid(row.sweep_uid)
+        check_mark(mark)
+        return row.sweep_uid, mark
+
+
+def to_trial(row: sa.Row[*tuple[Any, ...]]) -> Trial:
+    """Return the record of a row of `trial`. Raises StoreError if this version can't read the row."""
+    with _reading("Trial", row.uid):
+        values = {name: getattr(row, name) for name in ("uid", "reference", *TIMES, *NUMBERS)}
+        trial = Trial(
+            config=Config(row.config),
+            status=TrialStatus(row.status),
+            outcome=TrialOutcome(row.outcome),
+            error=clean_error(row.error),
+            **values,
+        )
+        check_trial(trial)
+        return trial
+
+
+def to_config(row: sa.Row[*tuple[Any, ...]]) -> Config:
+    """Return the config in a row's column. Raises StoreError if this version can't read it."""
+    with _reading("Config", row.config):
+        return Config(row.config)
+
+
+def to_device(row: sa.Row[*tuple[Any, ...]]) -> Device:
+    """Return the device in a row's columns. Raises StoreError if this version can't read the row."""
+    with _reading("Device", row.name):
+        require(type(row.name) is str, row.name, "a device's name")
+        return Device(row.name, row.backend, row.arch, row.multiprocessors, _info(row.info))
+
+
+def _info(text: object) -> dict[str, Any]:
+    """Return the facts about a device that are never compared: none if they can't be read, for sweeps need them not."""
+    try:
+        info = parse_json(text) if isinstance(text, str) and len(text) <= MAX_TEXT else {}
+        canonical(info)
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return dict(info)
+
+
+def to_usage(row: sa.Row[*tuple[Any, ...]]) -> UsageCount:
+    """Return the count in a row of `miss` with its facts. Raises StoreError if this version can't read the row."""
+    with _reading("Count of", row.kernel):
+        problem, device = Problem(row.key, row.kernel), to_device(row)
+        check_facts(problem, device)
+        count = row._mapping["count"]  # `row.count` is a tuple's method
+        require(type(count) is int and count > 0, count, "a count of calls")
+        for moment in (row.first_seen, row.last_seen):
+            check_moment(moment)
+        return UsageCount(problem, device, Source(row.served_by), count, row.first_seen, row.last_seen)
+
+
+def to_sweep(
+    row: sa.Row[*tuple[Any, ...]],
+    trials: Sequence[Trial] = (),
+    marks: Sequence[Mark] = (),
+    *,
+    problem: Problem | None = None,
+    device: Device | None = None,
+) -> Sweep:
+    """Return the record of a row of `sweep`, whose columns also give problem and device unless they are passed.
+
+    Raises StoreError if this version can't read the row.
+    """
+    with _reading("Sweep", row.uid):
+        require(type(row.environment) is str, row.environment, "an environment as JSON")
+        sweep = Sweep(
+            problem=problem or Problem(row.key, row.kernel),
+            device=device or to_device(row),
+            kernel_hash=row.kernel_hash,
+            environment=Environment.from_key(row.environment),
+            status=SweepStatus(row.status),
+            complete=row.complete,
+            config=None if row.config is None else Config(row.config),
+            time_us=row.time_us,
+            default_time_us=row.default_time_us,
+            started=row.started,
+            finished=row.finished,
+            expires=row.expires,
+            trials=tuple(trials),
+            counts=parse_json(row.counts),
+            marks=tuple(marks),
+            origin=row.origin,
+            host=row.host,
+            uid=row.uid,
+            arrived=row.arrived,
+        )
+        check_sweep(sweep)
+        good = isinstance(sweep.counts, dict) and all(type(count) is int for count in sweep.counts.values())
+        require(good, sweep.counts, "trials by status")
+        return sweep
