@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tunedb._internal import forks
+from tunedb._internal import forks, safe_path
 from tunedb._internal.control import let_pass
-from tunedb._internal.redact import without_password
+from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError
 
 Mode = Literal["tune", "record", "read", "strict", "off"]
@@ -39,6 +39,10 @@ class Settings:
     override: Mapping[str, Mapping[str, object]]  # knobs to force, by kernel
     switch_interval: float  # seconds between thread switches while tunedb takes samples; 0 keeps Python's own
     sources: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        shown = (f"{row['setting']}={row['value']!r}" for row in as_rows(self))  # without the passwords
+        return f"Settings({', '.join(shown)})"
 
 
 def _mode(value: str) -> str:
@@ -77,7 +81,15 @@ def _check_knob(knob: object, setting: object) -> None:
 
 
 def _store(value: str | os.PathLike[str]) -> str:
-    return os.fspath(value) or default_store()
+    return _path_or_url(os.fspath(value)) or default_store()
+
+
+def _path_or_url(value: str) -> str:
+    if "://" not in value and not is_path(value):
+        raise SettingError(
+            f"Expected a path or a URL such as postgresql://user@host/name, got {without_password(value)}."
+        )
+    return value
 
 
 def default_store() -> str:
@@ -94,7 +106,7 @@ def default_store() -> str:
 
 _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
     "store": ("TUNEDB_STORE", _store, default_store),
-    "shared": ("TUNEDB_SHARED", str, lambda: None),
+    "shared": ("TUNEDB_SHARED", _path_or_url, lambda: None),
     "mode": ("TUNEDB_MODE", _mode, lambda: "tune"),
     "budget": ("TUNEDB_BUDGET", _seconds, lambda: 120.0),
     "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", _seconds, lambda: 60.0),
@@ -248,6 +260,11 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
     return rows
 
 
+def password_in_environment() -> str:
+    """Return the password that libpq takes if the URL has none, so that it can be kept out of messages."""
+    return os.environ.get("PGPASSWORD", "")
+
+
 def is_interpreted() -> bool:
     """Say whether this process asks Triton for its interpreter (TRITON_INTERPRET=1)."""
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
@@ -272,9 +289,9 @@ def lock_folder(settings: Settings) -> Path:
     if "://" in path or path == ":memory:":
         path = default_store()
     try:
-        store = expand(path).resolve()
+        store = safe_path.resolve(expand(path))
         return store.with_name(f"{store.name}.locks")
-    # No home folder, the root folder, a NUL, a path that is too long: opening the store will say so.
+    # No home folder, the root folder, a NUL, not UTF-8, a path that is too long: opening the store will say so.
     except (OSError, RuntimeError, ValueError) as error:
         let_pass(error)
         return _temporary_folder() / f"tunedb-{os.getuid()}.locks"

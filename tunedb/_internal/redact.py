@@ -1,31 +1,113 @@
-"""Passwords in URLs, left out of what is printed and logged."""
+"""Passwords in URLs and in libpq's connection strings, left out of what is printed, logged, raised and named.
+
+The fields that are shown are listed, not those that are hidden: a driver may learn a new secret option, and a part of a
+password that was not escaped may look like a field.
+"""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote
+from collections.abc import Iterable
+from urllib.parse import unquote, unquote_plus
 
-_SECRET_FIELDS = ("password", "passwd", "sslpassword")  # of a URL's query, as drivers of PostgreSQL name them
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Of PostgreSQL's connection options, those that hold no secret:
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+_SHOWN = _words(
+    """host hostaddr port dbname user sslmode sslnegotiation sslrootcert sslcert sslcrl sslsni connect_timeout
+    client_encoding application_name fallback_application_name keepalives keepalives_idle keepalives_interval
+    keepalives_count tcp_user_timeout target_session_attrs load_balance_hosts gssencmode krbsrvname gsslib
+    channel_binding require_auth requirepeer service servicefile replication"""
+)
+_HIDDEN = _words("password passwd sslpassword options passfile sslkey oauth_client_id oauth_client_secret")
+_SCHEMES = r"(?:postgres(?:ql)?|pg|psql|mysql|mariadb|oracle|mssql|redis|mongodb|https?|sqlite)(?:\+\w+)?"
+_MAX_SHORT = 3  # characters: a secret that is no longer is masked only where it is a word, as others may contain it
+
+_CONNINFO = re.compile(rf"^\s*(?:{'|'.join(sorted(_SHOWN | _HIDDEN))})\s*=|(?:^|\s)password\s*=", re.IGNORECASE)
+_NO_SLASHES = re.compile(rf"\s*{_SCHEMES}\s*:(?!//)|\s*{_SCHEMES}//|[^/\s:]+:[^@]*@[\w.\-\[%]", re.IGNORECASE)
+_PAIR = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.DOTALL)
+_USERINFO = re.compile(r"(://[^:]*):(.*)@", re.DOTALL)  # up to the last `@`: one in the password may not be escaped
+_NO_HOST = re.compile(r"(://[^:@/?\[]*):(?!\d*(?:[/?]|$)).*", re.DOTALL)  # what follows is no port, but a password
+_IN_TEXT = re.compile(r"(?i)((?:ssl)?password|passwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)")
 
 
 def without_password(url: str) -> str:
-    """Return the URL with `***` in the place of each password: in `user:secret@`, and in the query.
+    """Return a URL, or what may be meant as one, with `***` in the place of each password and each unknown option.
 
     A character that can't be encoded (a lone surrogate, from a path that is not UTF-8) becomes an escape.
     """
     url = url.encode(errors="backslashreplace").decode()
-    url = re.sub(r"(://[^:@]*):.*@", r"\1:***@", url, flags=re.DOTALL)
-    before, mark, query = url.partition("?")
-    if not mark or "://" not in before:
-        return url
-    return f"{before}?{'&'.join(map(_without_secret, query.split('&')))}"
-
-
-def _without_secret(field: str) -> str:
-    name = field.partition("=")[0]
-    return f"{name}=***" if unquote(name).lower() in _SECRET_FIELDS else field
+    if "://" in url:
+        url = _USERINFO.sub(r"\1:***@", url) if "@" in url else _NO_HOST.sub(r"\1:***", url)
+        before, mark, query = url.partition("?")
+        return f"{before}?{'&'.join(map(_shown_field, query.split('&')))}" if mark else url
+    if _CONNINFO.search(url):  # the pairs alone: a password with a blank that was not quoted goes on between them
+        return " ".join(f"{name}={value if name.lower() in _SHOWN else '***'}" for name, value in _PAIR.findall(url))
+    if _NO_SLASHES.match(url):
+        return re.sub(r":.*@", ":***@", url, count=1, flags=re.DOTALL) if re.search(":.*@", url) else "***"
+    return url
 
 
 def without_passwords(text: str) -> str:
-    """Return a message with the passwords of its URLs left out; a URL ends at the next blank."""
-    return re.sub(r"\S*://\S*", lambda url: without_password(url[0]), text)
+    """Return a message with the passwords of its URLs and connection strings left out; a URL ends at a blank."""
+    return _IN_TEXT.sub(r"\1\2***", re.sub(r"\S*://\S*", lambda url: without_password(url[0]), text))
+
+
+def is_path(text: str) -> bool:
+    """Return whether it is a path, and not a URL, a connection string, or a URL without its `://`.
+
+    One of these that was taken for a path would give files a password as their name.
+    """
+    return not ("://" in text or _CONNINFO.search(text) or _NO_SLASHES.match(text))
+
+
+def is_ambiguous(url: str) -> bool:
+    """Return whether a part of the password may be read as a host, a database or an option, and then be repeated.
+
+    It is where a `@`, a `?` or a `&` in it was not escaped.
+    """
+    if url.startswith("sqlite"):
+        return False
+    userinfo, mark, rest = url.partition("://")[2].partition("@")
+    place, _, query = (rest if mark else userinfo).partition("?")
+    fields = [field.partition("=") for field in query.split("&") if field]
+    names = [unquote(name).lower() for name, _, _ in fields]
+    unknown = [name not in _SHOWN | _HIDDEN for name in names]
+    return (
+        "@" in place
+        or any(not equals or (odd and "@" in value) for odd, (_, equals, value) in zip(unknown, fields, strict=True))
+        or any(odd and not _HIDDEN.isdisjoint(names[:index]) for index, odd in enumerate(unknown))
+    )
+
+
+def secrets_of(url: str) -> tuple[str, ...]:
+    """Return the secrets of a URL, as written and as meant: a driver or a server may repeat either."""
+    userinfo = _USERINFO.search(url)
+    values = [userinfo[2]] if userinfo else []
+    for field in url.partition("?")[2].split("&"):
+        name, _, value = field.partition("=")
+        if unquote(name).lower() not in _SHOWN:
+            values.append(value)
+    return tuple({text for value in values for text in (value, unquote(value), unquote_plus(value)) if text})
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return a message with `***` in the place of these secrets, and of the passwords of its URLs."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) > _MAX_SHORT:
+            text = text.replace(secret, "***")
+        elif secret:
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+    return without_passwords(text)
+
+
+def _shown_field(field: str) -> str:
+    name, equals, _ = field.partition("=")
+    known = unquote(name).lower()
+    if known in _SHOWN:
+        return field
+    return f"{name}=***" if equals and known in _HIDDEN else "***"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from tunedb._internal import forks
+from tunedb._internal import forks, safe_path
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 
@@ -118,7 +118,8 @@ def lock_problem(
 
 def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        safe_path.make_folders(safe_path.resolve(path.parent))
+        safe_path.resolve(path)
         lock = FileLock(path, mode=0o600, thread_local=False)  # another thread may release it
         lock.acquire(timeout=timeout, poll_interval=POLL_S)
     except Timeout as late:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tunedb._internal import safe_path
 from tunedb.core.canonical import parse_json
 from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
@@ -209,7 +210,7 @@ def opened_for_writing(target: str | os.PathLike[str] | IO[str]) -> Iterator[IO[
     if not isinstance(target, str | os.PathLike):
         yield target
         return
-    path = Path(target).resolve()
+    path = safe_path.resolve(target)
     if path.exists() and not path.is_file():  # /dev/stdout, or a folder, which raises
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file

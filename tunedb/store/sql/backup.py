@@ -11,6 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from tunedb._internal import safe_path
 from tunedb.errors import SettingError, StoreCorrupt, StoreUnavailable
 from tunedb.settings import expand
 from tunedb.store.sql.engine import Database, locate
@@ -45,7 +46,8 @@ def copy(database: Database, target: Path) -> Path:
     try:
         if target.exists() or target.is_symlink():
             raise SettingError(f"{target} exists. Give the backup a new name.")
-        os.mknod(part, 0o600)
+        safe_path.resolve(target)
+        safe_path.make_file(part)
         with database.read() as connection:
             try:
                 _copy(connection, part)

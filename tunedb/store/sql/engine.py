@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.pool import NullPool, StaticPool
 
-from tunedb._internal.redact import without_password
+from tunedb._internal import safe_path
+from tunedb._internal.redact import is_ambiguous, is_path, masked, secrets_of, without_password
 from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnavailable
-from tunedb.settings import expand
+from tunedb.settings import expand, password_in_environment
+from tunedb.store.sql import sqlite_file
+from tunedb.store.sql.sqlite_file import StatementLimit
 
 PG_SCHEMA = "tunedb"
+DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _HINTS = {
     sqlite3.SQLITE_BUSY: "Another process holds it: try again when it is done.",
     sqlite3.SQLITE_LOCKED: "Another thread holds it: try again when it is done.",
@@ -28,6 +31,7 @@ _HINTS = {
     sqlite3.SQLITE_READONLY: "Make the file and its folder writable, or name another store in TUNEDB_STORE.",
     sqlite3.SQLITE_PERM: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
     sqlite3.SQLITE_CANTOPEN: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
+    sqlite3.SQLITE_INTERRUPT: "A statement took too long. See whether the file is sound: tunedb db check",
 }
 _PG_BUSY = ("55P03", "57014")  # lock_not_available, query_canceled: what the two time-outs below end in
 
@@ -37,11 +41,12 @@ class Database:
     """A database that may be connected to; no connection outlives its `with` block, so none crosses a fork."""
 
     url: str  # printable: without the password
-    path: Path | None  # of the file, if it is one
-    engine: sa.Engine
+    path: Path | None  # of the file, if it is one: its real path
+    engine: sa.Engine = field(repr=False)  # whose own form shows the passwords of a URL's query
     busy_timeout: float  # seconds to wait for another writer
-    secret: str | None  # the password, to keep it out of messages
+    secrets: tuple[str, ...] = field(repr=False)  # to keep them out of messages
     guard: contextlib.AbstractContextManager[Any]  # a lock if all threads share one connection, in memory
+    limit: StatementLimit = field(repr=False)  # of SQLite; PostgreSQL has its own
 
     @property
     def is_sqlite(self) -> bool:
@@ -84,15 +89,24 @@ class Database:
         try:
             yield
         except sa.exc.DBAPIError as error:
+            raised, self.limit.raised = self.limit.raised, None
+            if raised is not None:  # by a signal handler: SQLite was only stopped for it
+                raise raised from None
+            _mask(error, self.secrets)
             raise self._failure(error) from error
+        except safe_path.UnsafePath as error:
+            raise unsafe(self.url, error) from None
 
     def _failure(self, error: sa.exc.DBAPIError) -> StoreError:
         # sqlite3 reports corruption as DatabaseError, not as OperationalError: the code decides, not the class.
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
         state = getattr(error.orig, "sqlstate", None)
         cause = str(error.orig).strip().partition("\n")[0]
-        if self.secret:
-            cause = cause.replace(self.secret, "***")
+        if code == sqlite3.SQLITE_NOTADB and self.path is not None and not _may_be_ours(self.path):
+            return StoreUnavailable(
+                f"{self.url}: expected a SQLite database, got a file of another kind, which stays as it is. "
+                "Name another store in TUNEDB_STORE."
+            )
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return StoreCorrupt(
                 f"{self.url}: expected a SQLite database, got a damaged file ({cause}). "
@@ -116,32 +130,39 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = Fa
     url = _url(url_or_path)
     backend, printable = url.get_backend_name(), without_password(url.render_as_string(hide_password=True))
     guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+    limit = StatementLimit(2 * busy_timeout)
     path: Path | None = None
     options: dict[str, Any]
     if backend == "postgresql":
         options = {"poolclass": NullPool, "connect_args": _postgres_arguments(url, busy_timeout)}
     elif url.database in (None, "", ":memory:"):
         guard = threading.RLock()
-        options = {"poolclass": StaticPool, "creator": lambda: _open_sqlite(":memory:", busy_timeout)}
+        options = {"poolclass": StaticPool, "creator": lambda: sqlite_file.connect(":memory:", busy_timeout, limit)}
     else:
-        path = Path(str(url.database))
-        # mode=rw, as SQLite would otherwise make a file, without our permissions and schema, if the file was removed.
-        uri = f"file:{quote(os.fsencode(path))}?mode={'ro' if read_only else 'rw'}"
-        options = {"poolclass": NullPool, "creator": lambda: _open_sqlite(uri, busy_timeout)}
+        file = path = Path(str(url.database))
+        creator = partial(sqlite_file.connect, file, busy_timeout, limit, read_only=read_only)
+        options = {"poolclass": NullPool, "creator": creator}
     try:
         engine = sa.create_engine(url, **options)
     except ImportError as error:
         raise StoreUnavailable(
             f"Found no driver for {printable} ({error}). Run: pip install 'tunedb[postgres]'"
         ) from error
-    return Database(printable, path, engine, busy_timeout, str(url.password or ""), guard)
+    if backend == "sqlite":
+        sa.event.listen(engine, "before_cursor_execute", limit.begin)
+    secrets = (*secrets_of(url_or_path), str(url.password or ""), password_in_environment())
+    return Database(printable, path, engine, busy_timeout, secrets, guard, limit)
 
 
 def _url(url_or_path: str) -> sa.URL:
     """Return the URL with the file's real path: the same for every working folder and symbolic link."""
-    if "://" not in url_or_path:
+    if is_path(url_or_path):
         return sa.URL.create("sqlite", database=_real(url_or_path))
     printable = without_password(url_or_path)
+    if is_ambiguous(url_or_path):
+        raise StoreUnavailable(
+            f"Expected '@', '?' and '&' in a password to be written as %40, %3F and %26, got {printable}."
+        )
     try:
         url = sa.make_url(url_or_path)
         dialect = url.get_dialect()
@@ -161,26 +182,38 @@ def _url(url_or_path: str) -> sa.URL:
 
 def _real(path: str) -> str:
     try:
-        real = str(expand(path).resolve())
+        real = str(safe_path.resolve(expand(path)))
         real.encode()
+    except safe_path.UnsafePath as error:
+        raise unsafe(path, error) from None
     except (OSError, RuntimeError, ValueError) as error:  # no working folder, no home, a loop of links, a NUL, no UTF-8
         raise StoreUnavailable(f"Expected a path, got {path!r}: {error}. Name another store in TUNEDB_STORE.") from None
     return real
 
 
-def _open_sqlite(uri: str, busy_timeout: float) -> sqlite3.Connection:
-    # isolation_level=None: the driver begins nothing by itself, and the PRAGMAs run outside of any transaction.
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout={int(busy_timeout * 1000)}")
-    connection.execute("PRAGMA foreign_keys=ON")
-    # A transaction that outgrows the cache would lock out every reader until it ends.
-    connection.execute("PRAGMA cache_spill=OFF")
-    connection.text_factory = _text  # a text that is not UTF-8 would fail the whole query
-    return connection
+def unsafe(url: str, error: safe_path.UnsafePath) -> StoreUnavailable:
+    """Return the error for a store whose path leads through another user's entry of a shared folder."""
+    return StoreUnavailable(f"Refused {url}: {error.strerror}. Name a store in a folder of your own in TUNEDB_STORE.")
 
 
-def _text(stored: bytes) -> str:
-    return stored.decode(errors="surrogateescape")  # lone surrogates, which the check of a row refuses
+def _may_be_ours(path: Path) -> bool:
+    """Return whether a file that is no database may be a damaged store: by its name, or by the lock file next to it.
+
+    Only such a file is ever set aside: a path that was mistyped can name any file of the user's. A file whose header
+    is SQLite's is not asked about.
+    """
+    lock = path.with_name(f"{path.name}.lock")
+    return path.suffix in DATABASE_SUFFIXES or (lock.is_file() and lock.stat().st_size == 0)
+
+
+def _mask(error: BaseException | None, secrets: tuple[str, ...]) -> None:
+    """Take the secrets out of a driver's error and of those behind it: a traceback shows all of them."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    for each in chain:
+        each.args = tuple(masked(part, secrets) if isinstance(part, str) else part for part in each.args)
 
 
 def _postgres_arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import shlex
 import stat
 import threading
@@ -19,9 +18,10 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from tunedb._internal import safe_path
 from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import backup
-from tunedb.store.sql.engine import PG_SCHEMA, Database, locate
+from tunedb.store.sql.engine import PG_SCHEMA, Database, locate, unsafe
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -161,11 +161,13 @@ def _back_up(database: Database, path: Path, stored: str) -> Path:
 @contextlib.contextmanager
 def transaction(database: Database) -> Iterator[sa.Connection]:
     """Yield a connection in the exclusive transaction that changes a schema. A damaged file is replaced first."""
+    with contextlib.suppress(StoreCorrupt):
+        revision(database)  # refuses a file that can be no store of ours before there is a lock next to it
     with _exclusive(database):
         if database.path is not None:
             _set_aside_if_damaged(database, database.path)
             with contextlib.suppress(FileExistsError):
-                os.mknod(database.path, 0o600)  # not open(): closing it would drop this process's SQLite locks
+                safe_path.make_file(database.path)
         # Foreign keys off: with them on, altering a parent in a batch migration deletes its children.
         with database.write(foreign_keys=False) as connection:
             if not database.is_sqlite:
@@ -236,6 +238,8 @@ def _is_file(path: Path, url: str) -> bool:
 
 
 def _unusable(url: str, error: OSError) -> StoreUnavailable:
+    if isinstance(error, safe_path.UnsafePath):
+        return unsafe(url, error)
     return StoreUnavailable(
         f"Can't use {url}: {error.strerror or error}. "
         "Make the file and its folder accessible, or name another store in TUNEDB_STORE."
@@ -253,7 +257,8 @@ def _exclusive(database: Database) -> Iterator[None]:
     patience = 2 * database.busy_timeout  # making the first schema takes longer than a write
     lock = FileLock(f"{database.path}.lock", timeout=patience, mode=0o600)
     try:
-        database.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        safe_path.make_folders(safe_path.resolve(database.path.parent))
+        safe_path.check_beside(database.path, (".lock",))
         lock.acquire()
     except Timeout:
         raise StoreUnavailable(
