@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import enum
 import functools
 import importlib.util
 import operator
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy
 import pytest
 import torch
+import triton
 import triton.language as tl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,11 +26,48 @@ from hypothesis import strategies as st
 import tunedb
 from tests.decorator.kernels import add_one, tuned
 from tunedb import IdentityError, SettingError
+from tunedb.core.problem import Problem
 from tunedb.core.source_hash import joint_hash, kernel_hash
+from tunedb.core.source_text import HashUnavailable
 from tunedb.decorator.call.arguments import Call, Parameters
 from tunedb.decorator.call.problem import layout_of, name_and_hash, problem_of
-from tunedb.decorator.call.specialization import binary_specialization, call_specialization
+from tunedb.decorator.call.specialization import binary_specialization, call_specialization, can_specialize
 from tunedb.decorator.configs import Candidates, stored_form
+
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Other(enum.Enum):
+    RED = 1
+
+
+class Whole(enum.IntEnum):
+    ONE = 1
+    TWO = 2
+
+
+class Word(enum.StrEnum):
+    ONE = "one"
+    TWO = "two"
+
+
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    held: Any = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherHolder:
+    held: Any = 0
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
 
 NAMES = ("x", "y", "n", "stride", "FLAG", "BLOCK")
 PARAMETERS = Parameters(NAMES, frozenset({"FLAG", "BLOCK"}), {}, True)
@@ -33,6 +76,11 @@ PARAMETERS = Parameters(NAMES, frozenset({"FLAG", "BLOCK"}), {}, True)
 def facts(key: tuple[str, ...] = ("n",), buckets: Any = None, **given: Any) -> dict[str, Any]:
     call = Call(NAMES, (1,), (), given)
     return dict(problem_of("kernel", call, PARAMETERS, key, buckets or {}))
+
+
+def problem(value: Any) -> Problem:
+    """The problem of a call with that value of `key`."""
+    return problem_of("kernel", Call(NAMES, (1,), (), {"n": value}), PARAMETERS, ("n",), {})
 
 
 def test_a_problem_holds_keys_tensors_classes_and_switches() -> None:
@@ -57,14 +105,91 @@ def test_values_of_key_come_back_as_themselves(value: Any, expected: dict[str, A
 
 
 def test_numpy_scalars_are_taken_as_pythons() -> None:
-    numpy = pytest.importorskip("numpy")
     assert facts(n=numpy.int64(5)) == {"n": 5}
 
 
-@pytest.mark.parametrize("value", [float("inf"), -(2**63) - 1, {"a": 1}])
-def test_a_value_without_canonical_form_names_its_argument(value: Any) -> None:
+@pytest.mark.parametrize(
+    "value", [torch.zeros(1), (torch.zeros(1),), dataclasses.replace(Holder(), held=torch.zeros(1))]
+)
+def test_a_tensor_is_no_value_of_key_and_the_error_names_the_argument(value: Any) -> None:
     with pytest.raises(IdentityError, match="n"):
         facts(n=value)
+
+
+KEYS: list[Any] = [
+    Color.RED, Color.BLUE, "RED", Other.RED, Whole.ONE, Whole.TWO, Word.ONE, Word.TWO, float("inf"), -float("inf"),
+    float("nan"), 2**63, 2**64, -(2**63) - 1, 10**5000, "a\0", "a", "\ud800", b"a", b"b", 1j, (1, 2), (1,), ((1,),), (),
+    frozenset({1}), Holder(1), Holder(2), Holder((1, 2)), OtherHolder(1), torch.float32, tl.float32, torch.float8_e5m2,
+    torch.device("cpu"), range(3), range(4), add_one, "Holder", {"a": 1}, numpy.dtype("float16"), 1.0, True, None,
+]  # fmt: skip
+
+
+def test_each_value_of_key_is_a_problem_of_its_own_and_one_only() -> None:
+    texts = [problem(value).key for value in KEYS]
+    assert len(set(texts)) == len(KEYS)
+    assert [problem(value).key for value in copy.deepcopy([key for key in KEYS if key is not add_one])] == [
+        text for text, key in zip(texts, KEYS, strict=True) if key is not add_one
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Whole.ONE, 1), (Word.ONE, "one"), (numpy.float64(0.5), 0.5), (numpy.int64(7), 7), (numpy.bool_(True), True),
+        (torch.Size([1, 2]), (1, 2)), (Pair(1, 2), (1, 2)), (float("nan"), -float("nan")), (tl.constexpr(3), 3),
+    ],
+)  # fmt: skip
+def test_values_that_triton_takes_for_the_same_are_one_problem(one: Any, other: Any) -> None:
+    assert problem(one) == problem(other)
+
+
+def test_values_of_key_are_the_same_in_every_process() -> None:
+    program = (
+        "from tunedb.core.source_hash import content_hash\nfrom tunedb.core.problem import Problem\n"
+        "facts = dict(a=float('nan'), b=10**30, c='a\\0', d=content_hash(frozenset('abcdef')), e=content_hash(b'x'))\n"
+        "print(Problem.of('kernel', **facts).digest)\n"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_a_layout_of_gluons_is_known_by_its_fields() -> None:
+    gluon = pytest.importorskip("triton.experimental.gluon.language")
+    one, other = (gluon.BlockedLayout([1, size], [4, 8], [4, 1], [1, 0]) for size in (4, 8))
+    assert problem(one) != problem(other)
+    assert facts(n=one)["n.size_per_thread.1"] == 4
+    assert can_specialize(one)
+    assert call_specialization({"n": one}, (), ("n",), {}) != call_specialization({"n": other}, (), ("n",), {})
+
+
+def test_an_object_without_stable_content_in_key_makes_no_problem() -> None:
+    with pytest.raises(HashUnavailable):
+        facts(n=threading.Lock())
+
+
+class Foreign:
+    """An array of another library: an address and a dtype, and no tensor of torch's."""
+
+    def __init__(self, dtype: Any, address: int = 64) -> None:
+        self.dtype, self._address = dtype, address
+
+    def data_ptr(self) -> int:
+        return self._address
+
+
+def test_arguments_that_are_no_tensors_count_by_their_own_dtype() -> None:
+    dtypes = (torch.float32, torch.float16, "float32", numpy.dtype("float16"), tl.float32, tl.float16)
+    made = [facts(x=Foreign(dtype)) for dtype in dtypes]
+    assert len({str(one) for one in made}) == len(dtypes)
+    assert made[0] == {"x.dtype": torch.float32, "x.aligned": True}
+    assert facts(x=Foreign("fp32", 4)) == {"x.dtype": "fp32", "x.aligned": False}
+    assert facts(x=(Foreign(torch.int8), 1)) == {"x.0.dtype": torch.int8, "x.0.aligned": True}
+    assert facts(x=triton.reinterpret(torch.zeros(4, dtype=torch.int32), tl.float32))["x.dtype"] == tl.float32
 
 
 def test_a_descriptor_is_known_by_its_base() -> None:
@@ -204,8 +329,6 @@ def test_a_reference_has_the_same_hash_in_every_process() -> None:
 
 
 def test_configs_are_kept_whole_and_found_again() -> None:
-    import triton
-
     def activation() -> None:
         """A knob that no JSON can hold."""
 
@@ -218,6 +341,14 @@ def test_configs_are_kept_whole_and_found_again() -> None:
     assert [candidates.config(form) for form in forms] == configs
     assert (forms[0]["BLOCK"], forms[0]["num_warps"], forms[0]["maxnreg"]) == ("(32, 64)", 8, 64)
     assert forms[1]["ir_override"] == "kernel.ptx"
+
+
+def test_configs_of_one_text_are_told_apart_by_their_types() -> None:
+    values = ["(1, 2)", (1, 2), "inf", float("inf"), "None", None, 2**70, "a\0"]
+    configs = [triton.Config({"BLOCK": value}) for value in values]
+    candidates = Candidates(configs)
+    assert len(candidates.by_stored_form) == len(values)
+    assert [candidates.config(form) for form in candidates.in_order] == configs
 
 
 SOURCE = """

@@ -1,49 +1,17 @@
 """Canonical JSON, which gives problems, configs and devices their identity, and its digest.
 
-Equal facts give equal text on every machine. A dtype is written by its name; only reading one back as a dtype imports
-torch or Triton, which nothing else in core does.
+Equal facts give equal text on every machine.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from tunedb.core.tagged import INT64, check_tagged, is_storable, simple, tagged
 from tunedb.errors import IdentityError
-
-_INT64 = range(-(2**63), 2**63)
-_DTYPE = re.compile(r"(torch|triton)\.[a-z][a-z0-9_]{0,31}")
-
-
-def _dtype_name(value: object) -> str | None:
-    """Return `torch.float32` or `triton.fp32` for a dtype, else None. Imports neither package to find out."""
-    module = type(value).__module__
-    if type(value).__name__ != "dtype" or module not in ("torch", "triton.language.core"):
-        return None
-    name = str(value).removeprefix("torch.")
-    return f"{module.partition('.')[0]}.{name}"
-
-
-def dtype_of(name: str) -> Any:
-    """Return the dtype of that name, from torch or Triton, which are imported for it."""
-    if not _DTYPE.fullmatch(name):
-        raise IdentityError(f"Expected a dtype's name such as torch.float32, got {name!r}.")
-    package, _, short = name.partition(".")
-    if package == "torch":
-        import torch
-
-        dtype = getattr(torch, short, None)
-        if isinstance(dtype, torch.dtype):
-            return dtype
-    else:
-        import triton.language as tl
-
-        if short in tl.dtype.SINT_TYPES + tl.dtype.UINT_TYPES + tl.dtype.FP_TYPES + tl.dtype.OTHER_TYPES:
-            return tl.dtype(short)
-    raise IdentityError(f"This {package} has no dtype called {short!r}.")
 
 
 def _plain(name: str, value: object) -> object:
@@ -51,22 +19,25 @@ def _plain(name: str, value: object) -> object:
     if value is None or type(value) is bool:
         return value
     if type(value) is int:
-        if value not in _INT64:
-            raise IdentityError(f"{name}: {value} does not fit into 64 bits.")
+        if value not in INT64:
+            raise IdentityError(f"{name}: {value:#x} does not fit into 64 bits.")
         return value
     if type(value) is float:
         if value != value or value in (float("inf"), float("-inf")):
             raise IdentityError(f"{name}: {value} has no canonical form. Use None or a string.")
         return value
     if type(value) is str:
-        if "\0" in value or (not value.isascii() and any(0xD800 <= ord(char) < 0xE000 for char in value)):
+        if not is_storable(value):
             raise IdentityError(f"{name}: {value!r} holds a NUL or a lone surrogate, which databases refuse.")
         return value
-    dtype = _dtype_name(value)
-    if dtype is not None:
-        return {"dtype": dtype}
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     raise IdentityError(f"{name}: expected None, bool, int, float, str or a dtype, got a {kind}. Convert it first.")
+
+
+def _fact(name: str, value: object) -> object:
+    """Return a value of a problem or a config, which may be one that JSON lacks."""
+    value = simple(value)
+    return tagged(value) or _plain(name, value)
 
 
 def _dump(plain: Mapping[str, object]) -> str:
@@ -78,10 +49,23 @@ def canonical(facts: Mapping[str, object]) -> str:
 
     Raises IdentityError if a name is not a str, or a value would not come back as itself.
     """
+    _check_names(facts)
+    return _dump({name: _plain(name, value) for name, value in facts.items()})
+
+
+def canonical_facts(facts: Mapping[str, object]) -> str:
+    """Return the canonical JSON of a problem's or a config's facts: like `canonical`, for more values.
+
+    A dtype, an int of any size, an infinity, NaN and any str are facts too. Raises IdentityError for other values.
+    """
+    _check_names(facts)
+    return _dump({name: _fact(name, value) for name, value in facts.items()})
+
+
+def _check_names(facts: Mapping[str, object]) -> None:
     for name in facts:
         if type(name) is not str or not name or "\0" in name:
             raise IdentityError(f"A name of a fact: expected a non-empty str without NUL, got {name!r}.")
-    return _dump({name: _plain(name, value) for name, value in facts.items()})
 
 
 def _refuse_constant(text: str) -> object:
@@ -98,7 +82,7 @@ def parse_json(text: str) -> Any:
         return unique_pairs
 
     def integer(digits: str) -> int:
-        if len(digits) > 20 or int(digits) not in _INT64:
+        if len(digits) > 20 or int(digits) not in INT64:
             raise IdentityError(f"{digits[:20]}... does not fit into 64 bits.")
         return int(digits)
 
@@ -119,16 +103,14 @@ def parse_json(text: str) -> Any:
 def parse_canonical(text: str) -> dict[str, Any]:
     """Parse a canonical text into a plain mapping, in which a dtype is still `{"dtype": "torch.float32"}`.
 
-    Raises IdentityError if the text is anything but what `canonical` writes.
+    Raises IdentityError if the text is anything but what `canonical_facts` writes.
     """
     plain = parse_json(text)
     if not isinstance(plain, dict):
         raise IdentityError(f"Expected a JSON object, got a {type(plain).__name__}.")
     for name, value in plain.items():
         if isinstance(value, dict):
-            dtype = value.get("dtype")
-            if len(value) != 1 or not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
-                raise IdentityError(f"{name}: expected a dtype, got another object.")
+            check_tagged(name, value)
         else:
             _plain(name, value)
     if _dump(plain) != text:

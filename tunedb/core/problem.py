@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunedb.core.canonical import canonical, digest_of, dtype_of, parse_canonical
+from tunedb.core.canonical import canonical_facts, digest_of, parse_canonical
+from tunedb.core.tagged import text_of, untagged
 from tunedb.errors import IdentityError
 
 _KERNEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,199}")
@@ -30,7 +31,7 @@ class _Facts(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         value = self._values[name]
-        return dtype_of(value["dtype"]) if isinstance(value, dict) else value
+        return untagged(value) if isinstance(value, dict) else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -40,10 +41,7 @@ class _Facts(Mapping[str, Any]):
 
     def plain(self) -> dict[str, Any]:
         """Return the facts with each dtype as its short name (`float32`): for people, and for `--format json`."""
-        return {
-            name: value["dtype"].partition(".")[2] if isinstance(value, dict) else value
-            for name, value in self._values.items()
-        }
+        return {name: text_of(value) if isinstance(value, dict) else value for name, value in self._values.items()}
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.plain().items())
@@ -53,8 +51,8 @@ class _Facts(Mapping[str, Any]):
 class Problem(_Facts):
     """A problem: what is computed, as a kernel's name and the facts that its speed depends on.
 
-    Values are None, bool, int (64 bits), finite float, str, or a dtype of torch or Triton; each comes back from `key`,
-    which is canonical JSON, as itself. Made by `Problem.of`, or from a stored `key`.
+    Values are None, bool, int, float, str, or a dtype of torch or Triton; each comes back from `key`, which is
+    canonical JSON, as itself, and an IntEnum or a StrEnum as its value. Made by `Problem.of`, or from a stored `key`.
     """
 
     kernel: str
@@ -71,7 +69,7 @@ class Problem(_Facts):
     @classmethod
     def of(cls, kernel: str, /, **facts: object) -> Problem:
         """Return the problem with these facts. Raises IdentityError, before anything is tuned, if one can't be kept."""
-        return cls(canonical(facts), kernel)
+        return cls(canonical_facts(facts), kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ class Config(_Facts):
     @classmethod
     def of(cls, **knobs: object) -> Config:
         """Return the config with these knobs."""
-        return cls(canonical(knobs))
+        return cls(canonical_facts(knobs))
 
     @property
     def constants(self) -> dict[str, Any]:

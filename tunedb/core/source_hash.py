@@ -120,6 +120,11 @@ def short_hash(value: Any) -> str:
     return entry[1].get()[:_SHORT]
 
 
+def content_hash(value: Any) -> str:
+    """Return the first digits of the hash of a value that is not a function. Raises HashUnavailable."""
+    return _hashed(Content, (value,)).hash[:_SHORT]
+
+
 def _function(value: Any) -> FunctionType | None:
     """Return the Python function behind a jit function or a stack of decorators, itself if it is one, else None."""
     while not isinstance(value, FunctionType):

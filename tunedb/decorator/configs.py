@@ -36,8 +36,8 @@ class Candidates:
         for config in configs:
             stored = stored_form(config)
             place = 1
-            while stored in self.by_stored_form and self.by_stored_form[stored].pre_hook is not config.pre_hook:
-                place += 1  # the same knobs with another hook
+            while stored in self.by_stored_form and not _is_alike(self.by_stored_form[stored], config):
+                place += 1  # the same knobs with another hook, or with values that have the same text
                 stored = Config.of(**{**stored_form(config), "pre_hook": place})
             self.by_stored_form.setdefault(stored, config)
             self._stored[id(config)] = stored
@@ -70,6 +70,12 @@ class Candidates:
         return made
 
 
+def _is_alike(config: triton.Config, other: triton.Config) -> bool:
+    """Say whether two configs with one stored form are one: a str may have the text of a tuple."""
+    types, other_types = (list(map(type, one.all_kwargs().values())) for one in (config, other))
+    return config.pre_hook is other.pre_hook and types == other_types
+
+
 def stored_form(config: triton.Config) -> Config:
     """Return a config's knobs as they are stored: what JSON can't hold, such as a tuple or a function, as text.
 
@@ -82,7 +88,7 @@ def _storable(value: Any) -> Any:
     if type(value).__name__ == "constexpr":
         value = value.value
     if value is None or type(value) in (bool, int, float, str) or type(value).__name__ == "dtype":
-        with contextlib.suppress(IdentityError):  # infinite, too large, or with a character that databases refuse
+        with contextlib.suppress(IdentityError):  # a dtype of another package
             Config.of(value=value)
             return value
     return _text(value)

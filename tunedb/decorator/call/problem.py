@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,7 +12,7 @@ import torch
 import triton.language as tl
 
 from tunedb.core.problem import Problem
-from tunedb.core.source_hash import short_hash
+from tunedb.core.source_hash import content_hash, short_hash
 from tunedb.decorator.buckets import Bucket, bucketed, plain_number
 from tunedb.decorator.call.arguments import Call, Parameters, tensors_of
 from tunedb.decorator.call.specialization import BY_VALUE, function_name
@@ -24,12 +26,13 @@ def problem_of(
 ) -> Problem:
     """Return the problem of a call of the kernel with that name.
 
-    Its facts are the values of `key`, bucketed; each tensor's dtype, layout class and alignment class; and switches:
-    arguments that are None, a bool, a str, a dtype or a function, also functions in a tuple. A function counts as its
-    name and a hash of what it does. Sizes that are not in `key` don't count.
+    Its facts are the values of `key`, bucketed; each tensor's dtype, layout class and alignment class; the dtype and
+    alignment class of other objects with an address; and switches: arguments that are None, a bool, a str, a dtype or a
+    function, also functions in a tuple. A function counts as its name and a hash of what it does. Sizes that are not in
+    `key` don't count.
 
-    Raises IdentityError, before anything is tuned, for a value of `key` that has no canonical JSON, HashUnavailable for
-    a function without a hash.
+    Raises IdentityError, before anything is tuned, for a tensor in `key`, HashUnavailable for a function without a hash
+    and for a value of `key` whose content is not the same in every process.
     """
     facts: dict[str, object] = {}
     for name in parameters.names:
@@ -50,6 +53,7 @@ def problem_of(
             facts |= _canonical(name, value)
         else:
             facts |= dict(_functions_in(name, value))
+            facts |= dict(_addresses_in(name, value))
         for place, tensor in tensors.items():
             facts |= _tensor_facts(place, tensor)
         dtype = getattr(value, "dtype", None)
@@ -88,15 +92,32 @@ def _is_switch(value: Any) -> bool:
 
 
 def _canonical(name: str, value: Any) -> dict[str, object]:
-    """Return the facts of one value: a tuple has its length and its items."""
+    """Return the facts of one value of `key`: a tuple has its length and its items, a dataclass its fields.
+
+    A class is named by a fact of its own, so that no str has the same facts.
+    """
     if type(value) is tl.constexpr:
         value = value.value
+    if isinstance(value, enum.Enum) and not isinstance(value, int | float | str):
+        return {f"{name}.class": type(value).__qualname__, name: value.name, **_canonical(f"{name}.value", value.value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        facts: dict[str, object] = {f"{name}.class": type(value).__qualname__}
+        for field in dataclasses.fields(value):
+            facts |= _canonical(f"{name}.{field.name}", getattr(value, field.name, None))
+        return facts
     if isinstance(value, tuple | list):
-        facts: dict[str, object] = {f"{name}.length": len(value)}
+        facts = {f"{name}.length": len(value)}
         for place, item in enumerate(value):
             facts |= _canonical(f"{name}.{place}", item)
         return facts
-    return {name: plain_number(value) if function_name(value) is None else name_and_hash(value)}
+    if isinstance(value, torch.Tensor):
+        raise IdentityError(f"key: {name} is a tensor, whose values can't be compared. Use one of its sizes.")
+    if function_name(value) is not None:
+        return {name: name_and_hash(value)}
+    value = plain_number(value)
+    if value is None or isinstance(value, bool | int | float | str) or _is_compilers_dtype(value):
+        return {name: value}
+    return {f"{name}.class": type(value).__qualname__, name: content_hash(value)}
 
 
 def _functions_in(name: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -107,6 +128,20 @@ def _functions_in(name: str, value: Any) -> Iterator[tuple[str, str]]:
             yield from _functions_in(f"{name}.{place}", item)
     elif function_name(value) is not None:
         yield name, name_and_hash(value)
+
+
+def _addresses_in(name: str, value: Any) -> Iterator[tuple[str, object]]:
+    """Yield the facts of objects that are no tensors of torch's, but have an address and a dtype."""
+    if isinstance(value, tuple | list):
+        for place, item in enumerate(value):
+            yield from _addresses_in(f"{name}.{place}", item)
+    elif hasattr(value, "data_ptr") and hasattr(value, "dtype") and next(tensors_of(name, value), None) is None:
+        yield f"{name}.dtype", value.dtype if _is_compilers_dtype(value.dtype) else str(value.dtype)
+        yield f"{name}.aligned", value.data_ptr() % WIDEST_ACCESS_BYTES == 0
+
+
+def _is_compilers_dtype(value: Any) -> bool:
+    return isinstance(value, torch.dtype | tl.dtype)
 
 
 def _tensor_facts(name: str, tensor: torch.Tensor) -> dict[str, object]:

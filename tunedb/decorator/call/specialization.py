@@ -7,6 +7,8 @@ comparison out as code for the types that it can take apart without a function c
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 from collections.abc import Collection, Mapping
 from types import FunctionType
 from typing import Any
@@ -96,13 +98,27 @@ def binary_specialization(arguments: Mapping[str, Any], constexprs: Collection[s
 
 def can_specialize(value: Any) -> bool:
     """Say whether `specialization_of` covers all that counts of a value without keeping the caller's memory alive."""
-    if isinstance(value, (torch.Tensor, int, float)) or type(value) in BY_VALUE:
+    if isinstance(value, (torch.Tensor, int, float, str, enum.Enum)) or type(value) in BY_VALUE:
         return True
     if isinstance(value, tuple | list):
         return all(map(can_specialize, value))
     if type(value) is tl.constexpr:
         return can_specialize(value.value)
-    return base_of(value) is not None or function_name(value) is not None
+    return base_of(value) is not None or function_name(value) is not None or _is_frozen(value)
+
+
+def _is_frozen(value: Any) -> bool:
+    """Say whether a value is a constant of a frozen dataclass, such as a Gluon layout."""
+    parameters = getattr(type(value), "__dataclass_params__", None)
+    if parameters is None or not (parameters.frozen and parameters.eq):
+        return False
+    return all(_is_constant(getattr(value, field.name, None)) for field in dataclasses.fields(value))
+
+
+def _is_constant(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(map(_is_constant, value))
+    return isinstance(value, (int, float, str, enum.Enum)) or type(value) in BY_VALUE or _is_frozen(value)
 
 
 def can_plan(value: Any) -> bool:

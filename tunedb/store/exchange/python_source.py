@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
@@ -52,7 +54,11 @@ def latest_winners(sweeps: Iterable[Sweep]) -> list[Sweep]:
 
 
 def _triton_config(config: Config) -> str:
-    if any(type(value).__name__ == "dtype" for value in config.values()):
-        raise SettingError(f"{config}: a knob that is a dtype can't be written as source. Use --format jsonl.")
+    if not all(map(_is_literal, config.values())):
+        raise SettingError(f"{config}: a dtype, infinity or NaN can't be written as source. Use --format jsonl.")
     options = "".join(f", {name}={value!r}" for name, value in config.options.items())
     return f"triton.Config({config.constants!r}{options})"
+
+
+def _is_literal(value: Any) -> bool:
+    return type(value).__name__ != "dtype" and (type(value) is not float or math.isfinite(value))
