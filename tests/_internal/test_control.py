@@ -94,6 +94,14 @@ def wrapped_by_context() -> None:
         raise RuntimeError("while another was handled") from None
 
 
+def wrapped_with_its_traceback() -> None:
+    """As SQLAlchemy does."""
+    try:
+        interrupted()
+    except Exception as error:
+        raise RuntimeError("in a kernel").with_traceback(error.__traceback__) from error
+
+
 class Wrapping:
     """A context that raises another error instead of any."""
 
@@ -109,7 +117,9 @@ def wrapped_by_context_manager() -> None:
         interrupted()
 
 
-@pytest.mark.parametrize("wrap", [wrapped_by_cause, wrapped_by_context, wrapped_by_context_manager])
+@pytest.mark.parametrize(
+    "wrap", [wrapped_by_cause, wrapped_by_context, wrapped_with_its_traceback, wrapped_by_context_manager]
+)
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_it_is_found_behind_what_wraps_it_and_raised_itself(
     handler: Callable[..., object], wrap: Callable[[], None]
@@ -179,6 +189,30 @@ def test_a_config_is_not_blamed_for_it() -> None:
         wrapped_by_cause()
     with pytest.raises(TrialError), typed_errors():
         failing()
+
+
+class TerminatedAgain(Exception):
+    """What a second signal brings."""
+
+
+def terminate_again(number: int, frame: FrameType | None) -> None:
+    raise TerminatedAgain
+
+
+def interrupted_twice() -> None:
+    try:
+        with handling(terminate):
+            interrupted()
+    finally:
+        with handling(terminate_again):
+            interrupted()
+
+
+def test_of_two_it_is_the_later_one() -> None:
+    with pytest.raises(TerminatedAgain) as caught:
+        interrupted_twice()
+    assert isinstance(caught.value.__context__, Terminated)
+    assert programs_own(caught.value) is caught.value
 
 
 def test_a_suppressed_kind_lets_it_pass() -> None:

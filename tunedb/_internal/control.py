@@ -25,20 +25,32 @@ def programs_own(error: BaseException) -> BaseException | None:
     SystemExit, GeneratorExit. Exceptions that were handled before the current work began do not count, though Python
     notes them as the context of each later one.
     """
-    remaining, seen = [error], set()
-    handlers = _handlers()
-    while remaining:
-        current = remaining.pop()
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        if not isinstance(current, Exception) or _left_a_handler(current, handlers):
-            return current
-        if current.__cause__ is not None:
-            remaining.append(current.__cause__)
-        if current.__context__ is not None and _was_caught_on_the_way_of(current, current.__context__):
-            remaining.append(current.__context__)
-    return None
+    found = _find(error, _handlers(), set())
+    return None if found is None else found[0]
+
+
+def _find(
+    error: BaseException, handlers: set[CodeType], seen: set[int]
+) -> tuple[BaseException, FrameType | None] | None:
+    """Return the program's own exception, and the frame of the handler that it left."""
+    if not isinstance(error, Exception):
+        return error, None
+    seen.add(id(error))
+    left = _handler_left(error, handlers)
+    for behind in _behind(error):
+        found = None if id(behind) in seen else _find(behind, handlers, seen)
+        # Some wrappers take the traceback of what they wrap, the handler's frame with it.
+        if found is not None and left in (None, found[1]):
+            return found
+    return None if left is None else (error, left)
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """Yield what the error was raised because of."""
+    if error.__cause__ is not None:
+        yield error.__cause__
+    if error.__context__ is not None and _was_caught_on_the_way_of(error, error.__context__):
+        yield error.__context__
 
 
 def let_pass(error: BaseException) -> None:
@@ -85,16 +97,16 @@ def _handlers() -> set[CodeType]:
     return codes
 
 
-def _left_a_handler(error: BaseException, handlers: set[CodeType]) -> bool:
-    """Say whether a signal handler is among the frames that the error went through.
+def _handler_left(error: BaseException, handlers: set[CodeType]) -> FrameType | None:
+    """Return the frame of the signal handler that the error left; None if there is none.
 
     A handler may have set another one meanwhile. Then it is known by its arguments: a signal, and the frame that was
     interrupted, which called it.
     """
-    frames = list(_frames(error))
-    return any(
-        frame.f_code in handlers or _got_signal_and_frame(frame, caller) for caller, frame in itertools.pairwise(frames)
-    )
+    for caller, frame in itertools.pairwise(_frames(error)):
+        if frame.f_code in handlers or _got_signal_and_frame(frame, caller):
+            return frame
+    return None
 
 
 def _got_signal_and_frame(frame: FrameType, caller: FrameType) -> bool:

@@ -103,7 +103,7 @@ def _resolve(state: KernelState, call: Call, index: int, configs: Sequence[trito
             )
         return Resolved(config, choice, called.swept, called.configs)
     finally:
-        called.release()
+        called.close()
 
 
 def _without_hash(

@@ -78,6 +78,15 @@ class CalledKernel:
         """The error of the first config that failed in this call; empty if none did."""
         return "" if self._workload is None else self._workload.first_failure
 
+    def close(self) -> None:
+        """Restore the call's tensors if an exception kept the sweep from it, and drop them.
+
+        A signal handler may raise at the very moment at which the sweep closes its workload.
+        """
+        if self._workload is not None:
+            self._workload.close()
+        self.release()
+
     def release(self) -> None:
         """Drop the call and its tensors."""
         self._call = self._workload = None

@@ -48,6 +48,7 @@ class CallWorkload:
         self._differences: dict[Config, str] = {}  # by config, because a winner is checked twice
         self._before = _copies(call.tensors())  # of all tensors until the first launch, then of the outputs
         self._is_first = True
+        self._is_closed = False
         self._is_reference = spec.reference is not None
         self._expected = {} if spec.reference is None else expected_results(spec.reference, call)
 
@@ -65,6 +66,7 @@ class CallWorkload:
             with _on_device(self._index):
                 self._meta_arguments.prepare(triton_config)
         except Exception as error:
+            let_pass(error)
             # Any error of the compiler's; but a heuristic or hook may have failed because tensors have no memory here.
             if not self._spec.heuristics and triton_config.pre_hook is None:
                 self._compile_errors[config] = _without_frames(error)
@@ -120,7 +122,9 @@ class CallWorkload:
         return None
 
     def close(self) -> None:
-        """Restore the outputs, log differing results, and drop the call's tensors."""
+        """Restore the outputs, log differing results, and drop the call's tensors. Does nothing the second time."""
+        if self._is_closed:
+            return
         try:
             self._restore()
         except RuntimeError as error:  # a lost context, which the sweep has reported
@@ -131,6 +135,7 @@ class CallWorkload:
                 "%s: %d configs give other results than the first one. %s: %s. Say which is right: "
                 "tunedb.autotune(..., reference=...).", self._spec.name, len(self._differences), config, how,
             )  # fmt: skip
+        self._is_closed = True  # last of all: what is interrupted before is done again
         self._before, self._expected, self._compile_errors = None, {}, {}
         del self._call
 

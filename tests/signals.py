@@ -1,0 +1,56 @@
+"""Signal handlers of a program that raise in the middle of its calls."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+# Python calls these while it frees objects, and drops what they raise, whatever it is.
+_DROPS_EXCEPTIONS = ("_remove", "remove", "__del__")
+
+
+class Terminated(Exception):
+    """What a program may make of SIGTERM."""
+
+
+class Late(OSError):
+    """A time limit of a program's own, of a kind that a failing disk raises as well."""
+
+
+KINDS: tuple[type[Exception], ...] = (Terminated, TimeoutError, Late)
+
+
+@contextlib.contextmanager
+def handling(kind: type[Exception]) -> Iterator[list[str]]:
+    """Have SIGALRM raise an exception of that class; yields where it came, once it did."""
+    came: list[str] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code.co_name in _DROPS_EXCEPTIONS:
+            signal.setitimer(signal.ITIMER_REAL, 1e-3)
+            return
+        came.append("" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        raise kind("of the program")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        yield came
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def raising(kind: type[Exception], after_s: float) -> Iterator[list[str]]:
+    """Let a block be interrupted once, and hold that what was raised reached its end."""
+    raised = None
+    with handling(kind) as came:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, after_s)
+            yield came
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except kind as error:
+            raised = type(error)
+    assert raised is (kind if came else None), f"swallowed {kind.__name__}, at {came}"
