@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from tunedb._internal import forks, safe_path
-from tunedb._internal.control import let_pass
+from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError
 
@@ -294,13 +294,7 @@ def lock_folder(settings: Settings) -> Path:
     # No home folder, the root folder, a NUL, not UTF-8, a path that is too long: opening the store will say so.
     except (OSError, RuntimeError, ValueError) as error:
         let_pass(error)
-        return _temporary_folder() / f"tunedb-{os.getuid()}.locks"
-
-
-def _temporary_folder() -> Path:
-    """Return the folder for temporary files, or /tmp if none can be written: making a lock file will say so."""
-    try:
-        return Path(tempfile.gettempdir())
-    except OSError as error:
-        let_pass(error)
-        return Path("/tmp")
+    name = f"tunedb-{os.getuid()}.locks"
+    with suppress(OSError):  # no folder for temporary files can be written: making a lock file will say so
+        return Path(tempfile.gettempdir(), name)
+    return Path("/tmp", name)

@@ -73,7 +73,7 @@ class Outside:
             call()
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]  # none, as before
+            threading.setprofile(None)
 
 
 def _name(function: object) -> str | None:

@@ -15,6 +15,8 @@ import re
 import stat
 from pathlib import Path
 
+from tunedb._internal.control import let_pass
+
 MAX_LINKS = 40  # in one path, as in Linux (path_resolution(7))
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -42,7 +44,8 @@ def resolve(path: str | os.PathLike[str]) -> Path:
         entry = f"{here}/{name}"
         try:
             entry_status = os.lstat(entry)
-        except OSError:  # it does not exist or can't be looked at: whatever opens it says so
+        except OSError as error:  # it does not exist or can't be looked at: whatever opens it says so
+            let_pass(error)
             return Path(os.path.normpath("/".join([entry, *reversed(parts)])))
         _check_entry(entry, entry_status, status)
         if not stat.S_ISLNK(entry_status.st_mode):
@@ -64,7 +67,8 @@ def check_beside(path: Path, suffixes: tuple[str, ...]) -> None:
     """Raise UnsafePath if a file next to a resolved path, such as its journal, is another user's in a sticky folder."""
     try:
         folder = os.lstat(path.parent)
-    except OSError:
+    except OSError as error:
+        let_pass(error)
         return
     if not _is_shared(folder):
         return
@@ -72,7 +76,8 @@ def check_beside(path: Path, suffixes: tuple[str, ...]) -> None:
         beside = f"{path}{suffix}"
         try:
             status = os.lstat(beside)
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             continue
         _check_entry(beside, status, folder)
 
@@ -123,7 +128,8 @@ def _is_shared(folder: os.stat_result) -> bool:
 def _is_mount_point(entry: str) -> bool:
     try:
         mounts = _MOUNTS.read_bytes()
-    except OSError:
+    except OSError as error:
+        let_pass(error)
         return False
     escaped = (line.split(b" ")[4] for line in mounts.splitlines())
     points = (re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), point) for point in escaped)

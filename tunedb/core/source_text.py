@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
+from tunedb._internal.control import let_pass
 from tunedb.core.jit_function import compiled_text
 from tunedb.errors import IdentityError
 
@@ -106,8 +107,8 @@ def _file(path: str, scope: dict[str, Any]) -> _File:
     try:
         tree = ast.parse(text)
         whole = compile(tree, path, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError):  # half saved
-        pass
+    except (SyntaxError, ValueError, RecursionError) as error:  # half saved
+        let_pass(error)
     else:
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

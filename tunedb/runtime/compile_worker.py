@@ -28,6 +28,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import Connection
 
+from tunedb._internal.control import suppress
 from tunedb.runtime.compile_job import CompileJob, preload
 
 START_TIMEOUT_S = 30.0  # until the worker must be ready to fork: it imports Triton and the kernel's module. Chosen
@@ -99,7 +100,7 @@ class CompileWorker:
     def close(self) -> None:
         """End the process and the compiles that it runs. Every waiting call returns None."""
         self._answer_all()
-        with contextlib.suppress(OSError):  # it has ended
+        with suppress(OSError):  # it has ended
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _answer_all(self) -> bool:

@@ -6,6 +6,7 @@ import functools
 import platform
 from pathlib import Path
 
+from tunedb._internal.control import let_pass
 from tunedb.core.device import INTERPRETER, Device, Environment, Placement
 from tunedb.core.task import TuningTask
 from tunedb.settings import is_interpreted
@@ -77,7 +78,8 @@ def _driver_version() -> str:
     try:
         words = Path("/proc/driver/nvidia/version").read_text().split()
         return next(word for word in words if word[0].isdigit() and word.count(".") >= 1)
-    except (OSError, StopIteration):
+    except (OSError, StopIteration) as error:
+        let_pass(error)
         import torch
 
         return f"cuda {torch.version.cuda}" if torch.version.cuda else f"hip {torch.version.hip}"

@@ -13,6 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tunedb._internal import forks, safe_path
+from tunedb._internal.control import let_pass
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 
@@ -55,7 +56,8 @@ class ProblemLock:
             return
         try:
             threading.Thread(target=self._keep, name="tunedb-late-result", daemon=True).start()
-        except RuntimeError:  # too many threads, or Python is ending
+        except RuntimeError as error:  # too many threads, or Python is ending
+            let_pass(error)
             self._release()
 
     def _keep(self) -> None:
@@ -125,7 +127,8 @@ def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
     except Timeout as late:
         return late
     # filelock raises NotImplementedError on a file system without locks. Neither may keep a call from its config.
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError, ValueError) as error:  # ValueError: a path that can't be encoded
+        let_pass(error)
         if path.parent not in _logged:
             _logged.add(path.parent)
             _log.warning("No lock files in %s (%s): processes may tune the same problem twice.", path.parent, error)
