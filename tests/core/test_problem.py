@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.golden import golden_digests
+from tunedb._internal.printable import printable
 from tunedb.core.canonical import canonical_facts
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
@@ -30,7 +31,7 @@ VALUES = (
     | st.text(st.characters(exclude_categories=[]))
     | st.sampled_from(DTYPES)
 )
-FACTS = st.dictionaries(TEXT.filter(bool), VALUES, max_size=6)
+FACTS = st.dictionaries(TEXT.map(printable).filter(bool), VALUES, max_size=6)
 
 
 def same(left: object, right: object) -> bool:

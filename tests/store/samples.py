@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tunedb._internal.printable import printable
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, REFERRING, Sweep, Trial, TrialOutcome, TrialStatus
@@ -64,7 +65,8 @@ def without_trials(done: Sweep) -> Sweep:
 
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
-_NAMES = _TEXT.filter(bool)
+_LINES = _TEXT.map(printable)
+_NAMES = _LINES.filter(bool)
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _VALUES = st.none() | st.booleans() | _INT64 | st.floats(allow_nan=False, allow_infinity=False) | _TEXT
 _FACTS = st.dictionaries(_NAMES.filter(lambda name: name != "self"), _VALUES, max_size=4)
@@ -76,8 +78,8 @@ CONFIGS = _FACTS.map(lambda knobs: Config.of(**knobs))
 PROBLEMS = st.builds(
     lambda kernel, facts: Problem.of(kernel, **facts), st.from_regex(r"[a-z_]{1,9}", fullmatch=True), _FACTS
 )
-DEVICES = st.builds(Device, _NAMES, _TEXT, _TEXT, st.integers(1, 2**31 - 1), _FACTS)
-ENVIRONMENTS = st.builds(Environment, _TEXT, _TEXT, _TEXT, _TEXT)
+DEVICES = st.builds(Device, _NAMES, _LINES, _LINES, st.integers(1, 2**31 - 1), _FACTS)
+ENVIRONMENTS = st.builds(Environment, _LINES, _LINES, _LINES, _LINES)
 _OUTCOMES = st.sampled_from(TrialOutcome).flatmap(
     lambda outcome: st.tuples(st.just(outcome), _UIDS if outcome in REFERRING else st.none())
 )
@@ -124,6 +126,6 @@ def sweeps(draw: st.DrawFn) -> Sweep:
         expires=draw(st.none() | _MOMENTS),
         trials=tuple(sorted(trials, key=lambda one: one.uid)),
         counts=counts_of(trials),
-        host=draw(_TEXT),
+        host=draw(_LINES),
         uid=draw(_UIDS),
     )

@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 
 import tunedb
 from tunedb import registry
+from tunedb._internal.redact import without_passwords
 from tunedb.cli import device
 from tunedb.cli.command import Command, with_common_flags
 from tunedb.cli.commands import COMMANDS
@@ -151,7 +152,7 @@ def _usage_message(
 
 def _say(message: str, code: int) -> int:
     if message:
-        print(f"tunedb: {one_line(message)}", file=sys.stderr)
+        print(f"tunedb: {one_line(without_passwords(message))}", file=sys.stderr)
     return code
 
 

@@ -16,6 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from tunedb import settings
+from tunedb._internal.printable import printable
+from tunedb._internal.redact import without_passwords
 from tunedb.cli.output import Format
 from tunedb.errors import SettingError
 
@@ -128,7 +130,7 @@ def uninterrupted() -> Iterator[None]:
 
 class _StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr)
+        print(printable(without_passwords(self.format(record))), file=sys.stderr)
 
 
 @contextlib.contextmanager

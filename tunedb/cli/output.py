@@ -13,8 +13,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+from tunedb._internal.printable import printable
+
 Row = Mapping[str, Any]
 _MAX_WIDTH = 100_000  # characters: wider than any record, so that rich never wraps
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # after blanks as well: some programs leave these out
 SHORT_UID = 12  # digits of a uid in a table; `tunedb show` takes the beginning of a uid
 
 
@@ -88,8 +91,8 @@ def cell(column: str, value: Any) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return the text on one line, without control characters: it may come from someone else's store."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in " ".join(text.split()))
+    """Return the text on one line, with its control characters escaped: it may come from someone else's store."""
+    return printable(" ".join(text.split()))
 
 
 def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str], *, with_head: bool = True) -> None:
@@ -101,7 +104,17 @@ def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str], *, with_head: 
 
 
 def _csv_value(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, Mapping | list | bool) else value
+    """Return a value as a cell, on one line, with its control characters escaped.
+
+    A spreadsheet takes a text that begins with one of FORMULA for a formula, in quotes as well: an apostrophe before
+    it keeps it a text. Numbers stay as they are. A program that needs the text itself takes JSON.
+    """
+    if isinstance(value, Mapping | list | bool):
+        return json.dumps(value)
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if value.lstrip().startswith(FORMULA) else text
 
 
 def _print(table: Table) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from tunedb._internal.printable import printable
 from tunedb.cli.command import is_verbose, log
 from tunedb.cli.output import one_line
 from tunedb.core.problem import Config
@@ -64,7 +65,7 @@ class Progress:
 
     def _say(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(text)
+            self._bars.console.print(printable(text))
         else:
             log.info("%s", text)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunedb._internal.printable import printable
 from tunedb.core.canonical import canonical, digest_of
 from tunedb.errors import IdentityError
 
@@ -34,6 +35,9 @@ class Device:
                 "A device: expected a name and at least one multiprocessor, "
                 f"got {self.name!r} and {self.multiprocessors!r}."
             )
+        for text in (self.name, self.backend, self.arch):
+            if not text.isprintable():  # it is shown in terminals and logs, and stands in exported files
+                raise IdentityError(f"A device: expected a name without control characters, got {text!r:.100}.")
         facts = {name: getattr(self, name) for name in ("name", "backend", "arch", "multiprocessors")}
         object.__setattr__(self, "key", canonical(facts))
         object.__setattr__(self, "digest", digest_of(self.key))
@@ -99,4 +103,4 @@ class Environment:
 
 def host() -> str:
     """Return this machine's name, which is kept with a sweep and never compared."""
-    return os.uname().nodename
+    return printable(os.uname().nodename)

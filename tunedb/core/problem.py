@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunedb._internal.printable import printable
 from tunedb.core.canonical import canonical_facts, digest_of, parse_canonical
 from tunedb.core.tagged import text_of, untagged
 from tunedb.errors import IdentityError
@@ -28,6 +29,9 @@ class _Facts(Mapping[str, Any]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_values", parse_canonical(self.key))
+        for name in self._values:
+            if not name.isprintable():  # of facts and knobs: such a value is escaped where it is shown
+                raise IdentityError(f"Expected a name without control characters, got {name!r:.100}.")
 
     def __getitem__(self, name: str) -> Any:
         value = self._values[name]
@@ -44,7 +48,7 @@ class _Facts(Mapping[str, Any]):
         return {name: text_of(value) if isinstance(value, dict) else value for name, value in self._values.items()}
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={value}" for name, value in self.plain().items())
+        return printable(", ".join(f"{name}={value}" for name, value in self.plain().items()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 from tunedb._internal.control import let_pass
+from tunedb._internal.printable import printable
 from tunedb.core.device import INTERPRETER, Device, Environment, Placement
 from tunedb.core.task import TuningTask
 from tunedb.settings import is_interpreted
@@ -31,7 +32,7 @@ def gpu(index: int) -> Device:
         "registers": getattr(properties, "regs_per_multiprocessor", None),
     }
     reported = {name: value for name, value in info.items() if value is not None}
-    return Device(properties.name, backend, arch, properties.multi_processor_count, reported)
+    return Device(printable(properties.name), backend, arch, properties.multi_processor_count, reported)
 
 
 def device_of(index: int) -> Device:

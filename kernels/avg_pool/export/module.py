@@ -26,7 +26,7 @@ import triton
 import triton.language as tl
 """
 _TUNED = """\
-# Tuned on {device}.
+# Tuned on {device!r}.
 # The problem: dtype, layout, (batch entries, rows in each, their length, kernel size, stride, padding, alignment in
 # bytes). Its config: ALGORITHM, BLOCK_OUT, ROWS_PER_PROG, launch options.
 TUNED = [
@@ -48,7 +48,7 @@ def module_source(sweeps: Sequence[Sweep]) -> str:
     is_interpreted = device.backend == "interpreter"
     space = search_space
     tile = space.INTERPRETED_TILES[0] if is_interpreted else 32 * space.WARPS[0] * space.ELEMENTS_PER_THREAD[0]
-    tuned = _TUNED.format(device=device, rows="".join(_rows(sweeps)), tile=tile)
+    tuned = _TUNED.format(device=str(device), rows="".join(_rows(sweeps)), tile=tile)
     kernels: list[str] = []
     constants: list[str] = []
     rest: list[str] = []

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
 from tunedb.cli.opening import reading, sweeps_of
 from tunedb.errors import SettingError, TunedbError
@@ -42,6 +43,8 @@ def export(
     jsonl is lossless, and what import reads; python is a module with a table of triton.Config; module is one
     self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only.
     """
+    if not is_path(output):
+        raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
     if output != STDOUT and Path(output).is_dir():
         raise SettingError(f"Expected a file to write, got the folder {output}. Name a file with -o.")
     from tunedb.store import dump, opened_for_writing

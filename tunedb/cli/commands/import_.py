@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tunedb._internal.redact import without_password
+from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_record
@@ -30,7 +30,7 @@ def import_(
     Prints how many sweeps were stored, were known already (these stay as they are), and were rejected. Exit code 1 if
     lines were rejected; 2 if the whole file was refused, and nothing was stored.
     """
-    if "://" in source or _is_sqlite(source):
+    if not is_path(source) or _is_sqlite(source):
         _import_store(source, strict, format)
         return
     _import_file(source, strict, format)

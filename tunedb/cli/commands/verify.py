@@ -11,7 +11,7 @@ import typer
 from tunedb import registry
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import existing
-from tunedb.cli.output import Format, print_rows
+from tunedb.cli.output import Format, one_line, print_rows
 from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.errors import SettingError, StickyDeviceError
 
@@ -111,7 +111,7 @@ def _verify_here(tuner: Tuner, task: TuningTask, sweep: Sweep) -> Any:
 def _row(store: Store, task: TuningTask, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:
     log.info("[%d/%d] %s: %s (%s)", number, count, finding.verdict, task.kernel.name, task.problem)
     if finding.is_fault:
-        reason = f"verify: {finding.verdict}: {finding.reason}"[:MAX_REASON]
+        reason = one_line(f"verify: {finding.verdict}: {finding.reason}")[:MAX_REASON]
         store.marks.put(sweep.uid, Mark.after(sweep.marks, MarkKind.QUARANTINE, reason))
     return {
         "uid": sweep.uid,

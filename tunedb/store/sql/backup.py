@@ -12,6 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from tunedb._internal import safe_path
+from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError, StoreCorrupt, StoreUnavailable
 from tunedb.settings import expand
 from tunedb.store.sql.engine import Database, locate
@@ -30,6 +31,8 @@ def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
         raise SettingError(f"{database.url} is in memory; expected a file. Name a store in TUNEDB_STORE.")
     if not database.path.is_file():
         raise StoreUnavailable(f"Found no file to back up at {database.url}. See: tunedb path -v")
+    if target is not None and not is_path(os.fspath(target)):
+        raise SettingError(f"Expected a file for the backup, got {without_password(os.fspath(target))}.")
     return copy(database, default_path(database.path) if target is None else expand(os.fspath(target)))
 
 

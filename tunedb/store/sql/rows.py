@@ -33,10 +33,9 @@ def _check_time(name: str, value: float | None) -> None:
         require(good, value, f"a finite {name} that is not negative")
 
 
-def _check_text(name: str, value: object) -> None:
-    # Databases refuse these two; the others pass.
-    good = type(value) is str and "\0" not in value and not any(0xD800 <= ord(char) < 0xE000 for char in value)
-    require(good, value, f"a {name} that is text without NUL and lone surrogates")
+def _check_line(name: str, value: object) -> None:
+    good = type(value) is str and value.isprintable()  # NUL and lone surrogates, which databases refuse, are not
+    require(good, value, f"a {name} that is text without control characters")
     check_length(name, str(value))
 
 
@@ -81,7 +80,7 @@ def check_mark(mark: Mark) -> None:
     """Raise ValueError if a database would refuse the mark, or would not give it back as it is."""
     check_uid(mark.uid)
     require(mark.kind in tuple(MarkKind), mark.kind, f"a mark of {', '.join(MarkKind)}")
-    _check_text("reason", mark.reason)
+    _check_line("reason", mark.reason)
     require(len(mark.reason) <= _ERROR_CHARS, mark.reason, f"a reason of at most {_ERROR_CHARS} characters")
     check_moment(mark.time)
     require(mark.time.year <= _LAST_MARK, mark.time, f"a mark before the year {_LAST_MARK + 1}")
@@ -91,7 +90,7 @@ def check_facts(problem: Problem, device: Device) -> None:
     """Raise ValueError if a database would refuse the problem or the device, or would not give it back as it is."""
     check_length("problem", problem.key)
     for name in ("name", "backend", "arch"):
-        _check_text(f"device's {name}", getattr(device, name))
+        _check_line(f"device's {name}", getattr(device, name))
     require(device.multiprocessors < 2**31, device, "fewer multiprocessors")
     check_length("device's info", canonical(device.info))  # raises IdentityError, a ValueError
 
@@ -114,10 +113,12 @@ def check_sweep(sweep: Sweep) -> None:
             check_moment(moment)
     _check_time("time_us", sweep.time_us)
     _check_time("default_time_us", sweep.default_time_us)
-    _check_text("kernel hash", sweep.kernel_hash)
+    _check_line("kernel hash", sweep.kernel_hash)
     require(0 < len(sweep.kernel_hash) <= 64, sweep.kernel_hash, "a kernel hash of at most 64 characters")
-    _check_text("host", sweep.host)
+    _check_line("host", sweep.host)
     check_facts(sweep.problem, sweep.device)
+    for name in sweep.environment.__slots__:
+        _check_line(name, getattr(sweep.environment, name))
     check_length("environment", sweep.environment.key)  # raises IdentityError, a ValueError, for what is not text
     if sweep.config is not None:
         check_length("config", sweep.config.key)
