@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,3 +230,13 @@ assert torch.equal(ModelNew(8, 1, 4)(x), avg_pool1d(x, 8, 1, 4))
 """
     ran = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r", "\f", "\x85", "\u2028"])
+def test_a_device_s_name_does_not_leave_its_comment(line_break: str) -> None:
+    exported = tuned()
+    plain, named = module.module_source([exported]), Device("NVIDIA H200", "cuda", "sm_90", 132)
+    object.__setattr__(named, "name", f"x{line_break}import os#")  # no name can be this: the second line of defence
+    steered = module.module_source([replace(exported, device=named)])
+    assert ast.dump(ast.parse(steered)) == ast.dump(ast.parse(plain))
+    assert len(steered.splitlines()) == len(plain.splitlines())

@@ -28,10 +28,11 @@ _SCHEMES = r"(?:postgres(?:ql)?|pg|psql|mysql|mariadb|oracle|mssql|redis|mongodb
 _MAX_SHORT = 3  # characters: a secret that is no longer is masked only where it is a word, as others may contain it
 
 _CONNINFO = re.compile(rf"^\s*(?:{'|'.join(sorted(_SHOWN | _HIDDEN))})\s*=|(?:^|\s)password\s*=", re.IGNORECASE)
-_NO_SLASHES = re.compile(rf"\s*{_SCHEMES}\s*:(?!//)|\s*{_SCHEMES}//|[^/\s:]+:[^@]*@[\w.\-\[%]", re.IGNORECASE)
+_NO_SLASHES = re.compile(rf"\s*{_SCHEMES}\s*:(?!//)|\s*{_SCHEMES}//|[^/\s:]+:\S*@[\w.\-\[%]", re.IGNORECASE)
 _PAIR = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.DOTALL)
-_USERINFO = re.compile(r"(://[^:]*):(.*)@", re.DOTALL)  # up to the last `@`: one in the password may not be escaped
+_USERINFO = re.compile(r"(://[^:/@]*)(?::([^@]*))?@")  # as SQLAlchemy reads it
 _NO_HOST = re.compile(r"(://[^:@/?\[]*):(?!\d*(?:[/?]|$)).*", re.DOTALL)  # what follows is no port, but a password
+_URL_IN_TEXT = re.compile(r"\S*://\S*|[^\s:]+:\S*@[\w.\-\[%]\S*")
 _IN_TEXT = re.compile(r"(?i)((?:ssl)?password|passwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)")
 
 
@@ -41,8 +42,10 @@ def without_password(url: str) -> str:
     A character that can't be encoded (a lone surrogate, from a path that is not UTF-8) becomes an escape.
     """
     url = url.encode(errors="backslashreplace").decode()
+    if is_ambiguous(url):
+        return f"{url.partition('://')[0]}://***"
     if "://" in url:
-        url = _USERINFO.sub(r"\1:***@", url) if "@" in url else _NO_HOST.sub(r"\1:***", url)
+        url = _USERINFO.sub(_shown_userinfo, url, count=1) if "@" in url else _NO_HOST.sub(r"\1:***", url)
         before, mark, query = url.partition("?")
         return f"{before}?{'&'.join(map(_shown_field, query.split('&')))}" if mark else url
     if _CONNINFO.search(url):  # the pairs alone: a password with a blank that was not quoted goes on between them
@@ -54,7 +57,7 @@ def without_password(url: str) -> str:
 
 def without_passwords(text: str) -> str:
     """Return a message with the passwords of its URLs and connection strings left out; a URL ends at a blank."""
-    return _IN_TEXT.sub(r"\1\2***", re.sub(r"\S*://\S*", lambda url: without_password(url[0]), text))
+    return _IN_TEXT.sub(r"\1\2***", _URL_IN_TEXT.sub(lambda url: without_password(url[0]), text))
 
 
 def is_path(text: str) -> bool:
@@ -70,15 +73,16 @@ def is_ambiguous(url: str) -> bool:
 
     It is where a `@`, a `?` or a `&` in it was not escaped.
     """
-    if url.startswith("sqlite"):
+    if "://" not in url or url.startswith("sqlite"):
         return False
-    userinfo, mark, rest = url.partition("://")[2].partition("@")
-    place, _, query = (rest if mark else userinfo).partition("?")
+    userinfo = _USERINFO.search(url)
+    place, _, query = (url[userinfo.end() :] if userinfo else url.partition("://")[2]).partition("?")
     fields = [field.partition("=") for field in query.split("&") if field]
     names = [unquote(name).lower() for name, _, _ in fields]
     unknown = [name not in _SHOWN | _HIDDEN for name in names]
     return (
         "@" in place
+        or (userinfo is not None and "?" in userinfo[0])
         or any(not equals or (odd and "@" in value) for odd, (_, equals, value) in zip(unknown, fields, strict=True))
         or any(odd and not _HIDDEN.isdisjoint(names[:index]) for index, odd in enumerate(unknown))
     )
@@ -87,12 +91,13 @@ def is_ambiguous(url: str) -> bool:
 def secrets_of(url: str) -> tuple[str, ...]:
     """Return the secrets of a URL, as written and as meant: a driver or a server may repeat either."""
     userinfo = _USERINFO.search(url)
-    values = [userinfo[2]] if userinfo else []
+    values = [userinfo[2] or ""] if userinfo else []
     for field in url.partition("?")[2].split("&"):
         name, _, value = field.partition("=")
         if unquote(name).lower() not in _SHOWN:
             values.append(value)
-    return tuple({text for value in values for text in (value, unquote(value), unquote_plus(value)) if text})
+    spelled = [text for value in values for text in (value, unquote(value), unquote_plus(value))]
+    return tuple({*spelled, *(text.partition("=")[2] for text in spelled)} - {""})  # of `options=-c name=secret` also
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
@@ -103,6 +108,10 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         elif secret:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return without_passwords(text)
+
+
+def _shown_userinfo(userinfo: re.Match[str]) -> str:
+    return userinfo[0] if userinfo[2] is None else f"{userinfo[1]}:***@"
 
 
 def _shown_field(field: str) -> str:
