@@ -146,7 +146,7 @@ def test_a_path_is_a_path_and_shown_as_it_is(path: str) -> None:
         ("postgresql://host:5432/db", "postgresql://host:5432/db"),
         ("postgresql://me@host/db?password=x&user=u", "postgresql://me@host/db?password=***&user=u"),
         ("postgresql://me:secret/db", "postgresql://me:***"),
-        ("postgresql:me:secret@host/db", "postgresql:***@host/db"),
+        ("postgresql:me:secret@host/db", "postgresql:***"),
         ("host=h password=x dbname=d", "host=h password=*** dbname=d"),
         ("sqlite:////tmp/a:b.db", "sqlite:////tmp/a:b.db"),
     ],

@@ -32,7 +32,7 @@ _NO_SLASHES = re.compile(rf"\s*{_SCHEMES}\s*:(?!//)|\s*{_SCHEMES}//|[^/\s:]+:\S*
 _PAIR = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.DOTALL)
 _USERINFO = re.compile(r"(://[^:/@]*)(?::([^@]*))?@")  # as SQLAlchemy reads it
 _NO_HOST = re.compile(r"(://[^:@/?\[]*):(?!\d*(?:[/?]|$)).*", re.DOTALL)  # what follows is no port, but a password
-_URL_IN_TEXT = re.compile(r"\S*://\S*|[^\s:]+:\S*@[\w.\-\[%]\S*")
+_URL_IN_TEXT = re.compile(rf"\S*://\S*|\b{_SCHEMES}:?/\S*|[^\s:]+:\S*@[\w.\-\[%]\S*", re.IGNORECASE)
 _IN_TEXT = re.compile(r"(?i)((?:ssl)?password|passwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)")
 
 
@@ -49,9 +49,9 @@ def without_password(url: str) -> str:
         before, mark, query = url.partition("?")
         return f"{before}?{'&'.join(map(_shown_field, query.split('&')))}" if mark else url
     if _CONNINFO.search(url):  # the pairs alone: a password with a blank that was not quoted goes on between them
-        return " ".join(f"{name}={value if name.lower() in _SHOWN else '***'}" for name, value in _PAIR.findall(url))
+        return " ".join(f"{name}={_shown_value(name, value)}" for name, value in _PAIR.findall(url))
     if _NO_SLASHES.match(url):
-        return re.sub(r":.*@", ":***@", url, count=1, flags=re.DOTALL) if re.search(":.*@", url) else "***"
+        return re.split("[:/]", url, maxsplit=1)[0] + ":***"
     return url
 
 
@@ -108,6 +108,10 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         elif secret:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return without_passwords(text)
+
+
+def _shown_value(name: str, value: str) -> str:
+    return without_password(value) if name.lower() in _SHOWN else "***"  # `dbname` may be a URL
 
 
 def _shown_userinfo(userinfo: re.Match[str]) -> str:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool, StaticPool
 
 from tunedb._internal import safe_path
+from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.redact import is_ambiguous, is_path, masked, secrets_of, without_password
 from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.settings import expand, password_in_environment
@@ -91,6 +92,7 @@ class Database:
         except sa.exc.DBAPIError as error:
             raised, self.limit.raised = self.limit.raised, None
             if raised is not None:  # by a signal handler: SQLite was only stopped for it
+                let_pass(raised)
                 raise raised from None
             _mask(error, self.secrets)
             raise self._failure(error) from error
@@ -163,13 +165,14 @@ def _url(url_or_path: str) -> sa.URL:
         raise StoreUnavailable(
             f"Expected '@', '?' and '&' in a password to be written as %40, %3F and %26, got {printable}."
         )
-    try:
+    dialect = None
+    with suppress(sa.exc.ArgumentError, ValueError):  # whose text may hold the password: not even as a context
         url = sa.make_url(url_or_path)
         dialect = url.get_dialect()
-    except (sa.exc.ArgumentError, ValueError):  # their text may hold the password
+    if dialect is None:
         raise StoreUnavailable(
             f"Expected a path or an SQLAlchemy URL such as postgresql://user:password@host/name, got {printable}."
-        ) from None
+        )
     if (dialect.name, dialect.driver) not in (("sqlite", "pysqlite"), ("postgresql", "psycopg")):
         raise StoreUnavailable(f"Expected a sqlite:// or postgresql:// URL, got {printable}.")
     if dialect.name == "sqlite":
@@ -208,12 +211,12 @@ def _may_be_ours(path: Path) -> bool:
 
 def _mask(error: BaseException | None, secrets: tuple[str, ...]) -> None:
     """Take the secrets out of a driver's error and of those behind it: a traceback shows all of them."""
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
+    seen: list[BaseException] = []
+    # Beyond the driver's own are the exceptions that the caller was handling, which are not ours to change.
+    while error is not None and error not in seen and type(error).__module__.startswith(("sqlalchemy", "psycopg")):
+        seen.append(error)
+        error.args = tuple(masked(part, secrets) if isinstance(part, str) else part for part in error.args)
         error = getattr(error, "orig", None) or error.__cause__ or error.__context__
-    for each in chain:
-        each.args = tuple(masked(part, secrets) if isinstance(part, str) else part for part in each.args)
 
 
 def _postgres_arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:

@@ -6,7 +6,6 @@ checks and indexes. A file that has one in the place of our data is refused, eac
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import re
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunedb._internal import safe_path
+from tunedb._internal.control import suppress
 from tunedb.errors import StoreUnavailable
 
 TABLES = ("device", "problem", "sweep", "trial", "mark", "miss", "tunedb_alembic_version")
@@ -119,7 +119,7 @@ def _check_once(connection: sqlite3.Connection, path: Path) -> None:
     Someone who writes into the file could set that number back, but could write our tables' rows as well.
     """
     (version,) = connection.execute("PRAGMA schema_version").fetchone()
-    with contextlib.suppress(OSError):  # it was removed just now
+    with suppress(OSError):  # it was removed just now
         status = path.stat()
         state = (status.st_dev, status.st_ino, version)
         if _checked.get(path) != state:
