@@ -93,6 +93,27 @@ class Forwarder(_Listener):
             target.shutdown(socket.SHUT_WR)  # also when the other side was killed
 
 
+class Pooler(Forwarder):
+    """Drops the options with which a connection starts, as a pooler does that is set to ignore them."""
+
+    def _serve(self, client: socket.socket) -> None:
+        self.connections += 1
+        length = struct.unpack("!I", client.recv(4))[0]
+        startup = client.recv(length - 4)
+        if startup == struct.pack("!I", 80877103):  # asks for TLS
+            client.sendall(b"N")
+            return self._serve(client)
+        words = startup[4:].split(b"\0")
+        pairs = [pair for pair in zip(words[::2], words[1::2], strict=False) if pair[0] not in (b"", b"options")]
+        kept = startup[:4] + b"".join(name + b"\0" + value + b"\0" for name, value in pairs) + b"\0"
+        server = socket.socket(socket.AF_UNIX)
+        self._open.append(server)
+        server.connect(f"{self._folder}/.s.PGSQL.5432")
+        server.sendall(struct.pack("!I", 4 + len(kept)) + kept)
+        self._thread(self._pump, server, client)
+        return self._pump(client, server)
+
+
 class Silent(_Listener):
     """Takes every connection, and says nothing."""
 

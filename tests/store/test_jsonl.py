@@ -79,7 +79,7 @@ def test_the_order_in_the_file_is_that_of_the_store(store: Store) -> None:
 
 
 def test_an_export_is_the_same_bytes_from_every_store_that_holds_the_same_sweeps(store: Store, file: Path) -> None:
-    store.put_sweeps([sweep(1), failed(2), sweep(3, trials=())])
+    store.put_sweeps([sweep(1), failed(2), sweep(3, trials=(trial(128),))])
     assert dump(store.iter_sweeps(with_trials=True), file) == 3
     first = file.read_bytes()
     assert text_of(store.iter_sweeps(with_trials=True)).encode() == first

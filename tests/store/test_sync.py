@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.store.conftest import opened
-from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep, without_trials
+from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep, trial, without_trials
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.store import Store, dump, load, open_store, receive, upgrade, winner
@@ -132,7 +132,7 @@ def test_a_sweep_that_runs_here_is_finished_by_its_copy(empty: Store, tmp_path: 
 
 def test_more_than_a_page_is_united(empty: Store, tmp_path: Path) -> None:
     other = open_store(str(tmp_path / "other.db"))
-    sweeps = [sweep(n, trials=()) for n in range(450)]
+    sweeps = [sweep(n, trials=(trial(128),)) for n in range(450)]
     other.put_sweeps(sweeps)
     assert receive(empty, other).stored == 450
     assert receive(empty, other).known == 450
@@ -199,8 +199,14 @@ STRINGS = ["'; DROP TABLE sweep; --", "../../../etc/passwd", "%s {0} $1 :x", "\x
 def test_strings_come_and_go_as_they_are(empty: Store, text: str, tmp_path: Path) -> None:
     device = dataclasses.replace(sweep().device, name=text)
     problem = type(sweep().problem).of("k", **{text: text})
+    config = Config.of(**{text: text})
     one = sweep(
-        problem=problem, device=device, host=text, config=Config.of(**{text: text}), marks=(Mark("pin", text[:99]),)
+        problem=problem,
+        device=device,
+        host=text,
+        config=config,
+        trials=[trial(config=config)],
+        marks=(Mark("pin", text[:99]),),
     )
     with open_store(str(tmp_path / "other.db")) as other:
         other.put_sweep(one)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -20,10 +19,9 @@ from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.redact import is_ambiguous, is_path, masked, secrets_of, without_password
 from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.settings import expand, password_in_environment
-from tunedb.store.sql import sqlite_file
+from tunedb.store.sql import postgresql, sqlite_file
 from tunedb.store.sql.sqlite_file import StatementLimit
 
-PG_SCHEMA = "tunedb"
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _HINTS = {
     sqlite3.SQLITE_BUSY: "Another process holds it: try again when it is done.",
@@ -55,21 +53,18 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Yield a connection on which each SELECT is a transaction of its own: a reader never blocks a writer."""
-        engine = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with self.guard, self._translated(), engine.connect() as connection:
-            try:
-                yield connection
-            except (ValueError, TypeError) as error:  # such as a malformed time that was written by hand
-                raise StoreError(
-                    f"{self.url} holds a row that can't be read: {error!s:.100}. Run: tunedb db check"
-                ) from error
+        """Yield a connection that reads: each SELECT sees what is committed, and blocks no writer."""
+        with self.guard, self._translated(), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                postgresql.begin(connection, self.busy_timeout)
+            yield connection
 
     @contextlib.contextmanager
     def write(self, *, foreign_keys: bool = True) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that may write; it is committed at the end, rolled back on an error."""
         with self.guard, self._translated(), self.engine.connect() as connection:
             if not self.is_sqlite:
+                postgresql.begin(connection, self.busy_timeout)
                 yield connection
                 connection.commit()
                 return
@@ -136,7 +131,7 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = Fa
     path: Path | None = None
     options: dict[str, Any]
     if backend == "postgresql":
-        options = {"poolclass": NullPool, "connect_args": _postgres_arguments(url, busy_timeout)}
+        options = {"poolclass": NullPool, "connect_args": postgresql.arguments(url, busy_timeout)}
     elif url.database in (None, "", ":memory:"):
         guard = threading.RLock()
         options = {"poolclass": StaticPool, "creator": lambda: sqlite_file.connect(":memory:", busy_timeout, limit)}
@@ -150,7 +145,9 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = Fa
         raise StoreUnavailable(
             f"Found no driver for {printable} ({error}). Run: pip install 'tunedb[postgres]'"
         ) from error
-    if backend == "sqlite":
+    if backend == "postgresql":
+        postgresql.read_any_time(engine)
+    else:
         sa.event.listen(engine, "before_cursor_execute", limit.begin)
     secrets = (*secrets_of(url_or_path), str(url.password or ""), password_in_environment())
     return Database(printable, path, engine, busy_timeout, secrets, guard, limit)
@@ -217,18 +214,3 @@ def _mask(error: BaseException | None, secrets: tuple[str, ...]) -> None:
         seen.append(error)
         error.args = tuple(masked(part, secrets) if isinstance(part, str) else part for part in error.args)
         error = getattr(error, "orig", None) or error.__cause__ or error.__context__
-
-
-def _postgres_arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:
-    options = url.query.get("options", "")
-    server = {
-        "search_path": PG_SCHEMA,  # our own schema: others may use the database too
-        "timezone": "UTC",
-        "lock_timeout": int(busy_timeout * 1000),
-        "statement_timeout": int(busy_timeout * 2000),  # a server that hangs; a wait for a lock ends before
-    }
-    words = [options if isinstance(options, str) else " ".join(options)]
-    arguments = {"options": " ".join(words + [f"-c {name}={value}" for name, value in server.items()]).strip()}
-    if "connect_timeout" not in url.query:
-        arguments["connect_timeout"] = str(max(1, math.ceil(busy_timeout)))
-    return arguments

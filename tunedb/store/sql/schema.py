@@ -7,28 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 import stat
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from tunedb._internal import safe_path
-from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreCorrupt, StoreError, StoreUnavailable
+from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import backup
-from tunedb.store.sql.engine import PG_SCHEMA, Database, locate, unsafe
+from tunedb.store.sql.engine import Database, locate, unsafe
+from tunedb.store.sql.mismatch import UNRELEASED, mismatch, schema_with_tables
+from tunedb.store.sql.mismatch import VERSION_TABLE as VERSION_TABLE
+from tunedb.store.sql.postgresql import PG_SCHEMA
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0003"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
-UNRELEASED = "0001"  # what versions before the first release wrote; it has no way to a later one
-VERSION_TABLE = "tunedb_alembic_version"  # two users of Alembic in one database collide on the default name
 SCRIPTS = "tunedb:migrations"
 _ADVISORY_LOCK = 0x74756E656462  # "tunedb"
 
@@ -53,7 +52,7 @@ def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
     if stored is None and not create:
         return False
     if not database.is_sqlite or stored == UNRELEASED or (stored is not None and (stored > HEAD or not migrate)):
-        raise _mismatch(database, stored)
+        raise mismatch(database, stored, HEAD)
     try:
         bring_up(database)
     except StoreUnavailable:  # many processes may be waiting for the one that makes it
@@ -108,7 +107,7 @@ def check_revision(database: Database) -> None:
     """Raise SchemaMismatch unless the database has this version's revision."""
     stored = revision(database)
     if stored != HEAD:
-        raise _mismatch(database, stored)
+        raise mismatch(database, stored, HEAD)
 
 
 def revision(database: Database) -> str | None:
@@ -129,7 +128,9 @@ def bring_up(database: Database) -> str | None:
         with transaction(database) as connection:
             stored = _revision(connection)
             if stored is not None and (stored > HEAD or stored == UNRELEASED):
-                raise _mismatch(database, stored)
+                raise mismatch(database, stored, HEAD)
+            if stored is None and schema_with_tables(connection) is not None:
+                raise mismatch(database, stored, HEAD)
             if stored != HEAD:
                 if stored is not None and database.path is not None:
                     saved = _back_up(database, database.path, stored)
@@ -192,36 +193,6 @@ def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     return connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
-
-
-def _mismatch(database: Database, stored: str | None) -> SchemaMismatch:
-    try:
-        library = f"tunedb {metadata.version('tunedb')}"
-    except metadata.PackageNotFoundError:
-        library = "this tunedb"
-    if stored is None:
-        return SchemaOlder(
-            f"Found no schema in {database.url}, expected {HEAD}. Run: tunedb db upgrade --store {database.url}"
-        )
-    if stored == UNRELEASED:
-        away = (
-            "psql -c 'ALTER SCHEMA tunedb RENAME TO tunedb_unreleased'"
-            if database.path is None
-            else f"mv {shlex.quote(str(database.path))} {shlex.quote(f'{database.path}.unreleased')}"
-        )
-        return SchemaMismatch(
-            f"Found schema {stored} in {database.url}, which versions before the first release wrote, expected {HEAD}. "
-            f"It can't be upgraded or exported: move it away, and kernels are tuned again. Run: {away}"
-        )
-    if stored > HEAD:
-        return SchemaNewer(
-            f"Schema {stored} in {database.url} is newer than {HEAD}, which {library} needs. "
-            "Run: pip install --upgrade tunedb"
-        )
-    return SchemaOlder(
-        f"Schema {stored} in {database.url} is older than {HEAD}, which {library} needs. "
-        f"Run: tunedb db upgrade --store {database.url}"
-    )
 
 
 def _is_file(path: Path, url: str) -> bool:
