@@ -18,7 +18,7 @@ from tunedb.store.sql.models import DeviceRow, ProblemRow
 
 _log = logging.getLogger("tunedb")
 _Record = TypeVar("_Record")
-_AnyRow = sa.Row[*tuple[Any, ...]]
+AnyRow = sa.Row[*tuple[Any, ...]]
 PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
 
 
@@ -53,7 +53,7 @@ class Access:
                     schema.bring_up(self.database)
             raise
 
-    def readable(self, selected: Iterable[_AnyRow], record_of: Callable[[_AnyRow], _Record]) -> Iterator[_Record]:
+    def readable(self, selected: Iterable[AnyRow], record_of: Callable[[AnyRow], _Record]) -> Iterator[_Record]:
         """Yield the records of the rows, without those that this version can't read: the others still answer."""
         for row in selected:
             try:

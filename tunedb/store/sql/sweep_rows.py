@@ -12,8 +12,9 @@ import sqlalchemy as sa
 
 from tunedb.core.canonical import canonical
 from tunedb.core.sweep import Sweep, Trial
+from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows
-from tunedb.store.sql.base import Access
+from tunedb.store.sql.base import Access, AnyRow
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 
@@ -113,9 +114,14 @@ class SweepRows:
             trials = self.trials(connection, ids) if with_trials else {}
             marks = self._marks.select(connection, [row.uid for row in by_id.values()])
         here = (by_id[sweep_id] for sweep_id in ids if sweep_id in by_id)  # one may have been removed meanwhile
-        yield from self._access.readable(
-            here, lambda row: records.to_sweep(row, trials.get(row.id, ()), marks[row.uid])
-        )
+
+        def to_sweep(row: AnyRow) -> Sweep:
+            sweep = records.to_sweep(row, trials.get(row.id, ()), marks[row.uid])
+            if with_trials and sweep.counts and not sweep.trials:
+                raise StoreError(f"The trials of sweep {sweep.uid} can't be read. Run: tunedb db check")
+            return sweep
+
+        yield from self._access.readable(here, to_sweep)
 
     def select(self, query: sa.Select[Any], **known: Any) -> list[Sweep]:
         """Return the readable sweeps of a query over `WITH_FACTS`, or over sweeps alone if `known` gives the facts."""
