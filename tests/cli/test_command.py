@@ -11,10 +11,9 @@ import pytest
 import typer
 
 import tunedb
-from tests.cli.conftest import Cli, run_apart
+from tests.cli.conftest import Answer, Cli, run_apart
 from tunedb import settings
 from tunedb.cli import app, main
-from tunedb.cli.commands import ls
 from tunedb.store import open_store
 
 SHAPE = ("--shape", "2,4,64", "--kernel-size", "4")
@@ -163,23 +162,22 @@ def test_another_schema_is_exit_code_4(cli: Cli, revision: str) -> None:
         assert revision in answer.err
 
 
-def test_an_unexpected_exception_keeps_its_trace(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> NoReturn:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(ls, "reading", fail)
-    with pytest.raises(ZeroDivisionError):
-        cli("ls")
-
-
-def test_an_interrupt_is_exit_code_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt() -> NoReturn:
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        ("ls", ["ls"], "Interrupted."),
+        ("sync", ["sync"], "Interrupted. What was exchanged is stored: the same command goes on from there."),
+        ("verify", ["verify"], "Interrupted. What was found until then is marked."),
+    ],
+)
+def test_an_interrupt_is_exit_code_130(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, command: str, words: list[str], said: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ls, "reading", interrupt)
-    answer = cli("ls")
-    assert answer.code == 130
-    assert "Interrupted" in answer.err
+    monkeypatch.setattr("tunedb.settings.using", interrupt)
+    assert cli(*words) == Answer(130, "", f"tunedb: {said}\n")
 
 
 def test_what_reads_the_store_needs_no_torch(tmp_path: Path) -> None:
@@ -207,7 +205,8 @@ def test_the_program_runs_as_a_module() -> None:
 
 def test_nobody_reading_is_no_error() -> None:
     program = (
-        "import os; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1); from tunedb.cli import run; run(['path'])"
+        "import os, sys; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1); sys.argv[1:] = ['path']\n"
+        "from tunedb.__main__ import main; main()"
     )
     answer = run_apart("-c", program)
-    assert answer.err == ""
+    assert (answer.code, answer.err) == (0, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, NoReturn
@@ -12,15 +11,16 @@ from typer.exceptions import TyperException
 
 import tunedb
 from tunedb import registry
+from tunedb._internal import interrupts
 from tunedb._internal.redact import without_passwords
 from tunedb.cli import device
+from tunedb.cli.border import ending_of, say, say_all_errors
 from tunedb.cli.command import Command, with_common_flags
 from tunedb.cli.commands import COMMANDS
-from tunedb.cli.exit_codes import DONE, EPILOG, INTERRUPTED, USAGE, exit_code_of
-from tunedb.cli.output import one_line
+from tunedb.cli.exit_codes import DONE, EPILOG, USAGE
 from tunedb.cli.problem_options import offered, option_of, with_problem
+from tunedb.cli.streams import open_streams
 from tunedb.core.declaration import Argument
-from tunedb.errors import TunedbError
 
 # In the order of `tunedb --help`.
 ORDER = (
@@ -85,40 +85,44 @@ app = make_app()  # for tools that read the commands, such as the one that makes
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command, by default that of `sys.argv`, and return its exit code."""
+    """Run one command, by default that of `sys.argv`, and return its exit code. Raises nothing."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    command = COMMANDS.get(words[0]) if words else None
+    try:
+        code = _run(words)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a full disk becomes a sentence
+    # The border: whatever it is, the user gets one sentence. Only SystemExit passes, which is somebody's exit code.
+    except SystemExit:
+        raise
+    except BaseException as error:
+        message, code = ending_of(error)
+        say(message)
+    return code
+
+
+def _run(words: Sequence[str]) -> int:
+    command = next((COMMANDS[name] for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
+    interrupts.set_note(command.interrupted if command else "")
     kernel = None
     declared: tuple[Argument, ...] = ()
     try:
+        program = app
         if command is not None and command.takes_problem:
             kernel = next((word for word in words[1:] if word in registry.kernel_names()), None)
             declared = _declared(command, kernel, words)
             program = make_app(kernel, declared, installed=registry.kernel_names())
-        else:
-            program = app
-        code = program(args=words, prog_name="tunedb", standalone_mode=False) or DONE
+        group = typer.main.get_command(program)
+        # Not by calling it, which has its own way with interrupts and closed pipes.
+        with group.make_context("tunedb", list(words)) as context:
+            group.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code
+    except typer.Abort:  # Ctrl-C, or the end of stdin, at a question
+        raise KeyboardInterrupt from None
     except TyperException as error:
-        return _say(_usage_message(error, command, kernel, declared), USAGE)
-    except TunedbError as error:
-        return _say(str(error), exit_code_of(error))
-    except ModuleNotFoundError as error:
-        if error.name not in registry.DEPENDENCIES:
-            raise
-        return _say(f"This command needs {error.name}, which is not installed. Run: pip install {error.name}", USAGE)
-    except KeyboardInterrupt:  # while a kernel was loaded; typer turns later ones into the exit code
-        code = INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough
-        sys.stdout = None  # or Python complains at exit
-        return DONE
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
-            raise
-        sys.stdout = None
-        return _say(f"Can't write the answer to stdout: {error.strerror}.", USAGE)
-    if code == INTERRUPTED:
-        return _say("Interrupted. What was tuned is stored: the same command goes on from there.", INTERRUPTED)
-    return int(code)
+        say(_usage_message(error, command, kernel, declared))
+        return USAGE
+    return DONE
 
 
 def _declared(command: Command, kernel: str | None, words: Sequence[str]) -> tuple[Argument, ...]:
@@ -150,12 +154,11 @@ def _usage_message(
     return f"{message}.{hint} See: {path} {kernel} --help"
 
 
-def _say(message: str, code: int) -> int:
-    if message:
-        print(f"tunedb: {one_line(without_passwords(message))}", file=sys.stderr)
-    return code
-
-
 def main() -> NoReturn:
     """Run the program `tunedb`."""
-    sys.exit(run())
+    open_streams()
+    say_all_errors()
+    interrupts.watch()
+    code = run()
+    interrupts.unwatch()
+    sys.exit(code)

@@ -6,9 +6,7 @@ import contextlib
 import functools
 import inspect
 import logging
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -52,13 +50,19 @@ class Command:
     configured: bool  # whether the settings have to be usable
     takes_problem: bool  # whether it has the options of a kernel's problem
     runs_kernels: bool  # whether it runs the kernel that is named, in Triton's interpreter if there is no GPU
+    interrupted: str  # what an interrupt says about what was done: a sentence, or nothing
 
 
 COMMANDS: dict[str, Command] = {}
 
 
 def command(
-    name: str, *, configured: bool = True, takes_problem: bool = False, runs_kernels: bool = False
+    name: str,
+    *,
+    configured: bool = True,
+    takes_problem: bool = False,
+    runs_kernels: bool = False,
+    interrupted: str = "",
 ) -> Callable[[Function], Function]:
     """Register a function as a command, such as `ls` or `db check`.
 
@@ -67,7 +71,7 @@ def command(
     """
 
     def register(function: Function) -> Function:
-        COMMANDS[name] = Command(name, function, configured, takes_problem, runs_kernels)
+        COMMANDS[name] = Command(name, function, configured, takes_problem, runs_kernels, interrupted)
         return function
 
     return register
@@ -87,8 +91,6 @@ def with_common_flags(function: Function, *, configured: bool) -> Function:
                     function(**options)
             else:
                 function(store=store, **options)
-            if sys.stdout is not None:
-                sys.stdout.flush()  # here, where a closed pipe is not an error
 
     return with_parameters(wrapped, function, COMMON_FLAGS, instead_of="store")
 
@@ -110,22 +112,6 @@ def with_parameters(
 def is_verbose() -> bool:
     """Return whether -v was given."""
     return logging.getLogger("tunedb").isEnabledFor(logging.INFO)
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C until the end of a block that would swallow it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if held:
-        raise KeyboardInterrupt
 
 
 class _StderrHandler(logging.Handler):

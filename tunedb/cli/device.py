@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from tunedb import settings
-from tunedb.cli.command import uninterrupted
 from tunedb.core.device import Device, Placement
 from tunedb.errors import SettingError
 from tunedb.runtime import current_device
@@ -17,8 +16,7 @@ _NUMPY_FOR_TRITON_3_6 = ("1.", "2.0.", "2.1.", "2.2.", "2.3.")
 
 def current_index() -> int:
     """Return the index of the current GPU, or -1, Triton's interpreter, if there is no GPU."""
-    with uninterrupted():  # torch swallows an interrupt that comes while it is imported
-        index = current_device.current_index()
+    index = current_device.current_index()
     return -1 if index is None else index
 
 

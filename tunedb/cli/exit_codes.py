@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tunedb.errors import IdentityError, ImportRejected, SchemaMismatch, SettingError, StoreError, TunedbError
 
-DONE, FOUND, USAGE, UNAVAILABLE, SCHEMA, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, FOUND, USAGE, UNAVAILABLE, SCHEMA, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
 
 EPILOG = (
-    "Exit codes: 0 done; 1 a finding (nothing is stored, misses, a sweep without a config, rejected rows); 2 wrong "
-    "usage (an option, a kernel, a shape, a file that is missing or refused); 3 the store can't be used; 4 its schema "
-    "needs an upgrade; 130 interrupted, with progress saved."
+    "Exit codes: 0 done; 1 a finding (nothing is stored, misses, a sweep without a config, rejected rows), or a "
+    "failure that tunedb did not expect; 2 wrong usage (an option, a kernel, a shape, a file that is missing or "
+    "refused); 3 the store can't be used; 4 its schema needs an upgrade; 130 interrupted and 143 ended by SIGTERM, "
+    "with progress saved."
 )
 _CODES: tuple[tuple[type[TunedbError], int], ...] = (
     (SchemaMismatch, SCHEMA),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ import typer
 from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
 from tunedb.cli.opening import reading, sweeps_of
+from tunedb.cli.streams import stdout_as_file
 from tunedb.errors import SettingError, TunedbError
 
 STDOUT = "-"
@@ -49,8 +50,9 @@ def export(
         raise SettingError(f"Expected a file to write, got the folder {output}. Name a file with -o.")
     from tunedb.store import dump, opened_for_writing
 
-    target = sys.stdout if output == STDOUT else output
-    with reading() as store:
+    with contextlib.ExitStack() as stack:
+        target = stack.enter_context(stdout_as_file()) if output == STDOUT else output
+        store = stack.enter_context(reading())
         sweeps = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
         first = next(sweeps, None)
         if first is None:

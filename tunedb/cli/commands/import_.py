@@ -19,7 +19,7 @@ STDIN = "-"
 SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite file, https://sqlite.org/fileformat.html
 
 
-@command("import")
+@command("import", interrupted="What was committed is stored: the same command adds the rest.")
 def import_(
     source: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote (- is stdin), or another store.")],
     strict: Annotated[bool, typer.Option("--strict", help="Store nothing if any line is rejected.")] = False,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
 
 
-@command("sync")
+@command("sync", interrupted="What was exchanged is stored: the same command goes on from there.")
 def sync(
     url: Annotated[
         str | None, typer.Option("--with", metavar="URL", help="The other store, instead of TUNEDB_SHARED.")

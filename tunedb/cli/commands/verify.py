@@ -24,7 +24,7 @@ _COLUMNS = ("uid", "kernel", "problem", "config", "verdict", "stored_us", "time_
 MAX_REASON = 1000  # characters of a reason that a mark keeps
 
 
-@command("verify")
+@command("verify", interrupted="What was found until then is marked.")
 def verify(
     kernel: KernelOption = None,
     device: DeviceOption = None,

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 _COLUMNS = ("kernel", "problem", "config", "time_us", "default_time_us", "speedup", "source")
 
 
-@command("warm", takes_problem=True, runs_kernels=True)
+@command(
+    "warm",
+    takes_problem=True,
+    runs_kernels=True,
+    interrupted="What was tuned is stored: the same command goes on from there.",
+)
 def warm(
     arguments: dict[str, Any],
     kernel: Annotated[str | None, typer.Argument(help="A kernel's name. Its own options follow it.")] = None,

@@ -15,7 +15,10 @@ from tunedb._internal import safe_path
 from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError, StoreCorrupt, StoreUnavailable
 from tunedb.settings import expand
-from tunedb.store.sql.engine import Database, locate
+from tunedb.store.sql.engine import Database, locate, unusable
+
+_ADVICE = "Name another file: tunedb db backup TARGET"
+_OF_TARGET = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)  # what only a file that is written can end in
 
 
 def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
@@ -29,7 +32,11 @@ def backup(url: str, target: str | os.PathLike[str] | None = None) -> Path:
         raise SettingError(f"{database.url} is not a SQLite file. Back it up with PostgreSQL's own tool: pg_dump")
     if database.path is None:
         raise SettingError(f"{database.url} is in memory; expected a file. Name a store in TUNEDB_STORE.")
-    if not database.path.is_file():
+    try:
+        is_there = database.path.is_file()
+    except OSError as error:
+        raise unusable(database.url, error) from error
+    if not is_there:
         raise StoreUnavailable(f"Found no file to back up at {database.url}. See: tunedb path -v")
     if target is not None and not is_path(os.fspath(target)):
         raise SettingError(f"Expected a file for the backup, got {without_password(os.fspath(target))}.")
@@ -54,13 +61,14 @@ def copy(database: Database, target: Path) -> Path:
         with database.read() as connection:
             try:
                 _copy(connection, part)
-            except sqlite3.Error as error:  # which `read` then words as any other failure of the store
+            except sqlite3.Error as error:
+                if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _OF_TARGET:
+                    raise StoreUnavailable(f"Can't write a backup to {target}: {error}. {_ADVICE}") from error
+                # `read` words it as any other failure of the store.
                 raise sa.exc.DatabaseError(None, None, error) from error
         part.rename(target)
     except OSError as error:
-        raise StoreUnavailable(
-            f"Can't write a backup to {target}: {error.strerror}. Name another file: tunedb db backup TARGET"
-        ) from error
+        raise StoreUnavailable(f"Can't write a backup to {target}: {error.strerror}. {_ADVICE}") from error
     finally:
         for suffix in ("", "-journal", "-wal", "-shm"):
             with contextlib.suppress(OSError):

@@ -91,8 +91,8 @@ class Database:
                 raise raised from None
             _mask(error, self.secrets)
             raise self._failure(error) from error
-        except safe_path.UnsafePath as error:
-            raise unsafe(self.url, error) from None
+        except OSError as error:
+            raise unusable(self.url, error) from error
 
     def _failure(self, error: sa.exc.DBAPIError) -> StoreError:
         # sqlite3 reports corruption as DatabaseError, not as OperationalError: the code decides, not the class.
@@ -115,6 +115,18 @@ class Database:
         return (StoreBusy if busy else StoreUnavailable)(
             f"Can't use {self.url}: {cause}. {_HINTS.get(code, 'See which store is set: tunedb path -v')}"
         )
+
+
+def unusable(url: str, error: OSError | NotImplementedError) -> StoreUnavailable:
+    """Return the error for a store whose files the system refuses, or whose path other users could redirect."""
+    if isinstance(error, safe_path.UnsafePath):
+        return StoreUnavailable(
+            f"Refused {url}: {error.strerror}. Name a store in a folder of your own in TUNEDB_STORE."
+        )
+    return StoreUnavailable(
+        f"Can't use {url}: {getattr(error, 'strerror', None) or error}. "
+        "Make the file and its folder accessible, or name another store in TUNEDB_STORE."
+    )
 
 
 def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = False) -> Database:
@@ -185,15 +197,10 @@ def _real(path: str) -> str:
         real = str(safe_path.resolve(expand(path)))
         real.encode()
     except safe_path.UnsafePath as error:
-        raise unsafe(path, error) from None
+        raise unusable(path, error) from None
     except (OSError, RuntimeError, ValueError) as error:  # no working folder, no home, a loop of links, a NUL, no UTF-8
         raise StoreUnavailable(f"Expected a path, got {path!r}: {error}. Name another store in TUNEDB_STORE.") from None
     return real
-
-
-def unsafe(url: str, error: safe_path.UnsafePath) -> StoreUnavailable:
-    """Return the error for a store whose path leads through another user's entry of a shared folder."""
-    return StoreUnavailable(f"Refused {url}: {error.strerror}. Name a store in a folder of your own in TUNEDB_STORE.")
 
 
 def _may_be_ours(path: Path) -> bool:

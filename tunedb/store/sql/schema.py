@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from tunedb._internal import safe_path
 from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import backup
-from tunedb.store.sql.engine import Database, locate, unsafe
+from tunedb.store.sql.engine import Database, locate, unusable
 from tunedb.store.sql.mismatch import UNRELEASED, mismatch, schema_with_tables
 from tunedb.store.sql.mismatch import VERSION_TABLE as VERSION_TABLE
 from tunedb.store.sql.postgresql import PG_SCHEMA
@@ -201,20 +201,11 @@ def _is_file(path: Path, url: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise _unusable(url, error) from error
+        raise unusable(url, error) from error
     if not stat.S_ISREG(mode):
         kind = "folder" if stat.S_ISDIR(mode) else "special file"
         raise StoreUnavailable(f"Expected a file at {url}, got a {kind}. Name another store in TUNEDB_STORE.")
     return True
-
-
-def _unusable(url: str, error: OSError) -> StoreUnavailable:
-    if isinstance(error, safe_path.UnsafePath):
-        return unsafe(url, error)
-    return StoreUnavailable(
-        f"Can't use {url}: {error.strerror or error}. "
-        "Make the file and its folder accessible, or name another store in TUNEDB_STORE."
-    )
 
 
 @contextlib.contextmanager
@@ -236,12 +227,15 @@ def _exclusive(database: Database) -> Iterator[None]:
             f"Another process has been opening {database.url} for more than {patience:g} s "
             f"(it holds {lock.lock_file}). Try again when it is done."
         ) from None
-    except OSError as error:
-        raise _unusable(database.url, error) from error
+    except (OSError, NotImplementedError) as error:  # the second on a file system without locks
+        raise unusable(database.url, error) from error
     try:
         yield
+    except OSError as error:  # of a file that is made or renamed meanwhile
+        raise unusable(database.url, error) from error
     finally:
-        lock.release()
+        with contextlib.suppress(OSError):  # the lock goes with the process in any case
+            lock.release()
 
 
 def _set_aside_if_damaged(database: Database, path: Path) -> None:
