@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,3 +116,27 @@ def test_the_python_format_is_a_table_of_triton_configs(cli: Cli, stored: Sequen
     assert key == ("avg_pool1d", DEVICE.name, stored[0].problem.key)
     assert (config.kwargs, config.num_warps) == ({"BLOCK": 128}, 4)
     assert [line for line in text.splitlines() if line.startswith(("import", "from"))] == ["import triton"]
+
+
+@pytest.mark.parametrize("format", ["jsonl", "python"])
+def test_an_export_over_a_file_keeps_its_mode(cli: Cli, stored: Sequence[Sweep], format: str, tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    for mode in (0o600, 0o640, 0o444):
+        target.unlink(missing_ok=True)
+        target.touch(mode)
+        target.chmod(mode)
+        assert cli("export", "-o", target, "--format", format).code == 0
+        assert stat.S_IMODE(target.stat().st_mode) == mode
+        assert target.stat().st_size
+
+
+@pytest.mark.parametrize("strict", [(), ("--strict",)])
+def test_a_pipe_is_read_once(cli: Cli, stored: Sequence[Sweep], strict: tuple[str, ...], tmp_path: Path) -> None:
+    cli("export", "-o", tmp_path / "x.jsonl")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes((tmp_path / "x.jsonl").read_bytes()))
+    writer.start()
+    answer = cli("import", pipe, "--store", tmp_path / "other.db", "--format", "json", *strict)
+    writer.join(timeout=10)
+    assert answer.json == {"stored": 2, "known": 0, "rejected": 0}

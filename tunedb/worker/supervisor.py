@@ -230,6 +230,8 @@ class Supervisor:
         # `-m` looks in the current folder first, whose files may have the names of modules: allowed only if we do too.
         safely = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
         read_end, write_end = os.pipe()
+        # Ctrl-C reaches the worker too, which would print a trace if it is still loading torch: it inherits the block.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
             self._child = subprocess.Popen(
                 [sys.executable, *safely, "-m", "tunedb.worker.child", str(write_end)],
@@ -240,6 +242,7 @@ class Supervisor:
             )
         finally:
             os.close(write_end)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._events = queue.SimpleQueue()
         threading.Thread(target=_read, args=(read_end, self._events), daemon=True).start()
         start = Start(self._index, _log.getEffectiveLevel(), self._settings.store, self._settings.lock_timeout)

@@ -76,6 +76,8 @@ def _import_store(url: str, strict: bool, format: Format) -> None:
 
 def _is_sqlite(path: str) -> bool:
     try:
+        if not Path(path).is_file():  # a pipe can be read only once
+            return False
         with Path(path).open("rb") as file:
             return file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC
     except OSError:

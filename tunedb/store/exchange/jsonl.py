@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import itertools
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -206,7 +207,7 @@ def _order(sweep: Sweep) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def opened_for_writing(target: str | os.PathLike[str] | IO[str]) -> Iterator[IO[str]]:
-    """Yield the text file itself, or a new one next to the path, which takes its place at the end."""
+    """Yield the text file itself, or a new one next to the path, which takes its place and its mode at the end."""
     if not isinstance(target, str | os.PathLike):
         yield target
         return
@@ -218,6 +219,8 @@ def opened_for_writing(target: str | os.PathLike[str] | IO[str]) -> Iterator[IO[
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with part.open("x", encoding="utf-8", newline="") as file:
+            if path.exists():  # before anything is in it: the old file may have been private
+                os.fchmod(file.fileno(), stat.S_IMODE(path.stat().st_mode))
             yield file
         part.replace(path)
     finally:
