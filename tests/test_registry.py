@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,9 @@ from tunedb.errors import SettingError
 
 class Bare:
     """A registered kernel that declares nothing."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def problem(self, arguments: object) -> None: ...
     def workload(self, problem: object, index: int) -> None: ...
@@ -26,7 +30,7 @@ class Declaring(Bare):
     demo = Demo(lambda free_bytes: {}, "")
 
 
-BARE, DECLARING = Bare(), Declaring()
+BARE, GRADIENT, DECLARING = Bare("bare"), Bare("mine_grad"), Declaring("mine")
 HERE = "tests.test_registry"
 
 
@@ -37,7 +41,7 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
         "broken": "tests.nowhere:K",
         "bare": f"{HERE}:BARE",
         "mine": f"{HERE}:DECLARING",
-        "mine_grad": f"{HERE}:BARE",
+        "mine_grad": f"{HERE}:GRADIENT",
     }
     points = EntryPoints([EntryPoint(name, value, registry.GROUP) for name, value in values.items()])
     monkeypatch.setattr(registry, "entry_points", lambda **asked: points.select(**asked))
@@ -61,3 +65,23 @@ def test_what_is_declared_is_optional() -> None:
     assert registry.gradient_names() == {"mine_grad"}
     assert registry.demo_kernel() == ("mine", Declaring.demo)
     assert registry.kernel_with(["columns"]) == "mine"
+
+
+def test_a_kernel_of_another_name_than_its_entry_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = EntryPoints([EntryPoint("mis_named", f"{HERE}:DECLARING", registry.GROUP)])
+    monkeypatch.setattr(registry, "entry_points", lambda **asked: points.select(**asked))
+    with pytest.raises(SettingError, match=r"mis_named: a package registers .* the kernel's name is 'mine'"):
+        registry.kernel_named("mis_named")
+    assert registry.installed(["mis_named"]) == {}
+
+
+def test_two_packages_with_one_name_are_both_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for package, value in (("first", "BARE"), ("second", "DECLARING")):
+        info = tmp_path / f"{package}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\nbare = {HERE}:{value}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SettingError, match=r"the package first \(.*BARE\); the package second \(.*DECLARING\)"):
+        registry.kernel_named("bare")
+    assert "bare" in registry.kernel_names()

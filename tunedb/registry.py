@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeGuard
 
 from tunedb._internal.control import let_pass
 from tunedb.core.declaration import Argument, Demo
@@ -25,12 +26,21 @@ def kernel_names() -> list[str]:
 def kernel_named(name: str) -> RegisteredKernel:
     """Return the kernel registered under this name.
 
-    Raises SettingError if there is none, or if it can't be loaded or is not a kernel. Raises ModuleNotFoundError if
-    torch, triton or numpy is missing.
+    Raises SettingError if there is none, if several packages register one, or if it can't be loaded or is not a kernel
+    of that name. Raises ModuleNotFoundError if torch, triton or numpy is missing.
     """
-    for entry in entry_points(group=GROUP, name=name):
+    entries = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+    if len(entries) > 1:
+        places = "; ".join(f"{_package(entry)} ({value})" for value, entry in sorted(entries.items()))
+        raise SettingError(f"Several packages register a kernel {name!r}: {places}. Uninstall all but one of them.")
+    for entry in entries.values():
         return _load(entry)
     raise SettingError(f"No kernel is called {name!r}. Installed kernels: {', '.join(kernel_names()) or 'none'}.")
+
+
+def is_registered(kernel: object) -> TypeGuard[RegisteredKernel]:
+    """Say whether an object is a kernel that can be registered, as `kernel.registered(arguments)` returns."""
+    return all(hasattr(kernel, required) for required in ("name", "problem", "workload"))
 
 
 def installed(names: Iterable[str]) -> dict[str, RegisteredKernel]:
@@ -104,9 +114,18 @@ def _load(entry: EntryPoint) -> RegisteredKernel:
             f"{entry.name}: its package registers {entry.value}, which can't be loaded "
             f"({type(error).__name__}: {error})."
         ) from error
-    if not all(hasattr(kernel, required) for required in ("problem", "workload")):
+    if not is_registered(kernel):
         raise SettingError(
             f"{entry.name}: its package registers {entry.value}, a {type(kernel).__name__}; expected what "
             f"kernel.registered(arguments) returns. See the guide on warming."
         )
+    if kernel.name != entry.name:  # sweeps are stored under the kernel's name, and would not be found under this one
+        raise SettingError(
+            f"{entry.name}: {_package(entry)} registers {entry.value} under this name, but the kernel's name is "
+            f"{kernel.name!r}. Give both one name: autotune(..., name={entry.name!r}), or another entry point."
+        )
     return kernel
+
+
+def _package(entry: EntryPoint) -> str:
+    return "a package" if entry.dist is None else f"the package {entry.dist.name}"

@@ -81,15 +81,18 @@ def _check_knob(knob: object, setting: object) -> None:
 
 
 def _store(value: str | os.PathLike[str]) -> str:
-    return _path_or_url(os.fspath(value)) or default_store()
+    return _path_or_url(value) or default_store()
 
 
-def _path_or_url(value: str) -> str:
-    if "://" not in value and not is_path(value):
+def _path_or_url(value: str | os.PathLike[str]) -> str:
+    text: object = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise SettingError(f"Expected a path or an SQLAlchemy URL, got {value!r}.")
+    if "://" not in text and not is_path(text):
         raise SettingError(
-            f"Expected a path or a URL such as postgresql://user@host/name, got {without_password(value)}."
+            f"Expected a path or a URL such as postgresql://user@host/name, got {without_password(text)}."
         )
-    return value
+    return text
 
 
 def default_store() -> str:

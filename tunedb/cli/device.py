@@ -10,6 +10,7 @@ from tunedb import settings
 from tunedb.core.device import Device, Placement
 from tunedb.errors import SettingError
 from tunedb.runtime import current_device
+from tunedb.tuner.stored_device import device_named
 
 _NUMPY_FOR_TRITON_3_6 = ("1.", "2.0.", "2.1.", "2.2.", "2.3.")
 
@@ -54,34 +55,11 @@ def find_placement(stored: Iterable[Device], name: str | None) -> Placement | No
     """
     if name is None:
         return current_placement()
-    fitting = devices_named(stored, name)
-    if len(fitting) > 1:
-        raise SettingError(f"--device: {name!r} fits {listed(fitting)}. Give one of these in full.")
-    return placement_on(fitting[0]) if fitting else None
+    device = device_named(stored, name)
+    return None if device is None else placement_on(device)
 
 
 def placement_on(device: Device) -> Placement:
     """Return the placement on a device, which has an index if it is the current one."""
     current = current_placement()
     return current if current.device == device else Placement(device, None)
-
-
-def devices_named(devices: Iterable[Device], name: str) -> list[Device]:
-    """Return the devices of that name, else those of the only name that contains it, in any case.
-
-    The architecture and the multiprocessors in a device's text can be part of it. Raises SettingError if several
-    names contain it.
-    """
-    candidates = sorted(set(devices), key=str)
-    exact = [device for device in candidates if name in (device.name, str(device))]
-    if exact:
-        return exact
-    partly = [device for device in candidates if name.casefold() in str(device).casefold()]
-    if len({device.name for device in partly}) > 1:
-        raise SettingError(f"--device: {name!r} fits {listed(partly)}. Give the whole name of one.")
-    return partly
-
-
-def listed(devices: Iterable[Device]) -> str:
-    """Return the devices as text, for a message."""
-    return "; ".join(sorted(map(str, devices))) or "none"

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from tunedb import registry
 from tunedb.cli.command import log
-from tunedb.cli.device import current_placement, listed
+from tunedb.cli.device import current_placement
 from tunedb.core.device import Device
 from tunedb.core.kernel import ExportsModule
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError
 from tunedb.store.exchange.python_source import latest_winners
+from tunedb.tuner.stored_device import listed
 
 
 def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
 from tunedb._internal.redact import without_password
-from tunedb.cli.device import devices_named
 from tunedb.cli.problem_options import as_options
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import SchemaMismatch, SettingError, TunedbError
+from tunedb.tuner.stored_device import devices_named
 
 if TYPE_CHECKING:
     from tunedb.store import Store

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import weakref
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
 from tunedb._internal import forks
 from tunedb._internal.redact import without_password
-from tunedb.errors import StoreUnavailable
+from tunedb.core.device import Device
+from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import Settings, lock_folder
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
@@ -36,7 +39,9 @@ _plans: weakref.WeakSet[_Table] = weakref.WeakSet()
 _generation = 0
 # By URL and whether it is written; kept when the settings change, with what was read.
 _shared: dict[tuple[str, bool], SharedStore] = {}
+_absent: set[str] = set()  # stores that are not there, and were logged
 _guard = threading.RLock()
+_log = logging.getLogger("tunedb")
 
 
 def active() -> Tuner:
@@ -65,8 +70,38 @@ def make_tuner(settings: Settings) -> Tuner:
             shared = _shared[key] = SharedStore(
                 settings.shared, partial(_open_shared, settings.shared), writable=writable
             )
+    opener = partial(_opened, opener, settings.store)
     layers = LayeredStore(GuardedStore(settings.store, opener, writable=writable), shared)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
+
+
+def _opened(opener: Callable[[], Any], url: str) -> Any:
+    """Open the store, and log, once, that there is none if nothing may be written."""
+    store = opener()
+    if store is None and url not in _absent:
+        _absent.add(url)
+        _log.warning(
+            "There is no store at %s: calls get untuned configs. See where it was named: tunedb path -v",
+            without_password(url),
+        )
+    return store
+
+
+def stored_devices() -> list[Device]:
+    """Return the devices that the local and the shared store have sweeps of. A store that fails is logged."""
+    from tunedb.store import open_store
+
+    devices: list[Device] = []
+    current = settings_module.current()
+    for url in filter(None, (current.store, current.shared)):
+        try:
+            store = open_store(url, busy_timeout=BUSY_TIMEOUT_S, migrate=False, create=False)
+            if store is not None:
+                with store:
+                    devices += store.upkeep.devices()
+        except StoreError as error:
+            _log.warning("The devices of a store can't be listed. %s", error)
+    return devices
 
 
 def _open_shared(url: str) -> Store:

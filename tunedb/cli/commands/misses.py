@@ -7,10 +7,10 @@ from typing import Any
 import typer
 
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
-from tunedb.cli.device import devices_named
 from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_rows
 from tunedb.core.sweep import MISSES, UsageCount
+from tunedb.tuner.stored_device import devices_named
 
 _COLUMNS = ("kernel", "problem", "device", "served_by", "count", "first_seen", "last_seen")
 

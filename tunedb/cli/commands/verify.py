@@ -60,10 +60,10 @@ def verify(
 
 def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[TuningTask, Sweep]]:
     """Return the winner of each stored problem on the current device. Raises SettingError if another one is named."""
-    from tunedb.cli.device import devices_named, listed
     from tunedb.cli.tasks import make_tuner
     from tunedb.runtime.current_device import device_of
     from tunedb.tuner.pending import tasks_for
+    from tunedb.tuner.stored_device import devices_named, listed
 
     current, tuner = device_of(index), make_tuner(store)
     if device is not None and current not in devices_named({*store.upkeep.devices(), current}, device):
