@@ -58,7 +58,7 @@ def test_a_filter_leaves_the_rest_out(cli: Cli, stored: Sequence[Sweep], tmp_pat
 def test_nothing_stored_writes_no_file(cli: Cli, format: str, tmp_path: Path) -> None:
     answer = cli("export", "-o", tmp_path / "x", "--format", format)
     assert answer.code == 1
-    assert "Nothing is stored" in answer.err
+    assert "There is no store at" in answer.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -37,7 +37,7 @@ def test_nothing_stored_lists_nothing_and_makes_nothing(cli: Cli, format: str, t
     answer = cli("ls", "--format", format)
     assert answer.code == 0
     assert answer.out.count("\n") == {"json": 1, "table": 0, "csv": 1}[format]
-    assert "Nothing is stored" in answer.err
+    assert "There is no store at" in answer.err
     assert list(tmp_path.iterdir()) == []
 
 

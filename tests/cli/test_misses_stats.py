@@ -63,7 +63,7 @@ def test_misses_filter(cli: Cli) -> None:
 def test_without_a_store_there_are_no_misses_and_none_is_made(cli: Cli, format: str, tmp_path: Path) -> None:
     answer = cli("misses", "--format", format)
     assert answer.code == 0
-    assert "No misses" in answer.err
+    assert answer.err == f"There is no store at {settings.current().store}.\n"
     assert cli("stats", "--format", format).code == 0
     assert list(tmp_path.iterdir()) == []
 

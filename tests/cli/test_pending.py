@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ import pytest
 from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_explain_mark import PROBLEM, tuned
 from tests.cli.test_misses_stats import serve, served
-from tests.store.samples import DEVICE, ENVIRONMENT, NOON
-from tunedb.core.device import INTERPRETER
+from tests.store.samples import DEVICE, ENVIRONMENT, NOON, running
+from tunedb import settings
+from tunedb.core.device import INTERPRETER, host
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Mark
+from tunedb.core.sweep import Mark, now
+from tunedb.store import open_store
+from tunedb.tuner.problem_lock import lock_problem
 
 
 def warm(cli: Cli, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
@@ -89,6 +93,30 @@ def test_a_pinned_answer_stays_stale(cli: Cli, kernels: dict[str, Kernel]) -> No
     answer = cli("warm", "--stale", "--format", "json")
     assert (answer.code, answer.json) == (0, [])
     assert "stale and pinned" in answer.err
+
+
+def test_a_sweep_whose_process_is_gone_is_seen_and_finished(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    begun = [
+        running(tuned(problem=Problem.of("pool", rows=rows, kernel_size=1), host=where, started=when))
+        for rows, where, when in [
+            (1, host(), now()),
+            (2, host(), now()),
+            (3, "elsewhere", now()),
+            (4, "elsewhere", now() - timedelta(days=2)),
+        ]
+    ]
+    with open_store(settings.current().store) as store:
+        for sweep in begun:
+            store.start_sweep(sweep)
+    rows = cli("ls", "--format", "json")
+    assert [row["status"] for row in rows.json] == ["running"] * 4
+    assert "4 running: swept at this moment, or interrupted. To finish these: tunedb warm --incomplete" in rows.err
+    assert "warm --incomplete" in cli("stats").err
+    with lock_problem(settings.lock_folder(settings.current()), begun[1].problem, INTERPRETER, 0):
+        answer = cli("warm", "--incomplete", "--format", "json")
+    assert [row["problem"]["rows"] for row in answer.json] == [1, 4]
+    assert "(kernel_size=1, rows=2) is left out: another process is tuning it" in answer.err
+    assert "(kernel_size=1, rows=3) is left out: it may still be running on elsewhere" in answer.err
 
 
 @pytest.mark.parametrize(

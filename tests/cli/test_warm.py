@@ -171,7 +171,13 @@ def test_an_interrupt_keeps_what_was_tuned(cli: Cli, kernels: dict[str, Kernel])
     kernels["pool_backward"].on_compile = interrupt
     answer = cli("warm", "pool", *SHAPE)
     assert answer.code == 130
-    assert [row["kernel"] for row in cli("ls", "--format", "json").json] == ["pool"]
+    assert answer.err.endswith("Interrupted. What was tuned is stored: the same command goes on from there.\n")
+    first, second = cli("ls", "--format", "json").json
+    assert [row["kernel"] for row in (first, second)] == ["pool", "pool_backward"]
+    assert (first["status"], second["status"] in ("running", "aborted")) == ("tuned", True)
+    kernels["pool_backward"].on_compile = None
+    assert [row["kernel"] for row in warm(cli, "--incomplete")] == ["pool_backward"]
+    assert warm(cli, "--incomplete") == []
 
 
 def test_progress_is_lines_off_a_terminal_and_none_when_quiet(cli: Cli, kernels: dict[str, Kernel]) -> None:

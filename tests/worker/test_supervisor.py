@@ -75,6 +75,22 @@ def test_the_next_command_knows_the_suspect(supervisor: Supervisor, store: Store
     assert len(list(store.iter_sweeps())) == 3  # one was aborted: nothing crashed a second time
 
 
+class Interrupting(Notebook):
+    """Ctrl-C in the middle of a sweep."""
+
+    def trying(self, config: Config) -> None:
+        """Come at the second config."""
+        if config["BLOCK"] == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_ends_the_sweep_as_aborted(supervisor: Supervisor, store: Store) -> None:
+    with pytest.raises(KeyboardInterrupt), supervisor:
+        tune(supervisor, problem_of(b1=0.001, b2=0.001), Interrupting())
+    [sweep] = store.iter_sweeps(finished=False)
+    assert (sweep.status, sweep.complete) == ("aborted", False)
+
+
 def test_no_process_is_started_for_a_budget_that_the_one_before_has_spent(supervisor: Supervisor, store: Store) -> None:
     notebook = Notebook()
     sweep = tune(supervisor, problem_of(b1=0.001, b2="hang"), notebook, budget=1.5)

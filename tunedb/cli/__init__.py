@@ -12,7 +12,6 @@ from typer.exceptions import TyperException
 import tunedb
 from tunedb import registry
 from tunedb._internal import interrupts
-from tunedb._internal.redact import without_passwords
 from tunedb.cli import device
 from tunedb.cli.border import ending_of, say, say_all_errors
 from tunedb.cli.command import Command, with_common_flags

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
 from tunedb._internal.redact import without_password
+from tunedb.cli.command import log
 from tunedb.cli.problem_options import as_options
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, Trial
@@ -21,25 +23,31 @@ _IN_MEMORY = ("sqlite://", "sqlite:///:memory:", ":memory:")
 
 
 @contextlib.contextmanager
-def reading() -> Iterator[Store | None]:
-    """Open the store as it is; None if there is none. Creates, upgrades and replaces nothing."""
+def reading(*, announced: bool = True) -> Iterator[Store | None]:
+    """Open the store as it is; None if there is none, which is said if `announced`. Makes and changes nothing."""
     from tunedb.store import open_store
 
     store = open_store(settings.current().store, migrate=False, create=False)
     if store is None:
+        if announced:
+            log.info("There is no store at %s.", printable_store())
         yield None
         return
     with store:
         yield store
 
 
+def printable_store() -> str:
+    """Return where the store is, for a message."""
+    return without_password(settings.current().store)
+
+
 @contextlib.contextmanager
 def existing() -> Iterator[Store]:
     """Open the store as it is, to read and to write. Raises TunedbError if there is none."""
-    with reading() as store:
+    with reading(announced=False) as store:
         if store is None:
-            url = without_password(settings.current().store)
-            raise TunedbError(f"Nothing is stored in {url} yet. To tune a kernel: tunedb warm KERNEL --help")
+            raise TunedbError(f"There is no store at {printable_store()}. To tune a kernel: tunedb warm KERNEL --help")
         yield store
 
 
@@ -64,19 +72,25 @@ def writing() -> Iterator[Store]:
 
 
 def sweeps_of(
-    store: Store | None, *, kernel: str | None, device: str | None, with_trials: bool = False
+    store: Store | None, *, kernel: str | None, device: str | None, with_trials: bool = False, finished: bool = True
 ) -> Iterator[Sweep]:
-    """Yield the finished sweeps of a kernel and a device, or all of them, in the store's order."""
+    """Yield the sweeps of a kernel and a device, or all of them, ordered; running ones too if not `finished`."""
     if store is None:
         return
     if device is None:
-        yield from store.iter_sweeps(kernel=kernel, with_trials=with_trials)
+        yield from store.iter_sweeps(kernel=kernel, finished=finished, with_trials=with_trials)
         return
     wanted = devices_named(store.upkeep.devices(), device)
     for name in {device.name for device in wanted}:  # at most one
-        for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=with_trials):
+        for sweep in store.iter_sweeps(kernel=kernel, device_name=name, finished=finished, with_trials=with_trials):
             if sweep.device in wanted:
                 yield sweep
+
+
+def say_unfinished(count: int) -> None:
+    """Say what sweeps are that are stored as running, and how to finish those whose process is gone."""
+    if count:
+        log.info("%d running: swept at this moment, or interrupted. To finish these: tunedb warm --incomplete", count)
 
 
 def nothing_stored(problem: Problem, device: object, arguments: Mapping[str, Any]) -> TunedbError:
@@ -84,8 +98,12 @@ def nothing_stored(problem: Problem, device: object, arguments: Mapping[str, Any
     kernel = problem.kernel
     declared = registry.arguments_of(registry.kernel_named(kernel)) if kernel in registry.kernel_names() else ()
     options = as_options(arguments, declared)
+    where = ""
+    if settings.current().sources["store"] == "argument" and "***" not in printable_store():
+        where = f" --store {shlex.quote(printable_store())}"
     return TunedbError(
-        f"Nothing is stored for {kernel} ({problem}) on {device}. Run there: tunedb warm {kernel} {options}"
+        f"Nothing is stored for {kernel} ({problem}) on {device} in {printable_store()}. "
+        f"Run there: tunedb warm {kernel} {options}{where}"
     )
 
 

@@ -21,7 +21,7 @@ from tunedb._internal.redact import without_password, without_passwords
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
-from tunedb.errors import SchemaMismatch, StoreBusy, StoreCorrupt, StoreError
+from tunedb.errors import StoreBusy, StoreCorrupt, StoreError
 from tunedb.store.breaker import Breaker, CauseLog
 from tunedb.store.interface import SweepStore
 
@@ -222,7 +222,7 @@ class GuardedStore(SweepStore):
             self.url,
             cause,
             without_passwords(str(error)),
-            "" if isinstance(error, SchemaMismatch) or not isinstance(error, StoreError) else " See: tunedb path -v",
+            "" if not isinstance(error, StoreError) or "tunedb " in str(error) else " See: tunedb path -v",
         )
 
     def renew(self) -> None:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunedb.core.device import Device, Placement
+from tunedb.core.device import Device, Placement, host
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import MISSES
+from tunedb.core.sweep import MISSES, Sweep, SweepStatus, now
 from tunedb.core.task import TuningTask
 from tunedb.errors import TunedbError
 from tunedb.runtime.current_device import device_of
+from tunedb.store.retention import ABANDONED
+from tunedb.tuner.problem_lock import lock_problem
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -61,23 +63,40 @@ def stale(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: 
 
 
 def incomplete(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: str | None = None) -> Pending:
-    """Return the tasks, of one kernel or of all, whose best sweep on this device was cut short.
+    """Return the tasks, of one kernel or of all, whose best sweep on this device was cut short or interrupted.
 
-    A sweep that is still running may belong to another process: it counts once it was aborted or finished.
+    A sweep that is still running in another process does not count.
     """
     device = device_of(index)
-    cut_short = {
-        sweep.problem: None
-        for sweep in store.iter_sweeps(kernel=kernel)
-        if sweep.device == device and (not sweep.complete or sweep.status == "aborted")
-    }
+    cut_short: dict[Problem, None] = {}
+    left_out = []
+    for sweep in store.iter_sweeps(kernel=kernel, finished=False):
+        if sweep.device != device or sweep.problem in cut_short:
+            continue
+        if sweep.status == SweepStatus.RUNNING:
+            reason = _why_running(sweep, tuner)
+            if reason is not None:
+                left_out.append(f"{sweep.problem.kernel} ({sweep.problem}) is left out: {reason}.")
+                continue
+        if not sweep.complete or sweep.status in (SweepStatus.RUNNING, SweepStatus.ABORTED):
+            cut_short[sweep.problem] = None
     pending = tasks_for(cut_short, index, installed)
     tasks = []
     for task in pending.tasks:
         choice = tuner.look_up(task)
         if choice is None or choice.sweep is None or not choice.sweep.complete:
             tasks.append(task)
-    return Pending(tasks, pending.left_out)
+    return Pending(tasks, [*left_out, *pending.left_out])
+
+
+def _why_running(sweep: Sweep, tuner: Tuner) -> str | None:
+    """Return why a sweep that is stored as running may still run; None if its process is gone."""
+    if sweep.host != host():
+        if now() - sweep.started < ABANDONED:
+            return f"it may still be running on {sweep.host}"
+        return None
+    with lock_problem(tuner.locks, sweep.problem, sweep.device, 0.0) as lock:
+        return None if lock.held else "another process is tuning it"
 
 
 def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> Pending:

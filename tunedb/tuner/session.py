@@ -106,10 +106,12 @@ def stored_devices() -> list[Device]:
 
 def _open_shared(url: str) -> Store:
     from tunedb.store import open_store
+    from tunedb.store.sql.advice import on_store
 
     store = open_store(url, busy_timeout=DEADLINE_S, migrate=False, create=False)
     if store is None:
-        raise StoreUnavailable(f"There is no store at {without_password(url)}. Run: tunedb db upgrade --store URL")
+        printable = without_password(url)
+        raise StoreUnavailable(f"There is no store at {printable}. Run: {on_store('tunedb db upgrade', printable)}")
     return store
 
 

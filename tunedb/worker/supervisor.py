@@ -24,7 +24,7 @@ from typing import Any
 
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, now
-from tunedb.errors import SweepError
+from tunedb.errors import StoreError, SweepError, UnknownSweep
 from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer, suspect_of
@@ -89,6 +89,7 @@ class Supervisor:
         self._index = index
         self._step = step
         self._child: subprocess.Popen[str] | None = None
+        self._sweep_uid: str | None = None  # of the sweep that the worker is in
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Supervisor:
@@ -98,6 +99,9 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        if self._sweep_uid is not None:  # interrupted: the worker was ended in the middle of it
+            with contextlib.suppress(StoreError, UnknownSweep):  # `tunedb warm --incomplete` finds it all the same
+                self._abort(self._store.get_sweep(self._sweep_uid))
 
     def tune(
         self,
@@ -118,6 +122,7 @@ class Supervisor:
             if number:
                 _log.warning("%s (%s): going on in a new process.", problem.kernel, problem)
             answer = self._ask(Tune(problem, arguments, force, left), observer, start + budget)
+            self._sweep_uid = None
             if isinstance(answer, _Death):
                 sweep = self._record(answer, observer)
                 if sweep is not None and sweep.status != "aborted":  # only the answer was lost
@@ -190,6 +195,7 @@ class Supervisor:
                     self._end()
                     return _Death("runtime_error", reason, suspect, uid)
                 case SweepStarted(uid, candidates):
+                    self._sweep_uid = uid
                     observer.started(self._store.get_sweep(uid), candidates)
                 case Trying(suspect):
                     observer.trying(suspect)
@@ -217,11 +223,15 @@ class Supervisor:
                 trials[death.suspect] = trial
                 self._store.put_trial(sweep.uid, trial)
                 observer.tried(trial, None, None)
-            sweep = dataclasses.replace(
-                sweep, status=SweepStatus.ABORTED, complete=False, finished=now(), trials=tuple(trials.values())
-            )  # the store counts them
-            self._store.finish_sweep(sweep)
+            sweep = self._abort(dataclasses.replace(sweep, trials=tuple(trials.values())))
         observer.finished(sweep)
+        return sweep
+
+    def _abort(self, sweep: Sweep) -> Sweep:
+        """Store a running sweep as aborted, with its trials, which the store counts. A finished one stays as it is."""
+        if sweep.status == SweepStatus.RUNNING:
+            sweep = dataclasses.replace(sweep, status=SweepStatus.ABORTED, complete=False, finished=now())
+            self._store.finish_sweep(sweep)
         return sweep
 
     def _worker(self) -> subprocess.Popen[str]:

@@ -37,7 +37,7 @@ def explain(
     if settings.current().shared:
         log.info("This explains the local store only. To copy what the shared store has: tunedb sync")
     explanations: list[Explanation] = []
-    with reading() as store:
+    with reading(announced=False) as store:
         problem, task = find_task(store, kernel, arguments, device)
         if store is not None and task is not None:
             environment, moment = environment_of(task), now()

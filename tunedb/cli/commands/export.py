@@ -12,7 +12,7 @@ import typer
 
 from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
-from tunedb.cli.opening import reading, sweeps_of
+from tunedb.cli.opening import printable_store, reading, sweeps_of
 from tunedb.cli.streams import stdout_as_file
 from tunedb.errors import SettingError, TunedbError
 
@@ -52,13 +52,11 @@ def export(
 
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(stdout_as_file()) if output == STDOUT else output
-        store = stack.enter_context(reading())
+        store = stack.enter_context(reading(announced=False))
         sweeps = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
         first = next(sweeps, None)
         if first is None:
-            raise TunedbError(
-                f"Nothing is stored{' for that' if kernel or device else ''}: no file was written. See: tunedb ls"
-            )
+            raise TunedbError(f"{_nothing(store, kernel or device)}: no file was written. See: tunedb ls")
         sweeps = itertools.chain([first], sweeps)
         try:
             if file_format is FileFormat.jsonl:
@@ -78,3 +76,12 @@ def export(
                 raise
             raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
     log.info("%d of %d sweeps written to %s.", written, count, "stdout" if output == STDOUT else output)
+
+
+def _nothing(store: object, filter: str | None) -> str:
+    place = printable_store()
+    return (
+        f"There is no store at {place}"
+        if store is None
+        else f"Nothing is stored{' for that' if filter else ''} in {place}"
+    )

@@ -51,8 +51,10 @@ def gc(
         print_rows([sweep_row(sweep) | {"why": why} for sweep, why in obsolete], format, _COLUMNS)
         for name in sorted(set(counts) - set(hashes)):
             log.info("Kept: %d sweeps of %s, a kernel that is not installed or has no hash.", counts[name], name)
-        if store is None or not obsolete:
-            log.info("Nothing to remove.")
+        if store is None:
+            return
+        if not obsolete:
+            log.info("Nothing to remove from %s.", store.url)
         elif not dry_run:
             if not yes:
                 _ask(len(obsolete))

@@ -28,7 +28,7 @@ def lookup(
     """
     from tunedb.cli.tasks import find_task, make_tuner
 
-    with reading() as store:
+    with reading(announced=False) as store:
         problem, task = find_task(store, kernel, arguments, device)
         choice = None if store is None or task is None else make_tuner(store).look_up(task)
     if choice is None or choice.sweep is None:

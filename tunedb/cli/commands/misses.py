@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
-from tunedb.cli.opening import reading
+from tunedb.cli.opening import printable_store, reading
 from tunedb.cli.output import Format, print_rows
 from tunedb.core.sweep import MISSES, UsageCount
 from tunedb.tuner.stored_device import devices_named
@@ -31,7 +31,8 @@ def misses(kernel: KernelOption = None, device: DeviceOption = None, format: For
         counts = [count for count in counts if count.device in wanted]
     print_rows([_row(count) for count in counts], format, _COLUMNS)
     if not counts:
-        log.info("No misses%s.", " of that" if kernel or device else "")
+        if store is not None:
+            log.info("No misses%s in %s.", " of that" if kernel or device else "", printable_store())
         return
     log.info("Tune those of the current device: tunedb warm --from-misses")
     raise typer.Exit(1)

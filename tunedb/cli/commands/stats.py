@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunedb import settings
-from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command
-from tunedb.cli.opening import reading
+from tunedb.cli.opening import printable_store, reading, say_unfinished
 from tunedb.cli.output import Format, print_record
 from tunedb.core.sweep import COUNTED_SOURCES, MISSES, SweepStatus
 
@@ -31,7 +29,7 @@ def stats(format: FormatOption = Format.table) -> None:
             sweeps, rest = totals.sweeps, {name: getattr(totals, name) for name in rest}
     print_record(
         {
-            "store": without_password(settings.current().store),
+            "store": printable_store(),
             "hits": sum(served[source] for source in HITS),
             "stale": served["stale"],
             "misses": sum(served[source] for source in MISSES),
@@ -41,3 +39,4 @@ def stats(format: FormatOption = Format.table) -> None:
         },
         format,
     )
+    say_unfinished(sweeps[SweepStatus.RUNNING])

@@ -55,11 +55,12 @@ def sync(
 
 def _other(url: str) -> Store:
     from tunedb.store import open_store
+    from tunedb.store.sql.advice import on_store
 
     store = open_store(url, migrate=False, create=False)
     if store is None:
         printable = without_password(url)
         raise SchemaOlder(
-            f"There is no store at {printable} to exchange with. Run: tunedb db upgrade --store {printable}"
+            f"There is no store at {printable} to exchange with. Run: {on_store('tunedb db upgrade', printable)}"
         )
     return store

@@ -50,7 +50,8 @@ def warm(
     incomplete: Annotated[
         bool,
         typer.Option(
-            "--incomplete", help="Finish sweeps that were cut short or aborted; KERNEL limits it to one kernel."
+            "--incomplete",
+            help="Finish sweeps that were cut short, aborted or interrupted; KERNEL limits it to one kernel.",
         ),
     ] = False,
     budget: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -107,7 +108,7 @@ class Database:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return StoreCorrupt(
                 f"{self.url}: expected a SQLite database, got a damaged file ({cause}). "
-                "Run: tunedb db upgrade (sets the file aside and makes a new one)"
+                f"Run: tunedb db upgrade --store {shlex.quote(self.url)} (sets the file aside and makes a new one)"
             )
         if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
             return StoreError(f"{self.url} refused a row ({cause}). Run: tunedb db check")

@@ -8,6 +8,7 @@ from importlib import metadata
 import sqlalchemy as sa
 
 from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder
+from tunedb.store.sql.advice import on_store
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.postgresql import PG_SCHEMA
 
@@ -34,7 +35,7 @@ def mismatch(database: Database, stored: str | None, head: str) -> SchemaMismatc
         )
     if stored is None:
         return SchemaOlder(
-            f"Found no schema in {database.url}, expected {head}. Run: tunedb db upgrade --store {database.url}"
+            f"Found no schema in {database.url}, expected {head}. Run: {on_store('tunedb db upgrade', database.url)}"
         )
     if stored == UNRELEASED:
         away = (
@@ -53,7 +54,7 @@ def mismatch(database: Database, stored: str | None, head: str) -> SchemaMismatc
         )
     return SchemaOlder(
         f"Schema {stored} in {database.url} is older than {head}, which {library} needs. "
-        f"Run: tunedb db upgrade --store {database.url}"
+        f"Run: {on_store('tunedb db upgrade', database.url)}"
     )
 
 
