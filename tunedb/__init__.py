@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tunedb._internal.lazy import lazy
 from tunedb.errors import (
     CallerError,
+    HostFaultError,
     IdentityError,
     ImportRejected,
     MissError,
@@ -60,6 +61,7 @@ __all__ = [
     "Choice",
     "Config",
     "Device",
+    "HostFaultError",
     "IdentityError",
     "ImportRejected",
     "MissError",

@@ -7,6 +7,7 @@ TunedbError
 ├── SweepError               a sweep could not be carried out
 │   ├── CallerError          a function or an argument of the caller's own failed in it: no config is to blame
 │   ├── TrialError           one config failed; `status` says how
+│   ├── HostFaultError       this machine failed (a full disk, no compiler, no memory): no config is to blame
 │   └── StickyDeviceError    the CUDA context is lost: nothing more can run in this process
 ├── UnknownSweep             no sweep, or more than one, has a uid that starts like that (also a LookupError)
 ├── ImportRejected           a file to import was refused; `line` says where
@@ -59,6 +60,10 @@ class TrialError(SweepError):
     def __init__(self, status: str, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class HostFaultError(SweepError):
+    """This machine failed while a config was compiled or run; that says nothing about the config."""
 
 
 class StickyDeviceError(SweepError):

@@ -17,7 +17,7 @@ from torch import Tensor
 from tunedb._internal.control import let_pass
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
-from tunedb.errors import TrialError
+from tunedb.errors import HostFaultError, TrialError
 from tunedb.runtime.compat_torch import fast_allocator
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.current_device import device_of
@@ -142,10 +142,10 @@ def _bind(kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: 
     with torch.cuda.device(index):  # of -1, the CPU: no change
         try:
             return guarded(kernel.name, chosen, lambda: guarded(kernel.name, default, torchs_own))
-        except TrialError as error:
+        except (TrialError, HostFaultError) as error:
             _log.warning("%s (%s) does not launch (%s); using torch's own function.", kernel.name, problem, error)
-            # An error of the launch may not last: too little memory to load the module, for example.
-            return _Bound(None, is_final=error.status != "runtime_error")
+            # A fault of this machine may not last, nor an error of the launch.
+            return _Bound(None, is_final=isinstance(error, TrialError) and error.status != "runtime_error")
 
 
 def _remember(

@@ -23,9 +23,9 @@ def test_a_round_trip_gives_the_same_bytes(cli: Cli, stored: Sequence[Sweep], tm
     first, second, other = tmp_path / "a.jsonl", tmp_path / "b.jsonl", tmp_path / "other.db"
     assert cli("export", "-o", first).code == 0
     counts = cli("import", first, "--store", other, "--format", "json").json
-    assert counts == {"stored": 2, "known": 0, "rejected": 0}
+    assert counts == {"stored": 1, "known": 0, "rejected": 0}  # the failed one stays
     counts = cli("import", first, "--store", other, "--format", "json").json
-    assert counts == {"stored": 0, "known": 2, "rejected": 0}
+    assert counts == {"stored": 0, "known": 1, "rejected": 0}
     cli("export", "-o", second, "--store", other)
     assert first.read_bytes() == second.read_bytes()
     assert {row["origin"] for row in cli("ls", "--store", other, "--format", "json").json} == {"imported"}
@@ -38,10 +38,9 @@ def test_stdout_takes_the_same_bytes(cli: Cli, stored: Sequence[Sweep], tmp_path
 
 @pytest.mark.parametrize("scheme", ["", "sqlite:///"])
 def test_another_store_is_imported(cli: Cli, stored: Sequence[Sweep], scheme: str, tmp_path: Path) -> None:
-    counts = cli(
-        "import", f"{scheme}{tmp_path / 'tunedb.db'}", "--store", tmp_path / "other.db", "--format", "json"
-    ).json
-    assert counts == {"stored": 2, "known": 0, "rejected": 0}
+    answer = cli("import", f"{scheme}{tmp_path / 'tunedb.db'}", "--store", tmp_path / "other.db", "--format", "json")
+    assert answer.json == {"stored": 1, "known": 0, "rejected": 0}
+    assert "1 sweeps without a winner stay in" in answer.err
     shown = cli("show", stored[0].uid, "--store", tmp_path / "other.db", "--format", "json").json
     assert (shown["origin"], len(shown["trials"])) == ("imported", 3)
 

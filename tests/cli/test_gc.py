@@ -30,7 +30,7 @@ def sweeps(kernels: dict[str, Kernel]) -> dict[str, Sweep]:
         "dead": tuned(kernel_hash="cd" * 32, marks=(Mark("pin", "x"),)),
         "not installed": tuned(problem=Problem.of("elsewhere", n=1), kernel_hash="cd" * 32),
         "expired": failed(problem=pool, kernel_hash=HASH, expires=now() - timedelta(seconds=1)),
-        "failed": failed(problem=pool, kernel_hash=HASH, expires=now() + timedelta(days=1)),
+        "failed": failed(problem=pool, kernel_hash=HASH, finished=now(), expires=now() + timedelta(days=1)),
         "quarantined": tuned(marks=(Mark("quarantine", "x"),)),
     }
     put(*found.values())

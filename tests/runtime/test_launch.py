@@ -10,7 +10,7 @@ import torch
 from triton.runtime.errors import OutOfResources
 
 from tunedb.core.kernel import Resources
-from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, TrialError
 from tunedb.runtime import compat_triton, loaded_kernel
 from tunedb.runtime.failures import typed_errors
 from tunedb.runtime.launch import Launch
@@ -82,8 +82,8 @@ def test_a_lost_device_is_told_from_a_failing_config(text: str) -> None:
         raise RuntimeError(text)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), KeyboardInterrupt()])
-def test_what_is_not_the_configs_doing_passes_as_it_is(error: BaseException) -> None:
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), CallerError(ValueError("x")), HostFaultError("full")])
+def test_what_is_typed_already_and_an_interrupt_pass_as_they_are(error: BaseException) -> None:
     with pytest.raises(type(error)), typed_errors():
         raise error
 

@@ -22,6 +22,7 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
 from tunedb.store import Rejected, Store, dump, load, open_store
 from tunedb.store.exchange import jsonl
+from tunedb.store.exchange.jsonl_line import to_line
 
 
 def text_of(many: Iterable[Sweep]) -> str:
@@ -71,7 +72,7 @@ def test_the_file_is_pinned_byte_for_byte() -> None:
 
 
 def test_the_order_in_the_file_is_that_of_the_store(store: Store) -> None:
-    many = [sweep(2), sweep(1), failed(1), sweep(1, problem=Problem.of("Zoo")), sweep(3, finished=NOON)]
+    many = [sweep(2), sweep(1), sweep(1), sweep(1, problem=Problem.of("Zoo")), sweep(3, finished=NOON)]
     store.put_sweeps(many)
     assert [json.loads(line)["uid"] for line in text_of(reversed(many)).splitlines()[1:-1]] == [
         one.uid for one in store.iter_sweeps()
@@ -79,7 +80,7 @@ def test_the_order_in_the_file_is_that_of_the_store(store: Store) -> None:
 
 
 def test_an_export_is_the_same_bytes_from_every_store_that_holds_the_same_sweeps(store: Store, file: Path) -> None:
-    store.put_sweeps([sweep(1), failed(2), sweep(3, trials=(trial(128),))])
+    store.put_sweeps([sweep(1), sweep(2), sweep(3, trials=(trial(128),)), failed(4)])  # the failed one stays
     assert dump(store.iter_sweeps(with_trials=True), file) == 3
     first = file.read_bytes()
     assert text_of(store.iter_sweeps(with_trials=True)).encode() == first
@@ -96,7 +97,8 @@ def test_any_sweeps_come_back_as_they_were_dumped(many: list[Sweep], tmp_path_fa
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     dump(many, path)
     loaded = load(path, strict=True).sweeps
-    assert sorted(loaded, key=lambda one: one.uid) == sorted(map(imported, many), key=lambda one: one.uid)
+    tuned = [imported(one) for one in many if one.status == "tuned"]
+    assert sorted(loaded, key=lambda one: one.uid) == sorted(tuned, key=lambda one: one.uid)
     assert text_of(loaded).encode() == path.read_bytes()
 
 
@@ -112,12 +114,18 @@ def test_whole_numbers_and_zeros_are_written_as_a_store_gives_them_back() -> Non
         assert text_of([put]) == text_of(store.iter_sweeps(with_trials=True))
 
 
-@pytest.mark.parametrize("unfit", [running(sweep()), without_trials(sweep())])
-def test_a_running_sweep_or_one_without_its_trials_is_not_exported(unfit: Sweep, file: Path) -> None:
+def test_a_sweep_without_its_trials_is_not_exported(file: Path) -> None:
     file.write_text("old")
     with pytest.raises(ValueError, match="expected"):
-        dump([unfit], file)
+        dump([without_trials(sweep())], file)
     assert file.read_text() == "old"
+
+
+@pytest.mark.parametrize("unfit", [running(sweep()), failed(), failed(status="aborted")])
+def test_a_sweep_without_a_winner_has_no_line(unfit: Sweep, file: Path) -> None:
+    assert dump([unfit], file) == 0
+    with pytest.raises(ValueError, match=f"expected a sweep that is tuned, got {unfit.uid}, which is {unfit.status}"):
+        to_line(unfit)
 
 
 def test_a_failed_export_leaves_the_old_file_and_nothing_else(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,15 +252,16 @@ def test_a_line_of_another_form_refuses_the_file(name: str, strict: bool, file: 
 
 # Lines of our form that contradict themselves, in a file whose checksum is right.
 FAULTY: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "unknown status": (lambda row: row.update(status="won"), "got 'won'"),
-    "running": (lambda row: row.update(status="running"), "got 'running'"),
+    "unknown status": (lambda row: row.update(status="won"), "one that is 'won'"),
+    "running": (lambda row: row.update(status="running"), "one that is 'running'"),
+    "failed": (lambda row: row.update(status="failed", config=None), "stays in the store of the machine that made it"),
+    "aborted": (lambda row: row.update(status="aborted", config=None), "one that is 'aborted'"),
     "unknown trial status": (lambda row: row["trials"][0].update(status="fine"), "got 'fine'"),
     "negative time": (lambda row: row.update(time_us=-1.0), "expected a finite time_us that is not negative"),
     "negative trial time": (lambda row: row["trials"][0].update(compile_s=-1.0), "compile_s"),
     "negative samples": (lambda row: row["trials"][0].update(samples=-1), "samples"),
     "huge registers": (lambda row: row["trials"][0].update(registers=2**31), "registers"),
     "tuned without config": (lambda row: row.update(config=None), "expected a config in a tuned sweep"),
-    "failed with config": (lambda row: row.update(status="failed"), "expected no config in a failed sweep"),
     "nested config": (lambda row: row["config"].update(BLOCK=[1]), "BLOCK"),
     "NUL in a config": (lambda row: row["config"].update(BLOCK="\0"), "NUL"),
     "NUL in the environment": (lambda row: row["environment"].update(torch="\0"), "without control characters"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tests.store.samples import ENVIRONMENT, NOON, failed, running, sweep
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Mark, Sweep
 from tunedb.store import has_failed, ranked, winner
+from tunedb.store.ranking import RETRY_AFTER
 
 OLDER = dataclasses.replace(ENVIRONMENT, triton="3.7.0")
-LATER = NOON + timedelta(days=1)
+HOUR, LATER = NOON + timedelta(hours=1), NOON + timedelta(days=1)
 
 
 def winning(*sweeps: Sweep) -> Sweep | None:
@@ -84,16 +85,22 @@ def test_the_runners_up_follow_in_order() -> None:
     ("changes", "stands"),
     [
         ({}, True),
-        ({"expires": NOON}, False),
+        ({"status": "aborted"}, True),  # by a fault of its host
+        ({"expires": HOUR}, False),
         ({"expires": None}, False),
         ({"environment": OLDER}, False),
-        ({"status": "aborted"}, False),
+        ({"host": "node8"}, False),
+        ({"origin": "imported"}, False),
+        ({"marks": (Mark("quarantine", "x"),)}, False),
+        ({"finished": HOUR + timedelta(seconds=1)}, False),  # a clock that was ahead
+        ({"expires": datetime.max.replace(tzinfo=UTC)}, True),
+        ({"expires": datetime.max.replace(tzinfo=UTC), "finished": HOUR - RETRY_AFTER}, False),
     ],
 )
-def test_a_failure_stands_in_the_way_until_it_expires_in_its_environment_only(
+def test_a_failure_stands_in_the_way_until_it_expires_on_its_host_and_in_its_environment_only(
     changes: dict[str, Any], stands: bool
 ) -> None:
-    assert has_failed([failed(**changes)], ENVIRONMENT, NOON) is stands
+    assert has_failed([failed(**changes)], ENVIRONMENT, HOUR, "node7") is stands
 
 
 @given(st.data())

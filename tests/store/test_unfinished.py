@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from tests.store.samples import DEVICE, HASH, NOON, running, sweep, trial
+from tunedb.core.device import host
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store
 
@@ -16,19 +17,24 @@ def test_running_aborted_and_cut_short_sweeps_are_unfinished_the_newest_first(st
     started = {
         name: {"started": NOON + timedelta(hours=n)} for n, name in enumerate(("running", "aborted", "cut", "done"))
     }
-    live = sweep(**started["running"])
+    here = {"host": host()}
+    live = sweep(**started["running"], **here)
     store.start_sweep(running(live))
     store.put_trial(live.uid, live.trials[0])
-    aborted = sweep(**started["aborted"], status="aborted", complete=False, config=None, time_us=None)
-    cut = sweep(**started["cut"], complete=False)
-    others = [sweep(**started["done"]), sweep(2, complete=False), sweep(complete=False, kernel_hash="other")]
+    aborted = sweep(**started["aborted"], **here, status="aborted", complete=False, config=None, time_us=None)
+    cut = sweep(**started["cut"], **here, complete=False)
+    others = [
+        sweep(**started["done"], **here), sweep(2, **here, complete=False),
+        sweep(**here, complete=False, kernel_hash="other"), sweep(complete=False, host="another host"),
+        sweep(**here, complete=False, origin="imported"),
+    ]  # fmt: skip
     store.put_sweeps([aborted, cut, *others])
     found = store.get_unfinished(live.problem, DEVICE, HASH, live.environment)
     assert [one.uid for one in found] == [cut.uid, aborted.uid, live.uid]
     assert [one.trials for one in found] == [cut.trials, aborted.trials, live.trials[:1]]
     assert [one.uid for one in store.get_unfinished(live.problem, DEVICE, HASH, live.environment, 1)] == [cut.uid]
     newer = dataclasses.replace(live.environment, triton="99.0")
-    store.put_sweeps([sweep(complete=False, environment=newer)])
+    store.put_sweeps([sweep(**here, complete=False, environment=newer)])
     assert store.get_unfinished(live.problem, DEVICE, HASH, live.environment) == found  # no room is taken by others'
 
 

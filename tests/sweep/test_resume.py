@@ -69,10 +69,18 @@ def test_a_config_that_lost_the_device_is_left_out_by_every_later_sweep(store: S
     assert tuner(store, tmp_path).warm(task_of(FakeKernel({1: 90.0, 2: "sticky", 4: 50.0}))) is None
     for _ in range(2):
         kernel = FakeKernel({1: 90.0, 2: 10.0, 4: 50.0})
-        choice = tuner(store, tmp_path).warm(task_of(kernel), force=True)
+        choice = tuner(store, tmp_path).tune_ahead(task_of(kernel), force=True).choice
         assert choice is not None
         assert choice.config == config(4)
         assert 2 not in kernel.tried
+
+
+def test_with_force_a_person_starts_from_nothing(store: Store, tmp_path: Path) -> None:
+    assert tuner(store, tmp_path).warm(task_of(FakeKernel({1: 90.0, 4: "wrong", 8: 300.0, 2: "sticky"}))) is None
+    kernel = FakeKernel({1: 90.0, 4: 50.0, 8: 40.0, 2: 10.0})
+    choice = tuner(store, tmp_path).warm(task_of(kernel), force=True)
+    assert choice is not None
+    assert (kernel.tried, choice.config) == ([1, 4, 8, 2], config(2))
 
 
 def test_a_tuning_again_races_what_is_in_use(store: Store, tmp_path: Path) -> None:

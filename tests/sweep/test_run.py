@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.fakes import FakeClock, FakeKernel, FakeWorkload, Notebook, config, context, task_of
 from tunedb.core.sweep import Sweep
+from tunedb.errors import CallerError
 from tunedb.runtime.clock import Timing
 from tunedb.sweep.race import MARGIN
 from tunedb.sweep.run import run_sweep
@@ -141,14 +142,14 @@ def test_the_workload_is_freed_however_the_sweep_ends() -> None:
 
 
 def test_a_sweep_that_breaks_is_stored_as_aborted() -> None:
-    def out_of_memory(block: int) -> None:
+    def broken(block: int) -> None:
         if block == 2:
-            raise MemoryError
+            raise CallerError(ValueError("the reference"))
 
     notebook = Notebook()
-    with pytest.raises(MemoryError):
-        sweep({}, kernel=FakeKernel({1: 1.0, 2: 2.0}, on_compile=out_of_memory), notebook=notebook)
-    assert [done.status for done in notebook.finished_] == ["aborted"]
+    with pytest.raises(CallerError):
+        sweep({}, kernel=FakeKernel({1: 1.0, 2: 2.0}, on_compile=broken), notebook=notebook)
+    assert [(done.status, done.expires) for done in notebook.finished_] == [("aborted", None)]
 
 
 def test_finalists_are_raced_in_turns_so_that_a_drifting_clock_favours_none() -> None:

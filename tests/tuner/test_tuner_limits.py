@@ -64,7 +64,8 @@ def test_too_little_memory_for_a_sweep_means_the_default(
 
     kernel = FakeKernel({1: 9.0}, on_compile=full)
     assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1).source == "default"
-    assert "could not be tuned" in records.text
+    assert "was given up" in records.text
+    assert "MemoryError: out of memory" in records.text
 
 
 def test_an_interrupt_passes_and_frees_the_lock(store: Store, tmp_path: Path) -> None:

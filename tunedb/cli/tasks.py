@@ -69,11 +69,13 @@ def tune(
     store: Store,
     *,
     force: bool = False,
+    from_nothing: bool = False,
     budget: float = math.inf,
     step: float | None = None,
 ) -> list[dict[str, Any]]:
     """Tune the tasks, all on one device, that have no stored config. Returns a row for each that was reached.
 
+    With `force` those with a stored config too; with `from_nothing` no trial of an earlier sweep counts.
     With `step`, sweeps run in a worker, which is ended if a step of a trial takes more than so many seconds; without,
     in this process. Stops early if the budget (seconds for all tasks) is spent, or if this process lost the device.
     """
@@ -81,6 +83,7 @@ def tune(
     from tunedb.worker.supervisor import Supervisor
 
     tuner, begun = make_tuner(store), time.monotonic()
+    builds_on = () if from_nothing else None
     _warn_about_interpreter(tasks)
     rows: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
@@ -95,9 +98,11 @@ def tune(
                 break
             progress.next(f"{task.kernel.name} ({task.problem})")
             if worker is None:
-                source, sweep = tune_task(tuner, task, force=force, budget=left, observer=progress)
+                source, sweep = tune_task(tuner, task, force=force, builds_on=builds_on, budget=left, observer=progress)
             else:
-                source, sweep = worker.tune(task.problem, task.arguments, force=force, budget=left, observer=progress)
+                source, sweep = worker.tune(
+                    task.problem, task.arguments, force=force, builds_on=builds_on, budget=left, observer=progress
+                )
             progress.done(source, sweep)
             rows.append(_row(task, source, sweep))
             if worker is None and sweep is not None and suspect_of(sweep) is not None:

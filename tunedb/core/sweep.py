@@ -22,7 +22,7 @@ class TrialStatus(StrEnum):
     OUT_OF_RESOURCES = "out_of_resources"
     RUNTIME_ERROR = "runtime_error"
     TIMEOUT = "timeout"
-    PRUNED = "pruned"  # it was not worth running, or does not fit the device
+    PRUNED = "pruned"  # no verdict: not worth running, does not fit the device, or its machine failed meanwhile
 
 
 class TrialOutcome(StrEnum):
@@ -165,7 +165,7 @@ class Sweep:
     default_time_us: float | None = None  # the default's median, from the same sweep
     started: datetime = field(default_factory=now)
     finished: datetime | None = None
-    expires: datetime | None = None  # for `failed`: when to try again
+    expires: datetime | None = None  # for `failed`, and `aborted` by a fault of its host: when a call tries again
     trials: Sequence[Trial] = ()  # empty if a listing leaves them out; `counts` is always complete
     counts: Mapping[str, int] = field(default_factory=dict)  # trials by status
     marks: Sequence[Mark] = ()  # oldest first
@@ -179,6 +179,11 @@ class Sweep:
         """The default's time over the winner's, both from this sweep; None if that is no number."""
         ratio = self.default_time_us / self.time_us if self.default_time_us and self.time_us else math.inf
         return ratio if math.isfinite(ratio) else None
+
+    @property
+    def leaves_its_store(self) -> bool:
+        """Whether it is a fact for other machines: one without a winner says something about its host alone."""
+        return self.status == SweepStatus.TUNED
 
     @property
     def is_pinned(self) -> bool:

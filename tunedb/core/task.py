@@ -21,7 +21,7 @@ class Choice:
     config: Config
     source: Source
     sweep: Sweep | None = None  # the sweep behind it, for `nearest` another problem's; None for default and override
-    failed: bool = False  # whether the problem was tuned, and every config failed
+    failed: Sweep | None = None  # the sweep of this very call, if every config failed in it
 
     @property
     def is_weak(self) -> bool:

@@ -6,19 +6,21 @@ import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import NoReturn
 
 import triton
 
 from tunedb.core.problem import Config
 from tunedb.core.source_text import HashUnavailable
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.core.task import Choice, TuningTask
 from tunedb.decorator.call.arguments import Call, is_on_host
 from tunedb.decorator.dispatch.codegen import MAX_PLANS
 from tunedb.decorator.kernel import KernelState
 from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.decorator.tuning.caller_errors import caller_errors
-from tunedb.errors import CallerError, SweepError
+from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, SweepError, TrialError
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.current_device import placement_of
 from tunedb.runtime.failures import typed_errors
@@ -27,6 +29,8 @@ from tunedb.tuner import session
 from tunedb.tuner.border import guarded
 from tunedb.tuner.override import forced_config
 from tunedb.tuner.unhashed import check_mode
+
+MAX_REASONS = 3  # that the error names if every config failed; `tunedb show` has all
 
 _log = logging.getLogger("tunedb")
 
@@ -51,8 +55,9 @@ class Resolved:
 def resolve(state: KernelState, call: Call, index: int) -> Resolved:
     """Ask the tuner for a call's config on the device of that index.
 
-    Raises SweepError if every config failed, and what the user's own functions raise. If tunedb itself fails, the first
-    config serves.
+    If not even the default loads, it is returned all the same: its launch raises Triton's own error. Raises SweepError
+    if every config failed in this call's own sweep, StickyDeviceError if that sweep lost the device, and what the
+    user's own functions raise. If tunedb itself fails, the first config serves.
     """
     configs = state.prune(call)
     if index >= 0 and not _is_on_gpu(call):
@@ -93,15 +98,20 @@ def _resolve(state: KernelState, call: Call, index: int, configs: Sequence[trito
     if not is_of_list or not asked.issuperset(called.configs):
         tuner.cache.forget(task)  # chosen from another list, or from what pruning left for another call: ask the store
     asked.update(called.configs)
+    config = configs[0]
+
+    def load(stored: Config) -> None:
+        nonlocal config
+        config = called.find(stored)
+        _load(state, call, config)
+
     try:
-        choice, config = tuner.bind(called, problem, index, lambda stored: _load(state, call, called, stored))
-        if choice.failed:
-            raise SweepError(
-                f"{spec.name} ({problem}): all {len(configs)} configs failed. "
-                f"{called.first_failure or _stored_failure(task)} "
-                "See: tunedb ls, tunedb show UID. To run the first one all the same: tunedb.using(mode='off')."
-            )
+        choice, _ = tuner.bind(called, problem, index, load, on_failed=partial(_raise_reasons, spec.name))
         return Resolved(config, choice, called.swept, called.configs)
+    except (TrialError, StickyDeviceError) as error:
+        if called.swept and isinstance(error, StickyDeviceError):
+            raise
+        return Resolved(config, swept=called.swept, configs=called.configs)
     finally:
         called.close()
 
@@ -127,24 +137,27 @@ def _without_hash(
     return Resolved(configs[0], by_triton=by_triton)
 
 
-def _stored_failure(task: TuningTask) -> str:
-    """Return how the first config failed in an earlier sweep; empty if the store does not say."""
-    store = session.active().store
-    failed = [sweep.uid for sweep in store.get_sweeps(task.problem, task.device, task.kernel.hash) if not sweep.config]
-    trials = (trial for page in store.get_whole(failed) for sweep in page for trial in sweep.trials)
-    return next((trial.error for trial in trials if trial.error), "")
+def _raise_reasons(name: str, sweep: Sweep) -> NoReturn:
+    """Raise SweepError for a sweep in which every config failed, with the first reasons that differ."""
+    reasons: dict[str, Trial] = {}
+    for trial in sweep.trials:
+        reasons.setdefault(trial.error or trial.status, trial)
+    first = " ".join(f"{trial.config}: {reason}" for reason, trial in list(reasons.items())[:MAX_REASONS])
+    raise SweepError(
+        f"{name} ({sweep.problem}): all {len(sweep.trials)} configs failed. {first} "
+        f"See: tunedb show {sweep.uid[:12]} -v. Later calls run the first config, and it is not tuned again for a day."
+    )
 
 
-def _load(state: KernelState, call: Call, called: CalledKernel, stored: Config) -> triton.Config:
-    """Return the config, compiled and loaded. Raises TrialError if that fails, CallerError if the call is wrong.
+def _load(state: KernelState, call: Call, config: triton.Config) -> None:
+    """Compile and load a config. Raises TrialError if that fails, CallerError if the call is wrong.
 
     A config with a hook is compiled at the launch: the hook runs once for each launch and may set what is compiled.
+    A fault of this machine is left to the launch, which raises it as it is.
     """
-    config = called.find(stored)
     if config.pre_hook is None:
-        with typed_errors(), caller_errors():
+        with contextlib.suppress(HostFaultError), typed_errors(), caller_errors():
             load_call(state.spec.fn, call.args, {**call.kwargs, **config.all_kwargs()}).keep()
-    return config
 
 
 def _is_on_gpu(call: Call) -> bool:

@@ -1,17 +1,40 @@
-"""Failures of a config's launch: what Triton and CUDA raise, turned into the errors that a sweep knows."""
+"""Failures of a launch: what Python, Triton and CUDA raise, turned into the three kinds of error that a sweep knows.
+
+A config's own failure is a TrialError. A fault of this machine is a HostFaultError: it is no verdict on the config that
+met it. A lost CUDA context is a StickyDeviceError.
+"""
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+
 import torch
 from triton.compiler.errors import CompilationError
-from triton.runtime.errors import OutOfResources, PTXASError
+from triton.runtime.errors import InterpreterError, OutOfResources, PTXASError
 
 from tunedb._internal.control import let_pass
-from tunedb.errors import CallerError, StickyDeviceError, TrialError
+from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, TrialError
 
 # CUDA's words for errors after which nothing runs in the process any more.
 _STICKY_TEXTS = ("illegal memory access", "misaligned address", "unspecified launch failure", "illegal instruction",
                  "device-side assert", "hardware stack error", "launch timed out", "context is destroyed")  # fmt: skip
+# Triton's cache and its compilers' processes raise OSError, building a launcher CalledProcessError, loading it
+# ImportError. Too little memory is here because a sweep's own tensors need it too.
+_HOST_ERRORS = (OSError, MemoryError, ImportError, torch.OutOfMemoryError, subprocess.SubprocessError)
+# The words of errors that have no class of their own, in lower case: of the operating system and of assemblers that
+# quote it, of Python, of Triton, of CUDA and ROCm. A compiler that was killed has the exit code of SIGKILL or SIGTERM.
+_HOST_TEXTS = (
+    "no space left on device", "disk quota exceeded", "read-only file system", "permission denied",
+    "too many open files", "input/output error", "cannot allocate memory", "out of memory", "can't start new thread",
+    "failed to find c compiler", "cannot find ptxas", "could not create or locate cache dir",
+    "failed with error code -9\n", "failed with error code -15\n",
+    "failed with error code 137\n", "failed with error code 143\n",
+    "libcuda.so cannot found", "0 active drivers", "found no nvidia driver", "driver version is insufficient",
+    "no cuda-capable device", "no rocm-capable device", "no hip gpus", "busy or unavailable", "no kernel image",
+    "unsupported toolchain", "initialization error", "system not yet initialized", "driver shutting down",
+    "operating system call failed", "uncorrectable ecc error", "fallen off the bus", "mps client failed", "mps server",
+)  # fmt: skip
 _MAX_TEXT = 2000  # characters of an error that are stored with its trial
 
 
@@ -20,18 +43,41 @@ def is_sticky(error: BaseException) -> bool:
     return any(words in f"{error} {error.__cause__}" for words in _STICKY_TEXTS)
 
 
-class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
-    """A context that turns errors of one config into TrialError, and a lost CUDA context into StickyDeviceError.
+def is_host_fault(error: BaseException) -> bool:
+    """Say whether this machine is to blame for an error, and not the config that met it."""
+    if any(isinstance(cause, _HOST_ERRORS) for cause in _causes(error)):
+        return True
+    # The texts of these three quote the kernel's source, or say what a config asks for.
+    if isinstance(error, CompilationError | InterpreterError | OutOfResources):
+        return False
+    text = f"{error}\n".lower()
+    return any(words in text for words in _HOST_TEXTS)
 
-    Too little memory passes unchanged: the sweep's own tensors need it too, so that the config may not be the cause. So
-    does what the program itself raised.
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised from.
+
+    Triton's code generator hides them with `from None`. The context of any other error may be the caller's: a kernel
+    can be called while an OSError is handled.
+    """
+    while error is not None:
+        yield error
+        is_hidden = isinstance(error, CompilationError) and error.__suppress_context__
+        error = error.__cause__ or (error.__context__ if is_hidden else None)
+
+
+class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
+    """A context that turns an error into TrialError, HostFaultError or StickyDeviceError, by who is to blame for it.
+
+    What the program itself raised passes unchanged.
     """
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception) or isinstance(error, CallerError | TrialError | StickyDeviceError):
+        typed = CallerError | TrialError | HostFaultError | StickyDeviceError
+        if not isinstance(error, Exception) or isinstance(error, typed):
             return
         let_pass(error)
         text = f"{type(error).__name__}: {error}".strip()[:_MAX_TEXT]
@@ -39,8 +85,8 @@ class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
             text += f" ({error.__cause__})"[:_MAX_TEXT]
         if is_sticky(error):
             raise StickyDeviceError(text) from None
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            return
+        if is_host_fault(error):
+            raise HostFaultError(text) from None
         if isinstance(error, OutOfResources):
             raise TrialError("out_of_resources", text) from None
         if isinstance(error, CompilationError | PTXASError) or "PassManager::run failed" in text:

@@ -37,7 +37,7 @@ class SweepStore(ABC):
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> list[Sweep]:
-        """Return unfinished sweeps of this problem with their trials, the newest first.
+        """Return this host's own unfinished sweeps of this problem with their trials, the newest first.
 
         Unfinished are running sweeps (their process may be gone), aborted ones and those that were cut short.
         """

@@ -15,6 +15,7 @@ from tunedb.core.problem import Config
 from tunedb.core.sweep import Source, Sweep
 
 Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "outside the space", "found wrong here"]
+RETRY_AFTER = timedelta(days=1)  # by judgement: a problem whose configs all failed is tried again after this
 SKEW = timedelta(minutes=1)  # between the clocks of machines that keep them by NTP, with room
 _BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
@@ -109,18 +110,28 @@ def winners(
     return [answer for answer in best if answer is not None]
 
 
-def has_failed(sweeps: Iterable[Sweep], environment: Environment | None, now: datetime) -> bool:
-    """Say whether a failed sweep of this environment has not expired yet: until then, sweeping again is pointless.
+def has_failed(sweeps: Iterable[Sweep], environment: Environment | None, now: datetime, host: str) -> bool:
+    """Say whether a sweep of this host and environment failed not long ago: no call sweeps again until it expires.
 
-    A failure without an expiry prevents nothing.
+    Failures of other hosts and imported ones prevent nothing, and neither do quarantined ones.
     """
     return any(
-        sweep.status == "failed"
-        and sweep.expires is not None
-        and not _has_expired(sweep, now)
+        is_failure(sweep, now)
+        and (sweep.origin, sweep.host) == ("local", host)
         and (environment is None or sweep.environment == environment)
+        and not sweep.is_quarantined
         for sweep in sweeps
     )
+
+
+def is_failure(sweep: Sweep, now: datetime) -> bool:
+    """Say whether a sweep failed, or met a fault of its host, and has not expired yet.
+
+    It expires RETRY_AFTER its end at the latest. One that claims to have ended in the future has expired.
+    """
+    if sweep.status not in ("failed", "aborted") or sweep.finished is None or sweep.expires is None:
+        return False
+    return sweep.finished <= now < min(sweep.expires, sweep.finished + RETRY_AFTER)
 
 
 def _has_expired(sweep: Sweep, now: datetime | None) -> bool:

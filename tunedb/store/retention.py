@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from tunedb.core.sweep import Sweep
+from tunedb.store.ranking import is_failure
 
 ABANDONED = timedelta(days=1)  # a sweep that has been running for longer belongs to a process that is gone
 Garbage = Literal["dead", "expired", "abandoned"]
@@ -22,6 +23,6 @@ def garbage(sweep: Sweep, hashes: Mapping[str, str], now: datetime) -> Garbage |
         return "abandoned" if now - sweep.started > ABANDONED else None
     if hashes.get(sweep.problem.kernel, sweep.kernel_hash) != sweep.kernel_hash:
         return "dead"
-    if sweep.status == "failed" and sweep.expires is not None and sweep.expires <= now:
+    if sweep.status in ("failed", "aborted") and sweep.expires is not None and not is_failure(sweep, now):
         return "expired"
     return None

@@ -79,11 +79,11 @@ class SharedStore:
         return self._rows.get(key, {})
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Write a finished sweep in the background, and not at all if the store fails.
+        """Write a sweep that has a winner in the background, and not at all if the store fails.
 
         A sweep that is not written stays in the local store; `tunedb sync` unites the two.
         """
-        if self._writable:
+        if self._writable and sweep.leaves_its_store:
             self._submit(lambda store: store.put_sweep(sweep), None)
 
     def close(self, wait: float = CLOSE_S) -> None:
@@ -97,7 +97,8 @@ class SharedStore:
     def _read(self, store: Store, key: _Kernel, device: Device) -> None:
         by_problem: dict[str, list[Sweep]] = defaultdict(list)
         for sweep in store.get_kernel_sweeps(key[0], device, key[1]):
-            by_problem[sweep.problem.key].append(sweep)
+            if sweep.leaves_its_store:  # another version of tunedb may have sent others
+                by_problem[sweep.problem.key].append(sweep)
         self._rows[key] = dict(by_problem)
 
     def renew(self) -> None:

@@ -68,6 +68,9 @@ class LogObserver:
                 "Tuning %s lost the device at %s: %s Restart the process: the next sweep leaves that config out.",
                 name, suspect.config, sweep.note_of(suspect),
             )  # fmt: skip
+        elif sweep.expires is not None:
+            cause = next((trial.error for trial in reversed(sweep.trials) if trial.error), "")
+            _log.error("Tuning %s was given up. %s See: tunedb doctor", name, cause)
         else:
             _log.error("Tuning %s was cut short before any candidate was right.", name)
 

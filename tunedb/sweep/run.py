@@ -15,11 +15,14 @@ from tunedb.core.sweep import Sweep, SweepStatus, Trial, now
 from tunedb.core.task import TuningTask
 from tunedb.runtime.clock import Clock
 from tunedb.runtime.compile_pool import CompilePool, HasCompileJob, workers
+from tunedb.store.ranking import RETRY_AFTER
 from tunedb.sweep.history import NO_HISTORY, SweepHistory, in_order
 from tunedb.sweep.observer import Observer, Recorder
 from tunedb.sweep.trials import Decision, TrialRunner
 
-RETRY_AFTER = timedelta(days=1)  # by judgement: a problem whose candidates all failed is tried again after this
+# By judgement: long enough that the processes of one job do not all meet a fault of their machine, and short enough
+# that calls tune soon after it was repaired.
+RETRY_AFTER_FAULT = timedelta(minutes=1)
 RACE_SHARE = 0.2  # of the budget, kept for the race
 MAX_RACE_S = 2.0  # the most that is kept: a race takes 0.2 to 0.7 s (`race.py`) and its launches
 
@@ -49,7 +52,8 @@ def run_sweep(
 
     The default is tried first and every other config of the space after it, until `budget` seconds are spent: then the
     best so far wins and the sweep is `complete=False`. A config that fails is a trial with its reason. If all fail, the
-    sweep is `failed`, with an expiry; if the device is lost, it is `aborted`, with no winner. Configs that earlier
+    sweep is `failed`, with an expiry; if the device is lost, it is `aborted`, with no winner. If this machine fails,
+    it is `aborted` too, with an expiry, and the configs that met the fault do not count as failed. Configs that earlier
     unfinished sweeps found to fail, or to be slow, are not tried again.
 
     Raises what making the workload or the clock raises, such as torch.OutOfMemoryError; then nothing was started.
@@ -67,7 +71,8 @@ def run_sweep(
     sweep = Sweep(problem, device, kernel.hash, context.environment, SweepStatus.RUNNING, host=host())
     with closing(kernel.workload(problem, task.index)) as workload:
         clock = context.make_clock()
-        threads = 0 if clock.once else workers()
+        # With a suspect nothing is compiled ahead: a compiler that crashes would make another config the suspect.
+        threads = 0 if clock.once or history.suspects else workers()
         compile_job = workload.compile_job if isinstance(workload, HasCompileJob) else None
         with closing(CompilePool(workload.prepare, untried, threads, compile_job)) as pool:
             runner = TrialRunner(workload, clock, pool, device, observer)
@@ -85,7 +90,7 @@ def run_sweep(
                 screened_by = start + budget - min(RACE_SHARE * budget, MAX_RACE_S)
                 for number, config in enumerate(untried):
                     # The first one is waited for in any case: it is what a call gets without a sweep.
-                    if runner.is_device_lost or (number and not pool.is_done(config, screened_by - monotonic())):
+                    if runner.is_over or (number and not pool.is_done(config, screened_by - monotonic())):
                         break
                     record(runner.try_config(config))
                 is_complete = len(runner.trials) == len(candidates)
@@ -118,6 +123,9 @@ def _concluded(sweep: Sweep, runner: TrialRunner, decision: Decision, *, complet
     sweep = _counted(sweep, runner, complete=complete)
     if runner.is_device_lost:
         return dataclasses.replace(sweep, status=SweepStatus.ABORTED, complete=False)
+    if runner.met_host_fault:  # what was measured until then may be the slowest of all
+        expires = now() + RETRY_AFTER_FAULT
+        return dataclasses.replace(sweep, status=SweepStatus.ABORTED, complete=False, expires=expires)
     if decision.winner is not None:
         return dataclasses.replace(
             sweep, status=SweepStatus.TUNED, config=decision.winner, time_us=decision.time_us,

@@ -10,7 +10,7 @@ from tunedb.core.device import Device
 from tunedb.core.kernel import Resources, Workload
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Trial, TrialOutcome, TrialStatus, new_uid
-from tunedb.errors import StickyDeviceError, TrialError
+from tunedb.errors import HostFaultError, StickyDeviceError, TrialError
 from tunedb.runtime.clock import Clock, Timing
 from tunedb.runtime.compile_pool import CompilePool
 from tunedb.runtime.failures import typed_errors
@@ -46,6 +46,7 @@ class TrialRunner:
         self._unbeaten: set[Config] = set()  # in the race
         self._suspect: Config | None = None  # the config that was compiled, checked or run last
         self._is_device_lost = False
+        self._met_host_fault = False
 
     @property
     def trials(self) -> Mapping[Config, Trial]:
@@ -56,6 +57,16 @@ class TrialRunner:
     def is_device_lost(self) -> bool:
         """Whether the device's context is gone, so that nothing more can run."""
         return self._is_device_lost
+
+    @property
+    def met_host_fault(self) -> bool:
+        """Whether this machine failed, so that no more configs can be judged."""
+        return self._met_host_fault
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be tried: the device is lost, or this machine failed."""
+        return self._is_device_lost or self._met_host_fault
 
     def put_known(self, trial: Trial) -> None:
         """Add a trial of an earlier sweep, which is not repeated and can't win."""
@@ -94,6 +105,9 @@ class TrialRunner:
                 trial = dataclasses.replace(trial, status=TrialStatus.WRONG, error=wrong)
         except TrialError as error:
             trial = dataclasses.replace(trial, status=TrialStatus(error.status), error=str(error))
+        except HostFaultError as error:
+            self._met_host_fault = True
+            trial = Trial(config, TrialStatus.PRUNED, error=f"A fault of this machine, not of the config: {error}")
         except StickyDeviceError as error:
             if self._suspect in self._trials:  # the reference that this one is compared with
                 self._lose_device(self._suspect, str(error))
@@ -109,9 +123,9 @@ class TrialRunner:
     ) -> Decision:
         """Race the finalists; the winner is the fastest that is right a second time. Ties go by the order."""
         is_complete = True
-        while not self._is_device_lost:
+        while not self.is_over:
             is_complete &= self._race_finalists(default, incumbent, is_late)
-            if self._is_device_lost or not self._over:
+            if self.is_over or not self._over:
                 break
             default_is_beaten = self._duplicates.get(default, default) not in self._unbeaten
             winner = choose(self._over, default, order, beaten=default_is_beaten)
@@ -155,8 +169,12 @@ class TrialRunner:
     def _race(self, finalists: Sequence[Config], default: Config, is_late: Callable[[], bool]) -> bool:
         try:
             outcome = Race(finalists, default, self._sample).run(is_late)
-        except StickyDeviceError as error:
+        except HostFaultError as error:
             assert self._suspect is not None  # each sample sets it
+            self._note_host_fault(self._suspect, error)
+            return False
+        except StickyDeviceError as error:
+            assert self._suspect is not None
             self._lose_device(self._suspect, f"in the race: {error}")
             return False
         self._enter(outcome)
@@ -184,6 +202,9 @@ class TrialRunner:
             status = str(TrialStatus.WRONG)
         except TrialError as error:
             wrong, status = str(error), error.status
+        except HostFaultError as error:
+            self._note_host_fault(original, error)
+            return False
         except StickyDeviceError as error:
             self._lose_device(original, str(error))
             return False
@@ -203,6 +224,13 @@ class TrialRunner:
         self._is_device_lost = True
         self._fail(config, TrialStatus.RUNTIME_ERROR, error)
         self._trials[config] = dataclasses.replace(self._trials[config], outcome=TrialOutcome.LOST_DEVICE)
+
+    def _note_host_fault(self, config: Config, error: HostFaultError) -> None:
+        """Note that this machine failed while a config ran that was right before, and still counts as right."""
+        self._met_host_fault = True
+        self._trials[config] = dataclasses.replace(
+            self._trials[config], error=f"Later a fault of this machine, not of the config: {error}"
+        )
 
     def _fail(self, config: Config, status: str, error: str) -> None:
         """Turn the trial of a config that was right at first, and those of its duplicates, into failures."""

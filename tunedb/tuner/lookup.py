@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
-from tunedb.core.device import Environment
+from tunedb.core.device import Environment, host
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
 from tunedb.core.task import Choice, TuningTask
@@ -17,7 +17,7 @@ from tunedb.tuner.nearest import NearestNeighbors
 
 
 class Answer(NamedTuple):
-    """The store's answer: a choice from `store` or `stale`, if any, and whether the task failed not long ago."""
+    """The store's answer: a choice from `store` or `stale`, if any, and whether the task failed here not long ago."""
 
     choice: Choice | None
     has_failed: bool = False
@@ -50,7 +50,7 @@ class Lookup:
         sweeps = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
         if not sweeps:
             return Answer(None)
-        return Answer(self._winner(task, sweeps), has_failed(sweeps, self.environment(task), now()))
+        return Answer(self._winner(task, sweeps), has_failed(sweeps, self.environment(task), now(), host()))
 
     def _winner(self, task: TuningTask, sweeps: list[Sweep]) -> Choice | None:
         """Return the best stored choice; skips configs that are outside today's space or rejected in this process."""
@@ -85,7 +85,12 @@ class Lookup:
             return []
         stored = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
         environment = self.environment(task)
-        same = self._with_trials(sweep for sweep in stored if sweep.environment == environment)
+        same = self._with_trials(
+            sweep
+            for sweep in stored
+            if sweep.environment == environment
+            and (sweep.leaves_its_store or (sweep.origin, sweep.host) == ("local", host()))
+        )
         return remaining_configs(space, default, choice.config, [*stored, *same])
 
     def _remaining_without_answer(self, task: TuningTask, environment: Environment) -> list[Config]:
@@ -102,10 +107,13 @@ class Lookup:
     def _with_trials(self, sweeps: Iterable[Sweep]) -> list[Sweep]:
         return [sweep for page in self._store.get_whole([sweep.uid for sweep in sweeps]) for sweep in page]
 
-    def history(self, task: TuningTask, *, whole_space: bool = False) -> SweepHistory:
+    def history(
+        self, task: TuningTask, *, whole_space: bool = False, builds_on: Collection[str] | None = None
+    ) -> SweepHistory:
         """Return the history that a sweep of the task builds on. Empty if the store fails.
 
-        With `whole_space` the sweep tries every config, also those that stored trials cover.
+        With `whole_space` the sweep tries every config, also those that stored trials cover. `builds_on` limits the
+        unfinished sweeps whose trials count to those with these uids.
         """
         environment, choice = self.environment(task), self.get(task).choice
         assert environment is not None  # only tasks on a device of this process are swept
@@ -115,9 +123,10 @@ class Lookup:
             remaining = self._remaining_without_answer(task, environment)
         else:
             remaining = self.remaining(task, choice)
+        unfinished = self._store.get_unfinished(task.problem, task.device, task.kernel.hash, environment)
         return SweepHistory(
             incumbent=None if choice is None else choice.config,
             likely=self.neighbors.likely_configs(task),
-            unfinished=self._store.get_unfinished(task.problem, task.device, task.kernel.hash, environment),
+            unfinished=[sweep for sweep in unfinished if builds_on is None or sweep.uid in builds_on],
             remaining=remaining,
         )

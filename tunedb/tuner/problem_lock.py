@@ -46,6 +46,11 @@ class ProblemLock:
         self._file_lock = file_lock
         self._is_done: Callable[[], bool] | None = None
 
+    @property
+    def excludes_processes(self) -> bool:
+        """Whether it keeps out other processes too, and not only other threads."""
+        return self._file_lock is not None
+
     def keep_until(self, is_done: Callable[[], bool]) -> None:
         """Keep other processes out until `is_done`, for ten seconds at most; the holder does not wait."""
         self._is_done = is_done

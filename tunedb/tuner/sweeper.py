@@ -6,8 +6,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from tunedb.store.interface import SweepStore
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.sweep.run import SweepContext, run_sweep
 from tunedb.tuner.choice_cache import ChoiceCache
+from tunedb.tuner.crash_record import CrashRecord
 from tunedb.tuner.lookup import Lookup
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ class Answered:
     """The outcome if nothing was swept and this choice serves: another thread's, another process's, or the store's."""
 
     choice: Choice
-
-    has_failed = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,6 @@ class Skipped:
     """The outcome if nothing was swept and nothing is stored that could serve."""
 
     reason: str
-    has_failed: bool = False  # every config failed in a sweep not long ago
 
     choice = None
 
@@ -94,6 +92,7 @@ class Sweeper:
         locks: Path,
         clock: Callable[[int], Clock],
         spent: Spent,
+        supervised: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spent = spent
@@ -103,6 +102,7 @@ class Sweeper:
         self._cache = cache
         self._locks = locks
         self._clock = clock
+        self._is_supervised = supervised
         self._monotonic = monotonic
         self.renew()
         forks.renew_in_child(self)
@@ -142,14 +142,17 @@ class Sweeper:
                 if budget <= 0:
                     return Skipped("the budget is spent")
                 try:
-                    sweep = self._sweep(task, budget, LogObserver())
+                    sweep = self._sweep(task, lock, budget, LogObserver())
                 finally:
                     self.spent.seconds += self._monotonic() - start
             return self._swept(sweep, state, lock)
 
-    def tune_ahead(self, task: TuningTask, *, force: bool, budget: float, observer: Observer) -> TuningResult:
+    def tune_ahead(
+        self, task: TuningTask, *, force: bool, builds_on: Collection[str] | None, budget: float, observer: Observer
+    ) -> TuningResult:
         """Sweep within the budget, in seconds, unless the store answers; with `force`, sweep in any case.
 
+        Trials of earlier sweeps with the uids of `builds_on` count, or of all unfinished ones if it is None.
         Raises what the kernel's workload and its clock raise.
         """
         if budget <= 0:
@@ -160,7 +163,7 @@ class Sweeper:
             if state.is_settled or not lock.held:
                 return self._unswept(task, state)
             with self._one_sweep:
-                sweep = self._sweep(task, budget, observer, whole_space=force)
+                sweep = self._sweep(task, lock, budget, observer, whole_space=force, builds_on=builds_on)
             return self._swept(sweep, state, lock)
 
     @contextlib.contextmanager
@@ -200,24 +203,39 @@ class Sweeper:
         if state.choice is not None:
             return Answered(state.choice)
         if state.is_settled:
-            return Skipped("every config failed not long ago", has_failed=True)
+            return Skipped("a sweep of it failed on this machine not long ago")
         return Skipped("another process is still tuning this problem")
 
-    def _sweep(self, task: TuningTask, budget: float, observer: Observer, *, whole_space: bool = False) -> Sweep:
+    def _sweep(
+        self,
+        task: TuningTask,
+        lock: ProblemLock,
+        budget: float,
+        observer: Observer,
+        *,
+        whole_space: bool = False,
+        builds_on: Collection[str] | None = None,
+    ) -> Sweep:
         environment = self._lookup.environment(task)
         assert task.index is not None  # only tasks on a device of this process are swept
         assert environment is not None
-        context = SweepContext(
-            environment=environment,
-            make_clock=partial(self.clock, task, task.index),
-            recorder=self._store,
-            observer=observer,
-            monotonic=self._monotonic,
-        )
-        history = self._lookup.history(task, whole_space=whole_space)
+        history = self._lookup.history(task, whole_space=whole_space, builds_on=builds_on)
+        # Without a lock between processes another one may be using the record.
+        is_recorded = lock.excludes_processes and not self._is_supervised
+        record = CrashRecord(self._locks, task, environment)
+        if builds_on is not None or not is_recorded:
+            record.clear()
+        recording = record.kept(observer) if is_recorded else contextlib.nullcontext(observer)
         try:
-            with untraced(task.index):
-                return run_sweep(task, context, budget=budget, history=history)
+            with untraced(task.index), recording as watching:
+                context = SweepContext(
+                    environment=environment,
+                    make_clock=partial(self.clock, task, task.index),
+                    recorder=self._store,
+                    observer=watching,
+                    monotonic=self._monotonic,
+                )
+                return run_sweep(task, context, budget=budget, history=replace(history, suspects=dict(record.deaths)))
         finally:
             self._lookup.neighbors.forget(task)
 

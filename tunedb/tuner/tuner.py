@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TypeVar
 from tunedb.core.device import Environment
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Source
+from tunedb.core.sweep import Source, Sweep
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import MissError, TrialError
 from tunedb.runtime.clock import Clock, clock_for
@@ -24,7 +24,7 @@ from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
 from tunedb.tuner.override import forced_config
-from tunedb.tuner.sweeper import Spent, Sweeper, TuningResult
+from tunedb.tuner.sweeper import Spent, Sweeper, Swept, TuningResult
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
 from tunedb.tuner.usage_counter import UsageCounter
 
@@ -40,6 +40,7 @@ class Tuner:
     environment_of: returns a task's environment; None if this process does not have the device.
     clock: the clock by device index, for kernels that have none of their own.
     spent: the seconds spent sweeping inside calls, shared by the tuners of a process.
+    supervised: whether another process notices which config ends this one, so that no record of it is needed.
     on_better: called if the store now has an answer for a task that the default served.
     """
 
@@ -52,6 +53,7 @@ class Tuner:
         environment_of: Callable[[TuningTask], Environment | None] = environment_of,
         clock: Callable[[int], Clock] = clock_for,
         spent: Spent | None = None,
+        supervised: bool = False,
         on_better: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,21 +65,30 @@ class Tuner:
         self.usage = UsageCounter(store.add_usage)
         self.lookup = Lookup(store, self.cache, environment_of, monotonic)
         self._sweeper = Sweeper(
-            settings, store, self.lookup, self.cache, locks=locks, clock=clock, spent=self.spent, monotonic=monotonic
-        )
+            settings, store, self.lookup, self.cache, locks=locks, clock=clock, spent=self.spent, supervised=supervised,
+            monotonic=monotonic,
+        )  # fmt: skip
         self._on_better = on_better
 
     def bind(
-        self, kernel: TunableKernel, problem: Problem, index: int, load: Callable[[Config], _T]
+        self,
+        kernel: TunableKernel,
+        problem: Problem,
+        index: int,
+        load: Callable[[Config], _T],
+        on_failed: Callable[[Sweep], object] = lambda _: None,
     ) -> tuple[Choice, _T]:
         """Return the choice for a call, and what `load` makes of its config: a compiled kernel, say.
 
         If `load` raises TrialError, the config is not used again in this process, and the next one is taken.
-        Raises TrialError if the default itself fails to load, and what `choose` raises.
+        `on_failed` hears of this call's own sweep if every config failed in it, before the default is loaded.
+        Raises TrialError if the default itself fails to load, and what `choose`, `load` and `on_failed` raise.
         """
         task = TuningTask(kernel, problem, placement_of(index))
         while True:
             choice = self.choose(kernel, problem, index)
+            if choice.failed is not None:
+                on_failed(choice.failed)
             try:
                 return choice, load(choice.config)
             except TrialError as error:
@@ -99,7 +110,7 @@ class Tuner:
             return replace(remembered, source=Source.MEMORY)
         choice = self._decide(task)
         self.usage.count(task, choice)
-        self.cache.put(task, choice, ask_again=self.settings.mode != "off")
+        self.cache.put(task, replace(choice, failed=None), ask_again=self.settings.mode != "off")
         return choice
 
     def _decide(self, task: TuningTask) -> Choice:
@@ -109,7 +120,7 @@ class Tuner:
             return Choice(forced, Source.OVERRIDE)
         if self.settings.mode == "off":
             return Choice(default, Source.DEFAULT)
-        stored, failed = self.lookup.get(task)
+        stored, has_failed = self.lookup.get(task)
         # If a config did not launch, tuning again would only find the same one.
         may_tune = self.settings.mode == "tune" and not self.cache.has_rejected(task)
         if stored is not None:
@@ -122,12 +133,15 @@ class Tuner:
                 f"Nothing is stored for {task}, and mode strict forbids tuning. Run: tunedb warm {task.kernel.name}, "
                 "or call it once in mode tune."
             )
-        if may_tune and not failed:
+        failed = None
+        if may_tune and not has_failed:
             result = self._sweeper.tune_in_call(task)
             if result.choice is not None:
                 return result.choice
-            failed = result.has_failed
-        return replace(self.lookup.neighbors.choice(task) or Choice(default, Source.DEFAULT), failed=failed)
+            if isinstance(result, Swept) and result.has_failed:
+                failed = result.sweep
+        near = None if has_failed or failed else self.lookup.neighbors.choice(task)  # it failed too
+        return near or Choice(default, Source.DEFAULT, failed=failed)
 
     def look_up(self, task: TuningTask) -> Choice | None:
         """Return what the store answers, without tuning and without remembering it: from `store` or `stale`, or None.
@@ -139,17 +153,30 @@ class Tuner:
     def warm(
         self, task: TuningTask, *, force: bool = False, budget: float = float("inf"), observer: Observer | None = None
     ) -> Choice | None:
-        """Tune a task ahead of its calls, as `tune_ahead` does, and return the choice; None if there is no config."""
-        return self.tune_ahead(task, force=force, budget=budget, observer=observer).choice
+        """Tune a task ahead of its calls, as `tune_ahead` does, and return the choice; None if there is no config.
+
+        With `force` it starts from nothing.
+        """
+        builds_on = () if force else None
+        return self.tune_ahead(task, force=force, builds_on=builds_on, budget=budget, observer=observer).choice
 
     def tune_ahead(
-        self, task: TuningTask, *, force: bool = False, budget: float = float("inf"), observer: Observer | None = None
+        self,
+        task: TuningTask,
+        *,
+        force: bool = False,
+        builds_on: Collection[str] | None = None,
+        budget: float = float("inf"),
+        observer: Observer | None = None,
     ) -> TuningResult:
         """Tune a task ahead of its calls, unless the store has its config; with `force`, tune it again.
 
+        The sweep builds on trials of unfinished sweeps: only of those with the uids of `builds_on`, if it is given.
         Raises what the kernel's workload and its clock raise.
         """
-        result = self._sweeper.tune_ahead(task, force=force, budget=budget, observer=observer or LogObserver())
+        result = self._sweeper.tune_ahead(
+            task, force=force, builds_on=builds_on, budget=budget, observer=observer or LogObserver()
+        )
         if result.choice is not None:
             self.cache.put(task, result.choice, ask_again=False)
             self._on_better()
@@ -177,8 +204,9 @@ class Tuner:
 
     def _has_better(self, task: TuningTask) -> bool:
         """Say whether a task that got a weak choice would get another one now: its own, or a near problem's."""
-        if self.look_up(task) is not None:
-            return True
+        stored, has_failed = self.lookup.get(task)
+        if stored is not None or has_failed:
+            return stored is not None
         remembered, near = self.cache.get(task), self.lookup.neighbors.choice(task)
         return near is not None and remembered is not None and near.config != remembered.config
 

@@ -13,7 +13,7 @@ from tunedb.core.kernel import Workload
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
-from tunedb.errors import CallerError, SettingError, TrialError
+from tunedb.errors import CallerError, HostFaultError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
 from tunedb.runtime.failures import typed_errors
 from tunedb.sweep.observer import Observer
@@ -56,7 +56,7 @@ def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> 
             return _verify(tuner, task, sweep, observer)
     except (torch.OutOfMemoryError, MemoryError):
         return Verification("untried", "too little memory is free")
-    except (CallerError, SettingError) as error:
+    except (CallerError, HostFaultError, SettingError) as error:
         return Verification("untried", str(error))
 
 

@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Collection
 from typing import IO, TYPE_CHECKING
 
 from tunedb import settings
@@ -50,7 +51,13 @@ _log = logging.getLogger("tunedb")
 
 
 def tune_task(
-    tuner: Tuner, task: TuningTask, *, force: bool, budget: float, observer: Observer
+    tuner: Tuner,
+    task: TuningTask,
+    *,
+    force: bool,
+    budget: float,
+    observer: Observer,
+    builds_on: Collection[str] | None = None,
 ) -> tuple[str, Sweep | None]:
     """Tune a task; return how it ended and the sweep: `sweep`, `stored`, `failed`, `aborted`, `busy`, `out of memory`.
 
@@ -60,7 +67,7 @@ def tune_task(
     import torch
 
     try:
-        result = tuner.tune_ahead(task, force=force, budget=budget, observer=observer)
+        result = tuner.tune_ahead(task, force=force, builds_on=builds_on, budget=budget, observer=observer)
     except (torch.OutOfMemoryError, MemoryError):
         return "out of memory", None
     except (CallerError, SettingError) as error:  # the other problems of a list can be tuned all the same
@@ -109,7 +116,9 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
         problem = kernel.problem(message.arguments)  # a kernel may need more than the problem says
     task = TuningTask(kernel, problem, placement_of(index))
     if isinstance(message, Tune):
-        outcome, sweep = tune_task(tuner, task, force=message.force, budget=message.budget, observer=events)
+        outcome, sweep = tune_task(
+            tuner, task, force=message.force, builds_on=message.builds_on, budget=message.budget, observer=events
+        )
         is_lost = sweep is not None and suspect_of(sweep) is not None
         events.put(Tuned(outcome, None if sweep is None else sweep.uid, is_lost))
         return not is_lost
@@ -143,7 +152,7 @@ def main() -> None:
 
     current = settings.current()
     store = open_store(current.store, migrate=False)
-    tuner = Tuner(current, store, locks=settings.lock_folder(current))
+    tuner = Tuner(current, store, locks=settings.lock_folder(current), supervised=True)
     events.put(Ready())
     while run(tuner, store, start.index, requests.get(), events):
         pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ class Tune:
     arguments: Mapping[str, Any] | None
     force: bool
     budget: float  # seconds
+    builds_on: Sequence[str] | None = None  # uids, see `Tuner.tune_ahead`
 
 
 @dataclass(frozen=True, slots=True)

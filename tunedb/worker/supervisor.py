@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -111,17 +111,20 @@ class Supervisor:
         force: bool,
         budget: float,
         observer: Observer,
+        builds_on: Sequence[str] | None = None,
     ) -> tuple[str, Sweep | None]:
         """Tune a problem as `child.tune_task` does. A config that hangs, crashes or loses the device costs a restart.
 
-        `arguments` are those that the problem was made of, if they are known. Raises SweepError if no worker can be
-        started.
+        A restart builds on this run's own sweeps in any case. `arguments` are those that the problem was made of, if
+        they are known. Raises SweepError if no worker can be started.
         """
         start, left, sweep = time.monotonic(), budget, None
         for number in range(1 + MAX_RESTARTS):
             if number:
                 _log.warning("%s (%s): going on in a new process.", problem.kernel, problem)
-            answer = self._ask(Tune(problem, arguments, force, left), observer, start + budget)
+            if builds_on is not None and sweep is not None:
+                builds_on = [*builds_on, sweep.uid]
+            answer = self._ask(Tune(problem, arguments, force, left, builds_on), observer, start + budget)
             self._sweep_uid = None
             if isinstance(answer, _Death):
                 sweep = self._record(answer, observer)

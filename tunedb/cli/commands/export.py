@@ -53,19 +53,20 @@ def export(
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(stdout_as_file()) if output == STDOUT else output
         store = stack.enter_context(reading(announced=False))
-        sweeps = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
+        stored = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
+        sweeps = (sweep for sweep in stored if sweep.leaves_its_store)
         first = next(sweeps, None)
         if first is None:
             raise TunedbError(f"{_nothing(store, kernel or device)}: no file was written. See: tunedb ls")
-        sweeps = itertools.chain([first], sweeps)
+        found = itertools.chain([first], sweeps)
         try:
             if file_format is FileFormat.jsonl:
-                count = written = dump(sweeps, target, ordered=True)
+                count = written = dump(found, target, ordered=True)
             else:
                 from tunedb.cli import module_export
                 from tunedb.store.exchange.python_source import python_source
 
-                exported = list(sweeps)
+                exported = list(found)
                 make = python_source if file_format is FileFormat.python else module_export.module_source
                 text, written = make(exported)
                 count = len(exported)
@@ -83,5 +84,5 @@ def _nothing(store: object, filter: str | None) -> str:
     return (
         f"There is no store at {place}"
         if store is None
-        else f"Nothing is stored{' for that' if filter else ''} in {place}"
+        else f"Nothing is stored{' for that' if filter else ''} that has a winner in {place}"
     )

@@ -25,7 +25,7 @@ def import_(
     strict: Annotated[bool, typer.Option("--strict", help="Store nothing if any line is rejected.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Add sweeps from a jsonl file, or from another store.
+    """Add tuned sweeps from a jsonl file, or from another store.
 
     Prints how many sweeps were stored, were known already (these stay as they are), and were rejected. Exit code 1 if
     lines were rejected; 2 if the whole file was refused, and nothing was stored.
@@ -70,6 +70,11 @@ def _import_store(url: str, strict: bool, format: Format) -> None:
     with other, writing() as store:
         received = receive(store, other)
     print_record({"stored": received.stored, "known": received.known, "rejected": received.rejected}, format)
+    if received.left:
+        log.info(
+            "%d sweeps without a winner stay in %s: they concern the machine that made them.",
+            received.left, without_password(url),
+        )  # fmt: skip
     if received.rejected:
         raise typer.Exit(1)
 

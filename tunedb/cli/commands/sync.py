@@ -24,8 +24,9 @@ def sync(
     ] = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Exchange sweeps with a shared store: each store gets the finished sweeps, trials and marks that it lacks.
+    """Exchange sweeps with a shared store: each store gets the tuned sweeps, with trials, and the marks that it lacks.
 
+    Sweeps that failed or were aborted stay where they are: they concern the machine that made them.
     It can be repeated, and interrupted at any time. It never creates or upgrades the other store. Exit code 1 if rows
     were rejected, because this version can't read them as sweeps or marks; all other rows were exchanged.
     """

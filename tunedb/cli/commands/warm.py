@@ -62,7 +62,7 @@ def warm(
         typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and for running it."),
     ] = 120.0,
     forward_only: Annotated[bool, typer.Option("--forward-only", help="Leave out gradients.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Tune again what is stored.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Tune again what is stored, from nothing.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
     """Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.
@@ -99,7 +99,7 @@ def warm(
             tasks = _pending(store, index, kernel, kind, forward_only=forward_only)
         tasks = list({(task.kernel.name, task.problem): task for task in tasks}.values())
         step = trial_timeout if index >= 0 else None
-        rows = tune(tasks, store, force=force or again, budget=budget, step=step)
+        rows = tune(tasks, store, force=force or again, from_nothing=force, budget=budget, step=step)
     print_rows(rows, format, _COLUMNS)
     if len(rows) < len(tasks) or any(row["config"] is None for row in rows):
         raise typer.Exit(1)

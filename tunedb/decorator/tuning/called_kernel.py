@@ -30,8 +30,8 @@ class CalledKernel:
         self._call = call
         self.configs: Mapping[Config, triton.Config] = {candidates.stored(config): config for config in configs}
         self.clock = clock_of(spec.do_bench)
-        self._workload: CallWorkload | None = None
         self.swept = False
+        self._workload: CallWorkload | None = None
 
     @property
     def name(self) -> str:
@@ -72,11 +72,6 @@ class CalledKernel:
         """Whether the call computes nothing with any of its configs."""
         assert self._call is not None, "this kernel has no call, or its call is over"
         return self._spec.launches_nothing(self._call, list(self.configs.values()))
-
-    @property
-    def first_failure(self) -> str:
-        """The error of the first config that failed in this call; empty if none did."""
-        return "" if self._workload is None else self._workload.first_failure
 
     def close(self) -> None:
         """Restore the call's tensors if an exception kept the sweep from it, and drop them.

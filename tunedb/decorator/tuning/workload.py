@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from tunedb.decorator.kernel import KernelSpec
 from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.decorator.tuning.meta_arguments import MetaArguments
 from tunedb.decorator.tuning.reference import expected_results
-from tunedb.errors import CallerError, TrialError
+from tunedb.errors import TrialError
 from tunedb.runtime.accuracy import difference, is_same
 from tunedb.runtime.compat_triton import is_printing
 from tunedb.runtime.launch import launch_call
@@ -44,7 +44,6 @@ class CallWorkload:
         self._index = index
         self._meta_arguments = MetaArguments.of(spec, call)
         self._compile_errors: dict[Config, Exception] = {}  # of configs that were compiled ahead
-        self.first_failure = ""  # the error of the first config that failed
         self._differences: dict[Config, str] = {}  # by config, because a winner is checked twice
         self._before = _copies(call.tensors())  # of all tensors until the first launch, then of the outputs
         self._is_first = True
@@ -78,7 +77,7 @@ class CallWorkload:
         if is_printing():
             print(f"Autotuning kernel {self._spec.jit.fn.__name__} with config {triton_config}")
         compile_error = self._compile_errors.pop(config, None)
-        with self._noting_failure(), caller_errors():
+        with caller_errors():
             try:
                 if compile_error is not None:
                     raise compile_error
@@ -115,7 +114,6 @@ class CallWorkload:
             how = difference(tensors[name], expected)
             if how is not None:
                 if self._is_reference:
-                    self.first_failure = self.first_failure or f"{name}: {how}"
                     return f"{name}: {how}"
                 self._differences[config] = f"{name}: {how}"
                 break
@@ -142,7 +140,7 @@ class CallWorkload:
     def _launch(self, config: triton.Config, look: Callable[[], str | None] = lambda: None) -> str | None:
         """Launch with all hooks. Returns what `look` returns before the last hook, which may undo the launch."""
         self._before_launch(config)
-        with self._noting_failure(), caller_errors():
+        with caller_errors():
             try:
                 self.run(config)
             except Exception as error:
@@ -186,18 +184,6 @@ class CallWorkload:
     def _after_launch(self, config: triton.Config, error: Exception | None) -> None:
         with caller_errors(always=True):
             self._spec.post_hook(arguments_with(config, self._call), exception=error)
-
-    @contextlib.contextmanager
-    def _noting_failure(self) -> Iterator[None]:
-        """Note the text of the first error of a config."""
-        try:
-            yield
-        except CallerError:
-            raise
-        except Exception as error:
-            let_pass(error)
-            self.first_failure = self.first_failure or f"{type(error).__name__}: {error}"
-            raise
 
     def _restore(self) -> None:
         tensors = self._call.tensors()

@@ -1,4 +1,4 @@
-"""Exports to and imports from jsonl: one canonical JSON object per finished sweep, with provenance and a checksum.
+"""Exports to and imports from jsonl: one canonical JSON object per tuned sweep, with provenance and a checksum.
 
 The first line says what the file is and how many sweeps follow, the last one holds the SHA-256 of all lines before it.
 The same sweeps give the same bytes, on every machine and from every store.
@@ -49,17 +49,18 @@ class Loaded:
 
 
 def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str], *, ordered: bool = False) -> int:
-    """Write finished sweeps, read with their trials, to a path or a text file; return how many.
+    """Write tuned sweeps, read with their trials, to a path or a text file; return how many. Leaves others out.
 
     With `ordered` they come in the order of `Store.iter_sweeps` and are not held in memory. A path is replaced at once
     at the end, so that a failure leaves the old file. Raises OSError if it can't be written, ValueError for a sweep
-    that is running or came without its trials.
+    that came without its trials.
     """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="") as body:
         count = 0  # the first line announces it, so that the others wait
         for sweep in sweeps if ordered else sorted(sweeps, key=_order):
-            body.write(to_line(sweep))
-            count += 1
+            if sweep.leaves_its_store:
+                body.write(to_line(sweep))
+                count += 1
         body.seek(0)
         digest = hashlib.sha256()
         with opened_for_writing(target) as file:

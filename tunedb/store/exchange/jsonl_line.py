@@ -1,4 +1,4 @@
-"""One finished sweep as one line of canonical JSON, and back: export writes it, import reads it."""
+"""One tuned sweep as one line of canonical JSON, and back: export writes it, import reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tunedb.core.canonical import parse_json
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import FINISHED, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
+from tunedb.core.sweep import Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
 from tunedb.store.sql.rows import check_sweep, check_winner, clean_error, counts_of
 
 Kinds = Mapping[str, tuple[type, ...]]
@@ -58,7 +58,7 @@ _MARK: Kinds = {"uid": (str,), "kind": (str,), "reason": (str,), "time": (str,)}
 
 
 def to_line(sweep: Sweep) -> str:
-    """Return the sweep's line. Raises ValueError for a sweep that is running or came without its trials."""
+    """Return the sweep's line. Raises ValueError for a sweep that is not tuned or came without its trials."""
     return json_line(_to_plain(sweep))
 
 
@@ -78,8 +78,11 @@ def parse_line(text: str) -> dict[str, Any]:
 
 def from_plain(fields: Mapping[str, Any]) -> Sweep:
     """Return the sweep of these fields, as an `imported` one. Raises ValueError if `to_line` would not write it."""
-    if fields["status"] not in FINISHED:
-        raise ValueError(f"expected a status of {', '.join(FINISHED)}, got {fields['status']!r:.40}")
+    if fields["status"] != SweepStatus.TUNED:
+        raise ValueError(
+            f"expected a sweep that is tuned, got one that is {fields['status']!r:.40}: "
+            "a sweep without a winner stays in the store of the machine that made it"
+        )
     sweep = _from_plain(fields)
     check_sweep(sweep)
     check_winner(sweep)
@@ -114,8 +117,8 @@ def json_line(plain: Mapping[str, Any]) -> str:
 
 def _to_plain(sweep: Sweep) -> dict[str, Any]:
     """Return the sweep as JSON, without the origin, which the importer sets, and the counts, which the trials give."""
-    if sweep.finished is None:
-        raise ValueError(f"expected a finished sweep, got the running one {sweep.uid}")
+    if not sweep.leaves_its_store or sweep.finished is None:
+        raise ValueError(f"expected a sweep that is tuned, got {sweep.uid}, which is {sweep.status}")
     if sweep.counts and not sweep.trials:
         raise ValueError(f"expected a sweep with its trials, got {sweep.uid} without them")
     return {

@@ -1,23 +1,30 @@
-"""The union of two stores: finished sweeps and marks are facts with uids, so order and repeats do not matter."""
+"""The union of two stores: tuned sweeps and marks are facts with uids, so order and repeats do not matter.
+
+Sweeps without a winner stay in their store: what failed is a fact about one machine.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Sweep, SweepStatus
 from tunedb.store.sql import rows
 from tunedb.store.sql.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """Counts of what a store received from another one: new, known and invalid sweeps; and new marks."""
+    """Counts of what a store received from another one: new, known and invalid sweeps; and new marks.
+
+    `left` are the sweeps that stay in the other store, because they have no winner.
+    """
 
     stored: int
     known: int
     rejected: int
     marks: int
+    left: int = 0
 
 
 def receive(into: Store, source: Store) -> Received:
@@ -27,7 +34,8 @@ def receive(into: Store, source: Store) -> Received:
     """
     known_marks, marks = set(into.marks.get_all()), source.marks.get_all()
     new_marks = into.marks.put_all(pair for pair in marks if pair not in known_marks)
-    here, there = into.upkeep.uids(), source.upkeep.uids()
+    here, finished = set(into.upkeep.uids()), source.upkeep.uids()
+    there = {uid for uid, status in finished.items() if status == SweepStatus.TUNED}
     missing = there - here
     stored = known = 0
     for page in source.get_whole(missing):
@@ -35,7 +43,7 @@ def receive(into: Store, source: Store) -> Received:
         new, old = into.put_sweeps(good)
         stored, known = stored + new, known + old  # known by now: another process was faster
     rejected = len(missing) - stored - known + source.marks.count() - len(marks)
-    return Received(stored, len(there & here) + known, rejected, new_marks)
+    return Received(stored, len(there & here) + known, rejected, new_marks, len(finished) - len(there))
 
 
 def _is_good(sweep: Sweep) -> bool:
@@ -43,4 +51,4 @@ def _is_good(sweep: Sweep) -> bool:
         rows.check_winner(sweep)
     except ValueError:
         return False
-    return True
+    return sweep.leaves_its_store

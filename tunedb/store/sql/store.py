@@ -12,7 +12,7 @@ from typing import Literal, Self, overload
 
 import sqlalchemy as sa
 
-from tunedb.core.device import Device, Environment
+from tunedb.core.device import Device, Environment, host
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Sweep, Trial, TrialOutcome, TrialStatus, UsageCount
 from tunedb.core.sweep import now as utc_now
@@ -192,7 +192,7 @@ class Store(SweepStore):
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment, most: int = 5
     ) -> list[Sweep]:
-        """Return unfinished sweeps of this problem with their trials, the newest first, at most `most`.
+        """Return this host's own unfinished sweeps of this problem with trials, the newest first, at most `most`.
 
         Unfinished are running sweeps (their process may be gone), aborted ones and those that were cut short.
         """
@@ -204,6 +204,7 @@ class Store(SweepStore):
             .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
             .where(SweepRow.status.in_(("running", "aborted")) | SweepRow.complete.is_(False))
             .where(SweepRow.environment == environment.key)
+            .where(SweepRow.origin == "local", SweepRow.host == host())
             .order_by(SweepRow.started.desc(), SweepRow.uid)
             .limit(most)
         )

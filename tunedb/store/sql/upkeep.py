@@ -34,10 +34,11 @@ class Upkeep:
     def __init__(self, access: Access) -> None:
         self._access = access
 
-    def uids(self) -> set[str]:
-        """Return the uids of the finished sweeps, also of those that can't be read."""
+    def uids(self) -> dict[str, str]:
+        """Return the uids of the finished sweeps, each with its status, also of those that can't be read."""
         with self._access.read() as connection:
-            return set(connection.scalars(sa.select(SweepRow.uid).where(SweepRow.status != "running")))
+            finished = sa.select(SweepRow.uid, SweepRow.status).where(SweepRow.status != "running")
+            return {row.uid: row.status for row in connection.execute(finished)}
 
     def totals(self) -> Totals:
         """Return counts over all sweeps, and the seconds that the finished ones took on any machine."""
