@@ -194,18 +194,6 @@ def test_a_reference_of_another_form_is_an_error(wrong: Any) -> None:
         kernel[grid_of(100)](x, y, 100)
 
 
-def test_all_configs_failing_raises_here_and_in_the_next_process(store: Store) -> None:
-    some = [triton.Config({"BLOCK": 64, "SOME": value}) for value in (2, 3)]
-    x, y = tensors()
-    for _ in range(2):
-        kernel = tuned(add_some, configs=some, do_bench=Bench(1.0), reference=lambda x, y, n: {"y": x + 1})
-        for _ in range(2):
-            with pytest.raises(SweepError, match="all 2 configs failed"):
-                kernel[grid_of(100)](x, y, 100)
-        new_process()
-    assert [sweep.status for sweep in stored(store)] == ["failed"]
-
-
 def test_the_callers_own_error_is_raised_and_nothing_is_held_against_the_kernel(store: Store) -> None:
     x, y = tensors()
     kernel = tuned(do_bench=Bench(1.0))

@@ -35,7 +35,6 @@ from tests.decorator.stub import StubDriver
 from tests.decorator.test_dispatch import copy_tiles
 from tests.decorator.test_store import stored
 from tests.threads import errors_at_once
-from tunedb import SweepError
 from tunedb.core.sweep import Sweep
 from tunedb.runtime.clock import parts_of
 from tunedb.store import Store
@@ -273,15 +272,6 @@ def test_no_time_at_all_is_a_time() -> None:
     kernel = tuned(do_bench=Bench(1.0, 0.0))
     kernel[grid_of(100)](x, y, 100)
     assert kernel.best_config is kernel.configs[1]
-
-
-@runs_kernels
-def test_a_stored_failure_still_says_how_the_first_config_failed() -> None:
-    x, y = tensors()
-    for _ in range(2):
-        with pytest.raises(SweepError, match=r"all 2 configs failed\. y: 100 of 100 elements"):
-            tuned(reference=lambda x: {"y": x + 2})[grid_of(100)](x, y, 100)
-        tunedb.configure()
 
 
 @runs_kernels

@@ -73,6 +73,13 @@ def test_the_next_command_knows_the_suspect(supervisor: Supervisor, store: Store
     known = next(trial for trial in again.trials if trial.config["BLOCK"] == 2)
     assert known.outcome == "known_from"
     assert len(list(store.iter_sweeps())) == 3  # one was aborted: nothing crashed a second time
+    source, forced = supervisor.tune(problem, force=True, builds_on=(), budget=float("inf"), observer=Notebook())
+    assert forced is not None
+    assert (source, forced.complete) == ("sweep", True)
+    crashed = {one.uid for one in store.iter_sweeps() if one.status == "aborted"}
+    known = next(trial for trial in forced.trials if trial.config["BLOCK"] == 2)
+    assert len(crashed) == 2  # it was tried once more, and not a second time after that
+    assert known.reference in crashed
 
 
 class Interrupting(Notebook):
