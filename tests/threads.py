@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 
@@ -22,3 +23,13 @@ def errors_at_once(count: int, call: Callable[[int], object]) -> list[BaseExcept
     for thread in threads:
         thread.join()
     return errors
+
+
+def eventually(is_true: Callable[[], object], seconds: float = 10.0) -> bool:
+    """Whether it becomes true, on whatever thread; a busy machine may take its time."""
+    until = time.monotonic() + seconds
+    while not is_true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True

@@ -27,6 +27,7 @@ from tunedb.errors import (
 )
 
 if TYPE_CHECKING:
+    from tunedb.api import flush as flush
     from tunedb.api import lookup as lookup
     from tunedb.api import warm as warm
     from tunedb.core.device import Device as Device
@@ -49,6 +50,7 @@ _LAZY = {
     "Problem": "tunedb.core.problem",
     "autotune": "tunedb.decorator.decorate",
     "configure": "tunedb.settings",
+    "flush": "tunedb.api",
     "lookup": "tunedb.api",
     "multiple_of": "tunedb.decorator.buckets",
     "pow2": "tunedb.decorator.buckets",
@@ -81,6 +83,7 @@ __all__ = [
     "UnknownSweep",
     "autotune",
     "configure",
+    "flush",
     "lookup",
     "multiple_of",
     "pow2",

@@ -1,4 +1,4 @@
-"""Tune ahead of time, and ask what is stored: the Python faces of `tunedb warm` and `tunedb lookup`."""
+"""Tune ahead of time, ask what is stored, and write what waits in memory."""
 
 from __future__ import annotations
 
@@ -66,6 +66,16 @@ def _registered(kernel: object) -> RegisteredKernel:
     raise TypeError(
         f"kernel: expected the name of a registered kernel or what kernel.registered(...) returns, got {kernel!r:.100}."
     )
+
+
+def flush(timeout: float = 2.0) -> bool:
+    """Write what waits in memory for the stores: finished sweeps and counts. Return whether all is written.
+
+    Waits `timeout` seconds at most. A process that ends normally does this by itself, and so does a worker of
+    `multiprocessing`; call it before `os._exit`, which ends a process without it. What a store does not take stays in
+    memory, and is tried again.
+    """
+    return session.flush(timeout)
 
 
 def _current_index() -> int:

@@ -33,7 +33,7 @@ pytestmark = runs_kernels
 
 def stored(store: Store) -> list[Sweep]:
     """All that was swept, oldest first."""
-    session.active().store.local.flush(now=True)  # type: ignore[union-attr]  # a process has layers
+    session.active().store.local.flush()  # type: ignore[union-attr]  # a process has layers
     return sorted(store.iter_sweeps(with_trials=True), key=lambda sweep: sweep.started)
 
 

@@ -18,11 +18,13 @@ from tunedb.core.sweep import UsageCount
 from tunedb.errors import TrialError
 from tunedb.store import Store, open_store
 from tunedb.store.breaker import RETRY_AFTER_S
-from tunedb.store.guarded import BUSY_TIMEOUT_S, FLUSH_S, TRIALS_S, GuardedStore
+from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
+from tunedb.store.wait_budget import CALL_S
+from tunedb.store.writer import TRIALS_S
 from tunedb.tuner.problem_lock import MAX_KEEP_S
 
-BOUND = 2.0  # seconds
+BOUND = CALL_S + 0.5  # seconds, with what a loaded machine takes for the rest of a call
 
 # What another process does for a minute: hold the write lock, all locks, or the lock of those who open the store.
 HOLD = {
@@ -153,6 +155,7 @@ def test_a_trial_that_could_not_be_written_keeps_no_result_from_those_who_wait_f
     for one in done.trials:
         guarded.put_trial(done.uid, one)
     guarded.finish_sweep(done)
+    assert guarded.wait_until_written(done.uid)
     assert store.get_sweep(done.uid) == done
     assert failing.asked == ["start_sweep", "finish_sweep"]
 
@@ -188,8 +191,8 @@ def test_a_result_that_no_wait_will_get_written_keeps_nobody_out(tmp_path: Path)
     guarded = GuardedStore("s.db", lambda: Failing(store, "finish_sweep"))  # type: ignore[arg-type,return-value]
     done = sweep()
     guarded.finish_sweep(done)
-    assert not guarded.is_written(done.uid)
-    assert guarded.is_written(done.uid, try_again=True)
+    assert not guarded.wait_until_written(done.uid)
+    assert guarded.is_settled(done.uid)
     assert guarded.get_sweeps(done.problem, DEVICE, HASH) == [done]  # it waits on in memory
 
 
@@ -205,6 +208,7 @@ def test_trials_of_a_sweep_whose_start_was_lost_are_no_failure_of_a_store_that_i
     for one in done.trials:
         guarded.put_trial(done.uid, one)
     guarded.finish_sweep(done)
+    assert guarded.wait_until_written(done.uid)
     assert store.get_sweep(done.uid) == done
     assert "is running in" not in records.text
 
@@ -218,22 +222,3 @@ def test_a_write_that_failed_stops_no_look_up(tmp_path: Path) -> None:
     guarded.add_usage([UsageCount(known.problem, DEVICE, "default", 1, known.started, known.started)])
     assert [one.uid for one in guarded.get_sweeps(known.problem, DEVICE, HASH)] == [known.uid]
     assert [one.uid for one in guarded.get_sweeps(done.problem, DEVICE, HASH)] == [done.uid]
-
-
-def test_a_call_does_not_write_all_that_has_waited_for_a_store_that_is_slow(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "store.db"))
-    seconds = [0.0]
-
-    def slow() -> None:
-        seconds[0] += FLUSH_S / 2
-
-    failing = Failing(store, "finish_sweep", slow=slow)
-    guarded = GuardedStore("s.db", lambda: failing, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
-    for n in range(10):
-        guarded.finish_sweep(sweep(n))
-    failing.names.clear()
-    seconds[0] += RETRY_AFTER_S + 1
-    assert len(guarded.get_sweeps(sweep(9).problem, DEVICE, HASH)) == 1
-    assert 0 < len(list(store.iter_sweeps())) < 10
-    guarded.close()
-    assert len(list(store.iter_sweeps())) == 10

@@ -57,7 +57,9 @@ def test_without_its_driver_a_shared_store_is_told_of_once_and_calls_go_on(tmp_p
     process = start(NO_DRIVER, path)
     out, err = process.communicate(timeout=60)
     assert out.count('[2, "sweep", [1, 2, 4]') == 3
-    assert err.count("pip install 'tunedb[postgres]'") == len(err.splitlines()) == 1
+    assert err.count("pip install 'tunedb[postgres]'") == 1
+    assert "only: 3. Run: tunedb sync" in err.splitlines()[-1]
+    assert len(err.splitlines()) == 2
     assert "hush" not in err
     assert len(uids(path)) == 3
 

@@ -15,7 +15,8 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import Store, open_store
 from tunedb.store.breaker import RETRY_AFTER_S
-from tunedb.store.guarded import BUSY_TIMEOUT_S, MAX_QUEUE, GuardedStore
+from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
+from tunedb.store.writer import MAX_WAITING
 
 
 class Broken:
@@ -77,10 +78,12 @@ def test_what_was_tuned_meanwhile_answers_at_once_and_is_written_later(tmp_path:
     guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: seconds[0])  # type: ignore[arg-type,return-value]
     guarded.start_sweep(done)
     guarded.finish_sweep(done)
+    assert not guarded.wait_until_written(done.uid)
     assert looked_up(guarded, done) == [done.uid]
     assert list(store.iter_sweeps()) == []
     broken.is_broken, seconds[0] = False, RETRY_AFTER_S + 1
     assert looked_up(guarded, done) == [done.uid]
+    assert guarded.wait_until_written(done.uid)
     (stored,) = store.iter_sweeps(with_trials=True)
     assert {trial.uid for trial in stored.trials} == {trial.uid for trial in done.trials}
 
@@ -95,13 +98,19 @@ def test_at_exit_what_waits_is_written(tmp_path: Path, done: Sweep) -> None:
     assert [found.uid for found in store.iter_sweeps()] == [done.uid]
 
 
-def test_the_queue_is_bounded_and_a_loss_is_told(tmp_path: Path, records: pytest.LogCaptureFixture) -> None:
+def test_what_waits_is_bounded_and_losses_are_logged_by_number(
+    tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
     broken = Broken(open_store(str(tmp_path / "t.db")))
     guarded = GuardedStore("t.db", lambda: broken, monotonic=lambda: 0.0)  # type: ignore[arg-type,return-value]
-    for _ in range(MAX_QUEUE + 1):
-        guarded.finish_sweep(sweep({1: 9.0}))
-    assert len(guarded._queue) == MAX_QUEUE
-    assert "lost" in records.text
+    one = sweep({1: 9.0})
+    for n in range(MAX_WAITING + 47):
+        guarded.finish_sweep(replace(one, uid=f"{n:032x}"))
+    guarded.writer.wait_until_written("")
+    assert len(guarded.writer.waiting()) == MAX_WAITING
+    guarded.writer.report()
+    assert [record.levelname for record in records.records] == ["WARNING"] * 3  # the cause, the first loss, the number
+    assert f"could not be written to t.db and are lost: {MAX_WAITING + 47}." in records.text
 
 
 def test_another_process_that_holds_the_write_lock_delays_a_call_by_two_seconds_at_most(tmp_path: Path) -> None:
@@ -158,5 +167,6 @@ def test_a_sweep_that_no_store_can_hold_does_not_block_those_behind_it(
     guarded = GuardedStore("t.db", lambda: store)
     guarded.finish_sweep(replace(done, uid="f" * 32, time_us=-1.0))
     guarded.finish_sweep(done)
+    assert guarded.wait_until_written(done.uid)
     assert [found.uid for found in store.iter_sweeps()] == [done.uid]
     assert "can't be kept" in records.text

@@ -49,6 +49,7 @@ def choices() -> None:
     choice = tunedb.lookup("avg_pool1d", shape=(4, 8, 64), kernel_size=8)
     assert_type(choice, tunedb.Choice | None)
     assert_type(tunedb.warm("avg_pool1d", force=True, shape=(4, 8, 64), kernel_size=8), tunedb.Choice | None)
+    assert_type(tunedb.flush(timeout=0.5), bool)
     print(choice.config)  # type: ignore[union-attr]  # None if nothing is stored
     if choice is not None:
         assert_type(choice.config, tunedb.Config)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from tunedb._internal.redact import without_password, without_passwords
+from tunedb.errors import StoreError
+
 RETRY_AFTER_S = 30.0  # long enough to cost calls little, short enough for a server that restarts
 
 _log = logging.getLogger("tunedb")
@@ -31,14 +34,22 @@ class Breaker:
         self._rests_until = float("-inf")
 
 
-class CauseLog:
+class FailureLog:
     """A log with one warning per cause, however often a store fails because of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self.url = without_password(url)
         self._causes: set[str] = set()
 
-    def warn(self, cause: str, message: str, *arguments: object) -> None:
-        """Log the message, unless the cause was logged before."""
-        if cause not in self._causes:
-            self._causes.add(cause)
-            _log.warning(message, *arguments)
+    def warn(self, error: Exception) -> None:
+        """Log the failure, unless one of that cause was logged before."""
+        if type(error).__name__ in self._causes:
+            return
+        self._causes.add(type(error).__name__)
+        _log.warning(
+            "Store %s can't be used; calls go on with what is in memory. %s: %s%s",
+            self.url,
+            type(error).__name__,
+            without_passwords(str(error)),
+            "" if not isinstance(error, StoreError) or "tunedb " in str(error) else " See: tunedb path -v",
+        )

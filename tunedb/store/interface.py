@@ -16,7 +16,8 @@ class SweepStore(ABC):
     Threads: every method may be called from several threads at once.
     Forks: a store may be used in a forked child; no connection, lock or queue of the parent is used there.
     Time: an access waits for other writers as long as the store's busy timeout says, and has no other limit. A guarded
-    store keeps a call waiting for at most two such time-outs, and then leaves a store that failed alone for a while.
+    and a shared store do their accesses on threads of their own: a call waits for all of them together within its
+    `WaitBudget`, two seconds, whatever a store does. One that failed is then left alone for a while.
     Errors: a database raises StoreError; a guarded or layered store raises nothing, and answers as if it were empty.
     Ownership: the code that opened the store closes it. Records are immutable and need no closing; a finished sweep
     never changes.
@@ -64,11 +65,15 @@ class SweepStore(ABC):
     def finish_sweep(self, sweep: Sweep) -> None:
         """Give a running sweep its outcome, and the trials that it lacks. A finished one stays as it is."""
 
-    def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:  # noqa: ARG002 (for stores that queue)
-        """Say whether a finished sweep does not wait in memory; with `try_again`, after another try to write it.
+    def wait_until_written(self, sweep_uid: str) -> bool:  # noqa: ARG002 (for stores that queue)
+        """Wait a while for a finished sweep that waits in memory; return whether it is written.
 
         True of a store that writes at once, and raises if it can't.
         """
+        return True
+
+    def is_settled(self, sweep_uid: str) -> bool:  # noqa: ARG002 (for stores that queue)
+        """Say whether a finished sweep is written, or will not be soon. Does not wait."""
         return True
 
     @abstractmethod

@@ -71,14 +71,18 @@ class LayeredStore(SweepStore):
         self.local.put_trial(sweep_uid, trial)
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Write the sweep to the local store, and then to the shared one if it works."""
+        """Have the sweep written to the local store, and to the shared one if it works."""
         self.local.finish_sweep(sweep)
         if self.shared is not None:
             self.shared.finish_sweep(sweep)
 
-    def is_written(self, sweep_uid: str, *, try_again: bool = False) -> bool:
-        """Say whether the sweep does not wait in the local store's queue."""
-        return self.local.is_written(sweep_uid, try_again=try_again)
+    def wait_until_written(self, sweep_uid: str) -> bool:
+        """Wait a while for a finished sweep to be written to the local store; return whether it is."""
+        return self.local.wait_until_written(sweep_uid)
+
+    def is_settled(self, sweep_uid: str) -> bool:
+        """Say whether a sweep is written to the local store, or will not be soon."""
+        return self.local.is_settled(sweep_uid)
 
     def add_usage(self, counts: Iterable[UsageCount]) -> None:
         """Add to the usage counts of the local store: counts are not shared."""

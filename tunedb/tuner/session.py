@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
+import contextlib
 import logging
 import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
@@ -16,9 +17,12 @@ from tunedb._internal.redact import without_password
 from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import Settings, lock_folder
-from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
+from tunedb.store import at_end
+from tunedb.store.guarded import BUSY_TIMEOUT_S, TIME_LIMIT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
-from tunedb.store.shared import DEADLINE_S, SharedStore
+from tunedb.store.shared import DEADLINE_S, SharedStore, flush_shared
+from tunedb.store.wait_budget import CALL_S, one_call
+from tunedb.store.writer import Writer, flush_writers
 from tunedb.tuner.sweeper import Spent
 from tunedb.tuner.tuner import Tuner
 
@@ -40,6 +44,9 @@ _generation = 0
 # By URL and whether it is written; kept when the settings change, with what was read.
 _shared: dict[tuple[str, bool], SharedStore] = {}
 _absent: set[str] = set()  # stores that are not there, and were logged
+# By URL: those of earlier settings whose results still wait. Later settings find them there.
+_writers: dict[str, Writer] = {}
+CHANGE_S = 0.5  # a change of the settings waits this long for what is still to be written
 _guard = threading.RLock()
 _log = logging.getLogger("tunedb")
 
@@ -49,18 +56,31 @@ def active() -> Tuner:
     global _active
     with _guard:
         if _active is None:
-            _active = make_tuner(settings_module.current())
+            settings = settings_module.current()
+            _active = make_tuner(settings, _writers.pop(settings.store, None) if settings.mode != "off" else None)
         return _active
 
 
-def make_tuner(settings: Settings) -> Tuner:
-    """Return a tuner for these settings, on the store that they name."""
+def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
+    """Return a tuner for these settings, on the store that they name.
+
+    `writer`: that of the same store under earlier settings, if results still wait.
+    """
     writable = settings.mode not in ("read", "strict", "off")
 
     def opener() -> Any:
         from tunedb.store import open_store
 
-        return open_store(settings.store, busy_timeout=BUSY_TIMEOUT_S, migrate=writable, create=writable)
+        return open_store(
+            settings.store, busy_timeout=BUSY_TIMEOUT_S, time_limit=TIME_LIMIT_S, migrate=writable, create=writable
+        )
+
+    def load() -> None:
+        with contextlib.suppress(ImportError, OSError, ValueError):  # opening will say what is wrong
+            from tunedb.store.sql import schema
+
+            if writable and not Path(settings.store).exists():
+                schema.load_alembic()
 
     shared = None
     if settings.shared and settings.mode != "off":
@@ -70,8 +90,10 @@ def make_tuner(settings: Settings) -> Tuner:
             shared = _shared[key] = SharedStore(
                 settings.shared, partial(_open_shared, settings.shared), writable=writable
             )
-    opener = partial(_opened, opener, settings.store)
-    layers = LayeredStore(GuardedStore(settings.store, opener, writable=writable), shared)
+    local = GuardedStore(
+        settings.store, partial(_opened, opener, settings.store), load=load, writable=writable, writer=writer
+    )
+    layers = LayeredStore(local, shared)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
 
 
@@ -140,8 +162,24 @@ def _forget() -> None:
     with _guard:
         before, _active = _active, None
     clear_plans()
-    if before is not None:
+    if before is None:
+        return
+    with one_call(CHANGE_S):
         before.close()  # outside the guard: it may wait for the store, and other threads must not
+    writer = before.store.local.writer if isinstance(before.store, LayeredStore) else None
+    if writer is not None and writer.waiting():
+        with _guard:
+            _writers[before.settings.store] = writer
+
+
+def flush(timeout: float = CALL_S) -> bool:
+    """Write to the stores what waits in memory; return whether all is written."""
+    tuner = _active
+    with one_call(timeout):
+        if tuner is not None:
+            tuner.usage.flush()
+        is_written, is_sent = flush_writers(), flush_shared()
+        return is_written and is_sent
 
 
 @forks.in_child
@@ -158,4 +196,4 @@ def _close() -> None:
         _active.close()
 
 
-atexit.register(_close)
+at_end.register(_close)

@@ -20,6 +20,7 @@ from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
 from tunedb.settings import Settings
 from tunedb.store.interface import SweepStore
+from tunedb.sweep.history import SweepHistory
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.sweep.run import SweepContext, run_sweep
 from tunedb.tuner.choice_cache import ChoiceCache
@@ -137,12 +138,13 @@ class Sweeper:
             state = look()
             if state.is_settled or not lock.held:
                 return self._unswept(task, state)
+            history = self._lookup.history(task)  # not under the lock: other threads would wait for the store as well
             with self._one_sweep:
                 budget, start = self._budget_left(), self._monotonic()  # other threads may have spent the rest of it
                 if budget <= 0:
                     return Skipped("the budget is spent")
                 try:
-                    sweep = self._sweep(task, lock, budget, LogObserver())
+                    sweep = self._sweep(task, lock, history, budget, LogObserver())
                 finally:
                     self.spent.seconds += self._monotonic() - start
             return self._swept(sweep, state, lock)
@@ -162,8 +164,9 @@ class Sweeper:
             state = look()
             if state.is_settled or not lock.held:
                 return self._unswept(task, state)
+            history = self._lookup.history(task, whole_space=force, builds_on=builds_on)
             with self._one_sweep:
-                sweep = self._sweep(task, lock, budget, observer, whole_space=force, builds_on=builds_on)
+                sweep = self._sweep(task, lock, history, budget, observer, forgets=builds_on is not None)
             return self._swept(sweep, state, lock)
 
     @contextlib.contextmanager
@@ -210,20 +213,19 @@ class Sweeper:
         self,
         task: TuningTask,
         lock: ProblemLock,
+        history: SweepHistory,
         budget: float,
         observer: Observer,
         *,
-        whole_space: bool = False,
-        builds_on: Collection[str] | None = None,
+        forgets: bool = False,  # what killed earlier processes
     ) -> Sweep:
         environment = self._lookup.environment(task)
         assert task.index is not None  # only tasks on a device of this process are swept
         assert environment is not None
-        history = self._lookup.history(task, whole_space=whole_space, builds_on=builds_on)
         # Without a lock between processes another one may be using the record.
         is_recorded = lock.excludes_processes and not self._is_supervised
         record = CrashRecord(self._locks, task, environment)
-        if builds_on is not None or not is_recorded:
+        if forgets or not is_recorded:
             record.clear()
         recording = record.kept(observer) if is_recorded else contextlib.nullcontext(observer)
         try:
@@ -240,8 +242,9 @@ class Sweeper:
             self._lookup.neighbors.forget(task)
 
     def _swept(self, sweep: Sweep, state: _State, lock: ProblemLock) -> Swept:
-        if not self._store.is_written(sweep.uid):  # processes that wait for it would find nothing, and sweep again
-            lock.keep_until(partial(self._store.is_written, sweep.uid, try_again=True))
+        # Processes that wait for it would find nothing, and sweep again. Threads find it in memory.
+        if not self._store.wait_until_written(sweep.uid):
+            lock.keep_until(partial(self._store.is_settled, sweep.uid))
         if sweep.config is None:
             return Swept(sweep, None)
         if state.choice is not None and not sweep.complete:

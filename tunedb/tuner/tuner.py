@@ -20,6 +20,7 @@ from tunedb.runtime.clock import Clock, clock_for
 from tunedb.runtime.current_device import environment_of, placement_of
 from tunedb.settings import Settings
 from tunedb.store.interface import SweepStore
+from tunedb.store.wait_budget import one_call
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
@@ -85,16 +86,17 @@ class Tuner:
         Raises TrialError if the default itself fails to load, and what `choose`, `load` and `on_failed` raise.
         """
         task = TuningTask(kernel, problem, placement_of(index))
-        while True:
-            choice = self.choose(kernel, problem, index)
-            if choice.failed is not None:
-                on_failed(choice.failed)
-            try:
-                return choice, load(choice.config)
-            except TrialError as error:
-                if choice.source == "default" or fault_of(kernel) or not self.cache.reject(task, choice.config):
-                    raise
-                _log.warning("%s: config %s does not launch (%s); taking the next.", kernel.name, choice.config, error)
+        with one_call():
+            while True:
+                choice = self.choose(kernel, problem, index)
+                if choice.failed is not None:
+                    on_failed(choice.failed)
+                try:
+                    return choice, load(choice.config)
+                except TrialError as error:
+                    if choice.source == "default" or fault_of(kernel) or not self.cache.reject(task, choice.config):
+                        raise
+                    _log.warning("%s: %s does not launch (%s); taking the next.", kernel.name, choice.config, error)
 
     def choose(self, kernel: TunableKernel, problem: Problem, index: int) -> Choice:
         """Return the choice for a call; sweeps if the store has no answer and the mode allows it.
@@ -108,7 +110,8 @@ class Tuner:
         remembered = self.cache.get(task)
         if remembered is not None:
             return replace(remembered, source=Source.MEMORY)
-        choice = self._decide(task)
+        with one_call():
+            choice = self._decide(task)
         self.usage.count(task, choice)
         self.cache.put(task, replace(choice, failed=None), ask_again=self.settings.mode != "off")
         return choice

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
-from tunedb.errors import StoreCorrupt, StoreError
+from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import rows, schema
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.models import DeviceRow, ProblemRow
@@ -20,13 +22,16 @@ _log = logging.getLogger("tunedb")
 _Record = TypeVar("_Record")
 AnyRow = sa.Row[*tuple[Any, ...]]
 PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
+STEPS = 100_000  # of SQLite's virtual machine between two looks at the clock: some milliseconds
 
 
 class Access:
     """A database on which each call uses a connection of its own, in a short transaction of its own."""
 
-    def __init__(self, database: Database, *, replace_damaged: bool = True) -> None:
+    def __init__(self, database: Database, *, replace_damaged: bool = True, time_limit: float | None = None) -> None:
         self.database = database
+        self._time_limit = time_limit
+        self._schema_version: int | None = None  # SQLite's own count of changes, when the revision was last read
         self._replace_damaged = replace_damaged and database.path is not None
         self._has_logged_unreadable = False
 
@@ -34,13 +39,49 @@ class Access:
     def read(self) -> Iterator[sa.Connection]:
         """Yield a connection on which each SELECT is a transaction of its own."""
         with self._replacing(), self.database.read() as connection:
+            self._limit(connection)
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Yield a connection in a transaction, which is committed at the end."""
+        """Yield a connection in a transaction, which is committed at the end.
+
+        Raises StoreError if the file was removed, replaced or brought to another schema since it was opened.
+        """
+        identity = self._identity()
         with self._replacing(), self.database.write() as connection:
+            self._limit(connection)
+            self._check_revision(connection)
             yield connection
+        if self._identity() != identity:
+            raise StoreUnavailable(f"{self.database.url} was removed or replaced during a write. Try again.")
+
+    def _check_revision(self, connection: sa.Connection) -> None:
+        """Read the revision again if the schema may have changed: another process may have upgraded the store."""
+        version: int | None = None
+        if self.database.is_sqlite:
+            version = connection.exec_driver_sql("PRAGMA schema_version").scalar()
+            if version == self._schema_version:
+                return
+        schema.check_revision(self.database, connection)
+        self._schema_version = version
+
+    def _identity(self) -> tuple[int, int] | None:
+        """Return what tells the file from another one of its name; None if there is no file."""
+        if self.database.path is None:
+            return None
+        try:
+            status = self.database.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _limit(self, connection: sa.Connection) -> None:
+        """Have SQLite end a statement that goes on and on, such as one over a view that never ends."""
+        driver = connection.connection.driver_connection
+        if self._time_limit is not None and isinstance(driver, sqlite3.Connection):
+            until = time.monotonic() + self._time_limit
+            driver.set_progress_handler(lambda: time.monotonic() > until, STEPS)
 
     @contextlib.contextmanager
     def _replacing(self) -> Iterator[None]:

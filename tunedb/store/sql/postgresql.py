@@ -8,14 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 PG_SCHEMA = "tunedb"  # our own schema: others may use the database too
-_KEEPALIVES_S = 30  # of silence, after which the system asks whether the server is still there
+# A connection that falls silent is given up by the system after half a minute: psycopg waits without a limit.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 4}  # seconds, seconds, times
 
 
 def arguments(url: sa.URL, busy_timeout: float) -> dict[str, Any]:
     """Return what psycopg takes besides the URL. What the URL names stays as it is."""
     defaults = {
         "connect_timeout": max(1, math.ceil(busy_timeout)),
-        "keepalives_idle": _KEEPALIVES_S,
+        **_KEEPALIVE,
         "tcp_user_timeout": max(1000, int(busy_timeout * 2000)),  # milliseconds until what was sent is acknowledged
     }
     texts = {name: str(value) for name, value in defaults.items() if name not in url.query}

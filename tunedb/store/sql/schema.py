@@ -61,6 +61,11 @@ def prepare(database: Database, *, migrate: bool, create: bool) -> bool:
     return True
 
 
+def load_alembic() -> None:
+    """Import what making a store needs, which takes a while."""
+    import alembic.command  # noqa: F401
+
+
 def upgrade(url: str, *, busy_timeout: float = 30.0) -> str | None:
     """Upgrade the store to this version's schema, or make it; return the revision that it had, or None.
 
@@ -103,9 +108,9 @@ def check_tables(database: Database) -> None:
         )
 
 
-def check_revision(database: Database) -> None:
-    """Raise SchemaMismatch unless the database has this version's revision."""
-    stored = revision(database)
+def check_revision(database: Database, connection: sa.Connection | None = None) -> None:
+    """Raise SchemaMismatch unless the database, which may be connected already, has this version's revision."""
+    stored = revision(database) if connection is None else _revision(connection)
     if stored != HEAD:
         raise mismatch(database, stored, HEAD)
 

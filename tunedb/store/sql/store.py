@@ -35,12 +35,24 @@ _ENDED = sa.case((SweepRow.arrived < SweepRow.finished, SweepRow.arrived), else_
 
 @overload
 def open_store(
-    url_or_path: str, *, busy_timeout: float = ..., migrate: bool = ..., create: Literal[True] = ...
+    url_or_path: str,
+    *,
+    busy_timeout: float = ...,
+    time_limit: float | None = ...,
+    migrate: bool = ...,
+    create: Literal[True] = ...,
 ) -> Store: ...
 @overload
-def open_store(url_or_path: str, *, busy_timeout: float = ..., migrate: bool = ..., create: bool) -> Store | None: ...
 def open_store(
-    url_or_path: str, *, busy_timeout: float = 30.0, migrate: bool = True, create: bool = True
+    url_or_path: str, *, busy_timeout: float = ..., time_limit: float | None = ..., migrate: bool = ..., create: bool
+) -> Store | None: ...
+def open_store(
+    url_or_path: str,
+    *,
+    busy_timeout: float = 30.0,
+    time_limit: float | None = None,
+    migrate: bool = True,
+    create: bool = True,
 ) -> Store | None:
     """Open the store at a path or an SQLAlchemy URL (`sqlite://` is one in memory).
 
@@ -48,12 +60,13 @@ def open_store(
     with `migrate` upgraded to this version's schema. With `create=False` nothing is made or replaced, and None is
     returned if there is no store. A PostgreSQL store is never changed by opening it: see `upgrade`.
 
-    `busy_timeout` is the number of seconds to wait for another writer. Raises StoreError.
+    `busy_timeout` is the number of seconds to wait for another writer, `time_limit` that after which SQLite ends an
+    access that still computes (PostgreSQL ends a statement after twice the busy timeout). Raises StoreError.
     """
     database = locate(url_or_path, busy_timeout=busy_timeout)
     if not schema.prepare(database, migrate=migrate, create=create):
         return None
-    return Store(database, replace_damaged=create)
+    return Store(database, replace_damaged=create, time_limit=time_limit)
 
 
 class Store(SweepStore):
@@ -63,9 +76,14 @@ class Store(SweepStore):
     """
 
     def __init__(
-        self, database: Database, *, replace_damaged: bool = True, now: Callable[[], datetime] = utc_now
+        self,
+        database: Database,
+        *,
+        replace_damaged: bool = True,
+        time_limit: float | None = None,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._access = Access(database, replace_damaged=replace_damaged)
+        self._access = Access(database, replace_damaged=replace_damaged, time_limit=time_limit)
         self.url = database.url  # printable: without the password
         self.marks = Marks(self._access)
         self.usage = UsageCounts(self._access)
