@@ -217,16 +217,6 @@ def test_an_error_of_the_users_benchmark_is_raised() -> None:
         tuned(do_bench=broken)[grid_of(100)](x, y, 100)
 
 
-@pytest.mark.parametrize("value", [float("nan"), 2**70, object()])
-def test_a_key_without_canonical_form_is_an_error_before_any_tuning(store: Store, value: Any) -> None:
-    bench = Bench(1.0)
-    x, y = tensors()
-    with pytest.raises(IdentityError, match="n: "):
-        tuned(do_bench=bench)[grid_of(100)](x, y, value)
-    assert bench.timed == 0
-    assert stored(store) == []
-
-
 def test_a_tensor_in_key_is_an_error() -> None:
     x, y = tensors()
     with pytest.raises(IdentityError, match="key: x is a tensor"):
@@ -360,7 +350,7 @@ def test_timings_stand_in_the_order_of_the_list() -> None:
     assert list(kernel.configs_timings) == kernel.configs
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), 2**70, "\0", [1, 2], object()])
+@pytest.mark.parametrize("value", ["\0", [1, 2], (1, 2), 1j, object()])
 def test_a_knob_that_no_store_can_hold_is_stored_as_text(value: Any) -> None:
     forms = [stored_form(triton.Config({"BLOCK": 16, "V": value})) for _ in range(2)]
     assert forms[0] == forms[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
@@ -63,3 +65,23 @@ def test_the_same_elements_are_the_same_and_others_are_not(dtype: torch.dtype) -
     assert is_same(one, one.clone())
     assert not is_same(one, torch.tensor([1.0, 3.0]).to(dtype))
     assert is_same(torch.tensor([NAN]), torch.tensor([NAN]))
+
+
+def every_dtype() -> list[torch.dtype]:
+    """Every dtype that this torch has, packed ones included."""
+    return sorted({value for value in vars(torch).values() if isinstance(value, torch.dtype)}, key=str)
+
+
+@pytest.mark.parametrize("dtype", every_dtype(), ids=str)
+def test_results_of_every_dtype_are_compared(dtype: torch.dtype) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says of some that they are experimental
+        memory = torch.tensor([1, 64, 60, 0] * 16, dtype=torch.uint8)
+        written = memory.clone()
+        expected, actual = (part.view(dtype).view(2, -1) for part in (memory, written))
+        assert difference(actual, expected) is None
+        assert is_same(actual, expected)
+        assert difference(actual.T, expected.T) is None  # not contiguous
+        written[-1] = 255
+        assert "elements differ, the first at (1, " in str(difference(actual, expected))
+        assert not is_same(actual, expected)

@@ -54,6 +54,12 @@ def is_host_fault(error: BaseException) -> bool:
     return any(words in text for words in _HOST_TEXTS)
 
 
+def is_of_device(error: BaseException) -> bool:
+    """Say whether the device reported the error, perhaps that of an earlier launch, to the next one who asked."""
+    words = ("CUDA error", "HIP error")
+    return is_sticky(error) or is_host_fault(error) or any(part in str(error) for part in words)
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and those that it was raised from.
 

@@ -10,6 +10,7 @@ import torch
 
 from tunedb.decorator.call.arguments import Call
 from tunedb.errors import SettingError
+from tunedb.runtime.bits import as_numbers, is_number
 
 
 def expected_results(reference: Callable[..., object], call: Call) -> dict[str, torch.Tensor]:
@@ -32,10 +33,20 @@ def expected_results(reference: Callable[..., object], call: Call) -> dict[str, 
                 f"reference: {name}: expected a tensor of shape {tuple(tensors[name].shape)}, got {shape}."
             )
     # Copies: the function may write into an argument and return it.
-    return {
-        name: result.detach().to(tensors[name].device, tensors[name].dtype, copy=True)
-        for name, result in results.items()
-    }
+    return {name: _copy_like(name, result.detach(), tensors[name]) for name, result in results.items()}
+
+
+def _copy_like(name: str, result: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a copy of a result with a tensor's dtype; of a dtype that torch does not compute with, its bits."""
+    if not is_number(tensor.dtype) and as_numbers(result).dtype == as_numbers(tensor).dtype:
+        return as_numbers(result).to(tensor.device, copy=True)
+    try:
+        return result.to(tensor.device, tensor.dtype, copy=True)
+    except NotImplementedError as error:
+        raise SettingError(
+            f"reference: {name}: expected a tensor of {tensor.dtype}, or its bits as {as_numbers(tensor).dtype}, got "
+            f"{result.dtype}, which torch can't convert."
+        ) from error
 
 
 def _arguments_for(reference: Callable[..., object], call: Call) -> dict[str, Any]:

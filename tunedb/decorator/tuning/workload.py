@@ -1,8 +1,8 @@
 """A call's own tensors as a sweep's workload. It runs all hooks, and writes only what the kernel writes.
 
-The tensors are copied before the first launch. Those that the default then changes are the outputs. They are restored
-before each config is checked, so that a config that leaves elements out is noticed, and at the end, so that the call's
-real launch gets what the caller passed.
+The tensors' memory is saved before the first launch. Those that the default then changes are the outputs. They are
+restored before each config is checked, so that a config that leaves elements out is noticed, and at the end, so that
+the call's real launch gets what the caller passed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from tunedb.decorator.kernel import KernelSpec
 from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.decorator.tuning.meta_arguments import MetaArguments
 from tunedb.decorator.tuning.reference import expected_results
+from tunedb.decorator.tuning.saved_arguments import SavedArguments
 from tunedb.errors import TrialError
-from tunedb.runtime.accuracy import difference, is_same
+from tunedb.runtime.accuracy import difference
+from tunedb.runtime.bits import as_numbers
 from tunedb.runtime.compat_triton import is_printing
+from tunedb.runtime.failures import is_of_device
 from tunedb.runtime.launch import launch_call
 from tunedb.runtime.loaded_kernel import load_call
 
@@ -45,7 +48,7 @@ class CallWorkload:
         self._meta_arguments = MetaArguments.of(spec, call)
         self._compile_errors: dict[Config, Exception] = {}  # of configs that were compiled ahead
         self._differences: dict[Config, str] = {}  # by config, because a winner is checked twice
-        self._before = _copies(call.tensors())  # of all tensors until the first launch, then of the outputs
+        self._saved = SavedArguments.of(call.tensors())  # all tensors until the first launch, then the outputs
         self._is_first = True
         self._is_closed = False
         self._is_reference = spec.reference is not None
@@ -106,6 +109,18 @@ class CallWorkload:
         return self._launch(triton_config, partial(self._compared, config))
 
     def _compared(self, config: Config) -> str | None:
+        """Compare what a launch has left. A comparison that fails says nothing about the config."""
+        try:
+            return self._difference(config)
+        except (RuntimeError, TypeError) as error:  # what torch raises for a dtype that it can't compare
+            let_pass(error)
+            if is_of_device(error):
+                raise
+            _log.warning("%s: the results of its configs can't be compared: %s", self._spec.name, error)
+            self._expected = {}
+            return None
+
+    def _difference(self, config: Config) -> str | None:
         tensors = self._call.tensors()
         if self._is_first:
             self._is_first = False
@@ -134,7 +149,7 @@ class CallWorkload:
                 "tunedb.autotune(..., reference=...).", self._spec.name, len(self._differences), config, how,
             )  # fmt: skip
         self._is_closed = True  # last of all: what is interrupted before is done again
-        self._before, self._expected, self._compile_errors = None, {}, {}
+        self._saved, self._expected, self._compile_errors = None, {}, {}
         del self._call
 
     def _launch(self, config: triton.Config, look: Callable[[], str | None] = lambda: None) -> str | None:
@@ -153,15 +168,16 @@ class CallWorkload:
 
     def put_back(self) -> bool:
         """Do what `reset_to_zero` and `restore_value` ask for, without hooks. Returns whether that is possible."""
-        spec, tensors, before = self._spec, self._call.tensors(), self._before or {}
-        restored = [name for name in spec.restore_value if self._call.named.get(name) is not None]
-        if spec.has_user_pre_hook or spec.has_user_post_hook or not set(restored) <= set(before):
+        spec, tensors = self._spec, self._call.tensors()
+        saved = set() if self._saved is None else self._saved.names
+        restored = {name for name in spec.restore_value if self._call.named.get(name) is not None}
+        if spec.has_user_pre_hook or spec.has_user_post_hook or not restored <= saved:
             return False
+        if self._saved is not None:
+            self._saved.restore_only(restored)
         for name in spec.reset_to_zero:
             if name in tensors:
-                tensors[name].data.zero_()
-        for name in restored:
-            tensors[name].data.copy_(before[name])
+                as_numbers(tensors[name].data).zero_()
         return True
 
     def run(self, config: triton.Config) -> None:
@@ -186,18 +202,17 @@ class CallWorkload:
             self._spec.post_hook(arguments_with(config, self._call), exception=error)
 
     def _restore(self) -> None:
-        tensors = self._call.tensors()
-        for name, before in (self._before or {}).items():
-            tensors[name].data.copy_(before)  # `data`: autograd must not see it
+        if self._saved is not None:
+            self._saved.restore()
 
     def _find_outputs(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Drop the copies of what the first launch did not change; the other configs have to change the same."""
-        if self._before is None:
+        """Forget what the first launch did not change; the other configs have to change the same."""
+        if self._saved is None:
             return
-        changed = {name for name, before in self._before.items() if not is_same(tensors[name], before)}
-        self._before = {name: before for name, before in self._before.items() if name in changed | set(self._expected)}
+        changed = self._saved.keep_changed(set(self._expected))
         if not self._is_reference:
-            self._expected = _copies({name: tensors[name] for name in changed}) or {}
+            with contextlib.suppress(torch.OutOfMemoryError, MemoryError):  # then the configs are only timed
+                self._expected = {name: as_numbers(tensors[name].detach()).clone() for name in changed}
 
 
 class _Launcher:
@@ -229,18 +244,3 @@ def _without_frames(error: Exception) -> Exception:
 def _on_device(index: int) -> contextlib.AbstractContextManager[object]:
     """Make a GPU the current one; each thread has a current device of its own."""
     return contextlib.nullcontext() if index < 0 else torch.cuda.device(index)
-
-
-def _copies(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
-    """Copy the tensors that can be written back; returns None if there is too little memory."""
-    try:
-        return {name: tensor.detach().clone() for name, tensor in tensors.items() if _is_writable(tensor)}
-    except (torch.OutOfMemoryError, MemoryError):
-        _log.info("Too little memory to compare the configs' results: they are only timed.")
-        return None
-
-
-def _is_writable(tensor: torch.Tensor) -> bool:
-    """Say whether a tensor has elements, and none of them share memory."""
-    axes = zip(tensor.shape, tensor.stride(), strict=True)
-    return tensor.numel() > 0 and not any(size > 1 and stride == 0 for size, stride in axes)
