@@ -131,7 +131,7 @@ def pruned(
             )
     if perf_model is not None:
         if isinstance(top_k, float) and top_k <= 1.0:
-            limit = max(1, int(len(left) * top_k))
+            limit = max(1, int(len(configs) * top_k))  # a share of the whole list, also if other pruning came first
         elif isinstance(top_k, int):
             limit = top_k
         else:
