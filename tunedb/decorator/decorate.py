@@ -44,7 +44,7 @@ def autotune(
     name: the name under which the kernel is stored; by default its module and qualified name.
 
     At decoration, raises SettingError, a ValueError, for an unknown name in `key`, `reset_to_zero`, `restore_value` or
-    `bucket`. A call raises IdentityError, before any tuning, for a value of `key` that has no canonical JSON; Triton's
+    `bucket`. A call raises IdentityError, before any tuning, for a tensor in `key`, or a bucket that fails; Triton's
     AutotunerError if pruning leaves nothing; ValueError if the caller passes a knob; SweepError if every config fails,
     or if a CUDA graph is being captured and no config is loaded.
     """
