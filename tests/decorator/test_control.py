@@ -26,6 +26,12 @@ PACKAGE = str(Path(tunedb.__file__).parent)
 STORE = f"{PACKAGE}/store"  # tests/faults/test_control.py has its moments
 
 
+@pytest.fixture(autouse=True)
+def unlimited() -> None:
+    """A budget that all the sweeps of a test fit into."""
+    tunedb.configure(budget=1e6)
+
+
 class Call:
     """A first call of a kernel that adds one in place, on a problem of its own."""
 

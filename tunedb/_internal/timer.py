@@ -33,7 +33,10 @@ class RearmingTimer:
             timer.daemon = True
             try:
                 timer.start()
-            except RuntimeError as error:  # too many threads, or Python is ending: the next `arm` tries again
+            except (
+                RuntimeError,
+                MemoryError,
+            ) as error:  # too many threads, or Python is ending: the next `arm` tries again
                 let_pass(error)
                 return
             self._timer = timer

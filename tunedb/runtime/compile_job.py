@@ -65,7 +65,7 @@ def preload_aside() -> threading.Thread:
             preload()
 
     thread = threading.Thread(target=work, daemon=True)
-    with suppress(RuntimeError):  # no more threads, or the process is about to end
+    with suppress(RuntimeError, MemoryError):  # no more threads, or the process is about to end
         thread.start()
     return thread
 

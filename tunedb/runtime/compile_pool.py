@@ -59,12 +59,14 @@ class CompilePool:
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.close)  # also at an interrupt: the compile worker must not stay
             if job_of is not None and job_of(first) is not None:
-                with suppress(OSError, RuntimeError):  # no process or thread can be started: threads compile
+                with suppress(
+                    OSError, RuntimeError, MemoryError
+                ):  # no process or thread can be started: threads compile
                     self._worker = CompileWorker(workers)
             # Threads leave a core to the thread that times; the compile worker need not, as it has a lower priority.
             threads = workers if self._worker is not None else max(1, workers - 1)
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
-            with suppress(RuntimeError):  # no more threads, or Python is ending: `get` compiles the rest
+            with suppress(RuntimeError, MemoryError):  # no more threads, or Python is ending: `get` compiles the rest
                 self._futures[first] = self._pool.submit(self._run, first)
                 for config in others:
                     self._futures[config] = self._pool.submit(self._run_job, config)

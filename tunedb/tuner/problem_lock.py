@@ -61,7 +61,7 @@ class ProblemLock:
             return
         try:
             threading.Thread(target=self._keep, name="tunedb-late-result", daemon=True).start()
-        except RuntimeError as error:  # too many threads, or Python is ending
+        except (RuntimeError, MemoryError) as error:  # too many threads, or Python is ending
             let_pass(error)
             self._release()
 

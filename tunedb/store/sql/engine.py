@@ -168,6 +168,8 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = Fa
 
 def _url(url_or_path: str) -> sa.URL:
     """Return the URL with the file's real path: the same for every working folder and symbolic link."""
+    if url_or_path == ":memory:":
+        return sa.URL.create("sqlite", database=url_or_path)
     if is_path(url_or_path):
         return sa.URL.create("sqlite", database=_real(url_or_path))
     printable = without_password(url_or_path)
