@@ -9,10 +9,8 @@ from tests.architecture.imports import read_package
 
 # What a handler may well raise, and what is raised for many other reasons.
 BROAD = {"Exception", "BaseException", "OSError", "RuntimeError", "ValueError", "TimeoutError"}
-# The command line, its workers and its files, and databases: the guarded store decides about whatever they raise.
-ELSEWHERE = (
-    "cli/", "worker/", "store/doctor/", "store/exchange/", "store/sql/", "_internal/interrupts.py", "tuner/pending.py",
-)  # fmt: skip
+# The command line and its workers; and stores, which calls access on threads of their own.
+ELSEWHERE = ("cli/", "worker/", "store/", "_internal/interrupts.py", "tuner/pending.py")
 # Signal handlers run on the main thread only.
 REASONS = {
     ("_internal/forks.py", "_in_child"): "os.fork drops what its hooks raise",
@@ -20,7 +18,8 @@ REASONS = {
     ("core/source_values.py", "cells_of"): "only an empty cell is read",
     ("settings.py", "_seconds"): "only a text is read",
     ("decorator/dispatch/grid_cache.py", "__call__"): "of calls that are answered from a plan; it calls again",
-    ("store/shared.py", "_work"): "on a thread of its own",
+    ("core/tagged.py", "untagged"): "only a text is read",
+    ("tuner/session.py", "load"): "on a store's thread",
     ("runtime/compile_worker.py", "_serve"): "in the compile worker",
     ("runtime/compile_worker.py", "_compile"): "in a fork of the compile worker",
     ("runtime/compile_worker.py", "main"): "in the compile worker",
@@ -57,7 +56,9 @@ def names_of(kinds: ast.expr | None) -> set[str]:
 
 def lets_pass(body: list[ast.stmt], name: str) -> bool:
     """Whether a handler begins with `let_pass(error)`, or raises in any case: then the next one decides."""
-    return bool(body) and (ast.unparse(body[0]) == f"let_pass({name})" or isinstance(body[-1], ast.Raise))
+    return bool(body) and (
+        ast.unparse(body[0]).removeprefix("control.") == f"let_pass({name})" or isinstance(body[-1], ast.Raise)
+    )
 
 
 def test_every_broad_except_of_a_call_lets_pass_what_the_program_raises() -> None:

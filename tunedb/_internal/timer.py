@@ -33,10 +33,7 @@ class RearmingTimer:
             timer.daemon = True
             try:
                 timer.start()
-            except (
-                RuntimeError,
-                MemoryError,
-            ) as error:  # too many threads, or Python is ending: the next `arm` tries again
+            except (RuntimeError, MemoryError) as error:  # too many threads, or Python is ending: `arm` tries again
                 let_pass(error)
                 return
             self._timer = timer

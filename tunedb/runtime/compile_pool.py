@@ -59,9 +59,7 @@ class CompilePool:
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.close)  # also at an interrupt: the compile worker must not stay
             if job_of is not None and job_of(first) is not None:
-                with suppress(
-                    OSError, RuntimeError, MemoryError
-                ):  # no process or thread can be started: threads compile
+                with suppress(OSError, RuntimeError, MemoryError):  # no process or thread can start: threads compile
                     self._worker = CompileWorker(workers)
             # Threads leave a core to the thread that times; the compile worker need not, as it has a lower priority.
             threads = workers if self._worker is not None else max(1, workers - 1)

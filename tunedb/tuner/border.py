@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
@@ -26,7 +27,12 @@ def guarded(kernel: str, work: Callable[[], _T], fallback: Callable[[], _T]) -> 
 
     Raises only what is meant for the caller: MissError of mode `strict`, the caller's own errors (CallerError,
     IdentityError), a sweep in which every config failed, a lost device, and what the program itself raised.
+
+    While Python tears itself down, in `__del__` of a global, say, only the fallback is left: nothing can be imported, a
+    new thread never begins, and locks may be held by threads that are gone.
     """
+    if sys.is_finalizing():
+        return fallback()
     try:
         return work()
     except (MissError, SweepError, IdentityError) as error:
