@@ -56,9 +56,10 @@ def names_of(kinds: ast.expr | None) -> set[str]:
 
 def lets_pass(body: list[ast.stmt], name: str) -> bool:
     """Whether a handler begins with `let_pass(error)`, or raises in any case: then the next one decides."""
-    return bool(body) and (
-        ast.unparse(body[0]).removeprefix("control.") == f"let_pass({name})" or isinstance(body[-1], ast.Raise)
-    )
+    if not body:
+        return False
+    begins = ast.unparse(body[0]).removeprefix("control.") == f"let_pass({name})"
+    return begins or isinstance(body[-1], ast.Raise)
 
 
 def test_every_broad_except_of_a_call_lets_pass_what_the_program_raises() -> None:

@@ -96,7 +96,7 @@ def test_without_a_new_thread_a_call_tunes_and_stores(
         raise error
 
     monkeypatch.setattr(threading.Thread, "start", refused)
-    tuner = calls.tuner(store=str(tmp_path / "store.db"))
+    tuner = calls.tuner(store=str(tmp_path / "store.db"), shared=f"sqlite:///{tmp_path}/shared.db")
     assert [calls.call(tuner, n)[:2] for n in range(2)] == [(2, "sweep")] * 2
     tuner.close()
     assert calls.call(calls.tuner(store=str(tmp_path / "store.db")), 1)[:2] == (2, "store")
