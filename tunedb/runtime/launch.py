@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from triton.runtime.errors import InterpreterError
 
 from tunedb._internal import forks
+from tunedb._internal.control import let_pass
 from tunedb.runtime.compat_triton import heuristics_of, is_interpreted, jit_of
 
 # Set explicitly, because Triton 3.9 warns if it is left open and 3.10 changes its default.
@@ -73,7 +75,17 @@ def interpreter_turn(jit: Any) -> contextlib.AbstractContextManager[object]:
     Triton's interpreter keeps the grid, and its replacements for Triton's language, in globals: only one thread may
     launch at a time.
     """
-    return _interpreter_lock if is_interpreted(jit) else contextlib.nullcontext()
+    return _interpreting() if is_interpreted(jit) else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _interpreting() -> Iterator[None]:
+    with _interpreter_lock:
+        try:
+            yield
+        except InterpreterError as error:
+            let_pass(error)  # the interpreter wraps any error of the kernel's, also what a signal handler raised
+            raise
 
 
 @forks.in_child
