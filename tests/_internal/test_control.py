@@ -187,7 +187,7 @@ def test_a_config_is_not_blamed_for_it() -> None:
         interrupted()
     with handling(terminate), pytest.raises(Terminated), typed_errors():
         wrapped_by_cause()
-    with pytest.raises(TrialError), typed_errors():
+    with pytest.raises(HostFaultError), typed_errors():
         failing()
 
 

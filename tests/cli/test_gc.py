@@ -30,6 +30,9 @@ def sweeps(kernels: dict[str, Kernel]) -> dict[str, Sweep]:
         "dead": tuned(kernel_hash="cd" * 32, marks=(Mark("pin", "x"),)),
         "not installed": tuned(problem=Problem.of("elsewhere", n=1), kernel_hash="cd" * 32),
         "expired": failed(problem=pool, kernel_hash=HASH, expires=now() - timedelta(seconds=1)),
+        "expired fault": failed(
+            status="aborted", complete=False, problem=pool, kernel_hash=HASH, expires=now() - timedelta(seconds=1)
+        ),
         "failed": failed(problem=pool, kernel_hash=HASH, finished=now(), expires=now() + timedelta(days=1)),
         "quarantined": tuned(marks=(Mark("quarantine", "x"),)),
     }
@@ -49,14 +52,14 @@ def left(sweeps: dict[str, Sweep]) -> set[str]:
     return {name for name, sweep in sweeps.items() if sweep.uid in uids}
 
 
-GONE = {"dead", "expired", "abandoned"}
+GONE = {"dead": "dead", "expired": "expired", "expired fault": "expired", "abandoned": "abandoned"}
 
 
 def test_a_dry_run_lists_and_removes_nothing(cli: Cli, sweeps: dict[str, Sweep]) -> None:
     answer = cli("gc", "--dry-run", "--format", "json")
     assert answer.code == 0
     rows: list[dict[str, Any]] = answer.json
-    assert {(row["uid"], row["why"]) for row in rows} == {(sweeps[name].uid, name) for name in GONE}
+    assert {(row["uid"], row["why"]) for row in rows} == {(sweeps[name].uid, why) for name, why in GONE.items()}
     assert "1 sweeps of elsewhere, a kernel that is not installed" in answer.err
     assert left(sweeps) == set(sweeps)
 
@@ -64,8 +67,8 @@ def test_a_dry_run_lists_and_removes_nothing(cli: Cli, sweeps: dict[str, Sweep])
 def test_what_is_of_no_use_goes_with_its_trials_and_leaves_its_marks(cli: Cli, sweeps: dict[str, Sweep]) -> None:
     answer = cli("gc", "--yes")
     assert answer.code == 0
-    assert "3 sweeps removed" in answer.err
-    assert left(sweeps) == set(sweeps) - GONE
+    assert "4 sweeps removed" in answer.err
+    assert left(sweeps) == set(sweeps) - set(GONE)
     with opened() as store:
         assert {uid for uid, _ in store.marks.get_all()} == {sweeps["quarantined"].uid, sweeps["dead"].uid}
     again = cli("gc", "--yes", "--format", "json")
@@ -80,7 +83,7 @@ def test_without_a_terminal_it_needs_a_yes(cli: Cli, sweeps: dict[str, Sweep]) -
     assert left(sweeps) == set(sweeps)
 
 
-@pytest.mark.parametrize(("said", "code", "gone"), [("y\n", 0, GONE), ("n\n", 1, set()), ("\n", 1, set())])
+@pytest.mark.parametrize(("said", "code", "gone"), [("y\n", 0, set(GONE)), ("n\n", 1, set()), ("\n", 1, set())])
 def test_on_a_terminal_it_asks(
     cli: Cli, sweeps: dict[str, Sweep], monkeypatch: pytest.MonkeyPatch, said: str, code: int, gone: set[str]
 ) -> None:
@@ -92,7 +95,7 @@ def test_on_a_terminal_it_asks(
     monkeypatch.setattr(sys, "stdin", terminal)
     answer = cli("gc")
     assert answer.code == code
-    assert "Remove these 3 sweeps" in answer.err
+    assert "Remove these 4 sweeps" in answer.err
     assert left(sweeps) == set(sweeps) - gone
 
 

@@ -90,6 +90,21 @@ def test_a_kernel_that_does_not_launch_gives_way_to_torchs_own(
     assert records.text.count("using torch's own") == 1
 
 
+def test_a_fault_of_the_machine_gives_way_to_torchs_own_for_this_call_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(launch: object) -> object:
+        raise tunedb.HostFaultError("OSError: no space left on device")
+
+    x = torch.randn(2, 3, 45, device=DEVICE)
+    with tunedb.using(mode="record"):
+        with monkeypatch.context() as patch:
+            patch.setattr(plans, "load", refuse)
+            close(avg_pool1d(x, *ARGUMENTS), F.avg_pool1d(x, *ARGUMENTS))
+        assert not plans._forward_plans
+        close(avg_pool1d(x, *ARGUMENTS), F.avg_pool1d(x, *ARGUMENTS))
+        assert all(plans._forward_plans.values())
+        assert len(plans._forward_plans) == 1
+
+
 def test_threads_share_plans(x: Tensor) -> None:
     wanted = F.avg_pool1d(x, *ARGUMENTS)
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tunedb.core.device import Environment
+from tunedb.core.device import Environment, host
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
-from tunedb.store import obstacle, ranked, strength, winners
+from tunedb.store import has_failed, obstacle, ranked, strength, winners
 from tunedb.tuner.nearest import distance, nearest
 
 Differences = dict[str, dict[str, Any]]  # by field: what the sweep has (`found`), and what the call has (`needed`)
@@ -103,7 +103,9 @@ def _passed_over(
     reasons = _traits(sweep)
     if why_not in ("failed", "aborted"):
         counts = ", ".join(f"{count} {status}" for status, count in sweep.counts.items())
-        reasons = (f"{why_not}{f': {counts}' if counts else ''}", *reasons)
+        here = ("no call on this machine tunes it again before it expires",)
+        blocks = here if has_failed([sweep], None, now, host()) else ()
+        reasons = (f"{why_not}{f': {counts}' if counts else ''}", *blocks, *reasons)
     elif why_not == "quarantined":
         reasons = (f"quarantined: {_reason(sweep, 'quarantine')}", *reasons)
     elif why_not == "outside the space":
