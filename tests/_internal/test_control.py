@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from tunedb._internal.control import let_pass, programs_own, suppress
-from tunedb.errors import CallerError, TrialError
+from tunedb.errors import CallerError, HostFaultError
 from tunedb.runtime.failures import typed_errors
 
 

@@ -144,3 +144,11 @@ def test_a_record_that_can_not_be_written_costs_no_sweep(store: Store, tmp_path:
     path.symlink_to(target)  # planted
     assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1).config == config(2)
     assert target.read_text() == "not ours"
+
+
+def test_a_pipe_in_its_place_keeps_no_call_waiting(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel(TIMES)
+    path = CrashRecord(tmp_path / "locks", task_of(kernel), ENVIRONMENT)._path
+    path.parent.mkdir()
+    os.mkfifo(path)
+    assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(), -1).config == config(2)

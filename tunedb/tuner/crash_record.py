@@ -60,8 +60,8 @@ class CrashRecord:
             keeper.close()
 
     def _read(self) -> None:
-        with self._path.open("rb") as file:
-            head, trying, *_ = [*file.read(MAX_BYTES).split(b"\n"), b""]
+        with os.fdopen(self.open(os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe would never answer
+            head, trying, *_ = [*(file.read(MAX_BYTES) or b"").split(b"\n"), b""]
         about = json.loads(head)
         if {name: about[name] for name in self._about} != self._about:
             return
@@ -75,9 +75,9 @@ class CrashRecord:
         facts: dict[str, Any] = {**self._about, "sweep": sweep.uid, "deaths": deaths}
         return json.dumps(facts).encode() + b"\n"
 
-    def open(self) -> int:
-        """Open the file for a sweep. Raises OSError, also if the path is a link: the folder may be open to others."""
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    def open(self, flags: int = os.O_RDWR | os.O_CREAT) -> int:
+        """Open the file. Raises OSError, also if the path is a link: the folder may be open to others."""
+        return os.open(self._path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def remove(self) -> None:
         """Remove the file."""
