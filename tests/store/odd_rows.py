@@ -82,8 +82,8 @@ def _copies(table: str, row: dict[str, Any], cases: list[tuple[str, Any]]) -> li
     fresh = [name for name in ("uid", "digest") if name in row]
     copies = []
     for number, (name, value) in enumerate(cases, 1):
-        ids = {"id": row["id"] + 10_000 * number} if "id" in row else {}
-        copies.append({**row, **ids, **{key: uuid.uuid4().hex for key in fresh}, name: value})
+        ids: dict[str, Any] = {"id": row["id"] + 10_000 * number} if "id" in row else {}
+        copies.append(dict(row) | ids | {key: uuid.uuid4().hex for key in fresh} | {name: value})
     return copies
 
 

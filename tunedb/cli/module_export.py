@@ -12,6 +12,7 @@ from tunedb.core.kernel import ExportsModule
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError
 from tunedb.store.exchange.python_source import latest_winners
+from tunedb.tuner.pending import ODD_FACTS, accepts
 from tunedb.tuner.stored_device import listed
 
 
@@ -34,14 +35,35 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     usable = [
         sweep
         for sweep in latest_winners(sweep for sweep in sweeps if sweep.kernel_hash == kernel.hash)
-        if sweep.problem.kernel == name and sweep.config in kernel.space(sweep.problem, sweep.device)
+        if sweep.problem.kernel == name
+        and accepts(kernel, sweep.problem, sweep.device)
+        and sweep.config in kernel.space(sweep.problem, sweep.device)
     ]
     if not usable:
         raise TunedbError(f"All sweeps of {name} are of another version of its kernel. Run: tunedb warm {name}")
     device = _device({sweep.device for sweep in usable})
     chosen = [sweep for sweep in usable if sweep.device == device]
     log.info("Configs of %s on %s.", name, device)
-    return kernel.module_source(chosen), len(chosen)
+    try:
+        return kernel.module_source(chosen), len(chosen)
+    except ODD_FACTS:
+        chosen = _writable(kernel, chosen)
+        return kernel.module_source(chosen), len(chosen)
+
+
+def _writable(kernel: ExportsModule, sweeps: Sequence[Sweep]) -> list[Sweep]:
+    """Return the sweeps that the kernel can write into one module. Raises what it raises for the first if none is."""
+    writable: list[Sweep] = []
+    for sweep in sweeps:
+        try:
+            kernel.module_source([*writable, sweep])
+        except ODD_FACTS as error:
+            if sweep is sweeps[-1] and not writable:
+                raise
+            log.warning("Sweep %s is left out: %s can't write it (%s).", sweep.uid, sweep.problem.kernel, error)
+        else:
+            writable.append(sweep)
+    return writable
 
 
 def _device(devices: set[Device]) -> Device:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Installed = Callable[[Iterable[str]], Mapping[str, RegisteredKernel]]  # the kernels of these names that can be loaded
 
+# What a kernel's code raises for facts that another version of it stored, or that someone wrote into the store.
+ODD_FACTS = (TunedbError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -108,7 +111,7 @@ def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> 
         kernel = kernels.get(problem.kernel)
         if kernel is None:
             left_out.append(f"{problem.kernel} ({problem}) is left out: no such kernel is installed.")
-        elif not _accepts(kernel, problem, device):
+        elif not accepts(kernel, problem, device):
             left_out.append(
                 f"{problem.kernel} ({problem}) is left out: the installed kernel does not know this problem."
             )
@@ -117,9 +120,9 @@ def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> 
     return Pending(tasks, left_out)
 
 
-def _accepts(kernel: RegisteredKernel, problem: Problem, device: Device) -> bool:
+def accepts(kernel: RegisteredKernel, problem: Problem, device: Device) -> bool:
+    """Say whether the kernel knows the facts of a stored problem, and has configs for it."""
     try:
         return bool(kernel.space(problem, device))
-    # A kernel raises these for facts that another version of it stored.
-    except (TunedbError, LookupError, TypeError, ValueError, ArithmeticError):
+    except ODD_FACTS:
         return False

@@ -64,11 +64,15 @@ def _winner_now(store: Store, sweep: Sweep) -> tuple[Sweep, str] | None:
     from tunedb.cli.tasks import make_tuner
     from tunedb.core.task import TuningTask
     from tunedb.store import winner
+    from tunedb.tuner.pending import accepts
 
     problem, device = sweep.problem, sweep.device
     kernel = registry.installed([problem.kernel]).get(problem.kernel)
     if kernel is None or kernel.hash != sweep.kernel_hash:
         log.info("No %s is installed with the source that was tuned, so no call here uses it.", problem.kernel)
         return winner(store.get_sweeps(problem, device, sweep.kernel_hash), None, now=now())
+    if not accepts(kernel, problem, device):
+        log.info("The installed %s does not know this problem, so no call here uses it.", problem.kernel)
+        return None
     choice = make_tuner(store).look_up(TuningTask(kernel, problem, placement_on(device)))
     return None if choice is None or choice.sweep is None else (choice.sweep, choice.source)

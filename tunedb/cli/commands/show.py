@@ -62,12 +62,12 @@ def why_lost(trial: Trial, sweep: Sweep) -> str:
     if trial.outcome == TrialOutcome.DUPLICATE_OF:
         return note
     reasons = [note] if note else []
-    if sweep.time_us is None:
+    if sweep.config is None:
         reasons.append("the sweep has no winner")
     elif trial.config == sweep.config:
         reasons.append(f"won; {sweep.speedup:.3f} times as fast as the default" if sweep.speedup else "won")
     else:
-        over = trial.time_us / sweep.time_us - 1
+        over = trial.time_us / sweep.time_us - 1 if sweep.time_us else 0.0
         if over > 0:
             reasons.append(f"{'slower' if over > TIE else 'a near-tie'}: {over:.1%} over the winner")
         else:
@@ -76,4 +76,4 @@ def why_lost(trial: Trial, sweep: Sweep) -> str:
 
 
 def _bar(time_us: float | None, slowest: float) -> str:
-    return "#" * max(1, round(BAR_WIDTH * time_us / slowest)) if time_us else ""
+    return "#" * max(1, round(BAR_WIDTH * (time_us / slowest))) if time_us else ""

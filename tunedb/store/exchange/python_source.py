@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,9 +10,10 @@ from typing import Any
 
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, now
-from tunedb.errors import SettingError
+from tunedb.errors import SettingError, TunedbError
 from tunedb.store.ranking import ended, ranked
 
+_log = logging.getLogger("tunedb")
 _HEAD = '''\
 """Tuned configs, exported by tunedb: CONFIGS[kernel, device name, problem], the problem as canonical JSON."""
 
@@ -24,17 +26,21 @@ CONFIGS = {
 def python_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
     """Return a module with the winners as `triton.Config`, and how many there are. It imports only triton.
 
-    Raises SettingError if two devices have one name, or a knob can't be written as source.
+    A config that can't be written as source is left out, with a log record. Raises SettingError if two devices have one
+    name.
     """
-    table: dict[tuple[str, str, str], Config] = {}
+    table: dict[tuple[str, str, str], str] = {}
     devices = {sweep.device for sweep in sweeps}
     if len({device.name for device in devices}) < len(devices):
         names = "; ".join(sorted(map(str, devices)))
         raise SettingError(f"Several devices have one name. Name one with --device: {names}.")
     for sweep in latest_winners(sweeps):
         assert sweep.config is not None  # a winner has one
-        table[sweep.problem.kernel, sweep.device.name, sweep.problem.key] = sweep.config
-    lines = [f"    {key!r}: {_triton_config(config)},\n" for key, config in sorted(table.items())]
+        try:
+            table[sweep.problem.kernel, sweep.device.name, sweep.problem.key] = _triton_config(sweep.config)
+        except TunedbError as error:
+            _log.warning("Sweep %s is left out: %s", sweep.uid, error)
+    lines = [f"    {key!r}: {config},\n" for key, config in sorted(table.items())]
     return "".join([_HEAD, *lines, "}\n"]), len(lines)
 
 
