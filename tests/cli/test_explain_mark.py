@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Cli, Kernel, put
 from tests.fakes import config
-from tests.store.samples import DEVICE, NOON, failed, sweep
+from tests.store.samples import DEVICE, NOON, failed, sweep, trial
 from tunedb import settings
 from tunedb.core.device import INTERPRETER, Environment
 from tunedb.core.problem import Problem
@@ -40,6 +40,7 @@ def tuned(day: int = 0, block: int = 128, **changes: Any) -> Sweep:
         "environment": here(),
         "config": config(block),
         "finished": NOON + timedelta(days=day),
+        "trials": (trial(config=changes.get("config") or config(block)), trial(512, "compile_error", error="no")),
     }
     return sweep(**{**values, **changes})
 

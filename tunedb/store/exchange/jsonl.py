@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
 import os
 import stat
 import tempfile
@@ -23,7 +24,9 @@ from tunedb.core.canonical import parse_json
 from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected
 from tunedb.store.exchange.jsonl_line import check_canonical, check_fields, from_plain, json_line, parse_line, to_line
+from tunedb.store.sql.rows import check_winner
 
+_log = logging.getLogger("tunedb")
 FORMAT = "tunedb sweeps"
 VERSION = 1
 MAX_LINE = 64 * 2**20  # bytes; a sweep of a thousand trials takes less than one MiB
@@ -52,14 +55,18 @@ def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str], *, o
     """Write tuned sweeps, read with their trials, to a path or a text file; return how many. Leaves others out.
 
     With `ordered` they come in the order of `Store.iter_sweeps` and are not held in memory. A path is replaced at once
-    at the end, so that a failure leaves the old file. Raises OSError if it can't be written, ValueError for a sweep
-    that came without its trials.
+    at the end, so that a failure leaves the old file. A sweep that no store would take, because its own trials do not
+    say that its config is right, is left out with a log record. Raises OSError if it can't be written, ValueError for a
+    sweep that came without its trials.
     """
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="ascii", newline="") as body:
         count = 0  # the first line announces it, so that the others wait
         for sweep in sweeps if ordered else sorted(sweeps, key=_order):
-            if sweep.leaves_its_store:
-                body.write(to_line(sweep))
+            if not sweep.leaves_its_store:
+                continue
+            line = to_line(sweep)
+            if _is_importable(sweep):
+                body.write(line)
                 count += 1
         body.seek(0)
         digest = hashlib.sha256()
@@ -160,6 +167,15 @@ def _items(file: IO[bytes], copy: IO[bytes] | None = None) -> Iterator[Sweep | R
         raise ImportRejected("the checksum is wrong: the file was altered after its export", count)
     if announced != count - 2:
         raise ImportRejected(f"expected the {announced} sweeps that the first line announces, got {count - 2}", 1)
+
+
+def _is_importable(sweep: Sweep) -> bool:
+    try:
+        check_winner(sweep)
+    except ValueError as error:
+        _log.warning("Sweep %s of %s is left out: %s", sweep.uid, sweep.problem.kernel, error)
+        return False
+    return True
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
