@@ -61,7 +61,7 @@ def read_all(store: Store, good: list[Sweep], tmp_path: Path) -> None:
         store.get_unfinished(one.problem, one.device, HASH, ENVIRONMENT)
         assert store.get_wrong_configs(one.problem, one.device, HASH, ENVIRONMENT) == frozenset()
     assert uids <= {one.uid for one in store.iter_sweeps(finished=False, with_trials=True)}
-    assert uids <= store.upkeep.uids()
+    assert uids <= set(store.upkeep.uids())
     assert {DEVICE, OTHER} <= set(store.upkeep.devices())
     assert store.upkeep.totals().sweeps["tuned"] >= len(good)
     assert usage(7).problem in {count.problem for count in store.usage.get(MISSES)}
@@ -70,7 +70,7 @@ def read_all(store: Store, good: list[Sweep], tmp_path: Path) -> None:
     assert all(garbage(one, {}, NOON + timedelta(days=900)) != "dead" for one in store.iter_sweeps(finished=False))
     with open_store("sqlite://") as other:
         receive(other, store)
-        assert uids <= other.upkeep.uids()
+        assert uids <= set(other.upkeep.uids())
         receive(store, other)
     file = tmp_path / "export.jsonl"
     dump(store.iter_sweeps(with_trials=True), file)

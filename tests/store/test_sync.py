@@ -197,9 +197,10 @@ STRINGS = ["'; DROP TABLE sweep; --", "../../../etc/passwd", "%s {0} $1 :x", "\x
 
 @pytest.mark.parametrize("text", STRINGS)
 def test_strings_come_and_go_as_they_are(empty: Store, text: str, tmp_path: Path) -> None:
-    device = dataclasses.replace(sweep().device, name=text if text.isprintable() else "x")  # as a device demands
-    problem = type(sweep().problem).of("k", **{text: text})
-    config = Config.of(**{text: text})
+    name = text if text.isprintable() else "x"  # as names have to be
+    device = dataclasses.replace(sweep().device, name=name)
+    problem = type(sweep().problem).of("k", **{name: text})
+    config = Config.of(**{name: text})
     one = sweep(
         problem=problem,
         device=device,

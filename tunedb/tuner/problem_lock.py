@@ -16,6 +16,7 @@ from tunedb._internal import forks, safe_path
 from tunedb._internal.control import let_pass
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
+from tunedb.tuner import lock_file
 
 MAX_KEEP_S = 10.0  # that a lock is kept until the store takes the result
 POLL_S = 0.05  # between two tries
@@ -44,6 +45,7 @@ class ProblemLock:
     def __init__(self, file_lock: FileLock | None, *, held: bool) -> None:
         self.held = held
         self._file_lock = file_lock
+        self._identity = None if file_lock is None else lock_file.identity(Path(file_lock.lock_file))
         self._is_done: Callable[[], bool] | None = None
 
     @property
@@ -76,6 +78,7 @@ class ProblemLock:
 
     def _release(self) -> None:
         if self._file_lock is not None:
+            lock_file.check_kept(Path(self._file_lock.lock_file), self._identity)
             self._file_lock.release()
 
 
@@ -127,7 +130,8 @@ def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
     try:
         safe_path.make_folders(safe_path.resolve(path.parent))
         safe_path.resolve(path)
-        lock = FileLock(path, mode=0o600, thread_local=False)  # another thread may release it
+        mode = lock_file.share(path.parent)
+        lock = FileLock(path, mode=mode, thread_local=False)  # another thread may release it
         lock.acquire(timeout=timeout, poll_interval=POLL_S)
     except Timeout as late:
         return late
