@@ -111,7 +111,7 @@ def test_a_short_password_is_masked_where_it_is_a_word(secret: str, text: str, s
     "url",
     ["postgresql://me:p@ss@host/db", "postgresql://me:s/e@x@host/db", "postgresql://me:p@x/y@host",
      "postgresql://me:p@x?y@host/db", "postgresql://me:p@x?y=z@host/db", "postgresql://me@corp:pw@host/db", "postgresql://me:p?x@host/db",
-     "postgresql://h:5432/d?password=a@b",
+     "postgresql://h:5432/d?password=a@b", "postgresql://me:a@b?c@host/d?sslmode=require",
      "postgresql://h/d?password=a&b", "postgresql://h/d?password=a&b=c", "postgresql://h/d?password=a&b=c&sslmode=x"],
 )  # fmt: skip
 def test_a_password_whose_parts_may_be_read_as_something_else_is_found(url: str) -> None:

@@ -156,6 +156,11 @@ def test_folders_and_files_are_for_this_user_only_whatever_the_umask(
     assert stat.S_IMODE((folder / "file").stat().st_mode) == 0o600
 
 
+def test_a_folder_where_nothing_can_be_made_is_an_error_and_no_endless_search() -> None:
+    with pytest.raises(OSError, match="nowhere"):
+        safe_path.make_folders(Path("/proc/nowhere/a/b"))
+
+
 def test_a_file_is_not_made_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "absent")
     with pytest.raises(FileExistsError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,10 +108,9 @@ def test_a_line_that_is_no_sweep_is_refused_in_one_short_line(cli: Cli, line: st
 
 def test_what_people_read_does_not_steer_their_terminal(cli: Cli, kernels: dict[str, Kernel]) -> None:
     steering = "\x1b[2J\x1b]0;title\x07\u202egnp\x9b31m\r\n[red]"
-    device = dataclasses.replace(INTERPRETER, name=steering)
-    put(tuned(device=device, host=steering, config=Config.of(BLOCK=steering)), tuned())
-    uid = next(row["uid"] for row in cli("ls", "--format", "json").json if row["device"] == steering)
-    for command in (("ls",), ("show", uid), ("explain", *ASKED), ("lookup", *ASKED, "--device", "title")):
+    put(tuned(config=Config.of(BLOCK=steering), problem=Problem.of("pool", rows=steering)), tuned())
+    uid = next(row["uid"] for row in cli("ls", "--format", "json").json if row["problem"]["rows"] == steering)
+    for command in (("ls",), ("show", uid), ("explain", *ASKED), ("lookup", *ASKED, "--device", steering)):
         answer = cli(*command)
         said = answer.out + answer.err
         assert "gnp" in said or command[0] == "explain"

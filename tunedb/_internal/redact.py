@@ -51,13 +51,13 @@ def without_password(url: str) -> str:
     if _CONNINFO.search(url):  # the pairs alone: a password with a blank that was not quoted goes on between them
         return " ".join(f"{name}={_shown_value(name, value)}" for name, value in _PAIR.findall(url))
     if _NO_SLASHES.match(url):
-        return re.split("[:/]", url, maxsplit=1)[0] + ":***"
+        return _shown_word(url)
     return url
 
 
 def without_passwords(text: str) -> str:
     """Return a message with the passwords of its URLs and connection strings left out; a URL ends at a blank."""
-    return _IN_TEXT.sub(r"\1\2***", _URL_IN_TEXT.sub(lambda url: without_password(url[0]), text))
+    return _IN_TEXT.sub(r"\1\2***", _URL_IN_TEXT.sub(lambda word: _shown_word(word[0]), text))
 
 
 def is_path(text: str) -> bool:
@@ -83,7 +83,10 @@ def is_ambiguous(url: str) -> bool:
     return (
         "@" in place
         or (userinfo is not None and "?" in userinfo[0])
-        or any(not equals or (odd and "@" in value) for odd, (_, equals, value) in zip(unknown, fields, strict=True))
+        or any(
+            not equals or (odd and "@" in name + value)
+            for odd, (name, equals, value) in zip(unknown, fields, strict=True)
+        )
         or any(odd and not _HIDDEN.isdisjoint(names[:index]) for index, odd in enumerate(unknown))
     )
 
@@ -108,6 +111,10 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         elif secret:
             text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
     return without_passwords(text)
+
+
+def _shown_word(word: str) -> str:
+    return without_password(word) if "://" in word else re.split("[:/]", word, maxsplit=1)[0] + ":***"
 
 
 def _shown_value(name: str, value: str) -> str:

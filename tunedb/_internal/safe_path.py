@@ -85,13 +85,13 @@ def check_beside(path: Path, suffixes: tuple[str, ...]) -> None:
 def make_folders(folder: Path) -> None:
     """Make a folder and its missing parents, each for this user only, whatever the umask."""
     try:
-        try:
-            folder.mkdir(mode=0o700)
-        except FileNotFoundError:  # it has no parent yet; or no folder can be made there, as in /proc
-            if folder.parent == folder:
-                raise
-            make_folders(folder.parent)
-            folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700)
+    except FileNotFoundError:
+        if folder.parent.exists():  # as in /proc, where nothing can be made
+            raise
+        make_folders(folder.parent)
+        make_folders(folder)
+        return
     except FileExistsError:
         if not folder.is_dir():
             raise
