@@ -189,6 +189,7 @@ def test_without_the_right_to_write_known_problems_are_answered_and_others_tuned
         assert json.loads(out) == [[2, first], [2, "sweep"], [2, "sweep"]]
         told = err.splitlines()
         assert sum("can't be used" in line for line in told) == 1
+        assert "are lost: " in told.pop()  # how many results
         assert len(told) <= 2  # the other says that there are no lock files
         folder.chmod(0o755)
 
