@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -313,3 +314,27 @@ def test_a_flush_says_whether_all_is_written(quick_path: Path, caplog: pytest.Lo
     assert tunedb.flush(10)
     with open_store(str(quick_path)) as store:
         assert len(list(store.iter_sweeps())) == 2
+
+
+def test_if_no_thread_can_be_started_calls_write_what_waits_one_by_one(
+    quick_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    world = World(quick_path)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    world.finish()
+    assert len(world.stored()) == 1
+    world.happen("busy")
+    begun = time.monotonic()
+    for _ in range(5):
+        world.finish()
+        assert world.seen()
+    assert time.monotonic() - begun < 5  # a busy store rests at once: nobody tries again meanwhile
+    world.happen("free")
+    world.happen("rest")
+    world.finish()
+    assert len(world.stored()) == 2
+    assert world.guarded.flush()
+    assert len(world.stored()) == 7

@@ -117,6 +117,10 @@ class StoreThread:
         loop = self._loop
         return loop is not None and loop.job is not None and self._monotonic() - loop.since >= GIVE_UP_S
 
+    def runs_here(self) -> bool:
+        """Say whether the caller is this thread, not one that does its work because it could not be started."""
+        return threading.current_thread().name == self._name
+
     def unfinished(self) -> int:
         """Return how much work is not done."""
         return self._unfinished

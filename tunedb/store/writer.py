@@ -95,17 +95,17 @@ class Writer:
 
     def flush(self) -> bool:
         """Write what waits, also to a store that rests, within the call's budget; return whether all is written."""
-        budget = wait_budget.current()
-        for _ in range(2):
+        budget, more = wait_budget.current(), True
+        while more:
             was_trying = self._is_trying  # if that attempt fails, it may have begun before the store worked again
+            count = len(self._waiting)
             for breaker in (self._results, self._details):
                 breaker.reset()
             self.write()
             if self._thread.unfinished():
                 budget.wait(self._thread.submit(lambda: None))  # parts of sweeps, and counts
             budget.wait(_Until(self._changed, lambda: not self._is_trying))
-            if not (was_trying and self._waiting):
-                break
+            more = bool(self._waiting) and budget.left > 0 and (was_trying or len(self._waiting) < count)
         return not self._waiting
 
     def wait_until_written(self, sweep_uid: str) -> bool:
@@ -171,7 +171,8 @@ class Writer:
             sweep = next(iter(self._waiting.values()), None)
         goes_on = sweep is not None and self._write(sweep)
         with self._changed:
-            goes_on = self._is_trying = goes_on and bool(self._waiting)
+            # Without a thread this is a call, which leaves the rest to the next one.
+            goes_on = self._is_trying = goes_on and bool(self._waiting) and self._thread.runs_here()
             if not self._waiting:
                 self._busy_since = None
                 _unwritten.discard(self)
@@ -188,7 +189,7 @@ class Writer:
         except StoreBusy as error:
             now = self._monotonic()
             self._busy_since = now if self._busy_since is None else self._busy_since
-            if now - self._busy_since < BUSY_S:
+            if now - self._busy_since < BUSY_S and self._thread.runs_here():
                 time.sleep(POLL_S)  # if the store itself did not wait
                 return True
             self._fail(error)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
 from tunedb._internal import forks
+from tunedb._internal.control import suppress
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
@@ -76,10 +75,10 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
         )
 
     def load() -> None:
-        with contextlib.suppress(ImportError, OSError, ValueError):  # opening will say what is wrong
-            from tunedb.store.sql import schema
+        with suppress(Exception):  # whatever it is, opening will say it
+            from tunedb.store.sql import schema, store  # noqa: F401
 
-            if writable and not Path(settings.store).exists():
+            if writable and "://" not in settings.store and not settings_module.expand(settings.store).exists():
                 schema.load_alembic()
 
     shared = None
