@@ -117,6 +117,8 @@ _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
     "switch_interval": ("TUNEDB_SWITCH_INTERVAL", _seconds, lambda: 1e-5),
 }
 
+VARIABLES = tuple(variable for variable, _, _ in _PARSERS.values())
+
 _lock = threading.RLock()
 _arguments: dict[str, Any] = {}
 _current: Settings | None = None
@@ -266,6 +268,11 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
 def password_in_environment() -> str:
     """Return the password that libpq takes if the URL has none, so that it can be kept out of messages."""
     return os.environ.get("PGPASSWORD", "")
+
+
+def unknown_variables() -> list[str]:
+    """Return the variables of the environment that look like settings and are none: misspelt, or of another version."""
+    return sorted(name for name in os.environ if name.startswith("TUNEDB_") and name not in VARIABLES)
 
 
 def is_interpreted() -> bool:

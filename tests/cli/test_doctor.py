@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,60 @@ def test_without_torch_the_doctor_examines_all_but_the_kernels(tmp_path: Path) -
     found = rows(answer)
     assert {name for name, row in found.items() if row["status"] != "ok"} == {"dead rows"}
     assert found["dead rows"]["status"] == "skipped"
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_one_it_is_like(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEDB_MODES", "record")
+    monkeypatch.setenv("TUNEDB_XYZZY", "1")
+    answer = cli("doctor", "--format", "json")
+    assert answer.code == 1
+    found = [(row["status"], row["found"], row["fix"]) for row in answer.json if row["check"] == "settings"]
+    assert found == [
+        (
+            "warn",
+            "TUNEDB_MODES is not a setting of tunedb, and does nothing",
+            "Did you mean TUNEDB_MODE? Else: unset TUNEDB_MODES",
+        ),
+        ("warn", "TUNEDB_XYZZY is not a setting of tunedb, and does nothing", "unset TUNEDB_XYZZY"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ({"poool": {"BLOCK": 1}}, "'poool', a kernel that is neither installed nor stored; did you mean pool?"),
+        ({"pool": {"BLOK": 1}}, "pool has no knob BLOK. Its knobs are BLOCK"),
+        ({"pool": {"BLOCK": "x"}}, "pool: BLOCK: expected a value like 128, got 'x'"),
+        ({"pool": {"BLOCK": 256}}, None),
+        ({"mine.kernel": {"BLOCK": 256}}, None),  # of a script: stored, but not installed
+    ],
+)
+def test_an_override_that_no_kernel_takes_is_a_finding(
+    cli: Cli, kernels: dict[str, Kernel], override: dict[str, Any], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEDB_OVERRIDE", json.dumps(override))
+    put(
+        sweep(problem=Problem.of("pool", rows=1, kernel_size=1), kernel_hash=kernels["pool"].hash),
+        sweep(problem=Problem.of("mine.kernel", n=1)),
+    )
+    row = rows(cli("doctor", "--format", "json"))["settings"]
+    assert row["status"] == ("ok" if said is None else "bad" if "neither" not in said else "warn")
+    assert (said or "each can be used") in row["found"]
+
+
+@pytest.mark.parametrize("mode", ["read", "strict"])
+def test_a_store_that_is_not_there_and_is_not_made_is_a_finding(
+    cli: Cli, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEDB_MODE", mode)
+    answer = cli("doctor", "--format", "json")
+    assert answer.code == 1
+    assert rows(answer)["store"]["found"].startswith(f"There is no store at sqlite:///{settings.current().store}")
+
+
+def test_the_fix_of_a_damaged_store_names_that_store(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "junk.db").write_bytes(b"no database" * 1000)
+    answer = cli("doctor", "--store", tmp_path / "junk.db", "--format", "json")
+    assert f"tunedb db upgrade --store sqlite:///{tmp_path}/junk.db" in rows(answer)["store"]["fix"]

@@ -34,17 +34,14 @@ def doctor(store: str | None, format: FormatOption = Format.table) -> None:
 
 
 def _examine(overrides: dict[str, str]) -> Iterator[Finding]:
+    from tunedb.cli.settings_check import check_settings
     from tunedb.store.doctor.examine import examine, examine_shared
     from tunedb.store.doctor.filesystem import sweep_locks
-    from tunedb.store.doctor.finding import Finding
 
     used, faults = settings.read_usable(overrides)
-    for error in faults:
-        variable, _, fault = str(error).partition(": ")
-        yield Finding("settings", "bad", f"{variable}: {fault}", f"Set another value, or: unset {variable}")
-    if not faults:
-        yield Finding("settings", "ok", "each can be used")
-    yield from examine(used.store, hashes=hashes_of)
+    yield from check_settings(used, faults)
+    writable = used.mode not in ("read", "strict")
+    yield from examine(used.store, hashes=hashes_of, writable=writable)
     yield sweep_locks(partial(settings.lock_folder, used))
     yield from examine_shared(used.shared)
 
@@ -59,9 +56,9 @@ def hashes_of(kernels: Iterable[str]) -> dict[str, str]:
 
 
 def _code(findings: list[Finding]) -> int:
-    statuses = {finding.check: finding.status for finding in findings}
-    if statuses["store"] == "bad":
+    by_check = {finding.check: finding.status for finding in findings}  # of `settings` one of several
+    if by_check["store"] == "bad":
         return UNAVAILABLE
-    if statuses.get("schema", "ok") != "ok":
+    if by_check.get("schema", "ok") != "ok":
         return SCHEMA
-    return FOUND if {"warn", "bad"} & set(statuses.values()) else DONE
+    return FOUND if {"warn", "bad"} & {finding.status for finding in findings} else DONE

@@ -25,7 +25,7 @@ Clock = Callable[[], datetime]
 
 
 @check("store")
-def opened(database: Database) -> Verdict:
+def opened(database: Database, writable: bool = True) -> Verdict:
     """Report where the store is, of which kind, and whether it opens."""
     kind = "SQLite" if database.is_sqlite else "PostgreSQL"
     if database.is_sqlite and database.path is None:
@@ -39,6 +39,11 @@ def opened(database: Database) -> Verdict:
         return warn(
             f"{database.url}: a process was killed in the middle of a write, which the next reader rolls back",
             "tunedb db current",
+        )
+    if revision is None and database.is_sqlite and not writable:
+        return warn(
+            f"There is no store at {database.url}, and in this mode calls make none",
+            "Name the store in TUNEDB_STORE, or copy it there",
         )
     if revision is None and database.is_sqlite:
         return ok(f"{database.url} ({kind}) is not there yet: the first write makes it")
