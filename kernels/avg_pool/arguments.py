@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tunedb.core.declaration import NOTES, Argument
+from tunedb.core.declaration import NOTES, Argument, dtype_name
 from tunedb.errors import SettingError
 
 from ..geometry import Window
@@ -99,7 +99,8 @@ def _dtype(arguments: Mapping[str, Any]) -> torch.dtype:
     import torch
 
     value = arguments.get("dtype", "float32")
-    dtype = getattr(torch, value) if value in DTYPES else value
+    name = dtype_name(value) if isinstance(value, str) else value
+    dtype: Any = getattr(torch, name) if name in DTYPES else name
     if dtype not in [getattr(torch, name) for name in DTYPES]:
         raise SettingError(f"dtype: expected one of {', '.join(DTYPES)}, got {value!r}.")
     return dtype  # type: ignore[no-any-return]

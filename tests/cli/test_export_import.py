@@ -114,7 +114,15 @@ def test_the_python_format_is_a_table_of_triton_configs(cli: Cli, stored: Sequen
     [(key, config)] = names["CONFIGS"].items()
     assert key == ("avg_pool1d", DEVICE.name, stored[0].problem.key)
     assert (config.kwargs, config.num_warps) == ({"BLOCK": 128}, 4)
-    assert [line for line in text.splitlines() if line.startswith(("import", "from"))] == ["import triton"]
+    assert [line for line in text.splitlines() if line.startswith(("import", "from"))] == [
+        "import json", "import triton",
+    ]  # fmt: skip
+    config_of, facts = names["config_of"], stored[0].problem.plain()
+    assert config_of("avg_pool1d", DEVICE.name, n=1) is config
+    assert config_of("avg_pool1d", DEVICE.name, **facts | {"dtype_name": "torch.float32"}) is config
+    for wrong in ({"n": 2}, {"n": True}, {"rows": 1}):
+        with pytest.raises(LookupError, match="0 problems of avg_pool1d on NVIDIA H200"):
+            config_of("avg_pool1d", DEVICE.name, **wrong)
 
 
 @pytest.mark.parametrize("format", ["jsonl", "python"])

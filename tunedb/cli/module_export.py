@@ -40,7 +40,7 @@ def module_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
         and sweep.config in kernel.space(sweep.problem, sweep.device)
     ]
     if not usable:
-        raise TunedbError(f"All sweeps of {name} are of another version of its kernel. Run: tunedb warm {name}")
+        raise TunedbError(_why_none(name, kernel.hash, sweeps))
     device = _device({sweep.device for sweep in usable})
     chosen = [sweep for sweep in usable if sweep.device == device]
     log.info("Configs of %s on %s.", name, device)
@@ -64,6 +64,18 @@ def _writable(kernel: ExportsModule, sweeps: Sequence[Sweep]) -> list[Sweep]:
         else:
             writable.append(sweep)
     return writable
+
+
+def _why_none(name: str, kernel_hash: str, sweeps: Sequence[Sweep]) -> str:
+    """Return why none of the sweeps has a config that the kernel of today would use."""
+    again = f"Tune it again: tunedb warm {name} --help"
+    mine = [sweep for sweep in sweeps if sweep.problem.kernel == name]
+    winners = latest_winners(sweep for sweep in mine if sweep.kernel_hash == kernel_hash)
+    if winners:
+        return f"The configs of {name} ({len(winners)}) are outside today's search space. {again}"
+    if any(sweep.kernel_hash == kernel_hash for sweep in mine):
+        return f"No sweep of {name} has a winner: each failed, was aborted or is quarantined. See: tunedb ls"
+    return f"All sweeps of {name} are of another version of its kernel. {again}"
 
 
 def _device(devices: set[Device]) -> Device:

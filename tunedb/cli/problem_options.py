@@ -20,6 +20,7 @@ KernelArgument = Annotated[str, typer.Argument(help="A kernel's name. Its own op
 
 PANEL = "The problem"
 _TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool}  # all others are read as text
+_PYTHONS = {"True": True, "False": False, "None": None}
 _METAVARS = {"shape": "N,...", "value": "VALUE"}
 _ARG = Annotated[
     list[str] | None,
@@ -119,7 +120,12 @@ def _named(words: Iterable[str]) -> dict[str, Any]:
 
 
 def _json_or_text(option: str, text: str) -> Any:
-    """Return the value of JSON text (1024, 0.5, true, null, "yes"); of other text, such as float16, the text itself."""
+    """Return the value of JSON text (1024, 0.5, true, null, "yes"); of other text, such as float16, the text itself.
+
+    Python's True, False and None are taken too: that is how a problem is printed.
+    """
+    if text in _PYTHONS:
+        return _PYTHONS[text]
     try:
         return parse_json(text)
     except IdentityError as error:
@@ -130,7 +136,8 @@ def _json_or_text(option: str, text: str) -> Any:
 
 def _as_json_or_text(value: Any) -> str:
     """Return the text that `_json_or_text` reads as this value."""
-    return value if isinstance(value, str) and not _is_json(value) else json.dumps(value, default=str)
+    is_plain = isinstance(value, str) and not _is_json(value) and value not in _PYTHONS
+    return value if is_plain else json.dumps(value, default=str)
 
 
 def _is_json(text: str) -> bool:

@@ -12,9 +12,11 @@ from tunedb import registry, settings
 from tunedb.cli.command import log
 from tunedb.cli.device import find_placement
 from tunedb.cli.progress import Progress
+from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
+from tunedb.errors import SettingError
 from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import suspect_of
 
@@ -46,14 +48,27 @@ def find_task(
     The device defaults to the current one. A kernel that is not installed is described by its stored sweeps. Raises
     SettingError if several devices fit, for an unknown kernel, and for arguments that do not make a problem.
     """
-    from tunedb.tuner.stored_kernel import stored_kernel
-
-    stored = None if kernel in registry.kernel_names() else stored_kernel(store, kernel)
-    tunable = registry.kernel_named(kernel) if stored is None else stored
+    tunable = registry.kernel_named(kernel) if kernel in registry.kernel_names() else _stored_kernel(store, kernel)
     problem = tunable.problem(arguments)
-    devices = () if device is None or store is None else {sweep.device for sweep in store.iter_sweeps(kernel=kernel)}
-    placement = find_placement(devices, device)
+    swept = () if device is None or store is None else store.iter_sweeps(kernel=tunable.name)
+    placement = find_placement({sweep.device for sweep in swept}, device)
     return problem, None if placement is None else TuningTask(tunable, problem, placement, arguments)
+
+
+def _stored_kernel(store: Store | None, name: str) -> RegisteredKernel:
+    """Return the stored kernel of that name, which may lack its module if it is clear.
+
+    Raises SettingError if none or several are meant.
+    """
+    from tunedb.tuner.stored_kernel import stored_kernel, stored_names
+
+    stored = stored_kernel(store, name)
+    if stored is None and store is not None:
+        names = stored_names(store, name)
+        if len(names) > 1:
+            raise SettingError(f"Several stored kernels are called {name!r}. Name one: {', '.join(names)}.")
+        stored = stored_kernel(store, names[0]) if names else None
+    return registry.kernel_named(name) if stored is None else stored
 
 
 def make_tuner(store: Store) -> Tuner:

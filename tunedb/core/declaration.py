@@ -11,6 +11,17 @@ ArgumentType = Literal["int", "float", "bool", "str", "shape", "value"]
 
 NOTES = frozenset({"id", "note"})  # keys of a line of a shapes file that are for people, and no arguments
 
+_SHORT_DTYPES = {
+    "fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32",
+    "fp64": "float64", "double": "float64",
+}  # fmt: skip
+
+
+def dtype_name(text: str) -> str:
+    """Return torch's name of a dtype that is written as `float16`, `torch.float16` or `fp16`; other text as it is."""
+    name = text.removeprefix("torch.")
+    return _SHORT_DTYPES.get(name, name)
+
 
 @dataclass(frozen=True, slots=True)
 class Argument:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tunedb.core.declaration import Argument
+from tunedb.core.declaration import Argument, dtype_name
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.decorator.call.arguments import Call
@@ -148,7 +148,7 @@ class RegisteredAutotuner:
 def _as_dtype(name: str, value: Any) -> Any:
     if not name.endswith("dtype") or not isinstance(value, str):
         return value
-    dtype = getattr(torch, value, None)
+    dtype = getattr(torch, dtype_name(value), None)
     if not isinstance(dtype, torch.dtype):
         raise SettingError(f"{name}: expected the name of a torch dtype, such as float16, got {value!r}.")
     return dtype

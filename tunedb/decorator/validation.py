@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tunedb.core.problem import Problem
@@ -70,6 +72,18 @@ def check_name(name: str) -> str:
 
 def default_name(function: Callable[..., Any]) -> str:
     """Return the name of a kernel for which the user chose none: its module and qualified name."""
-    name = f"{function.__module__}.{function.__qualname__}".replace(".<locals>", "")
+    name = f"{_module_name(function)}.{function.__qualname__}".replace(".<locals>", "")
     name = re.sub(r"[^A-Za-z0-9_.\-]", "_", name)[:200]
     return name if re.match(r"[A-Za-z_]", name) else f"_{name}"[:200]  # of a file whose name begins with a digit
+
+
+def _module_name(function: Callable[..., Any]) -> str:
+    """Return the name of the function's module; of a program that is run, the name that an import would give it."""
+    name: str = function.__module__
+    if name != "__main__":
+        return name
+    main = sys.modules["__main__"]
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if spec is not None:  # run by `python -m`
+        return str(spec.name)
+    return Path(file).stem if file else name  # without a file: typed at a prompt

@@ -9,7 +9,7 @@ from typing import Any
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
-from tunedb.errors import SettingError
+from tunedb.errors import MissError, SettingError
 from tunedb.store import Store
 
 
@@ -30,12 +30,16 @@ class StoredKernel:
         self._space = tuple(dict.fromkeys(config for config in tried if config is not None))
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
-        """Return the one stored problem that has these facts. Raises SettingError if none or several have them."""
+        """Return the one stored problem that has these facts.
+
+        Raises MissError if none has them, SettingError if several have, and for names that no stored problem has.
+        """
         fitting = [problem for problem in self._problems if arguments.items() <= problem.plain().items()]
         if len(fitting) == 1:
             return fitting[0]
         which = f"{len(fitting)} stored problems have" if fitting else "no stored problem has"
-        raise SettingError(
+        known = {name for problem in self._problems for name in problem}
+        raise (MissError if not fitting and known.issuperset(arguments) else SettingError)(
             f"{self.name} is not installed, and {which} {dict(arguments)}. Expected the facts of one of these: "
             f"{'; '.join(map(str, (fitting or self._problems)[:5]))}."
         )
@@ -61,3 +65,9 @@ def stored_kernel(store: Store | None, name: str) -> StoredKernel | None:
     """Return the kernel of that name, if the store has a winner of it."""
     sweeps = [] if store is None else list(store.iter_sweeps(kernel=name, with_trials=True))
     return StoredKernel(name, sweeps) if any(sweep.config is not None for sweep in sweeps) else None
+
+
+def stored_names(store: Store, name: str) -> list[str]:
+    """Return the names of stored kernels that end in this name, after a dot: those of other modules."""
+    names = {sweep.problem.kernel for sweep in store.iter_sweeps() if sweep.config is not None}
+    return sorted(stored for stored in names if stored.endswith(f".{name}"))

@@ -46,7 +46,7 @@ def explain(
                 sweeps, task, environment, moment, wrong_configs(store, task, environment)
             )
             if not _is_answered(explanations):
-                others = store.iter_sweeps(kernel=kernel)
+                others = store.iter_sweeps(kernel=problem.kernel)
                 explanations += explanation.explain_near_problems(others, task, environment, moment)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):

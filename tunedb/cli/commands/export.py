@@ -17,6 +17,7 @@ from tunedb.cli.streams import stdout_as_file
 from tunedb.errors import SettingError, TunedbError
 
 STDOUT = "-"
+_WHY_LEFT_OUT = "A newer or better sweep superseded them, they failed, are quarantined, or of another device or kernel."
 
 
 class FileFormat(enum.StrEnum):
@@ -76,7 +77,11 @@ def export(
             if output == STDOUT:
                 raise
             raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
-    log.info("%d of %d sweeps written to %s.", written, count, "stdout" if output == STDOUT else output)
+    place = "stdout" if output == STDOUT else output
+    if written == count:
+        log.info("%d sweeps written to %s.", written, place)
+    else:
+        log.info("%d of %d sweeps written to %s: the others are left out. %s", written, count, place, _WHY_LEFT_OUT)
 
 
 def _nothing(store: object, filter: str | None) -> str:

@@ -8,6 +8,7 @@ from tunedb.cli.command import DeviceOption, FormatOption, command
 from tunedb.cli.opening import nothing_stored, reading, sweep_row
 from tunedb.cli.output import Format, print_record
 from tunedb.cli.problem_options import KernelArgument
+from tunedb.errors import MissError
 
 _FIELDS = (
     "kernel", "problem", "device", "config", "source", "time_us", "default_time_us", "speedup", "uid", "finished",
@@ -29,7 +30,12 @@ def lookup(
     from tunedb.cli.tasks import find_task, make_tuner
 
     with reading(announced=False) as store:
-        problem, task = find_task(store, kernel, arguments, device)
+        try:
+            problem, task = find_task(store, kernel, arguments, device)
+        except MissError:  # a kernel that is not installed has no such problem
+            if format is Format.json:
+                print("null")
+            raise
         choice = None if store is None or task is None else make_tuner(store).look_up(task)
     if choice is None or choice.sweep is None:
         if format is Format.json:

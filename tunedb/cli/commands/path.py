@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunedb import settings
 from tunedb.cli.command import FormatOption, command, is_verbose
-from tunedb.cli.output import Format, print_rows
+from tunedb.cli.output import Format, print_record, print_rows
 
 
 @command("path")
@@ -14,7 +14,11 @@ def path(format: FormatOption = Format.table) -> None:
     With -v: each setting, its value, and where the value came from.
     """
     rows = settings.as_rows(settings.current())
-    if is_verbose() or format is not Format.table:
+    if is_verbose():
         print_rows(rows, format, ("setting", "value", "source"))
+        return
+    store = next(row["value"] for row in rows if row["setting"] == "TUNEDB_STORE")
+    if format is Format.table:
+        print(store)
     else:
-        print(next(row["value"] for row in rows if row["setting"] == "TUNEDB_STORE"))
+        print_record({"store": store}, format)

@@ -17,7 +17,34 @@ _log = logging.getLogger("tunedb")
 _HEAD = '''\
 """Tuned configs, exported by tunedb: CONFIGS[kernel, device name, problem], the problem as canonical JSON."""
 
+import json
+
 import triton
+
+
+def config_of(kernel, device, **facts):
+    """Return the config of the only problem of a kernel with these facts: config_of("k", "NVIDIA H200", n=1024).
+
+    A dtype is torch's or its name. Raises LookupError, with the problems that there are, if none or several fit.
+    """
+    problems = {problem: config for (*owner, problem), config in CONFIGS.items() if owner == [kernel, device]}
+    fitting = {text: config for text, config in problems.items() if _has(json.loads(text), facts)}
+    if len(fitting) != 1:
+        listed = sorted(fitting or problems)
+        raise LookupError(f"{len(fitting)} problems of {kernel} on {device} have {facts}: {listed}")
+    return next(iter(fitting.values()))
+
+
+def _has(problem, facts):
+    return all(name in problem and _plain(problem[name]) == _plain(fact) for name, fact in facts.items())
+
+
+def _plain(fact):
+    if isinstance(fact, dict) and set(fact) == {"dtype"}:
+        fact = fact["dtype"]
+    is_number = fact is None or isinstance(fact, (bool, int, float))
+    return (type(fact), fact) if is_number else str(fact).removeprefix("torch.")
+
 
 CONFIGS = {
 '''
