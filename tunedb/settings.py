@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
-import math
 import os
 import re
 import tempfile
@@ -18,6 +16,7 @@ from typing import Any, Literal, get_args
 
 from tunedb._internal import forks, safe_path
 from tunedb._internal.control import let_pass, suppress
+from tunedb._internal.override_text import parse_override
 from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError
 
@@ -61,25 +60,6 @@ def _seconds(value: str | float) -> float:
     return seconds
 
 
-def _override(value: str | Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
-    try:
-        kernels = json.loads(value) if isinstance(value, str) else value
-        forced = {str(kernel): dict(knobs) for kernel, knobs in kernels.items()}
-        for knobs in forced.values():
-            for knob, setting in knobs.items():
-                _check_knob(knob, setting)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise SettingError(f'Expected {{"kernel": {{"KNOB": value}}}}, got {value!r}: {error}') from None
-    return forced
-
-
-def _check_knob(knob: object, setting: object) -> None:
-    is_number = type(setting) in (int, float) and math.isfinite(setting)  # type: ignore[arg-type]  # by the type
-    is_plain = setting is None or type(setting) in (bool, str) or type(setting).__name__ == "dtype"
-    if type(knob) is not str or not (is_number or is_plain):
-        raise ValueError(f"{knob}: expected None, a bool, a finite number, a str or a dtype, got {setting!r}")
-
-
 def _store(value: str | os.PathLike[str]) -> str:
     return _path_or_url(value) or default_store()
 
@@ -113,7 +93,7 @@ _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
     "mode": ("TUNEDB_MODE", _mode, lambda: "tune"),
     "budget": ("TUNEDB_BUDGET", _seconds, lambda: 120.0),
     "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", _seconds, lambda: 60.0),
-    "override": ("TUNEDB_OVERRIDE", _override, dict),
+    "override": ("TUNEDB_OVERRIDE", parse_override, dict),
     "switch_interval": ("TUNEDB_SWITCH_INTERVAL", _seconds, lambda: 1e-5),
 }
 

@@ -156,8 +156,8 @@ def test_a_variable_that_is_no_setting_is_named_with_the_one_it_is_like(
     ("override", "said"),
     [
         ({"poool": {"BLOCK": 1}}, "'poool', a kernel that is neither installed nor stored; did you mean pool?"),
-        ({"pool": {"BLOK": 1}}, "pool has no knob BLOK. Its knobs are BLOCK"),
-        ({"pool": {"BLOCK": "x"}}, "pool: BLOCK: expected a value like 128, got 'x'"),
+        ({"pool": {"BLOK": 1}}, "TUNEDB_OVERRIDE: pool: expected one of the knobs BLOCK, got BLOK"),
+        ({"pool": {"BLOCK": "x"}}, "TUNEDB_OVERRIDE: pool: BLOCK: expected a value like 128, got 'x'"),
         ({"pool": {"BLOCK": 256}}, None),
         ({"mine.kernel": {"BLOCK": 256}}, None),  # of a script: stored, but not installed
     ],

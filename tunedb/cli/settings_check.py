@@ -67,7 +67,10 @@ def _check_knobs(name: str, knobs: Any, stored: tuple[Problem, Device] | None) -
             stored = kernel.problem({} if demo is None else demo.arguments(None)), INTERPRETER
         except SettingError:
             return
-    overridden(name, kernel.default(*stored), knobs)
+    try:
+        overridden(kernel.default(*stored), knobs)
+    except SettingError as error:
+        raise SettingError(f"TUNEDB_OVERRIDE: {name}: {error}") from None
 
 
 def _stored_problems(url: str, kernels: Any) -> Iterator[tuple[str, tuple[Problem, Device]]]:

@@ -21,7 +21,7 @@ def forced_config(kernel: str, default: Config, settings: Settings) -> Config | 
     if kernel not in settings.override:
         return None
     try:
-        return _overridden(default, settings.override[kernel])
+        return overridden(default, settings.override[kernel])
     except SettingError as error:
         message = f"TUNEDB_OVERRIDE: {kernel}: {error}"
         if message not in _logged:
@@ -30,7 +30,7 @@ def forced_config(kernel: str, default: Config, settings: Settings) -> Config | 
         return None
 
 
-def _overridden(default: Config, knobs: Mapping[str, object]) -> Config:
+def overridden(default: Config, knobs: Mapping[str, object]) -> Config:
     """Return the default with these knobs.
 
     Raises SettingError for a knob that the kernel lacks, or for a value of another type than the default's.
