@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool.arguments import _dtype
 from tunedb.tuner import session
 
-WARM = "warm avg_pool1d --shape 1,1,16 --kernel-size 2 --forward-only"
+PROBLEM = "avg_pool1d --shape 1,2,64 --kernel-size 3 --format json"
 # torch is loaded once; each command gets a process of its own, in which Triton is not loaded yet.
 EACH = """
 import os, sys
@@ -42,24 +44,32 @@ for line in sys.argv[1:]:
         finally:
             sys.stdout.flush()
             os._exit(code)
-    print(line, "->", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
+    print("\\0", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
 @runs_interpreter
 def test_commands_run_kernels_without_a_gpu_in_an_empty_environment(tmp_path: Path) -> None:
     (tmp_path / "shapes.jsonl").write_text('{"shape": [1, 1, 18], "kernel_size": 2}\n')
-    lines = [WARM, f"warm --from {tmp_path}/shapes.jsonl --forward-only", "verify"]
+    lines = [
+        f"warm {PROBLEM}",
+        f"warm --from {tmp_path}/shapes.jsonl --forward-only -q --format csv",
+        f"lookup {PROBLEM}",
+    ]
     environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     ran = subprocess.run(
         [sys.executable, "-c", EACH, *lines], env=environment, capture_output=True, text=True, check=False, timeout=300
     )
-    assert [line for line in ran.stderr.splitlines() if " -> " in line and "BLOCK" not in line] == [
-        f"{line} -> 0" for line in lines
-    ], ran.stderr
+    printed = re.split("\0 (.+)\n", ran.stdout)
+    assert printed[1::2] == ["0", "0", "0"], ran.stderr
+    assert "mean nothing for a GPU" in ran.stderr
+    warmed, found = json.loads(printed[0]), json.loads(printed[4])
+    assert [(row["kernel"], row["source"]) for row in warmed] == [
+        ("avg_pool1d", "sweep"), ("avg_pool1d_backward", "sweep"),
+    ]  # fmt: skip
+    assert (found["uid"], found["config"], found["source"]) == (warmed[0]["uid"], warmed[0]["config"], "store")
     with sqlite3.connect(tmp_path / ".local" / "state" / "tunedb" / "tunedb.db") as store:
         assert {status for (status,) in store.execute("SELECT status FROM trial")} == {"ok"}
-        assert len(store.execute("SELECT id FROM sweep WHERE status = 'tuned'").fetchall()) == 2
 
 
 @pytest.fixture

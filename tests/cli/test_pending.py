@@ -45,7 +45,9 @@ def test_misses_of_the_device_that_is_here_are_tuned_the_most_frequent_first(
     assert "elsewhere (rows=4) is left out" in answer.err
     left = cli("misses", "--format", "json").json
     assert {(row["kernel"], row["device"]) for row in left} == {("pool", DEVICE.name), ("elsewhere", "interpreter")}
-    assert warm(cli, "--from-misses") == []
+    answer = cli("warm", "--from-misses", "--format", "json")
+    assert answer.json == []
+    assert "No misses to tune on the current device: 1 left out, as said above." in answer.err
 
 
 def test_forward_only_leaves_gradients_out(cli: Cli, kernels: dict[str, Kernel]) -> None:
@@ -117,6 +119,22 @@ def test_a_sweep_whose_process_is_gone_is_seen_and_finished(cli: Cli, kernels: d
     assert [row["problem"]["rows"] for row in answer.json] == [1, 4]
     assert "(kernel_size=1, rows=2) is left out: another process is tuning it" in answer.err
     assert "(kernel_size=1, rows=3) is left out: it may still be running on elsewhere" in answer.err
+
+
+def test_a_problem_that_was_tuned_with_sizes_that_are_not_stored_is_not_timed_with_others(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels["pool"], "other_sizes", lambda problem: ["batch"], raising=False)
+    put(tuned(environment=ENVIRONMENT))
+    said = (
+        "is left out: with which batch it was tuned is not stored. Tune it with these: tunedb warm pool --force --arg"
+    )
+    for command in (("warm", "--stale"), ("verify",)):
+        answer = cli(*command, "--format", "json")
+        assert (answer.code, answer.json) == (0, [])
+        assert said in answer.err
+    serve(served(3, device=INTERPRETER))
+    assert [row["problem"]["rows"] for row in warm(cli, "--from-misses")] == [3]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
@@ -203,30 +202,6 @@ def test_the_sweep_is_stored_with_its_trials(cli: Cli, kernels: dict[str, Kernel
     shown = cli("show", row["uid"], "--format", "json").json
     assert sorted(trial["config"]["BLOCK"] for trial in shown["trials"]) == [128, 256]
     assert dataclasses.asdict(settings.current())["store"].endswith("tunedb.db")
-
-
-# What a user's commands do, in one process: each would import torch again.
-WITHOUT_A_GPU = """
-import sys
-from tunedb.cli import run
-problem = ["avg_pool1d", "--shape", "1,2,64", "--kernel-size", "3", "--format", "json"]
-for command in ("warm", "warm", "lookup"):
-    print("\\0", run([command, *problem]))
-"""
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here: the command uses it, and no interpreter")
-def test_without_a_gpu_the_interpreter_tunes_and_lookup_finds() -> None:
-    answer = run_apart("-c", WITHOUT_A_GPU)
-    printed = re.split("\0 (.)\n", answer.out)
-    assert printed[1::2] == ["0", "0", "0"], answer.err
-    assert "mean nothing for a GPU" in answer.err
-    first, second, after = map(json.loads, printed[:-1:2])
-    assert [row["source"] for row in first] == ["sweep", "sweep"]
-    assert [row["source"] for row in second] == ["stored", "stored"]
-    assert after["source"] == "store"
-    assert after["uid"] == first[0]["uid"]
-    assert after["config"] == first[0]["config"]
 
 
 # In the interpreter the demo's own problem takes a minute on a busy machine.

@@ -14,6 +14,7 @@ from tests.planted import register
 from tunedb import settings
 from tunedb.cli.tasks import tune
 from tunedb.core.device import INTERPRETER, Placement
+from tunedb.core.problem import Problem
 from tunedb.core.task import TuningTask
 from tunedb.store import Store
 from tunedb.worker.supervisor import Supervisor
@@ -63,3 +64,10 @@ def test_a_problem_whose_arguments_nobody_knows_is_told_and_left(
     said = capfd.readouterr().err
     assert "the problem does not say what rows was" in said
     assert "Traceback" not in said
+
+
+def test_a_kernel_names_the_sizes_that_its_problems_do_not_say() -> None:
+    made = KERNEL.problem({"n": 41, "rows": 3})
+    assert KERNEL.other_sizes(made) == []
+    stored = Problem.of(made.kernel, **{**made.plain(), "n": 4100})
+    assert KERNEL.other_sizes(stored) == ["rows"]

@@ -109,6 +109,14 @@ class RegisteredKernel(TunableKernel, Protocol):
 
 
 @runtime_checkable
+class HasOtherSizes(Protocol):
+    """A registered kernel whose problems do not say all that its arguments are made from: a size outside `key`."""
+
+    def other_sizes(self, problem: Problem) -> Sequence[str]:
+        """Return the names of what the problem does not say, and this process does not know from making it."""
+
+
+@runtime_checkable
 class ExportsModule(Protocol):
     """A registered kernel that can be exported as a self-contained module."""
 

@@ -87,6 +87,13 @@ class RegisteredAutotuner:
         self._arguments[problem] = arguments  # with those that are not in the problem, such as a size outside `key`
         return problem
 
+    def other_sizes(self, problem: Problem) -> list[str]:
+        """Return the parameters of the function that the problem does not give: their defaults would be used."""
+        if problem in self._arguments:
+            return []
+        facts = self._facts(problem)
+        return [parameter.name for parameter in self._parameters if parameter.name not in facts]
+
     def workload(self, problem: Problem, index: int) -> CallWorkload:
         """Return new arguments for the problem on the device of that index."""
         device = torch.device("cpu") if index < 0 else torch.device("cuda", index)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device, Placement, host
-from tunedb.core.kernel import RegisteredKernel
+from tunedb.core.kernel import HasOtherSizes, RegisteredKernel
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES, Sweep, SweepStatus, now
 from tunedb.core.task import TuningTask
@@ -42,7 +42,7 @@ def missed(store: Store, index: int, installed: Installed) -> Pending:
     for usage in store.usage.get(MISSES):
         if usage.device == device:
             counts[usage.problem] += usage.count
-    return tasks_for([problem for problem, _ in counts.most_common()], index, installed)
+    return tasks_for([problem for problem, _ in counts.most_common()], index, installed, any_sizes=True)
 
 
 def stale(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: str | None = None) -> Pending:
@@ -102,8 +102,12 @@ def _why_running(sweep: Sweep, tuner: Tuner) -> str | None:
         return None if lock.held else "another process is tuning it"
 
 
-def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> Pending:
-    """Return a task for each problem that an installed kernel accepts."""
+def tasks_for(problems: Iterable[Problem], index: int, installed: Installed, *, any_sizes: bool = False) -> Pending:
+    """Return a task for each problem that an installed kernel accepts.
+
+    A problem may not say with which sizes it was tuned. It is left out, as times of other sizes say nothing about it,
+    unless any sizes will do: those of calls that were missed are not known, and the kernel's defaults are taken.
+    """
     problems = list(problems)
     device, kernels = device_of(index), installed(problem.kernel for problem in problems)
     tasks, left_out = [], []
@@ -115,9 +119,18 @@ def tasks_for(problems: Iterable[Problem], index: int, installed: Installed) -> 
             left_out.append(
                 f"{problem.kernel} ({problem}) is left out: the installed kernel does not know this problem."
             )
+        elif not any_sizes and (sizes := _other_sizes(kernel, problem)):
+            left_out.append(
+                f"{problem.kernel} ({problem}) is left out: with which {', '.join(sizes)} it was tuned is not stored. "
+                f"Tune it with these: tunedb warm {problem.kernel} --force --arg {sizes[0]}=..."
+            )
         else:
             tasks.append(TuningTask(kernel, problem, Placement(device, index)))
     return Pending(tasks, left_out)
+
+
+def _other_sizes(kernel: RegisteredKernel, problem: Problem) -> Sequence[str]:
+    return kernel.other_sizes(problem) if isinstance(kernel, HasOtherSizes) else ()
 
 
 def accepts(kernel: RegisteredKernel, problem: Problem, device: Device) -> bool:

@@ -120,5 +120,6 @@ def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward
     tasks = [task for task in work.tasks if task.kernel.name not in gradients]
     if not tasks:
         nothing = {"missed": "No misses", "stale": "Nothing stale", "incomplete": "Nothing incomplete"}[kind]
-        log.info("%s to tune on the current device.", nothing)
+        left = f": {len(work.left_out)} left out, as said above" if work.left_out else ""
+        log.info("%s to tune on the current device%s.", nothing, left)
     return tasks
