@@ -49,17 +49,10 @@ class AvgPool:
 
         return None if self.backward else DEMO
 
-    @functools.cached_property
+    @property
     def hash(self) -> str:
         """The hash of the kernel and of the launcher that calls it."""
-        from tunedb.core.source_hash import kernel_hash
-
-        from . import jit
-        from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
-
-        if self.backward:
-            return kernel_hash(jit.avg_pool1d_backward_kernel, backward_launch, empty_grad_input)
-        return kernel_hash(jit.avg_pool1d_forward_kernel, forward_launch, empty_output)
+        return _hash(self.backward)
 
     def space(self, problem: Problem, device: Device) -> tuple[Config, ...]:
         """Return every legal config, the default first."""
@@ -103,6 +96,18 @@ class AvgPool:
         from .export.module import module_source
 
         return module_source(sweeps)
+
+
+@functools.cache  # not a cached property: before Python 3.12 that has a lock, which a forked child may find held
+def _hash(backward: bool) -> str:
+    from tunedb.core.source_hash import kernel_hash
+
+    from . import jit
+    from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
+
+    if backward:
+        return kernel_hash(jit.avg_pool1d_backward_kernel, backward_launch, empty_grad_input)
+    return kernel_hash(jit.avg_pool1d_forward_kernel, forward_launch, empty_output)
 
 
 FORWARD = AvgPool(backward=False)

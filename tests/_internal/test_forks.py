@@ -1,12 +1,20 @@
-"""What a forked child makes again: every function and every living object is asked, whatever another one does."""
+"""Forks: what a child makes again, whatever another one does, and the imports that a fork waits for."""
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tunedb._internal import forks
+import pytest
+
+from tunedb._internal import forks, importing
 
 
 def in_a_child(report: Callable[[], bytes]) -> bytes:
@@ -70,3 +78,89 @@ def test_no_other_file_registers_with_the_interpreter() -> None:
     root = Path(forks.__file__).parents[1]
     files = [path for path in sorted(root.rglob("*.py")) if "register_at_fork" in path.read_text()]
     assert [path.name for path in files] == ["forks.py"]
+
+
+class Import:
+    """An import in another thread that ends when the test says so."""
+
+    def __init__(self, name: str) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=importlib.import_module, args=(name,))
+
+    def wait(self) -> None:
+        """Called by the module."""
+        self.begun.set()
+        self.go_on.wait(30)
+
+
+@pytest.fixture
+def slow_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Import]:
+    name = f"slow_module_{os.getpid()}"
+    under_way = Import(name)
+    Path(tmp_path, f"{name}.py").write_text("import sys\nsys.under_way.wait()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "under_way", under_way, raising=False)
+    under_way.thread.start()
+    assert under_way.begun.wait(30)
+    yield under_way
+    under_way.go_on.set()
+    under_way.thread.join()
+    sys.modules.pop(name)
+
+
+def test_a_fork_waits_for_an_import_that_calls_need(slow_import: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"slow_module_{os.getpid()}"
+    monkeypatch.setattr(importing, "_NEEDED", frozenset({name}))
+    assert importing.name_under_way() == name
+    timer = threading.Timer(0.1, slow_import.go_on.set)
+    timer.start()
+    start = time.monotonic()
+
+    def imported() -> bytes:
+        signal.alarm(20)
+        return importlib.import_module(name).__name__.encode()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forking a process with threads
+        assert in_a_child(imported) == name.encode()
+    assert time.monotonic() - start >= 0.05
+
+
+def test_a_fork_waits_for_no_other_import(slow_import: Import) -> None:
+    assert importing.name_under_way() is None
+
+
+def test_a_fork_does_not_wait_for_ever(
+    slow_import: Import, monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(importing, "_NEEDED", frozenset({f"slow_module_{os.getpid()}"}))
+    monkeypatch.setattr(importing, "MAX_WAIT_S", 0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of forking a process with threads
+        assert in_a_child(lambda: b"here") == b"here"
+    assert "its import of slow_module" in records.text
+
+
+def test_imports_go_on_in_both_after_a_fork() -> None:
+    def report() -> bytes:
+        return importlib.import_module("colorsys").__name__.encode()  # nothing else imports it
+
+    assert in_a_child(report) == b"colorsys"
+    thread = threading.Thread(target=report)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_an_interrupt_while_a_fork_waits_lets_all_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+    monkeypatch.setattr(forks, "_before", [lambda: held.append("held")])
+    monkeypatch.setattr(forks, "_in_parent", [held.clear])
+
+    def interrupted(self: importing.ImportGate) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importing.ImportGate, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        forks._hold()
+    assert held == []

@@ -51,11 +51,9 @@ class RearmingTimer:
         self.cancel()
 
     def renew(self) -> None:
-        """Plan in a forked child what was planned in its parent, whose threads are not here."""
+        """Plan nothing in a forked child, which should not get a thread by being forked: the next `arm` plans again."""
         self._lock = threading.Lock()
-        was_armed, self._timer = self._timer is not None, None
-        if was_armed:
-            self.arm()
+        self._timer = None
 
     def _run(self) -> None:
         with self._lock:

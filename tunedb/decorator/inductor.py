@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -52,6 +51,7 @@ class StoredPruning:
         self._state = state
         self._has_stored: bool | None = None  # whether the store holds a config of the list; None before it was asked
         self._valid_until = 0.0
+        self._function: PruneFunction | None = None
 
     def function(self) -> PruneFunction | None:
         """Return the pruning function, or None if nothing is stored.
@@ -66,15 +66,15 @@ class StoredPruning:
             if places is not None:
                 self._has_stored = places != NOTHING_STORED
             self._valid_until = time.monotonic() + LIFETIME_S
-        return self._function if self._has_stored else None
+        if not self._has_stored:
+            return None
+        # Not a cached property: before Python 3.12 that has a lock, which a forked child may find held.
+        self._function = self._function or make_pruning(self._state)
+        return self._function
 
     def look_again(self) -> None:
         """Ask the store at the next use: something may have been stored."""
         self._valid_until = 0.0
-
-    @cached_property
-    def _function(self) -> PruneFunction:
-        return make_pruning(self._state)
 
 
 def make_pruning(state: KernelState) -> PruneFunction:

@@ -31,7 +31,14 @@ class ChoiceCache:
 
     def get(self, task: TuningTask) -> Choice | None:
         """Return the choice that was made for this task, as it was made."""
+        if self._weak:
+            self._timer.arm()  # in a forked child, which has no timer yet
         return self._choices.get(task.key)
+
+    @property
+    def has_weak(self) -> bool:
+        """Whether a task is to be looked up again."""
+        return bool(self._weak)
 
     def put(self, task: TuningTask, choice: Choice, *, ask_again: bool) -> None:
         """Remember a choice; with `ask_again`, a weak one only until the store has a better one."""

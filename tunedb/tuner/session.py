@@ -185,6 +185,8 @@ def flush(timeout: float = CALL_S) -> bool:
 def _renew() -> None:
     global _guard
     _guard = threading.RLock()  # another thread of the parent may hold the old one
+    if _active is not None and _active.cache.has_weak:
+        clear_plans()  # so that the next call of each kind asks the tuner, which then looks for a better choice again
 
 
 settings_module.on_change(_forget)

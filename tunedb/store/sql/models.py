@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column
 
 from tunedb.core.sweep import (
     COUNTED_SOURCES,
@@ -222,3 +222,8 @@ class MissRow(Base):
     count: Mapped[int]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime] = mapped_column(index=True)
+
+
+# Here and not at the first query: while this runs it holds a lock of SQLAlchemy's, which a child that is forked then
+# would find held for ever. A fork waits for imports.
+configure_mappers()

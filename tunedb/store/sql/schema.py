@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from tunedb._internal import safe_path
+from tunedb._internal import forks, safe_path
 from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import backup
 from tunedb.store.sql.engine import Database, locate, unusable
@@ -32,6 +32,14 @@ SCRIPTS = "tunedb:migrations"
 _ADVISORY_LOCK = 0x74756E656462  # "tunedb"
 
 _alembic_guard = threading.Lock()  # Alembic keeps its context in module globals
+
+
+@forks.in_child
+def _renew_guard() -> None:
+    global _alembic_guard
+    _alembic_guard = threading.Lock()  # another thread of the parent may hold the old one
+
+
 logger = logging.getLogger("tunedb")
 
 
