@@ -16,7 +16,7 @@ import pytest
 
 from tests.fakes import DEVICE
 from tunedb.core.problem import Problem
-from tunedb.tuner.problem_lock import MAX_KEEP_S, lock_problem
+from tunedb.tuner.problem_lock import MAX_KEEP_S, _shard, lock_problem
 
 PROBLEM = Problem.of("fake", n=1)
 
@@ -179,3 +179,18 @@ def test_a_child_that_was_forked_by_a_holder_does_not_wait_for_it(tmp_path: Path
                 held = lock.held
             os._exit(1 if held or time.monotonic() - start > 30 else 0)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_number_of_lock_files_is_bounded_and_problems_of_one_name_take_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {_shard(Problem.of("fake", n=n), DEVICE) for n in range(20_000)}
+    assert 3900 < len(names) <= 4096
+    monkeypatch.setattr("tunedb.tuner.problem_lock._shard", lambda problem, device: "abc")
+    with lock_problem(tmp_path, PROBLEM, DEVICE, 0) as lock:
+        assert lock.held
+        with lock_problem(tmp_path, Problem.of("fake", n=2), DEVICE, 0) as other:  # within a sweep of the first
+            assert not other.held
+    with lock_problem(tmp_path, Problem.of("fake", n=2), DEVICE, 0) as other:
+        assert other.held
+    assert [path.name for path in tmp_path.iterdir()] == ["abc.lock"]

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from tunedb._internal.importing import ImportGate
+from tunedb._internal.importing import ImportGate, drop_partial_imports
 
 _Function = TypeVar("_Function", bound=Callable[[], object])
 
@@ -82,6 +82,7 @@ def _renew() -> None:
     gate, _this_thread.gate = getattr(_this_thread, "gate", None), None
     if gate is not None:
         gate.open()
+    drop_partial_imports()
     _call_all([*_functions, *(thing.renew for thing in list(_objects))])
 
 

@@ -15,6 +15,9 @@ POLL_S = 0.005
 # What calls of ours import, so that a child needs it whole, whoever imports it.
 _NEEDED = frozenset({"tunedb", "torch", "triton", "sqlalchemy", "alembic", "platformdirs", "psycopg", "numpy"})
 
+# Its fork handlers keep its own import from going on during a fork: a fork that waited for it would never go on.
+_NOT_WAITED_FOR = "filelock"
+
 _log = logging.getLogger("tunedb")
 
 
@@ -63,6 +66,16 @@ def name_under_way() -> str | None:
         if thread != own and (name := _imported_by(frame)) is not None:
             return name
     return None
+
+
+def drop_partial_imports() -> None:
+    """Let a forked child import filelock again if another thread of its parent was in the middle of that."""
+    for name, module in list(sys.modules.items()):
+        if _package(name) == _NOT_WAITED_FOR and getattr(getattr(module, "__spec__", None), "_initializing", False):
+            del sys.modules[name]
+    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})  # by name, held by threads that are gone
+    for name in [name for name in locks if _package(name) == _NOT_WAITED_FOR]:
+        del locks[name]
 
 
 def _imported_by(innermost: FrameType) -> str | None:

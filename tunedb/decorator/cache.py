@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from tunedb.decorator.call.arguments import Call
+from tunedb.decorator.dispatch.codegen import MAX_PLANS
 
 
 class Cache(dict[Any, Any]):
@@ -20,7 +21,11 @@ class Cache(dict[Any, Any]):
         self.forced: dict[Any, Any] = {}  # the entries that a user assigned: they decide, as with Triton
 
     def put(self, key: Any, config: Any) -> None:
-        """Record the config that a call got, without forcing it on later ones."""
+        """Record the config that a call got, without forcing it on later ones. Drops old records if there are many."""
+        if len(self) >= MAX_PLANS and key not in self:
+            for old in list(self)[: MAX_PLANS // 2]:
+                if old not in self.forced:
+                    super().pop(old, None)
         super().__setitem__(key, config)
 
     def clear(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import threading
 import time
@@ -94,7 +95,7 @@ def lock_problem(
     The lock goes when the process ends, however it ends. If the folder can't hold a lock file, only the threads of
     this process exclude each other: two processes may then sweep the same problem, which only costs time.
     """
-    path = folder / f"{problem.kernel}-{problem.digest[:16]}-{device.digest[:8]}.lock"
+    path = folder / f"{_shard(problem, device)}.lock"
     timeout = min(max(timeout, 0.0), threading.TIMEOUT_MAX)  # also of an infinite one
     deadline = time.monotonic() + timeout
     held = _this_thread.__dict__.setdefault("held", set())
@@ -124,6 +125,16 @@ def lock_problem(
             lock._end()
     finally:
         thread_lock.release()
+
+
+def _shard(problem: Problem, device: Device) -> str:
+    """Return the name of the problem's lock: 4096 names bound the number of files, which are never removed.
+
+    A file that is removed while another process waits for it would let two in. Problems that share a name are tuned
+    one after the other.
+    """
+    words = f"{problem.kernel}\0{problem.digest}\0{device.digest}"
+    return hashlib.sha256(words.encode()).hexdigest()[:3]
 
 
 def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:

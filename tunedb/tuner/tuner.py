@@ -62,7 +62,7 @@ class Tuner:
         self.store = store
         self.locks = locks
         self.spent = spent or Spent()
-        self.cache = ChoiceCache(self.refresh, monotonic)
+        self.cache = ChoiceCache(self.refresh, monotonic, on_better)
         self.usage = UsageCounter(store.add_usage)
         self.lookup = Lookup(store, self.cache, environment_of, monotonic)
         self._sweeper = Sweeper(

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import triton
 
-MAX_CLOSURES = 4096  # Chosen, not measured: with more than that, the table is emptied
+from tunedb._internal.bounded import make_room
+
+MAX_CLOSURES = 4096  # Chosen, not measured: with more than that, the older half is dropped
 
 # The globals and attributes that the code of a cached function may name, and what they must be.
 _PURE = {
@@ -46,6 +48,7 @@ class GridCache:
             return function(arguments)
         code = function.__code__
         if not _is_pure(function):
+            make_room(self._uncached, MAX_CLOSURES)
             self._uncached[id(code)] = code
             return function(arguments)
         recording = _RecordingArguments(arguments)
@@ -61,8 +64,8 @@ class GridCache:
         ):
             self._uncached[id(code)] = code
             return grid
-        if len(self._cached) >= MAX_CLOSURES or len(cached.grids) >= MAX_CLOSURES:
-            self._cached.clear()
+        make_room(self._cached, MAX_CLOSURES)
+        make_room(cached.grids, MAX_CLOSURES)
         cached.grids[cached.values(arguments)] = grid
         self._cached[key] = cached
         return grid

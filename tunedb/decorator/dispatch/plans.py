@@ -10,6 +10,7 @@ from typing import Any
 
 import triton
 
+from tunedb._internal.bounded import make_room
 from tunedb.decorator.call.arguments import Call, is_on_host
 from tunedb.decorator.call.specialization import can_plan, specialization_of
 from tunedb.decorator.dispatch.codegen import (
@@ -153,6 +154,7 @@ class Plans:
             if bound.run is None:
                 return None, None
             bound.keep()
+            make_room(plan.bound, MAX_PLANS)
             bound_and_filled = plan.bound[variant] = bound, () if values else filled
         return bound_and_filled[0], filled
 
