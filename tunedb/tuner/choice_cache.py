@@ -14,8 +14,6 @@ from tunedb.core.task import Choice, TaskKey, TuningTask
 
 ASK_AGAIN_AFTER_S = 60.0  # the store is asked again for a task that got a default, off the path of a call
 MAX_ASKED = 500  # tasks in that time, about a millisecond each: a hundredth of a core. Others follow in later rounds
-    500  # tasks in that time, each about a millisecond: a hundredth of a core. The others follow in later rounds
-)
 MAX_CHOICES = 8192  # about 3 KiB each; beyond that the older half is forgotten, and the store asked for it again
 
 
