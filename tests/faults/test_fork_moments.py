@@ -18,7 +18,8 @@ from tests.faults import calls
 
 logging.getLogger("tunedb").addHandler(logging.NullHandler())  # a store that is busy for long is no failure here
 # filelock's handlers miss a fork that its own import begins before, and say so after it; it works all the same.
-sys.unraisablehook = lambda ignored: None if isinstance(ignored.exc_value, KeyError) else sys.__unraisablehook__(ignored)
+told = sys.__unraisablehook__
+sys.unraisablehook = lambda ignored: None if isinstance(ignored.exc_value, KeyError) else told(ignored)
 idle, now, statuses = threading.Event(), threading.Event(), []
 
 def pause(seconds, patience):
