@@ -14,9 +14,9 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.fakes import config
 from tests.store.samples import DEVICE, NOON, failed, sweep, trial
 from tunedb import settings
-from tunedb.core.device import INTERPRETER, Environment
+from tunedb.core.device import INTERPRETER, Environment, host
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Mark, Sweep
+from tunedb.core.sweep import Mark, Sweep, now
 from tunedb.runtime.clock import method_for
 from tunedb.runtime.current_device import environment
 from tunedb.store import open_store
@@ -94,6 +94,25 @@ def test_every_candidate_has_its_reason_the_best_first(cli: Cli, kernels: dict[s
         "failed: 1 compile_error, 2 ok",
     }
     assert rows[3]["differs"]["triton"] == {"found": "3.0.0", "needed": here().triton}
+
+
+def test_explain_says_that_a_failure_of_this_machine_keeps_calls_from_tuning(
+    cli: Cli, kernels: dict[str, Kernel]
+) -> None:
+    here_and_there = {
+        name: failed(
+            problem=PROBLEM, device=INTERPRETER, kernel_hash=HASH, host=name, finished=now(),
+            expires=now() + timedelta(hours=1),
+        )
+        for name in (host(), "another")
+    }  # fmt: skip
+    put(*here_and_there.values())
+    why = {row["uid"]: row["why"] for row in explain(cli, code=1)}
+    blocks = "no call on this machine tunes it again before it expires"
+    assert {name: blocks in why[sweep.uid] for name, sweep in here_and_there.items()} == {
+        host(): True,
+        "another": False,
+    }
 
 
 def test_explain_and_lookup_name_the_same_sweep(cli: Cli, kernels: dict[str, Kernel]) -> None:

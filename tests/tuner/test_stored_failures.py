@@ -90,6 +90,7 @@ def test_it_reaches_no_shared_store_and_is_taken_from_none(status: str, store: S
             GuardedStore("local", lambda: store), SharedStore("shared", lambda: open_store(path), deadline=30.0)
         )
         layers.finish_sweep(failure(status))
+        assert layers.local.flush()
         layers.shared.close(30.0)  # type: ignore[union-attr]  # it has one
         assert receive(shared, store).left == 1
         assert list(shared.iter_sweeps()) == []

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tunedb._internal import control
+from tunedb._internal.control import let_pass, suppress
 from tunedb.core.device import Environment, host
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
@@ -40,7 +40,7 @@ class CrashRecord:
         self._about = {"kernel": task.kernel.hash, "environment": environment.key, "host": host()}
         self.deaths: dict[Config, list[str]] = {}
         # Whatever the file holds is a hint at most: a damaged one must cost no call its sweep.
-        with control.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             self._read()
 
     def clear(self) -> None:
@@ -144,5 +144,5 @@ class _Keeper:
         try:
             yield
         except OSError as error:
-            control.let_pass(error)
+            let_pass(error)
             _log.debug("No record of what is tried: %s", error)
