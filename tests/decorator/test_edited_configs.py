@@ -135,3 +135,27 @@ def test_a_hook_may_read_the_configs_at_each_launch() -> None:
     for _ in range(3):
         kernel[grid_of(100)](x, y, 100)
     torch.testing.assert_close(y, x + 1)
+
+
+def test_plans_that_were_put_aside_are_dropped_with_the_settings(stub: StubDriver) -> None:
+    kernel, (x, y) = decorated(), torch.zeros(2, 100)
+    kernel[grid_of(100)](x, y, 100)
+    assert len(kernel.configs) == 2
+    with tunedb.using(mode="off"):
+        kernel[grid_of(100)](x, y, 100)
+        assert grid_x(stub) == 7
+    kernel[grid_of(100)](x, y, 100)
+    assert grid_x(stub) == 2
+
+
+def test_an_edit_that_fails_is_reported_until_it_is_undone(stub: StubDriver) -> None:
+    kernel, (x, y) = decorated(), torch.zeros(2, 100)
+    kernel[grid_of(100)](x, y, 100)
+    listed = kernel.configs
+    listed.append({"BLOCK": 16})
+    for _ in range(2):
+        with pytest.raises(AttributeError):
+            kernel[grid_of(100)](x, y, 100)
+    listed.pop()
+    kernel[grid_of(100)](x, y, 100)
+    assert len(kernel._launcher.plans._table) == 1

@@ -83,12 +83,20 @@ class Launcher:
         self._is_exposed = True
         self.plans.park()
 
+    def _compare(self) -> None:
+        """Start again if the configs were edited, else bring the plans back."""
+        self._is_exposed = False  # first: another thread may read the list meanwhile
+        try:
+            if not self._refresh():
+                self.plans.unpark()
+        except BaseException:  # raised again: what is in the list is no config, or the program has interrupted us
+            self._is_exposed = True
+            raise
+
     def by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
         """Serve a call that has no plan, and make one if it can have one."""
         if self._is_exposed:
-            self._is_exposed = False
-            if not self._refresh():
-                self.plans.unpark()
+            self._compare()
             return self.launch(grid, *args, **kwargs)
         spec, since = self._state.spec, session.generation()
         call, index = spec.call(grid, args, kwargs), self.index()

@@ -64,7 +64,8 @@ class Plans:
         self._read_by_types: dict[tuple[type, ...], Callable[..., Any]] = {}
         self._readers: dict[tuple[type, ...], Reader | None] = {}  # None if a type has no fast form
         self._numbers = itertools.count()
-        self._parked: dict[Any, Plan] | None = None  # the plans, while a program may be editing the configs
+        self._parked: dict[Any, Plan] = session.new_plans()  # the plans, while a program may be editing the configs
+        self._is_parked = False
         self._with_empty: Counter[Any] = Counter()  # the calls with an empty tensor, by the key of their plan
         self._grids = GridCache()
         scope = {"_t_readers": self._read_by_types, "_t_unplanned": unplanned}
@@ -73,18 +74,21 @@ class Plans:
     def clear(self) -> None:
         """Drop every plan."""
         self._table.clear()
-        self._parked = None
+        self._parked.clear()
+        self._is_parked = False
         self._with_empty.clear()
 
     def park(self) -> None:
         """Put the plans aside, so that the next call comes by `unplanned`."""
-        self._parked = {**(self._parked or {}), **self._table}
+        self._is_parked = True
+        self._parked.update(self._table)
         self._table.clear()
 
     def unpark(self) -> None:
         """Bring back the plans that were put aside."""
-        parked, self._parked = self._parked, None
-        self._table.update(parked or {})
+        self._is_parked = False
+        self._table.update(self._parked)
+        self._parked.clear()
 
     def as_given(self, arguments: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return arguments in order as Triton takes them: by position up to the first that may be filled in."""
@@ -102,7 +106,7 @@ class Plans:
         """
         # Host memory that a GPU reaches (pinned, or empty) looks like host memory that it does not reach.
         is_seen = compat_triton.is_observed(self._spec.jit) or compat_triton.is_launch_replaced(self._spec.fn)
-        if is_seen or self._parked is not None or any(map(is_on_host, call.tensors().values())):
+        if is_seen or self._is_parked or any(map(is_on_host, call.tensors().values())):
             return True
         arguments = self._in_order(call)
         types = tuple(map(type, arguments))
