@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tunedb.core.device import Environment, host
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep, now
+from tunedb.core.sweep import Sweep, TrialStatus, now
 from tunedb.core.task import Choice, TuningTask
 from tunedb.store.interface import SweepStore
 from tunedb.store.ranking import has_failed, obstacle, winner
@@ -23,9 +23,15 @@ class Answer(NamedTuple):
     has_failed: bool = False
 
 
-def wrong_configs(store: SweepStore, task: TuningTask, environment: Environment | None) -> Collection[Config]:
-    """Return the configs that a sweep found wrong for the task here. None of another machine's device was tried."""
-    if environment is None:
+def wrong_configs(
+    store: SweepStore, task: TuningTask, environment: Environment | None, sweeps: Iterable[Sweep]
+) -> Collection[Config]:
+    """Return the configs that a sweep found wrong for the task here, where `sweeps` are its stored ones.
+
+    None of another machine's device was tried. The trials are read only if a sweep counts a wrong one.
+    """
+    found = any(sweep.environment == environment and sweep.counts.get(TrialStatus.WRONG) for sweep in sweeps)
+    if environment is None or not found:
         return ()
     return store.get_wrong_configs(task.problem, task.device, task.kernel.hash, environment)
 
@@ -60,7 +66,7 @@ class Lookup:
             environment,
             lambda config: config in space and not self._cache.is_rejected(task, config),
             now(),
-            wrong_configs(self._store, task, environment),
+            wrong_configs(self._store, task, environment, sweeps),
         )
         if best is None:
             return None

@@ -43,7 +43,7 @@ def explain(
             environment, moment = environment_of(task), now()
             sweeps = store.get_problem_sweeps(problem)
             explanations = explanation.explain_problem(
-                sweeps, task, environment, moment, wrong_configs(store, task, environment)
+                sweeps, task, environment, moment, wrong_configs(store, task, environment, sweeps)
             )
             if not _is_answered(explanations):
                 others = store.iter_sweeps(kernel=problem.kernel)
