@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import stat
 from pathlib import Path
+
+from tunedb._internal.control import let_pass
 
 _log = logging.getLogger("tunedb")
 _logged: set[Path] = set()  # folders whose lock files do not keep every process out
@@ -27,9 +28,11 @@ def share(folder: Path) -> int:
         return 0o600
     status = folder.stat()
     if status.st_uid == os.geteuid() and not status.st_mode & stat.S_IWGRP:
-        with contextlib.suppress(OSError):  # this user is not in the group: the lock works for itself
+        try:
             os.chown(folder, -1, store.st_gid)
             folder.chmod(0o2770)  # new files get the folder's group
+        except OSError as error:  # this user is not in the group: the lock works for its own processes
+            let_pass(error)
     return 0o660
 
 
@@ -48,7 +51,8 @@ def check_kept(path: Path, before: tuple[int, int] | None) -> None:
 def _status(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
-    except OSError:
+    except OSError as error:
+        let_pass(error)
         return None
 
 
