@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,9 +75,9 @@ def test_a_path_through_what_another_user_made_in_a_sticky_folder_is_refused(
 
 
 @needs_root
-def test_links_and_files_of_one_s_own_and_of_root_are_followed(shared: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+def test_links_and_files_of_one_s_own_and_of_root_are_followed() -> None:
+    shared = Path(tempfile.mkdtemp())  # in a folder that another user can read
+    shared.chmod(0o1777)
     link(shared / "roots", "target", 0)
     link(shared / "mine", "target", OTHER)
     link(shared / "theirs", "target", OTHER + 1)
@@ -92,6 +94,7 @@ def test_links_and_files_of_one_s_own_and_of_root_are_followed(shared: Path, tmp
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    shutil.rmtree(shared)
 
 
 @needs_root

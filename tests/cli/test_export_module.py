@@ -17,7 +17,7 @@ from tests.cli.conftest import Cli, put, run_apart
 from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
 from tunedb.core.device import INTERPRETER, Device, Placement
-from tunedb.core.problem import Config
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, algorithms
 from tunedb.kernels.avg_pool.algorithms import can_run, tiling
@@ -240,3 +240,14 @@ def test_a_device_s_name_does_not_leave_its_comment(line_break: str) -> None:
     steered = module.module_source([replace(exported, device=named)])
     assert ast.dump(ast.parse(steered)) == ast.dump(ast.parse(plain))
     assert len(steered.splitlines()) == len(plain.splitlines())
+
+
+def test_a_text_in_the_place_of_a_fact_or_a_knob_stays_a_text() -> None:
+    exported, code = tuned(), "torch.float32, (exit(1)"
+    assert exported.config is not None
+    for fact in ("dtype", "layout", "batch", "alignment"):
+        problem = Problem.of("avg_pool1d", **{**exported.problem, fact: code})
+        assert repr(code) in module.module_source([replace(exported, problem=problem)])
+    for knob in ("ALGORITHM", "BLOCK_OUT", "num_warps"):
+        config = Config.of(**{**exported.config, knob: code})
+        assert repr(code) in module.module_source([replace(exported, config=config)])

@@ -71,7 +71,7 @@ def _rows(sweeps: Sequence[Sweep]) -> Iterator[str]:
         assert config is not None  # a winner has one
         facts = tuple(problem[name] for name in _FACTS)
         knobs = (config["ALGORITHM"], config["BLOCK_OUT"], config["ROWS_PER_PROG"], config.options)
-        lines.setdefault(f"{problem['dtype']}, {problem['layout']!r}, {facts}", str(knobs))
+        lines.setdefault(f"{problem['dtype']!r}, {problem['layout']!r}, {facts}", str(knobs))
     for key, value in sorted(lines.items()):
         yield f"    ({key}, {value}),\n"
 
