@@ -243,8 +243,9 @@ def main() -> None:
         return
     if options.module and not (options.kernel and options.call):
         parser.error("--module needs --kernel and --call")
-    from benchmarks.timing import provenance
+    from benchmarks.timing import provenance, require_gpu
 
+    require_gpu()
     case = {"module": options.module, "kernel": options.kernel, "call": options.call, "setup": options.setup}
     results = [measure(case) for case in ([case] if options.module else CASES)]
     for result in results:

@@ -231,8 +231,9 @@ def main(words: list[str] | None = None) -> None:
 
     if options.host:
         from benchmarks.host import host_times
-        from benchmarks.timing import provenance
+        from benchmarks.timing import provenance, require_gpu
 
+        require_gpu()
         results.append(provenance() | host_times())
         keep()
         print(json.dumps(results[-1], indent=1))
@@ -248,9 +249,10 @@ def measure_missing(options: argparse.Namespace, results: list[dict[str, Any]], 
     """Add to the results each problem that they do not hold."""
     import torch
 
-    from benchmarks.timing import provenance
+    from benchmarks.timing import provenance, require_gpu
     from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 
+    require_gpu()
     origin = provenance()
     kernel, direction = (BACKWARD, "backward") if options.backward else (FORWARD, "forward")
     measured_before = {

@@ -63,8 +63,9 @@ def main() -> None:
     if arguments.run is not None:
         launch(arguments.run or None)
         return
-    from benchmarks.timing import provenance
+    from benchmarks.timing import provenance, require_gpu
 
+    require_gpu()
     result: dict[str, Any] = provenance() | {"shape": SHAPE, "window": WINDOW, "ours": counters(None)}
     if arguments.against:
         result[Path(arguments.against).stem] = counters(arguments.against)

@@ -144,8 +144,9 @@ def main() -> None:
         print(json.dumps(measure(arguments.dtype, arguments.baseline, arguments.module)))
         return
 
-    from benchmarks.timing import provenance
+    from benchmarks.timing import provenance, require_gpu
 
+    require_gpu()
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"TUNEDB_STORE": f"{folder}/tunedb.db", "TRITON_CACHE_DIR": f"{folder}/triton"}
         dtype = ["--dtype", arguments.dtype]

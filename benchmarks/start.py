@@ -23,6 +23,8 @@ def double_kernel(x, y, BLOCK: tl.constexpr):  # noqa: N803 - as Triton writes i
 
 def main(what: str, since: float) -> None:
     """Make the call, wait for it, and print the seconds since `since`."""
+    if not torch.cuda.is_available():
+        raise SystemExit("This benchmark needs a GPU, and torch sees none here.")
     if what == "ours":
         from tunedb.kernels import avg_pool1d
     x = torch.ones(16, 32, 128, device="cuda")

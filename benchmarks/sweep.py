@@ -243,6 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.one:
         run_one(*options.one)
         return
+    from benchmarks.timing import require_gpu
+
+    require_gpu()
     path, start = Path(options.json), time.monotonic()
     run = datetime.now(UTC).isoformat(timespec="minutes")
     held = json.loads(path.read_text()) if path.exists() else {"rows": []}

@@ -11,6 +11,14 @@ from statistics import median, quantiles
 from typing import Any
 
 
+def require_gpu() -> None:
+    """End the program with one line if torch sees no GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit("This benchmark needs a GPU, and torch sees none here.")
+
+
 def interleaved(functions: Mapping[str, Callable[[], object]], rounds: int = 20, each: int = 10) -> dict[str, Any]:
     """Return microseconds of each function: median, p20, p80 and samples, from `rounds` turns whose order rotates.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -42,3 +44,16 @@ def test_the_tests_that_the_makefile_names_are_there() -> None:
     named = re.findall(r"tests/[\w/.]+", (ROOT / "Makefile").read_text())
     assert len(named) > 5
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here: they would run")
+@pytest.mark.parametrize("name", ["autotune", "counters", "main_job", "sweep", "avg_pool1d --host"])
+def test_a_benchmark_without_a_gpu_ends_with_one_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module, *words = name.split()
+    monkeypatch.setattr("sys.argv", [module, *words])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="needs a GPU"):
+        import_module(f"benchmarks.{module}").main()
+    assert list(tmp_path.iterdir()) == []
