@@ -100,7 +100,7 @@ def _loadable(names: Iterable[str]) -> Iterator[tuple[str, RegisteredKernel]]:
         try:
             yield name, kernel_named(name)
         except (ImportError, SettingError) as error:
-            _log.warning("Kernel %s is installed, but can't be used: %s", name, error)
+            _log.warning("Kernel %s is installed, but can't be used: %s", name, str(error))
 
 
 def _load(entry: EntryPoint) -> RegisteredKernel:

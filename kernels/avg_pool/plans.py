@@ -143,7 +143,7 @@ def _bind(kernel: RegisteredKernel, problem: Problem, tensor: Tensor, describe: 
         try:
             return guarded(kernel.name, chosen, lambda: guarded(kernel.name, default, torchs_own))
         except (TrialError, HostFaultError) as error:
-            _log.warning("%s (%s) does not launch (%s); using torch's own function.", kernel.name, problem, error)
+            _log.warning("%s (%s) does not launch (%s); using torch's own function.", kernel.name, problem, str(error))
             # A fault of this machine may not last, nor an error of the launch.
             return _Bound(None, is_final=isinstance(error, TrialError) and error.status != "runtime_error")
 

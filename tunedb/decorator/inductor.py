@@ -130,7 +130,7 @@ def stored_places(state: KernelState) -> StoredPlaces | None:
     # The store, or a device that is missing, may raise anything: the caller, which compiles, must not see it.
     except Exception as error:
         let_pass(error)
-        _log.debug("%s: can't read what is stored (%s: %s).", state.spec.name, type(error).__name__, error)
+        _log.debug("%s: can't read what is stored (%s: %s).", state.spec.name, type(error).__name__, str(error))
         return None
 
 

@@ -145,4 +145,4 @@ class _Keeper:
             yield
         except OSError as error:
             let_pass(error)
-            _log.debug("No record of what is tried: %s", error)
+            _log.debug("No record of what is tried: %s", str(error))

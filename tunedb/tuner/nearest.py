@@ -94,7 +94,7 @@ class NearestNeighbors:
         except Exception as error:
             let_pass(error)
             _log.warning(
-                "%s: the nearest problem can't be used (%s: %s).", task.kernel.name, type(error).__name__, error
+                "%s: the nearest problem can't be used (%s: %s).", task.kernel.name, type(error).__name__, str(error)
             )
             return None
 
@@ -129,7 +129,7 @@ class NearestNeighbors:
         # The kernel's own code may fail on facts of older rows. The sweep then has no likely configs.
         except Exception as error:
             let_pass(error)
-            _log.warning("%s: near problems are left out (%s: %s).", task.kernel.name, type(error).__name__, error)
+            _log.warning("%s: near problems are left out (%s: %s).", task.kernel.name, type(error).__name__, str(error))
             return []
         return list(dict.fromkeys(config for *_, config in sorted(near, key=itemgetter(0, 1))))[:MAX_LIKELY]
 

@@ -151,6 +151,8 @@ def _file_lock(path: Path, timeout: float) -> FileLock | Timeout | None:
         let_pass(error)
         if path.parent not in _logged:
             _logged.add(path.parent)
-            _log.warning("No lock files in %s (%s): processes may tune the same problem twice.", path.parent, error)
+            _log.warning(
+                "No lock files in %s (%s): processes may tune the same problem twice.", path.parent, str(error)
+            )
         return None
     return lock

@@ -121,7 +121,7 @@ def stored_devices() -> list[Device]:
                 with store:
                     devices += store.upkeep.devices()
         except StoreError as error:
-            _log.warning("The devices of a store can't be listed. %s", error)
+            _log.warning("The devices of a store can't be listed. %s", str(error))
     return devices
 
 

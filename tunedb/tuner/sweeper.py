@@ -127,7 +127,7 @@ class Sweeper:
         # Too little memory, or a fault of the kernel's own code: neither is the caller's doing.
         except Exception as error:
             let_pass(error)
-            _log.warning("%s could not be tuned (%s: %s).", task.kernel.name, type(error).__name__, error)
+            _log.warning("%s could not be tuned (%s: %s).", task.kernel.name, type(error).__name__, str(error))
             return Skipped(f"{type(error).__name__}: {error}")
 
     def _tune_in_call(self, task: TuningTask) -> TuningResult:

@@ -47,4 +47,4 @@ def check_mode(name: str, fault: HashUnavailable, settings: Settings, instead: s
         )
     if settings.mode != "off" and name not in _logged:
         _logged.add(name)
-        _log.warning("%s has no hash: nothing is stored for it, and %s. The reason: %s", name, instead, fault)
+        _log.warning("%s has no hash: nothing is stored for it, and %s. The reason: %s", name, instead, str(fault))

@@ -71,7 +71,7 @@ def tune_task(
     except (torch.OutOfMemoryError, MemoryError):
         return "out of memory", None
     except (CallerError, SettingError) as error:  # the other problems of a list can be tuned all the same
-        _log.error("%s could not be tuned. %s", task, error)
+        _log.error("%s could not be tuned. %s", task, str(error))
         return "aborted", None
     if isinstance(result, Skipped):
         return "busy", None

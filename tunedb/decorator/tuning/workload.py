@@ -79,11 +79,11 @@ class CallWorkload:
         triton_config = self._find(config)
         if is_printing():
             print(f"Autotuning kernel {self._spec.jit.fn.__name__} with config {triton_config}")
-        compile_error = self._compile_errors.pop(config, None)
         with caller_errors():
             try:
-                if compile_error is not None:
-                    raise compile_error
+                if config in self._compile_errors:
+                    # Not by a local name: the error's traceback holds this frame, and the frame would hold the error.
+                    raise self._compile_errors.pop(config)
                 self._run_config_hook(triton_config)
                 return load_call(self._spec.fn, self._call.args, self._keywords(triton_config)).resources
             except Exception as error:
@@ -142,7 +142,7 @@ class CallWorkload:
             self._restore()
         except RuntimeError as error:  # a lost context, which the sweep has reported
             let_pass(error)
-            _log.debug("%s", error)
+            _log.debug("%s", str(error))
         for config, how in list(self._differences.items())[:1]:
             _log.warning(
                 "%s: %d configs give other results than the first one. %s: %s. Say which is right: "

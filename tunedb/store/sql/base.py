@@ -102,7 +102,7 @@ class Access:
             except StoreError as error:
                 if not self._has_logged_unreadable:
                     self._has_logged_unreadable = True
-                    _log.warning("%s: %s It is skipped, and so are others like it.", self.database.url, error)
+                    _log.warning("%s: %s It is skipped, and so are others like it.", self.database.url, str(error))
             else:
                 yield record
 
