@@ -13,7 +13,7 @@ BROAD = {"Exception", "BaseException", "OSError", "RuntimeError", "ValueError", 
 ELSEWHERE = ("cli/", "worker/", "store/", "_internal/interrupts.py", "tuner/pending.py")
 # Signal handlers run on the main thread only.
 REASONS = {
-    ("_internal/forks.py", "_in_child"): "os.fork drops what its hooks raise",
+    ("_internal/forks.py", "_call_all"): "os.fork drops what its hooks raise",
     ("_internal/timer.py", "_run"): "on a thread of its own",
     ("core/source_values.py", "cells_of"): "only an empty cell is read",
     ("settings.py", "_seconds"): "only a text is read",

@@ -31,7 +31,7 @@ OWNERS = {
     "filelock": ("tuner/problem_lock.py", "store/sql/schema.py", "store/doctor/filesystem.py"),
     "typer": ("cli",),
     "rich": ("cli",),
-    "triton": ("kernels", "runtime", "decorator", "core/canonical.py"),
+    "triton": ("kernels", "runtime", "decorator", "core/tagged.py"),
 }
 
 FILES = read_package()

@@ -60,7 +60,7 @@ def _writable(kernel: ExportsModule, sweeps: Sequence[Sweep]) -> list[Sweep]:
         except ODD_FACTS as error:
             if sweep is sweeps[-1] and not writable:
                 raise
-            log.warning("Sweep %s is left out: %s can't write it (%s).", sweep.uid, sweep.problem.kernel, error)
+            log.warning("Sweep %s is left out: %s can't write it (%s).", sweep.uid, sweep.problem.kernel, str(error))
         else:
             writable.append(sweep)
     return writable

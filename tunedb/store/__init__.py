@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from tunedb.store.ranking import winner as winner
     from tunedb.store.ranking import winners as winners
     from tunedb.store.retention import garbage as garbage
+    from tunedb.store.sql.opening import open_store as open_store
     from tunedb.store.sql.schema import check as check
     from tunedb.store.sql.schema import current as current
     from tunedb.store.sql.schema import upgrade as upgrade
     from tunedb.store.sql.store import Store as Store
-    from tunedb.store.sql.store import open_store as open_store
     from tunedb.store.sql.upkeep import Totals as Totals
 
 # Loaded at first use: ranking and the guards need no SQLAlchemy.
@@ -42,7 +42,7 @@ _LAZY = {
     "has_failed": "tunedb.store.ranking",
     "load": "tunedb.store.exchange.jsonl",
     "obstacle": "tunedb.store.ranking",
-    "open_store": "tunedb.store.sql.store",
+    "open_store": "tunedb.store.sql.opening",
     "opened_for_writing": "tunedb.store.exchange.jsonl",
     "ranked": "tunedb.store.ranking",
     "receive": "tunedb.store.exchange.sync",

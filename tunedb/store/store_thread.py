@@ -44,7 +44,11 @@ class Job(Generic[_T]):
         # Whoever submits work handles its errors; one that is left must not end the thread.
         except Exception as error:
             let_pass(error)
-            _log.exception("An access to a store failed unexpectedly; calls go on without it.")
+            _log.error(
+                "An access to a store failed unexpectedly; calls go on without it. %s: %s",
+                type(error).__name__,
+                str(error),
+            )
         finally:
             self._done.set()
 

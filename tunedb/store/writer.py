@@ -195,7 +195,7 @@ class Writer:
             self._fail(error)
             return False
         except ValueError as error:  # no store will ever take it, and it must not block those behind it
-            _log.warning("A sweep of %s can't be kept: %s", sweep.problem.kernel, error)
+            _log.warning("A sweep of %s can't be kept: %s", sweep.problem.kernel, str(error))
         except Exception as error:  # a store failure never reaches the caller of a kernel
             let_pass(error)
             self._fail(error)

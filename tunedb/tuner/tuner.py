@@ -96,7 +96,9 @@ class Tuner:
                 except TrialError as error:
                     if choice.source == "default" or fault_of(kernel) or not self.cache.reject(task, choice.config):
                         raise
-                    _log.warning("%s: %s does not launch (%s); taking the next.", kernel.name, choice.config, error)
+                    _log.warning(
+                        "%s: %s does not launch (%s); taking the next.", kernel.name, choice.config, str(error)
+                    )
 
     def choose(self, kernel: TunableKernel, problem: Problem, index: int) -> Choice:
         """Return the choice for a call; sweeps if the store has no answer and the mode allows it.

@@ -116,7 +116,7 @@ class CallWorkload:
             let_pass(error)
             if is_of_device(error):
                 raise
-            _log.warning("%s: the results of its configs can't be compared: %s", self._spec.name, error)
+            _log.warning("%s: the results of its configs can't be compared: %s", self._spec.name, str(error))
             self._expected = {}
             return None
 

@@ -173,7 +173,7 @@ def _is_importable(sweep: Sweep) -> bool:
     try:
         check_winner(sweep)
     except ValueError as error:
-        _log.warning("Sweep %s of %s is left out: %s", sweep.uid, sweep.problem.kernel, error)
+        _log.warning("Sweep %s of %s is left out: %s", sweep.uid, sweep.problem.kernel, str(error))
         return False
     return True
 

@@ -66,7 +66,7 @@ def python_source(sweeps: Sequence[Sweep]) -> tuple[str, int]:
         try:
             table[sweep.problem.kernel, sweep.device.name, sweep.problem.key] = _triton_config(sweep.config)
         except TunedbError as error:
-            _log.warning("Sweep %s is left out: %s", sweep.uid, error)
+            _log.warning("Sweep %s is left out: %s", sweep.uid, str(error))
     lines = [f"    {key!r}: {config},\n" for key, config in sorted(table.items())]
     return "".join([_HEAD, *lines, "}\n"]), len(lines)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Self, overload
+from typing import Self
 
 import sqlalchemy as sa
 
@@ -18,9 +18,9 @@ from tunedb.core.sweep import FINISHED, Sweep, Trial, TrialOutcome, TrialStatus,
 from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.store.interface import SweepStore
-from tunedb.store.sql import records, rows, schema
+from tunedb.store.sql import records, rows
 from tunedb.store.sql.base import PAGE, Access
-from tunedb.store.sql.engine import Database, locate
+from tunedb.store.sql.engine import Database
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows
@@ -31,42 +31,6 @@ UID_DIGITS = 32
 PAGE_S = 0.2  # for which one transaction takes sweeps: less than a call waits for another process's write
 PAUSE_S = 0.05  # between two transactions: SQLite's waiting writers look every 50 ms at first
 _ENDED = sa.case((SweepRow.arrived < SweepRow.finished, SweepRow.arrived), else_=SweepRow.finished)  # as in `ranking`
-
-
-@overload
-def open_store(
-    url_or_path: str,
-    *,
-    busy_timeout: float = ...,
-    time_limit: float | None = ...,
-    migrate: bool = ...,
-    create: Literal[True] = ...,
-) -> Store: ...
-@overload
-def open_store(
-    url_or_path: str, *, busy_timeout: float = ..., time_limit: float | None = ..., migrate: bool = ..., create: bool
-) -> Store | None: ...
-def open_store(
-    url_or_path: str,
-    *,
-    busy_timeout: float = 30.0,
-    time_limit: float | None = None,
-    migrate: bool = True,
-    create: bool = True,
-) -> Store | None:
-    """Open the store at a path or an SQLAlchemy URL (`sqlite://` is one in memory).
-
-    A SQLite file is made if it does not exist, replaced if it is damaged (the damaged one is kept next to it), and
-    with `migrate` upgraded to this version's schema. With `create=False` nothing is made or replaced, and None is
-    returned if there is no store. A PostgreSQL store is never changed by opening it: see `upgrade`.
-
-    `busy_timeout` is the number of seconds to wait for another writer, `time_limit` that after which SQLite ends an
-    access that still computes (PostgreSQL ends a statement after twice the busy timeout). Raises StoreError.
-    """
-    database = locate(url_or_path, busy_timeout=busy_timeout)
-    if not schema.prepare(database, migrate=migrate, create=create):
-        return None
-    return Store(database, replace_damaged=create, time_limit=time_limit)
 
 
 class Store(SweepStore):
