@@ -19,7 +19,6 @@ REASONS = {
     ("settings.py", "_seconds"): "only a text is read",
     ("decorator/dispatch/grid_cache.py", "__call__"): "of calls that are answered from a plan; it calls again",
     ("core/tagged.py", "untagged"): "only a text is read",
-    ("tuner/session.py", "load"): "on a store's thread",
     ("runtime/compile_worker.py", "_serve"): "in the compile worker",
     ("runtime/compile_worker.py", "_compile"): "in a fork of the compile worker",
     ("runtime/compile_worker.py", "main"): "in the compile worker",
