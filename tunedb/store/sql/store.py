@@ -12,7 +12,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from tunedb.core.device import Device, Environment, host
+from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Sweep, Trial, TrialOutcome, TrialStatus, UsageCount
 from tunedb.core.sweep import now as utc_now
@@ -23,7 +23,7 @@ from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
-from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows
+from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows, unfinished_query
 from tunedb.store.sql.upkeep import Upkeep
 from tunedb.store.sql.usage import UsageCounts
 
@@ -178,18 +178,7 @@ class Store(SweepStore):
 
         Unfinished are running sweeps (their process may be gone), aborted ones and those that were cut short.
         """
-        query = (
-            sa.select(SweepRow.id)
-            .join_from(SweepRow, ProblemRow)
-            .join(DeviceRow)
-            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
-            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
-            .where(SweepRow.status.in_(("running", "aborted")) | SweepRow.complete.is_(False))
-            .where(SweepRow.environment == environment.key)
-            .where(SweepRow.origin == "local", SweepRow.host == host())
-            .order_by(SweepRow.started.desc(), SweepRow.uid)
-            .limit(most)
-        )
+        query = unfinished_query(problem, device, kernel_hash, environment).limit(most)
         with self._access.read() as connection:
             ids = connection.scalars(query).all()
         return list(self._rows.page(ids, with_trials=True))

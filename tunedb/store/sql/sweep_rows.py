@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from tunedb.core.canonical import canonical
+from tunedb.core.device import Device, Environment, host
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows
@@ -34,6 +36,23 @@ WITH_FACTS = (
     .join_from(SweepRow, ProblemRow)
     .join(DeviceRow)
 )
+
+
+def unfinished_query(
+    problem: Problem, device: Device, kernel_hash: str, environment: Environment
+) -> sa.Select[int]:
+    """Return the query for the ids of this host's own unfinished sweeps, the newest first."""
+    return (
+        sa.select(SweepRow.id)
+        .join_from(SweepRow, ProblemRow)
+        .join(DeviceRow)
+        .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
+        .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
+        .where(SweepRow.status.in_(("running", "aborted")) | SweepRow.complete.is_(False))
+        .where(SweepRow.environment == environment.key)
+        .where(SweepRow.origin == "local", SweepRow.host == host())
+        .order_by(SweepRow.started.desc(), SweepRow.uid)
+    )
 
 
 class SweepRows:
