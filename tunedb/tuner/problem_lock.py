@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tunedb._internal import forks, safe_path
-from tunedb._internal.control import let_pass
+from tunedb._internal.control import let_pass, suppress
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.tuner import lock_file
@@ -23,7 +23,7 @@ MAX_KEEP_S = 10.0  # that a lock is kept until the store takes the result
 POLL_S = 0.05  # between two tries
 
 _log = logging.getLogger("tunedb")
-_thread_locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+_thread_locks: defaultdict[str, threading.RLock] = defaultdict(threading.RLock)  # only its holder can release one
 _guard = threading.Lock()
 _this_thread = threading.local()  # `held`: the names of the locks that this thread holds
 _logged: set[Path] = set()  # folders that can hold no lock file
@@ -104,12 +104,9 @@ def lock_problem(
         return
     with _guard:
         thread_lock = _thread_locks[str(path)]
-    has_waited = not thread_lock.acquire(blocking=False)
-    if has_waited and not thread_lock.acquire(timeout=timeout):
-        yield ProblemLock(None, held=False)
-        return
     try:
-        if has_waited and is_known():
+        has_waited = not thread_lock.acquire(blocking=False)
+        if has_waited and (not thread_lock.acquire(timeout=timeout) or is_known()):
             yield ProblemLock(None, held=False)
             return
         file_lock = _file_lock(path, max(deadline - time.monotonic(), 0))
@@ -117,14 +114,16 @@ def lock_problem(
             yield ProblemLock(None, held=False)
             return
         lock = ProblemLock(file_lock, held=True)
-        held.add(str(path))
         try:
+            held.add(str(path))
             yield lock
         finally:
             held.discard(str(path))
             lock._end()
     finally:
-        thread_lock.release()
+        # Also if a signal handler raised between taking the lock and the next statement.
+        with suppress(RuntimeError):  # it was not taken
+            thread_lock.release()
 
 
 def _shard(problem: Problem, device: Device) -> str:
