@@ -204,10 +204,10 @@ def test_strings_come_and_go_as_they_are(empty: Store, text: str, tmp_path: Path
     one = sweep(
         problem=problem,
         device=device,
-        host=text,
+        host=name,
         config=config,
         trials=[trial(config=config)],
-        marks=(Mark("pin", text[:99]),),
+        marks=(Mark("pin", name[:99]),),
     )
     with open_store(str(tmp_path / "other.db")) as other:
         other.put_sweep(one)
