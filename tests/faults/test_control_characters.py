@@ -174,9 +174,12 @@ def test_an_exported_table_has_texts_as_literals(kind: str) -> None:
     object.__setattr__(device, "name", text)  # no name can be this: the second line of defence
     source, count = python_source([sweep(problem=facts, device=device, config=Config.of(BLOCK=text, num_warps=4))])
     assert count == 1
-    tree = ast.parse(source)
-    assert [type(statement).__name__ for statement in tree.body] == ["Expr", "Import", "Assign"]
-    (assigned,) = (statement for statement in tree.body if isinstance(statement, ast.Assign))
+    *code, assigned = ast.parse(source).body
+    assert [ast.dump(statement) for statement in code] == [
+        ast.dump(statement) for statement in ast.parse(python_source([])[0]).body[:-1]
+    ]
+    assert isinstance(assigned, ast.Assign)
     assert isinstance(assigned.value, ast.Dict)
+    assert len(assigned.value.keys) == 1
     assert ast.literal_eval(assigned.value.keys[0]) == ("k", text, facts.key)  # type: ignore[arg-type]
     assert all(line.isprintable() for line in source.split("\n"))
