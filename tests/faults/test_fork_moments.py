@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.parts import output_of
+from tunedb._internal.importing import MAX_WAIT_S
 
 BOUND_S = 20  # seconds until a child counts as stuck: it makes one call
 
@@ -20,6 +21,7 @@ logging.getLogger("tunedb").addHandler(logging.NullHandler())  # a store that is
 # filelock's handlers miss a fork that its own import begins before, and say so after it; it works all the same.
 told = sys.__unraisablehook__
 sys.unraisablehook = lambda ignored: None if isinstance(ignored.exc_value, KeyError) else told(ignored)
+main = threading.main_thread()
 idle, now, statuses = threading.Event(), threading.Event(), []
 
 def pause(seconds, patience):
@@ -57,7 +59,7 @@ skipped = iter(range(int(sys.argv[2])))
 
 class Pausing(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if threading.current_thread() is first and next(skipped, None) is None:
+        if threading.current_thread() is not main and next(skipped, None) is None:
             pause(0.05, 0)
 
 sys.meta_path.insert(0, Pausing())
@@ -66,6 +68,24 @@ assert "sqlalchemy" not in sys.modules
 first.start()
 fork_until(first, lambda n: calls.call(calls.tuner(store=sys.argv[1]), 100 + n)[0])
 print(json.dumps(statuses))
+"""
+
+# A fork that begins while another thread is within the import of filelock, whose own handlers then stop that import.
+FILELOCK = """
+import importlib.abc
+
+class Pausing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        has_handlers = hasattr(sys.modules.get("filelock._core._fork"), "__all__")  # it is at its end
+        if threading.current_thread() is not main and has_handlers and name.startswith("filelock."):
+            pause(0.1, 0)
+
+sys.meta_path.insert(0, Pausing())
+first = threading.Thread(target=lambda: calls.call(calls.tuner(store=sys.argv[1]), 0))
+first.start()
+start = time.monotonic()
+fork_until(first, lambda n: calls.call(calls.tuner(store=sys.argv[1]), 100 + n)[0])
+print(json.dumps([statuses, time.monotonic() - start]))
 """
 
 # Every so many calls of a function of ours in the other thread, which makes a first call, now that all is imported.
@@ -123,6 +143,13 @@ def test_a_child_forked_while_a_first_call_imports_answers_its_own(skipped: int,
     statuses = json.loads(output_of(START + IMPORTS, quick_path, skipped))
     assert len(statuses) >= 1
     assert set(statuses) == {0}
+
+
+def test_a_child_forked_while_a_first_call_imports_filelock_answers_its_own(quick_path: Path) -> None:
+    statuses, seconds = json.loads(output_of(START + FILELOCK, quick_path))
+    assert statuses
+    assert set(statuses) == {0}
+    assert seconds < MAX_WAIT_S
 
 
 def test_a_child_forked_at_any_moment_of_a_first_call_answers_its_own(quick_path: Path) -> None:

@@ -82,8 +82,7 @@ def _renew() -> None:
     gate, _this_thread.gate = getattr(_this_thread, "gate", None), None
     if gate is not None:
         gate.open()
-    drop_partial_imports()
-    _call_all([*_functions, *(thing.renew for thing in list(_objects))])
+    _call_all([drop_partial_imports, *_functions, *(thing.renew for thing in list(_objects))])
 
 
 def _call_all(functions: list[Callable[[], object]]) -> None:

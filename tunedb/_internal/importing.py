@@ -15,8 +15,10 @@ POLL_S = 0.005
 # What calls of ours import, so that a child needs it whole, whoever imports it.
 _NEEDED = frozenset({"tunedb", "torch", "triton", "sqlalchemy", "alembic", "platformdirs", "psycopg", "numpy"})
 
-# Its fork handlers keep its own import from going on during a fork: a fork that waited for it would never go on.
-_NOT_WAITED_FOR = "filelock"
+# During a fork filelock's own fork handlers stop an import of it. No import may be waited for then: another thread may
+# be waiting for that one. The child drops what is half imported of these packages, which can be imported again.
+_STOPS = "filelock"
+_DROPPED = frozenset({"filelock", "tunedb"})
 
 _log = logging.getLogger("tunedb")
 
@@ -59,39 +61,49 @@ class ImportGate:
 def name_under_way() -> str | None:
     """Return the name of a module that another thread imports and calls of ours need; None if there is none.
 
-    Those are modules of the packages that we need, and all that is imported within our code.
+    Those are modules of the packages that we need, and all that is imported within our code. None also if an import
+    waits for this fork.
     """
-    own = threading.get_ident()
+    own, under_way = threading.get_ident(), None
     for thread, frame in sys._current_frames().items():
-        if thread != own and (name := _imported_by(frame)) is not None:
-            return name
-    return None
+        if thread == own:
+            continue
+        names = _imports(frame)
+        is_waiting = frame.f_globals.get("__name__") == "threading"  # in `wait` of a condition, for example
+        if is_waiting and any(_package(name) == _STOPS for name, _ in names):
+            return None
+        needed = (name for name, is_ours in names if is_ours or _package(name) in _NEEDED)
+        under_way = under_way or next(needed, None)
+    return under_way
 
 
 def drop_partial_imports() -> None:
-    """Let a forked child import filelock again if another thread of its parent was in the middle of that."""
+    """Let a forked child import again what another thread of its parent was in the middle of importing."""
+    own = {name for name, _ in _imports(sys._getframe())}
     for name, module in list(sys.modules.items()):
-        if _package(name) == _NOT_WAITED_FOR and getattr(getattr(module, "__spec__", None), "_initializing", False):
+        is_partial = getattr(getattr(module, "__spec__", None), "_initializing", False)
+        if is_partial and _package(name) in _DROPPED and name not in own:
             del sys.modules[name]
     locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})  # by name, held by threads that are gone
-    for name in [name for name in locks if _package(name) == _NOT_WAITED_FOR]:
+    for name in [name for name in locks if _package(name) in _DROPPED and name not in own]:
         del locks[name]
 
 
-def _imported_by(innermost: FrameType) -> str | None:
-    """Return the name of a module that is imported in the stack of a thread, as above."""
+def _imports(innermost: FrameType) -> list[tuple[str, bool]]:
+    """Return the names of the modules that are being imported in a stack, and whether our code imports each."""
     frame: FrameType | None = innermost
-    name: str | None = None
+    inside: list[str] = []  # those for which nothing of ours was met yet
+    ours: list[tuple[str, bool]] = []
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib._bootstrap"):
-            imported = frame.f_locals.get("name")
-            name = imported if isinstance(imported, str) else name or "a module"
-            if _package(name) in _NEEDED:
-                return name
-        elif name is not None and _package(str(frame.f_globals.get("__name__"))) == "tunedb":
-            return name
+            name = frame.f_locals.get("name")
+            if isinstance(name, str) and name not in inside:
+                inside.append(name)
+        elif inside and _package(str(frame.f_globals.get("__name__"))) == "tunedb":
+            ours += [(name, True) for name in inside]
+            inside = []
         frame = frame.f_back
-    return None
+    return ours + [(name, False) for name in inside]
 
 
 def _package(name: str) -> str:
