@@ -38,9 +38,7 @@ WITH_FACTS = (
 )
 
 
-def unfinished_query(
-    problem: Problem, device: Device, kernel_hash: str, environment: Environment
-) -> sa.Select[int]:
+def unfinished_query(problem: Problem, device: Device, kernel_hash: str, environment: Environment) -> sa.Select[int]:
     """Return the query for the ids of this host's own unfinished sweeps, the newest first."""
     return (
         sa.select(SweepRow.id)
