@@ -351,4 +351,5 @@ def test_what_compiled_code_reads_is_there_without_a_device(stub: StubDriver, mo
     for given in ({}, {"reset_to_zero": ["y"]}):
         kernel = tuned(accumulate, **given)
         assert kernel.early_config_prune is None
-        assert kernel._stored_pruning._function(["one", "other"], {"n": 100}) == ["one", "other"][: 1 if given else 2]
+        prune = inductor.make_pruning(kernel._state)
+        assert prune(["one", "other"], {"n": 100}) == ["one", "other"][: 1 if given else 2]
