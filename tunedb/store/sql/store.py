@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import FINISHED, Sweep, Trial, TrialOutcome, TrialStatus, UsageCount
+from tunedb.core.sweep import FINISHED, Sweep, Trial, UsageCount
 from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.store.interface import SweepStore
@@ -151,25 +151,7 @@ class Store(SweepStore):
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> Collection[Config]:
         """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
-
-        def last(status: TrialStatus) -> sa.ColumnElement[int]:
-            return sa.func.max(sa.case((TrialRow.status == status, TrialRow.id), else_=0))
-
-        query = (
-            sa.select(TrialRow.config)
-            .join_from(TrialRow, SweepRow)
-            .join(ProblemRow)
-            .join(DeviceRow)
-            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
-            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
-            .where(SweepRow.environment == environment.key, SweepRow.origin == "local")
-            .where(TrialRow.outcome != TrialOutcome.KNOWN_FROM)
-            .group_by(TrialRow.config)
-            .having(last(TrialStatus.WRONG) > last(TrialStatus.OK))
-        )
-        with self._access.read() as connection:
-            selected = connection.execute(query).all()
-        return frozenset(self._access.readable(selected, records.to_config))
+        return self._rows.wrong_configs(problem, device, kernel_hash, environment)
 
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment, most: int = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from tunedb.core.canonical import canonical
 from tunedb.core.device import Device, Environment, host
-from tunedb.core.problem import Problem
-from tunedb.core.sweep import Sweep, Trial
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
 from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows
 from tunedb.store.sql.base import Access, AnyRow
@@ -155,3 +155,27 @@ class SweepRows:
         for sweep_id, trial in self._access.readable(selected, lambda row: (row.sweep_id, records.to_trial(row))):
             by_sweep[sweep_id].append(trial)
         return by_sweep
+
+    def wrong_configs(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> Collection[Config]:
+        """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
+
+        def last(status: TrialStatus) -> sa.ColumnElement[int]:
+            return sa.func.max(sa.case((TrialRow.status == status, TrialRow.id), else_=0))
+
+        query = (
+            sa.select(TrialRow.config)
+            .join_from(TrialRow, SweepRow)
+            .join(ProblemRow)
+            .join(DeviceRow)
+            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
+            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
+            .where(SweepRow.environment == environment.key, SweepRow.origin == "local")
+            .where(TrialRow.outcome != TrialOutcome.KNOWN_FROM)
+            .group_by(TrialRow.config)
+            .having(last(TrialStatus.WRONG) > last(TrialStatus.OK))
+        )
+        with self._access.read() as connection:
+            selected = connection.execute(query).all()
+        return frozenset(self._access.readable(selected, records.to_config))
