@@ -15,7 +15,7 @@ import pytest
 from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.parts import ROOT
-from tests.store.samples import sweep
+from tests.store.samples import sweep, trial
 from tests.store.test_jsonl import sealed, text_of
 from tunedb import cli
 from tunedb._internal.printable import printable
@@ -161,7 +161,7 @@ def test_hostile_texts_go_through_a_store_an_export_and_an_import_as_texts(name:
     text = TEXTS[name].replace("\0", "")
     line = printable(text)  # what is refused elsewhere in these places: tests/faults/test_control_characters.py
     marked = Mark("quarantine", line)
-    put = sweep(1, host=line, trials=[replace(sweep().trials[0], error=text)], marks=(marked,))
+    put = sweep(1, host=line, trials=[trial(128), trial(256, "compile_error", error=text)], marks=(marked,))
     put = replace(put, device=replace(put.device, name=line, info={text: text}))
     file = path.parent / "export.jsonl"
     file.write_text(text_of([put]))
