@@ -147,7 +147,7 @@ def test_a_call_leaves_nothing_if_what_is_behind_it_fails(
 ) -> None:
     tuner = session.active()
     if fails == "the opener":
-        monkeypatch.setattr(tuner.store.local, "_opener", raising(RuntimeError("no store")))  # type: ignore[attr-defined]
+        monkeypatch.setattr("tunedb.store.open_store", raising(RuntimeError("no store")))
     elif fails == "every access":
         monkeypatch.setattr("tunedb.store.sql.store.Store.get_sweeps", raising(RuntimeError("no rows")))
         monkeypatch.setattr("tunedb.store.sql.store.Store.finish_sweep", raising(RuntimeError("no disk")))
