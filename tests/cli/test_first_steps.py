@@ -136,7 +136,7 @@ def test_a_setting_of_another_type_is_a_setting_error(wrong: dict[str, Any]) -> 
 
 
 def test_a_message_says_once_where_to_look(kernels: dict[str, Kernel], records: pytest.LogCaptureFixture) -> None:
-    with tunedb.using(store="postgresql://me:secret@127.0.0.1:1/x"):
+    with tunedb.using(store="postgresql://me:secret@127.0.0.1:1/x", mode="read"):
         session.active().choose(kernels["pool"], Problem.of("pool", rows=1, kernel_size=1), -1)
     [said] = [record.getMessage() for record in records.records if "can't be used" in record.getMessage()]
     assert said.count("tunedb path -v") == 1
