@@ -54,7 +54,8 @@ def choices() -> None:
     if choice is not None:
         assert_type(choice.config, tunedb.Config)
     tunedb.lookup(3)  # type: ignore[arg-type]  # no name
-    tunedb.lookup("avg_pool1d", device="H200")  # type: ignore[arg-type]  # a Device, or None for the current one
+    tunedb.lookup("avg_pool1d", device="H200")  # a Device, its name, or None for the current one
+    tunedb.lookup("avg_pool1d", device=3)  # type: ignore[arg-type]  # no name
 
 
 def kernels() -> None:
