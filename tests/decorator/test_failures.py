@@ -201,7 +201,7 @@ def test_a_full_cache_of_tritons_costs_the_call_nothing(
     kernel[grid_of(100)](x, y, 100)
     torch.testing.assert_close(y, x + 1)
     [broken] = stored(store)
-    assert aborted(broken)
+    assert aborted(broken), broken.trials
     new_process()
     wait_for_retry(monkeypatch)
     y.zero_()

@@ -26,9 +26,10 @@ def add_as(x, y, n, way: tl.constexpr, BLOCK: tl.constexpr):
 
 
 WAYS: list[Any] = [
-    Color.RED, Color.BLUE, Whole.TWO, Word.ONE, float("inf"), float("nan"), 2**63, "a\0", "\ud800", b"a", (1, 2),
-    Holder((1, 2)),
+    Color.RED, Color.BLUE, Whole.TWO, Word.ONE, float("inf"), float("nan"), 2**63, "a\0", b"a", (1, 2), Holder((1, 2)),
 ]  # fmt: skip
+if INTERPRETED:
+    WAYS.append("\ud800")  # Triton's compiler can't encode it
 
 
 @runs_kernels

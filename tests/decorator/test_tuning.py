@@ -77,7 +77,7 @@ def test_a_tuning_that_was_interrupted_goes_on_with_what_was_learned(store: Stor
     given = {"configs": some, "reference": lambda x: {"y": x + 1}}
     with pytest.raises(KeyboardInterrupt):
         tuned(add_some, do_bench=Script(1.0, 9.0, KeyboardInterrupt()), **given)[grid_of(100)](x, y, 100)
-    assert [one.status for one in running(store)] == ["running"]
+    assert [one.status for one in running(store)] == ["aborted"]
     new_process()
     bench = Script(1.0, 0.5)
     kernel = tuned(add_some, do_bench=bench, **given)

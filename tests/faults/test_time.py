@@ -164,10 +164,11 @@ def test_a_read_that_hangs_costs_one_call_its_wait_and_the_next_ones_nothing(
     assert eventually(lambda: guarded.get_sweeps(done.problem, DEVICE, HASH) or guarded._breaker.reset())
 
 
-def test_a_statement_that_never_ends_is_ended(tmp_path: Path) -> None:
+def test_a_statement_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "store.db")
+    monkeypatch.setattr("tunedb.store.sql.engine.STATEMENT_S", 0.05)
     with (
-        open_store(path, time_limit=0.05) as store,
+        open_store(path, busy_timeout=0.025) as store,
         pytest.raises(StoreUnavailable, match="interrupt"),
         store._access.read() as connection,
     ):

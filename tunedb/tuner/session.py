@@ -17,7 +17,7 @@ from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import Settings, lock_folder
 from tunedb.store import at_end
-from tunedb.store.guarded import BUSY_TIMEOUT_S, TIME_LIMIT_S, GuardedStore
+from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.store.shared import DEADLINE_S, SharedStore, flush_shared
 from tunedb.store.wait_budget import CALL_S, one_call
@@ -70,9 +70,7 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
     def opener() -> Any:
         from tunedb.store import open_store
 
-        return open_store(
-            settings.store, busy_timeout=BUSY_TIMEOUT_S, time_limit=TIME_LIMIT_S, migrate=writable, create=writable
-        )
+        return open_store(settings.store, busy_timeout=BUSY_TIMEOUT_S, migrate=writable, create=writable)
 
     def load() -> None:
         with suppress(Exception):  # whatever it is, opening will say it

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tunedb._internal.control import let_pass
 from tunedb.decorator.call.arguments import Call
 from tunedb.errors import SettingError
 from tunedb.runtime.bits import as_numbers, is_number
@@ -42,7 +43,8 @@ def _copy_like(name: str, result: torch.Tensor, tensor: torch.Tensor) -> torch.T
         return as_numbers(result).to(tensor.device, copy=True)
     try:
         return result.to(tensor.device, tensor.dtype, copy=True)
-    except NotImplementedError as error:
+    except RuntimeError as error:  # NotImplementedError is one
+        let_pass(error)
         raise SettingError(
             f"reference: {name}: expected a tensor of {tensor.dtype}, or its bits as {as_numbers(tensor).dtype}, got "
             f"{result.dtype}, which torch can't convert."

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -22,15 +20,13 @@ _log = logging.getLogger("tunedb")
 _Record = TypeVar("_Record")
 AnyRow = sa.Row[*tuple[Any, ...]]
 PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
-STEPS = 100_000  # of SQLite's virtual machine between two looks at the clock: some milliseconds
 
 
 class Access:
     """A database on which each call uses a connection of its own, in a short transaction of its own."""
 
-    def __init__(self, database: Database, *, replace_damaged: bool = True, time_limit: float | None = None) -> None:
+    def __init__(self, database: Database, *, replace_damaged: bool = True) -> None:
         self.database = database
-        self._time_limit = time_limit
         self._schema_version: int | None = None  # SQLite's own count of changes, when the revision was last read
         self._replace_damaged = replace_damaged and database.path is not None
         self._has_logged_unreadable = False
@@ -39,7 +35,6 @@ class Access:
     def read(self) -> Iterator[sa.Connection]:
         """Yield a connection on which each SELECT is a transaction of its own."""
         with self._replacing(), self.database.read() as connection:
-            self._limit(connection)
             yield connection
 
     @contextlib.contextmanager
@@ -50,7 +45,6 @@ class Access:
         """
         identity = self._identity()
         with self._replacing(), self.database.write() as connection:
-            self._limit(connection)
             self._check_revision(connection)
             yield connection
         if self._identity() != identity:
@@ -75,13 +69,6 @@ class Access:
         except OSError:
             return None
         return status.st_dev, status.st_ino
-
-    def _limit(self, connection: sa.Connection) -> None:
-        """Have SQLite end a statement that goes on and on, such as one over a view that never ends."""
-        driver = connection.connection.driver_connection
-        if self._time_limit is not None and isinstance(driver, sqlite3.Connection):
-            until = time.monotonic() + self._time_limit
-            driver.set_progress_handler(lambda: time.monotonic() > until, STEPS)
 
     @contextlib.contextmanager
     def _replacing(self) -> Iterator[None]:

@@ -33,6 +33,7 @@ _HINTS = {
     sqlite3.SQLITE_CANTOPEN: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
     sqlite3.SQLITE_INTERRUPT: "A statement took too long. See whether the file is sound: tunedb db check",
 }
+STATEMENT_S = 10.0  # for which SQLite may compute a statement, at least; a call has gone on long before
 _PG_BUSY = ("55P03", "57014")  # lock_not_available, query_canceled: what the two time-outs below end in
 
 
@@ -140,7 +141,7 @@ def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = Fa
     url = _url(url_or_path)
     backend, printable = url.get_backend_name(), without_password(url.render_as_string(hide_password=True))
     guard: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
-    limit = StatementLimit(2 * busy_timeout)
+    limit = StatementLimit(max(2 * busy_timeout, STATEMENT_S))
     path: Path | None = None
     options: dict[str, Any]
     if backend == "postgresql":

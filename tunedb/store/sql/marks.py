@@ -13,6 +13,11 @@ from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import MarkRow
 
 _COLUMNS = MarkRow.__table__.columns
+_OF_SWEEPS = (
+    sa.select(*_COLUMNS)
+    .where(MarkRow.sweep_uid.in_(sa.bindparam("sweeps", expanding=True)))
+    .order_by(MarkRow.time, MarkRow.uid)
+)
 
 
 class Marks:
@@ -65,8 +70,7 @@ class Marks:
         by_sweep: defaultdict[str, list[Mark]] = defaultdict(list)
         sweep_uids = [uid for uid in sweep_uids if rows.is_uid(uid)]  # those of unreadable rows can be anything
         for start in range(0, len(sweep_uids), PAGE):
-            query = sa.select(*_COLUMNS).where(MarkRow.sweep_uid.in_(sweep_uids[start : start + PAGE]))
-            selected = connection.execute(query.order_by(MarkRow.time, MarkRow.uid))
+            selected = connection.execute(_OF_SWEEPS, {"sweeps": sweep_uids[start : start + PAGE]})
             for sweep_uid, mark in self._access.readable(selected, records.to_mark):
                 by_sweep[sweep_uid].append(mark)
         return by_sweep

@@ -14,19 +14,15 @@ def open_store(
     url_or_path: str,
     *,
     busy_timeout: float = ...,
-    time_limit: float | None = ...,
     migrate: bool = ...,
     create: Literal[True] = ...,
 ) -> Store: ...
 @overload
-def open_store(
-    url_or_path: str, *, busy_timeout: float = ..., time_limit: float | None = ..., migrate: bool = ..., create: bool
-) -> Store | None: ...
+def open_store(url_or_path: str, *, busy_timeout: float = ..., migrate: bool = ..., create: bool) -> Store | None: ...
 def open_store(
     url_or_path: str,
     *,
     busy_timeout: float = 30.0,
-    time_limit: float | None = None,
     migrate: bool = True,
     create: bool = True,
 ) -> Store | None:
@@ -36,10 +32,10 @@ def open_store(
     with `migrate` upgraded to this version's schema. With `create=False` nothing is made or replaced, and None is
     returned if there is no store. A PostgreSQL store is never changed by opening it: see `upgrade`.
 
-    `busy_timeout` is the number of seconds to wait for another writer, `time_limit` that after which SQLite ends an
-    access that still computes (PostgreSQL ends a statement after twice the busy timeout). Raises StoreError.
+    `busy_timeout` is the number of seconds to wait for another writer; a statement that computes for twice as long,
+    and on SQLite for ten seconds, is ended. Raises StoreError.
     """
     database = locate(url_or_path, busy_timeout=busy_timeout)
     if not schema.prepare(database, migrate=migrate, create=create):
         return None
-    return Store(database, replace_damaged=create, time_limit=time_limit)
+    return Store(database, replace_damaged=create)

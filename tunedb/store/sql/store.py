@@ -23,7 +23,7 @@ from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
-from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows, unfinished_query
+from tunedb.store.sql.sweep_rows import OF_PROBLEM, WITH_FACTS, SweepRows, unfinished_query
 from tunedb.store.sql.upkeep import Upkeep
 from tunedb.store.sql.usage import UsageCounts
 
@@ -44,10 +44,9 @@ class Store(SweepStore):
         database: Database,
         *,
         replace_damaged: bool = True,
-        time_limit: float | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        self._access = Access(database, replace_damaged=replace_damaged, time_limit=time_limit)
+        self._access = Access(database, replace_damaged=replace_damaged)
         self.url = database.url  # printable: without the password
         self.marks = Marks(self._access)
         self.usage = UsageCounts(self._access)
@@ -136,16 +135,10 @@ class Store(SweepStore):
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that problem, device and kernel: without trials, with their counts."""
-        query = (
-            sa.select(*SweepRow.__table__.columns)
-            .join_from(SweepRow, ProblemRow)
-            .join(DeviceRow)
-            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
-            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
-            .where(SweepRow.status != "running")
-            .order_by(SweepRow.finished, SweepRow.uid)
-        )
-        return self._rows.select(query, problem=problem, device=device)
+        values = {
+            "kernel": problem.kernel, "problem": problem.digest, "device": device.digest, "kernel_hash": kernel_hash
+        }  # fmt: skip
+        return self._rows.select(OF_PROBLEM, values, problem=problem, device=device)
 
     def get_wrong_configs(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment

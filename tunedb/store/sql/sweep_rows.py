@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,16 @@ WITH_FACTS = (
     )
     .join_from(SweepRow, ProblemRow)
     .join(DeviceRow)
+)
+# The look-up of a call, built once: building a statement takes SQLAlchemy longer than running it.
+OF_PROBLEM = (
+    sa.select(*SweepRow.__table__.columns)
+    .join_from(SweepRow, ProblemRow)
+    .join(DeviceRow)
+    .where(ProblemRow.kernel == sa.bindparam("kernel"), ProblemRow.digest == sa.bindparam("problem"))
+    .where(DeviceRow.digest == sa.bindparam("device"), SweepRow.kernel_hash == sa.bindparam("kernel_hash"))
+    .where(SweepRow.status != "running")
+    .order_by(SweepRow.finished, SweepRow.uid)
 )
 
 
@@ -140,10 +150,13 @@ class SweepRows:
 
         yield from self._access.readable(here, to_sweep)
 
-    def select(self, query: sa.Select[Any], **known: Any) -> list[Sweep]:
-        """Return the readable sweeps of a query over `WITH_FACTS`, or over sweeps alone if `known` gives the facts."""
+    def select(self, query: sa.Select[Any], values: Mapping[str, str] | None = None, **known: Any) -> list[Sweep]:
+        """Return the readable sweeps of a query over `WITH_FACTS`, or over sweeps alone if `known` gives the facts.
+
+        `values` are those of the query's parameters.
+        """
         with self._access.read() as connection:
-            selected = connection.execute(query).all()
+            selected = connection.execute(query, values).all()
             marks = self._marks.select(connection, [row.uid for row in selected])
         return list(self._access.readable(selected, lambda row: records.to_sweep(row, marks=marks[row.uid], **known)))
 
