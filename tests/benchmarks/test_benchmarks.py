@@ -58,6 +58,7 @@ def test_a_problem_that_the_file_holds_is_not_measured_again(
     from tunedb.kernels.avg_pool import FORWARD
 
     monkeypatch.setattr(timing, "provenance", lambda: {"device": "a GPU"})
+    monkeypatch.setattr(timing, "require_gpu", lambda: None)
     asked = []
 
     def measured(arguments: dict[str, Any], *_: object) -> dict[str, Any]:

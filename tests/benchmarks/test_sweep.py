@@ -44,6 +44,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     monkeypatch.setattr(sweep, "child", Child)
     monkeypatch.setattr(timing, "provenance", lambda: {"device": "a GPU"})
+    monkeypatch.setattr(timing, "require_gpu", lambda: None)
     return run
 
 

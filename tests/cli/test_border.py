@@ -93,7 +93,7 @@ def test_a_call_to_the_outside_that_fails_is_one_sentence(
 ) -> None:
     monkeypatch.setenv("TUNEDB_LOCK_TIMEOUT", "0")
     monkeypatch.setattr(
-        "tunedb.store.sql.store.open_store.__kwdefaults__", {**open_store.__kwdefaults__, "busy_timeout": 0.1}
+        "tunedb.store.sql.opening.open_store.__kwdefaults__", {**open_store.__kwdefaults__, "busy_timeout": 0.1}
     )
     place()
     made: set[tuple[int, str]] = set()

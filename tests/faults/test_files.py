@@ -247,7 +247,7 @@ def test_a_call_on_an_oddly_named_file_stores_in_that_file(name: str, tmp_path: 
     assert all(entry.name.startswith(name) for entry in folder.iterdir() if entry.name != "locks")
 
 
-def test_a_store_that_may_not_be_written_and_is_absent_is_no_failure(
+def test_a_store_that_may_not_be_written_and_is_absent_is_logged_once_and_read_when_it_is_there(
     tmp_path: Path, records: pytest.LogCaptureFixture
 ) -> None:
     tuner = calls.tuner(store=str(tmp_path / "store.db"), mode="read")
@@ -257,7 +257,8 @@ def test_a_store_that_may_not_be_written_and_is_absent_is_no_failure(
     assert calls.call(tuner, 2)[:2] == (2, "store")  # once it is there it is read
     tuner.close()
     other.close()
-    assert [record for record in records.records if record.levelname == "WARNING"] == []
+    [record] = [record for record in records.records if record.levelname == "WARNING"]
+    assert record.getMessage().startswith(f"There is no store at {tmp_path}/store.db")
 
 
 def test_a_second_disk_that_fills_up_while_the_store_is_made_leaves_no_half_made_one(tmp_path: Path) -> None:

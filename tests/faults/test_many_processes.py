@@ -8,6 +8,12 @@ from pathlib import Path
 from tests.faults.parts import output_of, start
 from tunedb.store import check, open_store
 
+# Many processes on few cores: how long a call waits for its store is not what is tested.
+PATIENT = """
+from tunedb.store import guarded, wait_budget, writer
+wait_budget.CALL_S = guarded.CALL_S = guarded.READ_S = writer.RESULT_S = writer.TRIALS_S = 60.0
+"""
+
 OPENERS = """
 import sys
 import alembic.command
@@ -62,7 +68,7 @@ def test_sixteen_processes_open_an_absent_store_and_each_row_is_kept_five_times_
 
 def test_sixteen_processes_sweep_each_of_64_problems_once_and_all_hold_the_same_config(quick_path: Path) -> None:
     path = str(quick_path)
-    found = json.loads(start(SWEEPERS, path).communicate(timeout=120)[0])  # a trial that had to wait may be logged
+    found = json.loads(start(PATIENT + SWEEPERS, path).communicate(timeout=120)[0])  # a trial that had to wait may be logged
     assert [len(held) for held in found] == [64] * 16
     assert {block for held in found for block, _, _ in held.values()} == {2}
     swept = [problem for held in found for problem, (_, source, _) in held.items() if source == "sweep"]
@@ -74,7 +80,7 @@ def test_sixteen_processes_sweep_each_of_64_problems_once_and_all_hold_the_same_
 
 def test_processes_of_several_threads_lose_nothing_and_leave_a_sound_file(quick_path: Path) -> None:
     path = str(quick_path)
-    found = json.loads(output_of(TOGETHER, path))
+    found = json.loads(output_of(PATIENT + TOGETHER, path))
     assert [len(held) for held in found] == [160] * 4
     assert {block for held in found for _, block, _, _ in held} == {2}
     asked = {problem for held in found for problem, _, _, _ in held}

@@ -65,8 +65,9 @@ def test_a_released_file_takes_new_rows_and_can_be_exported_and_imported(path: P
         assert store.put_sweep(new)
         assert [one.source for one in store.usage.get(["default", "nearest"])] == ["nearest"]  # 8 is no miss any more
         file = tmp_path / "export.jsonl"
-        assert dump(store.iter_sweeps(with_trials=True), file) == len(make.sweeps()) + 1
-        assert other.put_sweeps(load(file, strict=True).sweeps) == (len(make.sweeps()) + 1, 0)
+        leaving = [one for one in [*make.sweeps(), new] if one.leaves_its_store]
+        assert dump(store.iter_sweeps(with_trials=True), file) == len(leaving) > 4
+        assert other.put_sweeps(load(file, strict=True).sweeps) == (len(leaving), 0)
         again = tmp_path / "again.jsonl"
         dump(other.iter_sweeps(with_trials=True), again)
         assert again.read_bytes() == file.read_bytes()

@@ -263,5 +263,5 @@ def test_the_command_for_a_file_of_an_unreleased_schema_makes_room_for_a_new_one
         open_store(str(path))
     subprocess.run(["bash", "-c", str(raised.value).partition("Run: ")[2]], check=True)
     with open_store(str(path)) as store:
-        assert store.upkeep.uids() == set()
+        assert not store.upkeep.uids()
     assert Path(f"{path}.unreleased").is_file()

@@ -18,9 +18,10 @@ from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows
 from tunedb.store.sql.base import Access, AnyRow
 from tunedb.store.sql.marks import Marks
-from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.sql.models import DeviceRow, MarkRow, ProblemRow, SweepRow, TrialRow
 
 _log = logging.getLogger("tunedb")
+_MARKED = "is_marked"
 _FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")
 WITH_FACTS = (
     sa.select(
@@ -36,9 +37,13 @@ WITH_FACTS = (
     .join_from(SweepRow, ProblemRow)
     .join(DeviceRow)
 )
-# The look-up of a call, built once: building a statement takes SQLAlchemy longer than running it.
+# The look-up of a call, built once: building a statement takes SQLAlchemy longer than running it. Marks are few, and
+# asked for only if there are any.
 OF_PROBLEM = (
-    sa.select(*SweepRow.__table__.columns)
+    sa.select(
+        *SweepRow.__table__.columns,
+        sa.exists().where(MarkRow.sweep_uid == SweepRow.uid).correlate(SweepRow).label(_MARKED),
+    )
     .join_from(SweepRow, ProblemRow)
     .join(DeviceRow)
     .where(ProblemRow.kernel == sa.bindparam("kernel"), ProblemRow.digest == sa.bindparam("problem"))
@@ -157,7 +162,7 @@ class SweepRows:
         """
         with self._access.read() as connection:
             selected = connection.execute(query, values).all()
-            marks = self._marks.select(connection, [row.uid for row in selected])
+            marks = self._marks.select(connection, [row.uid for row in selected if getattr(row, _MARKED, True)])
         return list(self._access.readable(selected, lambda row: records.to_sweep(row, marks=marks[row.uid], **known)))
 
     def trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[Trial]]:
