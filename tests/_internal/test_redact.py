@@ -47,6 +47,8 @@ PLACES = (
     "postgres:{}@host",
     "me:{}@host/db",
     "me:{}@host:5432/db",
+    "jdbc:postgresql://me:{}@host/db",
+    "sqlite+pysqlcipher://:{}@/file.db",
 )  # fmt: skip
 CONNINFO = (
     "host=h user=me password='{}' dbname=d",
@@ -80,6 +82,33 @@ def test_no_spelling_of_a_connection_string_shows_its_password(password: str) ->
     for text in (f"host=h password={password.replace(' ', '')}", f"password={password} host=h"):
         assert SECRET not in without_password(text), text
         assert not is_path(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["postgresql://host/db;password=hush", "postgresql://host/db?user=me;password=hush",
+     "jdbc:postgresql://host/db?user=me;password=hush", "postgresql://host/db#password=hush",
+     "postgresql://me%3Ahush@host/db", "postgresql://host/db?dbname=password%3Dhush",
+     "postgresql://host/db?host=me:hush@other", "postgresql%3A//me:hush@host/db", "postgresql?password=hush",
+     "file:/a/b.db?key=hush", "PGPASSWORD=hush psql -h host", "dbname='password = hush'",
+     "host=h;user=me;password=hush", "Host=h;Username=me;Password=hush;Database=d",
+     "Server=h;Database=d;User Id=me;Pwd=hush;", "sqlite+pysqlcipher://:hu@hush@/f.db"],
+)  # fmt: skip
+def test_no_spelling_of_other_drivers_shows_a_password_or_names_a_file_by_it(text: str) -> None:
+    assert SECRET not in without_password(text)
+    assert not is_path(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["password=hush\\ hush host=h", "password='hush''hush'", 'password="hush hush"', "Pwd=hush;Host=h"]
+)
+def test_a_message_shows_no_part_of_a_password_in_quotes(text: str) -> None:
+    assert SECRET not in without_passwords(f"Can't connect by {text}: refused")
+
+
+@pytest.mark.parametrize("path", ["/data/password=x/store.db", "sqlite:////data/password=x/a@b;c.db", "/a/pwd.db"])
+def test_a_path_is_shown_as_it_is(path: str) -> None:
+    assert without_password(path) == path
 
 
 @settings(max_examples=40, deadline=None)

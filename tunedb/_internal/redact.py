@@ -27,13 +27,19 @@ _HIDDEN = _words("password passwd sslpassword options passfile sslkey oauth_clie
 _SCHEMES = r"(?:postgres(?:ql)?|pg|psql|mysql|mariadb|oracle|mssql|redis|mongodb|https?|sqlite)(?:\+\w+)?"
 _MAX_SHORT = 3  # characters: a secret that is no longer is masked only where it is a word, as others may contain it
 
-_CONNINFO = re.compile(rf"^\s*(?:{'|'.join(sorted(_SHOWN | _HIDDEN))})\s*=|(?:^|\s)password\s*=", re.IGNORECASE)
-_NO_SLASHES = re.compile(rf"\s*{_SCHEMES}\s*:(?!//)|\s*{_SCHEMES}//|[^/\s:]+:\S*@[\w.\-\[%]", re.IGNORECASE)
+_SECRET = r"(?:(?:ssl|pg)?password|passwd|pwd|oauth_client_secret)"  # other drivers part their pairs by `;`
+_CONNINFO = re.compile(rf"^\s*(?:{'|'.join(sorted(_SHOWN | _HIDDEN))})\s*=|(?:^|[\s;]){_SECRET}\s*=", re.IGNORECASE)
+_NO_SLASHES = re.compile(
+    rf"\s*(?:{_SCHEMES}|file)\s*:(?!//)|\s*{_SCHEMES}(?://|%3a|\?)|[^/\s:]+:\S*@[\w.\-\[%]", re.IGNORECASE
+)
 _PAIR = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.DOTALL)
-_USERINFO = re.compile(r"(://[^:/@]*)(?::([^@]*))?@")  # as SQLAlchemy reads it
+_USERINFO = re.compile(r"(://[^:/@]*?)(?:(?::|%3[aA])([^@]*))?@")  # as SQLAlchemy reads it; or escaped as a whole
+_IS_FILE = re.compile(r"sqlite(?:\+\w+)?:///", re.IGNORECASE)
 _NO_HOST = re.compile(r"(://[^:@/?\[]*):(?!\d*(?:[/?]|$)).*", re.DOTALL)  # what follows is no port, but a password
 _URL_IN_TEXT = re.compile(rf"\S*://\S*|\b{_SCHEMES}:?/\S*|[^\s:]+:\S*@[\w.\-\[%]\S*", re.IGNORECASE)
-_IN_TEXT = re.compile(r"(?i)((?:ssl)?password|passwd|oauth_client_secret)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)")
+_IN_TEXT = re.compile(
+    rf"(\b{_SECRET}\s*=\s*)('(?:[^'\\]|\\.|'')*'|\"[^\"]*\"|(?:[^\s&;\\]|\\.)+)", re.IGNORECASE | re.DOTALL
+)
 
 
 def without_password(url: str) -> str:
@@ -47,7 +53,8 @@ def without_password(url: str) -> str:
     if "://" in url:
         url = _USERINFO.sub(_shown_userinfo, url, count=1) if "@" in url else _NO_HOST.sub(r"\1:***", url)
         before, mark, query = url.partition("?")
-        return f"{before}?{'&'.join(map(_shown_field, query.split('&')))}" if mark else url
+        shown = f"{before}?{'&'.join(map(_shown_field, query.split('&')))}" if mark else url
+        return shown if _IS_FILE.match(url) else _IN_TEXT.sub(r"\1***", shown)
     if _CONNINFO.search(url):  # the pairs alone: a password with a blank that was not quoted goes on between them
         return " ".join(f"{name}={_shown_value(name, value)}" for name, value in _PAIR.findall(url))
     if _NO_SLASHES.match(url):
@@ -57,7 +64,7 @@ def without_password(url: str) -> str:
 
 def without_passwords(text: str) -> str:
     """Return a message with the passwords of its URLs and connection strings left out; a URL ends at a blank."""
-    return _IN_TEXT.sub(r"\1\2***", _URL_IN_TEXT.sub(lambda word: _shown_word(word[0]), text))
+    return _IN_TEXT.sub(r"\1***", _URL_IN_TEXT.sub(lambda word: _shown_word(word[0]), text))
 
 
 def is_path(text: str) -> bool:
@@ -73,7 +80,7 @@ def is_ambiguous(url: str) -> bool:
 
     It is where a `@`, a `?` or a `&` in it was not escaped.
     """
-    if "://" not in url or url.startswith("sqlite"):
+    if "://" not in url or _IS_FILE.match(url):
         return False
     userinfo = _USERINFO.search(url)
     place, _, query = (url[userinfo.end() :] if userinfo else url.partition("://")[2]).partition("?")
@@ -114,11 +121,11 @@ def masked(text: str, secrets: Iterable[str]) -> str:
 
 
 def _shown_word(word: str) -> str:
-    return without_password(word) if "://" in word else re.split("[:/]", word, maxsplit=1)[0] + ":***"
+    return without_password(word) if "://" in word else re.split("[:/?%]", word, maxsplit=1)[0] + ":***"
 
 
 def _shown_value(name: str, value: str) -> str:
-    return without_password(value) if name.lower() in _SHOWN else "***"  # `dbname` may be a URL
+    return without_password(value.strip("'")) if name.lower() in _SHOWN else "***"  # `dbname` may be a URL
 
 
 def _shown_userinfo(userinfo: re.Match[str]) -> str:
@@ -126,8 +133,9 @@ def _shown_userinfo(userinfo: re.Match[str]) -> str:
 
 
 def _shown_field(field: str) -> str:
-    name, equals, _ = field.partition("=")
+    name, equals, value = field.partition("=")
     known = unquote(name).lower()
     if known in _SHOWN:
-        return field
+        meant = unquote(value)
+        return field if without_password(meant) == meant else f"{name}=***"
     return f"{name}=***" if equals and known in _HIDDEN else "***"
