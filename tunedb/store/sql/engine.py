@@ -93,6 +93,8 @@ class Database:
                 raise raised from None
             _mask(error, self.secrets)
             raise self._failure(error) from error
+        except (sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:
+            raise StoreError(f"{self.url} refused a row (an index of someone else?). Run: tunedb db check") from error
         except OSError as error:
             raise unusable(self.url, error) from error
 

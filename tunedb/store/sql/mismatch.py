@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from importlib import metadata
 
@@ -46,6 +47,11 @@ def mismatch(database: Database, stored: str | None, head: str) -> SchemaMismatc
         return SchemaMismatch(
             f"Found schema {stored} in {database.url}, which versions before the first release wrote, expected {head}. "
             f"It can't be upgraded or exported: move it away, and kernels are tuned again. Run: {away}"
+        )
+    if not re.fullmatch(r"\d{4}", stored):
+        return SchemaMismatch(
+            f"Found schema {stored!r} in {database.url}, which no tunedb wrote, expected {head}. "
+            "Name another store in TUNEDB_STORE."
         )
     if stored > head:
         return SchemaNewer(

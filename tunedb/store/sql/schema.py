@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from tunedb._internal import forks, safe_path
+from tunedb._internal.printable import printable
 from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import backup
 from tunedb.store.sql.engine import Database, locate, unusable
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0003"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
+MAX_REVISION = 32  # characters, as in Alembic's own table; SQLite holds anything there
 SCRIPTS = "tunedb:migrations"
 _ADVISORY_LOCK = 0x74756E656462  # "tunedb"
 
@@ -205,7 +207,9 @@ def alembic_config(connection: sa.Connection) -> Config:
 def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    return connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
+    query = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+    stored = [value if isinstance(value, str) else repr(value) for value in connection.scalars(query)]
+    return max((printable(value[:MAX_REVISION]) for value in stored), default=None)  # of several, what refuses most
 
 
 def _is_file(path: Path, url: str) -> bool:
