@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -207,7 +207,7 @@ def alembic_config(connection: sa.Connection) -> Config:
 def _revision(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    query = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
+    query: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
     stored = [value if isinstance(value, str) else repr(value) for value in connection.scalars(query)]
     return max((printable(value[:MAX_REVISION]) for value in stored), default=None)  # of several, what refuses most
 
