@@ -16,6 +16,7 @@ import pytest
 from tests.store.assets import make
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, running, sweep, trial
 from tests.store.test_jsonl import text_of
+from tunedb.core.device import Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, MarkKind, Sweep, TrialOutcome
 from tunedb.errors import ImportRejected
@@ -166,7 +167,14 @@ def test_a_config_that_is_wrong_here_answers_from_no_sweep() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"problem": Problem.of("other", n=1)}, {"kernel_hash": "ab" * 32}, {"device": make.DEVICES[1]}]
+    "changes",
+    [
+        {"problem": Problem.of("other", n=1)},
+        {"kernel_hash": "ab" * 32},
+        {"device": make.DEVICES[1]},
+        {"environment": Environment("3.9.0", "2.14.0", "590.1", "1")},
+        {"host": "elsewhere"},
+    ],
 )
 def test_a_sweep_that_has_the_uid_of_another_one_that_runs_does_not_finish_it(
     changes: dict[str, object], url: str, records: pytest.LogCaptureFixture

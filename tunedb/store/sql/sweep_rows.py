@@ -106,15 +106,21 @@ class SweepRows:
 
     def _stored(self, connection: sa.Connection, uid: str) -> sa.Row[*tuple[Any, ...]]:
         """Return the row of a sweep that is stored, locked for this transaction."""
-        columns = (SweepRow.id, SweepRow.status, SweepRow.problem_id, SweepRow.device_id, SweepRow.kernel_hash)
+        facts = (SweepRow.problem_id, SweepRow.device_id, SweepRow.kernel_hash, SweepRow.environment, SweepRow.host)
+        columns = (SweepRow.id, SweepRow.status, *facts)
         return connection.execute(sa.select(*columns).where(SweepRow.uid == uid).with_for_update()).one()
 
     def _is_of_same(self, connection: sa.Connection, stored: sa.Row[Any], sweep: Sweep) -> bool:
-        """Say whether a row is of the sweep's problem, device and kernel: a file may give a sweep any uid."""
-        return (stored.problem_id, stored.device_id, stored.kernel_hash) == (
+        """Say whether a row is that of the sweep's beginning: a file may give a sweep any uid.
+
+        Without the environment and the host, a time that was measured elsewhere would become one of this machine.
+        """
+        return (stored.problem_id, stored.device_id, stored.kernel_hash, stored.environment, stored.host) == (
             self._access.problem_id(connection, sweep.problem),
             self._access.device_id(connection, sweep.device),
             sweep.kernel_hash,
+            sweep.environment.key,
+            sweep.host,
         )
 
     def running_id(self, connection: sa.Connection, uid: str) -> int | None:
