@@ -13,9 +13,17 @@ from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import MarkRow
 
 _COLUMNS = MarkRow.__table__.columns
-_OF_SWEEPS = (
+MAX_MARKS = 10_000  # of a page of sweeps; beyond that older ones, which say nothing any more, are left out
+NEWEST = 10  # of each sweep and kind: some of them may be unreadable
+_IS_ASKED = MarkRow.sweep_uid.in_(sa.bindparam("sweeps", expanding=True))
+_OF_SWEEPS = sa.select(*_COLUMNS).where(_IS_ASKED).order_by(MarkRow.time, MarkRow.uid).limit(MAX_MARKS + 1)
+_AGE = sa.func.row_number().over(
+    partition_by=(MarkRow.sweep_uid, MarkRow.kind), order_by=(MarkRow.time.desc(), MarkRow.uid.desc())
+)
+_AGED = sa.select(MarkRow.id, _AGE.label("age")).where(_IS_ASKED).subquery()
+_NEWEST_OF_SWEEPS = (
     sa.select(*_COLUMNS)
-    .where(MarkRow.sweep_uid.in_(sa.bindparam("sweeps", expanding=True)))
+    .where(MarkRow.id.in_(sa.select(_AGED.c.id).where(_AGED.c.age <= NEWEST)))
     .order_by(MarkRow.time, MarkRow.uid)
 )
 
@@ -66,11 +74,14 @@ class Marks:
         )
 
     def select(self, connection: sa.Connection, sweep_uids: Sequence[str]) -> defaultdict[str, list[Mark]]:
-        """Select the readable marks of these sweeps, oldest first."""
+        """Select the readable marks of these sweeps, oldest first; of very many, the newest of each sweep and kind."""
         by_sweep: defaultdict[str, list[Mark]] = defaultdict(list)
         sweep_uids = [uid for uid in sweep_uids if rows.is_uid(uid)]  # those of unreadable rows can be anything
         for start in range(0, len(sweep_uids), PAGE):
-            selected = connection.execute(_OF_SWEEPS, {"sweeps": sweep_uids[start : start + PAGE]})
+            uids = {"sweeps": sweep_uids[start : start + PAGE]}
+            selected = connection.execute(_OF_SWEEPS, uids).all()
+            if len(selected) > MAX_MARKS:
+                selected = connection.execute(_NEWEST_OF_SWEEPS, uids).all()
             for sweep_uid, mark in self._access.readable(selected, records.to_mark):
                 by_sweep[sweep_uid].append(mark)
         return by_sweep

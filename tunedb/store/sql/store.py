@@ -23,14 +23,13 @@ from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
-from tunedb.store.sql.sweep_rows import OF_PROBLEM, WITH_FACTS, SweepRows, unfinished_query
+from tunedb.store.sql.sweep_rows import ENDED, OF_PROBLEM, WITH_FACTS, SweepRows, unfinished_query
 from tunedb.store.sql.upkeep import Upkeep
 from tunedb.store.sql.usage import UsageCounts
 
 UID_DIGITS = 32
 PAGE_S = 0.2  # for which one transaction takes sweeps: less than a call waits for another process's write
 PAUSE_S = 0.05  # between two transactions: SQLite's waiting writers look every 50 ms at first
-_ENDED = sa.case((SweepRow.arrived < SweepRow.finished, SweepRow.arrived), else_=SweepRow.finished)  # as in `ranking`
 
 
 class Store(SweepStore):
@@ -134,11 +133,15 @@ class Store(SweepStore):
         return new, done
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
-        """Return the finished sweeps of that problem, device and kernel: without trials, with their counts."""
+        """Return the finished sweeps of that problem, device and kernel: without trials, with their counts.
+
+        Of very many only the part that counts, so that the read ends in time.
+        """
         values = {
             "kernel": problem.kernel, "problem": problem.digest, "device": device.digest, "kernel_hash": kernel_hash
         }  # fmt: skip
-        return self._rows.select(OF_PROBLEM, values, problem=problem, device=device)
+        found = self._rows.select(OF_PROBLEM, values, problem=problem, device=device)
+        return sorted(found, key=lambda sweep: (sweep.finished, sweep.uid))
 
     def get_wrong_configs(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
@@ -166,7 +169,7 @@ class Store(SweepStore):
         query = (
             WITH_FACTS.where(ProblemRow.kernel == kernel, DeviceRow.digest == device.digest)
             .where(SweepRow.kernel_hash == kernel_hash, SweepRow.status != "running")
-            .order_by(_ENDED.desc(), SweepRow.uid)
+            .order_by(ENDED.desc(), SweepRow.uid)
             .limit(most)
         )
         return self._rows.select(query, device=device)

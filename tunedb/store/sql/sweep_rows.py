@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from tunedb.core.canonical import canonical
 from tunedb.core.device import Device, Environment, host
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
+from tunedb.core.sweep import MarkKind, Sweep, Trial, TrialOutcome, TrialStatus
 from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows
 from tunedb.store.sql.base import Access, AnyRow
@@ -37,9 +37,12 @@ WITH_FACTS = (
     .join_from(SweepRow, ProblemRow)
     .join(DeviceRow)
 )
+ENDED = sa.case((SweepRow.arrived < SweepRow.finished, SweepRow.arrived), else_=SweepRow.finished)  # as in `ranking`
+MAX_SWEEPS = 500  # of one problem that a look-up reads, in 0.1 s: an import may bring any number
+_IS_PINNED = sa.exists().where(MarkRow.sweep_uid == SweepRow.uid, MarkRow.kind == MarkKind.PIN)
 # The look-up of a call, built once: building a statement takes SQLAlchemy longer than running it. Marks are few, and
 # asked for only if there are any.
-OF_PROBLEM = (
+_OF_PROBLEM = (
     sa.select(
         *SweepRow.__table__.columns,
         sa.exists().where(MarkRow.sweep_uid == SweepRow.uid).correlate(SweepRow).label(_MARKED),
@@ -49,8 +52,11 @@ OF_PROBLEM = (
     .where(ProblemRow.kernel == sa.bindparam("kernel"), ProblemRow.digest == sa.bindparam("problem"))
     .where(DeviceRow.digest == sa.bindparam("device"), SweepRow.kernel_hash == sa.bindparam("kernel_hash"))
     .where(SweepRow.status != "running")
-    .order_by(SweepRow.finished, SweepRow.uid)
 )
+OF_PROBLEM = _OF_PROBLEM.order_by(SweepRow.finished, SweepRow.uid).limit(MAX_SWEEPS + 1)
+_FIRST_OF_PROBLEM = _OF_PROBLEM.order_by(
+    _IS_PINNED.desc(), (SweepRow.origin == "local").desc(), ENDED.desc(), SweepRow.uid.desc()
+).limit(MAX_SWEEPS)
 
 
 def unfinished_query(problem: Problem, device: Device, kernel_hash: str, environment: Environment) -> sa.Select[int]:
@@ -164,10 +170,13 @@ class SweepRows:
     def select(self, query: sa.Select[Any], values: Mapping[str, str] | None = None, **known: Any) -> list[Sweep]:
         """Return the readable sweeps of a query over `WITH_FACTS`, or over sweeps alone if `known` gives the facts.
 
-        `values` are those of the query's parameters.
+        `values` are those of the query's parameters. Of more than MAX_SWEEPS of `OF_PROBLEM` those that were pinned
+        come first, then those of this store, then the newest.
         """
         with self._access.read() as connection:
             selected = connection.execute(query, values).all()
+            if query is OF_PROBLEM and len(selected) > MAX_SWEEPS:
+                selected = connection.execute(_FIRST_OF_PROBLEM, values).all()
             marks = self._marks.select(connection, [row.uid for row in selected if getattr(row, _MARKED, True)])
         return list(self._access.readable(selected, lambda row: records.to_sweep(row, marks=marks[row.uid], **known)))
 
