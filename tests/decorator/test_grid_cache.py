@@ -79,6 +79,51 @@ def test_a_function_that_may_see_more_is_called_each_time(
     assert grids._cached == {}
 
 
+def by_match(given: Any) -> Any:
+    match given:
+        case {"n": n, "BLOCK": block}:
+            return (-(-n // block),)
+    return (0,)
+
+
+def by_rest(given: Any) -> Any:
+    match given:
+        case {"n": n, **rest}:
+            return (n + len(rest),)
+    return (0,)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        by_match,
+        by_rest,
+        lambda given: ({**given}["n"],),
+        lambda given: ((given | {"m": 1})["n"],),
+        lambda given: (7,) if given == {"n": 3, "BLOCK": 16} else (8,),
+    ],
+)
+def test_arguments_that_are_read_without_a_subscript_count(function: Callable[..., Any]) -> None:
+    grids = GridCache()
+    for _ in range(2):
+        for n in (3, 48, 160):
+            assert grids(function, {"n": n, "BLOCK": 16}) == function({"n": n, "BLOCK": 16})
+
+
+@pytest.mark.parametrize("kind", [KeyError, TypeError, ValueError, AttributeError])
+def test_a_function_that_raises_is_called_once_for_each_call(kind: type[Exception]) -> None:
+    grids, calls = GridCache(), []
+
+    def raising(given: Any) -> Any:
+        calls.append(given)
+        raise kind("the program's own")
+
+    for count in (1, 2, 3):
+        with pytest.raises(kind, match="own"):
+            grids(raising, {"n": 1})
+        assert len(calls) == count
+
+
 def test_a_name_of_ours_that_is_another_things_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     monkeypatch.setitem(globals(), "cdiv", lambda a, b: seen.append(1) or a // b)

@@ -7,7 +7,7 @@ that its code names is `triton.cdiv` and the like. Any other function is called 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from types import CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -36,12 +36,12 @@ class GridCache:
         """Return what `function(arguments)` returns."""
         try:
             place = id(function.__code__)
-            if place in self._uncached:
-                return function(arguments)
-            cached = self._cached[(place, *[cell.cell_contents for cell in function.__closure__ or ()])]
-            return cached.grids[cached.values(arguments)]
+            if place not in self._uncached:
+                cached = self._cached[(place, *[cell.cell_contents for cell in function.__closure__ or ()])]
+                return cached.grids[cached.values(arguments)]
         except (AttributeError, KeyError, TypeError, ValueError):  # another kind of callable, or a new call
             return self._first(function, arguments)
+        return function(arguments)  # outside: what it raises is the caller's, and it is called once
 
     def _first(self, function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
         if not isinstance(function, FunctionType):
@@ -52,7 +52,11 @@ class GridCache:
             self._uncached[id(code)] = code
             return function(arguments)
         recording = _RecordingArguments(arguments)
-        grid = function(recording)
+        try:
+            grid = function(recording)
+        except (AttributeError, TypeError):  # it does what only a dict can do; if the error is its own, it comes again
+            self._uncached[id(code)] = code
+            return function(arguments)
         names = tuple(recording.read)
         key = (id(code), *[cell.cell_contents for cell in function.__closure__ or ()])
         cached = self._cached.get(key)
@@ -80,16 +84,25 @@ class _CachedGrids(NamedTuple):
     code: CodeType
 
 
-class _RecordingArguments(dict[str, Any]):
-    """The arguments of a call; records which of them are read."""
+class _RecordingArguments(Mapping[str, Any]):
+    """The arguments of a call; records which of them are read.
+
+    No dict: `match` and `{**arguments}` read one without its methods.
+    """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        super().__init__(arguments)
+        self._arguments = arguments
         self.read: dict[str, None] = {}
 
     def __getitem__(self, name: str) -> Any:
         self.read[name] = None
-        return super().__getitem__(name)
+        return self._arguments[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arguments)
+
+    def __len__(self) -> int:
+        return len(self._arguments)
 
 
 def _nothing(arguments: Mapping[str, Any]) -> tuple[()]:  # noqa: ARG001 - stands for an itemgetter
