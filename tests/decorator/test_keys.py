@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from typing import Any
 
@@ -44,6 +45,53 @@ def test_a_call_is_tuned_once_and_looked_up_by_the_next_process(store: Store, wa
             torch.testing.assert_close(y, x + 1)
         assert (bench.timed, kernel.best_config) == (2, kernel.configs[1])
         new_process()
+
+
+class Unhashable(int):
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Raising(int):
+    def __hash__(self) -> int:
+        raise RuntimeError("asked for a hash")
+
+
+class Hidden(float):
+    def hex(self) -> str:
+        raise RuntimeError("asked for its digits")
+
+
+class Meta(type):
+    def __getattr__(cls, name: str) -> None:
+        raise RuntimeError(f"asked for {name}")
+
+
+class Closed(metaclass=Meta):
+    pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    items: list[int]
+
+
+ODD = [Unhashable(4), Raising(4), Hidden(2.0), Closed(), Listing([1, 2]), {"a": 1}, {1}, (Unhashable(4),)]
+
+
+@runs_kernels
+@pytest.mark.skipif(not INTERPRETED, reason="a compiled kernel takes no such argument")
+@pytest.mark.parametrize("way", ODD, ids=[str(place) for place in range(len(ODD))])
+def test_an_argument_whose_class_can_not_be_asked_costs_no_call_its_result(store: Store, way: Any) -> None:
+    bench = Bench(2.0, 1.0)
+    kernel, (x, y) = tuned(add_as, do_bench=bench), tensors()
+    for _ in range(3):
+        y.fill_(7.0)
+        kernel[grid_of(100)](x, y, 100, way)
+        torch.testing.assert_close(y, x + 1)
+    assert (bench.timed, kernel.best_config) == (2, kernel.configs[1])
 
 
 @runs_kernels

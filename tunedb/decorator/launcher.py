@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import triton
 
+from tunedb._internal.control import let_pass
 from tunedb.decorator.call.arguments import Call
 from tunedb.decorator.call.specialization import call_specialization
 from tunedb.decorator.configs import arguments_with, check_conflicts, run_hook
@@ -19,6 +20,7 @@ from tunedb.decorator.inductor import StoredPruning
 from tunedb.decorator.kernel import KernelState
 from tunedb.decorator.resolve import Resolved, resolve
 from tunedb.decorator.results import Results
+from tunedb.errors import IdentityError
 from tunedb.runtime.compat_triton import current_device, is_interpreted
 from tunedb.runtime.launch import launch_call
 from tunedb.tuner import session
@@ -100,8 +102,7 @@ class Launcher:
             return self.launch(grid, *args, **kwargs)
         spec, since = self._state.spec, session.generation()
         call, index = spec.call(grid, args, kwargs), self.index()
-        key = call_specialization(call.named, spec.parameters.constexprs, spec.keys, spec.buckets)
-        key = key and (index, call.empty_tensors(), *key)
+        key = self._key_of(call, index)
         remembered = None if key is None else self._remembered.get(key)
         if is_capturing(index):
             config = self._capture.config_for(call, index, None if remembered is None else remembered.config)
@@ -118,6 +119,23 @@ class Launcher:
         if not is_final:
             guarded(spec.name, partial(self._remember, call, index, config, key, since), _nothing)
         return launched
+
+    def _key_of(self, call: Call, index: int) -> Any:
+        """Return what a call is remembered by; None if it can't be. Raises IdentityError if a bucket fails."""
+        spec = self._state.spec
+        try:
+            key = call_specialization(call.named, spec.parameters.constexprs, spec.keys, spec.buckets)
+            if key is None:
+                return None
+            key = (index, call.empty_tensors(), *key)
+            hash(key)
+        except IdentityError:
+            raise
+        # An argument's class may have a `__hash__` or `__getattr__` that raises anything: it is asked at each call.
+        except Exception as error:
+            let_pass(error)
+            return None
+        return key
 
     def _remember(self, call: Call, index: int, config: triton.Config, key: Any, since: int) -> None:
         """Keep the config of a launched call for calls like it."""

@@ -40,7 +40,7 @@ def specialization_of(value: Any, is_value: bool = False, with_strides: bool = T
     if isinstance(value, int):
         return (kind, value) if is_value else (kind, value == 1, not value & 15, value >> 31)
     if isinstance(value, float):
-        return (kind, value.hex()) if is_value else (kind,)
+        return (kind, float.hex(value)) if is_value else (kind,)
     if isinstance(value, (tuple, list)):
         if not with_strides:
             return (kind, *[specialization_of(item, is_value, with_strides) for item in value])
