@@ -109,6 +109,22 @@ def test_a_wrong_config_is_found_and_none_is_blamed_for_its_dtype(
     assert ("1 configs give other results" in records.text) is not has_reference
 
 
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_reference_that_writes_and_then_raises_leaves_nothing(store: Store, kind: type[BaseException]) -> None:
+    def reference(x: torch.Tensor, y: torch.Tensor) -> None:
+        x.mul_(5)
+        y.zero_()
+        raise kind("the program's own")
+
+    kernel, (x, y) = tuned(reference=reference), tensors()
+    before = x.clone(), y.clone()
+    with pytest.raises(kind, match="own"):
+        kernel[grid_of(100)](x, y, 100)
+    assert torch.equal(x, before[0])
+    assert torch.equal(y, before[1])
+    assert [sweep.status for sweep in stored(store) if sweep.status == "tuned"] == []
+
+
 def test_a_reference_that_can_not_be_converted_is_named() -> None:
     dtype = torch.float4_e2m1fn_x2
     x, y = (torch.zeros(100, dtype=torch.uint8, device=DEVICE) for _ in range(2))

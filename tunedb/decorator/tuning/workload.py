@@ -52,7 +52,15 @@ class CallWorkload:
         self._is_first = True
         self._is_closed = False
         self._is_reference = spec.reference is not None
-        self._expected = {} if spec.reference is None else expected_results(spec.reference, call)
+        self._expected = {} if spec.reference is None else self._by_reference(spec.reference)
+
+    def _by_reference(self, reference: Callable[..., object]) -> dict[str, torch.Tensor]:
+        """Return what the reference expects. One that raises may have written into the call's tensors by then."""
+        try:
+            return expected_results(reference, self._call)
+        except BaseException:  # raised again
+            self._restore()
+            raise
 
     def prepare(self, config: Config) -> Resources:
         """Compile ahead. Errors are kept for `compile`, so that the caller's thread raises them and runs the hooks.
