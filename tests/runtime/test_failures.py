@@ -58,6 +58,7 @@ HOST = {
     "ptxas without disk": ptxas("ptxas fatal : Could not write k.cubin: No space left on device", 1),
     "ptxas without memory": ptxas("ptxas fatal : Memory allocation failure: Cannot allocate memory", 1),
     "no memory": MemoryError(),
+    "no frames left": RecursionError("maximum recursion depth exceeded"),
     "no GPU memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     "driver without memory": RuntimeError("Triton Error [CUDA]: out of memory"),
     "no device": RuntimeError("CUDA error: no CUDA-capable device is detected"),

@@ -20,8 +20,9 @@ from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, TrialE
 _STICKY_TEXTS = ("illegal memory access", "misaligned address", "unspecified launch failure", "illegal instruction",
                  "device-side assert", "hardware stack error", "launch timed out", "context is destroyed")  # fmt: skip
 # Triton's cache and its compilers' processes raise OSError, building a launcher CalledProcessError, loading it
-# ImportError. Too little memory is here because a sweep's own tensors need it too.
-_HOST_ERRORS = (OSError, MemoryError, ImportError, torch.OutOfMemoryError, subprocess.SubprocessError)
+# ImportError. Too little memory is here because a sweep's own tensors need it too, and too deep a recursion because the
+# caller's frames count.
+_HOST_ERRORS = (OSError, MemoryError, ImportError, RecursionError, torch.OutOfMemoryError, subprocess.SubprocessError)
 # The words of errors that have no class of their own, in lower case: of the operating system and of assemblers that
 # quote it, of Python, of Triton, of CUDA and ROCm. A compiler that was killed has the exit code of SIGKILL or SIGTERM.
 _HOST_TEXTS = (
