@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 import threading
@@ -14,6 +15,7 @@ import pytest
 from tests.fakes import DEVICE
 from tests.faults import calls
 from tests.faults.parts import output_of, start
+from tunedb.tuner import border
 
 WITHOUT_A_PACKAGE = """
 import json, sys
@@ -100,6 +102,28 @@ def test_without_a_new_thread_a_call_tunes_and_stores(
     assert [calls.call(tuner, n)[:2] for n in range(2)] == [(2, "sweep")] * 2
     tuner.close()
     assert calls.call(calls.tuner(store=str(tmp_path / "store.db")), 1)[:2] == (2, "store")
+
+
+class RaisingHandler(logging.Handler):
+    """A program's own handler, with a fault."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("the handler's fault")
+
+
+def test_a_logging_handler_that_raises_costs_no_call_its_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(border, "_logged", set())
+    log, handler = logging.getLogger("tunedb"), RaisingHandler()
+
+    def work() -> str:
+        log.warning("says something")
+        return "tuned"
+
+    log.addHandler(handler)
+    try:
+        assert border.guarded("fake", work, lambda: "the default") == "the default"
+    finally:
+        log.removeHandler(handler)
 
 
 @pytest.mark.parametrize("package", ["sqlalchemy", "alembic", "platformdirs", "sqlite3", "fcntl"])

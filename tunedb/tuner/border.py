@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeVar
 
-from tunedb._internal.control import let_pass
+from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.redact import without_passwords
 from tunedb.errors import IdentityError, MissError, SweepError
 
@@ -49,10 +49,11 @@ def _log_once(kernel: str, error: Exception) -> None:
     cause = type(error).__name__, getattr(error, "errno", None)
     if cause not in _logged:
         _logged.add(cause)
-        _log.warning(
-            "%s: tunedb failed (%s: %s, at %s); the call runs without it. See: tunedb doctor",
-            kernel, cause[0], without_passwords(str(error)), _place(error.__traceback__),
-        )  # fmt: skip
+        with suppress(Exception):  # a program's own logging handler may raise anything, and may have raised this error
+            _log.warning(
+                "%s: tunedb failed (%s: %s, at %s); the call runs without it. See: tunedb doctor",
+                kernel, cause[0], without_passwords(str(error)), _place(error.__traceback__),
+            )  # fmt: skip
 
 
 def _place(trace: TracebackType | None) -> str:
