@@ -219,6 +219,24 @@ def test_a_patched_text_is_what_counts(load: Any) -> None:
     assert kernel.source_hash == kernel_hash(load(SMALL.replace("x + 1", "x + 2")).kernel)
 
 
+IN_A_MODULE = SMALL.replace("helper(tl.load", "functions.helper(tl.load").replace(
+    "@triton.jit\ndef kernel", "import sys\nfunctions = sys.modules[__name__]\n\n@triton.jit\ndef kernel"
+)
+
+
+@pytest.mark.parametrize("source", [SMALL, IN_A_MODULE], ids=["global", "attribute"])
+def test_a_helper_that_a_program_replaces_is_what_counts(load: Any, source: str) -> None:
+    module, other = load(source), load(source.replace("x + 1", "x + 2"))
+    kernel = tunedb.autotune([triton.Config({"BLOCK": 16})], ["n"])(module.kernel)
+    before, own = kernel.source_hash, module.helper
+    module.helper = other.helper
+    assert kernel.source_hash == kernel_hash(other.kernel) != before
+    module.helper = own
+    assert kernel.source_hash == before
+    del module.helper
+    assert kernel.source_hash != before
+
+
 UNSTABLE = SMALL.replace("x + 1", "x + LOCK_USER.size").replace(
     "@triton.jit\ndef helper",
     "import threading\n\nclass User:\n    def __init__(self):\n        self.lock, self.size = threading.Lock(), 1\n\n"

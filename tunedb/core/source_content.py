@@ -12,7 +12,8 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
@@ -53,11 +54,15 @@ def _is_foreign(package: str, home: str) -> bool:
 
 
 class Content:
-    """Functions, classes and objects, each on a line. `texts` are the jit functions with their texts at that time."""
+    """Functions, classes and objects, each on a line.
+
+    `seen` is what a program can replace later, as functions that read it, each with what it was: the texts of jit
+    functions, and the jit functions that globals named.
+    """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.texts: list[tuple[Any, str | None]] = []
+        self.seen: list[tuple[Callable[[], object], object]] = []
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []  # an id is an object's for as long as it lives
 
@@ -95,7 +100,7 @@ class Content:
             return repr(value)
         apart = type(self)()
         apart.add(value, home)
-        self.texts += apart.texts
+        self.seen += apart.seen
         return apart.digest()
 
     def _numbered(self, value: Any, home: str) -> str:
@@ -118,7 +123,7 @@ class Content:
         package = package_of(function.__globals__.get("__name__", ""), function.__globals__)
         if package in COMPILERS and package != home:
             return f"{package} {function.__qualname__}"
-        self.texts.append((value, compiled_text(value)))
+        self.seen.append((partial(compiled_text, value), compiled_text(value)))
         skeleton = skeleton_of_jit(value)
         options = self.of(options_of(value), package)
         return f"jit {options} {self._body(skeleton.text, skeleton.chains, skeleton.imports, function, package)}"
@@ -148,6 +153,8 @@ class Content:
         for chain in chains:
             if chain[0] in scope:
                 place, value = _resolved(chain, scope, home)
+                if is_jit(value) and function.__globals__.get(chain[0]) is scope[chain[0]]:
+                    self.seen.append((partial(_named, function.__globals__, chain[:place]), value))
                 words.append(f"{'.'.join(chain[:place])}={self.of(value, home)}")
         return " ".join(words)
 
@@ -194,14 +201,14 @@ class Content:
             return f"constexpr {self.of(value.value, home)}"
         if hasattr(value, "untyped_storage") or hasattr(value, "tobytes"):
             return f"array {array_of(value)}"
-        lines, texts = len(self.lines), len(self.texts)
+        lines, seen = len(self.lines), len(self.seen)
         try:
             return f"{self.of(kind, home)} {self.of(state_of(value), home)}"
         except HashUnavailable:
             text = repr(value)
             if not _is_foreign(package_of(kind.__module__), home) or " at 0x" in text or _is_bare(kind):
                 raise
-            del self.lines[lines:], self.texts[texts:]
+            del self.lines[lines:], self.seen[seen:]
             self._numbers = {key: number for key, number in self._numbers.items() if number < lines}
             return f"{_name(kind)} {text}"
 
@@ -240,6 +247,14 @@ def _resolved(chain: Chain, scope: Mapping[str, Any], home: str) -> tuple[int, A
             break
         value, place = getattr(value, chain[place], None), place + 1
     return place, value
+
+
+def _named(scope: Mapping[str, Any], chain: Chain) -> Any:
+    """Return what these names lead to; None if they lead nowhere any more."""
+    value = scope.get(chain[0])
+    for name in chain[1:]:
+        value = getattr(value, name, None)
+    return value
 
 
 def _imported(wanted: Import, function: FunctionType, home: str) -> Any:

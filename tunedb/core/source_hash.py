@@ -6,12 +6,12 @@ Triton's own `cache_key` won't do: it changes with a comment or a line number, a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from tunedb._internal.control import let_pass
-from tunedb.core.jit_function import compiled_text
 from tunedb.core.source_content import Content, OwnCode, package_of
 from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import IdentityError
@@ -22,15 +22,15 @@ _MAX_CACHED_HASHES = 4096  # values whose hash is kept
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """A hash, and the jit functions in it with their texts: Triton allows to replace a text."""
+    """A hash, and what it saw that can be replaced: Triton allows to replace a text, Python a function's name."""
 
     hash: str
-    texts: tuple[tuple[Any, str | None], ...]
+    seen: tuple[tuple[Callable[[], object], object], ...]
 
     @property
     def is_current(self) -> bool:
-        """Whether every text is as it was."""
-        return all(compiled_text(jit) is text for jit, text in self.texts)
+        """Whether all that can be replaced is as it was."""
+        return all(read() is before for read, before in self.seen)
 
 
 def kernel_hash(*roots: Any) -> str:
@@ -48,7 +48,7 @@ def kernel_hash(*roots: Any) -> str:
 
 
 def hashed(*roots: Any) -> Hashed:
-    """Return what `kernel_hash` does, with the texts of the jit functions that it was made from."""
+    """Return what `kernel_hash` does, with what it saw that can be replaced."""
     for root in roots:
         if _function(root) is None:
             raise IdentityError(f"Expected a jit function or a Python function, got {root!r}.")
@@ -78,11 +78,11 @@ def _hashed(kind: type[Content], roots: tuple[Any, ...]) -> Hashed:
     except Exception as error:
         let_pass(error)
         raise HashUnavailable(f"what it reads has no stable content ({type(error).__name__}: {error}).") from error
-    return Hashed(content.digest(), tuple(content.texts))
+    return Hashed(content.digest(), tuple(content.seen))
 
 
 class LazyHash:
-    """A kernel's hash with that of its reference, computed at the first use, and again if a text has changed."""
+    """A kernel's hash with that of its reference, computed at the first use, and again if code in it was replaced."""
 
     def __init__(self, root: Any, reference: Any = None) -> None:
         self._root, self._reference = root, reference
