@@ -79,3 +79,18 @@ def test_a_fault_of_the_kernels_code_is_a_reason_in_a_call_and_ahead_of_it_an_er
     assert tuner._sweeper.tune_in_call(task) == Skipped("MemoryError: out of memory")
     with pytest.raises(MemoryError):
         tuner.tune_ahead(task)
+
+
+def test_a_sweep_that_waits_for_a_thread_which_calls_another_kernel_ends(store: Store, tmp_path: Path) -> None:
+    tuner = tuner_on(store, tmp_path, lock_timeout=0.1)
+    skipped: list[object] = []
+
+    def call_another(block: int) -> None:
+        task = task_of(FakeKernel(TIMES), n=2)
+        other = threading.Thread(target=lambda: skipped.append(tuner._sweeper.tune_in_call(task)), daemon=True)
+        other.start()
+        other.join(30)
+
+    assert isinstance(tuner._sweeper.tune_in_call(task_of(FakeKernel({1: 9.0}, on_compile=call_another))), Swept)
+    assert skipped == [Skipped("another thread is tuning")]
+    assert isinstance(tuner._sweeper.tune_in_call(task_of(FakeKernel(TIMES), n=2)), Swept)

@@ -139,7 +139,9 @@ class Sweeper:
             if state.is_settled or not lock.held:
                 return self._unswept(task, state)
             history = self._lookup.history(task)  # not under the lock: other threads would wait for the store as well
-            with self._one_sweep:
+            with self._alone_in_process() as is_alone:
+                if not is_alone:
+                    return Skipped("another thread is tuning")
                 budget, start = self._budget_left(), self._monotonic()  # other threads may have spent the rest of it
                 if budget <= 0:
                     return Skipped("the budget is spent")
@@ -148,6 +150,19 @@ class Sweeper:
                 finally:
                     self.spent.seconds += self._monotonic() - start
             return self._swept(sweep, state, lock)
+
+    @contextlib.contextmanager
+    def _alone_in_process(self) -> Iterator[bool]:
+        """Keep other threads from sweeping; yields whether their sweeps ended within the timeout.
+
+        A sweep may wait for this very thread: its reference may run a backward pass, for which torch has threads.
+        """
+        is_alone = self._one_sweep.acquire(timeout=min(self._settings.lock_timeout, threading.TIMEOUT_MAX))
+        try:
+            yield is_alone
+        finally:
+            if is_alone:
+                self._one_sweep.release()
 
     def tune_ahead(
         self, task: TuningTask, *, force: bool, builds_on: Collection[str] | None, budget: float, observer: Observer
