@@ -103,6 +103,15 @@ def test_a_folder_that_is_not_the_stores_own_is_not_to_be_changed(path: Path, mo
     assert "chmod" not in (finding.fix or "")
 
 
+@pytest.mark.parametrize("place", ["folder", "/dev/null"])
+def test_what_is_no_file_is_not_to_be_changed(place: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / "folder").mkdir(mode=0o755)
+    found = look(tmp_path / place)
+    assert found["store"].status == "bad"
+    assert not any("chmod" in (finding.fix or "") for finding in found.values())
+
+
 def test_a_damaged_file_and_those_set_aside_are_found(path: Path) -> None:
     good = path.read_bytes()
     path.write_bytes(b"no database" * 1000)

@@ -65,7 +65,7 @@ def permissions(path: Path) -> Verdict:
     """Report whether only this user can use the file and its folder."""
     wrong, fix = [], []
     for place, needed in ((path.parent, 0o700), (path, 0o600)):
-        if not place.exists():
+        if not place.exists() or (place == path and not place.is_file()):  # never advise to change those of a device
             continue
         status = place.stat()
         mode = stat.S_IMODE(status.st_mode)
