@@ -114,6 +114,12 @@ def test_warm_refuses_a_call_that_launches_nothing(made: Callable[..., Any]) -> 
         registered.workload(problem, -1)
 
 
+@pytest.mark.parametrize("made", [None, 1, (1,), (1, 2), ((1,), None), ((1,), {}, 3), ((1,), ["x"])])
+def test_warm_refuses_what_is_no_call(made: Any) -> None:
+    with pytest.raises(SettingError, match=r"kernel: its function can't make a call from n=8\. \w+Error: "):
+        tuned().registered(lambda device, n: made).problem({"n": 8})
+
+
 @pytest.mark.parametrize("grid", [(0,), lambda given: (0, given["BLOCK"])])
 def test_a_gpu_plans_no_empty_launch(stub: StubDriver, store: Store, grid: Any) -> None:
     kernel, (x, y) = tunedb.autotune(configs(16, 64), ["n"], do_bench=once, name="kernel")(add_one), torch.zeros(2, 64)

@@ -149,7 +149,8 @@ class RegisteredAutotuner:
     def _call(self, arguments: Mapping[str, Any], device: torch.device) -> Call:
         with caller_errors(always=True):
             grid, named = self._make_arguments(device, **arguments)
-        return self._state.spec.call(grid, (), dict(named))
+            named = dict(named)
+        return self._state.spec.call(grid, (), named)
 
 
 def _as_dtype(name: str, value: Any) -> Any:
