@@ -205,7 +205,10 @@ def _real(path: str) -> str:
     except safe_path.UnsafePath as error:
         raise unusable(path, error) from None
     except (OSError, RuntimeError, ValueError) as error:  # no working folder, no home, a loop of links, a NUL, no UTF-8
-        raise StoreUnavailable(f"Expected a path, got {path!r}: {error}. Name another store in TUNEDB_STORE.") from None
+        reason = str(error).rstrip(".")
+        raise StoreUnavailable(
+            f"Expected a path, got {path!r}: {reason}. Name another store in TUNEDB_STORE."
+        ) from None
     return real
 
 
