@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -85,3 +87,62 @@ def test_two_packages_with_one_name_are_both_named(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SettingError, match=r"the package first \(.*BARE\); the package second \(.*DECLARING\)"):
         registry.kernel_named("bare")
     assert "bare" in registry.kernel_names()
+
+
+class Refusing:
+    """Something of another package that raises for each of its attributes."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(f"no {name}")
+
+
+class Undeclared(Bare):
+    """A kernel whose arguments are something else."""
+
+    arguments = 5
+
+
+BROKEN = {
+    "exits": "import sys; sys.exit('bye')",
+    "ends_well": "import sys; sys.exit(0)",
+    "recursive": "def call(): call()\ncall()",
+    "unparsed": "def call(:",
+    "refusing": "from tests.test_registry import Refusing; K = Refusing()",
+    "undeclared": "from tests.test_registry import Undeclared; K = Undeclared('undeclared')",
+    "misdeclared": "from tests.test_registry import Bare; K = Bare('misdeclared'); K.arguments = ('columns',)",
+}
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels of BROKEN, and one that is sound."""
+    for name, source in BROKEN.items():
+        (tmp_path / f"broken_{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    values = {name: f"broken_{name}:K" for name in BROKEN} | {"bare": f"{HERE}:BARE"}
+    points = EntryPoints([EntryPoint(name, value, registry.GROUP) for name, value in values.items()])
+    monkeypatch.setattr(registry, "entry_points", lambda **asked: points.select(**asked))
+
+
+@pytest.mark.usefixtures("broken")
+def test_whatever_a_package_does_when_its_kernel_is_loaded_the_others_work(caplog: pytest.LogCaptureFixture) -> None:
+    for name in BROKEN:
+        with pytest.raises(SettingError, match=f"{name}: its package registers broken_{name}:K"):
+            registry.kernel_named(name)
+    assert registry.installed([*BROKEN, "bare"]) == {"bare": BARE}
+    assert all(f"Kernel {name} is installed, but can't be used" in caplog.text for name in BROKEN)
+
+
+def test_a_program_that_exits_in_a_signal_handler_while_a_kernel_is_loaded_exits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "signalled.py").write_text("import signal; signal.raise_signal(signal.SIGUSR1); K = None")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    points = EntryPoints([EntryPoint("signalled", "signalled:K", registry.GROUP)])
+    monkeypatch.setattr(registry, "entry_points", lambda **asked: points.select(**asked))
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: sys.exit(3))
+    try:
+        with pytest.raises(SystemExit, match="3"):
+            registry.kernel_named("signalled")
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeGuard
 
-from tunedb._internal.control import let_pass
+from tunedb._internal.control import left_a_signal_handler, let_pass
 from tunedb.core.declaration import Argument, Demo
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.errors import SettingError
@@ -106,15 +106,18 @@ def _loadable(names: Iterable[str]) -> Iterator[tuple[str, RegisteredKernel]]:
 def _load(entry: EntryPoint) -> RegisteredKernel:
     try:
         kernel: RegisteredKernel = entry.load()
-    except Exception as error:  # the code of another package may raise anything
-        let_pass(error)
+        is_kernel = is_registered(kernel)
+        declared = tuple(arguments_of(kernel)) if is_kernel else ()
+    except (Exception, SystemExit) as error:  # the code of another package may raise anything
+        if not isinstance(error, SystemExit) or left_a_signal_handler(error):
+            let_pass(error)
         if isinstance(error, ModuleNotFoundError) and error.name in DEPENDENCIES:
             raise
         raise SettingError(
             f"{entry.name}: its package registers {entry.value}, which can't be loaded "
             f"({type(error).__name__}: {error})."
         ) from error
-    if not is_registered(kernel):
+    if not is_kernel or not all(isinstance(argument, Argument) for argument in declared):
         raise SettingError(
             f"{entry.name}: its package registers {entry.value}, a {type(kernel).__name__}; expected what "
             f"kernel.registered(arguments) returns. See the guide on warming."

@@ -29,6 +29,11 @@ def programs_own(error: BaseException) -> BaseException | None:
     return None if found is None else found[0]
 
 
+def left_a_signal_handler(error: BaseException) -> bool:
+    """Say whether a signal handler raised the error."""
+    return _handler_left(error, _handlers()) is not None
+
+
 def _find(
     error: BaseException, handlers: set[CodeType], seen: set[int]
 ) -> tuple[BaseException, FrameType | None] | None:
