@@ -17,6 +17,7 @@ from tunedb.cli.border import ending_of, say, say_all_errors
 from tunedb.cli.command import Command, with_common_flags
 from tunedb.cli.commands import COMMANDS
 from tunedb.cli.exit_codes import DONE, EPILOG, USAGE
+from tunedb.cli.output import only_answers_on_stdout
 from tunedb.cli.problem_options import offered, option_of, with_problem
 from tunedb.cli.streams import open_streams
 from tunedb.core.declaration import Argument
@@ -90,9 +91,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = _run(words)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk becomes a sentence
-    # The border: whatever it is, the user gets one sentence. Only SystemExit passes, which is somebody's exit code.
-    except SystemExit:
-        raise
+    # The border: whatever it is, the user gets one sentence.
     except BaseException as error:
         message, code = ending_of(error)
         say(message)
@@ -108,7 +107,8 @@ def _run(words: Sequence[str]) -> int:
         program = app
         if command is not None and command.takes_problem:
             kernel = next((word for word in words[1:] if word in registry.kernel_names()), None)
-            declared = _declared(command, kernel, words)
+            with only_answers_on_stdout():
+                declared = _declared(command, kernel, words)
             program = make_app(kernel, declared, installed=registry.kernel_names())
         group = typer.main.get_command(program)
         # Not by calling it, which has its own way with interrupts and closed pipes.

@@ -29,6 +29,8 @@ def ending_of(error: BaseException) -> tuple[str, int]:
             return interrupts.sentence_of(signal.SIGTERM), TERMINATED
         case KeyboardInterrupt():
             return interrupts.sentence_of(signal.SIGINT), INTERRUPTED
+        case SystemExit():  # tunedb raises none here: whatever its code, the command has not done what it was asked for
+            return f"The code of a kernel's package ended this command (SystemExit: {error.code}).", FOUND
         case CannotPrint():
             return f"Can't write the answer to stdout: {error}.", USAGE
         case TunedbError():

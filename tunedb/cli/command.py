@@ -16,7 +16,7 @@ import typer
 from tunedb import settings
 from tunedb._internal.printable import printable
 from tunedb._internal.redact import without_passwords
-from tunedb.cli.output import Format
+from tunedb.cli.output import Format, only_answers_on_stdout
 from tunedb.errors import SettingError
 
 log = logging.getLogger("tunedb.cli")  # progress and notes, on stderr
@@ -38,6 +38,7 @@ _STORE = Annotated[
 ]
 _QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.", rich_help_panel=_PANEL)]
 _VERBOSE = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=_PANEL)]
+PLACES = ("output", "source", "target", "url")  # parameters of commands that take a file's path, or a store
 COMMON_FLAGS = {"store": (_STORE, None), "quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
 
 
@@ -84,8 +85,9 @@ def with_common_flags(function: Function, *, configured: bool) -> Function:
     def wrapped(*, store: str | None, quiet: bool, verbose: bool, **options: Any) -> None:
         if store == "":
             raise SettingError("--store: expected a path or a URL, got nothing.")
+        options = {name: value if name in PLACES else _as_text(value) for name, value in options.items()}
         overrides: dict[str, Any] = {} if store is None else {"store": store}
-        with _log_on_stderr(quiet, verbose):
+        with _log_on_stderr(quiet, verbose), only_answers_on_stdout():
             if configured:
                 with settings.using(**overrides):
                     function(**options)
@@ -93,6 +95,25 @@ def with_common_flags(function: Function, *, configured: bool) -> Function:
                 function(store=store, **options)
 
     return with_parameters(wrapped, function, COMMON_FLAGS, instead_of="store")
+
+
+def _as_text(value: Any) -> Any:
+    """Return an option's value with text that is not ASCII as UTF-8, which names are stored in, whatever the locale.
+
+    Paths stay as they are: the locale's encoding finds their files.
+    """
+    if isinstance(value, list):
+        return [_as_text(part) for part in value]
+    if type(value) is not str or value.isascii():
+        return value
+    try:
+        return value.encode(sys.getfilesystemencoding(), "surrogateescape").decode()
+    except UnicodeError:
+        try:
+            value.encode()
+        except UnicodeError:
+            raise SettingError(f"Expected text in UTF-8, got {value!r}.") from None
+        return value
 
 
 def with_parameters(

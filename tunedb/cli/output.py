@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import enum
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -19,6 +20,31 @@ Row = Mapping[str, Any]
 _MAX_WIDTH = 100_000  # characters: wider than any record, so that rich never wraps
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # after blanks as well: some programs leave these out
 SHORT_UID = 12  # digits of a uid in a table; `tunedb show` takes the beginning of a uid
+
+
+_answer: TextIO | None = None  # stdout, while `sys.stdout` is something else
+
+
+@contextlib.contextmanager
+def only_answers_on_stdout() -> Iterator[None]:
+    """Have what anybody else prints, such as a kernel's package when it is imported, go to stderr."""
+    global _answer
+    before = (_answer, sys.stdout)
+    _answer, sys.stdout = stdout(), sys.stderr
+    try:
+        yield
+    finally:
+        _answer, sys.stdout = before
+
+
+def stdout() -> TextIO:
+    """Return the file that answers are printed to."""
+    return sys.stdout if _answer is None else _answer
+
+
+def say_answer(*words: object, sep: str = " ", end: str = "\n") -> None:
+    """Print a part of the answer."""
+    print(*words, sep=sep, end=end, file=stdout())
 
 
 class Format(enum.StrEnum):
@@ -42,20 +68,20 @@ def print_rows(rows: Iterable[Row], format: Format, columns: Sequence[str]) -> i
             _print_csv([row], row, with_head=not count)
         else:
             text = json.dumps(row, indent=2, allow_nan=False).replace("\n", "\n  ")
-            print("[" if not count else ",", f"\n  {text}", sep="", end="")
+            say_answer("[" if not count else ",", f"\n  {text}", sep="", end="")
         count += 1
     if format is Format.csv:
         if not count:
             _print_csv([], columns)
     else:
-        print("\n]" if count else "[]")
+        say_answer("\n]" if count else "[]")
     return count
 
 
 def print_record(record: Row, format: Format) -> None:
     """Print one record: a line per field, a JSON object, or CSV with one row."""
     if format is Format.json:
-        print(json.dumps(record, indent=2, allow_nan=False))
+        say_answer(json.dumps(record, indent=2, allow_nan=False))
     elif format is Format.csv:
         _print_csv([record], record)
     else:
@@ -73,7 +99,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
     widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
     for line in (columns, *texts):
         padded = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+        say_answer("  ".join(padded).rstrip())
     return len(texts)
 
 
@@ -96,7 +122,7 @@ def one_line(text: str) -> str:
 
 
 def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str], *, with_head: bool = True) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer = csv.writer(stdout(), lineterminator="\n")
     if with_head:
         writer.writerow(columns)
     for row in rows:
@@ -118,8 +144,8 @@ def _csv_value(value: Any) -> Any:
 
 
 def _print(table: Table) -> None:
-    console = Console(file=sys.stdout, width=_MAX_WIDTH, markup=False, emoji=False, highlight=False)
+    console = Console(file=stdout(), width=_MAX_WIDTH, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
         console.print(table)
     for line in captured.get().splitlines():
-        print(line.rstrip())
+        say_answer(line.rstrip())

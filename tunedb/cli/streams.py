@@ -66,12 +66,12 @@ def text_output(descriptor: int, encoding: str, *, required: bool) -> TextIO:
 
 
 @contextlib.contextmanager
-def stdout_as_file() -> Any:
+def as_file(stdout: TextIO) -> Any:
     """Yield stdout as a text file in UTF-8, whatever the encoding of the terminal: for what is written to be kept."""
-    sys.stdout.flush()
-    buffer = getattr(sys.stdout, "buffer", None)
+    stdout.flush()
+    buffer = getattr(stdout, "buffer", None)
     if buffer is None:  # replaced by one that takes text only
-        yield sys.stdout
+        yield stdout
         return
     file = io.TextIOWrapper(buffer, encoding="utf-8", newline="", write_through=True)
     try:

@@ -13,7 +13,8 @@ import typer
 from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
 from tunedb.cli.opening import printable_store, reading, sweeps_of
-from tunedb.cli.streams import stdout_as_file
+from tunedb.cli.output import stdout
+from tunedb.cli.streams import as_file
 from tunedb.errors import SettingError, TunedbError
 
 STDOUT = "-"
@@ -52,7 +53,7 @@ def export(
     from tunedb.store import dump, opened_for_writing
 
     with contextlib.ExitStack() as stack:
-        target = stack.enter_context(stdout_as_file()) if output == STDOUT else output
+        target = stack.enter_context(as_file(stdout())) if output == STDOUT else output
         store = stack.enter_context(reading(announced=False))
         stored = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
         sweeps = (sweep for sweep in stored if sweep.leaves_its_store)

@@ -6,7 +6,7 @@ from typing import Any
 
 from tunedb.cli.command import DeviceOption, FormatOption, command
 from tunedb.cli.opening import nothing_stored, reading, sweep_row
-from tunedb.cli.output import Format, print_record
+from tunedb.cli.output import Format, print_record, say_answer
 from tunedb.cli.problem_options import KernelArgument
 from tunedb.errors import MissError
 
@@ -34,12 +34,12 @@ def lookup(
             problem, task = find_task(store, kernel, arguments, device)
         except MissError:  # a kernel that is not installed has no such problem
             if format is Format.json:
-                print("null")
+                say_answer("null")
             raise
         choice = None if store is None or task is None else make_tuner(store).look_up(task)
     if choice is None or choice.sweep is None:
         if format is Format.json:
-            print("null")
+            say_answer("null")
         raise nothing_stored(problem, device if task is None else task.device, arguments)
     row = sweep_row(choice.sweep) | {"source": choice.source}
     print_record({name: row[name] for name in _FIELDS}, format)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunedb import settings
 from tunedb.cli.command import FormatOption, command, is_verbose
-from tunedb.cli.output import Format, print_record, print_rows
+from tunedb.cli.output import Format, print_record, print_rows, say_answer
 
 
 @command("path")
@@ -19,6 +19,6 @@ def path(format: FormatOption = Format.table) -> None:
         return
     store = next(row["value"] for row in rows if row["setting"] == "TUNEDB_STORE")
     if format is Format.table:
-        print(store)
+        say_answer(store)
     else:
         print_record({"store": store}, format)

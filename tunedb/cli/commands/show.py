@@ -8,7 +8,7 @@ import typer
 
 from tunedb.cli.command import FormatOption, command, is_verbose
 from tunedb.cli.opening import existing, sweep_row, trial_row
-from tunedb.cli.output import Format, print_record, print_table
+from tunedb.cli.output import Format, print_record, print_table, say_answer
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
 from tunedb.sweep.race import TIE
 
@@ -50,7 +50,7 @@ def show(
         bar, error = _bar(trial.time_us, slowest), sweep.note_of(trial)[:MAX_ERROR]
         remarks = (bar, why_lost(trial, sweep)[:MAX_ERROR]) if is_verbose() else (bar or error,)
         lines.append([*(row[name] for name in _COLUMNS), *remarks])
-    print()
+    say_answer()
     print_table((*_COLUMNS, *(("", "why") if is_verbose() else ("",))), lines)
 
 
