@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tunedb._internal.lazy import lazy
 from tunedb.errors import (
     CallerError,
@@ -26,6 +24,8 @@ from tunedb.errors import (
     UnknownSweep,
 )
 
+# Not typing's, which would be most of the time until the program handles Ctrl-C.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tunedb.api import flush as flush
     from tunedb.api import lookup as lookup

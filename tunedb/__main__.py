@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
-
 from tunedb._internal import interrupts
+
+TYPE_CHECKING = False  # not typing's, for which Ctrl-C would have to wait
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:

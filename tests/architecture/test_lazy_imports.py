@@ -89,3 +89,17 @@ def test_commands_that_need_no_gpu_load_neither_torch_nor_triton(tmp_path: Path)
         "    assert not loaded, f'{command} loads {loaded}'\n"
     )
     assert loaded(program, ("torch", "triton"), TUNEDB_STORE=str(tmp_path / "t.db")) == set()
+
+
+def test_the_program_handles_interrupts_before_it_loads_anything_large() -> None:
+    program = (
+        "import sys\n"
+        "from tunedb._internal import interrupts\n"
+        "class Watched(Exception): pass\n"
+        "def watch(): raise Watched\n"
+        "interrupts.watch = watch\n"
+        "from tunedb import __main__\n"
+        "try: __main__.main()\n"
+        "except Watched: pass\n"
+    )
+    assert loaded(program, ("typing", "re", "typer", "tunedb.cli", "tunedb.settings")) == set()
