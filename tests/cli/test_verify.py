@@ -105,11 +105,12 @@ def test_a_time_that_has_moved_is_told_and_nothing_more(cli: Cli, kernels: dict[
     assert marks(stored.uid) == []
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), RuntimeError("can't allocate"), KeyError("rows")])
 def test_one_that_can_not_be_tried_is_left_as_it_is_and_exit_code_1(
-    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+    error: Exception, cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def workload(problem: Problem, index: int) -> None:
-        raise torch.OutOfMemoryError
+        raise error
 
     stored = tuned(block=256)
     put(stored)

@@ -150,6 +150,20 @@ def test_too_little_memory_is_one_problems_end(
     assert [row["source"] for row in rows] == ["out of memory", "sweep"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't allocate\nmemory"), TypeError("Overflow"), KeyError("rows")])
+def test_a_kernel_that_makes_no_arguments_is_one_problems_end(
+    error: Exception, cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def workload(problem: Problem, index: int) -> None:
+        raise error
+
+    monkeypatch.setattr(kernels["pool"], "workload", workload, raising=False)
+    answer = cli("warm", "pool", *SHAPE, "--format", "json")
+    assert answer.code == 1
+    assert [row["source"] for row in answer.json] == ["aborted", "sweep"]
+    assert f"could not be tuned. {type(error).__name__}: " in answer.err
+
+
 def test_a_problem_that_another_process_tunes_is_busy(
     cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
