@@ -68,7 +68,9 @@ def test_sixteen_processes_open_an_absent_store_and_each_row_is_kept_five_times_
 
 def test_sixteen_processes_sweep_each_of_64_problems_once_and_all_hold_the_same_config(quick_path: Path) -> None:
     path = str(quick_path)
-    found = json.loads(start(PATIENT + SWEEPERS, path).communicate(timeout=120)[0])  # a trial that had to wait may be logged
+    found = json.loads(
+        start(PATIENT + SWEEPERS, path).communicate(timeout=120)[0]
+    )  # a trial that had to wait may be logged
     assert [len(held) for held in found] == [64] * 16
     assert {block for held in found for block, _, _ in held.values()} == {2}
     swept = [problem for held in found for problem, (_, source, _) in held.items() if source == "sweep"]
