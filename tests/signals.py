@@ -22,13 +22,22 @@ class Late(OSError):
 KINDS: tuple[type[Exception], ...] = (Terminated, TimeoutError, Late)
 
 
+def _is_in_a_log_handler(frame: FrameType | None) -> bool:
+    """Whether Python's logging is writing a record: its handlers drop what is raised meanwhile."""
+    while frame is not None:
+        if frame.f_code.co_name == "emit" and frame.f_globals.get("__name__") == "logging":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextlib.contextmanager
 def handling(kind: type[Exception]) -> Iterator[list[str]]:
     """Have SIGALRM raise an exception of that class; yields where it came, once it did."""
     came: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if frame is not None and frame.f_code.co_name in _DROPS_EXCEPTIONS:
+        if frame is not None and (frame.f_code.co_name in _DROPS_EXCEPTIONS or _is_in_a_log_handler(frame)):
             signal.setitimer(signal.ITIMER_REAL, 1e-3)
             return
         came.append("" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}")

@@ -10,7 +10,7 @@ from types import FrameType
 
 import pytest
 
-from tunedb._internal.control import let_pass, programs_own, suppress
+from tunedb._internal.control import chain, let_pass, programs_own, suppress
 from tunedb.errors import CallerError, HostFaultError
 from tunedb.runtime.failures import typed_errors
 
@@ -225,3 +225,10 @@ def test_a_suppressed_kind_lets_it_pass() -> None:
         interrupted()
     with pytest.raises(ValueError, match="another"), suppress(OSError):
         raise ValueError("another")
+
+
+def test_a_circle_of_errors_has_an_end() -> None:
+    first, second = ValueError("first"), OSError("second")
+    first.__cause__, second.__context__ = second, first
+    assert list(chain(first)) == [first, second]
+    assert programs_own(first) is None

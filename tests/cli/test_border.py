@@ -265,6 +265,7 @@ def test_a_standard_stream_that_is_closed_is_no_stack_trace(line: str, closed: s
 
 SIGNALLED = """
 import builtins, os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # these tests may run in the background, where it is ignored
 number, module, real = int(sys.argv[1]), sys.argv[2], builtins.__import__
 def interrupting(name, *rest):
     global module

@@ -12,6 +12,7 @@ import re
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,6 +188,13 @@ def test_a_process_writes_nothing_to_a_store_that_was_upgraded_under_it_and_says
     assert len(warnings) == 2
     assert "Schema 9999" in warnings[0]
     assert warnings[1].endswith("are lost: 3.")
+
+
+@pytest.fixture(autouse=True)
+def no_other_stores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush is about the stores of this test alone."""
+    for module in ("writer", "shared"):
+        monkeypatch.setattr(f"tunedb.store.{module}._all", weakref.WeakSet())
 
 
 @contextlib.contextmanager

@@ -71,6 +71,15 @@ def let_pass(error: BaseException) -> None:
         del own, error  # the traceback holds this frame
 
 
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those behind it, each once: one that is raised again can stand in a circle."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 class suppress:  # noqa: N801 - reads as `contextlib.suppress` does
     """A context that suppresses exceptions of these kinds, unless the program itself raised them."""
 

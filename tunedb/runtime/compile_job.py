@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -13,7 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from tunedb._internal.control import let_pass, suppress
+from tunedb._internal.control import chain, let_pass, suppress
 from tunedb._internal.switch_interval import short_switch_interval
 from tunedb.runtime.compat_triton import hash_triton, specialize
 
@@ -88,13 +88,6 @@ def parsing(work: Callable[[], Any]) -> Any:
         # Triton wraps the error in errors of its own, whose classes differ between versions.
         except Exception as error:
             let_pass(error)
-            if not any(_MISCOUNT in str(cause) for cause in _chain(error)):
+            if not any(_MISCOUNT in str(cause) for cause in chain(error)):
                 raise
     return work()
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Return an error and those behind it: Triton wraps one for each function of the kernel that calls the next."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

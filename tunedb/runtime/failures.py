@@ -67,7 +67,9 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     Triton's code generator hides them with `from None`. The context of any other error may be the caller's: a kernel
     can be called while an OSError is handled.
     """
-    while error is not None:
+    seen: set[int] = set()  # an error that is raised again can stand in a circle
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         is_hidden = isinstance(error, CompilationError) and error.__suppress_context__
         error = error.__cause__ or (error.__context__ if is_hidden else None)
