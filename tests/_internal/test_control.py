@@ -1,4 +1,4 @@
-"""What a program raises in a signal handler is told from the errors of what the handler interrupted."""
+"""What a program raises in a signal handler is distinguished from the errors of what the handler interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A config that a sweep found wrong here answers no call here, whoever else found it right."""
+"""A config that a sweep found wrong here answers no call here, even if another machine found it right."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _got_signal_and_frame(frame: FrameType, caller: FrameType) -> bool:
 def _was_caught_on_the_way_of(error: BaseException, context: BaseException) -> bool:
     """Say whether the context was caught in a frame that the error left: then one was raised because of the other.
 
-    If the context is being handled farther out, by a program that calls a kernel in its `except`, it is no cause.
+    If the context is being handled farther out, by a program that calls a kernel in its `except`, it is not a cause.
     """
     caught_in = context.__traceback__
     return caught_in is not None and any(frame is caught_in.tb_frame for frame in _frames(error))

@@ -12,7 +12,7 @@ from types import FrameType
 MAX_WAIT_S = 60.0  # that a fork waits for imports. Chosen: torch from a slow network file system takes as long
 POLL_S = 0.005
 
-# What calls of ours import, so that a child needs it whole, whoever imports it.
+# What our calls import: a child needs it whole, also if the program itself was importing it.
 _NEEDED = frozenset({"tunedb", "torch", "triton", "sqlalchemy", "alembic", "platformdirs", "psycopg", "numpy"})
 
 # During a fork filelock's own fork handlers stop an import of it. No import may be waited for then: another thread may

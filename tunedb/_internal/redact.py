@@ -35,7 +35,7 @@ _NO_SLASHES = re.compile(
 _PAIR = re.compile(r"(\w+)\s*=\s*('(?:[^'\\]|\\.)*'?|(?:[^\s\\]|\\.)*)", re.DOTALL)
 _USERINFO = re.compile(r"(://[^:/@]*?)(?:(?::|%3[aA])([^@]*))?@")  # as SQLAlchemy reads it; or escaped as a whole
 _IS_FILE = re.compile(r"sqlite(?:\+\w+)?:///", re.IGNORECASE)
-_NO_HOST = re.compile(r"(://[^:@/?\[]*):(?!\d*(?:[/?]|$)).*", re.DOTALL)  # what follows is no port, but a password
+_NO_HOST = re.compile(r"(://[^:@/?\[]*):(?!\d*(?:[/?]|$)).*", re.DOTALL)  # what follows is a password, not a port
 _URL_IN_TEXT = re.compile(rf"\S*://\S*|\b{_SCHEMES}:?/\S*|[^\s:]+:\S*@[\w.\-\[%]\S*", re.IGNORECASE)
 _IN_TEXT = re.compile(
     rf"(\b{_SECRET}\s*=\s*)('(?:[^'\\]|\\.|'')*'|\"[^\"]*\"|(?:[^\s&;\\]|\\.)+)", re.IGNORECASE | re.DOTALL

@@ -18,7 +18,7 @@ class CannotPrint(Exception):
 
 
 class _Output(io.FileIO):
-    """A file descriptor whose closed pipe is no error: the command goes on, to its own exit code.
+    """A file descriptor on which a closed pipe is not an error: the command goes on, to its own exit code.
 
     Raises CannotPrint, once, for any other error if the output is `required`.
     """

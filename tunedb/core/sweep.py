@@ -176,7 +176,7 @@ class Sweep:
 
     @property
     def speedup(self) -> float | None:
-        """The default's time over the winner's, both from this sweep; None if that is no number."""
+        """The default's time over the winner's, both from this sweep; None if it is not a number."""
         ratio = self.default_time_us / self.time_us if self.default_time_us and self.time_us else math.inf
         return ratio if math.isfinite(ratio) else None
 

@@ -91,7 +91,7 @@ class Launcher:
         try:
             if not self._refresh():
                 self.plans.unpark()
-        except BaseException:  # raised again: what is in the list is no config, or the program has interrupted us
+        except BaseException:  # raised again: a list of other things than configs, or an interrupt
             self._is_exposed = True
             raise
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
 
 BUSY_TIMEOUT_S = 0.7  # SQLite waits this long for another process's write, on the thread that accesses it
-READ_S = 1.0  # a read that takes longer is no answer: the store is left alone for a while
+READ_S = 1.0  # a read that takes longer has failed: the store is left alone for a while
 
 _T = TypeVar("_T")
 
