@@ -59,6 +59,15 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
+def sticky(tmp_path: Path) -> Path:
+    """A folder as /tmp is: everyone may make entries, and remove none but their own."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    return folder
+
+
+@pytest.fixture
 def records(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """The records of the logger `tunedb`, from INFO on."""
     caplog.set_level(logging.INFO, logger="tunedb")

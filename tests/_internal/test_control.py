@@ -90,7 +90,7 @@ def wrapped_by_cause() -> None:
 def wrapped_by_context() -> None:
     try:
         interrupted()
-    except Exception:
+    except Exception:  # as broad as those of the libraries that hide what they caught
         raise RuntimeError("while another was handled") from None
 
 

@@ -18,15 +18,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make an
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder as /tmp is: everyone may make entries, and remove none but their own."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    return folder
-
-
-@pytest.fixture
 def any_umask() -> Iterator[Callable[[int], int]]:
     before = os.umask(0o022)
     os.umask(before)
@@ -47,61 +38,61 @@ def made(path: Path, *, folder: bool = False, owner: int = OTHER) -> Path:
 
 
 PLANTED: dict[str, Callable[[Path, Path], Path]] = {
-    "a link": lambda shared, home: link(shared / "x", home / "file"),
-    "a dangling link": lambda shared, home: link(shared / "x", home / "absent"),
-    "a link to a folder": lambda shared, home: link(shared / "x", home) / "file",
-    "a link behind one of ours": lambda shared, home: link(home / "mine", link(shared / "x", home / "file"), 0),
-    "a link behind a link of ours to its folder": lambda shared, home: (
-        link(home / "mine", shared, 0) / link(shared / "x", home / "file").name
+    "a link": lambda sticky, home: link(sticky / "x", home / "file"),
+    "a dangling link": lambda sticky, home: link(sticky / "x", home / "absent"),
+    "a link to a folder": lambda sticky, home: link(sticky / "x", home) / "file",
+    "a link behind one of ours": lambda sticky, home: link(home / "mine", link(sticky / "x", home / "file"), 0),
+    "a link behind a link of ours to its folder": lambda sticky, home: (
+        link(home / "mine", sticky, 0) / link(sticky / "x", home / "file").name
     ),
-    "a link and a way back": lambda shared, home: link(shared / "x", home) / ".." / "shared" / "y",
-    "a file": lambda shared, home: made(shared / "x"),
-    "a folder": lambda shared, home: made(shared / "x", folder=True) / "absent" / "file",
+    "a link and a way back": lambda sticky, home: link(sticky / "x", home) / ".." / "shared" / "y",
+    "a file": lambda sticky, home: made(sticky / "x"),
+    "a folder": lambda sticky, home: made(sticky / "x", folder=True) / "absent" / "file",
 }
 
 
 @needs_root
 @pytest.mark.parametrize("kind", PLANTED)
 def test_a_path_through_what_another_user_made_in_a_sticky_folder_is_refused(
-    kind: str, shared: Path, tmp_path: Path
+    kind: str, sticky: Path, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    path = PLANTED[kind](shared, home)
+    path = PLANTED[kind](sticky, home)
     with pytest.raises(safe_path.UnsafePath, match=rf"shared/x belongs to another user \(uid {OTHER}\)"):
         safe_path.resolve(path)
-    shared.chmod(0o755)  # where only we may make entries, another user's were put on purpose
+    sticky.chmod(0o755)  # where only we may make entries, another user's were put on purpose
     assert safe_path.resolve(path) == path.resolve()
 
 
 @needs_root
 def test_links_and_files_of_one_s_own_and_of_root_are_followed() -> None:
-    shared = Path(tempfile.mkdtemp())  # in a folder that another user can read
-    shared.chmod(0o1777)
-    link(shared / "roots", "target", 0)
-    link(shared / "mine", "target", OTHER)
-    link(shared / "theirs", "target", OTHER + 1)
+    sticky = Path(tempfile.mkdtemp())  # in a folder that another user can read
+    sticky.chmod(0o1777)
+    link(sticky / "roots", "target", 0)
+    link(sticky / "mine", "target", OTHER)
+    link(sticky / "theirs", "target", OTHER + 1)
     child = os.fork()
     if child == 0:
         status = 1
         try:
             os.setuid(OTHER)
-            assert safe_path.resolve(shared / "roots") == safe_path.resolve(shared / "mine") == shared / "target"
+            assert safe_path.resolve(sticky / "roots") == safe_path.resolve(sticky / "mine") == sticky / "target"
             try:
-                safe_path.resolve(shared / "theirs")
+                safe_path.resolve(sticky / "theirs")
             except safe_path.UnsafePath:
                 status = 0
         finally:
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    shutil.rmtree(shared)
+    shutil.rmtree(sticky)
 
 
 @needs_root
 def test_a_mounted_volume_is_followed_whoever_owns_it(
-    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sticky: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    volume = made(shared / "a volume", folder=True)
+    volume = made(sticky / "a volume", folder=True)
     mounts = tmp_path / "mountinfo"
     escaped = str(volume).replace(" ", "\\040")
     mounts.write_text(f"36 35 98:0 / {escaped} rw,noatime master:1 - ext3 /dev/root rw\n")
@@ -137,10 +128,10 @@ def test_a_path_is_resolved_as_the_system_does(tmp_path: Path, monkeypatch: pyte
 
 
 @needs_root
-def test_a_file_beside_a_database_may_be_no_one_else_s(shared: Path) -> None:
-    path = shared / "store.db"
+def test_a_file_beside_a_database_may_be_no_one_else_s(sticky: Path) -> None:
+    path = sticky / "store.db"
     safe_path.check_beside(path, ("-journal",))
-    made(shared / "store.db-journal")
+    made(sticky / "store.db-journal")
     with pytest.raises(safe_path.UnsafePath):
         safe_path.check_beside(path, ("-journal",))
 

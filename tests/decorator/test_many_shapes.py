@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +11,7 @@ import triton
 import tunedb
 from tests.conftest import DEVICE, runs_kernels
 from tests.decorator.kernels import add_one, tuned
+from tests.memory import growth
 from tunedb.decorator import cache, launcher, resolve
 from tunedb.decorator.cache import Cache
 from tunedb.decorator.dispatch import graph_capture, grid_cache, plans
@@ -31,19 +29,6 @@ def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice_cache, "MAX_CHOICES", MOST)
     monkeypatch.setattr(usage_counter, "MAX_COUNTS", MOST)
     monkeypatch.setattr(grid_cache, "MAX_CLOSURES", MOST)
-
-
-def growth(work: Callable[[int], object], first: int, count: int) -> int:
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        for n in range(first, first + count):
-            work(n)
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
 
 
 @runs_kernels

@@ -21,15 +21,6 @@ KEYS = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 me@here\n" * 100
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder as /tmp is."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    folder.chmod(0o1777)
-    return folder
-
-
-@pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder of this user's, with a file that no program may touch."""
     folder = tmp_path / "home"
@@ -62,11 +53,11 @@ LINKS: dict[str, tuple[str, str, str]] = {  # the link, what it points to in `ho
 
 @pytest.mark.parametrize("kind", LINKS)
 def test_a_store_behind_a_planted_link_is_refused_and_what_the_link_names_stays(
-    kind: str, shared: Path, home: Path, records: pytest.LogCaptureFixture
+    kind: str, sticky: Path, home: Path, records: pytest.LogCaptureFixture
 ) -> None:
     name, target, store = LINKS[kind]
-    planted(shared / name, home / target)
-    path, before = str(shared / store), files(home)
+    planted(sticky / name, home / target)
+    path, before = str(sticky / store), files(home)
     for work in (open_store, upgrade):
         with pytest.raises(StoreUnavailable, match=r"another user \(uid 54321\)"):
             work(path)
@@ -79,11 +70,11 @@ def test_a_store_behind_a_planted_link_is_refused_and_what_the_link_names_stays(
 
 
 def test_a_planted_folder_of_locks_gets_no_lock_and_the_calls_are_answered(
-    shared: Path, home: Path, records: pytest.LogCaptureFixture
+    sticky: Path, home: Path, records: pytest.LogCaptureFixture
 ) -> None:
-    planted(shared / "a.db.locks", home)
+    planted(sticky / "a.db.locks", home)
     before = files(home)
-    tuner = calls.tuner(store=str(shared / "a.db"))
+    tuner = calls.tuner(store=str(sticky / "a.db"))
     assert calls.call(tuner)[:2] == (2, "sweep")
     tuner.close()
     assert files(home) == before
@@ -92,22 +83,22 @@ def test_a_planted_folder_of_locks_gets_no_lock_and_the_calls_are_answered(
 
 
 def test_a_store_of_another_user_in_a_sticky_folder_answers_nothing(
-    shared: Path, records: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    sticky: Path, records: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = shared / "a.db"
+    path = sticky / "a.db"
     tuner = calls.tuner(store=str(path))
     calls.call(tuner)
     tuner.close()
     os.chown(path, OTHER, OTHER)
     records.clear()
-    for settings in ({"store": str(path)}, {"store": str(shared / "own.db"), "shared": f"sqlite:///{path}"}):
+    for settings in ({"store": str(path)}, {"store": str(sticky / "own.db"), "shared": f"sqlite:///{path}"}):
         tuner = calls.tuner(**settings)
         assert calls.call(tuner)[:2] == (2, "sweep")
         tuner.close()
     assert sum("another user" in record.getMessage() for record in records.records) == 2
     for command in (("ls", "--store", path), ("db", "check", "--store", path), ("doctor", "--store", path),
-                    ("import", path, "--store", shared / "own.db"),
-                    ("sync", "--with", path, "--store", shared / "own.db")):  # fmt: skip
+                    ("import", path, "--store", sticky / "own.db"),
+                    ("sync", "--with", path, "--store", sticky / "own.db")):  # fmt: skip
         assert cli.run(list(map(str, command))) == 3
         said = capsys.readouterr()
         assert "another user" in said.err + said.out
@@ -115,21 +106,21 @@ def test_a_store_of_another_user_in_a_sticky_folder_answers_nothing(
 
 @pytest.mark.parametrize("command", [["export", "-o"], ["export", "--format", "python", "-o"], ["db", "backup"]])
 def test_a_command_writes_no_file_through_a_planted_link(
-    command: list[str], shared: Path, home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    command: list[str], sticky: Path, home: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     open_store(str(tmp_path / "tunedb.db")).put_sweep(sweep())
-    planted(shared / "out", home / "keys")
-    planted(shared / "new", home / "absent")
-    planted(shared / "folder", home)
+    planted(sticky / "out", home / "keys")
+    planted(sticky / "new", home / "absent")
+    planted(sticky / "folder", home)
     before = files(home)
     for target in ("out", "new", "folder/keys", "folder/absent"):
-        assert cli.run([*command, str(shared / target)]) in (2, 3)
+        assert cli.run([*command, str(sticky / target)]) in (2, 3)
         err = capsys.readouterr().err
         assert err.count("\n") == 1
         assert "another user" in err or "exists" in err
     assert files(home) == before
-    (shared / "mine").symlink_to(home / "mine.jsonl")  # our own link is what we want
-    assert cli.run(["export", "-o", str(shared / "mine")]) == 0
+    (sticky / "mine").symlink_to(home / "mine.jsonl")  # our own link is what we want
+    assert cli.run(["export", "-o", str(sticky / "mine")]) == 0
     assert (home / "mine.jsonl").is_file()
 
 

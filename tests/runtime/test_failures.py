@@ -32,7 +32,7 @@ def raised_from(error: Exception, cause: Exception | None, handled: Exception | 
             raise error from cause
         try:
             raise handled
-        except Exception:
+        except Exception:  # whatever the program is handling
             raise error from cause
     except Exception as raised:
         return raised

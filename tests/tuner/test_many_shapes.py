@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import FakeKernel, config, task_of
+from tests.memory import growth
 from tests.tuner.tuners import Time, tuner_on
 from tunedb._internal.bounded import make_room
 from tunedb.core.sweep import Source, Sweep, SweepStatus, Trial, TrialStatus
@@ -20,20 +18,6 @@ from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, MAX_ASKED, MAX_CHOICES,
 
 MOST = 50
 SHAPES = 2000  # more than the usage counts of a minute
-
-
-def growth(work: Callable[[int], object], first: int, count: int) -> int:
-    """Return the bytes that stay after `work(n)` was called for that many numbers."""
-    gc.collect()
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        for n in range(first, first + count):
-            work(n)
-        gc.collect()
-        return tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("mode", ["record", "off"])

@@ -66,7 +66,8 @@ def _hold() -> None:
                 return
             _let_go()
             gate.wait()
-    except BaseException:  # an interrupt: Python reports it, and forks
+    # An interrupt: Python reports it, and forks all the same, so the locks must be free.
+    except BaseException:
         _let_go()
         raise
 

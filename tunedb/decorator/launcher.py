@@ -91,7 +91,8 @@ class Launcher:
         try:
             if not self._refresh():
                 self.plans.unpark()
-        except BaseException:  # raised again: a list of other things than configs, or an interrupt
+        # Raised again: the list may hold something that is not a config, and an interrupt may come at any moment.
+        except BaseException:
             self._is_exposed = True
             raise
 

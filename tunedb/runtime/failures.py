@@ -14,7 +14,7 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.errors import InterpreterError, OutOfResources, PTXASError
 
 from tunedb._internal.control import let_pass
-from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, TrialError
+from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, TrialError, TunedbError
 
 # CUDA's words for errors after which nothing runs in the process any more.
 _STICKY_TEXTS = ("illegal memory access", "misaligned address", "unspecified launch failure", "illegal instruction",
@@ -59,6 +59,13 @@ def is_of_device(error: BaseException) -> bool:
     """Say whether the device reported the error, perhaps that of an earlier launch, to the next one who asked."""
     words = ("CUDA error", "HIP error")
     return is_sticky(error) or is_host_fault(error) or any(part in str(error) for part in words)
+
+
+def reason_of_one(error: Exception) -> str:
+    """Return why one problem of a list can't go on. Raises the error if the others would meet it too."""
+    if isinstance(error, TunedbError | OSError | ImportError) or is_sticky(error):
+        raise error
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

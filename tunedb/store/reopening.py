@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 class ReopeningStore:
-    """A store behind its `opener`. If that returns None, there is no store, and it is asked again at the next use."""
+    """A store that `opener` opens. If it returns None, there is no store yet: it is called again at the next use."""
 
     def __init__(self, opener: Callable[[], Store | None]) -> None:
         self._opener = opener

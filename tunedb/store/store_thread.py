@@ -41,7 +41,7 @@ class Job(Generic[_T]):
         try:
             if work is not None:
                 self.value = work()
-        # Whoever submits work handles its errors; one that is left must not end the thread.
+        # Work handles its own errors; one that it does not handle must not end the thread.
         except Exception as error:
             let_pass(error)
             _log.error(

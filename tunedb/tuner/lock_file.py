@@ -37,7 +37,7 @@ def share(folder: Path) -> int:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells the file from another one of its name; None if there is none."""
+    """Return the device and inode of the file; None if there is none."""
     status = _status(path)
     return None if status is None else (status.st_dev, status.st_ino)
 

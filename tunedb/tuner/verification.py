@@ -14,9 +14,9 @@ from tunedb.core.kernel import Workload
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
-from tunedb.errors import CallerError, HostFaultError, SettingError, TrialError, TunedbError
+from tunedb.errors import CallerError, HostFaultError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
-from tunedb.runtime.failures import is_sticky, typed_errors
+from tunedb.runtime.failures import reason_of_one, typed_errors
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import MARGIN, Race, is_beaten
 from tunedb.sweep.sampling import Sample
@@ -59,14 +59,9 @@ def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> 
         return Verification("untried", "too little memory is free")
     except (CallerError, HostFaultError, SettingError) as error:
         return Verification("untried", str(error))
-    except (TunedbError, OSError, ImportError):  # the other winners would meet it too
-        raise
     except Exception as error:  # the kernel's own code, which made no tensors for example, may raise anything
         let_pass(error)
-        if is_sticky(error):
-            raise
-        reason = str(error).partition("\n")[0]
-        return Verification("untried", f"{type(error).__name__}: {reason}")
+        return Verification("untried", reason_of_one(error))
 
 
 def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> Verification:

@@ -22,7 +22,7 @@ from tunedb._internal.control import let_pass
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Source, Sweep, Trial
 from tunedb.core.task import TuningTask
-from tunedb.errors import CallerError, SettingError, StickyDeviceError, TunedbError
+from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
 from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import Observer, suspect_of
@@ -67,7 +67,7 @@ def tune_task(
     """
     import torch
 
-    from tunedb.runtime.failures import is_sticky
+    from tunedb.runtime.failures import reason_of_one
 
     try:
         result = tuner.tune_ahead(task, force=force, builds_on=builds_on, budget=budget, observer=observer)
@@ -76,13 +76,9 @@ def tune_task(
     except (CallerError, SettingError) as error:  # the other problems of a list can be tuned all the same
         _log.error("%s could not be tuned. %s", task, str(error))
         return "aborted", None
-    except (TunedbError, OSError, ImportError):  # the other problems would meet it too
-        raise
     except Exception as error:  # the kernel's own code, which made no tensors for example, may raise anything
         let_pass(error)
-        if is_sticky(error):
-            raise
-        _log.error("%s could not be tuned. %s: %s", task, type(error).__name__, str(error).partition("\n")[0])
+        _log.error("%s could not be tuned. %s", task, reason_of_one(error))
         return "aborted", None
     if isinstance(result, Skipped):
         return "busy", None

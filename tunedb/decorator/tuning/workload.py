@@ -58,7 +58,8 @@ class CallWorkload:
         """Return what the reference expects. One that raises may have written into the call's tensors by then."""
         try:
             return expected_results(reference, self._call)
-        except BaseException:  # raised again
+        # Raised again. An interrupt too leaves the tensors half written.
+        except BaseException:
             self._restore()
             raise
 

@@ -61,7 +61,7 @@ class Access:
         self._schema_version = version
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return what tells the file from another one of its name; None if there is no file."""
+        """Return the device and inode of the file; None if there is no file."""
         if self.database.path is None:
             return None
         try:

@@ -103,6 +103,7 @@ def connect(
         if isinstance(target, Path):
             limit.begin()
             _check_once(connection, target)
+    # Raised again. Whatever it is, an interrupt too, nobody else could close the connection.
     except BaseException:
         connection.close()
         raise
