@@ -93,7 +93,7 @@ class Interrupting(Notebook):
 
 def test_an_interrupt_ends_the_sweep_as_aborted(supervisor: Supervisor, store: Store) -> None:
     with pytest.raises(KeyboardInterrupt), supervisor:
-        tune(supervisor, problem_of(b1=0.001, b2=0.001), Interrupting())
+        tune(supervisor, problem_of(b1=0.001, b2="hang"), Interrupting())  # the second can not be over before the kill
     [sweep] = store.iter_sweeps(finished=False)
     assert (sweep.status, sweep.complete) == ("aborted", False)
 
