@@ -27,6 +27,9 @@ from tunedb.errors import (
 # Not typing's, which would be most of the time until the program handles Ctrl-C.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from tunedb.adoption.adopting import adopt as adopt
+    from tunedb.adoption.listing import Adopted as Adopted
+    from tunedb.adoption.listing import adopted as adopted
     from tunedb.api import flush as flush
     from tunedb.api import lookup as lookup
     from tunedb.api import warm as warm
@@ -44,10 +47,13 @@ __version__ = "0.1.0"
 
 # Loaded at first use, so that `import tunedb` loads none of torch, triton, SQLAlchemy, Alembic, typer and rich.
 _LAZY = {
+    "Adopted": "tunedb.adoption.listing",
     "Choice": "tunedb.core.task",
     "Config": "tunedb.core.problem",
     "Device": "tunedb.core.device",
     "Problem": "tunedb.core.problem",
+    "adopt": "tunedb.adoption.adopting",
+    "adopted": "tunedb.adoption.listing",
     "autotune": "tunedb.decorator.decorate",
     "configure": "tunedb.settings",
     "flush": "tunedb.api",
@@ -59,6 +65,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Adopted",
     "CallerError",
     "Choice",
     "Config",
@@ -81,6 +88,8 @@ __all__ = [
     "TrialError",
     "TunedbError",
     "UnknownSweep",
+    "adopt",
+    "adopted",
     "autotune",
     "configure",
     "flush",

@@ -10,7 +10,7 @@ from tunedb.decorator.kernel import KernelState
 def tritons_autotuner(state: KernelState) -> triton.runtime.Autotuner:
     """Return what `triton.autotune` makes of a kernel with the current configs."""
     spec = state.spec
-    return triton.runtime.Autotuner(
+    autotuner = triton.runtime.Autotuner(
         spec.fn,
         list(spec.parameters.names),
         list(state.configs),
@@ -24,3 +24,10 @@ def tritons_autotuner(state: KernelState) -> triton.runtime.Autotuner:
         },
         do_bench=spec.do_bench,
     )  # fmt: skip
+    autotuner.serves_decorated_kernel = True
+    return autotuner
+
+
+def is_fallback(autotuner: triton.runtime.Autotuner) -> bool:
+    """Say whether an autotuner of Triton's stands in for a decorated kernel's choice."""
+    return "serves_decorated_kernel" in vars(autotuner)

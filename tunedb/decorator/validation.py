@@ -72,12 +72,12 @@ def check_name(name: str) -> str:
 
 def default_name(function: Callable[..., Any]) -> str:
     """Return the name of a kernel for which the user chose none: its module and qualified name."""
-    name = f"{_module_name(function)}.{function.__qualname__}".replace(".<locals>", "")
+    name = f"{module_name(function)}.{function.__qualname__}".replace(".<locals>", "")
     name = re.sub(r"[^A-Za-z0-9_.\-]", "_", name)[:200]
     return name if re.match(r"[A-Za-z_]", name) else f"_{name}"[:200]  # of a file whose name begins with a digit
 
 
-def _module_name(function: Callable[..., Any]) -> str:
+def module_name(function: Callable[..., Any]) -> str:
     """Return the name of the function's module; of a program that is run, the name that an import would give it."""
     name: str = function.__module__
     if name != "__main__":

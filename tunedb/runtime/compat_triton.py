@@ -55,10 +55,19 @@ def heuristics_of(stack: Any) -> Iterator[tuple[str, Callable[..., Any]]]:
         stack = stack.fn
 
 
+def is_heuristics(layer: Any) -> bool:
+    """Say whether a layer of a stack of decorators is Triton's heuristics."""
+    return type(layer) is Heuristics
+
+
 def is_tritons_own(method: Any) -> bool:
-    """Say whether a method is Triton's own, and not a function that a program has put in its place."""
+    """Say whether a method is Triton's own, and not a function that a program has put in its place.
+
+    The `run` by which kernels are adopted counts as Triton's: it goes on to that.
+    """
     scope = getattr(method, "__globals__", {})  # of a wrapper too: `functools.wraps` copies names, not this
-    return str(scope.get("__name__", "")).partition(".")[0] == "triton"
+    name = str(scope.get("__name__", ""))
+    return name.partition(".")[0] == "triton" or name == "tunedb.adoption.patch"
 
 
 def is_launch_replaced(stack: Any) -> bool:

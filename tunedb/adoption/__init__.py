@@ -1,0 +1,1 @@
+"""Adoption: kernels that others decorated with `triton.autotune`, served by the tuner."""

@@ -1,0 +1,73 @@
+"""`tunedb.adopt()`: every kernel that a program decorates with `triton.autotune` is served by the tuner.
+
+It imports neither Triton nor torch: a program that never uses them pays nothing.
+"""
+
+from __future__ import annotations
+
+from tunedb._internal.import_hook import when_imported
+from tunedb.adoption import selection
+from tunedb.adoption.patch import install, release, uninstall
+from tunedb.adoption.selection import Selection
+
+TYPE_CHECKING = False  # not typing's: a program that adopts before it imports Triton would wait for it
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from tunedb.adoption.selection import Patterns
+
+MODULE = "triton.runtime.autotuner"  # where Triton's class is defined
+
+
+class Adoption:
+    """What one `adopt()` began. As a context manager, or by `undo()`, it ends."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+
+    def undo(self) -> None:
+        """Serve the kernels as before. Kernels that another `adopt()` asks for stay adopted. May be called twice."""
+        if self._selection not in selection.in_force:
+            return
+        selection.in_force.remove(self._selection)
+        release()
+        if not selection.in_force:
+            uninstall()
+        if selection.in_force:  # another thread has begun an adoption meanwhile
+            when_imported(MODULE, _install)
+
+    def __enter__(self) -> Adoption:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.undo()
+
+
+def adopt(only: Patterns = None, skip: Patterns = None) -> Adoption:
+    """Serve the kernels of this process that `triton.autotune` decorated as if `tunedb.autotune` had.
+
+    It does not matter when, where and by which name they were decorated; a subclass of Triton's Autotuner is adopted
+    if it keeps `run`, or calls Triton's. A kernel is adopted at its first call. One that can't be adopted runs as it
+    did; `tunedb.adopted()` lists all kernels, with the reason. Kernels with one config, and those that run in
+    Triton's interpreter, stay as they are. So do kernels that `tunedb.autotune` decorated.
+
+    only: a pattern, or a list of patterns, of the kernels to adopt; all without it. A pattern is compared with a
+        kernel's module, and with its full name, the module's and the function's: `*` stands for any characters, dots
+        too, `?` for one, `[ab]` for one of these. `fla.*` stands for the package `fla` and all in it,
+        `*.softmax_kernel` for one kernel.
+    skip: the same, of kernels to leave as they are, also if `only` names them.
+
+    Returns an object with `undo()`, which is also a context manager: at the end of `with tunedb.adopt():` everything is
+    as it was. If `adopt` is called several times, a kernel is adopted if any of the calls asks for it. Triton is not
+    imported for it; without Triton nothing happens. Raises SettingError for a pattern that is not a str.
+    """
+    adoption = Adoption(made := Selection(only, skip))
+    selection.in_force.append(made)
+    release()
+    when_imported(MODULE, _install)
+    return adoption
+
+
+def _install(module: ModuleType) -> None:
+    if selection.in_force:
+        install(module.Autotuner)

@@ -1,0 +1,77 @@
+"""What becomes of a kernel of Triton's: a companion serves its calls, or Triton does, for a reason."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from tunedb._internal.control import let_pass
+from tunedb.adoption import selection
+from tunedb.adoption.companion import Companion
+from tunedb.adoption.refusal import ONE_CONFIG, Refused, check, full_name
+from tunedb.errors import IdentityError, SettingError
+
+_log = logging.getLogger("tunedb")
+
+
+class Outcome:
+    """What became of one kernel: its companion, or the reason why Triton serves it.
+
+    It lies in the kernel's `__dict__`, and is void in copies of the kernel. `refusals` are the errors with which a
+    companion refuses a call that Triton might serve, before it has launched anything.
+    """
+
+    refusals = (Refused, IdentityError)
+
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
+        self.companion: Companion | None = None
+        self.reason = ""
+        self._is_selected = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # deep copies and pickles of the kernel hold None instead
+
+    @property
+    def has_other_configs(self) -> bool:
+        """Whether a kernel that had one config has several now."""
+        return self.reason is ONE_CONFIG and len(self.kernel.__dict__["configs"]) > 1
+
+    @property
+    def is_selection_current(self) -> bool:
+        """Whether the selections in force treat the kernel as they did."""
+        return self._is_selected == selection.is_selected(*full_name(self.kernel))
+
+    def decide(self) -> Outcome:
+        """Make the companion, or note why there is none. Raises nothing."""
+        try:
+            self._is_selected = selection.is_selected(*full_name(self.kernel))
+            if not self._is_selected:
+                raise Refused("`only` and `skip` leave it out")
+            check(self.kernel)
+            self.companion = Companion(self.kernel)
+        except (Refused, SettingError) as refused:
+            self.reason = str(refused)
+        # The kernel may be of any subclass, and wrap anything: its caller gets what Triton gives, and never our errors.
+        except Exception as error:
+            let_pass(error)
+            self.reason = f"tunedb failed to adopt it ({type(error).__name__}: {error})"
+            _log.exception("tunedb failed to adopt a kernel; triton.autotune serves its calls.")
+        return self
+
+    def refuse(self, reason: object) -> None:
+        """Leave the kernel to Triton from now on."""
+        self.leave_results()
+        self.companion, self.reason = None, str(reason)
+        _log.warning("%s is left to triton.autotune: %s.", full_name(self.kernel)[1], str(reason).rstrip("."))
+
+    def leave_results(self) -> None:
+        """Leave in the kernel's attributes what its calls left, and in its cache the entries that are not ours."""
+        if self.companion is None:
+            return
+        attributes = self.kernel.__dict__
+        attributes["cache"] = dict(self.companion.cache.forced)
+        for name in ("best_config", "bench_time", "configs_timings"):
+            value = getattr(self.companion, name)
+            if value:
+                attributes[name] = value

@@ -1,0 +1,60 @@
+"""Why a kernel can't be adopted: what a program has changed about Triton's autotuner would be lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunedb.decorator import validation
+from tunedb.decorator.autotuner import Autotuner
+from tunedb.decorator.fallback import is_fallback
+from tunedb.runtime import compat_triton
+
+ONE_CONFIG = "it has one config, so there is nothing to choose"
+
+# Methods that Triton's `run` calls and a companion does not.
+_UNUSED = ("_bench", "check_disk_cache", "do_bench")
+
+
+class Refused(Exception):
+    """The kernel can't be adopted; the text says why."""
+
+
+def full_name(kernel: Any) -> tuple[str, str]:
+    """Return the kernel's module, and the name under which it is stored."""
+    function = compat_triton.jit_of(kernel).fn
+    return validation.module_name(function), validation.default_name(function)
+
+
+def is_ours(kernel: Any) -> bool:
+    """Say whether tunedb made the kernel."""
+    return isinstance(kernel, Autotuner) or is_fallback(kernel)
+
+
+def check(kernel: Any) -> None:
+    """Raise Refused for a kernel that Triton has to serve."""
+    if is_ours(kernel):
+        raise Refused("tunedb serves it already")
+    layer = kernel.fn
+    while not hasattr(layer, "add_pre_run_hook"):
+        if not compat_triton.is_heuristics(layer):
+            raise Refused(f"it is around a {type(layer).__qualname__}, which is neither a jit function nor heuristics")
+        layer = layer.fn
+    if compat_triton.is_interpreted(layer):
+        raise Refused("Triton's interpreter runs it")
+    check_methods(kernel)
+    if len(kernel.configs) == 1:
+        raise Refused(ONE_CONFIG)
+
+
+def check_methods(kernel: Any) -> None:
+    """Raise Refused if a program has replaced a method that a companion would not call as Triton does."""
+    for kind in type(kernel).__mro__:
+        # A subclass may prune in a way of its own: the companion has it prune.
+        for name in ("prune_configs", *_UNUSED) if kind.__module__.startswith("triton.") else _UNUSED:
+            member = vars(kind).get(name)
+            function = getattr(member, "func", member)  # of a cached property
+            if function is not None and not compat_triton.is_tritons_own(function):
+                raise Refused(f"{name} of {kind.__qualname__} is not Triton's")
+    for name in _UNUSED[:2]:
+        if name in vars(kernel):
+            raise Refused(f"its {name} is not Triton's")
