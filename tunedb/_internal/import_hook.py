@@ -84,4 +84,5 @@ class _Loader:
         # The program imports a module of its own choice: what we do with it must not fail the import.
         except Exception as error:
             let_pass(error)
-            _log.exception("tunedb could not change %s; it stays as it is.", module.__name__)
+            what = f"{type(error).__name__}: {error}"
+            _log.warning("tunedb could not change %s, which stays as it is (%s).", module.__name__, what)

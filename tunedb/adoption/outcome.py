@@ -56,7 +56,7 @@ class Outcome:
         except Exception as error:
             let_pass(error)
             self.reason = f"tunedb failed to adopt it ({type(error).__name__}: {error})"
-            _log.exception("tunedb failed to adopt a kernel; triton.autotune serves its calls.")
+            _log.warning("triton.autotune serves the calls of %r: %s.", self.kernel, self.reason)
         return self
 
     def refuse(self, reason: object) -> None:
