@@ -18,13 +18,8 @@ from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
 from tunedb.core.jit_function import compiled_text, is_jit, options_of
-from tunedb.core.source_text import (
-    Chain,
-    HashUnavailable,
-    Import,
-    skeleton_of_jit,
-    skeleton_of_plain,
-)
+from tunedb.core.source_skeleton import Chain, Import
+from tunedb.core.source_text import HashUnavailable, skeleton_of_jit, skeleton_of_plain
 from tunedb.core.source_values import COMPILERS, array_of, callable_parts, cells_of, is_dtype, state_of
 
 _OWN = __name__.partition(".")[0]

@@ -7,20 +7,16 @@ function is its code object: the text in its file counts if compiling it gives t
 from __future__ import annotations
 
 import ast
-import copy
 import functools
 import linecache
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
 from tunedb._internal.control import let_pass
 from tunedb.core.jit_function import compiled_text
+from tunedb.core.source_skeleton import Skeleton, skeleton_of
 from tunedb.errors import IdentityError
-
-Chain = tuple[str, ...]  # the names of `package.module.name`
-Import = tuple[str, int, str | None]  # module, level, and the name that is taken from it
 
 _MAX_CACHED_TEXTS = 4096  # skeletons that are kept
 
@@ -29,22 +25,13 @@ class HashUnavailable(IdentityError):
     """A kernel, or a function passed to it, has no stable hash, so an edited version would look the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Skeleton:
-    """The meaning of a function's own text, and what the text reads from outside, in the order of the text."""
-
-    text: str
-    chains: tuple[Chain, ...]
-    imports: Mapping[str, Import]  # those inside the function, by the name that they give
-
-
 def skeleton_of_jit(jit: Any) -> Skeleton:
     """Return the skeleton of what Triton compiles or, in the interpreter, runs. Raises HashUnavailable."""
     text = compiled_text(jit)
     if text is not None:
         return _skeleton_of_text(text)
     node, _ = _node_of(jit.fn)
-    return _skeleton(node, None)
+    return skeleton_of(node, None)
 
 
 @functools.lru_cache(maxsize=_MAX_CACHED_TEXTS)
@@ -53,7 +40,7 @@ def _skeleton_of_text(text: str) -> Skeleton:
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
         raise HashUnavailable(f"the text of a jit function can't be parsed ({error}).") from None
-    return _skeleton(tree.body[0], None)
+    return skeleton_of(tree.body[0], None)
 
 
 # --- Plain Python. ---
@@ -70,7 +57,7 @@ def skeleton_of_plain(function: FunctionType) -> Skeleton:
         node, names = _node_of(function)
         if len(_plain) >= _MAX_CACHED_TEXTS:
             _plain.clear()
-        skeleton = _plain[key] = _skeleton(node, names)
+        skeleton = _plain[key] = skeleton_of(node, names)
     return skeleton
 
 
@@ -163,83 +150,3 @@ def _shape_of(constant: Any) -> Any:
 def _outer_names(code: CodeType) -> set[str]:
     """Return the names that a code looks up as globals or in its closure, and those of attributes."""
     return {*code.co_names, *code.co_freevars, *(name for inner in _inside(code) for name in inner.co_names)}
-
-
-# --- Skeletons. ---
-
-
-def _skeleton(node: ast.AST, names: set[str] | None) -> Skeleton:
-    """Return the skeleton of a function. Without `names`, all names count that the text doesn't assign to."""
-    imports = _imports(node)
-    if names is None:
-        stored = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
-        stored |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
-        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - stored
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        node = copy.copy(node)
-        node.decorator_list = []  # what decorators do is seen in what they made
-    words: list[str] = []
-    _dump(node, words)
-    chains = (_chain(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute))
-    wanted = names | imports.keys()
-    outer = dict.fromkeys(chain for chain in chains if chain and chain[0] in wanted)
-    return Skeleton("".join(words), tuple(outer), imports)
-
-
-def _chain(node: ast.expr) -> Chain:
-    """Return the names of `package.module.name`; empty for an attribute of anything else."""
-    names: list[str] = []
-    while isinstance(node, ast.Attribute):
-        names.append(node.attr)
-        node = node.value
-    return (node.id, *reversed(names)) if isinstance(node, ast.Name) else ()
-
-
-def _imports(node: ast.AST) -> dict[str, Import]:
-    imports: dict[str, Import] = {}
-    for part in ast.walk(node):
-        if isinstance(part, ast.Import):
-            for alias in part.names:
-                top = alias.name if alias.asname else alias.name.partition(".")[0]
-                imports[alias.asname or top] = top, 0, None
-        elif isinstance(part, ast.ImportFrom):
-            for alias in part.names:
-                imports[alias.asname or alias.name] = part.module or "", part.level, alias.name
-    return imports
-
-
-def _dump(node: Any, words: list[str]) -> None:
-    """Add a dump of the tree that is the same in every Python: empty fields, which versions add, are left out.
-
-    So are docstrings, and which module an import inside a function names: what is taken from it counts.
-    """
-    if isinstance(node, ast.AST):
-        words.append(f"({type(node).__name__}")
-        if isinstance(node, ast.Constant):
-            words.append(f" {node.value!r}")
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            words.append(f" {[alias.asname or alias.name.rpartition('.')[2] for alias in node.names]}")
-        else:
-            for name in node._fields:
-                value = getattr(node, name, None)
-                if value is None or value == [] or name in ("type_comment", "ctx"):
-                    continue
-                words.append(f" {name}=")
-                if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                    value = _without_docstring(value)
-                _dump(value, words)
-        words.append(")")
-    elif isinstance(node, list):
-        words.append("[")
-        for item in node:
-            _dump(item, words)
-        words.append("]")
-    else:
-        words.append(repr(node))
-
-
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    match body:
-        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
-            return rest
-    return body

@@ -1,0 +1,98 @@
+"""The skeleton of a function: the meaning of its text, and the names that the text reads from outside."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Chain = tuple[str, ...]  # the names of `package.module.name`
+Import = tuple[str, int, str | None]  # module, level, and the name that is taken from it
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """The meaning of a function's own text, and what the text reads from outside, in the order of the text."""
+
+    text: str
+    chains: tuple[Chain, ...]
+    imports: Mapping[str, Import]  # those inside the function, by the name that they give
+
+
+def skeleton_of(node: ast.AST, names: set[str] | None) -> Skeleton:
+    """Return the skeleton of a function. Without `names`, all names count that the text doesn't assign to."""
+    imports = _imports(node)
+    if names is None:
+        stored = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+        stored |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - stored
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        node = copy.copy(node)
+        node.decorator_list = []  # what decorators do is seen in what they made
+    words: list[str] = []
+    _dump(node, words)
+    chains = (_chain(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute))
+    wanted = names | imports.keys()
+    outer = dict.fromkeys(chain for chain in chains if chain and chain[0] in wanted)
+    return Skeleton("".join(words), tuple(outer), imports)
+
+
+def _chain(node: ast.expr) -> Chain:
+    """Return the names of `package.module.name`; empty for an attribute of anything else."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(names)) if isinstance(node, ast.Name) else ()
+
+
+def _imports(node: ast.AST) -> dict[str, Import]:
+    imports: dict[str, Import] = {}
+    for part in ast.walk(node):
+        if isinstance(part, ast.Import):
+            for alias in part.names:
+                top = alias.name if alias.asname else alias.name.partition(".")[0]
+                imports[alias.asname or top] = top, 0, None
+        elif isinstance(part, ast.ImportFrom):
+            for alias in part.names:
+                imports[alias.asname or alias.name] = part.module or "", part.level, alias.name
+    return imports
+
+
+def _dump(node: Any, words: list[str]) -> None:
+    """Add a dump of the tree that is the same in every Python: empty fields, which versions add, are left out.
+
+    So are docstrings, and which module an import inside a function names: what is taken from it counts.
+    """
+    if isinstance(node, ast.AST):
+        words.append(f"({type(node).__name__}")
+        if isinstance(node, ast.Constant):
+            words.append(f" {node.value!r}")
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            words.append(f" {[alias.asname or alias.name.rpartition('.')[2] for alias in node.names]}")
+        else:
+            for name in node._fields:
+                value = getattr(node, name, None)
+                if value is None or value == [] or name in ("type_comment", "ctx"):
+                    continue
+                words.append(f" {name}=")
+                if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                    value = _without_docstring(value)
+                _dump(value, words)
+        words.append(")")
+    elif isinstance(node, list):
+        words.append("[")
+        for item in node:
+            _dump(item, words)
+        words.append("]")
+    else:
+        words.append(repr(node))
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    match body:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            return rest
+    return body
