@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import ast
 import copy
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 Chain = tuple[str, ...]  # the names of `package.module.name`
 Import = tuple[str, int, str | None]  # module, level, and the name that is taken from it
+
+# Made once: `isinstance(node, A | B)` makes a type of A and B at each node.
+_IMPORTS = ast.Import | ast.ImportFrom
+_NAMES = ast.Name | ast.Attribute
+_WITH_DOCSTRING = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +29,41 @@ class Skeleton:
 
 def skeleton_of(node: ast.AST, names: set[str] | None) -> Skeleton:
     """Return the skeleton of a function. Without `names`, all names count that the text doesn't assign to."""
-    imports = _imports(node)
-    if names is None:
-        stored = {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
-        stored |= {part.arg for part in ast.walk(node) if isinstance(part, ast.arg)}
-        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} - stored
+    decorators: list[ast.expr] = []
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        node = copy.copy(node)
+        decorators, node = node.decorator_list, copy.copy(node)
         node.decorator_list = []  # what decorators do is seen in what they made
+    parts = _walk(node)
+    imports = _imports(parts)
+    if names is None:
+        stored, read = set(), set()
+        for part in itertools.chain(parts, *map(_walk, decorators)):
+            if isinstance(part, ast.Name):
+                read.add(part.id)
+                if isinstance(part.ctx, ast.Store):
+                    stored.add(part.id)
+            elif isinstance(part, ast.arg):
+                stored.add(part.arg)
+        names = read - stored
     words: list[str] = []
     _dump(node, words)
-    chains = (_chain(part) for part in ast.walk(node) if isinstance(part, ast.Name | ast.Attribute))
+    chains = (_chain(part) for part in parts if isinstance(part, _NAMES))
     wanted = names | imports.keys()
     outer = dict.fromkeys(chain for chain in chains if chain and chain[0] in wanted)
     return Skeleton("".join(words), tuple(outer), imports)
+
+
+def _walk(node: ast.AST) -> list[ast.AST]:
+    """Return what `ast.walk` yields, in its order, in a fraction of its time."""
+    parts = [node]
+    for part in parts:  # which grows meanwhile
+        for name in part._fields:
+            value = getattr(part, name, None)
+            if isinstance(value, ast.AST):
+                parts.append(value)
+            elif isinstance(value, list):
+                parts += [item for item in value if isinstance(item, ast.AST)]
+    return parts
 
 
 def _chain(node: ast.expr) -> Chain:
@@ -48,9 +75,9 @@ def _chain(node: ast.expr) -> Chain:
     return (node.id, *reversed(names)) if isinstance(node, ast.Name) else ()
 
 
-def _imports(node: ast.AST) -> dict[str, Import]:
+def _imports(parts: list[ast.AST]) -> dict[str, Import]:
     imports: dict[str, Import] = {}
-    for part in ast.walk(node):
+    for part in parts:
         if isinstance(part, ast.Import):
             for alias in part.names:
                 top = alias.name if alias.asname else alias.name.partition(".")[0]
@@ -70,7 +97,7 @@ def _dump(node: Any, words: list[str]) -> None:
         words.append(f"({type(node).__name__}")
         if isinstance(node, ast.Constant):
             words.append(f" {node.value!r}")
-        elif isinstance(node, ast.Import | ast.ImportFrom):
+        elif isinstance(node, _IMPORTS):
             words.append(f" {[alias.asname or alias.name.rpartition('.')[2] for alias in node.names]}")
         else:
             for name in node._fields:
@@ -78,7 +105,7 @@ def _dump(node: Any, words: list[str]) -> None:
                 if value is None or value == [] or name in ("type_comment", "ctx"):
                     continue
                 words.append(f" {name}=")
-                if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                if name == "body" and isinstance(node, _WITH_DOCSTRING):
                     value = _without_docstring(value)
                 _dump(value, words)
         words.append(")")
