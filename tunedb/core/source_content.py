@@ -208,32 +208,6 @@ class Content:
             return f"{_name(kind)} {text}"
 
 
-class OwnCode(Content):
-    """The content of a function itself: its bytecode and what is bound to it, under wrappers, not what it calls.
-
-    A lambda's text can't always be found, and what it calls may be a whole program.
-    """
-
-    def _function(self, function: FunctionType, home: str) -> str:
-        bound = function.__defaults__, function.__kwdefaults__, cells_of(function)
-        return f"{self._bytecode(function.__code__, home)} {self.of(bound, home)}"
-
-    def _numbered(self, value: Any, home: str) -> str:
-        inner = value
-        while isinstance(inner, FunctionType) and hasattr(inner, "__wrapped__"):
-            inner = inner.__wrapped__
-        return super()._numbered(value, home) if inner is value else self.of(inner, home)
-
-    def _class(self, kind: type, home: str) -> str:
-        methods = (getattr(getattr(kind, name, None), "__code__", None) for name in ("__call__", "forward"))
-        return f"{kind.__qualname__} {[self._bytecode(code, home) for code in methods if code is not None]}"
-
-    def _bytecode(self, code: Any, home: str) -> str:
-        constants = [self._bytecode(item, home) if type(item) is type(code) else self.of(item, home)
-                     for item in code.co_consts]  # fmt: skip
-        return f"{code.co_names} {constants} {code.co_code.hex()}"
-
-
 def _resolved(chain: Chain, scope: Mapping[str, Any], home: str) -> tuple[int, Any]:
     """Return how many names of a chain lead through modules, and the value behind them. Stops at other packages."""
     value, place = scope[chain[0]], 1

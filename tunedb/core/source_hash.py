@@ -12,7 +12,8 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from tunedb._internal.control import let_pass
-from tunedb.core.source_content import Content, OwnCode, package_of
+from tunedb.core.source_bytecode import OwnCode
+from tunedb.core.source_content import Content, package_of
 from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import IdentityError
 
