@@ -15,7 +15,8 @@ from tunedb._internal import safe_path
 from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError, StoreCorrupt, StoreUnavailable
 from tunedb.settings import expand
-from tunedb.store.sql.engine import Database, locate, unusable
+from tunedb.store.sql.engine import Database, locate
+from tunedb.store.sql.sqlite_failures import unusable
 
 _ADVICE = "Name another file: tunedb db backup TARGET"
 _OF_TARGET = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN)  # what only a file that is written can end in

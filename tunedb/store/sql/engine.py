@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
-import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,24 +14,14 @@ import sqlalchemy as sa
 from sqlalchemy.pool import NullPool, StaticPool
 
 from tunedb._internal import safe_path
-from tunedb._internal.control import let_pass, suppress
+from tunedb._internal.control import suppress
 from tunedb._internal.redact import is_ambiguous, is_path, masked, secrets_of, without_password
-from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnavailable
+from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import expand, password_in_environment
 from tunedb.store.sql import postgresql, sqlite_file
-from tunedb.store.sql.sqlite_file import StatementLimit
+from tunedb.store.sql.sqlite_failures import failure_of, refused, unavailable, unusable
+from tunedb.store.sql.sqlite_file import STATEMENT_S, StatementLimit
 
-DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
-_HINTS = {
-    sqlite3.SQLITE_BUSY: "Another process holds it: try again when it is done.",
-    sqlite3.SQLITE_LOCKED: "Another thread holds it: try again when it is done.",
-    sqlite3.SQLITE_FULL: "Free space on its disk.",
-    sqlite3.SQLITE_READONLY: "Make the file and its folder writable, or name another store in TUNEDB_STORE.",
-    sqlite3.SQLITE_PERM: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
-    sqlite3.SQLITE_CANTOPEN: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
-    sqlite3.SQLITE_INTERRUPT: "A statement took too long. See whether the file is sound: tunedb db check",
-}
-STATEMENT_S = 10.0  # for which SQLite may compute a statement, at least; a call has gone on long before
 _PG_BUSY = ("55P03", "57014")  # lock_not_available, query_canceled: what the two time-outs below end in
 
 
@@ -87,10 +75,7 @@ class Database:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            raised, self.limit.raised = self.limit.raised, None
-            if raised is not None:  # by a signal handler: SQLite was only stopped for it
-                let_pass(raised)
-                raise raised from None
+            self.limit.raise_signals()
             _mask(error, self.secrets)
             raise self._failure(error) from error
         except (sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:
@@ -99,38 +84,12 @@ class Database:
             raise unusable(self.url, error) from error
 
     def _failure(self, error: sa.exc.DBAPIError) -> StoreError:
-        # sqlite3 reports corruption as DatabaseError, not as OperationalError: the code decides, not the class.
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        state = getattr(error.orig, "sqlstate", None)
-        cause = str(error.orig).strip().partition("\n")[0]
-        if code == sqlite3.SQLITE_NOTADB and self.path is not None and not _may_be_ours(self.path):
-            return StoreUnavailable(
-                f"{self.url}: expected a SQLite database, got a file of another kind, which stays as it is. "
-                "Name another store in TUNEDB_STORE."
-            )
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return StoreCorrupt(
-                f"{self.url}: expected a SQLite database, got a damaged file ({cause}). "
-                f"Run: tunedb db upgrade --store {shlex.quote(self.url)} (sets the file aside and makes a new one)"
-            )
+        driver_error = error.orig or error
+        if self.is_sqlite:
+            return failure_of(driver_error, self.url, self.path)
         if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
-            return StoreError(f"{self.url} refused a row ({cause}). Run: tunedb db check")
-        busy = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or state in _PG_BUSY
-        return (StoreBusy if busy else StoreUnavailable)(
-            f"Can't use {self.url}: {cause}. {_HINTS.get(code, 'See which store is set: tunedb path -v')}"
-        )
-
-
-def unusable(url: str, error: OSError | NotImplementedError) -> StoreUnavailable:
-    """Return the error for a store whose files the system refuses, or whose path other users could redirect."""
-    if isinstance(error, safe_path.UnsafePath):
-        return StoreUnavailable(
-            f"Refused {url}: {error.strerror}. Name a store in a folder of your own in TUNEDB_STORE."
-        )
-    return StoreUnavailable(
-        f"Can't use {url}: {getattr(error, 'strerror', None) or error}. "
-        "Make the file and its folder accessible, or name another store in TUNEDB_STORE."
-    )
+            return refused(driver_error, self.url)
+        return unavailable(driver_error, self.url, is_busy=getattr(driver_error, "sqlstate", None) in _PG_BUSY)
 
 
 def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = False) -> Database:
@@ -210,16 +169,6 @@ def _real(path: str) -> str:
             f"Expected a path, got {path!r}: {reason}. Name another store in TUNEDB_STORE."
         ) from None
     return real
-
-
-def _may_be_ours(path: Path) -> bool:
-    """Return whether a file that is no database may be a damaged store: by its name, or by the lock file next to it.
-
-    Only such a file is ever set aside: a path that was mistyped can name any file of the user's. A file whose header
-    is SQLite's is not asked about.
-    """
-    lock = path.with_name(f"{path.name}.lock")
-    return path.suffix in DATABASE_SUFFIXES or (lock.is_file() and lock.stat().st_size == 0)
 
 
 def _mask(error: BaseException | None, secrets: tuple[str, ...]) -> None:

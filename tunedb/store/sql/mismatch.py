@@ -12,9 +12,9 @@ from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder
 from tunedb.store.sql.advice import on_store
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.postgresql import PG_SCHEMA
+from tunedb.store.sql.revision import VERSION_TABLE
 
 UNRELEASED = "0001"  # what versions before the first release wrote; it has no way to a later one
-VERSION_TABLE = "tunedb_alembic_version"  # two users of Alembic in one database collide on the default name
 
 
 def mismatch(database: Database, stored: str | None, head: str) -> SchemaMismatch:

@@ -17,9 +17,7 @@ from tunedb.core.sweep import (
     TrialOutcome,
     TrialStatus,
 )
-
-ORIGINS = ("local", "imported")
-MAX_TEXT = 2**16  # characters of a text; a problem or a config of a hundred facts takes less than a tenth
+from tunedb.store.sql.rows import MAX_TEXT, ORIGINS, time_from_text
 
 
 class _Bounded(sa.TypeDecorator[str]):
@@ -66,15 +64,7 @@ class UtcTime(sa.TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002 (SQLAlchemy's signature)
-        return _time_from_text if dialect.name == "sqlite" else _time_in_utc
-
-
-def _time_from_text(value: object) -> object:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return value
-    return value if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return time_from_text if dialect.name == "sqlite" else _time_in_utc
 
 
 def _time_in_utc(value: object) -> object:

@@ -1,20 +1,21 @@
-"""Records from rows. A row that this version can't read raises StoreError, so that it spoils no other one."""
+"""Records from rows, which have a column's value as an attribute, as SQLAlchemy's and the quick reader's have.
+
+A row that this version can't read raises StoreError, so that it spoils no other one.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
-
-import sqlalchemy as sa
+from typing import TYPE_CHECKING, Any
 
 from tunedb.core.canonical import canonical, parse_json
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, MarkKind, Source, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, UsageCount
 from tunedb.errors import StoreError
-from tunedb.store.sql.models import MAX_TEXT
 from tunedb.store.sql.rows import (
+    MAX_TEXT,
     NUMBERS,
     TIMES,
     check_facts,
@@ -26,6 +27,9 @@ from tunedb.store.sql.rows import (
     clean_error,
     require,
 )
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 @contextlib.contextmanager
@@ -39,7 +43,7 @@ def _reading(what: str, uid: object) -> Iterator[None]:
         raise StoreError(f"{what} {name} can't be read: {error!s:.200}. Run: tunedb db check") from error
 
 
-def to_mark(row: sa.Row[*tuple[Any, ...]]) -> tuple[str, Mark]:
+def to_mark(row: Any) -> tuple[str, Mark]:
     """Return the uid of the sweep and its mark. Raises StoreError if this version can't read the row."""
     with _reading("Mark", row.uid):
         mark = Mark(MarkKind(row.kind), row.reason, row.time, row.uid)
@@ -63,13 +67,13 @@ def to_trial(row: sa.Row[*tuple[Any, ...]]) -> Trial:
         return trial
 
 
-def to_config(row: sa.Row[*tuple[Any, ...]]) -> Config:
+def to_config(row: Any) -> Config:
     """Return the config in a row's column. Raises StoreError if this version can't read it."""
     with _reading("Config", row.config):
         return Config(row.config)
 
 
-def to_device(row: sa.Row[*tuple[Any, ...]]) -> Device:
+def to_device(row: Any) -> Device:
     """Return the device in a row's columns. Raises StoreError if this version can't read the row."""
     with _reading("Device", row.name):
         require(type(row.name) is str, row.name, "a device's name")
@@ -99,7 +103,7 @@ def to_usage(row: sa.Row[*tuple[Any, ...]]) -> UsageCount:
 
 
 def to_sweep(
-    row: sa.Row[*tuple[Any, ...]],
+    row: Any,
     trials: Sequence[Trial] = (),
     marks: Sequence[Mark] = (),
     *,

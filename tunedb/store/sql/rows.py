@@ -6,20 +6,35 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tunedb.core.canonical import canonical
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import REFERRING, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
-from tunedb.store.sql.models import MAX_TEXT, ORIGINS
 
+ORIGINS = ("local", "imported")
+MAX_TEXT = 2**16  # characters of a text; a problem or a config of a hundred facts takes less than a tenth
 _UID = re.compile(r"[0-9a-f]{32}")
 _ERROR_CHARS = 4000  # a compiler may print megabytes
 _LAST_MARK = 9000  # the last year of a mark's time: another mark must be able to follow it
 TIMES = ("time_us", "p20_us", "p80_us", "compile_s")
 NUMBERS = ("samples", "registers", "spills", "shared_bytes")
+
+
+def time_from_text(value: object) -> object:
+    """Return the time that SQLite keeps as text; what can't be read as one comes back as it is."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return value
+    return value if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def text_from_time(moment: datetime) -> str:
+    """Return a time as SQLite keeps it, which sorts as times do."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def require(holds: bool, value: object, expected: str) -> None:

@@ -20,15 +20,16 @@ from tunedb._internal import forks, safe_path
 from tunedb._internal.printable import printable
 from tunedb.errors import SchemaMismatch, StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import backup
-from tunedb.store.sql.engine import Database, locate, unusable
+from tunedb.store.sql.engine import Database, locate
 from tunedb.store.sql.mismatch import UNRELEASED, mismatch, schema_with_tables
-from tunedb.store.sql.mismatch import VERSION_TABLE as VERSION_TABLE
 from tunedb.store.sql.postgresql import PG_SCHEMA
+from tunedb.store.sql.revision import HEAD as HEAD
+from tunedb.store.sql.revision import VERSION_TABLE as VERSION_TABLE
+from tunedb.store.sql.sqlite_failures import unusable
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"  # the newest revision in migrations/versions; revisions are numbered, so that they can be compared
 MAX_REVISION = 32  # characters, as in Alembic's own table; SQLite holds anything there
 SCRIPTS = "tunedb:migrations"
 _ADVISORY_LOCK = 0x74756E656462  # "tunedb"

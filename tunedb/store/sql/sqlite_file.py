@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunedb._internal import safe_path
-from tunedb._internal.control import suppress
+from tunedb._internal.control import let_pass, suppress
 from tunedb.errors import StoreUnavailable
 
 TABLES = ("device", "problem", "sweep", "trial", "mark", "miss", "tunedb_alembic_version")
 BESIDE = ("-journal", "-wal", "-shm")  # the files that SQLite opens with a database
 MAX_SQL = 10_000  # characters of a table's definition; ours have at most 2,000
 MAX_CHECKED = 100  # files whose definitions are remembered as sound
+STATEMENT_S = 10.0  # for which SQLite may compute a statement, at least; a call has gone on long before
 STEPS = 20_000  # instructions of SQLite's machine between two looks at the clock, less than a millisecond
 
 _checked: dict[Path, tuple[int, int, int]] = {}  # device, inode and schema version of the files that were sound
@@ -53,6 +54,13 @@ class StatementLimit(threading.local):
     def begin(self, *_: object) -> None:
         """Begin a statement."""
         self.deadline, self.raised = time.monotonic() + self.seconds, None
+
+    def raise_signals(self) -> None:
+        """Raise what a signal handler raised while the last statement ran: SQLite was only stopped for it."""
+        raised, self.raised = self.raised, None
+        if raised is not None:
+            let_pass(raised)
+            raise raised from None
 
     def watch(self) -> Iterator[bool]:
         """Say, each time that SQLite asks, whether to give the statement up.
