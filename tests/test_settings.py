@@ -60,7 +60,7 @@ def test_a_change_is_announced() -> None:
 @pytest.mark.parametrize(
     ("given", "needed"),
     [
-        ({"mode": "fast"}, "one of tune, record, read, strict, off, got mode"),
+        ({"mode": "fast"}, "one of tune, record, read, strict, strict-compile, off, got mode"),
         ({"budget": "soon"}, "number of seconds"),
         ({"budget": -1}, "not negative"),
         ({"budget": float("nan")}, "not negative"),
@@ -128,7 +128,7 @@ def test_a_bad_variable_is_logged_once_with_what_is_expected_and_its_default_is_
         "TUNEDB_MODE", "TUNEDB_BUDGET", "TUNEDB_LOCK_TIMEOUT", "TUNEDB_OVERRIDE", "TUNEDB_SWITCH_INTERVAL"
     ]  # fmt: skip
     assert messages[0] == (
-        "TUNEDB_MODE: Expected one of tune, record, read, strict, off, got mode 'fast'. "
+        "TUNEDB_MODE: Expected one of tune, record, read, strict, strict-compile, off, got mode 'fast'. "
         "The default is used instead. See: tunedb doctor"
     )
 

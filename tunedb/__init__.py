@@ -5,6 +5,7 @@ from __future__ import annotations
 from tunedb._internal.lazy import lazy
 from tunedb.errors import (
     CallerError,
+    CompileRefused,
     HostFaultError,
     IdentityError,
     ImportRejected,
@@ -68,6 +69,7 @@ __all__ = [
     "Adopted",
     "CallerError",
     "Choice",
+    "CompileRefused",
     "Config",
     "Device",
     "HostFaultError",

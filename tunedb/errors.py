@@ -4,6 +4,7 @@ TunedbError
 ├── SettingError             a setting or an argument has a value that can't be used
 ├── IdentityError            a problem, config or kernel can't be given an identity (also a ValueError)
 ├── MissError                mode `strict`, and the store has no answer (also a LookupError)
+│   └── CompileRefused       mode `strict-compile`, and the kernel is not compiled yet
 ├── SweepError               a sweep could not be carried out
 │   ├── CallerError          a function or an argument of the caller's own failed in it: no config is to blame
 │   ├── TrialError           one config failed; `status` says how
@@ -36,7 +37,11 @@ class IdentityError(TunedbError, ValueError):
 
 
 class MissError(TunedbError, LookupError):
-    """Nothing is stored that could answer, and mode `strict` allows nothing else."""
+    """Nothing is stored that could answer, and mode `strict` or `strict-compile` allows nothing else."""
+
+
+class CompileRefused(MissError):
+    """A call's kernel is not compiled yet, and mode `strict-compile` allows no compile."""
 
 
 class SweepError(TunedbError):

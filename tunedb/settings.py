@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,11 +17,20 @@ from typing import Any, Literal, get_args
 from tunedb._internal import forks, safe_path
 from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.override_text import parse_override
-from tunedb._internal.redact import is_path, without_password
+from tunedb._internal.redact import without_password
+from tunedb._internal.setting_values import (
+    default_store,
+    parse_file,
+    parse_folders,
+    parse_path_or_url,
+    parse_seconds,
+    parse_store,
+)
 from tunedb.errors import SettingError
 
-Mode = Literal["tune", "record", "read", "strict", "off"]
+Mode = Literal["tune", "record", "read", "strict", "strict-compile", "off"]
 MODES: tuple[str, ...] = get_args(Mode)
+WRITING_MODES = ("tune", "record")
 
 _log = logging.getLogger("tunedb")
 
@@ -37,64 +46,46 @@ class Settings:
     lock_timeout: float  # seconds to wait for another process's sweep
     override: Mapping[str, Mapping[str, object]]  # knobs to force, by kernel
     switch_interval: float  # seconds between thread switches while tunedb takes samples; 0 keeps Python's own
+    precompiled: tuple[str, ...]  # folders that `tunedb precompile` filled, separated as in PATH; not written
+    record_calls: str | None  # file that calls are recorded in, for `tunedb precompile --from`
     sources: Mapping[str, str]
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether a miss raises."""
+        return self.mode in ("strict", "strict-compile")
+
+    @property
+    def refuses_compiles(self) -> bool:
+        """Whether a call raises instead of compiling its kernel."""
+        return self.mode == "strict-compile"
+
+    @property
+    def writes(self) -> bool:
+        """Whether calls may write to a store."""
+        return self.mode in WRITING_MODES
 
     def __repr__(self) -> str:
         shown = (f"{row['setting']}={row['value']!r}" for row in as_rows(self))  # without the passwords
         return f"Settings({', '.join(shown)})"
 
 
-def _mode(value: str) -> str:
+def _parse_mode(value: str) -> str:
     if value not in MODES:
         raise SettingError(f"Expected one of {', '.join(MODES)}, got mode {value!r}.")
     return value
 
 
-def _seconds(value: str | float) -> float:
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = float("nan")
-    if not seconds >= 0:
-        raise SettingError(f"Expected a number of seconds that is not negative, got {value!r}.")
-    return seconds
-
-
-def _store(value: str | os.PathLike[str]) -> str:
-    return _path_or_url(value) or default_store()
-
-
-def _path_or_url(value: str | os.PathLike[str]) -> str:
-    text: object = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    if not isinstance(text, str):
-        raise SettingError(f"Expected a path or an SQLAlchemy URL, got {value!r}.")
-    if "://" not in text and not is_path(text):
-        raise SettingError(
-            f"Expected a path or a URL such as postgresql://user@host/name, got {without_password(text)}."
-        )
-    return text
-
-
-def default_store() -> str:
-    """Return the path of the store in the user's state folder (~/.local/state/tunedb/tunedb.db)."""
-    try:
-        from platformdirs import user_state_path
-
-        return str(user_state_path("tunedb") / "tunedb.db")
-    # No home folder (newer versions refuse), no such package, or Python is ending: opening the store will say so.
-    except (OSError, RuntimeError, ValueError, LookupError, ImportError) as error:
-        let_pass(error)
-        return "~/.local/state/tunedb/tunedb.db"
-
-
 _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
-    "store": ("TUNEDB_STORE", _store, default_store),
-    "shared": ("TUNEDB_SHARED", _path_or_url, lambda: None),
-    "mode": ("TUNEDB_MODE", _mode, lambda: "tune"),
-    "budget": ("TUNEDB_BUDGET", _seconds, lambda: 120.0),
-    "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", _seconds, lambda: 60.0),
+    "store": ("TUNEDB_STORE", parse_store, default_store),
+    "shared": ("TUNEDB_SHARED", parse_path_or_url, lambda: None),
+    "mode": ("TUNEDB_MODE", _parse_mode, lambda: "tune"),
+    "budget": ("TUNEDB_BUDGET", parse_seconds, lambda: 120.0),
+    "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", parse_seconds, lambda: 60.0),
     "override": ("TUNEDB_OVERRIDE", parse_override, dict),
-    "switch_interval": ("TUNEDB_SWITCH_INTERVAL", _seconds, lambda: 1e-5),
+    "switch_interval": ("TUNEDB_SWITCH_INTERVAL", parse_seconds, lambda: 1e-5),
+    "precompiled": ("TUNEDB_PRECOMPILED", parse_folders, tuple),
+    "record_calls": ("TUNEDB_RECORD_CALLS", parse_file, lambda: None),
 }
 
 VARIABLES = tuple(variable for variable, _, _ in _PARSERS.values())
@@ -191,6 +182,8 @@ def configure(
     lock_timeout: float | None = _UNCHANGED,
     override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
     switch_interval: float | None = _UNCHANGED,
+    precompiled: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = _UNCHANGED,
+    record_calls: str | os.PathLike[str] | None = _UNCHANGED,
 ) -> None:
     """Set settings for this process; these beat the environment, and None gives one back to it.
 
@@ -202,11 +195,14 @@ def configure(
     override: configs to force, for debugging: `{"avg_pool1d": {"BLOCK_OUT": 512}}`, or that as JSON.
     switch_interval: the seconds after which a thread that runs Python gives way to others while tunedb takes
         samples or prepares a first compile (see `sys.setswitchinterval`); 0 leaves Python's own interval.
+    precompiled: folders that `tunedb precompile` filled, in which compiled kernels are looked for first.
+    record_calls: a file in which calls are recorded, for `tunedb precompile --from`; None records none.
 
     Forgets every remembered config. Raises SettingError for a value that can't be used; then nothing changes.
     """
     keywords = {"store": store, "shared": shared, "mode": mode, "budget": budget, "lock_timeout": lock_timeout,
-                "override": override, "switch_interval": switch_interval}  # fmt: skip
+                "override": override, "switch_interval": switch_interval, "precompiled": precompiled,
+                "record_calls": record_calls}  # fmt: skip
     with _lock:
         merged = _arguments | {name: value for name, value in keywords.items() if value is not _UNCHANGED}
         _change({name: value for name, value in merged.items() if value is not None})
@@ -222,12 +218,14 @@ def using(
     lock_timeout: float | None = _UNCHANGED,
     override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
     switch_interval: float | None = _UNCHANGED,
+    precompiled: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = _UNCHANGED,
+    record_calls: str | os.PathLike[str] | None = _UNCHANGED,
 ) -> Iterator[Settings]:
     """Configure the whole process for a block: `with tunedb.using(mode="off"): ...`. Takes what `configure` takes."""
     before = _arguments, _current
     configure(
         store=store, shared=shared, mode=mode, budget=budget, lock_timeout=lock_timeout, override=override,
-        switch_interval=switch_interval,
+        switch_interval=switch_interval, precompiled=precompiled, record_calls=record_calls,
     )  # fmt: skip
     try:
         yield current()
@@ -240,7 +238,8 @@ def as_rows(settings: Settings) -> list[dict[str, str]]:
     rows = []
     for field in dataclasses.fields(Settings)[:-1]:
         value = getattr(settings, field.name)
-        text = "" if value is None else without_password(str(value))
+        plain = os.pathsep.join(value) if isinstance(value, tuple) else str(value)
+        text = "" if value is None else without_password(plain)
         rows.append({"setting": _PARSERS[field.name][0], "value": text, "source": settings.sources[field.name]})
     return rows
 

@@ -16,7 +16,7 @@ REASONS = {
     ("_internal/forks.py", "_call_all"): "os.fork drops what its hooks raise",
     ("_internal/timer.py", "_run"): "on a thread of its own",
     ("core/source_values.py", "cells_of"): "only an empty cell is read",
-    ("settings.py", "_seconds"): "only a text is read",
+    ("_internal/setting_values.py", "parse_seconds"): "only a text is read",
     ("decorator/dispatch/grid_cache.py", "__call__"): "of calls that are answered from a plan; it calls again",
     ("core/tagged.py", "untagged"): "only a text is read",
     ("runtime/compile_worker.py", "_serve"): "in the compile worker",

@@ -14,7 +14,14 @@ from triton.compiler.errors import CompilationError
 from triton.runtime.errors import InterpreterError, OutOfResources, PTXASError
 
 from tunedb._internal.control import let_pass
-from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, TrialError, TunedbError
+from tunedb.errors import (
+    CallerError,
+    CompileRefused,
+    HostFaultError,
+    StickyDeviceError,
+    TrialError,
+    TunedbError,
+)
 
 # CUDA's words for errors after which nothing runs in the process any more.
 _STICKY_TEXTS = ("illegal memory access", "misaligned address", "unspecified launch failure", "illegal instruction",
@@ -85,14 +92,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 class typed_errors:  # noqa: N801 - reads as a statement: `with typed_errors():`
     """A context that turns an error into TrialError, HostFaultError or StickyDeviceError, by who is to blame for it.
 
-    What the program itself raised passes unchanged.
+    What the program itself raised passes unchanged, and so does a compile that the mode refuses.
     """
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        typed = CallerError | TrialError | HostFaultError | StickyDeviceError
+        typed = CallerError | CompileRefused | TrialError | HostFaultError | StickyDeviceError
         if not isinstance(error, Exception) or isinstance(error, typed):
             return
         let_pass(error)

@@ -15,6 +15,7 @@ from triton.runtime.errors import InterpreterError
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
 from tunedb.runtime.compat_triton import heuristics_of, is_interpreted, jit_of
+from tunedb.runtime.compile_cache import compiling
 
 # Set explicitly, because Triton 3.9 warns if it is left open and 3.10 changes its default.
 _FUSION = {"enable_fp_fusion": True}
@@ -95,14 +96,15 @@ def _renew_lock() -> None:
 
 
 def launch_call(stack: Any, arguments: Sequence[Any], grid: Any, keywords: Mapping[str, Any]) -> Any:
-    """Launch a call of a kernel through Triton.
+    """Launch a call of a kernel through Triton. Raises CompileRefused in mode `strict-compile`, if it is in no cache.
 
     In the interpreter, heuristics and the grid function run before the lock is taken: they may launch another kernel,
     or wait for a thread that does.
     """
     jit = jit_of(stack)
     if not is_interpreted(jit):
-        return stack.run(*arguments, grid=grid, warmup=False, **keywords)
+        with compiling(stack, arguments, keywords):
+            return stack.run(*arguments, grid=grid, warmup=False, **keywords)
     seen = {**keywords, "grid": grid, "warmup": False}
     for name, function in heuristics_of(stack):
         seen[name] = function({**dict(zip(jit.arg_names, arguments, strict=False)), **seen})

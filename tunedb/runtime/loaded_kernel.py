@@ -14,6 +14,7 @@ from tunedb._internal.control import let_pass
 from tunedb.core.kernel import Resources
 from tunedb.runtime import compat_triton
 from tunedb.runtime.compat_triton import is_interpreted, jit_of
+from tunedb.runtime.compile_cache import compiling
 from tunedb.runtime.compile_job import CompileJob, parsing, preloaded
 from tunedb.runtime.failures import typed_errors
 from tunedb.runtime.launch import Launch
@@ -145,9 +146,13 @@ def is_call_loaded(stack: Any, arguments: Sequence[Any], keywords: Mapping[str, 
 
 
 def compiled_kernel(stack: Any, arguments: Sequence[Any], grid: tuple[int, ...], keywords: Mapping[str, Any]) -> Any:
-    """Return Triton's compiled kernel for such a launch, not loaded yet; None if a hook for compiled code took it."""
+    """Return Triton's compiled kernel for such a launch, not loaded yet; None if a hook for compiled code took it.
+
+    Raises CompileRefused in mode `strict-compile`, if it is in no cache.
+    """
     preloaded()
-    kernel = parsing(functools.partial(stack.warmup, *arguments, grid=grid, **keywords))
+    with compiling(stack, arguments, keywords):
+        kernel = parsing(functools.partial(stack.warmup, *arguments, grid=grid, **keywords))
     return kernel.result() if hasattr(kernel, "result") else kernel
 
 

@@ -65,7 +65,7 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
 
     `writer`: that of the same store under earlier settings, if results still wait.
     """
-    writable = settings.mode not in ("read", "strict", "off")
+    writable = settings.writes
 
     def opener() -> Any:
         from tunedb.store import open_store

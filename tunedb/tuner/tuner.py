@@ -103,7 +103,7 @@ class Tuner:
     def choose(self, kernel: TunableKernel, problem: Problem, index: int) -> Choice:
         """Return the choice for a call; sweeps if the store has no answer and the mode allows it.
 
-        Raises MissError in mode `strict` if nothing is stored.
+        Raises MissError in the strict modes if nothing is stored.
         """
         task = TuningTask(kernel, problem, placement_of(index))
         fault = fault_of(kernel)
@@ -133,10 +133,10 @@ class Tuner:
             if may_tune and self.lookup.remaining(task, stored):
                 return self._sweeper.tune_in_call(task).choice or stored
             return stored
-        if self.settings.mode == "strict":
+        if self.settings.is_strict:
             raise MissError(
-                f"Nothing is stored for {task}, and mode strict forbids tuning. Run: tunedb warm {task.kernel.name}, "
-                "or call it once in mode tune."
+                f"Nothing is stored for {task}, and mode {self.settings.mode} forbids tuning. "
+                f"Run: tunedb warm {task.kernel.name}, or call it once in mode tune."
             )
         failed = None
         if may_tune and not has_failed:

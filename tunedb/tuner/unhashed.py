@@ -40,9 +40,9 @@ def choice_without_hash(task: TuningTask, fault: HashUnavailable, settings: Sett
 
 def check_mode(name: str, fault: HashUnavailable, settings: Settings, instead: str) -> None:
     """Log once for each kernel why it has no hash, and what serves instead. Raises MissError in mode `strict`."""
-    if settings.mode == "strict":
+    if settings.is_strict:
         raise MissError(
-            f"{name}: mode strict needs a stored config, but nothing can be stored for this kernel: {fault} "
+            f"{name}: mode {settings.mode} needs a stored config, but nothing can be stored for this kernel: {fault} "
             "Use another mode, such as tunedb.using(mode='tune')."
         )
     if settings.mode != "off" and name not in _logged:

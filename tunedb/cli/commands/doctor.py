@@ -40,7 +40,7 @@ def _examine(overrides: dict[str, str]) -> Iterator[Finding]:
 
     used, faults = settings.read_usable(overrides)
     yield from check_settings(used, faults)
-    writable = used.mode not in ("read", "strict")
+    writable = used.mode != "read" and not used.is_strict
     yield from examine(used.store, hashes=hashes_of, writable=writable)
     yield sweep_locks(partial(settings.lock_folder, used))
     yield from examine_shared(used.shared)

@@ -28,6 +28,7 @@ from tunedb.decorator.dispatch.grid_cache import GridCache
 from tunedb.decorator.kernel import KernelSpec
 from tunedb.decorator.results import Results
 from tunedb.runtime import compat_triton
+from tunedb.runtime.launch import launch_call
 from tunedb.runtime.loaded_kernel import is_call_loaded, load_call
 from tunedb.tuner import session
 
@@ -177,7 +178,7 @@ class Plans:
     ) -> Any:
         """Launch through Triton, if the config's hook has run and the plan does not serve after all."""
         args, kwargs = self.as_given(arguments)
-        return self._spec.fn.run(*args, grid=grid, warmup=False, **kwargs, **options, **config.all_kwargs())
+        return launch_call(self._spec.fn, args, grid, {**kwargs, **options, **config.all_kwargs()})
 
     def _filled(self, arguments: tuple[Any, ...], values: Mapping[str, Any]) -> Filled:
         parameters = self._spec.parameters
