@@ -261,24 +261,3 @@ def test_a_command_for_a_store_with_a_password_names_the_variable_that_has_it(
         settings._change({})
     assert f"Run: {on_store('tunedb db upgrade', locate(url).url)}" == said
     assert on_store("tunedb ls", "sqlite:////a b.db") == "tunedb ls --store 'sqlite:////a b.db'"
-
-
-PROGRAM = """
-import json, sys, types
-from tunedb.decorator.validation import default_name
-def kernel(): pass
-print(default_name(kernel))
-"""
-
-
-def test_a_kernel_of_a_program_has_the_name_that_an_import_gives_it(tmp_path: Path) -> None:
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "mine.py").write_text(PROGRAM)
-    names = {
-        subprocess.run(
-            [sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for words in (["package/mine.py"], ["-m", "package.mine"], ["-c", "import package.mine"])
-    }
-    assert names == {"mine.kernel", "package.mine.kernel"}  # a file that is run knows no package

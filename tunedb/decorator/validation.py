@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,12 +77,18 @@ def default_name(function: Callable[..., Any]) -> str:
 
 
 def module_name(function: Callable[..., Any]) -> str:
-    """Return the name of the function's module; of a program that is run, the name that an import would give it."""
+    """Return the name of the function's module; of a program that is run, the name that an import would give it.
+
+    The function's own globals say what was run: `sys.modules` may hold a debugger, or what started a child process.
+    """
     name: str = function.__module__
-    if name != "__main__":
+    if name not in ("__main__", "__mp_main__"):  # the latter in child processes of multiprocessing
         return name
-    main = sys.modules["__main__"]
-    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    if spec is not None:  # run by `python -m`
-        return str(spec.name)
-    return Path(file).stem if file else name  # without a file: typed at a prompt
+    scope = function.__globals__
+    spec_name, file = getattr(scope.get("__spec__"), "name", None), scope.get("__file__")
+    if spec_name not in (None, "__main__", "__mp_main__"):  # run by `python -m`
+        return str(spec_name)
+    if not isinstance(file, str):
+        return "__main__"  # typed at a prompt or in a notebook, or given by -c
+    path = Path(file).absolute()
+    return path.stem if path.stem != "__main__" else f"{path.parent.stem}.__main__"  # of a folder, or a zip file
