@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from tunedb._internal.control import let_pass
 from tunedb.adoption import patch
+from tunedb.adoption.attributes import outcome_of
 from tunedb.adoption.adopting import MODULE
 
 
@@ -55,7 +56,7 @@ def _records(tritons_class: Any) -> Iterator[Adopted]:
             let_pass(error)
             yield Adopted(type(kernel).__module__, type(kernel).__qualname__, "kept", "it is around no jit function")
             continue
-        outcome = patch.outcome_of(kernel)
+        outcome = outcome_of(kernel)
         if why_none:
             yield Adopted(module, name, "kept", why_none)
         elif outcome is None:

@@ -32,9 +32,8 @@ class Outcome:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(None), ()  # deep copies and pickles of the kernel hold None instead
 
-    @property
-    def has_other_configs(self) -> bool:
-        """Whether a kernel that had one config has several now."""
+    def is_outdated(self) -> bool:
+        """Say whether a kernel that had one config has several now."""
         return self.reason is ONE_CONFIG and len(self.kernel.__dict__["configs"]) > 1
 
     @property

@@ -17,8 +17,8 @@ def tritons_autotuner(state: KernelState) -> triton.runtime.Autotuner:
         list(spec.keys),
         spec.reset_to_zero,
         spec.restore_value,
-        pre_hook=spec.pre_hook if spec.has_user_pre_hook else None,
-        post_hook=spec.post_hook if spec.has_user_post_hook else None,
+        pre_hook=spec.pre_hook,  # not Triton's own, which fail before 3.8 if an argument to reset or restore is None
+        post_hook=spec.post_hook,
         prune_configs_by={
             "early_config_prune": spec.early_config_prune, "perf_model": spec.perf_model, "top_k": spec.top_k
         },

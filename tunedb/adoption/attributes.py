@@ -1,0 +1,140 @@
+"""How attributes of Triton's instances are read and assigned to while kernels are adopted.
+
+An instance's attributes stay in its `__dict__`, where Triton keeps them. What an adopted kernel's calls leave is read
+from its companion, and what a program assigns to is assigned to the companion too. Attributes that only have to be
+followed are read at full speed: their descriptors have no `__get__`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False  # not typing's: a program that adopts before it imports Triton would wait for it
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from tunedb.adoption.outcome import Outcome
+
+OUTCOME = "_tunedb_outcome"  # the key of an instance's outcome in its `__dict__`
+
+_LISTS = ("configs", "cache")  # a program may edit them in place
+_RESULTS = ("best_config", "bench_time", "configs_timings")  # they exist once calls have left them
+_FOLLOWED = (
+    "keys", "reset_to_zero", "restore_value", "pre_hook", "post_hook", "user_defined_pre_hook",
+    "user_defined_post_hook", "perf_model", "configs_top_k", "_do_bench",
+)  # fmt: skip
+_DECISIVE = ("fn", "arg_names")  # if they change, it is decided again what becomes of the kernel
+_PRUNING = "early_config_prune"
+
+
+def outcome_of(kernel: Any) -> Outcome | None:
+    """Return what became of a kernel; None if that is not decided. A copy of a kernel is another one."""
+    outcome: Outcome | None = kernel.__dict__.get(OUTCOME)
+    return outcome if outcome is not None and outcome.kernel is kernel else None
+
+
+def descriptors(reach: Callable[[Any], Outcome], release: Callable[[Any], None]) -> dict[str, Any]:
+    """Return the descriptors to put on Triton's class, by name.
+
+    `reach` returns what becomes of a kernel, and decides it if need be; `release` has it decided again.
+    """
+    return {
+        **{name: _shared(name, is_result=False) for name in _LISTS},
+        **{name: _shared(name, is_result=True) for name in _RESULTS},
+        **{name: _Followed(name) for name in _FOLLOWED},
+        **{name: _Decisive(name, release) for name in _DECISIVE},
+        _PRUNING: _pruning(reach),
+    }
+
+
+class _Followed:
+    """An attribute that is assigned to the companion too."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __set__(self, kernel: Any, value: Any) -> None:
+        _assign(kernel, self.name, value)
+
+    def __delete__(self, kernel: Any) -> None:
+        _delete(kernel, self.name)
+
+
+class _Decisive(_Followed):
+    """An attribute that decides what becomes of the kernel."""
+
+    def __init__(self, name: str, release: Callable[[Any], None]) -> None:
+        super().__init__(name)
+        self._release = release
+
+    def __set__(self, kernel: Any, value: Any) -> None:
+        kernel.__dict__[self.name] = value
+        self._release(kernel)
+
+
+def _shared(name: str, is_result: bool) -> property:
+    """Return an attribute that is read from the companion, if there is one. A result may not be there yet."""
+
+    def get(kernel: Any) -> Any:
+        attributes = kernel.__dict__
+        outcome = attributes.get(OUTCOME)
+        if outcome is not None and outcome.companion is not None and outcome.kernel is kernel:
+            value = getattr(outcome.companion, name)
+            if value or not is_result:
+                return value
+        try:
+            return attributes[name]
+        except KeyError:
+            raise _missing(kernel, name) from None
+
+    return property(get, lambda kernel, value: _assign(kernel, name, value), lambda kernel: _delete(kernel, name))
+
+
+def _pruning(reach: Callable[[Any], Outcome]) -> property:
+    """Return the attribute `early_config_prune`, where compiled code finds a function that reads the store.
+
+    Dynamo reads the attribute while it traces, and compares it before each call of compiled code: there no code that
+    runs reads it. So code that names the attribute gets the instance's own, if it is not torch's; all else gets the
+    companion's.
+    """
+
+    def get(kernel: Any) -> Any:
+        try:
+            own = kernel.__dict__[_PRUNING]
+        except KeyError:
+            raise _missing(kernel, _PRUNING) from None
+        if own is not None or _is_named_by(sys._getframe(1)):
+            return own
+        companion = reach(kernel).companion
+        return None if companion is None else companion.early_config_prune
+
+    def put(kernel: Any, value: Any) -> None:
+        _assign(kernel, _PRUNING, value)
+
+    return property(get, put, lambda kernel: _delete(kernel, _PRUNING))
+
+
+def _is_named_by(frame: Any) -> bool:
+    """Say whether the code of a frame names the attribute, and is not torch's."""
+    if str(frame.f_globals.get("__name__")).partition(".")[0] == "torch":
+        return False
+    return _PRUNING in frame.f_code.co_names or _PRUNING in frame.f_code.co_consts
+
+
+def _assign(kernel: Any, name: str, value: Any) -> None:
+    kernel.__dict__[name] = value
+    outcome = outcome_of(kernel)
+    if outcome is not None and outcome.companion is not None:
+        setattr(outcome.companion, name, value)
+
+
+def _delete(kernel: Any, name: str) -> None:
+    try:
+        del kernel.__dict__[name]
+    except KeyError:
+        raise _missing(kernel, name) from None
+
+
+def _missing(kernel: Any, name: str) -> AttributeError:
+    return AttributeError(f"{type(kernel).__name__!r} object has no attribute {name!r}", name=name, obj=kernel)
