@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from tunedb._internal import interrupts
 
 TYPE_CHECKING = False  # not typing's, for which Ctrl-C would have to wait
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Run the program."""
     interrupts.watch()
+    if sys.argv[1:2] == ["run"]:
+        from tunedb.adoption import program
+
+        program.start_quickly(sys.argv[2:])
     from tunedb import cli
 
     cli.main()

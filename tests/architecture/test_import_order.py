@@ -72,6 +72,10 @@ def test_each_dependency_is_imported_by_its_owners_only() -> None:
     assert strangers == []
 
 
+# Those besides settings.py hand it on to other processes: they run before the settings are worth loading.
+READ_THE_ENVIRONMENT = {"settings.py", "adoption/child_environment.py", "adoption/site_hook/sitecustomize.py"}
+
+
 def test_the_environment_is_read_in_settings_only() -> None:
     readers = {
         path
@@ -79,7 +83,7 @@ def test_the_environment_is_read_in_settings_only() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     }
-    assert readers == {"settings.py"}
+    assert readers == READ_THE_ENVIRONMENT
 
 
 def test_the_top_level_folders_are_never_imported_by_their_own_names() -> None:

@@ -5,8 +5,10 @@ It imports neither Triton nor torch: a program that never uses them pays nothing
 
 from __future__ import annotations
 
+import logging
+
 from tunedb._internal.import_hook import when_imported
-from tunedb.adoption import selection
+from tunedb.adoption import child_environment, selection
 from tunedb.adoption.patch import install, release, uninstall
 from tunedb.adoption.selection import Selection
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from tunedb.adoption.selection import Patterns
+
+_log = logging.getLogger("tunedb")
 
 MODULE = "triton.runtime.autotuner"  # where Triton's class is defined
 
@@ -30,6 +34,7 @@ class Adoption:
         if self._selection not in selection.in_force:
             return
         selection.in_force.remove(self._selection)
+        _update_children()
         release()
         if not selection.in_force:
             uninstall()
@@ -43,7 +48,7 @@ class Adoption:
         self.undo()
 
 
-def adopt(only: Patterns = None, skip: Patterns = None) -> Adoption:
+def adopt(only: Patterns = None, skip: Patterns = None, *, children: bool = True) -> Adoption:
     """Serve the kernels of this process that `triton.autotune` decorated as if `tunedb.autotune` had.
 
     It does not matter when, where and by which name they were decorated; a subclass of Triton's Autotuner is adopted
@@ -56,16 +61,26 @@ def adopt(only: Patterns = None, skip: Patterns = None) -> Adoption:
         too, `?` for one, `[ab]` for one of these. `fla.*` stands for the package `fla` and all in it,
         `*.softmax_kernel` for one kernel.
     skip: the same, of kernels to leave as they are, also if `only` names them.
+    children: whether the Python processes that this one starts from now on adopt these kernels too. For that, a folder
+        is put in PYTHONPATH, and a variable in the environment.
 
     Returns an object with `undo()`, which is also a context manager: at the end of `with tunedb.adopt():` everything is
     as it was. If `adopt` is called several times, a kernel is adopted if any of the calls asks for it. Triton is not
     imported for it; without Triton nothing happens. Raises SettingError for a pattern that is not a str.
     """
-    adoption = Adoption(made := Selection(only, skip))
+    adoption = Adoption(made := Selection(only, skip, children=children))
     selection.in_force.append(made)
+    _update_children()
     release()
     when_imported(MODULE, _install)
     return adoption
+
+
+def _update_children() -> None:
+    try:
+        child_environment.reach_children([made.patterns for made in selection.in_force if made.children])
+    except ValueError as error:
+        _log.warning("Kernels of child processes are not adopted: %s.", error)
 
 
 def _install(module: ModuleType) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from tunedb.adoption.outcome import Outcome
 
+on_decision: list[Callable[[Any], object]] = []  # called with each kernel for which it was decided what becomes of it
+
 _NOT_GIVEN: Any = object()
 
 _tritons_class: Any = None  # while something of it is replaced
@@ -81,6 +83,8 @@ def reach(kernel: Any) -> Outcome:
     kernel.__dict__.pop(OUTCOME, None)  # an outdated one, or another kernel's, of which this one is a copy
     outcome: Outcome = kernel.__dict__.setdefault(OUTCOME, Outcome(kernel).decide())
     _reached[id(kernel)] = kernel
+    for function in on_decision:
+        function(kernel)
     return outcome
 
 

@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 class Selection:
     """The kernels that one `adopt()` asks for, by patterns of their modules and names."""
 
-    def __init__(self, only: Patterns, skip: Patterns) -> None:
+    def __init__(self, only: Patterns, skip: Patterns, *, children: bool = True) -> None:
+        self.children = children  # whether it is for child processes too
         self._only = None if only is None else _listed("only", only)
         self._skip = _listed("skip", skip or ())
+
+    @property
+    def patterns(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """The patterns `only` and `skip`."""
+        return self._only, self._skip
 
     def includes(self, module: str, name: str) -> bool:
         """Say whether a kernel of that module and that full name is asked for."""

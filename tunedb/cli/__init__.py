@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 import tunedb
 from tunedb import registry
 from tunedb._internal import interrupts
+from tunedb.adoption import command_line
 from tunedb.cli import device
 from tunedb.cli.border import ending_of, say, say_all_errors
 from tunedb.cli.command import Command, with_common_flags
@@ -24,8 +25,8 @@ from tunedb.core.declaration import Argument
 
 # In the order of `tunedb --help`.
 ORDER = (
-    "warm", "lookup", "explain", "ls", "show", "mark", "verify", "misses", "stats", "export", "import", "sync", "gc",
-    "db current", "db check", "db upgrade", "db backup", "doctor", "demo", "path",
+    "warm", "run", "lookup", "explain", "ls", "show", "mark", "verify", "misses", "stats", "export", "import", "sync",
+    "gc", "db current", "db check", "db upgrade", "db backup", "doctor", "demo", "path",
 )  # fmt: skip
 GROUPS = {"db": "The store's schema (its revision, a check, an upgrade), and a backup."}
 
@@ -101,6 +102,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     command = next((COMMANDS[name] for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
     interrupts.set_note(command.interrupted if command else "")
+    if words[:1] == ["run"]:  # the words after the options are the program's
+        options, of_program = command_line.split(words[1:])
+        words = ["run", *options, *(["--", *of_program] if of_program else [])]
     kernel = None
     declared: tuple[Argument, ...] = ()
     try:

@@ -38,7 +38,7 @@ _STORE = Annotated[
 ]
 _QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.", rich_help_panel=_PANEL)]
 _VERBOSE = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=_PANEL)]
-PLACES = ("output", "source", "target", "url")  # parameters of commands that take a file's path, or a store
+PLACES = ("output", "source", "target", "url", "words")  # parameters that take a path, a store, or a program's words
 COMMON_FLAGS = {"store": (_STORE, None), "quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
 
 
@@ -133,6 +133,11 @@ def with_parameters(
 def is_verbose() -> bool:
     """Return whether -v was given."""
     return logging.getLogger("tunedb").isEnabledFor(logging.INFO)
+
+
+def is_quiet() -> bool:
+    """Return whether -q was given."""
+    return not logging.getLogger("tunedb").isEnabledFor(logging.WARNING)
 
 
 class _StderrHandler(logging.Handler):

@@ -1,0 +1,97 @@
+"""The report of `tunedb run`: what became of each kernel, in the program and in the processes that it started.
+
+Each process appends lines to a file that `tunedb run` has made: one when a kernel's fate is decided, so that a process
+that is killed is in the report too, and all of them at its end. The program itself prints the report when it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import Any
+
+from tunedb._internal.control import let_pass
+from tunedb._internal.printable import printable
+from tunedb.adoption import patch
+from tunedb.adoption.listing import Adopted, adopted
+from tunedb.adoption.refusal import full_name
+
+_COLUMNS = ("kernel", "state", "processes", "reason")
+
+
+def begin(options: Mapping[str, Any]) -> None:
+    """Note from now on what becomes of this process's kernels."""
+    lines = options["lines"]
+    patch.on_decision.append(lambda kernel: _append(lines, _records_of(kernel)))
+    atexit.register(lambda: _append(lines, adopted()))
+
+
+def end(options: Mapping[str, Any]) -> None:
+    """Write the report, if this process is the program."""
+    if os.getpid() != options["main"]:
+        return
+    lines = Path(options["lines"])
+    rows = _rows(lines.read_text(encoding="utf-8").splitlines())
+    lines.unlink()
+    text = json.dumps(rows, indent=2) if options["format"] == "json" else _table(rows)
+    output = options["output"]
+    if output is None:
+        print(text, file=sys.stderr)
+        return
+    try:
+        Path(output).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        print(f"tunedb: Can't write the report to {output}: {error.strerror}.", file=sys.stderr)
+
+
+def _records_of(kernel: Any) -> list[Adopted]:
+    """Return the record of one kernel, as soon as it is decided what becomes of it."""
+    outcome = patch.outcome_of(kernel)
+    if outcome is None:  # another thread has released it
+        return []
+    try:
+        module, name = full_name(kernel)
+    # Anything may be under a subclass of Triton's. The list at the end of the process has it.
+    except Exception as error:
+        let_pass(error)
+        return []
+    return [Adopted(module, name, "kept" if outcome.companion is None else "adopted", outcome.reason)]
+
+
+def _append(lines: str, records: Iterable[Adopted]) -> None:
+    pid = os.getpid()
+    text = "".join(f"{json.dumps([pid, *astuple(record)])}\n" for record in records)
+    try:
+        descriptor = os.open(lines, os.O_WRONLY | os.O_APPEND)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.write(text.encode())  # at once, so that lines of two processes do not mix
+    except OSError as error:  # the program has ended, and its report with it; or the disk is full
+        let_pass(error)
+
+
+def _rows(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return a row for each kernel and what became of it, with the number of processes; their last lines count."""
+    last: dict[tuple[int, str, str], Adopted] = {}
+    for line in lines:
+        pid, *values = json.loads(line)
+        record = Adopted(*values)
+        last[pid, record.module, record.kernel] = record
+    counts = Counter(last.values())
+    return [{**asdict(record), "processes": counts[record]} for record in sorted(counts)]
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return "tunedb: this program has no kernels that triton.autotune decorates."
+    states = Counter(str(row["state"]) for row in rows)
+    head = f"tunedb: kernels {', '.join(f'{state}: {count}' for state, count in sorted(states.items()))}"
+    cells = [_COLUMNS, *([printable(str(row[name])) for name in _COLUMNS] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join([head, *lines])

@@ -1,0 +1,94 @@
+"""Adopts the kernels of child processes: Python runs this file when it starts, if its folder stands in PYTHONPATH.
+
+It runs in every Python that the program starts, whatever its version and whether it has tunedb or not: so it uses no
+newer syntax, loads next to nothing, and never raises. Then it lets the `sitecustomize` run that Python would have run.
+"""
+
+import os
+import sys
+
+_VARIABLE = "_TUNEDB_ADOPT"  # as in child_environment.py, which would load the package
+_AUTOTUNER = "triton.runtime.autotuner"
+
+
+class _Finder(object):
+    """A finder of modules that waits for Triton's autotuner: importing Triton here would cost every process seconds."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != _AUTOTUNER:
+            return None
+        for finder in sys.meta_path:
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec = find and find(name, path, target)
+            if spec is not None:
+                if hasattr(spec.loader, "exec_module"):
+                    spec.loader = _Loader(spec.loader)
+                return spec
+        return None
+
+
+class _Loader(object):
+    """The loader of Triton's autotuner, after which kernels are adopted."""
+
+    def __init__(self, loader):
+        self._loader = loader
+
+    def __getattr__(self, name):
+        return getattr(self._loader, name)
+
+    def exec_module(self, module):
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _call("begin")
+
+
+def _call(name):
+    try:
+        getattr(_process_module(), name)()
+    # The border: whatever fails here, the program runs as it would without tunedb.
+    except Exception as error:
+        if sys.flags.verbose:
+            sys.stderr.write("tunedb adopts no kernels in this process: %r\n" % (error,))
+
+
+def _process_module():
+    """Return `tunedb.adoption.process`. Where Python finds no tunedb, the one with this file is taken."""
+    import importlib.machinery
+    import importlib.util
+
+    if "tunedb" not in sys.modules and importlib.util.find_spec("tunedb") is None:
+        if "'prefix': " + ascii(sys.prefix) not in os.environ[_VARIABLE]:
+            raise ImportError("this is another Python, without tunedb")
+        top = _FOLDER
+        for _ in ("site_hook", "adoption", "tunedb"):
+            top = os.path.dirname(top)
+        spec = importlib.machinery.PathFinder.find_spec("tunedb", [top])
+        sys.modules["tunedb"] = module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules["tunedb"]  # as `import` does
+            raise
+    return importlib.import_module("tunedb.adoption.process")
+
+
+def _start():
+    options = os.environ.get(_VARIABLE)
+    if options is None or sys.version_info < (3, 11):
+        return
+    sys.meta_path.insert(0, _Finder())
+    if _AUTOTUNER in sys.modules:  # a .pth file has imported it
+        _call("begin")
+    if "'report': {" in options:
+        import atexit
+
+        atexit.register(_call, "end")
+
+
+_FOLDER = os.path.dirname(__file__)
+_start()
+_others = [entry for entry in sys.path if entry != _FOLDER]
+if len(_others) < len(sys.path):
+    sys.path[:] = _others
+    _self = sys.modules.pop(__name__)  # kept: old versions clear a module that nothing refers to
+    import sitecustomize  # noqa: F401 - the next one; its errors, or that there is none, are what Python would have met
