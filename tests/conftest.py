@@ -39,11 +39,12 @@ def exhaustive(pytestconfig: pytest.Config) -> bool:
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A store in the test's own folder, and none of the settings of whoever runs the tests."""
+    """A store in the test's own folder, no cache, and none of the settings of whoever runs the tests."""
     for variable in list(os.environ):
         if variable.startswith("TUNEDB_"):
             monkeypatch.delenv(variable)
     monkeypatch.setenv("TUNEDB_STORE", str(tmp_path / "tunedb.db"))
+    monkeypatch.setenv("TUNEDB_CACHE", "off")
     settings._change({})
     yield
     for variable in list(os.environ):

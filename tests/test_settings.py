@@ -18,9 +18,11 @@ def rows() -> dict[str, tuple[str, str]]:
 
 def test_defaults_are_those_that_the_table_promises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TUNEDB_STORE")
+    monkeypatch.delenv("TUNEDB_CACHE")
     settings._change({})
     now = settings.current()
     assert now.store.endswith("tunedb/tunedb.db")
+    assert now.cache.endswith("cache/tunedb")
     assert (now.mode, now.budget, now.lock_timeout, now.shared, now.override) == ("tune", 120, 60, None, {})
     assert set(now.sources.values()) == {"default"}
 

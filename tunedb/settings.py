@@ -19,7 +19,9 @@ from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.override_text import parse_override
 from tunedb._internal.redact import without_password
 from tunedb._internal.setting_values import (
+    default_cache,
     default_store,
+    parse_cache,
     parse_file,
     parse_folders,
     parse_path_or_url,
@@ -45,6 +47,7 @@ class Settings:
     budget: float  # seconds that this process may spend sweeping inside calls
     lock_timeout: float  # seconds to wait for another process's sweep
     override: Mapping[str, Mapping[str, object]]  # knobs to force, by kernel
+    cache: str  # folder of what can be computed again, such as what parsing kernels gave; `off`: nothing is kept
     switch_interval: float  # seconds between thread switches while tunedb takes samples; 0 keeps Python's own
     precompiled: tuple[str, ...]  # folders that `tunedb precompile` filled, separated as in PATH; not written
     record_calls: str | None  # file that calls are recorded in, for `tunedb precompile --from`
@@ -83,6 +86,7 @@ _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
     "budget": ("TUNEDB_BUDGET", parse_seconds, lambda: 120.0),
     "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", parse_seconds, lambda: 60.0),
     "override": ("TUNEDB_OVERRIDE", parse_override, dict),
+    "cache": ("TUNEDB_CACHE", parse_cache, default_cache),
     "switch_interval": ("TUNEDB_SWITCH_INTERVAL", parse_seconds, lambda: 1e-5),
     "precompiled": ("TUNEDB_PRECOMPILED", parse_folders, tuple),
     "record_calls": ("TUNEDB_RECORD_CALLS", parse_file, lambda: None),
@@ -181,6 +185,7 @@ def configure(
     budget: float | None = _UNCHANGED,
     lock_timeout: float | None = _UNCHANGED,
     override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
+    cache: str | os.PathLike[str] | None = _UNCHANGED,
     switch_interval: float | None = _UNCHANGED,
     precompiled: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = _UNCHANGED,
     record_calls: str | os.PathLike[str] | None = _UNCHANGED,
@@ -193,6 +198,7 @@ def configure(
     budget: the seconds that this process may spend sweeping inside calls.
     lock_timeout: the seconds to wait for another process's sweep of the same problem.
     override: configs to force, for debugging: `{"avg_pool1d": {"BLOCK_OUT": 512}}`, or that as JSON.
+    cache: the folder of what can be computed again, or `off`.
     switch_interval: the seconds after which a thread that runs Python gives way to others while tunedb takes
         samples or prepares a first compile (see `sys.setswitchinterval`); 0 leaves Python's own interval.
     precompiled: folders that `tunedb precompile` filled, in which compiled kernels are looked for first.
@@ -201,7 +207,7 @@ def configure(
     Forgets every remembered config. Raises SettingError for a value that can't be used; then nothing changes.
     """
     keywords = {"store": store, "shared": shared, "mode": mode, "budget": budget, "lock_timeout": lock_timeout,
-                "override": override, "switch_interval": switch_interval, "precompiled": precompiled,
+                "override": override, "cache": cache, "switch_interval": switch_interval, "precompiled": precompiled,
                 "record_calls": record_calls}  # fmt: skip
     with _lock:
         merged = _arguments | {name: value for name, value in keywords.items() if value is not _UNCHANGED}
@@ -217,6 +223,7 @@ def using(
     budget: float | None = _UNCHANGED,
     lock_timeout: float | None = _UNCHANGED,
     override: Mapping[str, Mapping[str, object]] | str | None = _UNCHANGED,
+    cache: str | os.PathLike[str] | None = _UNCHANGED,
     switch_interval: float | None = _UNCHANGED,
     precompiled: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = _UNCHANGED,
     record_calls: str | os.PathLike[str] | None = _UNCHANGED,
@@ -225,7 +232,7 @@ def using(
     before = _arguments, _current
     configure(
         store=store, shared=shared, mode=mode, budget=budget, lock_timeout=lock_timeout, override=override,
-        switch_interval=switch_interval, precompiled=precompiled, record_calls=record_calls,
+        cache=cache, switch_interval=switch_interval, precompiled=precompiled, record_calls=record_calls,
     )  # fmt: skip
     try:
         yield current()

@@ -150,7 +150,7 @@ def test_a_change_of_the_windows_arithmetic_changes_the_pooling_kernels_hash() -
 
     content = Content()
     content.add(forward_launch, "tunedb.kernels")
-    text = "\n".join(content.lines)
+    text = content.text()
     launcher = ("cdiv", "tiling", "do_windows_tile", "described", "alignment_of")
     for name in ("avg_pool1d_forward_kernel", "slide", *launcher):
         assert f"(FunctionDef name='{name}'" in text

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from tunedb._internal.control import let_pass
 from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError
+
+OFF = "off"  # the value of the setting `cache` with which nothing is kept
 
 
 def parse_seconds(value: str | float) -> float:
@@ -40,14 +43,29 @@ def parse_path_or_url(value: str | os.PathLike[str]) -> str:
 
 def default_store() -> str:
     """Return the path of the store in the user's state folder (~/.local/state/tunedb/tunedb.db)."""
-    try:
-        from platformdirs import user_state_path
+    return str(_user_folder("state", "~/.local/state/tunedb") / "tunedb.db")
 
-        return str(user_state_path("tunedb") / "tunedb.db")
-    # No home folder (newer versions refuse), no such package, or Python is ending: opening the store will say so.
+
+def default_cache() -> str:
+    """Return the path of the user's cache folder (~/.cache/tunedb)."""
+    return str(_user_folder("cache", "~/.cache/tunedb"))
+
+
+def _user_folder(kind: str, otherwise: str) -> Path:
+    try:
+        import platformdirs
+
+        path: Path = getattr(platformdirs, f"user_{kind}_path")("tunedb")
+    # No home folder (newer versions refuse), no such package, or Python is ending: opening a file in it will say so.
     except (OSError, RuntimeError, ValueError, LookupError, ImportError) as error:
         let_pass(error)
-        return "~/.local/state/tunedb/tunedb.db"
+        return Path(otherwise)
+    return path
+
+
+def parse_cache(value: str | os.PathLike[str]) -> str:
+    """Return the absolute path of a folder, or OFF. Raises SettingError for what is not a path."""
+    return OFF if value == OFF else parse_file(value)
 
 
 def parse_file(value: str | os.PathLike[str]) -> str:

@@ -17,9 +17,10 @@ from functools import partial
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import Any
 
+from tunedb.core import source_cache
 from tunedb.core.jit_function import compiled_text, is_jit, options_of
 from tunedb.core.source_skeleton import Chain, Import
-from tunedb.core.source_text import HashUnavailable, skeleton_of_jit, skeleton_of_plain
+from tunedb.core.source_text import HashUnavailable, Source, source_of_jit, source_of_plain
 from tunedb.core.source_values import COMPILERS, array_of, callable_parts, cells_of, is_dtype, state_of
 
 _OWN = __name__.partition(".")[0]
@@ -49,7 +50,7 @@ def _is_foreign(package: str, home: str) -> bool:
 
 
 class Content:
-    """Functions, classes and objects, each on a line.
+    """Functions, classes and objects, each on a line. A function's own text stands there as the digest of its source.
 
     `seen` is what a program can replace later, as functions that read it, each with what it was: the texts of jit
     functions, and the jit functions that globals named.
@@ -58,12 +59,28 @@ class Content:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.seen: list[tuple[Callable[[], object], object]] = []
+        self._sources: dict[str, Source] = {}  # by what stands for them in the lines
         self._numbers: dict[int, int] = {}
         self._kept: list[Any] = []  # an id is an object's for as long as it lives
 
     def digest(self) -> str:
-        """Return the SHA-256 of all lines."""
-        return hashlib.sha256("\n".join(self.lines).encode("utf-8", "surrogatepass")).hexdigest()
+        """Return the SHA-256 of the text. It follows from the lines, so that known ones need no text."""
+        by_lines = _sha256("\n".join(self.lines))
+        if not self._sources:
+            return by_lines
+        cache = source_cache.active()
+        digest = cache.get_hash(by_lines)
+        if digest is None:
+            digest = _sha256(self.text())
+            cache.put_hash(by_lines, digest)
+        return digest
+
+    def text(self) -> str:
+        """Return all lines with the functions' own texts."""
+        text = "\n".join(self.lines)
+        for mark, source in self._sources.items():
+            text = text.replace(mark, source.text)
+        return text
 
     def add(self, value: Any, home: str) -> None:
         """Add a value, and all that it refers to, as it is seen from the package `home`. Raises HashUnavailable."""
@@ -119,9 +136,9 @@ class Content:
         if package in COMPILERS and package != home:
             return f"{package} {function.__qualname__}"
         self.seen.append((partial(compiled_text, value), compiled_text(value)))
-        skeleton = skeleton_of_jit(value)
+        source = source_of_jit(value)
         options = self.of(options_of(value), package)
-        return f"jit {options} {self._body(skeleton.text, skeleton.chains, skeleton.imports, function, package)}"
+        return f"jit {options} {self._body(source, function, package)}"
 
     def _function(self, function: FunctionType, home: str) -> str:
         package = package_of(function.__globals__.get("__name__", ""), function.__globals__)
@@ -132,20 +149,23 @@ class Content:
             return f"{package.partition('.')[0]} {name} {self.of(bound, home)}"
         if package != home:
             try:
-                return skeleton_of_plain(function).text  # of another package its own text, and not what that calls
+                return self._mark(source_of_plain(function))  # of another package its text, and not what that calls
             except HashUnavailable:
                 return f"{function.__qualname__}"
-        skeleton = skeleton_of_plain(function)
-        return self._body(skeleton.text, skeleton.chains, skeleton.imports, function, package)
+        return self._body(source_of_plain(function), function, package)
 
-    def _body(
-        self, text: str, chains: tuple[Chain, ...], imports: Mapping[str, Import], function: FunctionType, home: str
-    ) -> str:
-        words = [text, self.of(function.__defaults__, home), self.of(function.__kwdefaults__, home)]
+    def _mark(self, source: Source) -> str:
+        """Return what stands for a source in a line. NUL is in no other part of it."""
+        mark = f"\0{source.digest}\0"
+        self._sources[mark] = source
+        return mark
+
+    def _body(self, source: Source, function: FunctionType, home: str) -> str:
+        words = [self._mark(source), self.of(function.__defaults__, home), self.of(function.__kwdefaults__, home)]
         scope = {**function.__globals__, **cells_of(function)}
-        for name, wanted in imports.items():
+        for name, wanted in source.reads.imports.items():
             scope[name] = _imported(wanted, function, home)
-        for chain in chains:
+        for chain in source.reads.chains:
             if chain[0] in scope:
                 place, value = _resolved(chain, scope, home)
                 if is_jit(value) and function.__globals__.get(chain[0]) is scope[chain[0]]:
@@ -259,6 +279,10 @@ def _is_bare(kind: type) -> bool:
 
 def _name(kind: type) -> str:
     return f"{kind.__module__.partition('.')[0]} {kind.__qualname__}"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _first(pair: tuple[str, Any]) -> str:

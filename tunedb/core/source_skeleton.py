@@ -6,8 +6,7 @@ import ast
 import copy
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 Chain = tuple[str, ...]  # the names of `package.module.name`
 Import = tuple[str, int, str | None]  # module, level, and the name that is taken from it
@@ -18,13 +17,30 @@ _NAMES = ast.Name | ast.Attribute
 _WITH_DOCSTRING = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-@dataclass(frozen=True, slots=True)
-class Skeleton:
-    """The meaning of a function's own text, and what the text reads from outside, in the order of the text."""
+class Reads(NamedTuple):
+    """What a function's text reads from outside, in the order of the text."""
 
-    text: str
     chains: tuple[Chain, ...]
     imports: Mapping[str, Import]  # those inside the function, by the name that they give
+
+    def dump(self) -> list[Any]:
+        """Return it as JSON can hold it."""
+        return [" ".join(map(".".join, self.chains)), [[name, *wanted] for name, wanted in self.imports.items()]]
+
+    @classmethod
+    def parse(cls, chains: str, imports: list[Any]) -> Reads:
+        """Return what `dump` was made of. Raises AttributeError, TypeError or ValueError for anything else."""
+        return cls(
+            tuple(tuple(chain.split(".")) for chain in chains.split()),
+            {name: (module, level, member) for name, module, level, member in imports},
+        )
+
+
+class Skeleton(NamedTuple):
+    """The meaning of a function's own text, and what the text reads from outside."""
+
+    text: str
+    reads: Reads
 
 
 def skeleton_of(node: ast.AST, names: set[str] | None) -> Skeleton:
@@ -50,7 +66,7 @@ def skeleton_of(node: ast.AST, names: set[str] | None) -> Skeleton:
     chains = (_chain(part) for part in parts if isinstance(part, _NAMES))
     wanted = names | imports.keys()
     outer = dict.fromkeys(chain for chain in chains if chain and chain[0] in wanted)
-    return Skeleton("".join(words), tuple(outer), imports)
+    return Skeleton("".join(words), Reads(tuple(outer), imports))
 
 
 def _walk(node: ast.AST) -> list[ast.AST]:
