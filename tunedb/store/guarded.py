@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password
@@ -18,6 +18,7 @@ from tunedb.errors import StoreUnavailable
 from tunedb.store import wait_budget
 from tunedb.store.breaker import Breaker, FailureLog
 from tunedb.store.interface import SweepStore
+from tunedb.store.local import LocalStore, NotLoaded
 from tunedb.store.reopening import ReopeningStore
 from tunedb.store.store_thread import StoreThread
 from tunedb.store.wait_budget import CALL_S
@@ -35,15 +36,15 @@ _T = TypeVar("_T")
 class GuardedStore(SweepStore):
     """One store, opened by `opener` at the first use, behind a guard.
 
-    An `opener` that returns None found no store, and is called again at the next use. `load` imports what the opener
-    needs, on the caller's thread: that is no wait for a store. `writer`: that of the same store, from earlier settings,
-    whose results may still wait.
+    An `opener` that returns None found no store, and is called again at the next use. `load` imports what writes need,
+    and an opener that raises NotLoaded, on the caller's thread: that is no wait for a store. `writer`: that of the same
+    store, from earlier settings, whose results may still wait.
     """
 
     def __init__(
         self,
         url: str,
-        opener: Callable[[], Store | None],
+        opener: Callable[[], Store | LocalStore | None],
         *,
         load: Callable[[], None] = lambda: None,
         writable: bool = True,
@@ -56,7 +57,7 @@ class GuardedStore(SweepStore):
         self._failures = FailureLog(url)
         self._store = writer.store if writer is not None and writable else ReopeningStore(opener)
         self.writer = writer or Writer(self._store, self._failures, monotonic=monotonic)
-        self._reader = StoreThread("tunedb-reader", monotonic)
+        self._reader = StoreThread("tunedb-reader", monotonic, on_idle=self._store.release)
         self._breaker = Breaker(monotonic)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
@@ -74,6 +75,7 @@ class GuardedStore(SweepStore):
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> list[Sweep]:
         """Return the unfinished sweeps; empty if the store fails."""
+        self._load_once()
         return self._read(lambda store: store.get_unfinished(problem, device, kernel_hash, environment)) or []
 
     def get_wrong_configs(
@@ -82,13 +84,18 @@ class GuardedStore(SweepStore):
         """Return the configs that were found wrong here; none if the store fails."""
         return self._read(lambda store: store.get_wrong_configs(problem, device, kernel_hash, environment)) or ()
 
+    def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
+        """Return the keys of the configs that a sweep tried; none if the store fails."""
+        return self._read(lambda store: store.get_tried_keys(sweep_uid)) or ()
+
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with their trials; none if the store fails."""
+        self._load_once()
         return iter(self._read(lambda store: list(store.get_whole(sweep_uids))) or [])
 
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps by uid; empty if the store fails."""
-        return self._read(lambda store: store.marks.get_of(sweep_uids)) or {}
+        return self._read(lambda store: store.get_marks_of(sweep_uids)) or {}
 
     def add_usage(self, counts: Iterable[UsageCount]) -> None:
         """Add to the usage counts. Counts that can't be written are lost."""
@@ -98,6 +105,7 @@ class GuardedStore(SweepStore):
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a running sweep, within the time that its trials may take."""
         if self._writable:
+            self._load_once()
             self.writer.begin(sweep.uid, lambda store: store.start_sweep(sweep))
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
@@ -107,6 +115,7 @@ class GuardedStore(SweepStore):
     def finish_sweep(self, sweep: Sweep) -> None:
         """Keep the finished sweep in memory until it is written, on a thread of its own."""
         if self._writable:
+            self._load_once()
             self.writer.put(sweep)
 
     def wait_until_written(self, sweep_uid: str) -> bool:
@@ -130,13 +139,22 @@ class GuardedStore(SweepStore):
     def _waiting(self, device: Device, kernel_hash: str) -> list[Sweep]:
         return [sweep for sweep in self.writer.waiting() if sweep.device == device and sweep.kernel_hash == kernel_hash]
 
-    def _read(self, work: Callable[[Store], _T]) -> _T | None:
+    def _read(self, work: Callable[[Any], _T]) -> _T | None:
         """Return what `work` returns, or None if the store fails, does not answer in time or is being left alone."""
         if self._breaker.is_open:
             return None
+        answer = self._attempt(work)
+        if isinstance(answer, NotLoaded):
+            self._load_once()
+            answer = self._attempt(work)
+        return None if isinstance(answer, NotLoaded) else answer
+
+    def _load_once(self) -> None:
         load, self._load = self._load, None
         if load is not None:
             load()
+
+    def _attempt(self, work: Callable[[Any], _T]) -> _T | NotLoaded | None:
         most = READ_S if self._store.is_open else CALL_S  # making the first schema takes longer than a read
         job = self._reader.submit(lambda: self._try(work))
         if not wait_budget.current().wait(job, most):
@@ -145,12 +163,14 @@ class GuardedStore(SweepStore):
                 self._fail(StoreUnavailable(f"No answer within {most:g} s."))
         return job.value
 
-    def _try(self, work: Callable[[Store], _T]) -> _T | None:
+    def _try(self, work: Callable[[Any], _T]) -> _T | NotLoaded | None:
         """Access the store, on the reader's thread."""
         if self._breaker.is_open:
             return None
         try:
             return self._store.run(work)
+        except NotLoaded as error:
+            return error
         except Exception as error:  # a store failure never reaches the caller of a kernel
             let_pass(error)
             self._fail(error)

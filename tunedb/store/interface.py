@@ -50,6 +50,10 @@ class SweepStore(ABC):
         """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
 
     @abstractmethod
+    def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
+        """Return the keys of the configs that a sweep of this store tried, for any of its trials."""
+
+    @abstractmethod
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with these uids and their trials, page by page; those that can't be read are left out."""
 

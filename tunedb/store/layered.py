@@ -50,6 +50,10 @@ class LayeredStore(SweepStore):
         """Return the configs that a sweep of the local store found wrong."""
         return self.local.get_wrong_configs(problem, device, kernel_hash, environment)
 
+    def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
+        """Return the keys of the configs that a sweep of the local store tried."""
+        return self.local.get_tried_keys(sweep_uid)
+
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with these uids that the local store has, with their trials."""
         return self.local.get_whole(sweep_uids)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb._internal import forks
 from tunedb.errors import StoreBusy, StoreError
+from tunedb.store.local import LocalStore
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -20,14 +21,14 @@ _T = TypeVar("_T")
 class ReopeningStore:
     """A store that `opener` opens. If it returns None, there is no store yet: it is called again at the next use."""
 
-    def __init__(self, opener: Callable[[], Store | None]) -> None:
+    def __init__(self, opener: Callable[[], Store | LocalStore | None]) -> None:
         self._opener = opener
         self.renew()
         forks.renew_in_child(self)
 
     def renew(self) -> None:
         """Start again in a forked child: connections are the parent's."""
-        self._store: Store | None = None
+        self._store: Store | LocalStore | None = None
         self._opening = threading.Lock()  # two threads that open one in memory would have two
 
     @property
@@ -35,7 +36,7 @@ class ReopeningStore:
         """Whether the store was opened, and has not failed since."""
         return self._store is not None
 
-    def run(self, work: Callable[[Store], _T], *, again: bool = True) -> _T | None:
+    def run(self, work: Callable[[Any], _T], *, again: bool = True) -> _T | None:
         """Return what `work` returns, or None if there is no store; raise what it raises.
 
         After a failure the store is forgotten; with `again`, it is opened again at once if the failure was not that of
@@ -55,7 +56,7 @@ class ReopeningStore:
                 raise
         return self.run(work, again=False)
 
-    def _opened(self) -> Store | None:
+    def _opened(self) -> Store | LocalStore | None:
         if self._store is not None:
             return self._store
         has_lock = self._opening.acquire(timeout=OPENING_S)
@@ -66,6 +67,12 @@ class ReopeningStore:
         finally:
             if has_lock:
                 self._opening.release()
+
+    def release(self) -> None:
+        """Close what the store keeps open for the next read."""
+        store = self._store
+        if isinstance(store, LocalStore):
+            store.release()
 
     def close(self) -> None:
         """Close the store; it can be used again."""

@@ -78,10 +78,17 @@ class StoreThread:
     """A daemon thread, started when there is work. An access that hangs is given up, and the thread replaced.
 
     If no thread can be started, the work is done on the caller's. `monotonic` is the clock by which it is given up.
+    `on_idle` is called, as an access is, before the thread ends for want of work.
     """
 
-    def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        name: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        on_idle: Callable[[], object] = lambda: None,
+    ) -> None:
         self._name = name
+        self._on_idle = on_idle
         self._monotonic = monotonic
         self.renew()
         _all.add(self)
@@ -143,6 +150,9 @@ class StoreThread:
     def _work(self, loop: _Loop) -> None:
         while True:
             is_idle = not self._run_next(loop, IDLE_S)
+            if is_idle:
+                with loop.access:
+                    self._on_idle()
             with self._guard:
                 if self._loop is not loop:
                     self._given_up -= 1

@@ -86,8 +86,8 @@ class Lookup:
         space = task.kernel.space(task.problem, task.device)
         default = task.kernel.default(task.problem, task.device)
         # The answer's own trials first: they mostly cover the space, and then nothing else need be read.
-        own = [answer] if answer.trials else self._with_trials([answer])
-        if not any(sweep.trials for sweep in own) or not remaining_configs(space, default, choice.config, own):
+        tried = {trial.config.key for trial in answer.trials} or self._store.get_tried_keys(answer.uid)
+        if not tried or all(config.key in tried or config == choice.config for config in space):
             return []
         stored = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
         environment = self.environment(task)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
 from tunedb._internal import forks
-from tunedb._internal.control import suppress
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
@@ -19,6 +18,7 @@ from tunedb.settings import Settings, lock_folder
 from tunedb.store import at_end
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
+from tunedb.store.local import LocalOpener
 from tunedb.store.shared import DEADLINE_S, SharedStore, flush_shared
 from tunedb.store.wait_budget import CALL_S, one_call
 from tunedb.store.writer import Writer, flush_writers
@@ -67,18 +67,7 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
     """
     writable = settings.writes
 
-    def opener() -> Any:
-        from tunedb.store import open_store
-
-        return open_store(settings.store, busy_timeout=BUSY_TIMEOUT_S, migrate=writable, create=writable)
-
-    def load() -> None:
-        with suppress(Exception):  # whatever it is, opening will say it
-            from tunedb.store.sql import schema, store  # noqa: F401
-
-            if writable and "://" not in settings.store and not settings_module.expand(settings.store).exists():
-                schema.load_alembic()
-
+    opener = LocalOpener(settings.store, busy_timeout=BUSY_TIMEOUT_S, writable=writable)
     shared = None
     if settings.shared and settings.mode != "off":
         key = (settings.shared, writable)
@@ -88,7 +77,7 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
                 settings.shared, partial(_open_shared, settings.shared), writable=writable
             )
     local = GuardedStore(
-        settings.store, partial(_opened, opener, settings.store), load=load, writable=writable, writer=writer
+        settings.store, partial(_opened, opener, settings.store), load=opener.load, writable=writable, writer=writer
     )
     layers = LayeredStore(local, shared)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,11 +14,10 @@ from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import rows, schema
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.models import DeviceRow, ProblemRow
+from tunedb.store.sql.records import ReadableRows
+from tunedb.store.sql.statements import PAGE as PAGE
 
-_log = logging.getLogger("tunedb")
-_Record = TypeVar("_Record")
 AnyRow = sa.Row[*tuple[Any, ...]]
-PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
 
 
 class Access:
@@ -29,7 +27,7 @@ class Access:
         self.database = database
         self._schema_version: int | None = None  # SQLite's own count of changes, when the revision was last read
         self._replace_damaged = replace_damaged and database.path is not None
-        self._has_logged_unreadable = False
+        self.readable = ReadableRows(database.url)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -80,18 +78,6 @@ class Access:
                 with contextlib.suppress(StoreError):
                     schema.bring_up(self.database)
             raise
-
-    def readable(self, selected: Iterable[AnyRow], record_of: Callable[[AnyRow], _Record]) -> Iterator[_Record]:
-        """Yield the records of the rows, without those that this version can't read: the others still answer."""
-        for row in selected:
-            try:
-                record = record_of(row)
-            except StoreError as error:
-                if not self._has_logged_unreadable:
-                    self._has_logged_unreadable = True
-                    _log.warning("%s: %s It is skipped, and so are others like it.", self.database.url, str(error))
-            else:
-                yield record
 
     def bytewise(self, column: Any) -> sa.ColumnElement[Any]:
         """Return the column in an order that is the same on both engines."""

@@ -8,23 +8,15 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from tunedb.core.sweep import Mark
-from tunedb.store.sql import records, rows
+from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import MarkRow
+from tunedb.store.sql.statements import MAX_MARKS, NEWEST
 
-_COLUMNS = MarkRow.__table__.columns
-MAX_MARKS = 10_000  # of a page of sweeps; beyond that older ones, which say nothing any more, are left out
-NEWEST = 10  # of each sweep and kind: some of them may be unreadable
-_IS_ASKED = MarkRow.sweep_uid.in_(sa.bindparam("sweeps", expanding=True))
-_OF_SWEEPS = sa.select(*_COLUMNS).where(_IS_ASKED).order_by(MarkRow.time, MarkRow.uid).limit(MAX_MARKS + 1)
-_AGE = sa.func.row_number().over(
-    partition_by=(MarkRow.sweep_uid, MarkRow.kind), order_by=(MarkRow.time.desc(), MarkRow.uid.desc())
-)
-_AGED = sa.select(MarkRow.id, _AGE.label("age")).where(_IS_ASKED).subquery()
-_NEWEST_OF_SWEEPS = (
-    sa.select(*_COLUMNS)
-    .where(MarkRow.id.in_(sa.select(_AGED.c.id).where(_AGED.c.age <= NEWEST)))
-    .order_by(MarkRow.time, MarkRow.uid)
+_COLUMNS = [MarkRow.__table__.c[name] for name in statements.MARK]
+_OF_SWEEPS, _NEWEST_OF_SWEEPS = (
+    sa.text(text).bindparams(sa.bindparam("sweeps", expanding=True)).columns(*_COLUMNS)
+    for text in (statements.MARKS, statements.NEWEST_MARKS)
 )
 
 
@@ -79,9 +71,9 @@ class Marks:
         sweep_uids = [uid for uid in sweep_uids if rows.is_uid(uid)]  # those of unreadable rows can be anything
         for start in range(0, len(sweep_uids), PAGE):
             uids = {"sweeps": sweep_uids[start : start + PAGE]}
-            selected = connection.execute(_OF_SWEEPS, uids).all()
+            selected = connection.execute(_OF_SWEEPS, {**uids, "most": MAX_MARKS + 1}).all()
             if len(selected) > MAX_MARKS:
-                selected = connection.execute(_NEWEST_OF_SWEEPS, uids).all()
+                selected = connection.execute(_NEWEST_OF_SWEEPS, {**uids, "newest": NEWEST}).all()
             for sweep_uid, mark in self._access.readable(selected, records.to_mark):
                 by_sweep[sweep_uid].append(mark)
         return by_sweep

@@ -6,8 +6,9 @@ A row that this version can't read raises StoreError, so that it spoils no other
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb.core.canonical import canonical, parse_json
 from tunedb.core.device import Device, Environment
@@ -30,6 +31,30 @@ from tunedb.store.sql.rows import (
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+
+_log = logging.getLogger("tunedb")
+_Record = TypeVar("_Record")
+
+
+class ReadableRows:
+    """The records of a store's rows, without those that this version can't read: the others still answer."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._has_logged = False
+
+    def __call__(self, selected: Iterable[Any], record_of: Callable[[Any], _Record]) -> Iterator[_Record]:
+        """Yield the records; what can't be read is logged once."""
+        for row in selected:
+            try:
+                record = record_of(row)
+            except StoreError as error:
+                if not self._has_logged:
+                    self._has_logged = True
+                    _log.warning("%s: %s It is skipped, and so are others like it.", self._url, str(error))
+            else:
+                yield record
 
 
 @contextlib.contextmanager
@@ -71,6 +96,16 @@ def to_config(row: Any) -> Config:
     """Return the config in a row's column. Raises StoreError if this version can't read it."""
     with _reading("Config", row.config):
         return Config(row.config)
+
+
+def to_keys(rows: Iterable[Any]) -> frozenset[str]:
+    """Return the keys of configs in rows, without those that no config has."""
+    return frozenset(row.config for row in rows if isinstance(row.config, str))
+
+
+def in_order(sweeps: Iterable[Sweep]) -> list[Sweep]:
+    """Return finished sweeps in the order in which they ended, by their own account."""
+    return sorted(sweeps, key=lambda sweep: (sweep.finished, sweep.uid))
 
 
 def to_device(row: Any) -> Device:

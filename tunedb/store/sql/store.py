@@ -14,16 +14,17 @@ import sqlalchemy as sa
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import FINISHED, Sweep, Trial, UsageCount
+from tunedb.core.sweep import FINISHED, Mark, Sweep, Trial, UsageCount
 from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.store.interface import SweepStore
-from tunedb.store.sql import records, rows
+from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
-from tunedb.store.sql.sweep_rows import ENDED, OF_PROBLEM, WITH_FACTS, SweepRows, unfinished_query
+from tunedb.store.sql.records import in_order
+from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows, unfinished_query
 from tunedb.store.sql.upkeep import Upkeep
 from tunedb.store.sql.usage import UsageCounts
 
@@ -137,17 +138,22 @@ class Store(SweepStore):
 
         Of very many only the part that counts, so that the read ends in time.
         """
-        values = {
-            "kernel": problem.kernel, "problem": problem.digest, "device": device.digest, "kernel_hash": kernel_hash
-        }  # fmt: skip
-        found = self._rows.select(OF_PROBLEM, values, problem=problem, device=device)
-        return sorted(found, key=lambda sweep: (sweep.finished, sweep.uid))
+        return in_order(self._rows.of_problem(problem, device, kernel_hash))
 
     def get_wrong_configs(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> Collection[Config]:
         """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
         return self._rows.wrong_configs(problem, device, kernel_hash, environment)
+
+    def get_marks_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Mark]]:
+        """Return the marks of these sweeps, by the uid of the sweep, oldest first."""
+        return self.marks.get_of(sweep_uids)
+
+    def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
+        """Return the keys of the configs that a sweep tried, for any of its trials."""
+        with self._access.read() as connection:
+            return records.to_keys(connection.execute(sa.text(statements.TRIED), {"sweep": sweep_uid}))
 
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment, most: int = 5
@@ -166,13 +172,7 @@ class Store(SweepStore):
 
         They come without trials, with their counts.
         """
-        query = (
-            WITH_FACTS.where(ProblemRow.kernel == kernel, DeviceRow.digest == device.digest)
-            .where(SweepRow.kernel_hash == kernel_hash, SweepRow.status != "running")
-            .order_by(ENDED.desc(), SweepRow.uid)
-            .limit(most)
-        )
-        return self._rows.select(query, device=device)
+        return self._rows.of_kernel(kernel, device, kernel_hash, most)
 
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""

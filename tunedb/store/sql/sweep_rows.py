@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from tunedb.core.canonical import canonical
 from tunedb.core.device import Device, Environment, host
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import MarkKind, Sweep, Trial, TrialOutcome, TrialStatus
+from tunedb.core.sweep import Mark, Sweep, Trial
 from tunedb.errors import StoreError
-from tunedb.store.sql import records, rows
+from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import Access, AnyRow
 from tunedb.store.sql.marks import Marks
-from tunedb.store.sql.models import DeviceRow, MarkRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.sql.statements import MAX_SWEEPS
 
 _log = logging.getLogger("tunedb")
 _MARKED = "is_marked"
@@ -37,26 +38,15 @@ WITH_FACTS = (
     .join_from(SweepRow, ProblemRow)
     .join(DeviceRow)
 )
-ENDED = sa.case((SweepRow.arrived < SweepRow.finished, SweepRow.arrived), else_=SweepRow.finished)  # as in `ranking`
-MAX_SWEEPS = 500  # of one problem that a look-up reads, in 0.1 s: an import may bring any number
-_IS_PINNED = sa.exists().where(MarkRow.sweep_uid == SweepRow.uid, MarkRow.kind == MarkKind.PIN)
-# The look-up of a call, built once: building a statement takes SQLAlchemy longer than running it. Marks are few, and
-# asked for only if there are any.
-_OF_PROBLEM = (
-    sa.select(
-        *SweepRow.__table__.columns,
-        sa.exists().where(MarkRow.sweep_uid == SweepRow.uid).correlate(SweepRow).label(_MARKED),
-    )
-    .join_from(SweepRow, ProblemRow)
-    .join(DeviceRow)
-    .where(ProblemRow.kernel == sa.bindparam("kernel"), ProblemRow.digest == sa.bindparam("problem"))
-    .where(DeviceRow.digest == sa.bindparam("device"), SweepRow.kernel_hash == sa.bindparam("kernel_hash"))
-    .where(SweepRow.status != "running")
+# The statements of a look-up are texts: building one takes SQLAlchemy longer than running it.
+_OF_SWEEP = [SweepRow.__table__.c[name] for name in statements.SWEEP]
+_OF_PROBLEM, _FIRST_OF_PROBLEM = (
+    sa.text(text).columns(*_OF_SWEEP, sa.column(_MARKED, sa.Boolean))
+    for text in (statements.OF_PROBLEM, statements.FIRST_OF_PROBLEM)
 )
-OF_PROBLEM = _OF_PROBLEM.order_by(SweepRow.finished, SweepRow.uid).limit(MAX_SWEEPS + 1)
-_FIRST_OF_PROBLEM = _OF_PROBLEM.order_by(
-    _IS_PINNED.desc(), (SweepRow.origin == "local").desc(), ENDED.desc(), SweepRow.uid.desc()
-).limit(MAX_SWEEPS)
+_OF_KERNEL = sa.text(statements.OF_KERNEL).columns(
+    *_OF_SWEEP, *({**ProblemRow.__table__.c, **DeviceRow.__table__.c}[name] for name in statements.FACTS)
+)
 
 
 def unfinished_query(problem: Problem, device: Device, kernel_hash: str, environment: Environment) -> sa.Select[int]:
@@ -167,18 +157,35 @@ class SweepRows:
 
         yield from self._access.readable(here, to_sweep)
 
-    def select(self, query: sa.Select[Any], values: Mapping[str, str] | None = None, **known: Any) -> list[Sweep]:
-        """Return the readable sweeps of a query over `WITH_FACTS`, or over sweeps alone if `known` gives the facts.
+    def of_problem(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the readable finished sweeps of that identity.
 
-        `values` are those of the query's parameters. Of more than MAX_SWEEPS of `OF_PROBLEM` those that were pinned
-        come first, then those of this store, then the newest.
+        Of more than MAX_SWEEPS those that were pinned come first, then those of this store, then the newest.
         """
+        values = statements.identity(problem, device, kernel_hash)
+        with self._access.read() as connection:
+            selected = connection.execute(_OF_PROBLEM, {**values, "most": MAX_SWEEPS + 1}).all()
+            if len(selected) > MAX_SWEEPS:
+                selected = connection.execute(_FIRST_OF_PROBLEM, {**values, "most": MAX_SWEEPS}).all()
+            marks = self._marks.select(connection, [row.uid for row in selected if getattr(row, _MARKED)])
+        return self._records(selected, marks, problem=problem, device=device)
+
+    def of_kernel(self, kernel: str, device: Device, kernel_hash: str, most: int | None) -> list[Sweep]:
+        """Return the readable finished sweeps of a kernel on a device, the newest first, at most `most`."""
+        values = {"kernel": kernel, "device": device.digest, "kernel_hash": kernel_hash}
+        return self.select(_OF_KERNEL, {**values, "most": statements.NO_LIMIT if most is None else most}, device=device)
+
+    def select(self, query: sa.Executable, values: Mapping[str, Any] | None = None, **known: Any) -> list[Sweep]:
+        """Return the readable sweeps of a query over `WITH_FACTS`; `known` may give facts that it leaves out."""
         with self._access.read() as connection:
             selected = connection.execute(query, values).all()
-            if query is OF_PROBLEM and len(selected) > MAX_SWEEPS:
-                selected = connection.execute(_FIRST_OF_PROBLEM, values).all()
-            marks = self._marks.select(connection, [row.uid for row in selected if getattr(row, _MARKED, True)])
-        return list(self._access.readable(selected, lambda row: records.to_sweep(row, marks=marks[row.uid], **known)))
+            marks = self._marks.select(connection, [row.uid for row in selected])
+        return self._records(selected, marks, **known)
+
+    def _records(self, selected: Sequence[AnyRow], marks: Mapping[str, Sequence[Mark]], **known: Any) -> list[Sweep]:
+        return list(
+            self._access.readable(selected, lambda row: records.to_sweep(row, marks=marks.get(row.uid, ()), **known))
+        )
 
     def trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[Trial]]:
         """Select the readable trials of these sweeps, by the id of the sweep."""
@@ -194,21 +201,8 @@ class SweepRows:
     ) -> Collection[Config]:
         """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
 
-        def last(status: TrialStatus) -> sa.ColumnElement[int]:
-            return sa.func.max(sa.case((TrialRow.status == status, TrialRow.id), else_=0))
-
-        query = (
-            sa.select(TrialRow.config)
-            .join_from(TrialRow, SweepRow)
-            .join(ProblemRow)
-            .join(DeviceRow)
-            .where(ProblemRow.kernel == problem.kernel, ProblemRow.digest == problem.digest)
-            .where(DeviceRow.digest == device.digest, SweepRow.kernel_hash == kernel_hash)
-            .where(SweepRow.environment == environment.key, SweepRow.origin == "local")
-            .where(TrialRow.outcome != TrialOutcome.KNOWN_FROM)
-            .group_by(TrialRow.config)
-            .having(last(TrialStatus.WRONG) > last(TrialStatus.OK))
-        )
+        values = statements.identity(problem, device, kernel_hash)
         with self._access.read() as connection:
-            selected = connection.execute(query).all()
+            query = sa.text(statements.WRONG_CONFIGS)
+            selected = connection.execute(query, {**values, "environment": environment.key}).all()
         return frozenset(self._access.readable(selected, records.to_config))

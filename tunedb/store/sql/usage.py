@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy as sa
 
 from tunedb.core.sweep import MISSES, Source, Sweep, UsageCount
-from tunedb.store.sql import records, rows
+from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import Access
-from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow
+from tunedb.store.sql.models import DeviceRow, MissRow, ProblemRow, SweepRow, UtcTime
+from tunedb.store.sql.statements import MAX_ROWS
 
-MAX_ROWS = 10_000  # of the table; beyond that those that were not seen for longest are removed
-MAX_COUNT = 2**31 - 1  # what PostgreSQL's integers hold
+_COUNT = sa.text(statements.COUNT).bindparams(
+    sa.bindparam("first_seen", type_=UtcTime()), sa.bindparam("last_seen", type_=UtcTime())
+)
 
 
 def _tuned_since() -> sa.Exists:
@@ -39,18 +41,10 @@ class UsageCounts:
             rows.check_facts(usage.problem, usage.device)
         with self._access.write() as connection:
             for usage in counts:
-                key = {
-                    "problem_id": self._access.problem_id(connection, usage.problem),
-                    "device_id": self._access.device_id(connection, usage.device),
-                    "served_by": str(usage.source),
-                }
-                added = {"count": usage.count, "first_seen": usage.first_seen, "last_seen": usage.last_seen}
-                if not self._access.insert(connection, MissRow, key | added):
-                    same = (MissRow.__table__.c[name] == value for name, value in key.items())
-                    room = MissRow.count < MAX_COUNT - usage.count
-                    count = sa.case((room, MissRow.count + usage.count), else_=MAX_COUNT)
-                    grown = {"count": count, "last_seen": usage.last_seen}
-                    connection.execute(sa.update(MissRow).where(*same).values(**grown))
+                self._access.problem_id(connection, usage.problem)
+                self._access.device_id(connection, usage.device)
+                times = {"first_seen": usage.first_seen, "last_seen": usage.last_seen}
+                connection.execute(_COUNT, statements.count_values(usage) | times)
             self._shorten(connection)
 
     def get(self, sources: Sequence[str]) -> list[UsageCount]:

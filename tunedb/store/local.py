@@ -1,0 +1,184 @@
+"""The local store as a call uses it: look-ups in a SQLite file need no SQLAlchemy, all else opens the whole store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tunedb._internal import forks, safe_path
+from tunedb._internal.control import let_pass, suppress
+from tunedb._internal.redact import is_path
+from tunedb.core.device import Device, Environment
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
+from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
+from tunedb.settings import expand
+from tunedb.store.interface import SweepStore
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+    from tunedb.store.sql.sqlite_reader import SqliteReader
+
+_T = TypeVar("_T")
+
+
+class NotLoaded(StoreError):
+    """Opening this store takes SQLAlchemy, which is to be imported first."""
+
+
+class LocalOpener:
+    """Opens the store of a path or URL, with nothing imported that look-ups in a sound SQLite file can do without."""
+
+    def __init__(self, url: str, *, busy_timeout: float, writable: bool) -> None:
+        self._url = url
+        self._busy_timeout = busy_timeout
+        self._writable = writable
+        self._is_loaded = False
+
+    def load(self) -> None:
+        """Import what opening the whole store needs, by a thread that is not timed: it is no wait for a store."""
+        self._is_loaded = True
+        with suppress(Exception):  # whatever it is, opening will say it
+            from tunedb.store.sql import schema, store  # noqa: F401
+
+            if self._writable and "://" not in self._url and not expand(self._url).exists():
+                schema.load_alembic()
+
+    def __call__(self) -> Store | LocalStore | None:
+        """Open it; return None if there is none, and none may be made.
+
+        Raises NotLoaded, before `load`, if it is no SQLite file of this version's schema, is damaged or is to be made.
+        """
+        reader = self._reader()
+        if reader is not None:
+            try:
+                reader.check()
+            except StoreError:  # whatever it is, the whole store mends it or says it better
+                reader.release()
+            else:
+                return LocalStore(reader, self._open_whole)
+        if not self._is_loaded:
+            raise NotLoaded(f"{self._url} can't be opened without SQLAlchemy.")
+        return self._open_whole()
+
+    def _reader(self) -> SqliteReader | None:
+        path = _path_of(self._url)
+        if path is None:
+            return None
+        from tunedb.store.sql.sqlite_reader import SqliteReader
+
+        return SqliteReader(path, self._busy_timeout)
+
+    def _open_whole(self) -> Store | None:
+        from tunedb.store import open_store
+
+        return open_store(self._url, busy_timeout=self._busy_timeout, migrate=self._writable, create=self._writable)
+
+
+def _path_of(url: str) -> Path | None:
+    """Return the real path of the SQLite file that a path or a plain URL names; None if there is none."""
+    path = url.removeprefix("sqlite:///")
+    if not is_path(path) or path in ("", ":memory:") or (path != url and ("?" in path or path.startswith("file:"))):
+        return None
+    try:
+        real = safe_path.resolve(expand(path))
+        return real if real.stat().st_size else None
+    # Not there, another user's, a loop of links, no home folder: opening the whole store says so, or makes it.
+    except (OSError, RuntimeError, ValueError) as error:
+        let_pass(error)
+        return None
+
+
+class LocalStore(SweepStore):
+    """A SQLite store that exists. `open_whole` opens it by SQLAlchemy, at the first use that the reader can't serve."""
+
+    def __init__(self, reader: SqliteReader, open_whole: Callable[[], Store | None]) -> None:
+        self._reader = reader
+        self._open_whole = open_whole
+        self.renew()
+        forks.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Start again in a forked child: the parent may be opening the store."""
+        self._opening = threading.Lock()
+        self._whole: Store | None = None
+
+    @property
+    def whole(self) -> Store:
+        """The store with all of its methods."""
+        with self._opening:
+            if self._whole is None:
+                self._whole = self._open_whole()
+            if self._whole is None:
+                raise StoreUnavailable(f"{self._reader.url} was removed. Try again.")
+            return self._whole
+
+    def _read(self, read: Callable[[SqliteReader | Store], _T]) -> _T:
+        try:
+            return read(self._reader)
+        except StoreCorrupt:
+            return read(self.whole)  # which sets the file aside, if it may
+
+    def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the finished sweeps of that problem, device and kernel."""
+        return self._read(lambda store: store.get_sweeps(problem, device, kernel_hash))
+
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
+        """Return the finished sweeps of a kernel on a device, the newest first."""
+        return self._read(lambda store: store.get_kernel_sweeps(kernel, device, kernel_hash, most))
+
+    def get_wrong_configs(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> Collection[Config]:
+        """Return the configs that were found wrong here."""
+        return self._read(lambda store: store.get_wrong_configs(problem, device, kernel_hash, environment))
+
+    def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
+        """Return the keys of the configs that a sweep tried."""
+        return self._read(lambda store: store.get_tried_keys(sweep_uid))
+
+    def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
+        """Return the marks of these sweeps by uid."""
+        return self._read(lambda store: store.get_marks_of(sweep_uids))
+
+    def get_unfinished(
+        self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
+    ) -> list[Sweep]:
+        """Return this host's own unfinished sweeps of this problem: before a sweep, which needs the whole store."""
+        return self.whole.get_unfinished(problem, device, kernel_hash, environment)
+
+    def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
+        """Yield the sweeps with their trials."""
+        return self.whole.get_whole(sweep_uids)
+
+    def start_sweep(self, sweep: Sweep) -> None:
+        """Keep a running sweep."""
+        self.whole.start_sweep(sweep)
+
+    def put_trial(self, sweep_uid: str, trial: Trial) -> None:
+        """Keep a trial of a running sweep."""
+        self.whole.put_trial(sweep_uid, trial)
+
+    def finish_sweep(self, sweep: Sweep) -> None:
+        """Give a running sweep its outcome."""
+        self.whole.finish_sweep(sweep)
+
+    def add_usage(self, counts: Iterable[UsageCount]) -> None:
+        """Add to the usage counts. Those of problems that are stored, as each hit's, need no SQLAlchemy."""
+        counts = list(counts)
+        if not self._read(lambda store: store.add_usage(counts) is not False):
+            self.whole.add_usage(counts)
+
+    def release(self) -> None:
+        """Close the connection that is kept for the next read."""
+        self._reader.release()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.release()
+        with self._opening:
+            whole, self._whole = self._whole, None
+        if whole is not None:
+            whole.close()

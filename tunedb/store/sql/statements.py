@@ -1,0 +1,111 @@
+"""The statements of a look-up as text, which SQLAlchemy and the quick reader run alike, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import MarkKind, TrialOutcome, TrialStatus, UsageCount
+from tunedb.store.sql import rows
+from tunedb.store.sql.revision import VERSION_TABLE
+from tunedb.store.sql.rows import MAX_TEXT
+
+SWEEP = (
+    "id", "uid", "problem_id", "device_id", "kernel_hash", "environment", "status", "complete", "config", "time_us",
+    "default_time_us", "counts", "started", "finished", "expires", "origin", "host", "arrived",
+)  # fmt: skip
+MARK = ("id", "uid", "sweep_uid", "kind", "reason", "time")
+FACTS = ("kernel", "key", "name", "backend", "arch", "multiprocessors", "info")  # of a sweep's problem and device
+TIMES = ("started", "finished", "expires", "arrived", "time")
+NO_LIMIT = 2**31 - 1
+MAX_ROWS = 10_000  # of usage counts; beyond that those that were not seen for longest are removed
+MAX_COUNT = 2**31 - 1  # of calls: what PostgreSQL's integers hold
+MAX_SWEEPS = 500  # of one problem that a look-up reads, in 0.1 s: an import may bring any number
+MAX_MARKS = 10_000  # of a page of sweeps; beyond that older ones, which say nothing any more, are left out
+NEWEST = 10  # of each sweep and kind: some of them may be unreadable
+PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
+MAX_TRIED = 100_000  # trials of one sweep whose configs are read
+_TEXTS = {
+    *("uid", "kernel_hash", "environment", "status", "config", "counts", "origin", "host"),
+    *("sweep_uid", "kind", "reason", "kernel", "key", "name", "backend", "arch", "info"),
+}
+
+
+def identity(problem: Problem, device: Device, kernel_hash: str) -> dict[str, str]:
+    """Return the parameters that identify a problem's sweeps."""
+    return {"kernel": problem.kernel, "problem": problem.digest, "device": device.digest, "kernel_hash": kernel_hash}
+
+
+def count_values(usage: UsageCount) -> dict[str, Any]:
+    """Return the parameters of COUNT, but for the two times."""
+    problem, device = rows.problem_values(usage.problem), rows.device_values(usage.device)
+    return {
+        **problem, "problem": problem["digest"], **device, "device": device["digest"],
+        "source": str(usage.source), "count": usage.count, "max": MAX_COUNT,
+    }  # fmt: skip
+
+
+def _columns(table: str, names: tuple[str, ...]) -> str:
+    """Return a SELECT's columns; a text that is longer than any that tunedb writes is cut off, as in `models`."""
+    return ", ".join(_bounded(f"{table}.{name}", name) if name in _TEXTS else f"{table}.{name}" for name in names)
+
+
+def _bounded(column: str, name: str) -> str:
+    return (
+        f"CASE WHEN length({column}) > {MAX_TEXT} THEN substr({column}, 1, {MAX_TEXT + 1}) ELSE {column} END AS {name}"
+    )
+
+
+_JOINED = "FROM sweep JOIN problem ON problem.id = sweep.problem_id JOIN device ON device.id = sweep.device_id"
+_IDENTITY = (
+    "problem.kernel = :kernel AND problem.digest = :problem AND device.digest = :device "
+    "AND sweep.kernel_hash = :kernel_hash"
+)
+_ENDED = "CASE WHEN sweep.arrived < sweep.finished THEN sweep.arrived ELSE sweep.finished END"  # as in `ranking`
+_IS_PINNED = f"EXISTS (SELECT 1 FROM mark WHERE mark.sweep_uid = sweep.uid AND mark.kind = '{MarkKind.PIN}')"
+# Marks are few, and asked for only if there are any.
+_OF_PROBLEM = (
+    f"SELECT {_columns('sweep', SWEEP)}, EXISTS (SELECT 1 FROM mark WHERE mark.sweep_uid = sweep.uid) AS is_marked "
+    f"{_JOINED} WHERE {_IDENTITY} AND sweep.status <> 'running'"
+)
+OF_PROBLEM = f"{_OF_PROBLEM} ORDER BY sweep.finished, sweep.uid LIMIT :most"
+FIRST_OF_PROBLEM = (
+    f"{_OF_PROBLEM} ORDER BY {_IS_PINNED} DESC, (sweep.origin = 'local') DESC, {_ENDED} DESC, sweep.uid DESC "
+    "LIMIT :most"
+)
+OF_KERNEL = (
+    f"SELECT {_columns('sweep', SWEEP)}, {_columns('problem', FACTS[:2])}, {_columns('device', FACTS[2:])} {_JOINED} "
+    "WHERE problem.kernel = :kernel AND device.digest = :device AND sweep.kernel_hash = :kernel_hash "
+    f"AND sweep.status <> 'running' ORDER BY {_ENDED} DESC, sweep.uid LIMIT :most"
+)
+WRONG_CONFIGS = (
+    f"SELECT {_columns('trial', ('config',))} {_JOINED} JOIN trial ON trial.sweep_id = sweep.id "
+    f"WHERE {_IDENTITY} AND sweep.environment = :environment AND sweep.origin = 'local' "
+    f"AND trial.outcome <> '{TrialOutcome.KNOWN_FROM}' GROUP BY trial.config "
+    f"HAVING max(CASE WHEN trial.status = '{TrialStatus.WRONG}' THEN trial.id ELSE 0 END) "
+    f"> max(CASE WHEN trial.status = '{TrialStatus.OK}' THEN trial.id ELSE 0 END)"
+)
+TRIED = (
+    f"SELECT {_columns('trial', ('config',))} FROM trial JOIN sweep ON sweep.id = trial.sweep_id "
+    f"WHERE sweep.uid = :sweep LIMIT {MAX_TRIED}"
+)
+_ARE_ASKED = "mark.sweep_uid IN :sweeps"
+MARKS = f"SELECT {_columns('mark', MARK)} FROM mark WHERE {_ARE_ASKED} ORDER BY mark.time, mark.uid LIMIT :most"
+NEWEST_MARKS = (
+    f"SELECT {_columns('mark', MARK)} FROM mark WHERE mark.id IN (SELECT aged.id FROM (SELECT mark.id AS id, "
+    "row_number() OVER (PARTITION BY mark.sweep_uid, mark.kind ORDER BY mark.time DESC, mark.uid DESC) AS age "
+    f"FROM mark WHERE {_ARE_ASKED}) AS aged WHERE aged.age <= :newest) ORDER BY mark.time, mark.uid"
+)
+# The facts of the problem and the device have to be as their digests say: an altered row is written again first.
+COUNT = (
+    "INSERT INTO miss (problem_id, device_id, served_by, count, first_seen, last_seen) "
+    "SELECT problem.id, device.id, :source, :count, :first_seen, :last_seen FROM problem, device "
+    "WHERE problem.kernel = :kernel AND problem.digest = :problem AND problem.key = :key "
+    "AND device.digest = :device AND device.name = :name AND device.backend = :backend AND device.arch = :arch "
+    "AND device.multiprocessors = :multiprocessors "
+    "ON CONFLICT (problem_id, device_id, served_by) DO UPDATE SET last_seen = excluded.last_seen, "
+    "count = CASE WHEN miss.count < :max - excluded.count THEN miss.count + excluded.count ELSE :max END"
+)
+COUNTS = "SELECT count(*) FROM miss"
+REVISIONS = f"SELECT version_num FROM {VERSION_TABLE}"
