@@ -75,10 +75,14 @@ def provenance() -> dict[str, Any]:
         "triton": triton.__version__,
         "python": platform.python_version(),
         # Names without their folders, which mean nothing on another machine.
-        "command": " ".join(
-            ["python -m", f"benchmarks.{Path(sys.argv[0]).stem}", *map(_without_folders, sys.argv[1:])]
-        ),
+        "command": " ".join(["python -m", _module(sys.argv[0]), *map(_without_folders, sys.argv[1:])]),
     }
+
+
+def _module(path: str) -> str:
+    """Return the name of a benchmark, which is a file or a folder, from the path of what was run."""
+    file = Path(path)
+    return f"benchmarks.{file.parent.name if file.stem == '__main__' else file.stem}"
 
 
 def _without_folders(word: str) -> str:

@@ -46,6 +46,11 @@ def test_a_command_is_kept_without_folders() -> None:
     assert timing._without_folders("copy,eager,some/where/file.py") == "copy,eager,file.py"
 
 
+def test_a_command_names_a_file_or_a_folder() -> None:
+    assert timing._module("some/where/benchmarks/host.py") == "benchmarks.host"
+    assert timing._module("some/where/benchmarks/adopt/__main__.py") == "benchmarks.adopt"
+
+
 def test_accesses_are_counted_by_width() -> None:
     found = compiled.widths(Counter({"LDG.E.128": 3, "LDG.E": 2, "LDG.E.U16": 1, "STG.E.64": 7}), "LDG")
     assert found == {"16": 3, "4": 2, "2": 1}
