@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -40,17 +41,16 @@ def begin() -> None:
         sys.exit(1)
 
 
-def in_turn(steps: Iterable[Callable[[], Child]]) -> Iterator[Row]:
-    """Yield the row of each child, one after the other; the next one is started before one is run."""
-    waiting: Child | None = None
+def in_turn(steps: Iterable[Callable[[], Child]], ahead: int = 1) -> Iterator[Row]:
+    """Yield the row of each child, one after the other; the next ones, `ahead`, are started before one is run."""
+    waiting: deque[Child] = deque()
     try:
         for step in steps:
-            child, waiting = waiting, step()
-            if child is not None:
-                yield child.run()
-        if waiting is not None:
-            child, waiting = waiting, None
-            yield child.run()
+            waiting.append(step())
+            if len(waiting) > ahead:
+                yield waiting.popleft().run()
+        while waiting:
+            yield waiting.popleft().run()
     finally:
-        if waiting is not None:
-            waiting.drop()
+        for child in waiting:
+            child.drop()

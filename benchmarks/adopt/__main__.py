@@ -4,8 +4,9 @@
     python -m benchmarks.adopt --site DIR --json benchmarks/results/adopt-h200.jsonl --parts cold --packages liger
 
 DIR holds the unpacked packages, if they are not installed: flash-linear-attention (fla-core), Liger-Kernel, GemLite.
-Each measurement is a process of its own; sides take turns, and a line of the file holds one turn of all sides. What
-the file holds is not run again, and after --seconds nothing new is started: the same command continues from there.
+Each measurement is a process of its own; sides take turns, and a line of the file holds one turn of all sides. While
+one process is measured, the next ones import torch and Triton, which is not timed. What the file holds is not run
+again, and after --seconds nothing new is started: the same command continues from there.
 
 For second processes each kernel keeps --configs configs, on all sides alike, so that the preparation does not tune for
 an hour; a process that finds its results stored does not care how many there were. First tunings have all configs.
@@ -14,106 +15,107 @@ an hour; a process that finds its results stored does not care how many there we
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.adopt import figures
 from benchmarks.adopt.operations import DISTRIBUTIONS, operations, taken
+from benchmarks.children import Child, in_turn
 
 Row = dict[str, Any]
 SIDES = ("triton", "triton_cached", "tunedb")
 KERNELS = {"fla": (1, 10, 60), "liger": (11,), "gemlite": (3,)}  # of a second process
-STEADY = {"fla": 60, "liger": 11, "gemlite": 3}  # kernels whose operations are called repeatedly
 COLD = {
-    "fla": ("softmax", "layer_norm", "l2norm", "chunked_hgrn", "gated_delta_rule", "retention"),
-    "liger": ("dynamic_tanh", "swiglu_mlp", "mixture_of_experts"),
-    "gemlite": ("vector", "few_rows", "matrix"),
+    "fla": ("softmax", "layer_norm", "l2norm", "gated_delta_rule", "retention"),
+    "liger": ("dynamic_tanh", "swiglu_mlp"),
+    "gemlite": ("few_rows",),
 }
-UNCACHED = 3  # pairs that also time Triton without its cache of results, which times every config again
+UNCACHED = 2  # pairs that also run Triton without its cache of results, which times every config again
 STEADY_TURNS = 5
+AHEAD = 2  # children that import torch meanwhile: that takes longer than many a measurement
+PREPARING = 6  # processes at a time
 
 
 def environment(side: str, folder: Path, site: str | None) -> dict[str, str]:
     """Return a child's environment. Compiled kernels are shared by the sides of a folder; results are not."""
     cached = "1" if side == "triton_cached" else "0"
     paths = [*([site] if site else []), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {
+    return {
         "PYTHONPATH": os.pathsep.join(paths),
         "TRITON_CACHE_DIR": str(folder / "triton"),
         "TRITON_CACHE_AUTOTUNING": cached,
         "FLA_CACHE_RESULTS": cached,  # the package asks for Triton's cache itself
         "TUNEDB_STORE": str(folder / "tunedb.db"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
         "TUNEDB_BUDGET": "3600",
         "PYTHONWARNINGS": "ignore",
     }
 
 
-class Runner:
-    """Runs children, and keeps what prepared second processes in a folder."""
+class Children:
+    """Starts children, and keeps what prepared second processes in a folder."""
 
-    def __init__(self, work: Path, site: str | None, configs: int) -> None:
-        self._work, self._site, self._configs = work, site, configs
+    def __init__(self, work: Path, options: argparse.Namespace) -> None:
+        self._work, self._options = work, options
         self._kernels: dict[str, Row] = {}
 
-    def child(self, side: str, folder: Path, **task: Any) -> Row:
-        """Run one child and return the row that it printed."""
-        words = ["-m", "benchmarks.adopt.child", json.dumps({"side": side, "configs": 0, **task})]
-        done = subprocess.run(
-            [sys.executable, *words], env=environment(side, folder, self._site), stdout=subprocess.PIPE, text=True,
-            check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise SystemExit(f"The child ended with {done.returncode}: python {words[0]} {words[1]} '{words[2]}'")
-        row: Row = json.loads(done.stdout.splitlines()[-1])
-        return row
+    def of(self, facts: Row) -> list[tuple[str, Callable[[], Child]]]:
+        """Return what starts the children of a row, with their sides, in an order that rotates with its number."""
+        package, number, step = facts["package"], facts["number"], facts["step"]
+        if step == "cold":
+            sides, task = self._options.sides, {"operations": [facts["operation"]], "configs": 0}
+        else:
+            sides = SIDES if step == "second" and number < UNCACHED else SIDES[1:]
+            names, _ = self.taken(facts)
+            task = {"operations": names, "configs": self._options.configs}
+        task |= {"package": package, "step": "steady" if step == "steady" else "run"}
+        return [(side, partial(self._start, side, task, is_cold=step == "cold")) for side in rotated(sides, number)]
 
-    def kernels(self, package: str) -> Row:
-        """Return the kernels of each operation; at first in this folder, tune them on the sides that keep results."""
+    def taken(self, facts: Row) -> tuple[list[str], int]:
+        """Return the operations of a row, and how many kernels they call."""
+        return taken(self._prepared(facts["package"]), facts.get("kernels") or max(KERNELS[facts["package"]]))
+
+    def _start(self, side: str, task: Row, *, is_cold: bool) -> Child:
+        folder = Path(tempfile.mkdtemp(dir=self._work)) if is_cold else self._work / task["package"]
+        words = ["benchmarks.adopt.child", json.dumps({"side": side, **task})]
+        return Child(words, environment(side, folder, self._options.site))
+
+    def _prepared(self, package: str) -> Row:
+        """Return the kernels of each operation; at first in this folder, tune them on the sides that keep results.
+
+        Several processes tune at a time: how good the chosen configs are makes no difference to a second process.
+        """
         kept = self._work / package / "kernels.json"
         if package not in self._kernels and not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
-            most = max(*KERNELS[package], STEADY[package])
-            task = {"package": package, "configs": self._configs, "operations": list(operations(package))}
-            kernels = self.child("triton_cached", kept.parent, step="count", at_least=most, **task)["kernels"]
-            task["operations"], _ = taken(kernels, most)
-            self.child("tunedb", kept.parent, step="run", **task)
+            counted = self._tune("triton_cached", "count", package, list(operations(package)))
+            found = {name: names for row in counted for name, names in row["kernels"].items()}
+            kernels = {name: found[name] for name in operations(package)}
+            names, _ = taken(kernels, max(KERNELS[package]))
+            self._tune("tunedb", "run", package, names)
             kept.write_text(json.dumps(kernels))
         if package not in self._kernels:
             self._kernels[package] = json.loads(kept.read_text())
         return self._kernels[package]
 
-    def second(self, package: str, at_least: int, number: int) -> Row:
-        """Run a second process per side; the order rotates with the number."""
-        names, called = taken(self.kernels(package), at_least)
-        sides = SIDES if number < UNCACHED else SIDES[1:]
-        task = {"step": "run", "package": package, "operations": names, "configs": self._configs}
-        turns = {side: self.child(side, self._work / package, **task) for side in rotated(sides, number)}
-        return {"called": called, "sides": turns}
-
-    def steady(self, package: str, number: int) -> Row:
-        """Time repeated calls on the two sides that keep results: Triton's repeated call is the same without."""
-        names, _ = taken(self.kernels(package), STEADY[package])
-        task = {"step": "steady", "package": package, "operations": names, "configs": self._configs}
-        sides = rotated(SIDES[1:], number)
-        return {"sides": {side: self.child(side, self._work / package, **task) for side in sides}}
-
-    def cold(self, package: str, operation: str, number: int, sides: Sequence[str]) -> Row:
-        """Tune an operation's kernels with all their configs, in an empty folder per side."""
-        turns: Row = {}
-        for side in rotated(sides, number):
-            with tempfile.TemporaryDirectory(dir=self._work) as folder:
-                turns[side] = self.child(side, Path(folder), step="run", package=package, operations=[operation])
-        return {"sides": turns}
+    def _tune(self, side: str, step: str, package: str, names: Sequence[str]) -> list[Row]:
+        task = {"step": step, "package": package, "configs": self._options.configs}
+        parts = [part for start in range(PREPARING) if (part := list(names[start::PREPARING]))]
+        children = [self._start(side, {**task, "operations": part}, is_cold=False) for part in parts]
+        with ThreadPoolExecutor(PREPARING) as threads:
+            return list(threads.map(Child.run, children))
 
 
 def rotated(sides: Sequence[str], number: int) -> list[str]:
@@ -196,26 +198,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append({"step": "provenance", "run": run, **provenance(), "packages": versions(options.site)})
         write(path, rows[-1])
     with tempfile.TemporaryDirectory() as temporary:
-        runner = Runner(Path(options.work or temporary), options.site, options.configs)
-        for facts in left:
-            if time.monotonic() - start > options.seconds:
-                print("Time is up: run the same command again.")
-                break
-            measured = measure(runner, facts, options.sides)
-            rows.append({**facts, "run": run, **measured})
-            write(path, rows[-1])
-            print(json.dumps(facts), f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+        children = Children(Path(options.work or temporary), options)
+        # Lazily: what a row needs is prepared when its first child is started.
+        started = in_turn((start for facts in left for _, start in children.of(facts)), AHEAD)
+        with contextlib.closing(started):
+            for facts in left:
+                if time.monotonic() - start > options.seconds:
+                    print("Time is up: run the same command again.")
+                    break
+                sides = [side for side, _ in children.of(facts)]
+                called = {"called": children.taken(facts)[1]} if facts["step"] == "second" else {}
+                turn = {side: next(started) for side in sides}
+                rows.append({**facts, **called, "run": run, "sides": turn})
+                write(path, rows[-1])
+                print(json.dumps(facts), f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     print(figures.table(rows))
-
-
-def measure(runner: Runner, facts: Row, sides: Sequence[str]) -> Row:
-    """Measure one row."""
-    package, number = facts["package"], facts["number"]
-    if facts["step"] == "cold":
-        return runner.cold(package, facts["operation"], number, sides)
-    if facts["step"] == "second":
-        return runner.second(package, facts["kernels"], number)
-    return runner.steady(package, number)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
 """One process of the benchmark: calls operations on one side, and prints what took how long as a JSON line.
 
-    python -m benchmarks.adopt.child '{"package": "fla", "side": "tunedb", "operations": ["layer_norm"], ...}'
+    echo go | python -m benchmarks.adopt.child '{"package": "fla", "side": "tunedb", "operations": ["layer_norm"], ...}'
 
-The clock starts before torch is imported.
+Torch and Triton are imported before the clock starts, which takes as long on each side.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import sys
 import time
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
 
-BEGAN = time.perf_counter()
-
-import contextlib  # noqa: E402 - the clock starts first
-import json  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Iterator  # noqa: E402
-from statistics import median  # noqa: E402
-from typing import Any  # noqa: E402
-
-from benchmarks.adopt.operations import Call, Make, forward_and_backward, operations, spread  # noqa: E402
+from benchmarks.adopt.operations import Call, Make, forward_and_backward, operations, spread
+from benchmarks.children import begin
 
 ROUNDS, CALLS = 7, 40  # 40 calls of an operation are fewer launches than fit the GPU's queue
 
@@ -26,15 +24,11 @@ Row = dict[str, Any]
 
 
 def run(task: Row) -> Row:
-    """Import, adopt if this is our side, call the operations once, and return seconds of each part and results."""
+    """Adopt if this is our side, import, call the operations once. Return the seconds of each part and the results."""
     import torch
-    import triton  # noqa: F401 - a part of what is timed
 
-    torch_imported = time.perf_counter()
-    if task["side"] == "tunedb":
-        import tunedb
-
-        tunedb.adopt()
+    start = time.perf_counter()
+    adopt_if_ours(task)
     adopted = time.perf_counter()
     calls = prepare(task)
     torch.cuda.synchronize()
@@ -43,12 +37,19 @@ def run(task: Row) -> Row:
     torch.cuda.synchronize()
     done = time.perf_counter()
     return {
-        "torch_s": round(torch_imported - BEGAN, 4),
-        "adopt_s": round(adopted - torch_imported, 4),
+        "adopt_s": round(adopted - start, 4),
         "package_s": round(prepared - adopted, 4),
         "calls_s": round(done - prepared, 4),
         "digests": {name: digest(result) for name, result in zip(calls, results, strict=True)},
     }
+
+
+def adopt_if_ours(task: Row) -> None:
+    """Adopt kernels if the task is our side's."""
+    if task["side"] == "tunedb":
+        import tunedb
+
+        tunedb.adopt()
 
 
 def prepare(task: Row) -> dict[str, Call]:
@@ -77,10 +78,10 @@ def fewer_configs(count: int) -> Iterator[None]:
 
 
 def count_kernels(task: Row) -> Row:
-    """Call the operations until they have called enough kernels; return the kernels of each that have a choice."""
+    """Call the operations; return the kernels of each that have a choice."""
     from triton.runtime.autotuner import Autotuner
 
-    names: list[str] = []
+    names: set[str] = set()
     theirs = Autotuner.run
 
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -88,20 +89,15 @@ def count_kernels(task: Row) -> Row:
         while hasattr(function, "fn"):
             function = function.fn
         if len(self.configs) > 1:
-            names.append(f"{function.__module__}.{function.__qualname__}")
+            names.add(f"{function.__module__}.{function.__qualname__}")
         return theirs(self, *args, **kwargs)
 
     Autotuner.run = noting
-    make, known = Make(), operations(task["package"])
     kernels: dict[str, list[str]] = {}
-    with fewer_configs(task["configs"]):
-        for name in task["operations"]:
-            names.clear()
-            forward_and_backward(known[name](make))
-            kernels[name] = sorted(set(names))
-            print(name, len(kernels[name]), file=sys.stderr, flush=True)
-            if len(set().union(*kernels.values())) >= task["at_least"]:
-                break
+    for name, call in prepare(task).items():
+        names.clear()
+        forward_and_backward(call)
+        kernels[name] = sorted(names)
     return {"kernels": kernels}
 
 
@@ -109,10 +105,7 @@ def steady(task: Row) -> Row:
     """Return the microseconds of the host for a repeated forward call of each operation: medians over rounds."""
     import torch
 
-    if task["side"] == "tunedb":
-        import tunedb
-
-        tunedb.adopt()
+    adopt_if_ours(task)
     host_us: dict[str, float] = {}
     for name, call in prepare(task).items():
         for _ in range(3):
@@ -137,6 +130,14 @@ def digest(result: Any) -> float:
     return float((flat * weights).sum() / (flat * weights).abs().sum())
 
 
+def main(task: Row) -> None:
+    """Wait for the turn, and run the task's step."""
+    import torch  # noqa: F401 - loaded before the clock starts
+    import triton.runtime.autotuner  # noqa: F401
+
+    begin()
+    print(json.dumps({"run": run, "count": count_kernels, "steady": steady}[task["step"]](task)))
+
+
 if __name__ == "__main__":
-    TASK = json.loads(sys.argv[1])
-    print(json.dumps({"run": run, "count": count_kernels, "steady": steady}[TASK["step"]](TASK)))
+    main(json.loads(sys.argv[1]))

@@ -8,17 +8,12 @@ from statistics import median
 from typing import Any
 
 Row = dict[str, Any]
-PARTS = ("adopt_s", "package_s", "calls_s")  # of a process, after torch is imported
+PARTS = ("adopt_s", "package_s", "calls_s")  # of a process whose torch and Triton are imported
 
 
-def after_torch(process: Row) -> float:
-    """Return a process's seconds from after torch's import to the last result."""
+def seconds_of(process: Row) -> float:
+    """Return a process's seconds to the last result."""
     return float(sum(process[part] for part in PARTS))
-
-
-def from_import(process: Row) -> float:
-    """Return a process's seconds from before torch's import to the last result."""
-    return float(process["torch_s"]) + after_torch(process)
 
 
 def interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -47,30 +42,28 @@ def compared(ours: Sequence[float], theirs: Sequence[float]) -> Row:
 def second_process(rows: Iterable[Row]) -> Row:
     """Return the figures of second processes, by package and number of kernels."""
     figures: Row = {}
-    for (package, kernels), group in grouped(rows, "second", "package", "kernels").items():
+    for (package, _), group in grouped(rows, "second", "package", "kernels").items():
         pairs = [row["sides"] for row in group]
-        key = f"{package} {kernels}"
-        for name, seconds in (("from import", from_import), ("after torch", after_torch)):
-            ours, theirs = ([seconds(pair[side]) for pair in pairs] for side in ("tunedb", "triton_cached"))
-            figures.setdefault(key, {})[name] = compared(ours, theirs)
-        for part in ("torch_s", *PARTS):
+        ours, theirs = ([seconds_of(pair[side]) for pair in pairs] for side in ("tunedb", "triton_cached"))
+        key = f"{package}, {group[0]['called']} kernels"
+        figures[key] = compared(ours, theirs) | {"results_differ_by": difference(pairs)}
+        for part in PARTS:
             figures[key][part] = {
                 side: round(median(pair[side][part] for pair in pairs), 3) for side in ("triton_cached", "tunedb")
             }
-        uncached = [from_import(pair["triton"]) for pair in pairs if "triton" in pair]
+        uncached = [seconds_of(pair["triton"]) for pair in pairs if "triton" in pair]
         if uncached:
-            figures[key]["triton without cache, from import"] = round(median(uncached), 3)
-        figures[key]["results_differ_by"] = difference(pairs)
+            figures[key]["uncached_s"] = round(median(uncached), 3)
     return figures
 
 
 def cold(rows: Iterable[Row]) -> Row:
-    """Return the median seconds of a first tuning by package, operation and side, after torch's import."""
+    """Return the median seconds of a first tuning by package, operation and side."""
     figures: Row = {}
     for (package, operation), group in grouped(rows, "cold", "package", "operation").items():
         sides = {side for row in group for side in row["sides"]}
         seconds = {
-            side: round(median(after_torch(row["sides"][side]) for row in group if side in row["sides"]), 2)
+            side: round(median(seconds_of(row["sides"][side]) for row in group if side in row["sides"]), 2)
             for side in sorted(sides)
         }
         ratio = {"ratio": round(seconds["tunedb"] / seconds["triton"], 3)} if {"tunedb", "triton"} <= sides else {}
@@ -124,14 +117,12 @@ def table(rows: Sequence[Row]) -> str:
         "|---|---|---|---|---|---|",
     ]
     for name, figures in second_process(rows).items():
-        for since in ("from import", "after torch"):
-            pair = figures[since]
-            uncached = figures.get(f"triton without cache, {since}")
-            lines.append(
-                f"| {name} kernels, {since} | {f'{uncached:.2f} s' if uncached else ''} | {pair['theirs_s']:.3f} s "
-                f"| {pair['ours_s']:.3f} s | {pair['ratio']:.3f} {_range(pair['ratio_95'])} "
-                f"| {pair['more_ms']:+.1f} ms {_range(pair['more_ms_95'])} |"
-            )
+        uncached = f"{figures['uncached_s']:.2f} s" if "uncached_s" in figures else ""
+        lines.append(
+            f"| {name} | {uncached} | {figures['theirs_s']:.3f} s | {figures['ours_s']:.3f} s "
+            f"| {figures['ratio']:.3f} {_range(figures['ratio_95'])} "
+            f"| {figures['more_ms']:+.1f} ms {_range(figures['more_ms_95'])} |"
+        )
     lines += ["", "| host time of a repeated call | Triton | tunedb | ratio |", "|---|---|---|---|"]
     for name, figures in steady(rows).items():
         us = f"{figures['triton_us']:.1f} µs | {figures['tunedb_us']:.1f} µs"
