@@ -35,10 +35,10 @@ class Adoption:
             return
         selection.in_force.remove(self._selection)
         _update_children()
-        release()
         if not selection.in_force:
             uninstall()
-        if selection.in_force:  # another thread has begun an adoption meanwhile
+        release(every=not selection.in_force)
+        if selection.in_force:  # perhaps begun by another thread meanwhile
             when_imported(MODULE, _install)
 
     def __enter__(self) -> Adoption:

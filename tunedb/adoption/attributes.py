@@ -1,8 +1,7 @@
 """How attributes of Triton's instances are read and assigned to while kernels are adopted.
 
 An instance's attributes stay in its `__dict__`, where Triton keeps them. What an adopted kernel's calls leave is read
-from its companion, and what a program assigns to is assigned to the companion too. Attributes that only have to be
-followed are read at full speed: their descriptors have no `__get__`.
+from its companion, and what a program assigns to is assigned to the companion too.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ OUTCOME = "_tunedb_outcome"  # the key of an instance's outcome in its `__dict__
 _LISTS = ("configs", "cache")  # a program may edit them in place
 _RESULTS = ("best_config", "bench_time", "configs_timings")  # they exist once calls have left them
 _FOLLOWED = (
-    "keys", "reset_to_zero", "restore_value", "pre_hook", "post_hook", "user_defined_pre_hook",
+    "reset_to_zero", "restore_value", "pre_hook", "post_hook", "user_defined_pre_hook",
     "user_defined_post_hook", "perf_model", "configs_top_k", "_do_bench",
 )  # fmt: skip
-_DECISIVE = ("fn", "arg_names")  # if they change, it is decided again what becomes of the kernel
+_DECISIVE = ("fn", "arg_names", "keys")  # if they change, it is decided again what becomes of the kernel
 _PRUNING = "early_config_prune"
 
 
@@ -42,35 +41,34 @@ def descriptors(reach: Callable[[Any], Outcome], release: Callable[[Any], None])
     return {
         **{name: _shared(name, is_result=False) for name in _LISTS},
         **{name: _shared(name, is_result=True) for name in _RESULTS},
-        **{name: _Followed(name) for name in _FOLLOWED},
+        **{name: _followed(name) for name in _FOLLOWED},
         **{name: _Decisive(name, release) for name in _DECISIVE},
         _PRUNING: _pruning(reach),
     }
 
 
-class _Followed:
-    """An attribute that is assigned to the companion too."""
+class _Decisive:
+    """An attribute that decides what becomes of the kernel, and that every instance has.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __set__(self, kernel: Any, value: Any) -> None:
-        _assign(kernel, self.name, value)
-
-    def __delete__(self, kernel: Any) -> None:
-        _delete(kernel, self.name)
-
-
-class _Decisive(_Followed):
-    """An attribute that decides what becomes of the kernel."""
+    Triton's `run` reads it at each call: without a `__get__`, that costs no more than before.
+    """
 
     def __init__(self, name: str, release: Callable[[Any], None]) -> None:
-        super().__init__(name)
+        self._name = name
         self._release = release
 
     def __set__(self, kernel: Any, value: Any) -> None:
-        kernel.__dict__[self.name] = value
+        kernel.__dict__[self._name] = value
         self._release(kernel)
+
+
+def _followed(name: str) -> property:
+    """Return an attribute that is assigned to the companion too."""
+
+    def get(kernel: Any) -> Any:
+        return _own(kernel, name)
+
+    return property(get, lambda kernel, value: _assign(kernel, name, value), lambda kernel: _delete(kernel, name))
 
 
 def _shared(name: str, is_result: bool) -> property:
@@ -83,10 +81,7 @@ def _shared(name: str, is_result: bool) -> property:
             value = getattr(outcome.companion, name)
             if value or not is_result:
                 return value
-        try:
-            return attributes[name]
-        except KeyError:
-            raise _missing(kernel, name) from None
+        return attributes[name] if name in attributes else _own(kernel, name)
 
     return property(get, lambda kernel, value: _assign(kernel, name, value), lambda kernel: _delete(kernel, name))
 
@@ -100,10 +95,7 @@ def _pruning(reach: Callable[[Any], Outcome]) -> property:
     """
 
     def get(kernel: Any) -> Any:
-        try:
-            own = kernel.__dict__[_PRUNING]
-        except KeyError:
-            raise _missing(kernel, _PRUNING) from None
+        own = _own(kernel, _PRUNING)
         if own is not None or _is_named_by(sys._getframe(1)):
             return own
         companion = reach(kernel).companion
@@ -130,11 +122,14 @@ def _assign(kernel: Any, name: str, value: Any) -> None:
 
 
 def _delete(kernel: Any, name: str) -> None:
+    _own(kernel, name)
+    del kernel.__dict__[name]
+
+
+def _own(kernel: Any, name: str) -> Any:
+    """Return an instance's own attribute. Raises AttributeError as Python does."""
     try:
-        del kernel.__dict__[name]
+        return kernel.__dict__[name]
     except KeyError:
-        raise _missing(kernel, name) from None
-
-
-def _missing(kernel: Any, name: str) -> AttributeError:
-    return AttributeError(f"{type(kernel).__name__!r} object has no attribute {name!r}", name=name, obj=kernel)
+        text = f"{type(kernel).__name__!r} object has no attribute {name!r}"
+        raise AttributeError(text, name=name, obj=kernel) from None

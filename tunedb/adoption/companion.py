@@ -28,18 +28,25 @@ class Companion(Autotuner[Any]):
             },
             do_bench=compat_triton.benchmark_of(kernel),
         )  # fmt: skip
-        if not compat_triton.is_tritons_own(kernel.prune_configs):
-            self.prune_configs = self._prune_by_kernel
         self.cache.update(kernel.cache)
+        vars(kernel).setdefault("nargs", None)  # as Triton leaves it behind a call
+
+    @property
+    def prune_configs(self) -> Any:
+        """The kernel's own method, with the positional arguments where it expects them."""
+        method = self._kernel.prune_configs
+        return method if compat_triton.is_tritons_own(method) else self._prune_by_kernel
 
     def _prune_by_kernel(self, kwargs: dict[str, Any]) -> Any:
-        """Prune by the method of the kernel's own class, with the positional arguments where Triton puts them."""
         kernel = self._kernel
         kernel.nargs = self.nargs
         try:
             return kernel.prune_configs(kwargs)
         finally:
             kernel.nargs = None
+
+    def _attributes(self) -> dict[str, Any]:
+        return {**super()._attributes(), "do_bench": compat_triton.benchmark_of(self._kernel)}
 
     def _refresh(self) -> bool:
         check_methods(self._kernel)  # a program may have replaced one meanwhile

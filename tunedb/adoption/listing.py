@@ -5,27 +5,28 @@ from __future__ import annotations
 import gc
 import importlib.util
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tunedb._internal.control import let_pass
 from tunedb.adoption import patch
-from tunedb.adoption.attributes import outcome_of
 from tunedb.adoption.adopting import MODULE
+from tunedb.adoption.attributes import outcome_of
+
+_ORDER = ("adopted", "kept", "not called")  # of the states of kernels around one jit function, the first counts
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Adopted:
     """What became of one kernel.
 
-    `adopted`: tunedb serves its calls. `not called`: it will be adopted at its first call, unless there is a reason why
-    not. `kept`: Triton serves its calls, for the reason given.
+    `adopted`: tunedb serves its calls. `kept`: Triton serves its calls, for the reason given. `not called`: that is
+    decided at its first call; a reason says why such a call may never come.
     """
 
     module: str
-    kernel: str  # the name under which it is stored, which begins with the module
-    state: Literal["adopted", "not called", "kept"]
+    kernel: str  # the name under which it is stored: its module and qualified name
+    state: Literal["adopted", "kept", "not called"]
     reason: str = ""
 
 
@@ -36,38 +37,41 @@ def adopted() -> list[Adopted]:
     """
     module = sys.modules.get(MODULE)
     if module is None:
-        if importlib.util.find_spec("triton") is None:
-            return [Adopted("triton", "*", "kept", "Triton is not installed")]
-        return []
-    return sorted(_records(module.Autotuner))
-
-
-def _records(tritons_class: Any) -> Iterator[Adopted]:
-    from tunedb.adoption.refusal import full_name, is_ours  # here, because it loads torch
-
-    why_none = _why_none(tritons_class)
-    for kernel in _kernels(tritons_class):
-        try:
-            if is_ours(kernel):
-                continue
-            module, name = full_name(kernel)
-        # Anything may be under a subclass of Triton's: a list of kernels must not fail because of one.
-        except Exception as error:
-            let_pass(error)
-            yield Adopted(type(kernel).__module__, type(kernel).__qualname__, "kept", "it is around no jit function")
+        is_installed = "triton" in sys.modules or importlib.util.find_spec("triton") is not None
+        return [] if is_installed else [Adopted("triton", "*", "kept", "Triton is not installed")]
+    records: dict[int, Adopted] = {}  # by the jit function: compiled code wraps one again for each of its graphs
+    for kernel in _kernels(module.Autotuner):
+        jit, record = _record(kernel, module.Autotuner)
+        if record is None:
             continue
-        outcome = outcome_of(kernel)
-        if why_none:
-            yield Adopted(module, name, "kept", why_none)
-        elif outcome is None:
-            is_overridden = type(kernel).run is not tritons_class.run
-            kind = type(kernel).__qualname__
-            reason = f"its class {kind} has a run of its own, which has not called Triton's" if is_overridden else ""
-            yield Adopted(module, name, "not called", reason)
-        elif outcome.companion is None:
-            yield Adopted(module, name, "kept", outcome.reason)
-        else:
-            yield Adopted(module, name, "adopted")
+        known = records.setdefault(jit, record)
+        if _ORDER.index(record.state) < _ORDER.index(known.state):
+            records[jit] = record
+    return sorted(set(records.values()))
+
+
+def _record(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
+    """Return the identity of a kernel's jit function, and what became of the kernel; None if it is tunedb's own."""
+    from tunedb.adoption.refusal import full_name, is_ours  # here, because it loads torch
+    from tunedb.runtime.compat_triton import jit_of
+
+    try:
+        if is_ours(kernel):
+            return 0, None
+        jit, (module, name) = id(jit_of(kernel)), full_name(kernel)
+    # Anything may be under a subclass of Triton's: the list must not fail because of one kernel.
+    except Exception as error:
+        let_pass(error)
+        kind = type(kernel)
+        return id(kernel), Adopted(kind.__module__, kind.__qualname__, "kept", "it is around no jit function")
+    outcome, why_none = outcome_of(kernel), _why_none(tritons_class)
+    if outcome is not None:
+        return jit, Adopted(module, name, "kept" if outcome.companion is None else "adopted", outcome.reason)
+    if why_none:
+        return jit, Adopted(module, name, "kept", why_none)
+    is_overridden = type(kernel).run is not tritons_class.run
+    reason = f"run of {type(kernel).__qualname__} has not called Triton's" if is_overridden else ""
+    return jit, Adopted(module, name, "not called", reason)
 
 
 def _why_none(tritons_class: Any) -> str:
@@ -75,12 +79,14 @@ def _why_none(tritons_class: Any) -> str:
     if patch.is_installed():
         return ""
     run = tritons_class.run
-    if getattr(run, "__module__", "").partition(".")[0] == "triton":
+    if patch.is_tritons(run):
         return "tunedb.adopt() was not called, or was undone"
-    return f"run of Triton's Autotuner was replaced by {run.__module__}.{run.__qualname__}"
+    return f"a program has replaced run of Triton's Autotuner by {run!r}"
 
 
 def _kernels(tritons_class: Any) -> list[Any]:
     """Return all living instances of Triton's class and its subclasses."""
     # Not isinstance: it asks a proxy for its class, which may import or compute anything.
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), tritons_class)]
+    found = [thing for thing in gc.get_objects() if issubclass(type(thing), tritons_class)]
+    reached = patch.reached()  # `gc.freeze` hides objects that were there before it
+    return list({id(kernel): kernel for kernel in (*found, *reached)}.values())

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 on_decision: list[Callable[[Any], object]] = []  # called with each kernel for which it was decided what becomes of it
 
 _NOT_GIVEN: Any = object()
+_ORIGINAL = "_tunedb_original"  # an attribute of our `run`: the one that it replaced
 
 _tritons_class: Any = None  # while something of it is replaced
 _ours: dict[str, Any] = {}  # what is put on the class
@@ -28,7 +29,8 @@ def install(tritons_class: Any) -> None:
     """Replace what is needed on Triton's class. Does nothing if that is done, or if a program has replaced `run`."""
     global _tritons_class, _original_run
     run = vars(tritons_class)["run"]
-    if _tritons_class is not None or str(run.__globals__.get("__name__")).partition(".")[0] != "triton":
+    run = getattr(run, _ORIGINAL, run)  # ours, if a program kept it meanwhile
+    if _tritons_class is not None or not is_tritons(run):
         return
     _tritons_class, _original_run = tritons_class, run
     _ours.clear()
@@ -57,11 +59,21 @@ def is_installed() -> bool:
     return _tritons_class is not None and vars(_tritons_class).get("run") is _ours["run"]
 
 
-def release() -> None:
-    """Decide again, at its next call, what becomes of each kernel that the selections in force treat differently."""
-    for kernel in list(_reached.values()):
+def is_tritons(method: Any) -> bool:
+    """Say whether a method is Triton's own."""
+    return str(getattr(method, "__globals__", {}).get("__name__")).partition(".")[0] == "triton"
+
+
+def reached() -> list[Any]:
+    """Return the kernels for which it was decided what becomes of them."""
+    return list(_reached.values())
+
+
+def release(every: bool = False) -> None:
+    """Decide again, at its next call, what becomes of each kernel, or of those that are selected differently now."""
+    for kernel in reached():
         outcome = outcome_of(kernel)
-        if outcome is not None and not outcome.is_selection_current:
+        if outcome is not None and (every or not outcome.is_selection_current):
             release_kernel(kernel)
 
 
@@ -91,7 +103,7 @@ def reach(kernel: Any) -> Outcome:
 def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the `run` that serves adopted kernels, and leaves all others to Triton's."""
 
-    @wraps(original)
+    @wraps(original)  # with its name and signature
     def run(self: Any, *args: Any, grid: Any = _NOT_GIVEN, warmup: bool = False, **kwargs: Any) -> Any:
         outcome = self.__dict__.get(OUTCOME)
         if outcome is None or outcome.kernel is not self or (outcome.companion is None and outcome.is_outdated()):
@@ -105,4 +117,5 @@ def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
             kwargs["grid"] = grid
         return original(self, *args, warmup=warmup, **kwargs)
 
+    setattr(run, _ORIGINAL, original)
     return run

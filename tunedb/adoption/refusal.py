@@ -37,7 +37,7 @@ def check(kernel: Any) -> None:
     layer = kernel.fn
     while not hasattr(layer, "add_pre_run_hook"):
         if not compat_triton.is_heuristics(layer):
-            raise Refused(f"it is around a {type(layer).__qualname__}, which is neither a jit function nor heuristics")
+            raise Refused(f"it is around another {type(layer).__qualname__}")
         layer = layer.fn
     if compat_triton.is_interpreted(layer):
         raise Refused("Triton's interpreter runs it")
@@ -55,6 +55,6 @@ def check_methods(kernel: Any) -> None:
             function = getattr(member, "func", member)  # of a cached property
             if function is not None and not compat_triton.is_tritons_own(function):
                 raise Refused(f"{name} of {kind.__qualname__} is not Triton's")
-    for name in _UNUSED[:2]:
+    for name in ("_bench", "check_disk_cache"):
         if name in vars(kernel):
             raise Refused(f"its {name} is not Triton's")

@@ -9,6 +9,7 @@ from tunedb.errors import SettingError
 TYPE_CHECKING = False  # not typing's: a program that adopts before it imports Triton would wait for it
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     Patterns = str | Iterable[str] | None
 
@@ -42,7 +43,8 @@ def is_selected(module: str, name: str) -> bool:
 
 
 def _listed(argument: str, patterns: str | Iterable[str]) -> tuple[str, ...]:
-    listed = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    is_one = isinstance(patterns, str) or not hasattr(patterns, "__iter__")
+    listed: tuple[Any, ...] = (patterns,) if is_one else tuple(patterns)
     for pattern in listed:
         if not isinstance(pattern, str) or not pattern:
             raise SettingError(

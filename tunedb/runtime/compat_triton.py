@@ -251,8 +251,9 @@ def hooks_of_jit(jit: Any) -> Any:
 
 def benchmark_of(autotuner: Any) -> Callable[..., Any] | None:
     """Return the benchmark function that was given to a Triton Autotuner; None if there is none."""
+    assigned = vars(autotuner).get("do_bench")  # by the user, or by Triton, which keeps there what it uses
     benchmark: Callable[..., Any] | None = getattr(autotuner, "_do_bench", None)
-    return benchmark
+    return benchmark if assigned is None or is_tritons_own(assigned) else assigned
 
 
 def is_printing() -> bool:

@@ -1,0 +1,155 @@
+"""What can't be adopted runs exactly as it did, and is listed with the reason."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import triton
+
+import tunedb
+from tests.adoption.kernels import call, plain, record_of
+from tests.decorator.kernels import Bench, add_one, configs, grid_of
+from tests.decorator.stub import StubDriver, once
+from tunedb.adoption.refusal import Refused, check
+
+Tritons = triton.runtime.Autotuner
+_NO_CONTENT = object()
+
+
+def replaced(name: str, calls: list[str]) -> Any:
+    """A replacement of a method of Triton's class, which notes its calls."""
+    original = getattr(Tritons, name)
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(name)
+        return original(self, *args, **kwargs)
+
+    return method
+
+
+@pytest.mark.parametrize("name", ["run", "prune_configs", "_bench", "check_disk_cache"])
+@pytest.mark.parametrize("when", ["before", "after", "after a call"])
+def test_a_method_that_a_program_replaced_on_tritons_class_is_called(stub: StubDriver, name: str, when: str) -> None:
+    calls: list[str] = []
+    kernel = plain(cache_results=name == "check_disk_cache")
+    with tunedb.adopt() as adoption, pytest.MonkeyPatch.context() as patch:
+        if when == "before":
+            adoption.undo()
+            patch.setattr(Tritons, name, replaced(name, calls))
+            adoption = tunedb.adopt()
+        elif when == "after a call":
+            call(kernel)
+            assert record_of(kernel).state == "adopted"
+        if when != "before":
+            patch.setattr(Tritons, name, replaced(name, calls))
+        for _ in range(2):
+            call(kernel, 200)
+        is_reached = name == "run" and when != "before"  # it calls ours
+        assert record_of(kernel).state == ("adopted" if is_reached else "kept")
+        if not is_reached:
+            assert name in record_of(kernel).reason
+    adoption.undo()
+    assert calls == {"run": ["run"] * 2, "_bench": ["_bench"] * 2}.get(name, [name])
+
+
+def test_a_run_that_a_program_put_over_ours_goes_on_when_it_ends(stub: StubDriver) -> None:
+    kernel, calls = plain(), []
+    run = Tritons.run
+    adoption = tunedb.adopt()
+    Tritons.run = replaced("run", calls)
+    call(kernel)
+    adoption.undo()
+    call(kernel)
+    assert calls == ["run"] * 2
+    assert "replaced run" in record_of(kernel).reason
+    with tunedb.adopt():
+        call(kernel)
+        assert record_of(kernel).state == "kept"
+    Tritons.run = run
+
+
+@pytest.mark.parametrize("name", ["_bench", "check_disk_cache"])
+def test_a_subclass_that_tunes_in_its_own_way_is_left_to_triton(adoption: object, name: str) -> None:
+    calls: list[str] = []
+    kind = type("Own", (Tritons,), {name: replaced(name, calls)})
+    kernel = plain(decorate=lambda configs, key, **rest: lambda jit: kind(
+        jit, jit.arg_names, configs, key, None, None, **rest
+    ), cache_results=name == "check_disk_cache")  # fmt: skip
+    call(kernel)
+    assert record_of(kernel).state == "kept"
+    assert record_of(kernel).reason.startswith(f"{name} of Own is not Triton's")
+    assert calls[0] == name
+
+
+def test_a_run_that_never_calls_tritons_is_listed(adoption: object) -> None:
+    class Own(Tritons):
+        def run(self, *args: Any, **kwargs: Any) -> Any:
+            return self.fn.run(*args, **kwargs, **self.configs[-1].all_kwargs())
+
+    kernel = plain(decorate=lambda configs, key, **rest: lambda jit: Own(
+        jit, jit.arg_names, configs, key, None, None, **rest
+    ))  # fmt: skip
+    call(kernel)
+    record = record_of(kernel)
+    assert (record.state, record.reason.partition(" ")[0]) == ("not called", "run")
+
+
+def test_a_tensor_in_key_is_left_to_triton(adoption: object, records: pytest.LogCaptureFixture) -> None:
+    kernel = plain(key=["x"])
+    for _ in range(2):
+        call(kernel)
+    assert record_of(kernel).reason.startswith("key: x is a tensor")
+    assert len(records.messages) == 1
+    assert len(kernel.cache) == 2
+
+
+def test_a_name_in_key_that_is_no_argument_counts_for_nothing(adoption: object) -> None:
+    kernel = plain(key=["n", "no_such_argument"])
+    call(kernel)
+    assert record_of(kernel).state == "adopted"
+    assert [key[0] for key in kernel.cache] == [100]
+
+
+def test_an_autotuner_around_another_is_left_to_triton(adoption: object) -> None:
+    kernel = plain(configs=[triton.Config({}, num_warps=warps) for warps in (1, 2)], jit=plain())
+    with pytest.raises(Refused, match="around another Autotuner"):
+        check(kernel)
+
+
+def test_a_kernel_without_a_stable_hash_is_tuned_by_triton_itself(adoption: object) -> None:
+    bench = Bench(2.0, 1.0)
+    kernel = plain(
+        configs=[triton.Config({}, num_warps=warps) for warps in (1, 2)], do_bench=bench,
+        jit=triton.heuristics({"BLOCK": lambda given, _=_NO_CONTENT: 16})(add_one),
+    )  # fmt: skip
+    for _ in range(2):
+        call(kernel)
+    assert kernel.best_config is kernel.configs[1]
+    assert bench.timed == 2
+
+
+def test_a_strict_mode_holds_for_adopted_kernels(adoption: object) -> None:
+    with tunedb.using(mode="strict"), pytest.raises(tunedb.MissError):
+        call(plain())
+
+
+def test_warming_up_goes_through_triton(adoption: object) -> None:
+    kernel = plain()
+    assert len(kernel.warmup(torch.float32, torch.float32, 100, grid=(1,))) == 2
+    assert record_of(kernel).state == "not called"
+
+
+def test_kept_kernels_keep_their_attributes(stub: StubDriver) -> None:
+    with tunedb.adopt(skip="tests.*"):
+        kernel = plain(do_bench=Bench(2.0, 1.0))
+        call(kernel)
+        assert kernel.best_config is kernel.configs[1]
+        kernel.configs = configs(32, 64, 128)
+        kernel.cache.clear()
+        kernel.do_bench = once
+        call(kernel)
+        assert len(kernel.configs_timings) == 3
+        kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), n=100)
+        assert len(kernel.cache) == 1
