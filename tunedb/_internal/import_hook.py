@@ -25,7 +25,8 @@ def when_imported(name: str, function: Callable[[ModuleType], object]) -> None:
     """
     module = sys.modules.get(name)
     if module is None:
-        sys.meta_path.insert(0, _Finder(name, function))
+        if not any(isinstance(finder, _Finder) and finder.is_for(name, function) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Finder(name, function))
         return
     if getattr(getattr(module, "__spec__", None), "_initializing", False):
         importlib.import_module(name)  # another thread imports it: this waits for that
@@ -41,19 +42,32 @@ class _Finder:
     def __init__(self, name: str, function: Callable[[ModuleType], object]) -> None:
         self._name = name
         self._function = function
+        self._is_asking = False
+
+    def is_for(self, name: str, function: Callable[[ModuleType], object]) -> bool:
+        """Say whether it calls this function for this module."""
+        return (self._name, self._function) == (name, function)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec that the other finders have for the module; None for all other modules."""
-        if name != self._name:
+        if name != self._name or self._is_asking:  # the latter by a finder that asks all others too
             return None
-        for finder in sys.meta_path:
+        self._is_asking = True
+        try:
+            spec = self._ask(name, path, target)
+        finally:
+            self._is_asking = False
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Loader(spec.loader, self, self._function)  # type: ignore[assignment]
+        return spec
+
+    def _ask(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
+        for finder in list(sys.meta_path):
             find_spec = None if finder is self else getattr(finder, "find_spec", None)
             spec: ModuleSpec | None = None if find_spec is None else find_spec(name, path, target)
             if spec is not None:
-                if spec.loader is not None and hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader, self, self._function)  # type: ignore[assignment]
                 return spec
         return None
 

@@ -38,7 +38,8 @@ def options() -> dict[str, Any]:
     """Return the options with which the parent process had this one adopt kernels; none if it had not."""
     import ast
 
-    read: dict[str, Any] = ast.literal_eval(os.environ.get(VARIABLE, "{}"))
+    text = os.environ.get(VARIABLE) if _before is None else _before[VARIABLE]
+    read: dict[str, Any] = ast.literal_eval(text or "{}")
     return read
 
 

@@ -37,7 +37,7 @@ def adopted() -> list[Adopted]:
     """
     module = sys.modules.get(MODULE)
     if module is None:
-        is_installed = "triton" in sys.modules or importlib.util.find_spec("triton") is not None
+        is_installed = sys.modules.get("triton") is not None or importlib.util.find_spec("triton") is not None
         return [] if is_installed else [Adopted("triton", "*", "kept", "Triton is not installed")]
     records: dict[int, Adopted] = {}  # by the jit function: compiled code wraps one again for each of its graphs
     for kernel in _kernels(module.Autotuner):

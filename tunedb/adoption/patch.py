@@ -5,7 +5,8 @@ from __future__ import annotations
 import weakref
 from functools import wraps
 
-from tunedb.adoption.attributes import OUTCOME, descriptors, outcome_of
+from tunedb.adoption.attributes import OUTCOME, descriptors
+from tunedb.adoption.attributes import outcome_of as outcome_of
 
 TYPE_CHECKING = False  # not typing's: a program that adopts before it imports Triton would wait for it
 if TYPE_CHECKING:

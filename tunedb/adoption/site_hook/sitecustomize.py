@@ -14,16 +14,22 @@ _AUTOTUNER = "triton.runtime.autotuner"
 class _Finder(object):
     """A finder of modules that waits for Triton's autotuner: importing Triton here would cost every process seconds."""
 
+    is_asking = False
+
     def find_spec(self, name, path=None, target=None):
-        if name != _AUTOTUNER:
+        if name != _AUTOTUNER or self.is_asking:  # the latter by a finder that asks all others too
             return None
-        for finder in sys.meta_path:
-            find = None if finder is self else getattr(finder, "find_spec", None)
-            spec = find and find(name, path, target)
-            if spec is not None:
-                if hasattr(spec.loader, "exec_module"):
-                    spec.loader = _Loader(spec.loader)
-                return spec
+        self.is_asking = True
+        try:
+            for finder in list(sys.meta_path):
+                find = None if finder is self else getattr(finder, "find_spec", None)
+                spec = find and find(name, path, target)
+                if spec is not None:
+                    if hasattr(spec.loader, "exec_module"):
+                        spec.loader = _Loader(spec.loader)
+                    return spec
+        finally:
+            self.is_asking = False
         return None
 
 
