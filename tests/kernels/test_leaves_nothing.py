@@ -77,7 +77,8 @@ def test_no_call_leaves_anything(call: Callable[[torch.Tensor], torch.Tensor], m
 
 
 @pytest.mark.parametrize("fails", ["tunedb.tuner.tuner.Tuner.choose", "tunedb.store.sql.store.Store.get_sweeps",
-                                   "tunedb.kernels.avg_pool.plans.load", "tunedb.tuner.sweeper.run_sweep"])  # fmt: skip
+                                   "tunedb.store.sql.sqlite_reader.SqliteReader.get_sweeps",
+                                   "tunedb.kernels.avg_pool.plans.load", "tunedb.sweep.run.run_sweep"])  # fmt: skip
 def test_a_call_in_which_something_of_ours_fails_leaves_nothing(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fails, broken)
     for _ in range(2):

@@ -34,7 +34,7 @@ def test_the_first_call_sweeps_and_the_second_looks_up(monkeypatch: pytest.Monke
     assert choice.sweep is not None
     assert choice.sweep.default_time_us is not None
     with tunedb.using(budget=60):  # a change empties the plans and the memory: what answers now is the store
-        monkeypatch.setattr("tunedb.tuner.sweeper.run_sweep", None)
+        monkeypatch.setattr("tunedb.sweep.run.run_sweep", None)
         close(avg_pool1d(x, 5, 1), F.avg_pool1d(x, 5, 1))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tunedb.migrations
-from tunedb.store.sql import schema
+from tunedb.store.sql import revision, schema
 
 _REVISION = '''"""What a later version may change."""
 import sqlalchemy as sa
@@ -44,3 +44,4 @@ def later_version(
     (scripts / "versions" / "0004_later.py").write_text(text)
     patch.setattr(schema, "SCRIPTS", str(scripts))
     patch.setattr(schema, "HEAD", "0004")
+    patch.setattr(revision, "HEAD", "0004")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -17,9 +17,11 @@ from tunedb.decorator.kernel import KernelState
 from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.decorator.tuning.clock import clock_of
-from tunedb.decorator.tuning.workload import CallWorkload
 from tunedb.errors import CallerError, IdentityError, SettingError
 from tunedb.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from tunedb.decorator.tuning.workload import CallWorkload
 
 MakeArguments = Callable[..., tuple[Any, Mapping[str, Any]]]
 _META = torch.device("meta")  # takes no memory

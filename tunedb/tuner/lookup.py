@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.core.device import Environment, host
 from tunedb.core.problem import Config
@@ -11,9 +11,11 @@ from tunedb.core.sweep import Sweep, TrialStatus, now
 from tunedb.core.task import Choice, TuningTask
 from tunedb.store.interface import SweepStore
 from tunedb.store.ranking import has_failed, obstacle, winner
-from tunedb.sweep.history import SweepHistory, remaining_configs
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.nearest import NearestNeighbors
+
+if TYPE_CHECKING:
+    from tunedb.sweep.history import SweepHistory
 
 
 class Answer(NamedTuple):
@@ -89,6 +91,8 @@ class Lookup:
         tried = {trial.config.key for trial in answer.trials} or self._store.get_tried_keys(answer.uid)
         if not tried or all(config.key in tried or config == choice.config for config in space):
             return []
+        from tunedb.sweep.history import remaining_configs  # here, because a hit needs no part of a sweep
+
         stored = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
         environment = self.environment(task)
         same = self._with_trials(
@@ -101,6 +105,8 @@ class Lookup:
 
     def _remaining_without_answer(self, task: TuningTask, environment: Environment) -> list[Config]:
         """Return the untried configs if no stored winner is in the space; empty if there is another obstacle."""
+        from tunedb.sweep.history import remaining_configs
+
         stored = [
             sweep
             for sweep in self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
@@ -121,6 +127,8 @@ class Lookup:
         With `whole_space` the sweep tries every config, also those that stored trials cover. `builds_on` limits the
         unfinished sweeps whose trials count to those with these uids.
         """
+        from tunedb.sweep.history import SweepHistory
+
         environment, choice = self.environment(task), self.get(task).choice
         assert environment is not None  # only tasks on a device of this process are swept
         if whole_space:

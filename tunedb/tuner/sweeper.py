@@ -20,14 +20,13 @@ from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
 from tunedb.settings import Settings
 from tunedb.store.interface import SweepStore
-from tunedb.sweep.history import SweepHistory
 from tunedb.sweep.observer import LogObserver, Observer
-from tunedb.sweep.run import SweepContext, run_sweep
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.crash_record import CrashRecord
 from tunedb.tuner.lookup import Lookup
 
 if TYPE_CHECKING:
+    from tunedb.sweep.history import SweepHistory
     from tunedb.tuner.problem_lock import ProblemLock
 
 _log = logging.getLogger("tunedb")
@@ -234,6 +233,8 @@ class Sweeper:
         *,
         forgets: bool = False,  # what killed earlier processes
     ) -> Sweep:
+        from tunedb.sweep.run import SweepContext, run_sweep  # here, because a hit needs no part of a sweep
+
         environment = self._lookup.environment(task)
         assert task.index is not None  # only tasks on a device of this process are swept
         assert environment is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import triton
 
@@ -13,7 +14,9 @@ from tunedb.decorator.configs import Candidates
 from tunedb.decorator.kernel import KernelSpec
 from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.decorator.tuning.clock import clock_of
-from tunedb.decorator.tuning.workload import CallWorkload
+
+if TYPE_CHECKING:
+    from tunedb.decorator.tuning.workload import CallWorkload
 
 
 class CalledKernel:
@@ -57,6 +60,8 @@ class CalledKernel:
 
     def workload(self, problem: Problem, index: int) -> CallWorkload:
         """Return the call's own tensors. Raises CallerError if the reference fails."""
+        from tunedb.decorator.tuning.workload import CallWorkload  # here, because a hit needs none
+
         assert self._call is not None, "this kernel has no call, or its call is over"
         self.swept = True
         with caller_errors(always=True):

@@ -18,9 +18,8 @@ from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, Sweep, UsageCount
 from tunedb.errors import StoreUnavailable
-from tunedb.store.sql import records, rows, sqlite_file, statements
+from tunedb.store.sql import records, revision, rows, sqlite_file, statements
 from tunedb.store.sql.records import ReadableRows
-from tunedb.store.sql.revision import HEAD
 from tunedb.store.sql.sqlite_failures import failure_of, unusable
 
 _Values = Mapping[str, Any]
@@ -220,10 +219,10 @@ class SqliteReader:
         return int(version)
 
     def _check_revision(self, driver: sqlite3.Connection) -> None:
-        stored = [revision for (revision,) in self._run(driver, statements.REVISIONS).fetchall()]
-        if stored != [HEAD]:
+        stored = [number for (number,) in self._run(driver, statements.REVISIONS).fetchall()]
+        if stored != [revision.HEAD]:
             raise StoreUnavailable(
-                f"Found schema {stored!r:.100} in {self.url}, expected {HEAD}. Run: tunedb db current"
+                f"Found schema {stored!r:.100} in {self.url}, expected {revision.HEAD}. Run: tunedb db current"
             )
 
     @contextlib.contextmanager
