@@ -7,7 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import runs_interpreter
+from tests.faults import calls
+from tests.faults.parts import output_of
+from tunedb.store import open_store
 
 HEAVY = ("torch", "triton", "sqlalchemy", "alembic", "typer", "rich", "filelock", "platformdirs", "numpy")
 
@@ -71,7 +76,32 @@ def test_a_remembered_call_touches_no_store_no_lock_and_no_environment(tmp_path:
         "avg_pool1d(x, 4)\n"
         "watching, os.environ = False, real\n"
     )
-    assert loaded(program, ("sqlalchemy",), **environment) == {"sqlalchemy"}  # of the first call
+    assert loaded(program, ("sqlalchemy",), **environment) == {"sqlalchemy"}  # of the first call, which tunes
+
+
+HITS = """
+import atexit, sys
+HEAVY = "sqlalchemy", "alembic", "typer", "rich", "psycopg", "filelock", "tunedb.sweep.trials"
+atexit.register(lambda: print(*{name for name in HEAVY if name in sys.modules} - before))  # after tunedb's own
+import tunedb.settings
+from tests.faults import calls
+before = set(sys.modules)  # of the fakes
+hits = calls.tuner(store=sys.argv[1], mode=sys.argv[2])
+assert [calls.call(hits, n)[1] for n in (1, 2, 1)] == ["store", "store", "memory"]
+if len(sys.argv) > 3:
+    hits.close()
+"""
+
+
+@pytest.mark.parametrize("mode", ["tune", "strict"])
+def test_hits_load_neither_sqlalchemy_nor_what_tunes_up_to_the_end_of_the_process(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "t.db"
+    tuner = calls.tuner(store=str(path))
+    assert [calls.call(tuner, n)[1] for n in (1, 2)] == ["sweep", "sweep"]
+    tuner.close()
+    assert output_of(HITS, path, mode, "and writes its counts").split() == []
+    with open_store(str(path)) as store:
+        assert store.usage.by_source() == {"sweep": 2} | ({"store": 2} if mode == "tune" else {})
 
 
 def test_commands_that_need_no_gpu_load_neither_torch_nor_triton(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tunedb.store import Store, open_store, upgrade
+from tunedb.store.sql.sqlite_reader import SqliteReader
 
 ENGINES = ("memory", "file", "postgresql")
 
@@ -74,4 +76,24 @@ def opened(url: str) -> Iterator[Store]:
     if url.startswith("postgresql"):  # a shared one is made by hand
         upgrade(url)
     with open_store(url) as found:
+        if url.startswith("sqlite:///"):
+            compare_lookups(found)
         yield found
+
+
+LOOKUPS = ("get_sweeps", "get_kernel_sweeps", "get_wrong_configs", "get_tried_keys", "get_marks_of")
+
+
+def compare_lookups(store: Store) -> None:
+    """Have each look-up of a store in a file done by the quick reader too, which has to give the same."""
+    path = store._access.database.path
+    assert path is not None
+    reader = SqliteReader(path, 30)
+    for name in LOOKUPS:
+        setattr(store, name, partial(_compared, getattr(store, name), getattr(reader, name)))
+
+
+def _compared(look_up: Callable[..., object], read: Callable[..., object], *arguments: object) -> object:
+    before, quick, after = look_up(*arguments), read(*arguments), look_up(*arguments)
+    assert quick in (before, after) or before != after  # another thread may write
+    return before
