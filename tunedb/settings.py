@@ -256,6 +256,12 @@ def password_in_environment() -> str:
     return os.environ.get("PGPASSWORD", "")
 
 
+def record_calls_in_children(path: str | os.PathLike[str]) -> None:
+    """Record calls in this process and in those that it starts."""
+    os.environ["TUNEDB_RECORD_CALLS"] = parse_file(path)
+    configure(record_calls=path)
+
+
 def unknown_variables() -> list[str]:
     """Return the variables of the environment that look like settings and are none: misspelt, or of another version."""
     return sorted(name for name in os.environ if name.startswith("TUNEDB_") and name not in VARIABLES)

@@ -17,6 +17,7 @@ from torch import Tensor
 from tunedb._internal.control import let_pass
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
+from tunedb.decorator.recording import call_log
 from tunedb.errors import HostFaultError, TrialError
 from tunedb.runtime.compat_torch import fast_allocator
 from tunedb.runtime.compile_job import preload_aside
@@ -27,7 +28,7 @@ from tunedb.tuner import session
 from tunedb.tuner.border import guarded
 
 from ..geometry import Window
-from . import launch
+from . import jit, launch
 from .eager import is_supported
 from .problem import Pool
 from .tunable import BACKWARD, FORWARD
@@ -77,6 +78,7 @@ def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | 
     since = session.generation()
     out = launch.empty_output(x, pooled)
     problem = Pool.of_input(x, pooled).forward_problem()
+    call_log.record_problem(FORWARD.name, jit.avg_pool1d_forward_kernel, problem.key, x)
     bound = _bind(FORWARD, problem, x, lambda config: launch.forward_launch(x, out, pooled, config))
     return _remember(_forward_plans, key, since, bound, out, x.shape[-1], pooled)
 
@@ -92,6 +94,7 @@ def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
     since = session.generation()
     out = launch.empty_grad_input(grad, length)
     problem = Pool.of_grad(grad, length, window).backward_problem()
+    call_log.record_problem(BACKWARD.name, jit.avg_pool1d_backward_kernel, problem.key, grad)
     bound = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
     return _remember(_backward_plans, key, since, bound, out, length, window)
 

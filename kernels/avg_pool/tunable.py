@@ -18,6 +18,11 @@ from tunedb.core.sweep import Sweep
 from .arguments import ARGUMENTS, pool_of
 
 if TYPE_CHECKING:
+    import torch
+    from triton.backends.compiler import GPUTarget
+
+    from tunedb.runtime.compile_job import CompileJob
+
     from .workload import PoolWorkload
 
 
@@ -90,6 +95,19 @@ class AvgPool:
         from .workload import PoolWorkload
 
         return PoolWorkload(Pool.of_problem(problem), self.backward, index)
+
+    def compile_jobs(
+        self, problem: Problem, config: Config, target: GPUTarget, tensor: torch.Tensor | None = None
+    ) -> list[CompileJob]:
+        """Return what compiles the config for calls on a device that need not be here.
+
+        `tensor` is what a call read, without memory; without it, the calls are those that read a new tensor of the
+        problem's layout.
+        """
+        from .ahead import compile_jobs
+        from .problem import Pool
+
+        return compile_jobs(Pool.of_problem(problem), self.backward, config, target, tensor)
 
     def module_source(self, sweeps: Sequence[Sweep]) -> str:
         """Return the exported module with one device's winners. Raises SettingError for the gradient's kernel."""

@@ -205,8 +205,8 @@ class PoolWorkload:
 def make_input(pool: Pool, columns: int, device: torch.device) -> torch.Tensor:
     """Make a tensor (batch, rows, columns) of the pool's dtype, layout and alignment class, with normal values.
 
-    The values come from a generator of its own: torch's global one does not change. Raises SettingError if no tensor
-    has that alignment class.
+    The values come from a generator of its own: torch's global one does not change. On the device `meta` there are
+    none. Raises SettingError if no tensor has that alignment class.
     """
     itemsize = pool.dtype.itemsize
     unit = pool.alignment // itemsize  # elements
@@ -223,7 +223,7 @@ def make_input(pool: Pool, columns: int, device: torch.device) -> torch.Tensor:
             batch_pitch += WIDEST_ALIGNMENT // itemsize  # without it, the rows of all entries would be evenly spaced
     strides = (batch_pitch, row_pitch, column_pitch)
     size = 1 + sum((n - 1) * stride for n, stride in zip((pool.batch, pool.rows, columns), strides, strict=True))
-    generator = torch.Generator(device).manual_seed(SEED)
+    generator = None if device.type == "meta" else torch.Generator(device).manual_seed(SEED)
     storage = torch.empty(size + unit, dtype=pool.dtype, device=device).normal_(generator=generator)
     shape = (pool.batch, pool.rows, columns)
     read = storage[:size].as_strided(shape, strides)

@@ -18,6 +18,8 @@ from tunedb.decorator.dispatch.plans import Plans
 from tunedb.decorator.fallback import tritons_autotuner
 from tunedb.decorator.inductor import StoredPruning
 from tunedb.decorator.kernel import KernelState
+from tunedb.decorator.recording import call_log
+from tunedb.decorator.recording.recorded_call import record_call
 from tunedb.decorator.resolve import Resolved, resolve
 from tunedb.decorator.results import Results
 from tunedb.errors import IdentityError
@@ -117,6 +119,8 @@ class Launcher:
             config, is_final = remembered.config, not remembered.can_have_plan
         run_hook(config, call)
         launched = self._launch(call, config)
+        if call_log.is_on():
+            guarded(spec.name, partial(record_call, spec, call), _nothing)
         if not is_final:
             guarded(spec.name, partial(self._remember, call, index, config, key, since), _nothing)
         return launched

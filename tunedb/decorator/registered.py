@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from triton.backends.compiler import GPUTarget
 
 from tunedb.core.declaration import Argument, dtype_name
 from tunedb.core.device import Device
@@ -14,11 +15,13 @@ from tunedb.core.problem import Config, Problem
 from tunedb.decorator.call.arguments import Call
 from tunedb.decorator.declared_arguments import declared
 from tunedb.decorator.kernel import KernelState
+from tunedb.decorator.recording.recorded_call import job_of
 from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.decorator.tuning.caller_errors import caller_errors
 from tunedb.decorator.tuning.clock import clock_of
 from tunedb.errors import CallerError, IdentityError, SettingError
 from tunedb.runtime.clock import Clock
+from tunedb.runtime.compile_job import CompileJob
 
 if TYPE_CHECKING:
     from tunedb.decorator.tuning.workload import CallWorkload
@@ -99,7 +102,7 @@ class RegisteredAutotuner:
     def workload(self, problem: Problem, index: int) -> CallWorkload:
         """Return new arguments for the problem on the device of that index."""
         device = torch.device("cpu") if index < 0 else torch.device("cuda", index)
-        called = self._called_with_arguments(problem, device)
+        called, _ = self._called_with_arguments(problem, device)
         if called.launches_nothing:
             raise SettingError(
                 f"{self.name}: its function makes a call that launches nothing: its grid is empty, or its tensors have "
@@ -109,15 +112,25 @@ class RegisteredAutotuner:
         called.release()
         return workload
 
+    def compile_jobs(
+        self, problem: Problem, config: Config, target: GPUTarget, tensor: None = None
+    ) -> list[CompileJob]:
+        """Return what compiles the config for the problem, on a device that need not be here.
+
+        Raises SettingError if the function makes no call for the problem, and what hooks and heuristics raise.
+        """
+        called, call = self._called_with_arguments(problem, _META)
+        return [job_of(self._state.spec, call, called.find(config), target)]
+
     def _called(self, problem: Problem) -> CalledKernel:
         """Return the kernel in a call for the problem, with arguments only if a function of the user's prunes."""
         state = self._state
         if state.spec.prunes:
-            return self._called_with_arguments(problem, _META)
+            return self._called_with_arguments(problem, _META)[0]
         return CalledKernel(state.spec, state.candidates, None, state.configs)
 
-    def _called_with_arguments(self, problem: Problem, device: torch.device) -> CalledKernel:
-        """Return the kernel in a call for the problem. Raises SettingError if the function makes none."""
+    def _called_with_arguments(self, problem: Problem, device: torch.device) -> tuple[CalledKernel, Call]:
+        """Return the kernel in a call for the problem, and the call. Raises SettingError if the function makes none."""
         arguments = self._arguments.get(problem) or self._facts(problem)
         missing = self._missing(arguments)
         if missing:
@@ -133,7 +146,7 @@ class RegisteredAutotuner:
                 f"{self.name}: its function makes no arguments for this problem: {', '.join(differing)} would differ. "
                 f"Give it parameters of these names ('.' as '_'), or tune by calling the kernel."
             )
-        return CalledKernel(state.spec, state.candidates, call, state.prune(call))
+        return CalledKernel(state.spec, state.candidates, call, state.prune(call)), call
 
     def _missing(self, arguments: Mapping[str, Any]) -> list[str]:
         """Return the required parameters of the function that these arguments lack."""

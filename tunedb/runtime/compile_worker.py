@@ -15,6 +15,7 @@ import json
 import logging
 import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -89,6 +90,7 @@ class CompileWorker:
                 TypeError,
                 ValueError,
                 AttributeError,
+                pickle.PicklingError,
             ):  # the worker has ended, or the job can't be pickled
                 return None
             self._waiting[number] = answer

@@ -155,6 +155,11 @@ class Tuner:
         """
         return self.lookup.get(task).choice
 
+    def predict(self, task: TuningTask) -> Choice:
+        """Return the choice that a call in mode `read` gets, also on another machine's device. Remembers nothing."""
+        near = self.look_up(task) or self.lookup.neighbors.choice(task)
+        return near or Choice(task.kernel.default(task.problem, task.device), Source.DEFAULT)
+
     def warm(
         self, task: TuningTask, *, force: bool = False, budget: float = float("inf"), observer: Observer | None = None
     ) -> Choice | None:

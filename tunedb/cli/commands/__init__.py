@@ -14,6 +14,7 @@ from tunedb.cli.commands import (
     mark,
     misses,
     path,
+    precompile,
     run,
     show,
     stats,

@@ -1,0 +1,52 @@
+"""A call of a decorated kernel as it is recorded, and what another process compiles for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+
+from tunedb.core.source_text import HashUnavailable
+from tunedb.decorator.call.arguments import Call
+from tunedb.decorator.call.specialization import binary_specialization
+from tunedb.decorator.configs import run_hook
+from tunedb.decorator.kernel import KernelSpec
+from tunedb.decorator.recording import call_log
+from tunedb.decorator.recording.argument_text import decode, encode
+from tunedb.runtime.compile_job import CompileJob
+
+_GRID = (1,)  # nothing is launched
+
+
+def record_call(spec: KernelSpec, call: Call) -> None:
+    """Record a call that was served, unless one like it is recorded: of the same problem, and compiled for the same."""
+
+    def arguments() -> dict[str, Any]:
+        return {name: encode(value) for name, value in call.named.items()}
+
+    try:
+        problem = spec.problem(call).key
+    except HashUnavailable:  # of a function that it was given
+        problem = ""
+    specialization = binary_specialization(call.named, spec.parameters.constexprs)
+    key = (problem, repr(specialization))
+    call_log.record("call", spec.jit, key, lambda: {"kernel": spec.name, "arguments": arguments()})
+
+
+def call_of(spec: KernelSpec, arguments: Mapping[str, Any]) -> Call:
+    """Return a recorded call, with tensors without memory. Raises what finding its functions raises."""
+    return spec.call(_GRID, (), {name: decode(value) for name, value in arguments.items()})
+
+
+def job_of(spec: KernelSpec, call: Call, config: triton.Config, target: GPUTarget) -> CompileJob:
+    """Return what compiles the kernel of a call with a config, which it may change: hooks set blocks of descriptors.
+
+    Raises what hooks and heuristics raise, and what an unknown Triton does.
+    """
+    run_hook(config, call)
+    values = {**call.named, **config.all_kwargs()}
+    for name, function in spec.heuristics:
+        values[name] = function({**values, "grid": call.grid, "warmup": False})
+    return CompileJob.of(spec.jit, (), values, target)
