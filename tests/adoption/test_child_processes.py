@@ -14,8 +14,8 @@ import pytest
 
 import tunedb
 from tests.adoption.programs import ROOT, SAY, make_triton, run_python
-from tunedb.adoption import child_environment
-from tunedb.adoption.child_environment import FOLDER, VARIABLE
+from tunedb._internal import child_environment
+from tunedb._internal.child_environment import FOLDER, VARIABLE
 
 PROCESSES = """
 import multiprocessing, os, subprocess, sys

@@ -73,7 +73,7 @@ def test_each_dependency_is_imported_by_its_owners_only() -> None:
 
 
 # Those besides settings.py hand it on to other processes: they run before the settings are worth loading.
-READ_THE_ENVIRONMENT = {"settings.py", "adoption/child_environment.py", "adoption/site_hook/sitecustomize.py"}
+READ_THE_ENVIRONMENT = {"settings.py", "_internal/child_environment.py", "adoption/site_hook/sitecustomize.py"}
 
 
 def test_the_environment_is_read_in_settings_only() -> None:

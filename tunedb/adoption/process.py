@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from tunedb.adoption import child_environment
+from tunedb._internal import child_environment
 from tunedb.adoption.adopting import adopt
 
 

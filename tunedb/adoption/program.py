@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import sys
 
-from tunedb.adoption import child_environment, command_line
+from tunedb._internal import child_environment
+from tunedb.adoption import command_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

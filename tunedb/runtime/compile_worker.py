@@ -29,6 +29,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import Connection
 
+from tunedb._internal.child_environment import environment_without
 from tunedb._internal.control import suppress
 from tunedb.runtime.compile_job import CompileJob, preload
 
@@ -66,7 +67,7 @@ class CompileWorker:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-c", _START, path, str(theirs.fileno()), str(workers)],
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    pass_fds=[theirs.fileno()], start_new_session=True,
+                    pass_fds=[theirs.fileno()], start_new_session=True, env=environment_without(),
                 )  # fmt: skip
             cleanup.callback(self._end)
             self._connection = Connection(os.dup(self._socket.fileno()))

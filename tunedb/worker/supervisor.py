@@ -251,6 +251,7 @@ class Supervisor:
                 stdin=subprocess.PIPE,
                 stdout=2,  # what kernels print must not mix with the command's output
                 pass_fds=[write_end],
+                env=environment_without(),
                 text=True,
             )
         finally:

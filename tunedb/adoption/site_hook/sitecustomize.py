@@ -7,7 +7,7 @@ newer syntax, loads next to nothing, and never raises. Then it lets the `sitecus
 import os
 import sys
 
-_VARIABLE = "_TUNEDB_ADOPT"  # as in child_environment.py, which would load the package
+_VARIABLE = "_TUNEDB_ADOPT"  # as in _internal/child_environment.py, which would load the package
 _AUTOTUNER = "triton.runtime.autotuner"
 
 
@@ -85,7 +85,7 @@ def _start():
     sys.meta_path.insert(0, _Finder())
     if _AUTOTUNER in sys.modules:  # a .pth file has imported it
         _call("begin")
-    if "'report': {" in options:
+    if "'main': %d," % os.getpid() in options:  # this process is the program, which is to print a report
         import atexit
 
         atexit.register(_call, "end")

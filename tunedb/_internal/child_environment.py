@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "_TUNEDB_ADOPT"  # holds a dict as Python writes it: reading and writing JSON loads more
 PATH = "PYTHONPATH"
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "site_hook")
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "adoption", "site_hook")
 
 _before: dict[str, str | None] | None = None  # the two variables, while `reach_children` has changed them
 _set_by_us: dict[str, str] = {}
@@ -32,6 +32,11 @@ def environment_with(options: Mapping[str, Any]) -> dict[str, str]:
     entries = [] if not path else [entry for entry in path.split(os.pathsep) if entry != FOLDER]
     variables = {PATH: os.pathsep.join([FOLDER, *entries]), VARIABLE: ascii({**options, "prefix": sys.prefix})}
     return dict(os.environ) | variables
+
+
+def environment_without() -> dict[str, str]:
+    """Return this process's environment, changed so that processes of tunedb itself adopt nothing."""
+    return {name: value for name, value in os.environ.items() if name != VARIABLE}
 
 
 def options() -> dict[str, Any]:
