@@ -15,6 +15,7 @@ ELSEWHERE = ("cli/", "worker/", "store/", "_internal/interrupts.py", "tuner/pend
 REASONS = {
     ("_internal/forks.py", "_call_all"): "os.fork drops what its hooks raise",
     ("_internal/timer.py", "_run"): "on a thread of its own",
+    ("adoption/program.py", "start_quickly"): "before the program begins",
     ("adoption/site_hook/sitecustomize.py", "_call"): "may run where tunedb, and its let_pass, is missing",
     ("core/source_values.py", "cells_of"): "only an empty cell is read",
     ("_internal/setting_values.py", "parse_seconds"): "only a text is read",

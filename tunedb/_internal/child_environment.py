@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
+from tunedb.errors import SettingError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,10 +26,10 @@ _set_by_us: dict[str, str] = {}
 def environment_with(options: Mapping[str, Any]) -> dict[str, str]:
     """Return this process's environment with the two variables, for Pythons that are to adopt kernels.
 
-    options: what `process.begin` reads. Raises ValueError if PYTHONPATH can't hold our folder.
+    options: what `process.begin` reads. Raises SettingError if PYTHONPATH can't hold our folder.
     """
     if os.pathsep in FOLDER:
-        raise ValueError(f"PYTHONPATH can't hold the folder {FOLDER}, because of its {os.pathsep!r}")
+        raise SettingError(f"PYTHONPATH can't hold the folder {FOLDER}, because of its {os.pathsep!r}.")
     path = os.environ.get(PATH)
     entries = [] if not path else [entry for entry in path.split(os.pathsep) if entry != FOLDER]
     variables = {PATH: os.pathsep.join([FOLDER, *entries]), VARIABLE: ascii({**options, "prefix": sys.prefix})}
@@ -51,7 +53,7 @@ def options() -> dict[str, Any]:
 def reach_children(selections: Sequence[tuple[Any, Any]]) -> None:
     """Have child processes adopt what these selections name, and what this process was told to; none ends it.
 
-    selections: the patterns `only` and `skip` of each. Raises ValueError.
+    selections: the patterns `only` and `skip` of each. Raises SettingError.
     """
     global _before
     if _before is not None:

@@ -12,6 +12,7 @@ from tunedb._internal import child_environment
 from tunedb.adoption import selection
 from tunedb.adoption.patch import install, release, uninstall
 from tunedb.adoption.selection import Selection
+from tunedb.errors import SettingError
 
 TYPE_CHECKING = False  # not typing's: a program that adopts before it imports Triton would wait for it
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ def adopt(only: Patterns = None, skip: Patterns = None, *, children: bool = True
 def _update_children() -> None:
     try:
         child_environment.reach_children([made.patterns for made in selection.in_force if made.children])
-    except ValueError as error:
-        _log.warning("Kernels of child processes are not adopted: %s.", error)
+    except SettingError as error:
+        _log.warning("Kernels of child processes are not adopted: %s", str(error))
 
 
 def _install(module: ModuleType) -> None:

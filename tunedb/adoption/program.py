@@ -12,6 +12,7 @@ import sys
 
 from tunedb._internal import child_environment
 from tunedb.adoption import command_line
+from tunedb.errors import SettingError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,12 @@ def start_quickly(words: Sequence[str]) -> None:
     """Start the program of a command line; returns if there is a mistake in it, or if it asks for help."""
     options, program = command_line.split(words)
     values = command_line.read(options)
-    if values is not None and fault_of(program) is None:
+    if values is None or fault_of(program) is not None:
+        return
+    try:
         start(values, program)
+    except (OSError, SettingError):  # the command says what is wrong
+        return
 
 
 def fault_of(program: Sequence[str]) -> str | None:
@@ -53,7 +58,7 @@ def fault_of(program: Sequence[str]) -> str | None:
 
 
 def start(values: Mapping[str, Any], program: Sequence[str]) -> None:
-    """Replace this process by the program. Raises OSError if the system refuses, and ValueError.
+    """Replace this process by the program. Raises OSError if the system refuses, and SettingError.
 
     values: those of the options, by the parameters of the command.
     """
@@ -66,24 +71,28 @@ def start(values: Mapping[str, Any], program: Sequence[str]) -> None:
     environment = child_environment.environment_with(options)
     if values.get("store"):
         environment["TUNEDB_STORE"] = values["store"]
+    _replace_process([*_interpreter_options(), *program], environment)
+
+
+def _replace_process(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    if not sys.executable:
+        raise SettingError("This Python does not know where its program is: sys.executable is empty.")
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    os.execve(sys.executable, [sys.executable, *_interpreter_options(), *program], environment)
+    os.execve(sys.executable, [sys.executable, *words], environment)
 
 
 def _report_options(values: Mapping[str, Any]) -> dict[str, Any]:
     import tempfile
 
+    output = values.get("output")
+    if output is not None:
+        output = os.path.abspath(output)
+        os.close(os.open(output, os.O_WRONLY | os.O_CREAT, 0o666))  # raises now, not after a day of training
     descriptor, lines = tempfile.mkstemp(prefix="tunedb-report-")
     os.close(descriptor)
-    output = values.get("output")
-    return {
-        "main": os.getpid(),  # the program keeps it
-        "lines": lines,
-        "format": values.get("format", "table"),
-        "output": output and os.path.abspath(output),
-    }
+    return {"main": os.getpid(), "lines": lines, "format": values.get("format", "table"), "output": output}
 
 
 def _interpreter_options() -> list[str]:

@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tunedb._internal.control import let_pass
 from tunedb._internal.printable import printable
 from tunedb.adoption import patch
 from tunedb.adoption.listing import Adopted, adopted
-from tunedb.adoption.refusal import full_name
 
 _COLUMNS = ("kernel", "state", "processes", "reason")
 
@@ -29,7 +29,14 @@ def begin(options: Mapping[str, Any]) -> None:
     """Note from now on what becomes of this process's kernels."""
     lines = options["lines"]
     patch.on_decision.append(lambda kernel: _append(lines, _records_of(kernel)))
-    atexit.register(lambda: _append(lines, adopted()))
+    main = sys.modules["__main__"]
+    atexit.register(_note_all, lines, main, getattr(main, "__file__", None))
+
+
+def _note_all(lines: str, main: ModuleType, file: str | None) -> None:
+    if file is not None:
+        vars(main).setdefault("__file__", file)  # kernels are named after it, and Python has just deleted it
+    _append(lines, adopted())
 
 
 def end(options: Mapping[str, Any]) -> None:
@@ -47,11 +54,14 @@ def end(options: Mapping[str, Any]) -> None:
     try:
         Path(output).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
+        let_pass(error)
         print(f"tunedb: Can't write the report to {output}: {error.strerror}.", file=sys.stderr)
 
 
 def _records_of(kernel: Any) -> list[Adopted]:
     """Return the record of one kernel, as soon as it is decided what becomes of it."""
+    from tunedb.adoption.refusal import full_name  # here, because it loads torch
+
     outcome = patch.outcome_of(kernel)
     if outcome is None:  # another thread has released it
         return []
@@ -79,7 +89,10 @@ def _rows(lines: Iterable[str]) -> list[dict[str, Any]]:
     """Return a row for each kernel and what became of it, with the number of processes; their last lines count."""
     last: dict[tuple[int, str, str], Adopted] = {}
     for line in lines:
-        pid, *values = json.loads(line)
+        try:
+            pid, *values = json.loads(line)
+        except json.JSONDecodeError:  # of a process that is being killed
+            continue
         record = Adopted(*values)
         last[pid, record.module, record.kernel] = record
     counts = Counter(last.values())
@@ -88,7 +101,7 @@ def _rows(lines: Iterable[str]) -> list[dict[str, Any]]:
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
-        return "tunedb: this program has no kernels that triton.autotune decorates."
+        return "tunedb: This program has no kernels that triton.autotune decorates."
     states = Counter(str(row["state"]) for row in rows)
     head = f"tunedb: kernels {', '.join(f'{state}: {count}' for state, count in sorted(states.items()))}"
     cells = [_COLUMNS, *([printable(str(row[name])) for name in _COLUMNS] for row in rows)]

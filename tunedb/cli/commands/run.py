@@ -73,7 +73,4 @@ def run(
         "store": used.store if used.sources["store"] == "argument" else None, "quiet": is_quiet(),
         "verbose": is_verbose(),
     }  # fmt: skip
-    try:
-        program.start(values, words or ())
-    except ValueError as error:
-        raise SettingError(f"run: {error}.") from error
+    program.start(values, words or ())
