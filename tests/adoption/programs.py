@@ -12,7 +12,8 @@ AUTOTUNER = "class Autotuner:\n    def run(self, *args, grid, warmup=False, **kw
 # Prints whether kernels are adopted.
 SAY = (
     "import sys, triton.runtime.autotuner as a\n"
-    "print('adopted' if hasattr(a.Autotuner.run, '__wrapped__') else 'as it was', flush=True)\n"
+    "sys.stdout.write(('adopted' if hasattr(a.Autotuner.run, '__wrapped__') else 'as it was') + '\\n')\n"
+    "sys.stdout.flush()\n"
 )
 
 

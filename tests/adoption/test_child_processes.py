@@ -200,6 +200,12 @@ def test_adoptions_that_end_in_any_order_leave_those_in_force_to_child_processes
     third.undo()
 
 
+def test_processes_of_tunedb_itself_adopt_nothing(environment: None) -> None:
+    with tunedb.adopt():
+        assert VARIABLE in os.environ
+        assert VARIABLE not in child_environment.environment_without()
+
+
 def test_what_the_program_puts_into_the_path_meanwhile_stays(environment: None) -> None:
     with tunedb.adopt():
         os.environ["PYTHONPATH"] = f"/mine:{os.environ['PYTHONPATH']}"

@@ -133,3 +133,18 @@ def test_the_program_handles_interrupts_before_it_loads_anything_large() -> None
         "except Watched: pass\n"
     )
     assert loaded(program, ("typing", "re", "typer", "tunedb.cli", "tunedb.settings")) == set()
+
+
+def test_a_program_is_run_without_loading_the_library() -> None:
+    program = (
+        "from tunedb import __main__\n"
+        "from tunedb.adoption import program\n"
+        "program._replace_process = lambda *_: print('started')\n"
+        "program.start_quickly(['-q', '--only', 'fla.*', '-m', 'tunedb'])\n"
+    )
+    names = ("json", "pathlib", "typing", "logging", "subprocess", "tempfile", "tunedb.settings", "tunedb.cli")
+    assert loaded(program, (*HEAVY, *names)) == set()
+
+
+def test_adopting_loads_neither_triton_nor_torch() -> None:
+    assert loaded("import tunedb; tunedb.adopt()") == set()

@@ -16,7 +16,8 @@ import pytest
 from tests.adoption.programs import ROOT, SAY, make_triton, run_python
 from tests.cli.conftest import Cli
 from tests.conftest import runs_interpreter
-from tunedb.adoption import child_environment, command_line, program, report
+from tunedb._internal import child_environment
+from tunedb.adoption import command_line, program, report
 
 TUNEDB = ("-m", "tunedb", "run")
 # What a program sees of how it was started.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from tunedb._internal.import_hook import when_imported
 from tunedb._internal import child_environment
+from tunedb._internal.import_hook import when_imported
 from tunedb.adoption import selection
 from tunedb.adoption.patch import install, release, uninstall
 from tunedb.adoption.selection import Selection

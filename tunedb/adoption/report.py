@@ -20,6 +20,7 @@ from typing import Any
 from tunedb._internal.control import let_pass
 from tunedb._internal.printable import printable
 from tunedb.adoption import patch
+from tunedb.adoption.attributes import outcome_of
 from tunedb.adoption.listing import Adopted, adopted
 
 _COLUMNS = ("kernel", "state", "processes", "reason")
@@ -62,7 +63,7 @@ def _records_of(kernel: Any) -> list[Adopted]:
     """Return the record of one kernel, as soon as it is decided what becomes of it."""
     from tunedb.adoption.refusal import full_name  # here, because it loads torch
 
-    outcome = patch.outcome_of(kernel)
+    outcome = outcome_of(kernel)
     if outcome is None:  # another thread has released it
         return []
     try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tunedb._internal.child_environment import environment_without
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, now
 from tunedb.errors import StoreError, SweepError, UnknownSweep
