@@ -8,16 +8,16 @@ import os
 import sys
 
 _VARIABLE = "_TUNEDB_ADOPT"  # as in _internal/child_environment.py, which would load the package
-_AUTOTUNER = "triton.runtime.autotuner"
+_TRITON = "triton"
 
 
 class _Finder(object):
-    """A finder of modules that waits for Triton's autotuner: importing Triton here would cost every process seconds."""
+    """A finder of modules that waits for Triton: importing Triton here would cost every process seconds."""
 
     is_asking = False
 
     def find_spec(self, name, path=None, target=None):
-        if name != _AUTOTUNER or self.is_asking:  # the latter by a finder that asks all others too
+        if name != _TRITON or self.is_asking:  # the latter by a finder that asks all others too
             return None
         self.is_asking = True
         try:
@@ -34,7 +34,7 @@ class _Finder(object):
 
 
 class _Loader(object):
-    """The loader of Triton's autotuner, after which kernels are adopted."""
+    """The loader of Triton, after which kernels are adopted."""
 
     def __init__(self, loader):
         self._loader = loader
@@ -83,7 +83,7 @@ def _start():
     if options is None or sys.version_info < (3, 11):
         return
     sys.meta_path.insert(0, _Finder())
-    if _AUTOTUNER in sys.modules:  # a .pth file has imported it
+    if _TRITON in sys.modules:  # a .pth file has imported it
         _call("begin")
     if "'main': %d," % os.getpid() in options:  # this process is the program, which is to print a report
         import atexit
