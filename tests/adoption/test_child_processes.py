@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -172,7 +173,24 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     yield
-    assert child_environment.options().get("selections", ()) == ()
+    assert VARIABLE not in os.environ
+
+
+def selections_of_children() -> object:
+    """The patterns that child processes get."""
+    return ast.literal_eval(os.environ[VARIABLE])["selections"]
+
+
+def test_what_this_process_was_started_with_stays_known_and_is_handed_on(
+    environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "{'selections': [('a.*', ())], 'verbose': True}")
+    started_with = child_environment.options()
+    with tunedb.adopt(only="b.*"):
+        assert child_environment.options() == started_with  # also if Triton is imported only now
+        assert selections_of_children() == [("a.*", ()), (("b.*",), ())]
+        assert ast.literal_eval(os.environ[VARIABLE])["verbose"]
+    monkeypatch.delenv(VARIABLE)
 
 
 @pytest.mark.parametrize("path", [None, "", "a::b", f"a:{FOLDER}"])
@@ -192,9 +210,9 @@ def test_adoptions_that_end_in_any_order_leave_those_in_force_to_child_processes
     before = dict(os.environ)
     first, second = tunedb.adopt(only="a.*"), tunedb.adopt(skip=["b.*"])
     third = tunedb.adopt(children=False)
-    assert child_environment.options()["selections"] == [(("a.*",), ()), (None, ("b.*",))]
+    assert selections_of_children() == [(("a.*",), ()), (None, ("b.*",))]
     first.undo()
-    assert child_environment.options()["selections"] == [(None, ("b.*",))]
+    assert selections_of_children() == [(None, ("b.*",))]
     second.undo()
     assert dict(os.environ) == before
     third.undo()

@@ -132,6 +132,7 @@ def test_options_of_python_are_the_programs_too_unless_they_hide_the_environment
         (("--store", "", "main.py"), "--store: expected a path or a URL, got nothing."),
         (("-o", "no/folder/report", "main.py"), "no/folder/report: No such file or directory"),
         (("-o", "empty", "main.py"), "empty: Is a directory"),
+        (("--record", "empty", "main.py"), "empty: Is a directory"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -155,7 +156,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 LINES = [
     "main.py -q --only x", "--only a --only=b --skip c main.py", "-q -m mod --only x", "-v --report -- main.py a",
-    "-o out main.py", "--output=out --format json --report -m mod", "--store a.db -c code", "--store=sqlite:////x -",
+    "-o out main.py", "--record calls main.py", "--output=out --format json --report -m mod",
+    "--store a.db -c code", "--store=sqlite:////x -",
 ]  # fmt: skip
 
 
@@ -208,16 +210,17 @@ def idle(x, BLOCK: tl.constexpr):
 
 x = torch.zeros(1)
 called[(1,)](x)
-print(x.item())
+from tunedb import settings
+print(x.item(), settings.current().record_calls)
 """
 
 
 @runs_interpreter
-def test_the_report_says_what_became_of_each_kernel(tmp_path: Path) -> None:
+def test_kernels_are_reported_and_their_calls_recorded(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(KERNELS)
-    options = ("-o", "report.json", "--format", "json")
+    options = ("-o", "report.json", "--format", "json", "--record", "calls.jsonl")
     done = run_python(*TUNEDB, *options, "mine.py", cwd=tmp_path, TRITON_INTERPRET="1")
-    assert done.stdout == "7.0\n", done.stderr
+    assert done.stdout == f"7.0 {tmp_path / 'calls.jsonl'}\n", done.stderr
     assert json.loads((tmp_path / "report.json").read_text()) == [
         {"module": "mine", "kernel": "mine.called", "state": "kept", "reason": "Triton's interpreter runs it",
          "processes": 1},

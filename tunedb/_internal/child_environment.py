@@ -51,7 +51,7 @@ def options() -> dict[str, Any]:
 
 
 def reach_children(selections: Sequence[tuple[Any, Any]]) -> None:
-    """Have child processes adopt what these selections name, and what this process was told to; none ends it.
+    """Have child processes adopt what these selections name, and what this process was started with; none ends it.
 
     selections: the patterns `only` and `skip` of each. Raises SettingError.
     """

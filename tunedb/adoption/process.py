@@ -15,6 +15,10 @@ def begin() -> None:
     _set_up_log(quiet="quiet" in options, verbose="verbose" in options)
     for only, skip in options.get("selections", ()):
         adopt(only, skip, children=False)  # its environment has come with this process
+    if "record" in options:
+        from tunedb.adoption.recorded_calls import start_recording
+
+        start_recording(options["record"])
     if "report" in options:
         from tunedb.adoption import report
 

@@ -65,7 +65,7 @@ def start(values: Mapping[str, Any], program: Sequence[str]) -> None:
     options: dict[str, Any] = {name: True for name in ("quiet", "verbose") if values.get(name)}
     options["selections"] = [(values.get("only"), values.get("skip"))]
     if values.get("record"):
-        options["record"] = os.path.abspath(values["record"])
+        options["record"] = _writable(values["record"])
     if values.get("report") or values.get("output"):
         options["report"] = _report_options(values)
     environment = child_environment.environment_with(options)
@@ -86,13 +86,16 @@ def _replace_process(words: Sequence[str], environment: Mapping[str, str]) -> No
 def _report_options(values: Mapping[str, Any]) -> dict[str, Any]:
     import tempfile
 
-    output = values.get("output")
-    if output is not None:
-        output = os.path.abspath(output)
-        os.close(os.open(output, os.O_WRONLY | os.O_CREAT, 0o666))  # raises now, not after a day of training
+    output = _writable(values["output"]) if values.get("output") else None
     descriptor, lines = tempfile.mkstemp(prefix="tunedb-report-")
     os.close(descriptor)
     return {"main": os.getpid(), "lines": lines, "format": values.get("format", "table"), "output": output}
+
+
+def _writable(path: str) -> str:
+    """Return the absolute path of a file, which is made. Raises OSError now, and not after a day of training."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+    return os.path.abspath(path)
 
 
 def _interpreter_options() -> list[str]:
