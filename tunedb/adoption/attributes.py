@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tunedb.adoption.outcome import Outcome
 
 OUTCOME = "_tunedb_outcome"  # the key of an instance's outcome in its `__dict__`
+COMPILED = "_tunedb_compiled"  # the key of a mark: torch made the instance, for compiled code
 
 _LISTS = ("configs", "cache")  # a program may edit them in place
 _RESULTS = ("best_config", "bench_time", "configs_timings")  # they exist once calls have left them
@@ -91,17 +92,19 @@ def _pruning(reach: Callable[[Any], Outcome]) -> property:
 
     Dynamo reads the attribute while it traces, and compares it before each call of compiled code: there no code that
     runs reads it. So code that names the attribute gets the instance's own, if it is not torch's; all else gets the
-    companion's.
+    companion's. What is pruned, Dynamo makes a kernel again, and reads the attribute of that: it has only its own.
     """
 
     def get(kernel: Any) -> Any:
         own = _own(kernel, _PRUNING)
-        if own is not None or _is_named_by(sys._getframe(1)):
+        if own is not None or COMPILED in kernel.__dict__ or _is_named_by(sys._getframe(1)):
             return own
         companion = reach(kernel).companion
         return None if companion is None else companion.early_config_prune
 
     def put(kernel: Any, value: Any) -> None:
+        if _PRUNING not in kernel.__dict__ and _is_made_by_torch(sys._getframe(1)):
+            kernel.__dict__[COMPILED] = True
         _assign(kernel, _PRUNING, value)
 
     return property(get, put, lambda kernel: _delete(kernel, _PRUNING))
@@ -109,15 +112,33 @@ def _pruning(reach: Callable[[Any], Outcome]) -> property:
 
 def _is_named_by(frame: Any) -> bool:
     """Say whether the code of a frame names the attribute, and is not torch's."""
-    if str(frame.f_globals.get("__name__")).partition(".")[0] == "torch":
+    code = frame.f_code
+    is_evaluated = code.co_filename == "<string>" and frame.f_back is not None
+    reader = frame.f_back if is_evaluated else frame  # torch evaluates expressions in the scope of what it compiles
+    if _package(reader) == "torch":
         return False
-    return _PRUNING in frame.f_code.co_names or _PRUNING in frame.f_code.co_consts
+    return _PRUNING in code.co_names or _PRUNING in code.co_consts
+
+
+def _is_made_by_torch(frame: Any) -> bool:
+    """Say whether the constructor in this frame was called by what compiles code, through Triton's decorator."""
+    while _package(frame) == "triton":
+        frame = frame.f_back
+    return _module(frame).startswith(("torch._higher_order_ops.", "torch._dynamo.", "torch._inductor."))
+
+
+def _module(frame: Any) -> str:
+    return "" if frame is None else str(frame.f_globals.get("__name__"))
+
+
+def _package(frame: Any) -> str:
+    return _module(frame).partition(".")[0]
 
 
 def _assign(kernel: Any, name: str, value: Any) -> None:
     kernel.__dict__[name] = value
-    outcome = outcome_of(kernel)
-    if outcome is not None and outcome.companion is not None:
+    outcome = kernel.__dict__.get(OUTCOME)
+    if outcome is not None and outcome.companion is not None and outcome.kernel is kernel:
         setattr(outcome.companion, name, value)
 
 

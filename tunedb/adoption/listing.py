@@ -52,11 +52,11 @@ def adopted() -> list[Adopted]:
 
 def _record(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
     """Return the identity of a kernel's jit function, and what became of the kernel; None if it is tunedb's own."""
-    from tunedb.adoption.refusal import full_name, is_ours  # here, because it loads torch
+    from tunedb.adoption.refusal import full_name, is_derived  # here, because it loads torch
     from tunedb.runtime.compat_triton import jit_of
 
     try:
-        if is_ours(kernel):
+        if is_derived(kernel):
             return 0, None
         jit, (module, name) = id(jit_of(kernel)), full_name(kernel)
     # Anything may be under a subclass of Triton's: the list must not fail because of one kernel.

@@ -27,6 +27,7 @@ class Outcome:
         self.kernel = kernel
         self.companion: Companion | None = None
         self.reason = ""
+        self.has_one_config = False
         self._is_selected = True
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -34,7 +35,7 @@ class Outcome:
 
     def is_outdated(self) -> bool:
         """Say whether a kernel that had one config has several now."""
-        return self.reason is ONE_CONFIG and len(self.kernel.__dict__["configs"]) > 1
+        return self.has_one_config and len(self.kernel.__dict__["configs"]) > 1
 
     @property
     def is_selection_current(self) -> bool:
@@ -51,6 +52,7 @@ class Outcome:
             self.companion = Companion(self.kernel)
         except (Refused, SettingError) as refused:
             self.reason = str(refused)
+            self.has_one_config = self.reason == ONE_CONFIG
         # The kernel may be of any subclass, and wrap anything: its caller gets what Triton gives, and never our errors.
         except Exception as error:
             let_pass(error)

@@ -107,7 +107,7 @@ def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)  # with its name and signature
     def run(self: Any, *args: Any, grid: Any = _NOT_GIVEN, warmup: bool = False, **kwargs: Any) -> Any:
         outcome = self.__dict__.get(OUTCOME)
-        if outcome is None or outcome.kernel is not self or (outcome.companion is None and outcome.is_outdated()):
+        if outcome is None or outcome.kernel is not self or (outcome.has_one_config and outcome.is_outdated()):
             outcome = reach(self) if _tritons_class is not None else None
         if outcome is not None and outcome.companion is not None and not warmup and grid is not _NOT_GIVEN:
             try:

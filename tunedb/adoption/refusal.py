@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tunedb.adoption.attributes import COMPILED
 from tunedb.decorator import validation
 from tunedb.decorator.autotuner import Autotuner
 from tunedb.decorator.fallback import is_fallback
@@ -25,15 +26,15 @@ def full_name(kernel: Any) -> tuple[str, str]:
     return validation.module_name(function), validation.default_name(function)
 
 
-def is_ours(kernel: Any) -> bool:
-    """Say whether tunedb made the kernel."""
-    return isinstance(kernel, Autotuner) or is_fallback(kernel)
+def is_derived(kernel: Any) -> bool:
+    """Say whether tunedb made the kernel, or torch a copy of one for compiled code."""
+    return isinstance(kernel, Autotuner) or is_fallback(kernel) or COMPILED in vars(kernel)
 
 
 def check(kernel: Any) -> None:
     """Raise Refused for a kernel that Triton has to serve."""
-    if is_ours(kernel):
-        raise Refused("tunedb serves it already")
+    if is_derived(kernel):
+        raise Refused("the program did not make it")
     layer = kernel.fn
     while not hasattr(layer, "add_pre_run_hook"):
         if not compat_triton.is_heuristics(layer):
