@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import threading
 import weakref
@@ -147,7 +148,7 @@ def test_the_rest_of_the_positional_arguments_is_one_argument() -> None:
     def function(x: Any, *ys: Any, n: int, BLOCK: int) -> None:
         """As Triton 3.9 takes them."""
 
-    parameters = Parameters.of(function)  # type: ignore[arg-type]
+    parameters = Parameters.of(inspect.signature(function))
     assert parameters.variadic == "ys"
     call = Call(parameters.names, (1,), (STORAGE, STORAGE, STORAGE[1:]), {"n": 3}, parameters.variadic)
     assert list(call.named) == ["x", "ys", "n"]

@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from operator import is_not
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 import triton
 from typing_extensions import TypeVar
@@ -29,6 +29,18 @@ from tunedb.runtime import compat_triton
 Fn = TypeVar("Fn", default=Any)  # what is decorated: a JITFunction, or heuristics around one
 
 
+_PARTS, _LAUNCH = "_made_parts", "_launch"  # in the `__dict__` of a kernel once it is used
+
+
+class Parts(NamedTuple):
+    """The parts of a decorated kernel that serve its calls."""
+
+    state: KernelState
+    results: Results
+    stored_pruning: StoredPruning
+    launcher: Launcher
+
+
 class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  # Triton ships no types
     """A decorated kernel: `kernel[grid](*args, **kwargs)`, with the attributes of Triton's own Autotuner.
 
@@ -37,7 +49,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
 
     fn: Fn
     nargs: dict[str, Any] | None = None  # the positional arguments, while a method of Triton's uses them
-    _is_made = False  # Triton's constructor assigns to attributes that are properties here
+    _is_made = False  # Triton's constructor reads and assigns attributes that are properties here
 
     def __init__(
         self,
@@ -51,36 +63,68 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     ) -> None:
         jit = compat_triton.jit_of(fn)
         validation.check_kernel(jit)
-        parameters, keys = Parameters.of(jit.fn), list(key or ())
+        keys = list(key or ())
         names = {"key": keys, "reset_to_zero": tritons["reset_to_zero"], "restore_value": tritons["restore_value"]}
-        validation.check_decoration(parameters.names, names, bucket or {}, reference)
-        super().__init__(fn, list(parameters.names), key=keys, **tritons)
+        validation.check_decoration(jit.arg_names, names, bucket or {}, reference)
+        self._name = name if name is None else validation.check_name(name)
+        self._buckets, self._reference = dict(bucket or {}), reference
+        super().__init__(fn, list(jit.arg_names), key=keys, **tritons)
         guards = ArgumentGuards(self.reset_to_zero, self.restore_value)
         if not self.user_defined_pre_hook:
             self.pre_hook = guards.before
         if not self.user_defined_post_hook:
             self.post_hook = guards.after
-        spec = KernelSpec(
-            name=validation.default_name(jit.fn) if name is None else validation.check_name(name),
-            jit=jit,
-            parameters=parameters,
-            buckets=dict(bucket or {}),
-            heuristics=tuple(compat_triton.heuristics_of(fn)),
-            reference=reference,
-            lazy_hash=LazyHash(fn, reference),
-            **self._attributes(),
-        )
-        self._connect(spec)
         self._is_made = True
 
-    def _connect(self, spec: KernelSpec, results: Results | None = None) -> None:
-        """Make the parts that serve calls. They share one state."""
-        self._state = state = KernelState(spec, self._configs)
-        self._results = Results(state, self._forget) if results is None else results.copy(state, self._forget)
-        self._stored_pruning = StoredPruning(state)
-        self._launcher = Launcher(state, self._results, self._stored_pruning, self._refresh)
-        self._launch = self._launcher.launch
+    @property
+    def _parts(self) -> Parts:
+        """The parts that serve calls, made at their first use: a program decorates many kernels to call few."""
+        parts: Parts | None = self.__dict__.get(_PARTS)
+        if parts is None:
+            parts = self.__dict__.setdefault(_PARTS, self._connected(self._spec()))  # those of the first of two threads
+        return parts
+
+    def _has_parts(self) -> bool:
+        return _PARTS in self.__dict__
+
+    def _spec(self) -> KernelSpec:
+        """Return all that the decoration says."""
+        jit = compat_triton.jit_of(self.fn)
+        return KernelSpec(
+            name=self._name or validation.default_name(jit.fn),
+            jit=jit,
+            parameters=Parameters.of(compat_triton.signature_of(jit)),
+            buckets=self._buckets,
+            heuristics=tuple(compat_triton.heuristics_of(self.fn)),
+            reference=self._reference,
+            lazy_hash=LazyHash(self.fn, self._reference),
+            **self._attributes(),
+        )
+
+    def _connected(self, spec: KernelSpec, results: Results | None = None) -> Parts:
+        """Return parts that share one state."""
+        state = KernelState(spec, self._configs)
+        results = Results(state, self._forget) if results is None else results.copy(state, self._forget)
+        stored_pruning = StoredPruning(state)
         self._note()
+        return Parts(state, results, stored_pruning, Launcher(state, results, stored_pruning, self._refresh))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == _LAUNCH:  # kept in the instance, where the next look-up finds it first
+            return self.__dict__.setdefault(_LAUNCH, self._launcher.launch)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
+    @property
+    def _state(self) -> KernelState:
+        return self._parts.state
+
+    @property
+    def _results(self) -> Results:
+        return self._parts.results
+
+    @property
+    def _launcher(self) -> Launcher:
+        return self._parts.launcher
 
     def _note(self) -> None:
         """Note the configs and attributes that calls are served by."""
@@ -105,7 +149,9 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         made: Autotuner[Fn] = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made._configs = list(self._configs)
-        made._connect(self._state.spec, self._results)
+        made.__dict__.pop(_LAUNCH, None)
+        if made.__dict__.pop(_PARTS, None) is not None:
+            made.__dict__[_PARTS] = made._connected(self._state.spec, self._results)
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Autotuner[Fn]:
@@ -113,6 +159,8 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
 
     def _restart(self) -> None:
         """Serve later calls by the current attributes and configs."""
+        if not self._has_parts():
+            return
         self._note()
         self._state.spec = replace(self._state.spec, **self._assigned)
         self._state.configs = self._configs
@@ -131,7 +179,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if self._is_made and name != "nargs" and not name.startswith("_"):
+        if _PARTS in self.__dict__ and name != "nargs" and not name.startswith("_"):
             self._launcher.expect_edit()
 
     def _forget(self) -> None:
@@ -140,15 +188,14 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     @property
     def configs(self) -> list[triton.Config]:
         """The list of configs; the first is the default. It may be assigned, and edited in place, its configs too."""
-        if self._is_made:
+        if self._has_parts():
             self._launcher.expect_edit()
         return self._configs
 
     @configs.setter
     def configs(self, configs: list[triton.Config]) -> None:
         self._configs = configs
-        if self._is_made:
-            self._restart()
+        self._restart()
 
     @property
     def early_config_prune(self) -> Callable[..., Any] | None:
@@ -157,13 +204,12 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         if self._early_config_prune is not None or self.perf_model is not None or is_pruning or not self._is_made:
             return self._early_config_prune
         is_fixed = len(self._configs) == 1 or compat_triton.is_interpreted(self._state.spec.jit)
-        return None if is_fixed else self._stored_pruning.function()
+        return None if is_fixed else self._parts.stored_pruning.function()
 
     @early_config_prune.setter
     def early_config_prune(self, function: Callable[..., Any] | None) -> None:
         self._early_config_prune = function
-        if self._is_made:
-            self._restart()
+        self._restart()
 
     @property
     def name(self) -> str:

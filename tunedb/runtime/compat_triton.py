@@ -7,6 +7,7 @@ Tested with Triton 3.6 to 3.8.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
@@ -46,6 +47,12 @@ def jit_of(stack: Any) -> Any:
     while not hasattr(stack, "add_pre_run_hook") and hasattr(stack, "fn"):
         stack = stack.fn
     return stack
+
+
+def signature_of(jit: Any) -> inspect.Signature:
+    """Return the signature of the Python function under a jit function, which the compiler's keeps."""
+    signature = getattr(jit, "signature", None)
+    return signature if isinstance(signature, inspect.Signature) else inspect.signature(jit.fn)
 
 
 def heuristics_of(stack: Any) -> Iterator[tuple[str, Callable[..., Any]]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -24,9 +23,9 @@ class Parameters:
     variadic: str | None = None  # the one that takes the rest of the positional arguments
 
     @classmethod
-    def of(cls, function: FunctionType) -> Parameters:
+    def of(cls, signature: inspect.Signature) -> Parameters:
         """Read the signature of the Python function under a jit function."""
-        parameters = inspect.signature(function).parameters
+        parameters = signature.parameters
         return cls(
             tuple(parameters),
             frozenset(name for name, parameter in parameters.items() if "constexpr" in str(parameter.annotation)),
