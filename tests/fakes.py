@@ -130,7 +130,7 @@ class Notebook:
     started_: list[Sweep] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     finished_: list[Sweep] = field(default_factory=list)
-    puts: list[Trial] = field(default_factory=list)  # also those that were put again after the race
+    puts: list[Trial] = field(default_factory=list)  # each that was put, also again
     told: list[Trial] = field(default_factory=list)  # as an observer
     suspects: list[Config] = field(default_factory=list)
 

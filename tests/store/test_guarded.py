@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import DEVICE, FakeKernel, Notebook
+from tests.store.samples import running
 from tests.sweep.test_run import sweep
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
@@ -170,3 +173,93 @@ def test_a_sweep_that_no_store_can_hold_does_not_block_those_behind_it(
     assert guarded.wait_until_written(done.uid)
     assert [found.uid for found in store.iter_sweeps()] == [done.uid]
     assert "can't be kept" in records.text
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[tuple[GuardedStore, threading.Event, list[str]]]:
+    """A store that there is not yet, which is made once the event is set, and the threads that made it."""
+    path, go_on, threads = tmp_path / "t.db", threading.Event(), list[str]()
+
+    def opener() -> Store:
+        threads.append(threading.current_thread().name)
+        assert go_on.wait(60)
+        return open_store(str(path))
+
+    guarded = GuardedStore(str(path), opener, is_new=lambda: not path.exists())
+    yield guarded, go_on, threads
+    go_on.set()
+    guarded.close()
+
+
+def test_a_sweep_waits_for_the_store_that_it_makes_at_its_end_only(
+    made: tuple[GuardedStore, threading.Event, list[str]], done: Sweep
+) -> None:
+    guarded, go_on, threads = made
+    assert looked_up(guarded, done) == []
+    guarded.start_sweep(running(done))
+    for one in done.trials:
+        guarded.put_trial(done.uid, one)
+    guarded.finish_sweep(done)
+    assert looked_up(guarded, done) == [done.uid]  # it waits in memory
+    go_on.set()
+    assert guarded.wait_until_written(done.uid)
+    assert threads == ["tunedb-writer"]
+    assert guarded._waiting(DEVICE, done.kernel_hash) == []
+    assert looked_up(guarded, done) == [done.uid]
+
+
+def test_what_a_store_that_is_made_needs_is_imported_on_its_thread_and_waited_for_at_the_end(
+    tmp_path: Path, done: Sweep
+) -> None:
+    path, threads = tmp_path / "t.db", list[str]()
+    guarded = GuardedStore(
+        str(path),
+        lambda: open_store(str(path)),
+        load=lambda: threads.append(threading.current_thread().name),
+        is_new=lambda: not path.exists(),
+    )
+    assert looked_up(guarded, done) == []
+    guarded.finish_sweep(done)
+    assert guarded.wait_until_written(done.uid)
+    assert threads[0] == "tunedb-writer"
+    assert set(threads[1:]) <= {threading.current_thread().name}
+    guarded.close()
+
+
+def test_a_store_that_can_not_be_made_is_logged_once_and_not_tried_at_each_read(
+    done: Sweep, records: pytest.LogCaptureFixture
+) -> None:
+    tried, seconds = list[int](), [0.0]
+
+    def opener() -> Store:
+        tried.append(1)
+        raise StoreUnavailable("the disk is full")
+
+    guarded = GuardedStore("t.db", opener, is_new=lambda: True, monotonic=lambda: seconds[0])
+    assert looked_up(guarded, done) == []
+    assert guarded.writer._thread.submit(lambda: None).wait(60)
+    assert looked_up(guarded, done) == []
+    guarded.finish_sweep(done)
+    assert not guarded.wait_until_written(done.uid)
+    assert tried == [1]
+    assert [record.levelname for record in records.records] == ["WARNING"]
+    seconds[0] = RETRY_AFTER_S + 1
+    looked_up(guarded, done)
+    guarded.writer.wait_until_written(done.uid)
+    assert len(tried) > 1
+
+
+def test_the_part_before_is_written_when_the_next_one_comes(
+    tmp_path: Path, done: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunedb.store.writer.TRIALS_S", 60.0)
+    monkeypatch.setattr("tunedb.store.wait_budget.CALL_S", 60.0)
+    store = open_store(str(tmp_path / "t.db"))
+    guarded = GuardedStore("t.db", lambda: store)
+    guarded.get_whole([])  # opens it
+    guarded.start_sweep(running(done))
+    for written, one in enumerate(done.trials):
+        guarded.put_trial(done.uid, one)
+        (kept,) = store.iter_sweeps(with_trials=True, finished=False)
+        assert len(kept.trials) in (written, written + 1)
+    guarded.close()

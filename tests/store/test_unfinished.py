@@ -53,7 +53,6 @@ def test_a_trial_that_was_kept_on_the_way_takes_the_values_it_ended_with(store: 
     for one in done.trials[:kept]:
         store.put_trial(done.uid, one)
     ended = raced(done)
-    store.put_trial(done.uid, ended.trials[0])
     store.finish_sweep(ended)
     found = store.get_sweep(done.uid)
     assert found.trials == ended.trials

@@ -37,8 +37,9 @@ class GuardedStore(SweepStore):
     """One store, opened by `opener` at the first use, behind a guard.
 
     An `opener` that returns None found no store, and is called again at the next use. `load` imports what writes need,
-    and an opener that raises NotLoaded, on the caller's thread: that is no wait for a store. `writer`: that of the same
-    store, from earlier settings, whose results may still wait.
+    and an opener that raises NotLoaded, which is no wait for a store. `is_new` says that there is no store yet and
+    `opener` will make one: it is then made on another thread, and reads find nothing until it is there. `writer`: that
+    of the same store, from earlier settings, whose results may still wait.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class GuardedStore(SweepStore):
         opener: Callable[[], Store | LocalStore | None],
         *,
         load: Callable[[], None] = lambda: None,
+        is_new: Callable[[], bool] = lambda: False,
         writable: bool = True,
         writer: Writer | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = without_password(url)
-        self._load: Callable[[], None] | None = load
+        self._load = load
+        self._is_new = is_new
         self._writable = writable
         self._failures = FailureLog(url)
         self._store = writer.store if writer is not None and writable else ReopeningStore(opener)
@@ -75,7 +78,6 @@ class GuardedStore(SweepStore):
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> list[Sweep]:
         """Return the unfinished sweeps; empty if the store fails."""
-        self._load_once()
         return self._read(lambda store: store.get_unfinished(problem, device, kernel_hash, environment)) or []
 
     def get_wrong_configs(
@@ -90,8 +92,7 @@ class GuardedStore(SweepStore):
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with their trials; none if the store fails."""
-        self._load_once()
-        return iter(self._read(lambda store: list(store.get_whole(sweep_uids))) or [])
+        return iter(self._read(lambda store: list(store.get_whole(sweep_uids))) or [] if sweep_uids else [])
 
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps by uid; empty if the store fails."""
@@ -105,7 +106,7 @@ class GuardedStore(SweepStore):
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a running sweep, within the time that its trials may take."""
         if self._writable:
-            self._load_once()
+            self.writer.open(self._load)
             self.writer.begin(sweep.uid, lambda store: store.start_sweep(sweep))
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
@@ -115,11 +116,13 @@ class GuardedStore(SweepStore):
     def finish_sweep(self, sweep: Sweep) -> None:
         """Keep the finished sweep in memory until it is written, on a thread of its own."""
         if self._writable:
-            self._load_once()
+            self.writer.open(self._load)
             self.writer.put(sweep)
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""
+        if not self._store.is_whole:
+            self._load()  # waits for the thread that does it
         return self.writer.wait_until_written(sweep_uid)
 
     def is_settled(self, sweep_uid: str) -> bool:
@@ -143,16 +146,14 @@ class GuardedStore(SweepStore):
         """Return what `work` returns, or None if the store fails, does not answer in time or is being left alone."""
         if self._breaker.is_open:
             return None
+        if not self._store.is_open and self._is_new():
+            self.writer.open(self._load)
+            return None
         answer = self._attempt(work)
         if isinstance(answer, NotLoaded):
-            self._load_once()
+            self._load()
             answer = self._attempt(work)
         return None if isinstance(answer, NotLoaded) else answer
-
-    def _load_once(self) -> None:
-        load, self._load = self._load, None
-        if load is not None:
-            load()
 
     def _attempt(self, work: Callable[[Any], _T]) -> _T | NotLoaded | None:
         most = READ_S if self._store.is_open else CALL_S  # making the first schema takes longer than a read

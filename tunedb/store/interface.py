@@ -67,7 +67,7 @@ class SweepStore(ABC):
 
     @abstractmethod
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Give a running sweep its outcome, and the trials that it lacks. A finished one stays as it is."""
+        """Give a running sweep its outcome and its trials, as they ended. A finished one stays as it is."""
 
     def wait_until_written(self, sweep_uid: str) -> bool:  # noqa: ARG002 (for stores that queue)
         """Wait a while for a finished sweep that waits in memory; return whether it is written.

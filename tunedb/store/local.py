@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -39,12 +40,27 @@ class LocalOpener:
 
     def load(self) -> None:
         """Import what opening the whole store needs, by a thread that is not timed: it is no wait for a store."""
-        self._is_loaded = True
         with suppress(Exception):  # whatever it is, opening will say it
             from tunedb.store.sql import schema, store  # noqa: F401
 
-            if self._writable and "://" not in self._url and not expand(self._url).exists():
+            if self.is_new():
                 schema.load_alembic()
+        self._is_loaded = True
+
+    def is_new(self) -> bool:
+        """Say whether a store is to be made: its path has no file, or an empty one that another process may fill."""
+        path = _plain_path(self._url)
+        if path is None or not self._writable:
+            return False
+        try:
+            file = expand(path).stat()
+        except FileNotFoundError:
+            return True
+        # No home folder, no permission, a NUL, a path that is too long: opening the store will say so.
+        except (OSError, RuntimeError, ValueError) as error:
+            let_pass(error)
+            return False
+        return stat.S_ISREG(file.st_mode) and not file.st_size
 
     def __call__(self) -> Store | LocalStore | None:
         """Open it; return None if there is none, and none may be made.
@@ -58,7 +74,7 @@ class LocalOpener:
             except StoreError:  # whatever it is, the whole store mends it or says it better
                 reader.release()
             else:
-                return LocalStore(reader, self._open_whole)
+                return LocalStore(reader, self._open_whole, lambda: self._is_loaded)
         if not self._is_loaded:
             raise NotLoaded(f"{self._url} can't be opened without SQLAlchemy.")
         return self._open_whole()
@@ -77,10 +93,18 @@ class LocalOpener:
         return open_store(self._url, busy_timeout=self._busy_timeout, migrate=self._writable, create=self._writable)
 
 
-def _path_of(url: str) -> Path | None:
-    """Return the real path of the SQLite file that a path or a plain URL names; None if there is none."""
+def _plain_path(url: str) -> str | None:
+    """Return the path in a path or a plain URL of a SQLite file; None for anything else."""
     path = url.removeprefix("sqlite:///")
     if not is_path(path) or path in ("", ":memory:") or (path != url and ("?" in path or path.startswith("file:"))):
+        return None
+    return path
+
+
+def _path_of(url: str) -> Path | None:
+    """Return the real path of the SQLite file that a path or a plain URL names; None if there is none."""
+    path = _plain_path(url)
+    if path is None:
         return None
     try:
         real = safe_path.resolve(expand(path))
@@ -92,11 +116,17 @@ def _path_of(url: str) -> Path | None:
 
 
 class LocalStore(SweepStore):
-    """A SQLite store that exists. `open_whole` opens it by SQLAlchemy, at the first use that the reader can't serve."""
+    """A SQLite store that exists. `open_whole` opens it by SQLAlchemy, at the first use that the reader can't serve.
 
-    def __init__(self, reader: SqliteReader, open_whole: Callable[[], Store | None]) -> None:
+    A read that needs it raises NotLoaded unless `is_loaded`.
+    """
+
+    def __init__(
+        self, reader: SqliteReader, open_whole: Callable[[], Store | None], is_loaded: Callable[[], bool] = lambda: True
+    ) -> None:
         self._reader = reader
         self._open_whole = open_whole
+        self._is_loaded = is_loaded
         self.renew()
         forks.renew_in_child(self)
 
@@ -104,6 +134,11 @@ class LocalStore(SweepStore):
         """Start again in a forked child: the parent may be opening the store."""
         self._opening = threading.Lock()
         self._whole: Store | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the store is open with all of its methods."""
+        return self._whole is not None
 
     @property
     def whole(self) -> Store:
@@ -146,12 +181,22 @@ class LocalStore(SweepStore):
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
     ) -> list[Sweep]:
-        """Return this host's own unfinished sweeps of this problem: before a sweep, which needs the whole store."""
-        return self.whole.get_unfinished(problem, device, kernel_hash, environment)
+        """Return this host's own unfinished sweeps of this problem."""
+        may_have = True
+        with suppress(StoreCorrupt):  # the whole store sets the file aside, if it may
+            may_have = self._reader.has_unfinished(problem, device, kernel_hash, environment)
+        if not may_have:
+            return []
+        return self._for_reading().get_unfinished(problem, device, kernel_hash, environment)
 
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with their trials."""
-        return self.whole.get_whole(sweep_uids)
+        return self._for_reading().get_whole(sweep_uids)
+
+    def _for_reading(self) -> Store:
+        if not self._is_loaded():
+            raise NotLoaded(f"{self._reader.url} can't be read for this without SQLAlchemy.")
+        return self.whole
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a running sweep."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb._internal import forks
 from tunedb.errors import StoreBusy, StoreError
-from tunedb.store.local import LocalStore
+from tunedb.store.local import LocalStore, NotLoaded
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -36,6 +36,16 @@ class ReopeningStore:
         """Whether the store was opened, and has not failed since."""
         return self._store is not None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the store is open for writing, too."""
+        store = self._store
+        return store.is_whole if isinstance(store, LocalStore) else store is not None
+
+    def open_whole(self) -> None:
+        """Open the store for writing. Raises StoreError."""
+        self.run(lambda store: store.whole if isinstance(store, LocalStore) else None)
+
     def run(self, work: Callable[[Any], _T], *, again: bool = True) -> _T | None:
         """Return what `work` returns, or None if there is no store; raise what it raises.
 
@@ -48,7 +58,7 @@ class ReopeningStore:
             return None
         try:
             return work(store)
-        except StoreBusy:
+        except (StoreBusy, NotLoaded):
             raise
         except StoreError:
             self._store = None

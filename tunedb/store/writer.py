@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
 
 RESULT_S = 0.5  # a call waits this long for a finished sweep to be written; a healthy store needs some milliseconds
-TRIALS_S = 0.5  # one sweep's start and trials may take this long to write; later ones come with the finished sweep
+TRIALS_S = 0.5  # a sweep waits this long for its start and trials; later ones come with the finished sweep
 BUSY_S = 10.0  # a busy store is tried again and again for this long, before it rests
 POLL_S = 0.05  # between two of these tries
 MAX_WAITING = 1000  # sweeps that wait for a store that fails; beyond that the oldest are lost, and that is logged
@@ -59,7 +59,9 @@ class Writer:
         self._waiting: dict[str, Sweep] = {}
         self._is_trying = False  # an access that writes what waits is submitted
         self._busy_since: float | None = None
-        self._begun: dict[str, float] = {}  # sweeps whose start was written, with the seconds that are left to them
+        self._begun: dict[str, float] = {}  # sweeps whose start is kept, with the seconds that are left to them
+        self._parts: dict[str, Job[bool]] = {}  # the last part of each of these
+        self._is_opening = False
         self._timer = RearmingTimer(RETRY_AFTER_S, self._try_after_rest)
         _unwritten.discard(self)
 
@@ -71,7 +73,7 @@ class Writer:
     def put(self, sweep: Sweep) -> None:
         """Keep a finished sweep until it is written, which begins at once. Does not wait for it."""
         with self._changed:
-            self._begun.pop(sweep.uid, None)
+            self._end_parts(sweep.uid)
             self._waiting[sweep.uid] = sweep
             _unwritten.add(self)
             if len(self._waiting) > MAX_WAITING:
@@ -111,13 +113,32 @@ class Writer:
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""
         done = _Until(self._changed, lambda: self.is_settled(sweep_uid))
-        if self._busy_since is None and self._thread.busy_s() < RESULT_S:  # else another call has waited already
-            wait_budget.current().wait(done, RESULT_S)
+        most = RESULT_S if self.store.is_whole else wait_budget.CALL_S  # making the first schema takes longer
+        if self._busy_since is None and self._thread.busy_s() < most:  # else another call has waited already
+            wait_budget.current().wait(done, most)
         return sweep_uid not in self._waiting
 
     def is_settled(self, sweep_uid: str) -> bool:
         """Say whether a sweep is written, or will not be soon: waiting for it would not help."""
         return sweep_uid not in self._waiting or not self._is_trying
+
+    def open(self, load: Callable[[], None]) -> None:
+        """Begin to open the store for writing, unless it is or rests, after `load` has imported what that needs."""
+        with self._changed:
+            if self._is_opening or self.store.is_whole or self._results.is_open:
+                return
+            self._is_opening = True
+        self._thread.submit(load)
+        self._thread.submit(self._open)
+
+    def _open(self) -> None:
+        try:
+            self.store.open_whole()
+        except Exception as error:  # a store failure never reaches the caller of a kernel
+            let_pass(error)
+            self._fail(error)
+        finally:
+            self._is_opening = False
 
     def begin(self, uid: str, work: Callable[[Store], object]) -> None:
         """Write the start of a sweep, within the time that its parts may take."""
@@ -126,21 +147,31 @@ class Writer:
         self.write_part(uid, work)
 
     def write_part(self, uid: str, work: Callable[[Store], object]) -> None:
-        """Write a part of a running sweep, unless the parts before it failed or took too long."""
-        left = self._begun.get(uid)
+        """Write a part of a running sweep, unless the parts before it failed or took too long.
+
+        Waits for the part before it, so that a process that ends now loses one part at most. Waits for none while the
+        store is being opened, which may take as long as all the trials do.
+        """
+        left, before = self._begun.get(uid), self._parts.get(uid)
         if left is None or self._details.is_open:
             return
-        start = self._monotonic()
-        job = self._detail(work, lambda: uid in self._begun)
-        if not wait_budget.current().wait(job, left):
-            job.cancel()
-            self._details.trip()  # the parts of other sweeps would keep their calls waiting as well
-        left -= self._monotonic() - start
-        with self._changed:
-            if not job.value or left <= 0:
-                self._begun.pop(uid, None)
-            elif uid in self._begun:
+        if before is not None and self.store.is_whole:
+            start = self._monotonic()
+            if not wait_budget.current().wait(before, left):
+                before.cancel()
+                self._details.trip()  # the parts of other sweeps would keep their calls waiting as well
+            left -= self._monotonic() - start
+            with self._changed:
+                if not before.value or left <= 0:
+                    self._end_parts(uid)
+                    return
                 self._begun[uid] = left
+        self._parts[uid] = self._detail(work, lambda: uid in self._begun)
+
+    def _end_parts(self, uid: str) -> None:
+        """Write no more parts of a sweep, not even those that are submitted: the finished sweep brings them."""
+        self._begun.pop(uid, None)
+        self._parts.pop(uid, None)
 
     def add(self, work: Callable[[Store], object]) -> None:
         """Write something that may be lost, such as counts, within the call's budget."""

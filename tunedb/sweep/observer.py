@@ -18,10 +18,10 @@ class Recorder(Protocol):
         """Keep a sweep that has started."""
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
-        """Keep a trial that is done, or replace the one with its uid: the race changes values."""
+        """Keep a trial that is done, in case the process ends before the sweep."""
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Keep the finished sweep, which holds its trials."""
+        """Keep the finished sweep with its trials, whose values the race may have changed since they were put."""
 
 
 class Observer(Protocol):

@@ -94,12 +94,8 @@ def run_sweep(
                         break
                     record(runner.try_config(config))
                 is_complete = len(runner.trials) == len(candidates)
-                screened = dict(runner.trials)
                 order = list(dict.fromkeys((default, *kernel.space(problem, device))))
                 decision = runner.decide(default, history.incumbent, order, lambda: monotonic() >= start + budget)
-                for config, trial in runner.trials.items():
-                    if trial != screened.get(config):  # changed by the race
-                        recorder.put_trial(sweep.uid, trial)
                 sweep = _concluded(sweep, runner, decision, complete=is_complete and decision.is_complete)
             # The error is raised again, and what the program raises too: but the store must not call the sweep running
             # for ever, nor the next sweep suspect the config at hand of having ended the process.

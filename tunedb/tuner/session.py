@@ -77,7 +77,12 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
                 settings.shared, partial(_open_shared, settings.shared), writable=writable
             )
     local = GuardedStore(
-        settings.store, partial(_opened, opener, settings.store), load=opener.load, writable=writable, writer=writer
+        settings.store,
+        partial(_opened, opener, settings.store),
+        load=opener.load,
+        is_new=opener.is_new,
+        writable=writable,
+        writer=writer,
     )
     layers = LayeredStore(local, shared)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)

@@ -99,6 +99,12 @@ class SqliteReader:
             selected = self._rows(driver, statements.WRONG_CONFIGS, values, ("config",))
         return frozenset(self._readable(selected, records.to_config))
 
+    def has_unfinished(self, problem: Problem, device: Device, kernel_hash: str, environment: Environment) -> bool:
+        """Say whether there may be unfinished sweeps of that identity: see `SweepStore.get_unfinished`."""
+        values = {**statements.identity(problem, device, kernel_hash), "environment": environment.key}
+        with self._connected() as driver:
+            return bool(self._run(driver, statements.HAS_UNFINISHED, values).fetchone()[0])
+
     def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
         """Return the keys of the configs that a sweep tried: see `SweepStore`."""
         with self._connected() as driver:

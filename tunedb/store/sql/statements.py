@@ -86,6 +86,10 @@ WRONG_CONFIGS = (
     f"HAVING max(CASE WHEN trial.status = '{TrialStatus.WRONG}' THEN trial.id ELSE 0 END) "
     f"> max(CASE WHEN trial.status = '{TrialStatus.OK}' THEN trial.id ELSE 0 END)"
 )
+HAS_UNFINISHED = (
+    f"SELECT EXISTS (SELECT 1 {_JOINED} WHERE {_IDENTITY} AND sweep.environment = :environment "
+    "AND (sweep.status IN ('running', 'aborted') OR NOT sweep.complete))"
+)
 TRIED = (
     f"SELECT {_columns('trial', ('config',))} FROM trial JOIN sweep ON sweep.id = trial.sweep_id "
     f"WHERE sweep.uid = :sweep LIMIT {MAX_TRIED}"

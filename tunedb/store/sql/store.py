@@ -93,7 +93,7 @@ class Store(SweepStore):
                 self._rows.insert_trials(connection, sweep_id, [trial])
 
     def finish_sweep(self, sweep: Sweep) -> None:
-        """Give a running sweep its outcome, and the trials that it lacks. A finished one stays as it is."""
+        """Give a running sweep its outcome and its trials, as they ended. A finished one stays as it is."""
         self.put_sweep(sweep)
 
     def put_sweep(self, sweep: Sweep) -> bool:

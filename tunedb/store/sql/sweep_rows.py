@@ -92,6 +92,10 @@ class SweepRows:
         if stored.status != "running":
             return False
         sweep_id = stored.id
+        # The race changed some of those that were kept on the way.
+        kept = sa.delete(TrialRow).where(TrialRow.sweep_id == sweep_id, TrialRow.uid == sa.bindparam("trial_uid"))
+        if sweep.trials:
+            connection.execute(kept, [{"trial_uid": trial.uid} for trial in sweep.trials])
         self.insert_trials(connection, sweep_id, sweep.trials)
         by_status = sa.select(TrialRow.status, sa.func.count()).where(TrialRow.sweep_id == sweep_id)
         counts = {row[0]: row[1] for row in connection.execute(by_status.group_by(TrialRow.status))}
