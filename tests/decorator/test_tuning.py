@@ -495,6 +495,46 @@ def test_of_two_configs_with_one_binary_each_is_launched_with_its_own_hook(timer
     assert all(trial.samples > 0 for trial in sweep.trials)
 
 
+@pytest.mark.parametrize("given", ["a grid", "a function", "a heuristic", "a hook"])
+def test_what_is_timed_is_the_launch_alone_unless_something_takes_part_in_each(
+    timer: Timer, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    from tunedb.decorator.tuning import workload
+
+    by_triton: list[Any] = []
+    launched = workload.launch_call
+    monkeypatch.setattr(workload, "launch_call", lambda *told: (by_triton.append(told), launched(*told)))
+    hook = {"pre_hook": lambda *_, **__: None} if given == "a hook" else {}
+    kernel = triton.heuristics({"EVEN": lambda seen: False})(add_even) if given == "a heuristic" else add_one
+    x, y = torch.zeros(100), torch.zeros(100)
+    timer.sample = noted = Noted(timer.sample)  # type: ignore[method-assign]
+    tuned(kernel, **hook)[grid_of(100) if given != "a grid" else (7,)](x, y, 100)
+    count = sum(noted.counts)
+    checks = 3  # each config, and the winner again
+    assert len(by_triton) == checks + (count if given in ("a heuristic", "a hook") else 0)
+    launches = timer.driver.launches[-count - checks :]
+    assert {grid for grid, _ in launches} == ({(7, 1, 1)} if given == "a grid" else {(7, 1, 1), (2, 1, 1)})
+    assert all(arguments[0] is x and arguments[1] is y for _, arguments in launches)
+
+
+class Noted:
+    """A `sample` of a clock that notes how many launches it times."""
+
+    def __init__(self, sample: Callable[[Callable[[], object], int], list[float]]) -> None:
+        self.counts: list[int] = []
+        self._sample = sample
+
+    def __call__(self, launch: Callable[[], object], count: int) -> list[float]:
+        before, timed = parts_of(launch)
+        self.counts.append(count)
+
+        def both() -> None:
+            before()
+            timed()
+
+        return self._sample(both, count)
+
+
 def test_nothing_that_was_compiled_ahead_keeps_the_callers_tensors_alive(timer: Timer) -> None:
     kernel = tuned(refusing, blocks=(16, 32, 64))
     x, y = torch.zeros(100), torch.zeros(100)

@@ -15,11 +15,13 @@ from tests.sweep.landscapes import Landscape, random_landscape
 from tunedb.core.problem import Config
 from tunedb.errors import StickyDeviceError, TrialError
 from tunedb.sweep.race import (
+    L2_FLUSH_US,
     MARGIN,
+    MAX_RACE_EACH_US,
     MAX_ROUNDS,
-    MIN_RACE_ALONE_US,
     MIN_RACE_US,
     MIN_ROUNDS,
+    MIN_STEADY_RACE_US,
     TIE,
     Outcome,
     Race,
@@ -218,8 +220,57 @@ def test_a_single_finalist_runs_until_its_figure_is_that_of_a_long_run(time: flo
     outcome = race(landscape)
     assert outcome.settled
     assert outcome.standings[config(0)].time_us == pytest.approx(1.1 * time, rel=0.05)
-    if settling < MIN_RACE_ALONE_US:
+    if settling < MIN_STEADY_RACE_US:
         assert landscape.now < 0.75 * MIN_RACE_US
+
+
+def test_a_race_whose_order_is_clear_and_whose_fastest_is_steady_ends_early() -> None:
+    landscape = quiet(100.0, 80.0, 90.0)
+    assert race(landscape).settled
+    assert landscape.now < 0.5 * MIN_RACE_US
+    warming = quiet(100.0, 80.0, 90.0, drift=lambda moment: 1 + 0.2 * min(1.0, moment / MIN_RACE_US))
+    assert race(warming).settled
+    assert sum(warming.launches.values()) > 1.5 * sum(landscape.launches.values())
+
+
+def time_of_autotune(times: Sequence[float]) -> float:
+    """Microseconds for which triton.autotune runs these configs: `do_bench` with 25 ms to warm up and 100 ms to time.
+
+    One launch, five to estimate the time, then as many as fit; before each but the first and the warm-up the L2 is
+    written over.
+    """
+    total = 0.0
+    for time in times:
+        timed = time + L2_FLUSH_US
+        total += time + 5 * timed + max(1, int(25e3 / timed)) * time + max(1, int(100e3 / timed)) * timed
+    return total
+
+
+@pytest.mark.parametrize("count", [2, 6, 20])
+@pytest.mark.parametrize("time", [5.0, 200.0, 5e3, 3e4])
+@pytest.mark.parametrize("spread", [0.02, 3.0])
+def test_a_sweep_keeps_the_gpu_no_longer_than_triton_autotune_does(count: int, time: float, spread: float) -> None:
+    ours = theirs = 0.0
+    for seed in range(6):
+        source = random.Random(seed)
+        times = {block: time * (1 + spread * source.random()) for block in range(count)}
+        landscape = Landscape(times, source, 0.005, 0.02)
+        tune(landscape)
+        ours += landscape.now + L2_FLUSH_US * sum(landscape.launches.values())
+        theirs += time_of_autotune(list(times.values()))
+    assert ours <= 1.02 * theirs
+
+
+def test_a_race_ends_in_time_also_if_the_host_is_slower_than_the_gpu() -> None:
+    landscape, seconds = quiet(5.0, 5.0, noise=0.05), [0.0]
+
+    def sample(one: Config, count: int) -> list[float]:
+        seconds[0] += 2e-3 * count  # the host's, for a launch of 5 us
+        return landscape.sample(one, count)
+
+    finalists = landscape.configs()
+    Race(finalists, config(0), sample, monotonic=lambda: seconds[0]).run()
+    assert seconds[0] < 1e-6 * len(finalists) * MAX_RACE_EACH_US + 0.05
 
 
 def test_one_that_fails_in_the_race_leaves_it() -> None:

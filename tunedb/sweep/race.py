@@ -13,7 +13,7 @@ from statistics import fmean, median
 
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.sweep.sampling import TURN_US, Sample, launches_in_turn
+from tunedb.sweep.sampling import TURN_US, Sample, is_long, launches_in_turn
 
 # By judgement, like all below that names no source; tests/sweep/test_race.py holds what comes out of them to bounds, on
 # simulated devices. Shares of a time:
@@ -24,15 +24,17 @@ CONFIDENCE = 0.95  # of the interval of a ratio
 
 CLEAR_RATIO, CLEAR_ROUNDS = 1.05, 3  # out of the race if so far behind the fastest in each of the first rounds
 MIN_ROUNDS = 6  # the sign test has no interval for fewer
-MIN_ROUNDS_IF_TORN = 12  # while the default looks beaten, but not for certain
+MIN_ROUNDS_IF_TORN = 12  # while the default looks beaten, but not for certain; twice as many if they are one way
 MAX_ROUNDS = 200
 
 L2_FLUSH_US = 40.0  # that the GPU takes, about, to write over its L2 before each launch
-# Both include these writes. A GPU's clocks take so long to settle: shorter races read times that longer ones do not
+# All include these writes. A GPU's clocks take so long to settle: shorter races read times that longer ones do not
 # confirm (five sweeps of a 4 us kernel, 9 ms each, differed by 5 %).
 MIN_RACE_US = 2e5
-MIN_RACE_ALONE_US = 5e4  # if there is one finalist with steady turns: only its figure is wanted
-MAX_RACE_US = 7e5  # a race ends undecided after this, but not before its first rounds
+MIN_STEADY_RACE_US = 5e4  # if the fastest's turns are steady: a longer run would confirm its time
+# A race ends undecided after this, but not before its first rounds. The second is for each config of the sweep:
+# triton.autotune runs each for 0.125 s, and a sweep of few configs is not to take longer.
+MAX_RACE_US, MAX_RACE_EACH_US = 7e5, 1e5
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,28 @@ class Outcome:
 class Race:
     """Rounds in which the finalists run forth and back (A B C, C B A), starting with another one each time.
 
-    So a drift affects all of them alike: a steady one cancels within each round.
+    So a drift affects all of them alike: a steady one cancels within each round. If a launch takes longer than a turn,
+    a round is one way only, and the next one runs the other way.
 
     Two configs are compared by the ratios of their times in each round. One that is certainly slower than a tie with
     the fastest drops out; the default drops out once it is certainly beaten by the margin. The race ends when every
     ratio certainly lies on one side of the line that matters, or is known well enough; or when the time is spent.
     """
 
-    def __init__(self, finalists: Sequence[Config], default: Config, sample: Sample) -> None:
+    def __init__(
+        self,
+        finalists: Sequence[Config],
+        default: Config,
+        sample: Sample,
+        *,
+        configs: int = 0,
+        monotonic: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """Make a race. `configs` is the number in the sweep, if more; `monotonic` reads the host's seconds."""
         self._default = default
         self._sample = sample
+        self._monotonic = monotonic
+        self._max_us = min(MAX_RACE_US, MAX_RACE_EACH_US * max(configs, len(finalists)))
         self._active = list(finalists)
         self._turns: dict[Config, list[float]] = {config: [] for config in finalists}  # medians by round
         self._samples: dict[Config, list[float]] = {config: [] for config in finalists}
@@ -81,31 +95,39 @@ class Race:
         """Race until the order is settled or the time is spent. Raises StickyDeviceError if sampling does."""
         rounds, settled = 0, False
         while self._active and rounds < MAX_ROUNDS and not (rounds and is_late()):
-            if self._spent >= MAX_RACE_US and rounds >= (MIN_ROUNDS_IF_TORN if self._is_torn() else MIN_ROUNDS):
+            if self._spent >= self._max_us and rounds >= self._min_rounds():
                 break
             self._round(rounds)
             rounds += 1
             settled = self._settle() and rounds >= MIN_ROUNDS
-            if settled and self._spent >= (MIN_RACE_ALONE_US if self._is_steady() else MIN_RACE_US):
+            if settled and self._spent >= MIN_STEADY_RACE_US and (self._spent >= MIN_RACE_US or self._is_steady()):
                 break
         return Outcome(self._standings(), rounds, settled, self._failed)
 
-    def _is_torn(self) -> bool:
-        """Say whether the default looks beaten by the margin, and may yet be the fastest."""
+    def _min_rounds(self) -> int:
+        """Return how many rounds there are in any case; more if the default looks beaten by the margin."""
         standing = self._standings().get(self._default)
-        return standing is not None and not is_beaten(standing) and standing.over * (1 - MARGIN) >= 1
+        is_torn = standing is not None and not is_beaten(standing) and standing.over * (1 - MARGIN) >= 1
+        return MIN_ROUNDS_IF_TORN * (2 if self._is_one_way() else 1) if is_torn else MIN_ROUNDS
+
+    def _is_one_way(self) -> bool:
+        return is_long(self._samples[self._active[0]][:3] or [0.0])
 
     def _is_steady(self) -> bool:
-        """Say whether there is one finalist, and a longer run would confirm its time."""
-        first, *others = self._turns.values()
-        half = len(first) // 2
-        return not others and abs(median(first[:half]) / median(first[half:]) - 1) <= PRECISION
+        """Say whether a longer run would confirm the fastest's time."""
+        turns = self._turns[self._leader()] if self._active else []
+        half = len(turns) // 2
+        return half > 0 and abs(median(turns[:half]) / median(turns[half:]) - 1) <= PRECISION
 
     def _round(self, number: int) -> None:
         shift = number % len(self._active)
         order = [*self._active[shift:], *self._active[:shift]]
+        passes = [*order, *reversed(order)]
+        if self._is_one_way():
+            passes = passes[: len(order)] if number % 2 else passes[len(order) :]
         turns: dict[Config, list[float]] = {config: [] for config in order}
-        for config in [*order, *reversed(order)]:
+        start, before = self._monotonic(), self._spent
+        for config in passes:
             if config in self._failed:
                 continue
             try:
@@ -118,6 +140,7 @@ class Race:
             self._samples[config] += taken
             turns[config].append(median(taken))
             self._spent += sum(taken) + L2_FLUSH_US * len(taken)
+        self._spent = max(self._spent, before + (self._monotonic() - start) * 1e6)  # a host that is slower than the GPU
         for config in self._active:
             self._turns[config].append(fmean(turns[config]))
 

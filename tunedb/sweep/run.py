@@ -75,7 +75,7 @@ def run_sweep(
         threads = 0 if clock.once or history.suspects else workers()
         compile_job = workload.compile_job if isinstance(workload, HasCompileJob) else None
         with closing(CompilePool(workload.prepare, untried, threads, compile_job)) as pool:
-            runner = TrialRunner(workload, clock, pool, device, observer)
+            runner = TrialRunner(workload, clock, pool, device, observer, monotonic)
 
             def record(trial: Trial) -> None:
                 recorder.put_trial(sweep.uid, trial)

@@ -16,3 +16,8 @@ Sample = Callable[[Config, int], list[float]]  # microseconds of that many launc
 def launches_in_turn(taken: Sequence[float], most: int) -> int:
     """Return how many launches fit a turn, by the microseconds that earlier ones took: from one to `most`."""
     return max(1, min(most, int(TURN_US / max(min(taken), 0.01))))
+
+
+def is_long(taken: Sequence[float]) -> bool:
+    """Say whether one launch takes longer than a turn, by the microseconds that earlier ones took."""
+    return min(taken) > TURN_US

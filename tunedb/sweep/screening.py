@@ -12,7 +12,7 @@ from statistics import median
 
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.sweep.sampling import TURN_US, Sample, launches_in_turn
+from tunedb.sweep.sampling import TURN_US, Sample, is_long, launches_in_turn
 
 # By judgement: the fewer samples, the wider the limit. tests/sweep/test_race.py holds what comes out of them to bounds.
 HOPELESS_RATIO = 2.0  # times the best: out after two samples
@@ -42,8 +42,10 @@ class Screening:
     def run(self, config: Config) -> tuple[list[float], bool]:
         """Return the microseconds of a config, and whether it is still in the running. Raises what sampling raises."""
         if self._reference is None:
-            taken = self._sample(config, 3)
-            taken += self._sample(config, launches_in_turn(taken, 7))
+            taken = self._sample(config, 1)
+            taken += self._sample(config, launches_in_turn(taken, 2))
+            if not is_long(taken):
+                taken += self._sample(config, launches_in_turn(taken, 7))
             self._reference, self._reference_us = config, min(taken)
             self.relative[config] = self._at_most[config] = 1.0
             return taken, True
@@ -56,7 +58,7 @@ class Screening:
         limit = HOPELESS_RATIO if is_hopeless else SLOW_RATIO
         # The least of its samples, because a disturbance only makes a launch slower; but the median of the reference's.
         is_behind = min(taken) / median(reference) * scale > limit * self._best
-        if not is_behind:
+        if not is_behind and not is_long(taken):  # else each costs too much: the race finds out
             more = launches_in_turn(taken, 7)
             taken += self._sample(config, more)
             reference += self._sample_reference(min(more, 3))

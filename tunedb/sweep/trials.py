@@ -33,9 +33,17 @@ class Decision:
 class TrialRunner:
     """A runner of a sweep's trials, on one workload and one clock."""
 
-    def __init__(self, workload: Workload, clock: Clock, pool: CompilePool, device: Device, observer: Observer) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        clock: Clock,
+        pool: CompilePool,
+        device: Device,
+        observer: Observer,
+        monotonic: Callable[[], float],
+    ) -> None:
         self._workload, self._clock, self._pool = workload, clock, pool
-        self._device, self._observer = device, observer
+        self._device, self._observer, self._monotonic = device, observer, monotonic
         self._trials: dict[Config, Trial] = {}
         self._originals: dict[str, Config] = {}  # by binary: the config that is tried for all that have it
         self._duplicates: dict[Config, Config] = {}  # with the config whose binary each has
@@ -168,7 +176,8 @@ class TrialRunner:
 
     def _race(self, finalists: Sequence[Config], default: Config, is_late: Callable[[], bool]) -> bool:
         try:
-            outcome = Race(finalists, default, self._sample).run(is_late)
+            race = Race(finalists, default, self._sample, configs=len(self._trials), monotonic=self._monotonic)
+            outcome = race.run(is_late)
         except HostFaultError as error:
             assert self._suspect is not None  # each sample sets it
             self._note_host_fault(self._suspect, error)

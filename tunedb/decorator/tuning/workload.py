@@ -23,6 +23,7 @@ from tunedb.decorator.call.arguments import Call
 from tunedb.decorator.configs import arguments_with, run_hook
 from tunedb.decorator.kernel import KernelSpec
 from tunedb.decorator.tuning.caller_errors import caller_errors
+from tunedb.decorator.tuning.direct_launch import direct_launch
 from tunedb.decorator.tuning.meta_arguments import MetaArguments
 from tunedb.decorator.tuning.reference import expected_results
 from tunedb.decorator.tuning.saved_arguments import SavedArguments
@@ -48,6 +49,7 @@ class CallWorkload:
         self._meta_arguments = MetaArguments.of(spec, call)
         self._compile_errors: dict[Config, Exception] = {}  # of configs that were compiled ahead
         self._differences: dict[Config, str] = {}  # by config, because a winner is checked twice
+        self._launchers: dict[Config, _Launcher] = {}
         self._saved = SavedArguments.of(call.tensors())  # all tensors until the first launch, then the outputs
         self._is_first = True
         self._is_closed = False
@@ -103,7 +105,9 @@ class CallWorkload:
 
     def launcher(self, config: Config) -> Callable[[], object]:
         """Return a launch as triton.autotune makes it while it tunes, with all hooks."""
-        return _Launcher(self, self._find(config))
+        if config not in self._launchers:
+            self._launchers[config] = _Launcher(self, self._find(config))
+        return self._launchers[config]
 
     def check(self, config: Config) -> str | None:
         """Compare with the reference and return how they differ; None if they agree.
@@ -158,7 +162,7 @@ class CallWorkload:
                 "tunedb.autotune(..., reference=...).", self._spec.name, len(self._differences), config, how,
             )  # fmt: skip
         self._is_closed = True  # last of all: what is interrupted before is done again
-        self._saved, self._expected, self._compile_errors = None, {}, {}
+        self._saved, self._expected, self._compile_errors, self._launchers = None, {}, {}, {}
         del self._call
 
     def _launch(self, config: triton.Config, look: Callable[[], str | None] = lambda: None) -> str | None:
@@ -192,6 +196,16 @@ class CallWorkload:
     def run(self, config: triton.Config) -> None:
         """Launch without hooks."""
         launch_call(self._spec.fn, self._call.args, self._call.grid, self._keywords(config))
+
+    def timed(self, config: triton.Config) -> Callable[[], object]:
+        """Return a launch without hooks, and with as little work for the host as possible."""
+        with caller_errors():
+            return direct_launch(self._spec, self._call, config) or partial(self.run, config)
+
+    @property
+    def puts_back(self) -> bool:
+        """Whether `put_back` has anything to do."""
+        return bool(self._spec.reset_to_zero or self._spec.restore_value)
 
     def _keywords(self, config: triton.Config) -> dict[str, Any]:
         return {**self._call.kwargs, **config.all_kwargs()}
@@ -233,10 +247,15 @@ class _Launcher:
     def __init__(self, workload: CallWorkload, config: triton.Config) -> None:
         self._workload, self._config = workload, config
         if config.pre_hook is None and workload.put_back():
-            self.before, self.timed = workload.put_back, partial(workload.run, config)
+            self.before = workload.put_back if workload.puts_back else _nothing
+            self.timed = workload.timed(config)
 
     def __call__(self) -> None:
         self._workload._launch(self._config)
+
+
+def _nothing() -> None:
+    """Put nothing back."""
 
 
 def _without_frames(error: Exception) -> Exception:
