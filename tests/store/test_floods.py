@@ -9,8 +9,8 @@ import pytest
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, sweep, trial
 from tunedb.core.sweep import Mark, MarkKind
 from tunedb.store import Store, winner
-from tunedb.store.sql import marks
-from tunedb.store.sql.sweep_rows import MAX_SWEEPS
+from tunedb.store.sql import statements
+from tunedb.store.sql.statements import MAX_SWEEPS
 
 HOUR = timedelta(hours=1)
 
@@ -32,7 +32,7 @@ def test_a_flood_of_imported_sweeps_hides_neither_this_store_s_own_nor_a_pinned_
 
 
 def test_a_flood_of_marks_hides_no_mark_that_says_something(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "MAX_MARKS", 50)
+    monkeypatch.setattr(statements, "MAX_MARKS", 50)
     flooded, wrong = sweep(), sweep(finished=NOON + HOUR)
     store.put_sweeps([flooded, wrong])
     store.marks.put(wrong.uid, Mark(MarkKind.QUARANTINE, "wrong", NOON - HOUR))
@@ -40,6 +40,6 @@ def test_a_flood_of_marks_hides_no_mark_that_says_something(store: Store, monkey
     unpinned = Mark(MarkKind.UNPIN, "no more", NOON + 59.5 * HOUR)
     store.marks.put(flooded.uid, unpinned)
     first, second = store.get_sweeps(flooded.problem, DEVICE, HASH)
-    assert len(first.marks) == marks.NEWEST + 1
+    assert len(first.marks) == statements.NEWEST + 1
     assert (first.marks[-1], first.is_pinned, second.is_quarantined) == (unpinned, False, True)
     assert len(store.marks.get_all()) == 62

@@ -11,7 +11,6 @@ from tunedb.core.sweep import Mark
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import MarkRow
-from tunedb.store.sql.statements import MAX_MARKS, NEWEST
 
 _COLUMNS = [MarkRow.__table__.c[name] for name in statements.MARK]
 _OF_SWEEPS, _NEWEST_OF_SWEEPS = (
@@ -71,9 +70,9 @@ class Marks:
         sweep_uids = [uid for uid in sweep_uids if rows.is_uid(uid)]  # those of unreadable rows can be anything
         for start in range(0, len(sweep_uids), PAGE):
             uids = {"sweeps": sweep_uids[start : start + PAGE]}
-            selected = connection.execute(_OF_SWEEPS, {**uids, "most": MAX_MARKS + 1}).all()
-            if len(selected) > MAX_MARKS:
-                selected = connection.execute(_NEWEST_OF_SWEEPS, {**uids, "newest": NEWEST}).all()
+            selected = connection.execute(_OF_SWEEPS, {**uids, "most": statements.MAX_MARKS + 1}).all()
+            if len(selected) > statements.MAX_MARKS:
+                selected = connection.execute(_NEWEST_OF_SWEEPS, {**uids, "newest": statements.NEWEST}).all()
             for sweep_uid, mark in self._access.readable(selected, records.to_mark):
                 by_sweep[sweep_uid].append(mark)
         return by_sweep
