@@ -26,7 +26,8 @@ HEIGHT = {folder: height for height, line in enumerate(reversed(LINES)) for fold
 
 # The places that may import what is expensive to load or changes often.
 OWNERS = {
-    "sqlalchemy": ("store", "migrations"),
+    "sqlalchemy": ("store/sql", "store/doctor", "migrations"),
+    "sqlite3": ("store",),
     "alembic": ("store/sql/schema.py", "migrations"),
     "filelock": ("tuner/problem_lock.py", "store/sql/schema.py", "store/doctor/filesystem.py"),
     "typer": ("cli",),

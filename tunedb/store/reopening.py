@@ -61,6 +61,7 @@ class ReopeningStore:
         except (StoreBusy, NotLoaded):
             raise
         except StoreError:
+            self.release()
             self._store = None
             if not (again and was_open):
                 raise

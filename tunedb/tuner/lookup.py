@@ -58,11 +58,12 @@ class Lookup:
         sweeps = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
         if not sweeps:
             return Answer(None)
-        return Answer(self._winner(task, sweeps), has_failed(sweeps, self.environment(task), now(), host()))
+        environment = self.environment(task)
+        return Answer(self._winner(task, sweeps, environment), has_failed(sweeps, environment, now(), host()))
 
-    def _winner(self, task: TuningTask, sweeps: list[Sweep]) -> Choice | None:
+    def _winner(self, task: TuningTask, sweeps: list[Sweep], environment: Environment | None) -> Choice | None:
         """Return the best stored choice; skips configs that are outside today's space or rejected in this process."""
-        space, environment = set(task.kernel.space(task.problem, task.device)), self.environment(task)
+        space = set(task.kernel.space(task.problem, task.device))
         best = winner(
             sweeps,
             environment,
