@@ -6,16 +6,13 @@ import contextlib
 import dataclasses
 import logging
 import os
-import re
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tunedb._internal import forks, safe_path
-from tunedb._internal.control import let_pass, suppress
+from tunedb._internal import forks
 from tunedb._internal.override_text import parse_override
 from tunedb._internal.redact import without_password
 from tunedb._internal.setting_values import (
@@ -262,6 +259,12 @@ def record_calls_in_children(path: str | os.PathLike[str]) -> None:
     configure(record_calls=path)
 
 
+def record_nothing() -> None:
+    """Record no calls in this process, whatever its parent does."""
+    os.environ.pop("TUNEDB_RECORD_CALLS", None)
+    configure(record_calls=None)
+
+
 def unknown_variables() -> list[str]:
     """Return the variables of the environment that look like settings and are none: misspelt, or of another version."""
     return sorted(name for name in os.environ if name.startswith("TUNEDB_") and name not in VARIABLES)
@@ -280,23 +283,3 @@ def ask_for_interpreter() -> None:
 def expand(path: str) -> Path:
     """Return a path that a user wrote as an absolute one, with `~` resolved."""
     return Path(path).expanduser().absolute()
-
-
-def lock_folder(settings: Settings) -> Path:
-    """Return the folder of the lock files: `<store>.locks`, or that of the default store if the store is not a file.
-
-    It is the same for every way to name one file: as a path, through a link, or as a URL.
-    """
-    path = re.sub(r"^sqlite(\+pysqlite)?:///", "", settings.store)
-    if "://" in path or path == ":memory:":
-        path = default_store()
-    try:
-        store = safe_path.resolve(expand(path))
-        return store.with_name(f"{store.name}.locks")
-    # No home folder, the root folder, a NUL, not UTF-8, a path that is too long: opening the store will say so.
-    except (OSError, RuntimeError, ValueError) as error:
-        let_pass(error)
-    name = f"tunedb-{os.getuid()}.locks"
-    with suppress(OSError):  # no folder for temporary files can be written: making a lock file will say so
-        return Path(tempfile.gettempdir(), name)
-    return Path("/tmp", name)

@@ -38,18 +38,18 @@ def plain(x, BLOCK: tl.constexpr):
     tl.store(x + offsets, tl.load(x + offsets) + 3)
 
 
-def call_decorated(n: int = 64, dtype: torch.dtype = torch.float32) -> None:
+def call_decorated(n: int = 64, device: str = "cpu") -> None:
     """One launch; 64 is a multiple of 16, 50 is not."""
-    x = torch.zeros(n, dtype=dtype)
+    x = torch.zeros(n, device=device)
     decorated[grid_of(n)](x, x.clone(), n, 0.5, WHAT=twice)
 
 
-def call_adopted() -> None:
+def call_adopted(device: str = "cpu") -> None:
     """One launch."""
-    x = torch.zeros(64)
+    x = torch.zeros(64, device=device)
     adopted[grid_of(64)](x, x.clone(), 64)
 
 
-def call_plain(block: int = 32) -> None:
+def call_plain(block: int = 32, device: str = "cpu") -> None:
     """One launch that tunedb has no part in."""
-    plain[(1,)](torch.zeros(64), BLOCK=block)
+    plain[(1,)](torch.zeros(64, device=device), BLOCK=block)

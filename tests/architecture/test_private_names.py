@@ -1,4 +1,4 @@
-"""Private names of torch and Triton stand in the four files that have a fallback for each of them."""
+"""Private names of torch and Triton stand in the five files that have a fallback for each of them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import pytest
 
 from tests.architecture.test_import_order import FILES
 
-# One of torch, because the compile worker loads none; two of Triton; and one that reads attributes only, because core
+# One of torch, because the compile worker loads none; three of Triton; and one that reads attributes only, because core
 # loads no Triton.
-COMPAT = ("runtime/compat_torch.py", "runtime/compat_triton.py", "runtime/compat_cache.py", "core/jit_function.py")
+COMPAT = (
+    "runtime/compat_torch.py",
+    "runtime/compat_triton.py",
+    "runtime/compat_cache.py",
+    "runtime/compat_listener.py",
+    "core/jit_function.py",
+)
 
 # Names without an underscore that Triton documents nowhere and has changed between versions.
 INTERNAL = {

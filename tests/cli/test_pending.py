@@ -16,6 +16,7 @@ from tunedb.core.device import INTERPRETER, host
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Mark, now
 from tunedb.store import open_store
+from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.problem_lock import lock_problem
 
 
@@ -114,7 +115,7 @@ def test_a_sweep_whose_process_is_gone_is_seen_and_finished(cli: Cli, kernels: d
     assert [row["status"] for row in rows.json] == ["running"] * 4
     assert "4 running: swept at this moment, or interrupted. To finish these: tunedb warm --incomplete" in rows.err
     assert "warm --incomplete" in cli("stats").err
-    with lock_problem(settings.lock_folder(settings.current()), begun[1].problem, INTERPRETER, 0):
+    with lock_problem(lock_folder(settings.current()), begun[1].problem, INTERPRETER, 0):
         answer = cli("warm", "--incomplete", "--format", "json")
     assert [row["problem"]["rows"] for row in answer.json] == [1, 4]
     assert "(kernel_size=1, rows=2) is left out: another process is tuning it" in answer.err

@@ -20,6 +20,7 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.store import open_store
 from tunedb.sweep.run import run_sweep
+from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.problem_lock import lock_problem
 from tunedb.tuner.tuner import Tuner
 
@@ -87,7 +88,7 @@ def test_a_winner_that_no_longer_holds_is_quarantined_and_exit_code_1(
 def test_one_that_another_process_is_tuning_is_left_for_later(cli: Cli, kernels: dict[str, Kernel]) -> None:
     kernels["pool"].times = {128: 100.0, 256: 50.0}
     [row] = cli("warm", "pool", *SHAPE, "--forward-only", "--format", "json").json
-    folder = settings.lock_folder(settings.current())
+    folder = lock_folder(settings.current())
     with open_store(settings.current().store) as store:
         stored = store.get_sweep(row["uid"])
     with lock_problem(folder, stored.problem, stored.device, 1.0), settings.using(lock_timeout=0.1):

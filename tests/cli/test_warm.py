@@ -168,8 +168,8 @@ def test_a_problem_that_another_process_tunes_is_busy(
     cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tunedb.core.device import INTERPRETER
+    from tunedb.tuner.lock_folder import lock_folder
     from tunedb.tuner.problem_lock import lock_problem
-    from tunedb.tuner.session import lock_folder
 
     monkeypatch.setenv("TUNEDB_LOCK_TIMEOUT", "0.1")
     problem = kernels["other"].problem({"shape": [2], "kernel_size": 2})

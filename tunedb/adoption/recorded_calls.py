@@ -1,6 +1,6 @@
 """Begins the recording of calls in a process and in those that it starts; `recorded_lines.py` reads what was recorded.
 
-It loads Triton but not torch: a process begins with it before its program is loaded.
+It loads neither torch nor Triton: a process begins with it while Triton is being imported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunedb import settings
-from tunedb.runtime import compat_cache
+from tunedb.runtime import compat_listener
 
 
 def start_recording(path: str | os.PathLike[str]) -> None:
@@ -20,7 +20,7 @@ def start_recording(path: str | os.PathLike[str]) -> None:
     compiles or finds in its cache for any other kernel, exactly so.
     """
     settings.record_calls_in_children(path)
-    compat_cache.listen_to_compiles(_record)
+    compat_listener.listen_to_compiles(_record)
 
 
 def _record(source: Any, options: Mapping[str, Any], target: Any) -> None:

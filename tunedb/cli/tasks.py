@@ -19,6 +19,7 @@ from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
 from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import suspect_of
+from tunedb.tuner.lock_folder import lock_folder
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -76,7 +77,7 @@ def make_tuner(store: Store) -> Tuner:
     from tunedb.tuner.tuner import Tuner
 
     current = settings.current()
-    return Tuner(current, store, locks=settings.lock_folder(current))
+    return Tuner(current, store, locks=lock_folder(current))
 
 
 def tune(

@@ -23,6 +23,7 @@ from tunedb.decorator.recording.recorded_call import record_call
 from tunedb.decorator.resolve import Resolved, resolve
 from tunedb.decorator.results import Results
 from tunedb.errors import IdentityError
+from tunedb.runtime import compile_cache
 from tunedb.runtime.compat_triton import current_device, is_interpreted
 from tunedb.runtime.launch import launch_call
 from tunedb.tuner import session
@@ -172,7 +173,10 @@ class Launcher:
 
     def index(self) -> int:
         """Return the index of the current device; -1 in the interpreter."""
-        return -1 if is_interpreted(self._state.spec.jit) else current_device()
+        if is_interpreted(self._state.spec.jit):
+            return -1
+        compile_cache.prepare()
+        return current_device()
 
     def _launch_in_order(self, grid: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Serve a call that has no plan, from generated code: its arguments are in order."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -66,36 +66,6 @@ def entry_of(kernel: Any) -> str:
     """Return the name of a compiled kernel's folder in Triton's cache."""
     key: str = import_module("triton.runtime.cache")._base32(kernel.hash)
     return key
-
-
-# Compiles that others watch.
-
-
-def listen_to_compiles(listener: Callable[[Any, Mapping[str, Any], GPUTarget], None]) -> None:
-    """Have `listener(source, options, target)` called for each kernel that Triton compiles or finds in its cache.
-
-    It is called once in a process for what a kernel is specialised on. A listener that is there stays. Does nothing if
-    this one is there, and in a Triton without listeners.
-    """
-    before = getattr(knobs.compilation, "listener", None)
-    if getattr(before, "listener", None) is listener:
-        return
-
-    def listen(*, src: Any, metadata: Mapping[str, Any], **rest: Any) -> None:
-        if before is not None:
-            before(src=src, metadata=metadata, **rest)
-        target = metadata.get("target")
-        if isinstance(target, GPUTarget) and hasattr(src, "fn"):
-            names = vars(triton.compiler.make_backend(target).parse_options({}))
-            listener(src, {name: _as_tuple(metadata[name]) for name in names if name in metadata}, target)
-
-    listen.listener = listener  # type: ignore[attr-defined]
-    knobs.compilation.listener = listen
-
-
-def _as_tuple(value: Any) -> Any:
-    """Return what JSON made of a value, in metadata that come from the cache, as a hit and a miss both show it."""
-    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
 # What compiled kernels depend on besides their own sources.

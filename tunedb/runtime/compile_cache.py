@@ -46,6 +46,13 @@ def _renew() -> None:
     _lock = threading.RLock()  # another thread of the parent may hold the old one
 
 
+def prepare() -> None:
+    """Adapt Triton's cache to the settings, before Triton loads its driver, which it may have to compile."""
+    current = settings.current()
+    if current is not _seen:
+        _adapt(current)
+
+
 def compiling(
     stack: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]
 ) -> contextlib.AbstractContextManager[None]:
@@ -53,10 +60,8 @@ def compiling(
 
     Triton raises CompileRefused in it if the mode refuses compiles and the kernel is in no cache.
     """
-    current = settings.current()
-    if current is not _seen:
-        _adapt(current)
-    if not current.refuses_compiles:
+    prepare()
+    if not settings.current().refuses_compiles:
         return contextlib.nullcontext()
     return _refusing(lambda: _refusal(stack, arguments, keywords))
 
@@ -96,13 +101,14 @@ def _adapt(current: Settings) -> None:
     with _lock:
         own = Path(compat_cache.cache_folder())
         named = [*map(Path, current.precompiled), *([own] if precompiled_folder.is_one(own) else [])]
-        usable = [folder for folder in dict.fromkeys(named) if precompiled_folder.is_usable(folder)]
-        _folders = (*usable, *_unwritable)
-        if bool(_folders) or current.refuses_compiles:
+        _folders = (*dict.fromkeys(named), *_unwritable)
+        if bool(named) or current.refuses_compiles:
             if not _managers:
                 _managers.append(compat_cache.replace_cache_manager(FoldersFirst))
         elif _managers:
             compat_cache.replace_cache_manager(_managers.pop())
+        # Only now, because this asks for the device, and so may make Triton compile its driver into its cache.
+        _folders = tuple(folder for folder in _folders if folder in _unwritable or precompiled_folder.is_usable(folder))
         _seen = current
 
 

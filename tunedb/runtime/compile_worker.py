@@ -30,6 +30,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 
 from tunedb._internal.child_environment import environment_without
+from tunedb import settings
 from tunedb._internal.control import suppress
 from tunedb.runtime.compile_job import CompileJob, preload
 
@@ -145,6 +146,7 @@ class CompileWorker:
 
 def main() -> None:
     """Compile the jobs that the parent sends, until it closes its socket or ends."""
+    settings.record_nothing()  # the configs of a sweep: and asking for the current device makes a CUDA context
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is sent to the whole group, to end the forks
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # reap the assembler of a fork that ended
     threading.Thread(target=_watch, args=(os.getppid(),), daemon=True).start()

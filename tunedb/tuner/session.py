@@ -14,7 +14,7 @@ from tunedb._internal import forks
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
-from tunedb.settings import Settings, lock_folder
+from tunedb.settings import Settings
 from tunedb.store import at_end
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
@@ -22,6 +22,7 @@ from tunedb.store.local import LocalOpener
 from tunedb.store.shared import DEADLINE_S, SharedStore, flush_shared
 from tunedb.store.wait_budget import CALL_S, one_call
 from tunedb.store.writer import Writer, flush_writers
+from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.sweeper import Spent
 from tunedb.tuner.tuner import Tuner
 

@@ -26,6 +26,7 @@ from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
 from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import Observer, suspect_of
+from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.sweeper import Skipped, Swept
 from tunedb.tuner.verification import verify
 from tunedb.worker.messages import (
@@ -159,7 +160,7 @@ def main() -> None:
 
     current = settings.current()
     store = open_store(current.store, migrate=False)
-    tuner = Tuner(current, store, locks=settings.lock_folder(current), supervised=True)
+    tuner = Tuner(current, store, locks=lock_folder(current), supervised=True)
     events.put(Ready())
     while run(tuner, store, start.index, requests.get(), events):
         pass

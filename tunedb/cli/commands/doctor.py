@@ -13,6 +13,7 @@ from tunedb import registry, settings
 from tunedb.cli.command import FormatOption, command
 from tunedb.cli.exit_codes import DONE, FOUND, SCHEMA, UNAVAILABLE
 from tunedb.cli.output import Format, print_rows
+from tunedb.tuner.lock_folder import lock_folder
 
 if TYPE_CHECKING:
     from tunedb.store.doctor.finding import Finding
@@ -42,7 +43,7 @@ def _examine(overrides: dict[str, str]) -> Iterator[Finding]:
     yield from check_settings(used, faults)
     writable = used.mode != "read" and not used.is_strict
     yield from examine(used.store, hashes=hashes_of, writable=writable)
-    yield sweep_locks(partial(settings.lock_folder, used))
+    yield sweep_locks(partial(lock_folder, used))
     yield from examine_shared(used.shared)
 
 

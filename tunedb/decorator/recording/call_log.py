@@ -72,7 +72,7 @@ def record(kind: str, jit: Any, key: Hashable, make: Callable[[], Mapping[str, A
             "device": device_of(compat_triton.current_device()).key,
             "triton": compat_cache.TRITON,
         }
-        _append(path, json.dumps(record, sort_keys=True))
+        _append(path, json.dumps(record))
     # A file that can't be written, an argument that JSON can't hold, an unknown Triton: the call itself has succeeded.
     except Exception as error:
         let_pass(error)
