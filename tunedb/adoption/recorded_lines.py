@@ -6,11 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
-
-import triton
-from triton.backends.compiler import GPUTarget
 
 from tunedb import registry
 from tunedb._internal.control import let_pass
@@ -21,10 +17,10 @@ from tunedb.core.source_text import HashUnavailable
 from tunedb.core.task import Choice, TuningTask
 from tunedb.decorator.autotuner import Autotuner
 from tunedb.decorator.recording.argument_text import decode
-from tunedb.decorator.recording.recorded_call import call_of, job_of
+from tunedb.decorator.recording.recorded_call import autotuners_of, call_of, job_of
 from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.errors import SettingError
-from tunedb.runtime import compat_triton
+from tunedb.runtime.compat_cache import GPUTarget
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.precompile import CompilesForOthers, Kernel
 
@@ -116,7 +112,7 @@ def _of_call(line: Line, choose: Choose, placement: Placement, target: GPUTarget
     return Kernel(line.kernel, problem.plain(), shown, source, job)
 
 
-def _stored_form(config: triton.Config, called: CalledKernel) -> dict[str, Any]:
+def _stored_form(config: Any, called: CalledKernel) -> dict[str, Any]:
     """Return a config as it is stored, for people."""
     stored = next((stored for stored, each in called.configs.items() if each is config), None)
     return {} if stored is None else stored.plain()
@@ -127,20 +123,11 @@ def _decorated(line: Line) -> Autotuner:
 
     Raises ImportError or LookupError if there is none.
     """
-    module, _, name = line.content["function"].partition(":")
-    scope = vars(import_module(module))
-    for value in [scope.get(name.partition(".")[0]), *scope.values()]:
-        while value is not None and not isinstance(value, triton.runtime.Autotuner) and hasattr(value, "fn"):
-            value = value.fn
-        if isinstance(value, triton.runtime.Autotuner) and _function_name(value) == name:
-            kernel = value if isinstance(value, Autotuner) else Companion(value)
-            if kernel.name == line.kernel:
-                return kernel
-    raise LookupError(f"{module} has no autotuned kernel {line.kernel} at its top")
-
-
-def _function_name(kernel: Any) -> str:
-    return str(getattr(getattr(compat_triton.jit_of(kernel), "fn", None), "__qualname__", ""))
+    for kernel in autotuners_of(line.content["function"]):
+        served = kernel if isinstance(kernel, Autotuner) else Companion(kernel)
+        if served.name == line.kernel:
+            return served
+    raise LookupError(f"{line.content['function']}: its module has no autotuned kernel {line.kernel}")
 
 
 def of_registered(

@@ -20,14 +20,13 @@ from tunedb.core.sweep import Source
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import SettingError, TunedbError
 from tunedb.runtime import compat_cache
+from tunedb.runtime.compat_cache import GPUTarget
 from tunedb.runtime.current_device import device_of
 from tunedb.runtime.failures import reason_of_one
 from tunedb.runtime.precompile import Kernel
 from tunedb.tuner.stored_device import device_named, listed
 
 if TYPE_CHECKING:
-    from triton.backends.compiler import GPUTarget
-
     from tunedb.store import Store
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import triton
 from triton import knobs
-from triton.backends.compiler import GPUTarget
+from triton.backends.compiler import GPUTarget as GPUTarget
 
 from tunedb._internal.control import let_pass, suppress
 from tunedb.runtime.compat_triton import current_target, heuristics_of, jit_of, specialize

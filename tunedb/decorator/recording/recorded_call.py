@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import triton
@@ -15,6 +16,7 @@ from tunedb.decorator.configs import run_hook
 from tunedb.decorator.kernel import KernelSpec
 from tunedb.decorator.recording import call_log
 from tunedb.decorator.recording.argument_text import decode, encode
+from tunedb.runtime import compat_triton
 from tunedb.runtime.compile_job import CompileJob
 
 _GRID = (1,)  # nothing is launched
@@ -38,6 +40,22 @@ def record_call(spec: KernelSpec, call: Call) -> None:
 def call_of(spec: KernelSpec, arguments: Mapping[str, Any]) -> Call:
     """Return a recorded call, with tensors without memory. Raises what finding its functions raises."""
     return spec.call(_GRID, (), {name: decode(value) for name, value in arguments.items()})
+
+
+def autotuners_of(place: str) -> Iterator[triton.runtime.Autotuner]:
+    """Yield the autotuned kernels around the function at `module:name`, among what its module has at the top.
+
+    Raises what importing the module raises.
+    """
+    module, _, name = place.partition(":")
+    scope = vars(import_module(module))
+    for value in [scope.get(name.partition(".")[0]), *scope.values()]:
+        while value is not None and not isinstance(value, triton.runtime.Autotuner) and hasattr(value, "fn"):
+            value = value.fn  # heuristics around it
+        if isinstance(value, triton.runtime.Autotuner):
+            function = getattr(compat_triton.jit_of(value), "fn", None)
+            if getattr(function, "__qualname__", None) == name:
+                yield value
 
 
 def job_of(spec: KernelSpec, call: Call, config: triton.Config, target: GPUTarget) -> CompileJob:
