@@ -43,3 +43,12 @@ def test_an_editable_install_puts_nothing_but_tunedb_on_the_path() -> None:
     ignored = {"__pycache__", "tunedb.egg-info"}
     assert [path.name for path in (ROOT / "src").iterdir() if path.name not in ignored] == ["tunedb"]
     assert (ROOT / "src" / "tunedb").resolve() == ROOT / "tunedb"
+
+
+def test_a_file_outside_of_the_packages_is_in_a_wheel_too() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["tunedb"]
+    shipped = {path for pattern in patterns for path in (ROOT / "tunedb").glob(pattern)}
+    folders = {path.parent for path in (ROOT / "tunedb").rglob("*.py")}
+    outside = {path for folder in folders if not (folder / "__init__.py").exists() for path in folder.glob("*.py")}
+    assert outside == {ROOT / "tunedb" / "adoption" / "site_hook" / "sitecustomize.py"}
+    assert outside <= shipped

@@ -97,7 +97,11 @@ def _rows(lines: Iterable[str]) -> list[dict[str, Any]]:
         record = Adopted(*values)
         last[pid, record.module, record.kernel] = record
     counts = Counter(last.values())
-    return [{**asdict(record), "processes": counts[record]} for record in sorted(counts)]
+    return [{**asdict(record), "processes": counts[record]} for record in sorted(counts, key=_order)]
+
+
+def _order(record: Adopted) -> tuple[str, Adopted]:
+    return record.state, record  # most kernels of a large package were not called: they come last
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:
