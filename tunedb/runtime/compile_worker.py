@@ -29,8 +29,8 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing.connection import Connection
 
-from tunedb._internal.child_environment import environment_without
 from tunedb import settings
+from tunedb._internal.child_environment import environment_without
 from tunedb._internal.control import suppress
 from tunedb.runtime.compile_job import CompileJob, preload
 
