@@ -130,6 +130,7 @@ def test_options_of_python_are_the_programs_too_unless_they_hide_the_environment
         (("--format", "yaml", "x.py"), "'yaml' is not one of 'table', 'json'"),
         (("--only",), "Option '--only' requires an argument"),
         (("--store", "", "main.py"), "--store: expected a path or a URL, got nothing."),
+        (("--skip", "", "main.py"), "skip: expected a pattern such as 'fla.*'"),
         (("-o", "no/folder/report", "main.py"), "no/folder/report: No such file or directory"),
         (("-o", "empty", "main.py"), "empty: Is a directory"),
         (("--record", "empty", "main.py"), "empty: Is a directory"),
@@ -174,6 +175,7 @@ def test_options_mean_the_same_whether_typer_reads_them_or_not(
     (words, variables), (words_of_typer, variables_of_typer) = started
     assert words == words_of_typer
     assert unlike(variables) == unlike(variables_of_typer)
+    assert "a.db" not in line or variables["TUNEDB_STORE"] == str(tmp_path / "a.db")
 
 
 def unlike(variables: dict[str, str]) -> dict[str, Any]:
@@ -260,3 +262,11 @@ def test_a_report_that_can_no_longer_be_written_is_one_line(tmp_path: Path, caps
     (tmp_path / "lines").write_text("")
     report.end({"main": os.getpid(), "lines": str(tmp_path / "lines"), "format": "json", "output": str(tmp_path)})
     assert capsys.readouterr().err == f"tunedb: Can't write the report to {tmp_path}: Is a directory.\n"
+
+
+@pytest.mark.parametrize(("option", "said"), [("-v", "tunedb: a\ntunedb: b\n"), ("-q", ""), ("--only=x", "b\n")])
+def test_the_log_of_the_program_is_as_verbose_as_asked_for(folder: Path, option: str, said: str) -> None:
+    (folder / "log.py").write_text(
+        "import triton, logging\nlog = logging.getLogger('tunedb')\nlog.info('a')\nlog.warning('b')"
+    )
+    assert run_python(*TUNEDB, option, "log.py", cwd=folder).stderr == said

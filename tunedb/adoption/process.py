@@ -6,6 +6,8 @@ import logging
 import sys
 
 from tunedb._internal import child_environment
+from tunedb._internal.printable import printable
+from tunedb._internal.redact import without_passwords
 from tunedb.adoption.adopting import adopt
 
 
@@ -37,7 +39,7 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not logging.getLogger().handlers and sys.stderr is not None:
-            print(f"tunedb: {record.getMessage()}", file=sys.stderr)
+            print(f"tunedb: {printable(without_passwords(record.getMessage()))}", file=sys.stderr)
 
 
 def _set_up_log(*, quiet: bool, verbose: bool) -> None:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HELP = "See: tunedb run --help"
-_ISOLATING = ("-E", "-I", "-P", "-S", "-s")  # of this interpreter: the program's own is not started with them
+_ISOLATING = (
+    "-E",
+    "-I",
+    "-P",
+    "-S",
+    "-s",
+)  # what this interpreter may have been started with, and the program's may not
 
 
 def start_quickly(words: Sequence[str]) -> None:
@@ -70,7 +76,7 @@ def start(values: Mapping[str, Any], program: Sequence[str]) -> None:
         options["report"] = _report_options(values)
     environment = child_environment.environment_with(options)
     if values.get("store"):
-        environment["TUNEDB_STORE"] = values["store"]
+        environment["TUNEDB_STORE"] = _independent_of_folder(values["store"])
     _replace_process([*_interpreter_options(), *program], environment)
 
 
@@ -96,6 +102,12 @@ def _writable(path: str) -> str:
     """Return the absolute path of a file, which is made. Raises OSError now, and not after a day of training."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
     return os.path.abspath(path)
+
+
+def _independent_of_folder(store: str) -> str:
+    """Return the store by an absolute path: the program may change its folder."""
+    is_plain_path = "://" not in store and store != ":memory:" and not store.startswith("~")
+    return os.path.abspath(store) if is_plain_path else store
 
 
 def _interpreter_options() -> list[str]:

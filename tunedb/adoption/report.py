@@ -49,14 +49,16 @@ def end(options: Mapping[str, Any]) -> None:
     lines.unlink()
     text = json.dumps(rows, indent=2) if options["format"] == "json" else _table(rows)
     output = options["output"]
-    if output is None:
+    if output is not None:
+        try:
+            Path(output).write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            let_pass(error)
+            text = f"tunedb: Can't write the report to {output}: {error.strerror}."
+        else:
+            return
+    if sys.stderr is not None:
         print(text, file=sys.stderr)
-        return
-    try:
-        Path(output).write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        let_pass(error)
-        print(f"tunedb: Can't write the report to {output}: {error.strerror}.", file=sys.stderr)
 
 
 def _records_of(kernel: Any) -> list[Adopted]:

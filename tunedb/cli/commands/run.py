@@ -10,6 +10,7 @@ import typer
 
 from tunedb import settings
 from tunedb.adoption import program
+from tunedb.adoption.selection import Selection
 from tunedb.cli.command import command, is_quiet, is_verbose
 from tunedb.errors import SettingError
 
@@ -67,6 +68,7 @@ def run(
     fault = program.fault_of(words or ())
     if fault is not None:
         raise SettingError(fault)
+    Selection(only, skip)  # raises for a pattern that can't be used
     used = settings.current()
     values = {
         "only": only, "skip": skip, "report": report, "output": output, "format": format.value, "record": record,
