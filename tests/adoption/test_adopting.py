@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
+import os
 import pickle
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +18,11 @@ import triton.runtime.autotuner
 
 import tunedb
 from tests.adoption.kernels import call, plain, record_of
-from tests.decorator.kernels import EVEN, Bench, add_even, configs, new_process, tuned
+from tests.decorator.kernels import EVEN, Bench, add_even, add_one, configs, new_process, tuned
 from tests.decorator.stub import StubDriver, once
 from tests.decorator.test_store import stored
 from tunedb.adoption import outcome
+from tunedb.adoption.refusal import Refused, check
 from tunedb.decorator.autotuner import Autotuner
 from tunedb.store import Store
 
@@ -233,3 +237,34 @@ def test_a_failure_of_ours_never_reaches_the_caller(
     assert record_of(kernel).reason == "tunedb failed to adopt it (LookupError: of ours)"
     assert len(records.messages) == 1
     assert len(kernel.cache) == 1
+
+
+def test_a_forked_child_goes_on(adoption: object) -> None:
+    kernels = plain(), plain()
+    call(kernels[0])
+    child = os.fork()
+    if child == 0:
+        failed = True
+        try:
+            for kernel in kernels:
+                call(kernel)
+            failed = any(record.state != "adopted" for record in tunedb.adopted())
+        finally:
+            os._exit(failed)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_interpreted_kernels_are_left_to_triton(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton.knobs.runtime, "interpret", True)
+    kernel = plain(jit=triton.jit(add_one.fn))
+    with pytest.raises(Refused, match="interpreter"):
+        check(kernel)
+
+
+def test_kernels_that_nothing_else_refers_to_are_collected(adoption: object) -> None:
+    kernel = plain()
+    call(kernel)
+    gone = weakref.ref(kernel)
+    del kernel
+    gc.collect()
+    assert gone() is None

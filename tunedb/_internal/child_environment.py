@@ -42,18 +42,10 @@ def environment_without() -> dict[str, str]:
 
 
 def options() -> dict[str, Any]:
-    """Return the options with which child processes adopt kernels now; none if they do not."""
-    return _read(os.environ.get(VARIABLE))
-
-
-def own_options() -> dict[str, Any]:
     """Return the options with which the parent process had this one adopt kernels; none if it had not."""
-    return _read(os.environ.get(VARIABLE) if _before is None else _before[VARIABLE])
-
-
-def _read(text: str | None) -> dict[str, Any]:
     import ast
 
+    text = os.environ.get(VARIABLE) if _before is None else _before[VARIABLE]
     read: dict[str, Any] = ast.literal_eval(text or "{}")
     return read
 

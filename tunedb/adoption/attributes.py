@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from tunedb.adoption.torch_frames import COMPILED, is_made_by_torch, is_read_by_name
+
 TYPE_CHECKING = False  # not typing's: a program that adopts before it imports Triton would wait for it
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from tunedb.adoption.outcome import Outcome
 
 OUTCOME = "_tunedb_outcome"  # the key of an instance's outcome in its `__dict__`
-COMPILED = "_tunedb_compiled"  # the key of a mark: torch made the instance, for compiled code
 
 _LISTS = ("configs", "cache")  # a program may edit them in place
 _RESULTS = ("best_config", "bench_time", "configs_timings")  # they exist once calls have left them
@@ -97,42 +98,17 @@ def _pruning(reach: Callable[[Any], Outcome]) -> property:
 
     def get(kernel: Any) -> Any:
         own = _own(kernel, _PRUNING)
-        if own is not None or COMPILED in kernel.__dict__ or _is_named_by(sys._getframe(1)):
+        if own is not None or COMPILED in kernel.__dict__ or is_read_by_name(_PRUNING, sys._getframe(1)):
             return own
         companion = reach(kernel).companion
         return None if companion is None else companion.early_config_prune
 
     def put(kernel: Any, value: Any) -> None:
-        if _PRUNING not in kernel.__dict__ and _is_made_by_torch(sys._getframe(1)):
+        if _PRUNING not in kernel.__dict__ and is_made_by_torch(sys._getframe(1)):
             kernel.__dict__[COMPILED] = True
         _assign(kernel, _PRUNING, value)
 
     return property(get, put, lambda kernel: _delete(kernel, _PRUNING))
-
-
-def _is_named_by(frame: Any) -> bool:
-    """Say whether the code of a frame names the attribute, and is not torch's."""
-    code = frame.f_code
-    is_evaluated = code.co_filename == "<string>" and frame.f_back is not None
-    reader = frame.f_back if is_evaluated else frame  # torch evaluates expressions in the scope of what it compiles
-    if _package(reader) == "torch":
-        return False
-    return _PRUNING in code.co_names or _PRUNING in code.co_consts
-
-
-def _is_made_by_torch(frame: Any) -> bool:
-    """Say whether the constructor in this frame was called by what compiles code, through Triton's decorator."""
-    while _package(frame) == "triton":
-        frame = frame.f_back
-    return _module(frame).startswith(("torch._higher_order_ops.", "torch._dynamo.", "torch._inductor."))
-
-
-def _module(frame: Any) -> str:
-    return "" if frame is None else str(frame.f_globals.get("__name__"))
-
-
-def _package(frame: Any) -> str:
-    return _module(frame).partition(".")[0]
 
 
 def _assign(kernel: Any, name: str, value: Any) -> None:

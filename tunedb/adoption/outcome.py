@@ -28,6 +28,7 @@ class Outcome:
         self.companion: Companion | None = None
         self.reason = ""
         self.has_one_config = False
+        self._module, self._name = "", type(kernel).__qualname__
         self._is_selected = True
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -40,12 +41,13 @@ class Outcome:
     @property
     def is_selection_current(self) -> bool:
         """Whether the selections in force treat the kernel as they did."""
-        return self._is_selected == selection.is_selected(*full_name(self.kernel))
+        return self._is_selected == selection.is_selected(self._module, self._name)
 
     def decide(self) -> Outcome:
         """Make the companion, or note why there is none. Raises nothing."""
         try:
-            self._is_selected = selection.is_selected(*full_name(self.kernel))
+            self._module, self._name = full_name(self.kernel)
+            self._is_selected = selection.is_selected(self._module, self._name)
             if not self._is_selected:
                 raise Refused("`only` and `skip` leave it out")
             check(self.kernel)
@@ -57,14 +59,14 @@ class Outcome:
         except Exception as error:
             let_pass(error)
             self.reason = f"tunedb failed to adopt it ({type(error).__name__}: {error})"
-            _log.warning("triton.autotune serves the calls of %r: %s.", self.kernel, self.reason)
+            _log.warning("triton.autotune serves the calls of %s: %s.", self._name, self.reason)
         return self
 
     def refuse(self, reason: object) -> None:
         """Leave the kernel to Triton from now on."""
         self.leave_results()
         self.companion, self.reason = None, str(reason)
-        _log.warning("%s is left to triton.autotune: %s.", full_name(self.kernel)[1], str(reason).rstrip("."))
+        _log.warning("%s is left to triton.autotune: %s.", self._name, str(reason).rstrip("."))
 
     def leave_results(self) -> None:
         """Leave in the kernel's attributes what its calls left, and in its cache the entries that are not ours."""

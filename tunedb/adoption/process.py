@@ -13,7 +13,7 @@ from tunedb.adoption.adopting import adopt
 
 def begin() -> None:
     """Adopt kernels, as Triton has just been imported."""
-    options = child_environment.own_options()
+    options = child_environment.options()
     _set_up_log(quiet="quiet" in options, verbose="verbose" in options)
     for only, skip in options.get("selections", ()):
         adopt(only, skip, children=False)  # its environment has come with this process
@@ -31,7 +31,7 @@ def end() -> None:
     """Report, at the end of the process that `tunedb run` was."""
     from tunedb.adoption import report
 
-    report.end(child_environment.own_options()["report"])
+    report.end(child_environment.options()["report"])
 
 
 class _Lines(logging.Handler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunedb.adoption.attributes import COMPILED
+from tunedb.adoption.torch_frames import COMPILED
 from tunedb.decorator import validation
 from tunedb.decorator.autotuner import Autotuner
 from tunedb.decorator.fallback import is_fallback
@@ -35,12 +35,12 @@ def check(kernel: Any) -> None:
     """Raise Refused for a kernel that Triton has to serve."""
     if is_derived(kernel):
         raise Refused("the program did not make it")
-    layer = kernel.fn
-    while not hasattr(layer, "add_pre_run_hook"):
+    jit, layer = compat_triton.jit_of(kernel), kernel.fn
+    while layer is not jit:
         if not compat_triton.is_heuristics(layer):
             raise Refused(f"it is around another {type(layer).__qualname__}")
         layer = layer.fn
-    if compat_triton.is_interpreted(layer):
+    if compat_triton.is_interpreted(jit):
         raise Refused("Triton's interpreter runs it")
     check_methods(kernel)
     if len(kernel.configs) == 1:
