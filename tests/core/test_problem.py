@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from tests.core.golden import golden_digests
 from tunedb._internal.printable import printable
-from tunedb.core.canonical import canonical_facts
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import IdentityError
@@ -56,6 +55,15 @@ def test_every_knob_survives_the_way_through_the_key_as_itself(knobs: dict[str, 
     assert hash(stored) == hash(Config.of(**knobs))
 
 
+@given(FACTS)
+def test_what_is_made_of_facts_is_what_is_read_from_its_key(facts: dict[str, object]) -> None:
+    for made in (Config.of(**facts), Problem.of("kernel", **facts)):
+        read = Config(made.key) if isinstance(made, Config) else Problem(made.key, "kernel")
+        assert repr(read._values) == repr(made._values)
+        assert made == read
+    assert Problem.of("kernel", **facts).digest == Problem(Config.of(**facts).key, "kernel").digest
+
+
 @given(FACTS, st.randoms())
 def test_the_order_of_facts_changes_nothing(facts: dict[str, object], random: object) -> None:
     names = list(facts)
@@ -65,7 +73,7 @@ def test_the_order_of_facts_changes_nothing(facts: dict[str, object], random: ob
 
 @given(FACTS)
 def test_the_key_is_compact_sorted_ascii_json(facts: dict[str, object]) -> None:
-    key = canonical_facts(facts)
+    key = Config.of(**facts).key
     assert key.isascii()
     assert key == json.dumps(json.loads(key), sort_keys=True, separators=(",", ":"))
 

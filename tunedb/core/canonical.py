@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tunedb.core.tagged import INT64, check_tagged, is_storable, simple, tagged
@@ -36,12 +36,20 @@ def _plain(name: str, value: object) -> object:
 
 def _fact(name: str, value: object) -> object:
     """Return a value of a problem or a config, which may be one that JSON lacks."""
+    if value is None or type(value) is bool or (type(value) is int and value in INT64):
+        return value  # as most are
     value = simple(value)
-    return tagged(value) or _plain(name, value)
+    plain = tagged(value)
+    if plain is None:
+        return _plain(name, value)
+    check_tagged(name, plain)
+    return plain
 
 
-def _dump(plain: Mapping[str, object]) -> str:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+# Made once: `json.dumps` with these options makes one at each call.
+dump: Callable[[Mapping[str, object]], str] = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), allow_nan=False
+).encode
 
 
 def canonical(facts: Mapping[str, object]) -> str:
@@ -50,16 +58,17 @@ def canonical(facts: Mapping[str, object]) -> str:
     Raises IdentityError if a name is not a str, or a value would not come back as itself.
     """
     _check_names(facts)
-    return _dump({name: _plain(name, value) for name, value in facts.items()})
+    return dump({name: _plain(name, value) for name, value in facts.items()})
 
 
-def canonical_facts(facts: Mapping[str, object]) -> str:
-    """Return the canonical JSON of a problem's or a config's facts: like `canonical`, for more values.
+def plain_facts(facts: Mapping[str, object]) -> dict[str, Any]:
+    """Return a problem's or a config's facts as canonical JSON holds them, of which `dump` makes the text.
 
-    A dtype, an int of any size, an infinity, NaN and any str are facts too. Raises IdentityError for other values.
+    The same as `parse_canonical` of that text, without parsing. A dtype, an int of any size, an infinity, NaN and any
+    str are facts too. Raises IdentityError as `canonical` does.
     """
     _check_names(facts)
-    return _dump({name: _fact(name, value) for name, value in facts.items()})
+    return {name: _fact(name, facts[name]) for name in sorted(facts)}
 
 
 def _check_names(facts: Mapping[str, object]) -> None:
@@ -103,7 +112,7 @@ def parse_json(text: str) -> Any:
 def parse_canonical(text: str) -> dict[str, Any]:
     """Parse a canonical text into a plain mapping, in which a dtype is still `{"dtype": "torch.float32"}`.
 
-    Raises IdentityError if the text is anything but what `canonical_facts` writes.
+    Raises IdentityError if the text is anything but what `dump` makes of `plain_facts`.
     """
     plain = parse_json(text)
     if not isinstance(plain, dict):
@@ -113,7 +122,7 @@ def parse_canonical(text: str) -> dict[str, Any]:
             check_tagged(name, value)
         else:
             _plain(name, value)
-    if _dump(plain) != text:
+    if dump(plain) != text:
         raise IdentityError("The JSON is not in canonical form (sorted, compact, ASCII).")
     return plain
 

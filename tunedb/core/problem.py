@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunedb._internal.printable import printable
-from tunedb.core.canonical import canonical_facts, digest_of, parse_canonical
+from tunedb.core.canonical import digest_of, dump, parse_canonical, plain_facts
 from tunedb.core.tagged import text_of, untagged
 from tunedb.errors import IdentityError
 
@@ -28,8 +28,11 @@ class _Facts(Mapping[str, Any]):
     _values: dict[str, Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_values", parse_canonical(self.key))
-        for name in self._values:
+        self._keep(parse_canonical(self.key))
+
+    def _keep(self, values: dict[str, Any]) -> None:
+        object.__setattr__(self, "_values", values)
+        for name in values:
             if not name.isprintable():  # of facts and knobs: such a value is escaped where it is shown
                 raise IdentityError(f"Expected a name without control characters, got {name!r:.100}.")
 
@@ -64,6 +67,9 @@ class Problem(_Facts):
 
     def __post_init__(self) -> None:
         _Facts.__post_init__(self)
+        self._identify()
+
+    def _identify(self) -> None:
         if type(self.kernel) is not str or not _KERNEL.fullmatch(self.kernel):
             raise IdentityError(
                 f"A kernel's name: expected letters, digits, '_', '.' and '-', at most 200, got {self.kernel!r:.300}."
@@ -73,7 +79,13 @@ class Problem(_Facts):
     @classmethod
     def of(cls, kernel: str, /, **facts: object) -> Problem:
         """Return the problem with these facts. Raises IdentityError, before anything is tuned, if one can't be kept."""
-        return cls(canonical_facts(facts), kernel)
+        values = plain_facts(facts)
+        problem = object.__new__(cls)
+        object.__setattr__(problem, "key", dump(values))
+        object.__setattr__(problem, "kernel", kernel)
+        problem._keep(values)
+        problem._identify()
+        return problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,11 @@ class Config(_Facts):
     @classmethod
     def of(cls, **knobs: object) -> Config:
         """Return the config with these knobs."""
-        return cls(canonical_facts(knobs))
+        values = plain_facts(knobs)
+        config = object.__new__(cls)
+        object.__setattr__(config, "key", dump(values))
+        config._keep(values)
+        return config
 
     @property
     def constants(self) -> dict[str, Any]:

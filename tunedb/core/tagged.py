@@ -5,6 +5,7 @@ A dtype is written by its name. Only reading one back imports torch or Triton, w
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -81,7 +82,12 @@ def _dtype_name(value: object) -> str | None:
     module = type(value).__module__
     if type(value).__name__ != "dtype" or module not in ("torch", "triton.language.core"):
         return None
-    name = str(value).removeprefix("torch.")
+    return _name_of_dtype(value, module)
+
+
+@functools.lru_cache(maxsize=64, typed=True)  # most facts of a call are its tensors' dtypes
+def _name_of_dtype(dtype: object, module: str) -> str:
+    name = str(dtype).removeprefix("torch.")
     return f"{module.partition('.')[0]}.{name}"
 
 

@@ -87,7 +87,9 @@ def stored_form(config: triton.Config) -> Config:
 def _storable(value: Any) -> Any:
     if type(value).__name__ == "constexpr":
         value = value.value
-    if value is None or type(value) in (bool, int, float, str) or type(value).__name__ == "dtype":
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if type(value).__name__ == "dtype":
         with contextlib.suppress(IdentityError):  # a dtype of another package
             Config.of(value=value)
             return value
