@@ -5,8 +5,9 @@
 Each figure comes from its own process, which has imported torch and Triton when its clock starts, as a program that
 sweeps has. `processes` are spawned by it, because a program with a CUDA context can't fork, and import torch;
 `compiler` is tunedb.runtime.compile_worker, a process that imports only Triton, forks, and compiles all but the first.
-`held_ms` is how long the others kept a thread waiting that wants to run every 0.1 ms, at most and at the 99th
-percentile: as long as that, they delay the timing of earlier candidates.
+The problems with a number of configs are decorated kernels, in a module that needs no torch: a user's mostly does, and
+then each worker process imports it. `held_ms` is how long the others kept a thread waiting that wants to run every
+0.1 ms, at most and at the 99th percentile: as long as that, they delay the timing of earlier candidates.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.first_kernels import CASES
+
 if TYPE_CHECKING:
     from tunedb.runtime.compile_job import CompileJob
     from tunedb.runtime.launch import Launch
@@ -39,8 +42,23 @@ PROBLEMS: dict[str, dict[str, Any]] = {
 }
 
 
+def job_of(problem: str, number: int) -> tuple[Any, CompileJob]:
+    """Return the jit function of one candidate, and the job that compiles it for the RTX 4090."""
+    from triton.backends.compiler import GPUTarget
+
+    from tunedb.runtime.compile_job import CompileJob
+
+    target = GPUTarget("cuda", ARCH, 32)
+    if problem in CASES:
+        case = CASES[problem]
+        constants, options = case.configs[number]
+        return case.jit, CompileJob.of(case.jit, case.arguments("meta"), {**constants, **options}, target)
+    launch = launch_of(PROBLEMS[problem], number)
+    return launch.jit, CompileJob.of(launch.jit, launch.arguments, launch.keywords, target)
+
+
 def launch_of(arguments: dict[str, Any], number: int) -> Launch:
-    """Return the launch of one candidate, on tensors without memory."""
+    """Return the launch of one candidate of average pooling, on tensors without memory."""
     import torch
 
     from tunedb.kernels.avg_pool import FORWARD
@@ -54,23 +72,14 @@ def launch_of(arguments: dict[str, Any], number: int) -> Launch:
     return forward_launch(read, empty_output(read, pool.window), pool.window, candidates(arguments)[number])
 
 
-def compile_one(arguments: dict[str, Any], number: int) -> None:
+def compile_one(problem: str, number: int) -> None:
     """Compile one candidate for the RTX 4090, in this process."""
-    launch = launch_of(arguments, number)
-    job_of(launch).compile(launch.jit)
-
-
-def job_of(launch: Launch) -> CompileJob:
-    """Return the job that compiles the launch for the RTX 4090."""
-    from triton.backends.compiler import GPUTarget
-
-    from tunedb.runtime.compile_job import CompileJob
-
-    return CompileJob.of(launch.jit, launch.arguments, launch.keywords, GPUTarget("cuda", ARCH, 32))
+    jit, job = job_of(problem, number)
+    job.compile(jit)
 
 
 def candidates(arguments: dict[str, Any]) -> Any:
-    """Return the problem's space on an RTX 4090."""
+    """Return the space of an average pooling on an RTX 4090."""
     from tunedb.core.device import Device
     from tunedb.kernels.avg_pool import FORWARD
 
@@ -79,10 +88,9 @@ def candidates(arguments: dict[str, Any]) -> Any:
 
 def measure(problem: str, how: str, workers: int) -> dict[str, Any]:
     """Measure seconds until the first candidate and all are compiled, and how long this thread was kept waiting."""
-    arguments = PROBLEMS[problem]
-    count = len(candidates(arguments))
+    count = len(CASES[problem].configs if problem in CASES else candidates(PROBLEMS[problem]))
     executor: Executor
-    work: Callable[[dict[str, Any], int], None] = compile_one
+    work: Callable[[str, int], None] = compile_one
     start = time.perf_counter()
     if how == "processes":
         executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
@@ -93,14 +101,14 @@ def measure(problem: str, how: str, workers: int) -> dict[str, Any]:
 
         compiler = CompileWorker(workers)
 
-        def work(arguments: dict[str, Any], number: int) -> None:
+        def work(problem: str, number: int) -> None:
             if number:
-                compiler.compile(job_of(launch_of(arguments, number)))
-            compile_one(arguments, number)  # what the worker compiled comes from the cache
+                compiler.compile(job_of(problem, number)[1])
+            compile_one(problem, number)  # what the worker compiled comes from the cache
 
     ended, first, waits = threading.Event(), [0.0], []
     with executor as pool:
-        futures: list[Future[None]] = [pool.submit(work, arguments, number) for number in range(count)]
+        futures: list[Future[None]] = [pool.submit(work, problem, number) for number in range(count)]
         futures[0].add_done_callback(lambda _: first.__setitem__(0, time.perf_counter() - start))
         threading.Thread(target=lambda: ([future.result() for future in futures], ended.set())).start()
         while not ended.is_set():
@@ -120,7 +128,7 @@ def main() -> None:
     """Measure every problem each way, print a line for each, and write all with --json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compiling", description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[os.cpu_count() or 1])
-    parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--problems", nargs="+", default=[*PROBLEMS, *CASES], choices=[*PROBLEMS, *CASES])
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()

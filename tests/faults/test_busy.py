@@ -152,6 +152,7 @@ def test_a_trial_that_could_not_be_written_keeps_no_result_from_those_who_wait_f
     guarded = GuardedStore("s.db", lambda: failing)  # type: ignore[arg-type,return-value]
     done = sweep()
     guarded.start_sweep(running(done))
+    assert guarded.writer._thread.submit(lambda: None).wait(60)
     for one in done.trials:
         guarded.put_trial(done.uid, one)
     guarded.finish_sweep(done)

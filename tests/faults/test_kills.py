@@ -63,11 +63,14 @@ print(json.dumps(acknowledged))
 SWEEPER = """
 import sys, time
 from tests.faults import calls
+tuner = calls.tuner(store=sys.argv[1])
 def compile(block):
     if block == 4:
+        while tuner.store.local.writer._thread.unfinished():  # a sweep does not wait for its trials to be written
+            time.sleep(0.01)
         print("sweeping", flush=True)
         time.sleep(60)
-calls.call(calls.tuner(store=sys.argv[1]), 1, compile)
+calls.call(tuner, 1, compile)
 """
 
 WAITERS = """
@@ -115,7 +118,6 @@ def test_killed_writers_lose_nothing_that_was_acknowledged_and_tear_nothing(quic
 
 def test_a_waiter_takes_over_from_a_killed_sweeper_and_the_others_read_what_it_found(quick_path: Path) -> None:
     path = quick_path
-    open_store(str(path)).close()  # a sweep does not wait for the store that it makes, and a kill then loses its trials
     waiters, sweeper = start(WAITERS, path), start(SWEEPER, path)
     assert sweeper.stdout is not None
     assert waiters.stdout is not None

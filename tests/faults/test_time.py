@@ -111,13 +111,13 @@ def test_threads_wait_within_their_budgets_whatever_the_store_does(seed: int, tm
 def test_one_slow_trial_spares_the_other_calls_the_same_wait(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store.db"))
     guarded = guarded_on(store, lambda name: 0.1 if name == "start_sweep" else 0.0)
-    guarded.get_whole([])  # opens it
+    guarded.get_marks_of([])  # opens it
     for n in range(5):
         done = sweep(n)
         guarded.start_sweep(running(done))
         guarded.put_trial(done.uid, done.trials[0])
     assert eventually(lambda: guarded.writer._thread.unfinished() == 0)
-    assert guarded._store._store.log == ["get_whole", "start_sweep"]  # type: ignore[union-attr]
+    assert guarded._store._store.log.count("start_sweep") == 1  # type: ignore[union-attr]
 
 
 def test_no_thread_waits_for_a_store_while_others_wait_for_it_to_end_its_sweep(tmp_path: Path) -> None:

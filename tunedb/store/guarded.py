@@ -106,7 +106,7 @@ class GuardedStore(SweepStore):
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a running sweep, within the time that its trials may take."""
         if self._writable:
-            self.writer.open(self._load)
+            self._open()
             self.writer.begin(sweep.uid, lambda store: store.start_sweep(sweep))
 
     def put_trial(self, sweep_uid: str, trial: Trial) -> None:
@@ -116,7 +116,7 @@ class GuardedStore(SweepStore):
     def finish_sweep(self, sweep: Sweep) -> None:
         """Keep the finished sweep in memory until it is written, on a thread of its own."""
         if self._writable:
-            self.writer.open(self._load)
+            self._open()
             self.writer.put(sweep)
 
     def wait_until_written(self, sweep_uid: str) -> bool:
@@ -147,13 +147,18 @@ class GuardedStore(SweepStore):
         if self._breaker.is_open:
             return None
         if not self._store.is_open and self._is_new():
-            self.writer.open(self._load)
+            self._open()
             return None
         answer = self._attempt(work)
         if isinstance(answer, NotLoaded):
             self._load()
             answer = self._attempt(work)
         return None if isinstance(answer, NotLoaded) else answer
+
+    def _open(self) -> None:
+        """Begin to open the store for writing, unless it has just failed."""
+        if not self._breaker.is_open:
+            self.writer.open(self._load)
 
     def _attempt(self, work: Callable[[Any], _T]) -> _T | NotLoaded | None:
         most = READ_S if self._store.is_open else CALL_S  # making the first schema takes longer than a read

@@ -118,7 +118,7 @@ def _path_of(url: str) -> Path | None:
 class LocalStore(SweepStore):
     """A SQLite store that exists. `open_whole` opens it by SQLAlchemy, at the first use that the reader can't serve.
 
-    A read that needs it raises NotLoaded unless `is_loaded`.
+    A read that needs it raises NotLoaded, unless it is open or `is_loaded`.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class LocalStore(SweepStore):
         return self._for_reading().get_whole(sweep_uids)
 
     def _for_reading(self) -> Store:
-        if not self._is_loaded():
+        if not (self.is_whole or self._is_loaded()):
             raise NotLoaded(f"{self._reader.url} can't be read for this without SQLAlchemy.")
         return self.whole
 

@@ -61,7 +61,7 @@ class Writer:
         self._busy_since: float | None = None
         self._begun: dict[str, float] = {}  # sweeps whose start is kept, with the seconds that are left to them
         self._parts: dict[str, Job[bool]] = {}  # the last part of each of these
-        self._is_opening = False
+        self._is_opening, self._is_first_to_wait = False, True
         self._timer = RearmingTimer(RETRY_AFTER_S, self._try_after_rest)
         _unwritten.discard(self)
 
@@ -113,9 +113,12 @@ class Writer:
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""
         done = _Until(self._changed, lambda: self.is_settled(sweep_uid))
-        most = RESULT_S if self.store.is_whole else wait_budget.CALL_S  # making the first schema takes longer
-        if self._busy_since is None and self._thread.busy_s() < most:  # else another call has waited already
-            wait_budget.current().wait(done, most)
+        with self._changed:
+            is_opening, self._is_first_to_wait = self._is_opening and self._is_first_to_wait, False
+        if is_opening:  # making the first schema takes longer
+            wait_budget.current().wait(done, wait_budget.CALL_S)
+        elif self._busy_since is None and self._thread.busy_s() < RESULT_S:  # else another call has waited already
+            wait_budget.current().wait(done, RESULT_S)
         return sweep_uid not in self._waiting
 
     def is_settled(self, sweep_uid: str) -> bool:
