@@ -203,7 +203,8 @@ def made_for(folder: Path, **changes: Any) -> Path:
     """A folder with nothing but a manifest, which says that it was made for the stub of a GPU."""
     folder.mkdir()
     target = GPUTarget("cuda", 90, 32)
-    entries = {"KEY": {"kernel": "k", "function": "m.f", "source": "s"}}
+    function = "tests.adoption.precompiled_program.decorated"
+    entries = {"KEY": {"kernel": "k", "function": function, "source": "of another text"}}
     words = ["tunedb", "precompile", "--device", "Stub 9000"]
     precompiled_folder.write(folder, GPU, target, entries, version="0", words=words)
     manifest = json.loads((folder / MANIFEST).read_text())
@@ -227,7 +228,7 @@ OTHER = dataclasses.replace(GPU, name="Stub 8000").key
         ({"triton": "2.0"}, "were compiled for Triton 2.0: others"),
         ({"build": "other"}, "were compiled for another build of that Triton: others"),
         ({"environment": {"DISABLE_LLVM_OPT": "true"}}, "compiled for the environment {'DISABLE_LLVM_OPT': 'true'}"),
-        ({"compiler": "9-90"}, "were compiled for the assembler 9-90: others"),
+        ({"compiler": "ptxas 9"}, "were compiled for another assembler: others"),
     ],
 )
 def test_a_folder_for_another_device_or_triton_is_said_once_with_the_command_that_makes_it_again(
@@ -261,6 +262,22 @@ def test_a_folder_that_is_none_is_said_and_the_kernel_is_compiled(
     assert first == f"There are no precompiled kernels in {tmp_path / 'none'}: kernels are compiled. Run: tunedb " \
         f"precompile --into {tmp_path / 'none'}"  # fmt: skip
     assert second.startswith(f"The precompiled kernels in {tmp_path / 'damaged'} can't be used: ")
+
+
+def test_a_refused_compile_says_if_the_source_text_has_changed_since_the_folder_was_made(
+    tmp_path: Path, cache: Path, stub: StubDriver
+) -> None:
+    from tests.adoption import precompiled_program as program
+
+    folder, kernel = made_for(tmp_path / "made"), "tests.adoption.precompiled_program.decorated"
+    program.decorated.cache[144, "torch.float32", "torch.float32"] = program.decorated.configs[0]
+    stub.index += 5000  # for which nothing is compiled
+    with tunedb.using(mode="strict-compile", precompiled=folder), pytest.raises(tunedb.CompileRefused) as refused:
+        program.call_decorated(144)
+    program.decorated.cache.clear()
+    assert f"The source text of {kernel} has changed, or has moved in its file, since {folder} was made" in str(
+        refused.value
+    )
 
 
 def test_triton_has_its_own_cache_again_once_no_setting_needs_ours(

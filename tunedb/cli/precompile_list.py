@@ -49,7 +49,8 @@ def read_lines(paths: Iterable[Path], kernels: Sequence[str]) -> Lines:
             with located(line.path, line.number):
                 call = recorded_lines.line_of(line.arguments)
             if call is None:
-                problems.append(line)
+                if not kernels or line.kernel in (None, *kernels):
+                    problems.append(line)
             elif not kernels or call.kernel in kernels:
                 recorded.append(call)
     return Lines(recorded, problems)

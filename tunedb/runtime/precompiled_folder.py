@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -33,8 +32,9 @@ MANIFEST = "tunedb-precompiled.json"
 FORMAT = 1
 
 _log = logging.getLogger("tunedb")
+_logged: set[Path] = set()  # folders about which something was said
 _FACTS = {
-    "triton": "Triton {}", "build": "another build of that Triton", "compiler": "the assembler {}",
+    "triton": "Triton {}", "build": "another build of that Triton", "compiler": "another assembler",
     "environment": "the environment {}",
 }  # fmt: skip
 
@@ -89,32 +89,36 @@ def write(
     temporary_file.replace(folder / MANIFEST)
 
 
-@functools.cache
 def is_usable(folder: Path) -> bool:
     """Say whether kernels of the folder can serve this process. Logs, once, why they can't, or only in part."""
     try:
         records = read(folder)
     except (OSError, ValueError, KeyError) as error:
         let_pass(error)
-        _log.warning("The precompiled kernels in %s can't be used: %s.", folder, printable(str(error)))
+        _log_once(folder, f"The precompiled kernels in {folder} can't be used: {printable(str(error))}.")
         return False
     if not records:
-        _log.warning(
-            "There are no precompiled kernels in %s: kernels are compiled. Run: tunedb precompile --into %s", folder,
-            shlex.quote(str(folder)),
-        )  # fmt: skip
+        command = f"tunedb precompile --into {shlex.quote(str(folder))}"
+        _log_once(folder, f"There are no precompiled kernels in {folder}: kernels are compiled. Run: {command}")
         return False
     device, facts = device_of(compat_triton.current_device()), compat_cache.compiler_facts(_target())
     faults = {_difference(record, device, facts): record for record in records}
     if "" in faults:
         return True
     difference, record = min(faults.items(), key=lambda fault: fault[1].get("device") != device.key)
-    words = [*record.get("command", ("tunedb", "precompile")), "--into", str(folder)]
-    _log.warning(
-        "The kernels in %s were compiled for %s: others are compiled again. For %s and Triton %s, run: %s",
-        folder, difference, device, compat_cache.TRITON, shlex.join(map(str, words)),
-    )  # fmt: skip
-    return all(record.get(name) == value for name, value in facts.items())
+    command = shlex.join(map(str, [*record.get("command", ("tunedb", "precompile")), "--into", str(folder)]))
+    _log_once(
+        folder,
+        f"The kernels in {folder} were compiled for {difference}: others are compiled again. For {device} and "
+        f"Triton {compat_cache.TRITON}, run: {command}",
+    )
+    return any(all(record.get(name) == value for name, value in facts.items()) for record in records)
+
+
+def _log_once(folder: Path, fault: str) -> None:
+    if folder not in _logged:
+        _logged.add(folder)
+        _log.warning("%s", fault)
 
 
 def sources_of(folder: Path, function: str) -> set[str]:
