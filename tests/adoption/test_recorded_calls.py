@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
+import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import triton
+import triton.language as tl
 from triton import knobs
 from triton.backends.compiler import GPUTarget
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.adoption import precompiled_program as program
@@ -21,7 +28,9 @@ from tunedb import settings
 from tunedb.adoption.recorded_calls import start_recording
 from tunedb.adoption.recorded_lines import Line, kernels_of, line_of
 from tunedb.cli.precompile_list import default_choice
+from tunedb.core.canonical import parse_json
 from tunedb.decorator.recording import call_log
+from tunedb.decorator.recording.argument_text import decode, encode
 
 ADA = dataclasses.replace(GPU, name="Ada", arch="sm_89")
 
@@ -110,6 +119,55 @@ def test_for_another_device_what_triton_derived_is_left_to_it(calls: Path, monke
     assert kernel.job.compile().metadata.target.arch == 89
     (other,) = kernels_of(lines, default_choice, ADA, GPUTarget("hip", "gfx942", 64))
     assert "recorded on a device of cuda" in other.fault
+
+
+def test_a_kernel_that_no_other_process_finds_is_said_once(
+    calls: Path, monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TUNEDB_RECORD_CALLS", "")
+    start_recording(calls)
+
+    @triton.jit
+    def hidden(x, BLOCK: tl.constexpr):
+        tl.store(x + tl.arange(0, BLOCK), 1.0)
+
+    for block in (16, 32):
+        hidden[(1,)](torch.zeros(64), BLOCK=block)
+    why = "it is not at the top of its module, where another process would find it"
+    assert [record.getMessage() for record in records.records] == [f"hidden: a call is not recorded: {why}"]
+    generated = types.ModuleType("generated")  # as torch's compiler makes them
+    monkeypatch.setitem(sys.modules, "generated", generated)
+    monkeypatch.setattr(program.plain.fn, "__module__", "generated")
+    program.call_plain(256)
+    assert read(calls) == []
+
+
+VALUES = [
+    None, True, 3, 2**70, 0.5, -math.inf, "text", (1, ("a", None)), [1, 2], torch.float16, tl.float16,
+    tl.constexpr(7), program.twice,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=str)
+def test_what_is_written_of_an_argument_is_read_as_itself(value: object) -> None:
+    made = decode(parse_json(json.dumps(encode(value))))
+    assert type(made) is type(value)
+    assert made == value or made.value == value.value  # type: ignore[attr-defined]  # a constexpr compares otherwise
+
+
+def test_a_tensor_is_read_with_its_facts_and_without_its_memory() -> None:
+    base = torch.zeros(40, dtype=torch.float16)
+    for tensor in (base, base[1:], base[2:34].reshape(4, 8).T, base[:0]):
+        made = decode(json.loads(json.dumps(encode(tensor))))
+        assert made.is_meta
+        assert (made.shape, made.stride(), made.dtype) == (tensor.shape, tensor.stride(), tensor.dtype)
+        assert made.data_ptr() % 16 == tensor.data_ptr() % 16 or not tensor.numel()
+    descriptor = TensorDescriptor(base.reshape(5, 8), [5, 8], [8, 1], [1, 8])
+    made = decode(encode(descriptor))
+    assert (made.shape, made.strides, made.block_shape) == ([5, 8], [8, 1], [1, 8])
+    assert decode(encode(triton.reinterpret(base, tl.int16))).dtype == tl.int16
+    with pytest.raises(TypeError, match="a object can't be recorded"):
+        encode((1, object()))
 
 
 def test_child_processes_record_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

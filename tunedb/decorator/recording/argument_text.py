@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from tunedb.core.tagged import tagged, untagged
 from tunedb.decorator.validation import module_name
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -24,7 +25,8 @@ def encode(value: Any) -> Any:
     """Return a value as JSON can hold it. Raises TypeError for one that another process could not make again."""
     kind = type(value)
     if kind in _PLAIN:
-        return value
+        special = tagged(value)  # NaN, an infinity, an int of more than 64 bits
+        return value if special is None else {"special": special}
     if kind is list:
         return [*map(encode, value)]
     if kind is tuple:
@@ -43,13 +45,8 @@ def encode(value: Any) -> Any:
     if isinstance(getattr(value, "base", None), torch.Tensor) and hasattr(value, "dtype"):
         return {"reinterpret": [encode(value.base), encode(value.dtype)]}
     function = getattr(value, "fn", value)
-    if isinstance(function, FunctionType):
-        first, *others = function.__qualname__.split(".")
-        if (
-            functools.reduce(lambda scope, name: getattr(scope, name, None), others, function.__globals__.get(first))
-            is value
-        ):
-            return {"function": place_of(function)}
+    if isinstance(function, FunctionType) and at_place_of(function) is value:
+        return {"function": place_of(function)}
     raise TypeError(f"a {kind.__name__} can't be recorded")
 
 
@@ -66,6 +63,21 @@ def decode(value: Any) -> Any:
 def place_of(function: Any) -> str:
     """Return where a function is found: `module:name`. A program that is run has the name that an import gives it."""
     return f"{module_name(function)}:{function.__qualname__}"
+
+
+def at_place_of(function: Any) -> Any:
+    """Return what has the function's name in its module, such as the jit function around it; None if nothing has."""
+    first, *others = function.__qualname__.split(".")
+    scope = function.__globals__.get(first)
+    return functools.reduce(lambda scope, name: getattr(scope, name, None), others, scope)
+
+
+def is_found(function: Any) -> bool:
+    """Say whether another process finds the function, or decorators around it: not inside another, or in no module."""
+    value = at_place_of(function)
+    while value is not None and not isinstance(value, FunctionType):
+        value = getattr(value, "fn", None)
+    return value is function
 
 
 def find(place: str) -> Any:
@@ -100,4 +112,5 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "descriptor": _descriptor,
     "reinterpret": lambda content: triton.reinterpret(*map(decode, content)),
     "function": find,
+    "special": untagged,
 }

@@ -18,7 +18,7 @@ from typing import Any
 from tunedb import settings
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
-from tunedb.decorator.recording.argument_text import encode, place_of
+from tunedb.decorator.recording.argument_text import encode, is_found, place_of
 from tunedb.runtime import compat_cache, compat_triton
 from tunedb.runtime.current_device import device_of
 
@@ -65,6 +65,8 @@ def record(kind: str, jit: Any, key: Hashable, make: Callable[[], Mapping[str, A
         if len(_keys) >= MAX_KEYS:
             _keys.clear()
         _keys.add(key)
+        if not is_found(jit.fn):
+            raise TypeError("it is not at the top of its module, where another process would find it")
         record = {
             kind: {**make(), "function": place_of(jit.fn)},
             "folder": os.path.abspath(sys.path[0] if sys.path else ""),  # noqa: PTH100 - of the program
@@ -89,7 +91,9 @@ def record_problem(kernel: str, jit: Any, problem: str, tensor: Any) -> None:
 def record_launch(source: Any, options: Mapping[str, Any], target: Any) -> None:
     """Append a line about a kernel that Triton has compiled, or found in its cache: with all that it compiles from."""
     parts = (source.signature, source.constants, source.attrs, dict(options))
-    if is_on():
+    module = sys.modules.get(source.fn.fn.__module__)
+    is_generated = getattr(module, "__spec__", None) is None and module is not sys.modules["__main__"]  # by Inductor
+    if is_on() and not is_generated:
         record("launch", source.fn, repr(parts), lambda: {
             "signature": {name: encode(kind) for name, kind in source.signature.items()},
             "constants": [[list(place), encode(value)] for place, value in source.constants.items()],
