@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,9 @@ from tunedb.core.problem import Config, Problem
 from tunedb.runtime import compat_cache, compat_triton
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_worker import CompileWorker
+
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # then no other kernel can be written either
 
 
 @runtime_checkable
@@ -102,7 +106,7 @@ def _compiled(kernel: Kernel, before: set[str], seconds: float | None) -> Outcom
     # Triton may raise anything for a kernel that it can't compile, and so may a module that is imported.
     except Exception as error:
         let_pass(error)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
             raise
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         return Outcome(kernel, "failed", time.perf_counter() - start, reason)
