@@ -214,33 +214,6 @@ def gated_delta_rule(make: Make) -> Call:
     return lambda: chunk_gated_delta_rule(q, k, v, gate, beta.sigmoid(), use_qk_l2norm_in_kernel=True)[0]
 
 
-def delta_rule(make: Make) -> Call:
-    """Delta rule by chunks."""
-    from fla.ops.delta_rule import chunk_delta_rule
-
-    q, k, v = _heads(make, 3)
-    beta = make(BATCH, TIME, HEADS)
-    return lambda: chunk_delta_rule(q, k, v, beta.sigmoid(), use_qk_l2norm_in_kernel=True)[0]
-
-
-def kda(make: Make) -> Call:
-    """Kimi delta attention by chunks."""
-    from fla.ops.kda import chunk_kda
-
-    q, k, v = _heads(make, 3)
-    gate, beta = make.gate(BATCH, TIME, HEADS, DIM), make(BATCH, TIME, HEADS)
-    return lambda: chunk_kda(q, k, v, gate, beta.sigmoid(), use_qk_l2norm_in_kernel=True)[0]
-
-
-def rwkv6(make: Make) -> Call:
-    """RWKV-6 by chunks."""
-    from fla.ops.rwkv6 import chunk_rwkv6
-
-    r, k, v = _heads(make, 3)
-    decay, bonus = make.gate(BATCH, TIME, HEADS, DIM), make(HEADS, DIM)
-    return lambda: chunk_rwkv6(r, k, v, decay, bonus)[0]
-
-
 def _heads(make: Make, count: int) -> list[Any]:
     return [make(BATCH, TIME, HEADS, DIM) for _ in range(count)]
 
@@ -251,6 +224,6 @@ OPERATIONS: dict[str, Operation] = {
         l2norm_forward, retention, layer_norm, swish, l2norm, gated_delta_rule, gated_linear_attention, softmax,
         swiglu, token_shift, convolution, mean_pooling, chunked_hgrn, recurrent_hgrn, sigmoid, log_sigmoid,
         sigmoid_glu, layer_norm_rows, l2norm_rows, gated_layer_norm, gated_layer_norm_rows, recurrent_retention,
-        parallel_gated_attention, power_glu, rotary, delta_rule, kda, rwkv6,
+        parallel_gated_attention, power_glu, rotary,
     )
 }  # fmt: skip
