@@ -14,6 +14,7 @@ from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config, Problem
 
 NAME = "planted"
+HANG_WHILE = "hang while "  # the path of a file that is there
 ENTRY_POINTS = f"[tunedb.kernels]\n{NAME} = tests.planted:KERNEL\n"
 
 
@@ -67,6 +68,10 @@ class Planted:
         return PlantedWorkload(problem)
 
 
+def _is_there(outcome: str) -> bool:
+    return outcome.startswith(HANG_WHILE) and Path(outcome.removeprefix(HANG_WHILE)).exists()
+
+
 class PlantedWorkload:
     """See `tunedb.core.kernel.Workload`."""
 
@@ -84,7 +89,7 @@ class PlantedWorkload:
     def check(self, config: Config) -> str | None:
         """Where it goes wrong, if it does."""
         outcome = self.problem[f"b{config['BLOCK']}"]
-        if outcome == "hang":
+        if outcome == "hang" or (isinstance(outcome, str) and _is_there(outcome)):
             time.sleep(600)
         if outcome == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -94,7 +99,8 @@ class PlantedWorkload:
 
     def launcher(self, config: Config) -> Callable[[], object]:
         """Sleep for as long as the config takes."""
-        return lambda: time.sleep(self.problem[f"b{config['BLOCK']}"])
+        outcome = self.problem[f"b{config['BLOCK']}"]
+        return lambda: time.sleep(outcome if isinstance(outcome, float) else 0.001)
 
     def close(self) -> None:
         """Nothing is held."""

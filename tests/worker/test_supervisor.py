@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Notebook
-from tests.planted import NAME, problem_of, register_lightly
+from tests.planted import HANG_WHILE, NAME, problem_of, register_lightly
+from tests.threads import eventually
 from tunedb import settings
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
@@ -157,26 +158,42 @@ class Killer(Notebook):
         super().trying(config)
         if config["BLOCK"] == 2 and self.left:
             self.left -= 1
-            assert self.supervisor._child is not None
-            self.supervisor._child.send_signal(self.number)
+            self.kill()
+
+    def kill(self) -> None:
+        """Send the signal."""
+        assert self.supervisor._child is not None
+        self.supervisor._child.send_signal(self.number)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_is_killed_from_outside_is_no_fault_of_its_config(
-    supervisor: Supervisor, store: Store, number: int
+    supervisor: Supervisor, store: Store, number: int, tmp_path: Path
 ) -> None:
     from tests.store.samples import sweep
     from tunedb.core.device import INTERPRETER
 
-    problem = problem_of(b1=0.3, b2=0.1)
-    done = tune(supervisor, problem, Killer(supervisor, 1, number))
+    (hangs := tmp_path / "hangs").touch()
+
+    class Patient(Killer):
+        def kill(self) -> None:
+            """Do so once the trial before is stored; the next process does not hang."""
+            assert eventually(lambda: any(one.trials for one in store.iter_sweeps(finished=False, with_trials=True)))
+            super().kill()
+            assert self.supervisor._child is not None
+            self.supervisor._child.wait()
+            hangs.unlink()
+
+    problem = problem_of(b1=0.03, b2=f"{HANG_WHILE}{hangs}")
+    done = tune(supervisor, problem, Patient(supervisor, 1, number))
     assert done is not None
     assert (done.status, done.complete, done.config) == ("tuned", True, Config.of(BLOCK=2))
     [other] = [one for one in store.iter_sweeps(finished=False, with_trials=True) if one.uid != done.uid]
     assert (other.status, [trial.status for trial in other.trials]) == ("aborted", ["ok"])
     stored = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
     store.put_sweep(stored)
-    finding = supervisor.verify(stored, Killer(supervisor, 1, number))
+    hangs.touch()
+    finding = supervisor.verify(stored, Patient(supervisor, 1, number))
     assert (finding.verdict, f"signal {int(number)}" in finding.reason) == ("untried", True)
 
 
