@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests import forked
 from tests.cli.conftest import Cli, put, run_apart
 from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
@@ -201,15 +203,17 @@ print("done")
 def test_the_module_runs_in_the_interpreter_without_tunedb(cli: Cli, tmp_path: Path) -> None:
     put(tuned(), tuned(shape=(2, 3, 1000)))
     cli("export", "-o", tmp_path / "module.py", "--format", "module")
-    answer = run_apart("-I", "-c", _PROGRAM, tmp_path / "module.py", "cpu", 7, TRITON_INTERPRET="1")
-    assert answer.out == "done\n", answer.err
+    words = ["-c", _PROGRAM, tmp_path / "module.py", "cpu", 7]
+    ran = forked.run(words, env=os.environ | {"TRITON_INTERPRET": "1"})
+    assert ran.stdout == "done\n", ran.stderr
 
 
 def test_without_the_interpreter_cpu_tensors_get_torchs_own(cli: Cli, tmp_path: Path) -> None:
     put(tuned())
     cli("export", "-o", tmp_path / "module.py", "--format", "module")
-    answer = run_apart("-I", "-c", _PROGRAM, tmp_path / "module.py", "cpu", 0, TRITON_INTERPRET="0")
-    assert answer.out == "done\n", answer.err
+    words = ["-c", _PROGRAM, tmp_path / "module.py", "cpu", 0]
+    ran = forked.run(words, env=os.environ | {"TRITON_INTERPRET": "0"})
+    assert ran.stdout == "done\n", ran.stderr
 
 
 @pytest.mark.gpu

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.cli.conftest import Cli, Kernel, run_apart
+from tests import forked
+from tests.cli.conftest import Cli, Kernel
 from tunedb import registry, settings
 from tunedb.core.problem import Problem
 
@@ -229,11 +230,11 @@ sys.exit(run(["demo", "--format", "json"]))
 
 
 def test_the_demo_runs_the_main_job(cli: Cli) -> None:
-    answer = run_apart("-c", SMALL_DEMO)
-    assert answer.code == 0, answer.err
-    record = answer.json
+    ran = forked.run(["-c", SMALL_DEMO])
+    assert ran.returncode == 0, ran.stderr
+    record = json.loads(ran.stdout)
     assert record["second_source"] == "store"
     assert record["second_config"] == record["config"]
     assert record["equals_torch"] is True
-    assert "shape [1, 2, 256]" in answer.err
+    assert "shape [1, 2, 256]" in ran.stderr
     assert [row["uid"] for row in cli("ls", "--format", "json").json] == [record["uid"]]

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from tests import forked
 from tunedb.core.source_hash import kernel_hash
 from tunedb.errors import IdentityError
 
@@ -175,12 +176,6 @@ def test_the_hash_is_the_same_in_every_process(tmp_path: Path) -> None:
 
 def test_the_interpreter_sees_the_same_hash_as_the_compiler() -> None:
     program = "from tunedb.kernels.avg_pool import FORWARD, BACKWARD; print(FORWARD.hash, BACKWARD.hash)"
-    seen = [
-        subprocess.run(
-            [sys.executable, "-c", program], env=os.environ | {"TRITON_INTERPRET": value}, check=True,
-            capture_output=True, text=True,
-        ).stdout
-        for value in ("0", "1")
-    ]  # fmt: skip
+    seen = [forked.run(["-c", program], env=os.environ | {"TRITON_INTERPRET": value}).stdout for value in ("0", "1")]
     assert seen[0] == seen[1]
     assert len(set(seen[0].split())) == 2

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import triton
 
 import tunedb
+from tests import forked
 from tests.conftest import runs_interpreter
 
 ROOT = Path(__file__).parent.parent.parent
@@ -29,9 +28,7 @@ def run(folder: Path, *arguments: str, **settings: str) -> str:
         "TUNEDB_STORE": str(folder / "t.db"),
         **settings,
     }
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = forked.run(arguments, cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -75,7 +72,7 @@ def test_its_picture_of_show_is_what_show_prints(first_steps: tuple[Path, list[s
 def test_its_pooling_runs(tmp_path: Path) -> None:
     check = "torch.testing.assert_close({}, torch.nn.functional.avg_pool1d(x, 8, 1, 4))\n"
     (tmp_path / "pool.py").write_text(POOLING + check.format("y") + check.format("model(x)"))
-    run(tmp_path, "pool.py", TUNEDB_BUDGET="1")
+    run(tmp_path, "pool.py", TUNEDB_BUDGET="0.2")
 
 
 def test_its_two_lines_of_the_decorator_are_one_change_with_the_same_arguments() -> None:

@@ -8,11 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.cli.conftest import Cli
 from tests.conftest import BROKEN, BROKEN_REASON, INTERPRETED
 from tests.planted import register
@@ -47,11 +49,10 @@ def package(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
 
 
-def python(site: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start Python with the package installed, and Triton's interpreter."""
+def python(site: Path, *arguments: str) -> str:
+    """Return what a Python process prints that has the package installed, and Triton's interpreter."""
     paths = os.pathsep.join([str(site), str(EXAMPLES.parent)])
-    environment = os.environ | {"PYTHONPATH": paths, "TRITON_INTERPRET": "1"}
-    return subprocess.Popen([sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True)
+    return forked.run(arguments, env=os.environ | {"PYTHONPATH": paths, "TRITON_INTERPRET": "1"}).stdout
 
 
 def words_of(arguments: dict[str, Any]) -> list[str]:
@@ -87,8 +88,7 @@ def test_pip_installs_it_with_its_kernels(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
     subprocess.run([*command, "--target", tmp_path / "site", tmp_path / "source"], check=True)
     words = [*words_of(SMALL["example_softmax"]), "--format", "json"]
-    process = python(tmp_path / "site", "-m", "tunedb", "warm", "example_softmax", *words)
-    (tuned,) = json.loads(process.communicate()[0])
+    (tuned,) = json.loads(python(tmp_path / "site", "-m", "tunedb", "warm", "example_softmax", *words))
     assert (tuned["kernel"], tuned["source"]) == ("example_softmax", "sweep")
 
 
@@ -137,8 +137,8 @@ def test_processes_that_start_together_tune_once(site: Path) -> None:
         "softmax(torch.ones(6, 40))\n"
         "print(softmax_kernel.bench_time > 0, softmax_kernel.best_config.all_kwargs())\n"
     )
-    running = [python(site, "-c", program) for _ in range(2)]
-    said = [process.communicate()[0].split(" ", 1) for process in running]
+    with ThreadPoolExecutor(2) as threads:
+        said = [out.split(" ", 1) for out in threads.map(lambda _: python(site, "-c", program), range(2))]
     assert sorted(tuned for tuned, _ in said) == ["False", "True"]
     assert len({config for _, config in said}) == 1
 

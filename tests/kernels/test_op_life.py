@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 import tunedb
+from tests import forked
 from tests.conftest import DEVICE, runs_kernels
 from tests.kernels.conftest import ARGUMENTS, close
 from tests.threads import errors_at_once
@@ -130,10 +129,7 @@ print(choice.source, choice.config)
 
 def test_the_second_process_never_sweeps(tmp_path: Path) -> None:
     environment = os.environ | {"TUNEDB_STORE": str(tmp_path / "shared.db")}
-    command = [sys.executable, "-c", SECOND.format(device=DEVICE)]
-    first, second = (
-        subprocess.run(command, env=environment, capture_output=True, text=True, check=True) for _ in range(2)
-    )
+    first, second = (forked.run(["-c", SECOND.format(device=DEVICE)], env=environment) for _ in range(2))
     assert first.stdout.startswith("sweep ")
     assert second.stdout == first.stdout.replace("sweep", "store", 1)
     assert "Tuning" in first.stderr

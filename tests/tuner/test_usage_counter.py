@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import runs_interpreter
 from tests.fakes import DEVICE, FakeKernel, config
 from tests.tuner.tuners import tuner_on
@@ -74,8 +73,8 @@ for mode in ("read", "strict", "off"):
         except tunedb.MissError: print(mode)
 """
     environment = os.environ | {"TRITON_INTERPRET": "1", "TUNEDB_STORE": str(tmp_path / "t.db")}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["strict"]  # the mode was in force
+    done = forked.run(["-c", program], env=environment)
+    assert (done.stdout.split(), done.returncode) == (["strict"], 0), done.stderr  # the mode was in force
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,7 +87,7 @@ def test_a_process_writes_its_counts_at_exit(tmp_path: Path) -> None:
     }
     program = "import torch\nfrom tunedb.kernels import avg_pool1d\navg_pool1d(torch.ones(2, 3, 16), 4)\n"
     for _ in range(2):
-        subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+        assert forked.run(["-c", program], env=environment).returncode == 0
     (miss,) = open_store(str(tmp_path / "t.db")).usage.get(["default"])
     assert (miss.problem.kernel, miss.count, miss.device) == ("avg_pool1d", 2, DEVICE)
     assert miss.first_seen < miss.last_seen
