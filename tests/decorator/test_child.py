@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import runs_interpreter
+from tests.conftest import INTERPRETED, runs_interpreter
 from tests.decorator.planted import ENTRY_POINTS, KERNEL
 from tests.fakes import Notebook
 from tests.planted import register
@@ -19,7 +19,10 @@ from tunedb.core.task import TuningTask
 from tunedb.store import Store
 from tunedb.worker.supervisor import Supervisor
 
-pytestmark = runs_interpreter
+pytestmark = [
+    runs_interpreter,
+    pytest.mark.skipif(not INTERPRETED, reason="runs in the interpreter's half of `make test`"),
+]
 PATIENCE = 120.0  # seconds
 
 

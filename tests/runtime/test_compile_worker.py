@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -15,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import triton
-import triton.language as tl
-from triton.backends.compiler import GPUTarget
 
 from tests.fakes import FakeKernel, FakeWorkload, config
+from tests.runtime.jobs import fill, job
 from tests.sweep.test_trials import sweep
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
@@ -29,29 +26,9 @@ from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_pool import CompilePool
 from tunedb.runtime.compile_worker import CompileWorker
 
-
-@triton.jit
-def fill(y, n, BLOCK: tl.constexpr):
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(y + at, 1.0, at < n)
-
+IMPORTS = "import time; from tests.runtime.jobs import job; from tunedb.runtime.compile_worker import CompileWorker"
 
 pytestmark = pytest.mark.skipif(is_interpreted(fill), reason="the interpreter compiles nothing")
-
-
-class Pointer:
-    """Stands for a float32 tensor of 16 byte alignment, for Triton."""
-
-    dtype = "fp32"
-
-    def data_ptr(self) -> int:
-        return 0
-
-
-def job(block: int) -> CompileJob:
-    return CompileJob.of(
-        fill, (Pointer(), 100), {"BLOCK": block, "num_warps": 4, "enable_fp_fusion": True}, GPUTarget("cuda", 89, 32)
-    )
 
 
 @pytest.fixture
@@ -93,14 +70,14 @@ def test_it_imports_neither_torch_nor_what_kernels_do_not_need() -> None:
 def test_what_it_cannot_compile_is_answered_all_the_same(compiler: CompileWorker, cache: Path) -> None:
     wrong: list[dict[str, Any]] = [{"module": "no.such.module"}, {"name": "nothing"}, {"signature": {"y": "*fp32"}}]
     for changes in wrong:
-        compiler.compile(dataclasses.replace(job(64), **changes))
+        compiler.compile(job(64, **changes))
         assert compiled(cache) == set()
     compiler.compile(job(64))
     assert len(compiled(cache)) == 1
 
 
 def test_what_cannot_be_sent_is_left_to_the_caller(compiler: CompileWorker) -> None:
-    compiler.compile(dataclasses.replace(job(64), options={"hook": lambda: None}))
+    compiler.compile(job(64, options={"hook": lambda: None}))
 
 
 def test_nobody_waits_for_one_that_was_killed(compiler: CompileWorker, cache: Path) -> None:
@@ -140,8 +117,8 @@ def test_it_ends_with_its_forks_when_it_is_closed(cache: Path, tmp_path: Path, m
 
 def test_what_it_was_compiling_when_it_was_closed_leaves_no_process_behind(cache: Path) -> None:
     told = (
-        "import ctypes, os, time; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); "  # orphans become its children
-        "from tests.runtime.test_compile_worker import *; made = CompileWorker(4); made.compile(job(64)); "
+        "import ctypes, os, threading; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); "  # orphans become its children
+        f"{IMPORTS}; made = CompileWorker(4); made.compile(job(64)); "
         "threads = [threading.Thread(target=made.compile, args=(job(64 << n),)) for n in range(1, 5)]; "
         "[one.start() for one in threads]; time.sleep(0.05); made.close(); [one.join() for one in threads]; "
         "[(os.waitpid(-1, os.WNOHANG), time.sleep(0.05)) for _ in range(200)]"
@@ -166,7 +143,7 @@ def test_one_that_is_never_ready_is_given_up(cache: Path, tmp_path: Path, monkey
     monkeypatch.setattr("tunedb.runtime.compile_worker.START_TIMEOUT_S", 1.0)
     monkeypatch.setattr("tunedb.runtime.compile_worker._EXIT_TIMEOUT_S", 1.0)
     made = CompileWorker(2)
-    assert made.compile(dataclasses.replace(job(64), module="endless")) is None
+    assert made.compile(job(64, module="endless")) is None
     wait_for_the_end([made._process.pid])
 
 
@@ -188,8 +165,8 @@ def test_one_that_is_never_ready_ends_with_its_parent(cache: Path, tmp_path: Pat
     (tmp_path / "endless.py").write_text("import time\ntime.sleep(600)\n")
     killed_parent_leaves_nobody(
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "from tests.runtime.test_compile_worker import *; made = CompileWorker(2); "
-        "print(made._process.pid, flush=True); made.compile(dataclasses.replace(job(64), module='endless'))",
+        f"{IMPORTS}; made = CompileWorker(2); "
+        "print(made._process.pid, flush=True); made.compile(job(64, module='endless'))",
         pause=1.0,
     )
 
@@ -261,7 +238,7 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
 
 def test_it_ends_when_its_parent_is_killed(cache: Path) -> None:
     killed_parent_leaves_nobody(
-        "from tests.runtime.test_compile_worker import *; made = CompileWorker(2); made.compile(job(64)); "
+        f"{IMPORTS}; made = CompileWorker(2); made.compile(job(64)); "
         "print(made._process.pid, flush=True); time.sleep(60)"
     )
 
