@@ -15,14 +15,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its tensors here are tiny, its threads spin
 # Hundreds of processes import the same files: the first of them keeps the bytecode, also that of rewritten tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
-# Temporary folders lie in memory where there is room: thousands of stores would wait for a disk.
-MEMORY, ROOM = "/dev/shm", 2**30
-if "PYTEST_DEBUG_TEMPROOT" not in os.environ and os.access(MEMORY, os.W_OK):
-    volume = os.statvfs(MEMORY)
-    if volume.f_bavail * volume.f_frsize > ROOM and not volume.f_flag & os.ST_NOEXEC:  # tests load what they compile
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = MEMORY
 
+from tests.schemas import replaying
 from tunedb import settings
 from tunedb.store import Store, open_store
 
@@ -35,6 +29,9 @@ BROKEN = tuple(map(int, TRITON.split(".")[:2])) < (3, 7) and tuple(map(int, NUMP
 BROKEN_REASON = f"Triton {TRITON}'s interpreter does not run with NumPy {NUMPY}"
 runs_interpreter = pytest.mark.skipif(BROKEN, reason=BROKEN_REASON)
 runs_kernels = runs_interpreter if INTERPRETED else pytest.mark.gpu
+
+MEMORY = "/dev/shm"
+MIN_MEMORY = 2**30  # bytes
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,6 +61,12 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     settings._change({})
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make new stores by statements that Alembic said before; tests of schemas have a fixture of this name instead."""
+    monkeypatch.setattr("alembic.command.upgrade", replaying())
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """A store in a file, that of the test's settings."""
@@ -84,6 +87,17 @@ def records(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """The records of the logger `tunedb`, from INFO on."""
     caplog.set_level(logging.INFO, logger="tunedb")
     return caplog
+
+
+def pytest_configure() -> None:
+    """Have temporary folders in memory if there is room: thousands of stores would wait for a disk."""
+    sys.dont_write_bytecode = False
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    volume = os.statvfs(MEMORY)
+    may_execute = not volume.f_flag & os.ST_NOEXEC  # tests load what they compile there
+    if may_execute and volume.f_bavail * volume.f_frsize > MIN_MEMORY:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = MEMORY
 
 
 def pytest_collection_finish() -> None:

@@ -20,6 +20,11 @@ FOREIGN = (
 )
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas() -> None:
+    """Alembic makes every store here."""
+
+
 def called(path: Path, *problems: int, **given: object) -> list[tuple[int, str]]:
     """What the calls of one process get."""
     tuner = calls.tuner(store=str(path), **given)

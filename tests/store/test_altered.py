@@ -16,6 +16,11 @@ from tunedb.store.sql.engine import locate
 from tunedb.store.sql.schema import VERSION_TABLE
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas() -> None:
+    """Alembic makes every store here."""
+
+
 @pytest.mark.parametrize("work", [open_store, upgrade, check])
 @pytest.mark.parametrize("odd", [b"\xff", 3, "zzz", "!", "x" * 100_000, "\x1b[2J", 2.5], ids=lambda odd: ascii(odd)[:9])
 def test_a_revision_that_no_tunedb_wrote_is_refused_in_a_line(work: Any, odd: object, file_url: str) -> None:

@@ -21,6 +21,11 @@ from tunedb.store.sql.backup import backup, copy
 from tunedb.store.sql.engine import locate
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas() -> None:
+    """Alembic makes every store here."""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A store with two sweeps."""

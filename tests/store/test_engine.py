@@ -21,6 +21,11 @@ from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.store import Store, current, open_store, upgrade
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas() -> None:
+    """Alembic makes every store here."""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"

@@ -32,6 +32,11 @@ assert crowd(8, work) == list(range(8))
 """
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas() -> None:
+    """Alembic makes every store here."""
+
+
 def test_eight_processes_can_open_one_absent_store(stored_url: str) -> None:
     assert output_of(OPENER, stored_url, env={**os.environ, "PYTHONWARNINGS": "error"}) == ""
     check(stored_url)

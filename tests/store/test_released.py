@@ -17,6 +17,11 @@ from tunedb.store.sql import schema
 RELEASED = sorted(make.FOLDER.glob("v*.db"))
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas() -> None:
+    """Alembic makes every store here."""
+
+
 def by_uid(sweeps: list[Sweep]) -> list[Sweep]:
     return sorted(sweeps, key=lambda one: one.uid)
 

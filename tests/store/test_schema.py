@@ -29,6 +29,11 @@ from tunedb.store.sql.engine import locate
 from tunedb.store.sql.models import Base
 
 
+@pytest.fixture(autouse=True)
+def quick_schemas() -> None:
+    """Alembic makes every store here."""
+
+
 def second_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str = "pass") -> None:
     """From now on a second revision is the newest, which renames a column too."""
     later_version(tmp_path, monkeypatch, last, rename=("host", "machine"))
