@@ -89,7 +89,7 @@ def check_moments(store: Store, count: int, **options: Any) -> None:
 
 @pytest.mark.skipif(not INTERPRETED, reason="the test below is that of a GPU")
 def test_an_exception_of_a_signal_handler_passes_at_any_moment_and_restores_the_tensors(store: Store) -> None:
-    check_moments(store, 24)
+    check_moments(store, 12)
 
 
 @pytest.mark.gpu
@@ -131,7 +131,7 @@ def test_an_exception_passes_from_functions_of_tunedb_that_a_first_call_enters(s
     entered = Interruption()
     profiled(Call(1), entered)
     assert len(entered.seen) > 100
-    for number, place in enumerate(list(entered.seen)[:: 1 if exhaustive else 12]):
+    for number, place in enumerate(list(entered.seen)[:: 1 if exhaustive else 24]):
         call = Call(2 + number)
         where = f"{place.co_filename.removeprefix(PACKAGE)}: {place.co_qualname}"
         with handling(Terminated) as came, contextlib.suppress(Terminated):

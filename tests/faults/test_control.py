@@ -12,7 +12,7 @@ from tests.faults import calls
 from tests.signals import KINDS, raising
 from tunedb.store import open_store
 
-MOMENTS = 60
+MOMENTS = 30
 
 
 def test_an_exception_of_a_signal_handler_passes_at_any_moment_of_a_first_call_and_blames_nothing(

@@ -153,8 +153,8 @@ def test_a_child_forked_while_a_first_call_imports_filelock_answers_its_own(quic
 
 
 def test_a_child_forked_at_any_moment_of_a_first_call_answers_its_own(quick_path: Path) -> None:
-    statuses = json.loads(output_of(START + MOMENTS, quick_path, 29))
-    assert len(statuses) >= 8
+    statuses = json.loads(output_of(START + MOMENTS, quick_path, 67))
+    assert len(statuses) >= 4
     assert set(statuses) == {0}
 
 

@@ -8,17 +8,16 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own habit
 
 import tunedb
-from tests.conftest import DEVICE, INTERPRETED
+from tests.conftest import DEVICE
 
 ARGUMENTS = (4, 2, 1)
 
 
 @pytest.fixture(autouse=True)
 def quick() -> None:
-    """No sweep unless a test is about one: on a GPU, compiling a space takes ten seconds and more."""
+    """No sweep unless a test is about one: on a GPU it takes ten seconds and more, in the interpreter half of one."""
     torch.manual_seed(0)
-    if not INTERPRETED:
-        tunedb.configure(mode="record")
+    tunedb.configure(mode="record")
 
 
 @pytest.fixture

@@ -30,6 +30,14 @@ def postgresql_server() -> Iterator[str]:
 
 
 @pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of rows of a page, made small, so that few rows are several pages."""
+    for module in ("store", "marks", "upkeep"):
+        monkeypatch.setattr(f"tunedb.store.sql.{module}.PAGE", 20)
+    return 20
+
+
+@pytest.fixture
 def postgresql_url(postgresql_server: str) -> str:
     """The URL of an empty database."""
     import psycopg

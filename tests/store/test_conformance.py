@@ -235,13 +235,13 @@ def test_the_listing_can_be_narrowed_and_can_have_trials(store: Store) -> None:
     assert list(store.iter_sweeps(kernel="other", device_name=DEVICE.name)) == []
 
 
-def test_the_listing_goes_on_while_its_reader_writes(store: Store) -> None:
-    many = [sweep(n, trials=(trial(),)) for n in range(450)]  # more than two pages
+def test_the_listing_goes_on_while_its_reader_writes(store: Store, small_pages: int) -> None:
+    many = [sweep(n, trials=(trial(),)) for n in range(2 * small_pages + 5)]
     store.put_sweeps(many)
     seen = []
     for one in store.iter_sweeps(with_trials=True):
         seen.append(one.uid)
-        if len(seen) % 150 == 0:
+        if len(seen) % (small_pages - 5) == 0:
             store.put_sweep(sweep(len(seen), trials=()))
     assert sorted(seen) == sorted(one.uid for one in many)
 

@@ -65,7 +65,7 @@ def clear(store: Store) -> None:
     assert (store.upkeep.uids(), store.marks.get_all()) == ({}, [])
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_order_and_any_repeats_end_in_the_same_rows_and_the_same_winner(empty: Store, data: st.DataObject) -> None:
     sweeps = data.draw(st.lists(answers(), min_size=1, max_size=5, unique_by=lambda one: one.uid))
@@ -130,12 +130,11 @@ def test_a_sweep_that_runs_here_is_finished_by_its_copy(empty: Store, tmp_path: 
     assert content(empty) == [done]
 
 
-def test_more_than_a_page_is_united(empty: Store, tmp_path: Path) -> None:
-    other = open_store(str(tmp_path / "other.db"))
-    sweeps = [sweep(n, trials=(trial(128),)) for n in range(450)]
-    other.put_sweeps(sweeps)
-    assert receive(empty, other).stored == 450
-    assert receive(empty, other).known == 450
+def test_more_than_a_page_is_united(empty: Store, tmp_path: Path, small_pages: int) -> None:
+    other, count = open_store(str(tmp_path / "other.db")), 2 * small_pages + 5
+    other.put_sweeps([sweep(n, trials=(trial(128),)) for n in range(count)])
+    assert receive(empty, other).stored == count
+    assert receive(empty, other).known == count
     assert {one.origin for one in empty.iter_sweeps()} == {"imported"}
 
 

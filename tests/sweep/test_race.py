@@ -96,13 +96,13 @@ def test_on_any_landscape_the_choice_is_near_the_best_and_never_behind_the_defau
 
 @pytest.mark.parametrize("time", [100.0, 1e4, 5e4, 3e5])
 def test_a_default_that_nothing_beats_keeps_its_place_however_slow_the_kernel_is(time: float) -> None:
-    lost = [tune(Landscape({0: time, 1: time}, random.Random(seed), 0.02, 0.0)) for seed in range(100)]
+    lost = [tune(Landscape({0: time, 1: time}, random.Random(seed), 0.02, 0.0)) for seed in range(40)]
     assert sum(lost) <= 1
 
 
 @pytest.mark.parametrize("part", range(2))
 def test_five_sweeps_of_one_problem_come_out_within_three_percent(part: int) -> None:
-    for seed in range(part * 30, (part + 1) * 30):
+    for seed in range(part * 15, (part + 1) * 15):
         chosen = []
         for again in range(5):
             landscape = random_landscape(seed)

@@ -17,7 +17,7 @@ from tunedb.tuner import choice_cache
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, MAX_ASKED, MAX_CHOICES, ChoiceCache
 
 MOST = 50
-SHAPES = 2000  # more than the usage counts of a minute
+SHAPES = 1200  # more than the usage counts of a minute
 
 
 @pytest.mark.parametrize("mode", ["record", "off"])
