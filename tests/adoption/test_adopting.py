@@ -24,6 +24,7 @@ from tests.decorator.test_store import stored
 from tunedb.adoption import outcome
 from tunedb.adoption.refusal import Refused, check
 from tunedb.decorator.autotuner import Autotuner
+from tunedb.runtime import compat_triton
 from tunedb.store import Store
 
 Tritons = triton.runtime.Autotuner
@@ -173,6 +174,7 @@ def test_tunedbs_own_kernels_are_not_touched(stub: StubDriver) -> None:
     with tunedb.adopt():
         call(kernel)
         assert kernel._launch is launch
+        assert compat_triton.is_tritons_own(Tritons.run)  # no warning of a method that a program has replaced
         assert [record for record in tunedb.adopted() if record.kernel.endswith("add_one")] == []
     assert len(kernel.cache) == 1
 

@@ -21,7 +21,8 @@ class Companion(Autotuner[Any]):
         super().__init__(
             kernel.fn, key=[name for name in kernel.keys if name in parameters], bucket=None, reference=None,
             name=None, configs=kernel.configs, reset_to_zero=kernel.reset_to_zero, restore_value=kernel.restore_value,
-            pre_hook=_users(kernel.pre_hook), post_hook=_users(kernel.post_hook),
+            pre_hook=_users(kernel.pre_hook, kernel.user_defined_pre_hook),
+            post_hook=_users(kernel.post_hook, kernel.user_defined_post_hook),
             prune_configs_by={
                 "early_config_prune": kernel.early_config_prune, "perf_model": kernel.perf_model,
                 "top_k": kernel.configs_top_k,
@@ -53,6 +54,6 @@ class Companion(Autotuner[Any]):
         return super()._refresh()
 
 
-def _users(hook: Any) -> Any:
-    """Return a hook if it is the user's; None if Triton made it."""
-    return None if compat_triton.is_tritons_own(hook) else hook
+def _users(hook: Any, is_given: bool) -> Any:
+    """Return a hook if it is the user's, given or assigned later; None if Triton made it."""
+    return hook if is_given or not compat_triton.is_tritons_own(hook) else None

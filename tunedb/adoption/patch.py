@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from functools import wraps
 
+from tunedb._internal.control import let_pass
 from tunedb.adoption.attributes import OUTCOME, descriptors
 from tunedb.adoption.attributes import outcome_of as outcome_of
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tunedb.adoption.outcome import Outcome
+
+_log = logging.getLogger("tunedb")
 
 on_decision: list[Callable[[Any], object]] = []  # called with each kernel for which it was decided what becomes of it
 
@@ -97,7 +101,12 @@ def reach(kernel: Any) -> Outcome:
     outcome: Outcome = kernel.__dict__.setdefault(OUTCOME, Outcome(kernel).decide())
     _reached[id(kernel)] = kernel
     for function in on_decision:
-        function(kernel)
+        try:
+            function(kernel)
+        # It serves a report: what fails in it must not reach the kernel's caller.
+        except Exception as error:
+            let_pass(error)
+            _log.warning("A decision about a kernel can't be reported: %s.", str(error))
     return outcome
 
 
