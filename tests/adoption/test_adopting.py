@@ -7,6 +7,7 @@ import gc
 import inspect
 import os
 import pickle
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -270,3 +271,23 @@ def test_kernels_that_nothing_else_refers_to_are_collected(adoption: object) -> 
     del kernel
     gc.collect()
     assert gone() is None
+
+
+def test_what_triton_has_loaded_can_be_captured_at_once(stub: StubDriver) -> None:
+    kernel = plain(do_bench=Bench(2.0, 1.0))
+    call(kernel)
+    with tunedb.adopt():
+        stub.capturing = True
+        call(kernel)
+        assert kernel.best_config is kernel.configs[1]
+        with pytest.raises(tunedb.SweepError, match="a CUDA graph is being captured"):
+            call(kernel, 200)
+
+
+def test_an_observer_that_reads_every_attribute_decides_nothing(
+    adoption: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    kernel = plain()
+    assert dict(inspect.getmembers(kernel))["early_config_prune"] is None
+    assert record_of(kernel).state == "not called"

@@ -79,8 +79,9 @@ def _shared(name: str, is_result: bool) -> property:
     def get(kernel: Any) -> Any:
         attributes = kernel.__dict__
         outcome = attributes.get(OUTCOME)
-        if outcome is not None and outcome.companion is not None and outcome.kernel is kernel:
-            value = getattr(outcome.companion, name)
+        companion = None if outcome is None else outcome.companion  # read once: another thread may refuse the kernel
+        if companion is not None and outcome.kernel is kernel:
+            value = getattr(companion, name)
             if value or not is_result:
                 return value
         return attributes[name] if name in attributes else _own(kernel, name)
@@ -98,7 +99,9 @@ def _pruning(reach: Callable[[Any], Outcome]) -> property:
 
     def get(kernel: Any) -> Any:
         own = _own(kernel, _PRUNING)
-        if own is not None or COMPILED in kernel.__dict__ or is_read_by_name(_PRUNING, sys._getframe(1)):
+        if own is not None or COMPILED in kernel.__dict__ or "torch._dynamo" not in sys.modules:
+            return own
+        if is_read_by_name(_PRUNING, sys._getframe(1)):
             return own
         companion = reach(kernel).companion
         return None if companion is None else companion.early_config_prune
@@ -114,8 +117,9 @@ def _pruning(reach: Callable[[Any], Outcome]) -> property:
 def _assign(kernel: Any, name: str, value: Any) -> None:
     kernel.__dict__[name] = value
     outcome = kernel.__dict__.get(OUTCOME)
-    if outcome is not None and outcome.companion is not None and outcome.kernel is kernel:
-        setattr(outcome.companion, name, value)
+    companion = None if outcome is None else outcome.companion
+    if companion is not None and outcome.kernel is kernel:
+        setattr(companion, name, value)
 
 
 def _delete(kernel: Any, name: str) -> None:

@@ -64,17 +64,19 @@ class Outcome:
 
     def refuse(self, reason: object) -> None:
         """Leave the kernel to Triton from now on."""
+        if self.companion is None:  # another thread's call was refused too
+            return
         self.leave_results()
         self.companion, self.reason = None, str(reason)
         _log.warning("%s is left to triton.autotune: %s.", self._name, str(reason).rstrip("."))
 
     def leave_results(self) -> None:
         """Leave in the kernel's attributes what its calls left, and in its cache the entries that are not ours."""
-        if self.companion is None:
+        companion, attributes = self.companion, self.kernel.__dict__
+        if companion is None:
             return
-        attributes = self.kernel.__dict__
-        attributes["cache"] = dict(self.companion.cache.forced)
+        attributes["cache"] = dict(companion.cache.forced)
         for name in ("best_config", "bench_time", "configs_timings"):
-            value = getattr(self.companion, name)
+            value = getattr(companion, name)
             if value:
                 attributes[name] = value

@@ -118,9 +118,10 @@ def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
         outcome = self.__dict__.get(OUTCOME)
         if outcome is None or outcome.kernel is not self or (outcome.has_one_config and outcome.is_outdated()):
             outcome = reach(self) if _tritons_class is not None else None
-        if outcome is not None and outcome.companion is not None and not warmup and grid is not _NOT_GIVEN:
+        companion = None if outcome is None else outcome.companion
+        if companion is not None and not warmup and grid is not _NOT_GIVEN:
             try:
-                return outcome.companion[grid](*args, **kwargs)
+                return companion[grid](*args, **kwargs)
             except outcome.refusals as error:  # before anything was launched
                 outcome.refuse(error)
         if grid is not _NOT_GIVEN:

@@ -109,8 +109,8 @@ class Launcher:
         key = self._key_of(call, index)
         remembered = None if key is None else self._remembered.get(key)
         if is_capturing(index):
-            config = self._capture.config_for(call, index, None if remembered is None else remembered.config)
-            return self._launch(call, config)
+            known = self._results.forced_config(call) if remembered is None else remembered.config
+            return self._launch(call, self._capture.config_for(call, index, known))
         if remembered is None:
             resolved = self.choose(call, index)
             if resolved.by_triton:
