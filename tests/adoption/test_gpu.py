@@ -39,7 +39,7 @@ def test_results_are_tritons_and_a_later_process_tunes_nothing() -> None:
         torch.testing.assert_close(y, x + 1)
         assert record_of(kernel).state == "adopted"
         new_process()
-    assert kernel.bench_time == 0.0
+    assert not hasattr(kernel, "bench_time")  # as Triton leaves it if nothing was timed
     assert len(kernel.configs_timings) == 3
 
 
