@@ -21,7 +21,7 @@ from tests.decorator.kernels import EVEN, Bench, add_even, add_pair, configs, gr
 from tests.decorator.stub import StubDriver, once
 from tests.threads import errors_at_once
 from tunedb import SweepError
-from tunedb.decorator.dispatch import plans
+from tunedb.decorator.dispatch import codegen, plans
 from tunedb.runtime import compile_job, loaded_kernel
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner import session
@@ -58,10 +58,11 @@ class Watch:
         patch.setattr(kernel._launcher, "by_hand", counted)
 
 
-def called_once(tensors: tuple[torch.Tensor, ...], patch: pytest.MonkeyPatch) -> tuple[Any, Watch]:
+def called_twice(tensors: tuple[torch.Tensor, ...], patch: pytest.MonkeyPatch) -> tuple[Any, Watch]:
     """A kernel that has its plan for these tensors, and the count of later calls that do not use it."""
     kernel = tuned()
-    kernel[grid_of(100)](*tensors, 100, 1, 0.5, True)
+    for _ in range(2):
+        kernel[grid_of(100)](*tensors, 100, 1, 0.5, True)
     return kernel, Watch(kernel, patch)
 
 
@@ -70,12 +71,42 @@ def tensors() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.zeros(100), torch.zeros(100)
 
 
+def test_a_kernel_that_is_called_once_has_no_code_generated_and_a_mistake_is_reported_as_by_that_code(
+    stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = tensors
+    kernel, launch = tuned(), codegen._functions_from
+    held = kernel[grid_of(100)]
+    monkeypatch.setattr(codegen, "_functions_from", lambda *_: pytest.fail("code was generated"))
+    for call in (
+        lambda: kernel[(2,)](x, y, 100, 1, 0.5, True),
+        lambda: kernel[(2,)](x, y=y, n=101, FLAG=True, factor=0.5, stride=1, enable_fp_fusion=True),
+        lambda: kernel[(2,)](x, y, n=102, stride=1, factor=0.5, FLAG=False),
+    ):
+        call()
+        assert stub.launches[-1][1][-1] == 64
+    monkeypatch.setattr(codegen, "_functions_from", launch)
+    for args, kwargs, message in (
+        ((x, y, 100), {}, r"missing 3 required positional arguments: 'stride', 'factor', and 'FLAG'"),
+        ((x, y, 100, 1, 0.5, True), {"x": x}, "multiple values for argument 'x'"),
+        ((x, y, 100, 1, 0.5, True, 64, 7), {}, "takes from 7 to 8 positional arguments but 9 were given"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            tuned()[(2,)](*args, **kwargs)
+    for _ in range(2):
+        held(x, y, 100, 1, 0.5, True)
+    watch = Watch(kernel, monkeypatch)
+    held(x, y, 100, 1, 0.5, True)
+    assert watch.slow == 0
+
+
 def test_a_repeated_call_launches_what_triton_would(
     stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = tensors
     kernel = tuned()
     first = kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
+    assert kernel[grid_of(100)](x, y, 100, 1, 0.5, True) is first  # makes the plan
     watch = Watch(kernel, monkeypatch)
     expected = stub.launches[-1]
     stub.launches.clear()
@@ -107,12 +138,12 @@ def test_what_the_kernel_is_specialised_on_is_told_apart(stub: StubDriver, monke
         lambda: kernel[grid_of(100)](storage[::2], y, 100, 1, 0.5, True),  # other strides
     ]
     binaries = [call() for call in kinds]
-    assert watch.slow == len(kinds)
-    assert [call() for call in kinds] == binaries
-    assert watch.slow == len(kinds)
+    for _ in range(3):  # the second time each gets its plan
+        assert [call() for call in kinds] == binaries
+        assert watch.slow == 2 * len(kinds)
     assert len({id(one) for one in binaries[:8]}) == 8
     kernel[grid_of(100)](storage, y, 100, 3, 0.25, True)  # as 2 is
-    assert watch.slow == len(kinds)
+    assert watch.slow == 2 * len(kinds)
     assert stub.launches[-1][1][3:5] == (3, 0.25)
 
 
@@ -170,9 +201,8 @@ def test_a_profiler_sees_every_launch(
     stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch, chain: str
 ) -> None:
     x, y = tensors
-    kernel = tuned()
-    kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
-    watch, hooks = Watch(kernel, monkeypatch), getattr(knobs.runtime, chain)
+    kernel, watch = called_twice(tensors, monkeypatch)
+    hooks = getattr(knobs.runtime, chain)
 
     def hook(metadata: object) -> None:
         """Triton's launcher calls it, in C."""
@@ -209,7 +239,8 @@ def test_a_configs_hook_runs_on_the_fast_path_as_well(
     seen: list[Any] = []
     both = [triton.Config({"BLOCK": 32}), triton.Config({"BLOCK": 64}, pre_hook=lambda given: seen.append(given))]
     kernel = tuned(configs=both)
-    kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
+    for _ in range(2):
+        kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
     watch = Watch(kernel, monkeypatch)
     seen.clear()
     kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
@@ -235,7 +266,8 @@ def test_heuristics_are_asked_at_each_call(
 ) -> None:
     x, y = tensors
     kernel = tuned(triton.heuristics(EVEN)(add_even), key=[])
-    kernel[grid_of(100)](x, y, 100)
+    for n in (100, 100, 192):
+        kernel[grid_of(n)](x, y, n)
     watch = Watch(kernel, monkeypatch)
     stub.launches.clear()
     even = [kernel[grid_of(n)](x, y, n) for n in (100, 132, 192, 100)]
@@ -258,7 +290,7 @@ def test_a_change_of_settings_and_a_cleared_cache_ask_again(
     stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = tensors
-    kernel, watch = called_once(tensors, monkeypatch)
+    kernel, watch = called_twice(tensors, monkeypatch)
     with tunedb.using(mode="off"):
         kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
         assert kernel.best_config is kernel.configs[0]
@@ -272,24 +304,24 @@ def test_two_devices_have_plans_of_their_own(
     stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = tensors
-    kernel = tuned()
+    kernel, watch = called_twice(tensors, monkeypatch)
     first = kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
-    watch = Watch(kernel, monkeypatch)
     stub.index += 1
     second = kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
-    assert watch.slow == 1
     assert second is not first
+    assert kernel[grid_of(100)](x, y, 100, 1, 0.5, True) is second
+    assert watch.slow == 2
     assert kernel[grid_of(100)](x, y, 100, 1, 0.5, True) is second
     stub.index -= 1
     assert kernel[grid_of(100)](x, y, 100, 1, 0.5, True) is first
-    assert watch.slow == 1
+    assert watch.slow == 2
 
 
 def test_in_a_capture_what_is_loaded_is_launched_and_nothing_else(
     stub: StubDriver, tensors: tuple[torch.Tensor, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = tensors
-    kernel, watch = called_once(tensors, monkeypatch)
+    kernel, watch = called_twice(tensors, monkeypatch)
     stub.capturing = True
     kernel[grid_of(100)](x, y, 100, 1, 0.5, True)
     assert watch.slow == 0
@@ -390,6 +422,7 @@ def test_a_call_with_descriptors_is_served_whatever_blocks_it_brings(
     tiles = [triton.Config({"BM": m, "BN": 64, "BK": 32}, pre_hook=set_blocks) for m in (64, 128)]
     kernel = tuned(multiply, configs=tiles, key=["K"])
     first = kernel[(4, 4)](*descriptors([1, 1]), 256)
+    assert kernel[(4, 4)](*descriptors([1, 1]), 256) is first
     watch = Watch(kernel, monkeypatch)
     for block in ([1, 1], [16, 16]):
         given = descriptors(block)
@@ -408,6 +441,7 @@ def test_blocks_that_the_caller_sets_make_binaries_of_their_own(
 ) -> None:
     kernel = tuned(copy_tiles, key=["n"])
     first = kernel[(4,)](*descriptors([16, 16])[:2], 256)
+    assert kernel[(4,)](*descriptors([16, 16])[:2], 256) is first
     watch = Watch(kernel, monkeypatch)
     other = kernel[(4,)](*descriptors([32, 16])[:2], 256)
     assert other is not first
@@ -426,10 +460,11 @@ def test_tuples_are_told_apart_by_what_is_in_them(stub: StubDriver, monkeypatch:
     ]  # fmt: skip
     binaries = [kernel[grid_of(100)](pair, 100) for pair in pairs]
     assert watch.slow == len(binaries) == len({id(one) for one in binaries})
-    assert [kernel[grid_of(100)](pair, 100) for pair in pairs] == binaries
+    for _ in range(2):
+        assert [kernel[grid_of(100)](pair, 100) for pair in pairs] == binaries
     kernel[grid_of(100)]((x, y, 5), 100)  # as 3 is
     assert stub.launches[-1] == ((2, 1, 1), ((x, y, 5), 100, 64))
-    assert watch.slow == len(binaries)
+    assert watch.slow == 2 * len(binaries)
 
 
 def test_a_call_that_can_have_no_plan_is_chosen_for_once(
@@ -440,7 +475,8 @@ def test_a_call_that_can_have_no_plan_is_chosen_for_once(
 
     x, y = tensors
     mine, kernel = x.as_subclass(Mine), tuned()
-    kernel[(4,)](mine, y, 100, 1, 2.0, True)
+    for _ in range(2):
+        kernel[(4,)](mine, y, 100, 1, 2.0, True)
     monkeypatch.setattr(kernel._launcher, "choose", lambda *_: pytest.fail("it was chosen for before"))
     monkeypatch.setattr(kernel._launcher.plans, "remember", lambda *_: pytest.fail("it can have no plan"))
     for _ in range(2):
@@ -464,7 +500,8 @@ def test_a_debug_build_is_tritons_to_make(
 ) -> None:
     x, y = tensors
     kernel = tuned()
-    kernel[(4,)](x, y, 100, 1, 2.0, True)
+    for _ in range(2):
+        kernel[(4,)](x, y, 100, 1, 2.0, True)
     plain = len(stub.loaded)
     monkeypatch.setattr(knobs.runtime, "debug", True)
     kernel[(4,)](x, y, 100, 1, 2.0, True)

@@ -126,7 +126,8 @@ def test_a_gpu_plans_no_empty_launch(stub: StubDriver, store: Store, grid: Any) 
     for _ in range(2):
         kernel[grid](x, y, 64)
     assert (len(kernel._launcher.plans._table), stored(store)) == (0, [])
-    kernel[(1,)](x, y, 64)
+    for _ in range(2):
+        kernel[(1,)](x, y, 64)
     assert (len(kernel._launcher.plans._table), len(stored(store))) == (1, 1)
     kernel[grid](x, y, 64)
     assert stub.launches[-1][0][0] == 0  # from the plan
@@ -138,9 +139,11 @@ def test_an_empty_tensor_that_is_always_there_gets_a_plan_and_a_rare_one_does_no
 
     x, y = torch.zeros(2, 64)
     kernel = decorated()
-    kernel[(1,)](x[:0], y, 0)
+    for _ in range(2):
+        kernel[(1,)](x[:0], y, 0)
     assert len(kernel._launcher.plans._table) == 0
-    kernel[(1,)](x, y, 64)
+    for _ in range(2):
+        kernel[(1,)](x, y, 64)
     assert len(kernel._launcher.plans._table) == 1
     kernel = decorated()
     for _ in range(20):

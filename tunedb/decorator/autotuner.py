@@ -110,8 +110,10 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         return Parts(state, results, stored_pruning, Launcher(state, results, stored_pruning, self._refresh))
 
     def __getattr__(self, name: str) -> Any:
-        if name == _LAUNCH:  # kept in the instance, where the next look-up finds it first
-            return self.__dict__.setdefault(_LAUNCH, self._launcher.launch)
+        if name == _LAUNCH:
+            launcher = self._launcher
+            # Kept in the instance, where the next look-up finds it first, once it is not replaced any more.
+            return self.__dict__.setdefault(_LAUNCH, launcher.launch) if launcher.is_generated else launcher.launch
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
 
     @property
@@ -165,7 +167,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         self._state.spec = replace(self._state.spec, **self._assigned)
         self._state.configs = self._configs
         self._launcher.start()
-        self._launch = self._launcher.launch
+        self.__dict__.pop(_LAUNCH, None)
 
     def _refresh(self) -> bool:
         """Restart if a program has assigned to an attribute, or has edited the list of configs or a config in place."""

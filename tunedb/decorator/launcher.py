@@ -60,7 +60,7 @@ class Launcher:
         self.start()
 
     def start(self) -> None:
-        """Generate the code for the current configs: `launch(grid, *args, **kwargs)`."""
+        """Serve later calls by the current configs: `launch(grid, *args, **kwargs)`."""
         spec, configs = self._state.spec, self._state.configs
         if hasattr(self, "plans"):
             self.forget()  # a program may have kept `kernel[grid]`, which looks into the old plans
@@ -69,10 +69,27 @@ class Launcher:
         # A pruning function sees which arguments were passed by position, which generated code doesn't know.
         unplanned = (lambda *_: _NO_PLAN) if spec.prunes else self._launch_in_order
         self.plans = Plans(spec, knobs, self._results, unplanned)
-        self.launch: Callable[..., Any] = self.by_hand
-        if self.plans.dispatch is not None:
+        self.launch: Callable[..., Any] = self._launch_early if self.plans.can_dispatch else self.by_hand
+        self.is_generated = not self.plans.can_dispatch  # whether `launch` stays what it is
+
+    def _generate(self) -> None:
+        """Generate the code that serves repeated calls. It takes longer than serving one call does."""
+        if not self.is_generated:
             dispatch = self.plans.dispatch
-            self.launch = partial(_dispatch_or, dispatch, self.by_hand) if spec.prunes else dispatch
+            prunes = self._state.spec.prunes
+            self.launch = partial(_dispatch_or, dispatch, self.by_hand) if prunes else dispatch
+            self.is_generated = True
+
+    def _launch_early(self, grid: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Serve a call before there is generated code, as that would: many kernels of a program are called once."""
+        if not self.is_generated:
+            if self._state.spec.prunes:
+                return self.by_hand(grid, *args, **kwargs)
+            bound = self.plans.bind_early(args, kwargs)
+            if bound is not None:
+                return self._launch_in_order(grid, *bound)
+            self._generate()  # it raises what is wrong with the call
+        return self.launch(grid, *args, **kwargs)
 
     def forget(self) -> None:
         """Ask the store again at the next call of each kind."""
@@ -99,8 +116,8 @@ class Launcher:
             self._is_exposed = True
             raise
 
-    def by_hand(self, grid: Any, *args: Any, **kwargs: Any) -> Any:
-        """Serve a call that has no plan, and make one if it can have one."""
+    def by_hand(self, grid: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Serve a call that has no plan, and make one if it can have one and has come before."""
         if self._is_exposed:
             self._compare()
             return self.launch(grid, *args, **kwargs)
@@ -123,7 +140,8 @@ class Launcher:
         if call_log.is_on():
             guarded(spec.name, partial(record_call, spec, call), _nothing)
         if not is_final:
-            guarded(spec.name, partial(self._remember, call, index, config, key, since), _nothing)
+            is_first = remembered is None and key is not None
+            guarded(spec.name, partial(self._remember, call, index, config, key, since, is_first), _nothing)
         return launched
 
     def _key_of(self, call: Call, index: int) -> Any:
@@ -143,10 +161,13 @@ class Launcher:
             return None
         return key
 
-    def _remember(self, call: Call, index: int, config: triton.Config, key: Any, since: int) -> None:
-        """Keep the config of a launched call for calls like it."""
+    def _remember(self, call: Call, index: int, config: triton.Config, key: Any, since: int, is_first: bool) -> None:
+        """Keep the config of a launched call for calls like it, and a plan if it is not the first of them."""
         self._capture.note(call, index, config)
-        can_have_plan = index >= 0 and self.plans.remember(call, config, since)
+        can_have_plan = index >= 0
+        if can_have_plan and not is_first:
+            can_have_plan = self.plans.remember(call, config, since)
+            self._generate()
         if key is not None and since == session.generation():
             if len(self._remembered) >= MAX_PLANS:
                 self._remembered.clear()

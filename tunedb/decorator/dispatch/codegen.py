@@ -38,6 +38,7 @@ import keyword
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from types import CodeType, FunctionType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -91,23 +92,33 @@ class Signature:
     has_heuristics: bool = False
 
 
-def make_dispatcher(signature: Signature, scope: Mapping[str, Any]) -> Callable[..., Any] | None:
+def can_generate(parameters: Parameters) -> bool:
+    """Say whether calls with these parameters can be bound by generated code."""
+    return parameters.is_plain and not any(
+        name.startswith("_t_") or keyword.iskeyword(name) for name in parameters.names
+    )
+
+
+def defaults_of(signature: Signature) -> dict[str, Any]:
+    """Return the defaults with which arguments are bound: ABSENT for what is filled in."""
+    defaults: dict[str, Any] = {}
+    for name in signature.parameters.names:
+        # After a parameter with a default Python wants defaults; `_t_unplanned` then notices a missing argument.
+        if defaults or name in signature.filled or name in signature.parameters.defaults:
+            defaults[name] = ABSENT if name in signature.filled else signature.parameters.defaults.get(name, ABSENT)
+    return defaults
+
+
+def make_dispatcher(signature: Signature, scope: Mapping[str, Any]) -> Callable[..., Any]:
     """Return `launch(grid, *arguments, **options)`, which binds the arguments and finds the reader for their types.
 
     `scope` has `_t_readers`, the table of readers, and `_t_unplanned(grid, arguments, options)`, which serves a call if
-    no reader fits. Returns None for a signature that can't be bound.
+    no reader fits. Only for a signature that `can_generate`.
     """
-    parameters, filled = signature.parameters, signature.filled
-    if not parameters.is_plain or any(name.startswith("_t_") or keyword.iskeyword(name) for name in parameters.names):
-        return None
+    parameters, defaults = signature.parameters, defaults_of(signature)
     scope = {**scope, "_t_type": type, "_t_part_of_options": part_of_options}
-    bound, has_default = [], False
-    for name in parameters.names:
-        default = ABSENT if name in filled else parameters.defaults.get(name, ABSENT)
-        has_default = has_default or name in filled or name in parameters.defaults
-        scope[f"_t_default_{name}"] = default
-        # After a parameter with a default Python wants defaults; `_t_unplanned` then notices a missing argument.
-        bound.append(f"{name}=_t_default_{name}" if has_default else name)
+    scope |= {f"_t_default_{name}": default for name, default in defaults.items()}
+    bound = [f"{name}=_t_default_{name}" if name in defaults else name for name in parameters.names]
     arguments = "".join(f"{name}, " for name in parameters.names)
     types = "".join(f"_t_type({name}), " for name in parameters.names)
     source = f"""
@@ -188,12 +199,21 @@ def read(_t_grid, _t_options, _t_part, {arguments}):
         _t_grid = _t_grids(_t_grid, {{{every}}})
     _t_bound.run(_t_grid, {"".join(f"{expression}, " for expression in pieces.launched)})
     return _t_bound.kernel
-
-def key_of(_t_part, {arguments}):
-{find_key}    return _t_key
 """
-    functions = _functions_from(source, scope)
-    return Reader(functions["read"], functions["key_of"])
+    read = _functions_from(source, scope)["read"]
+    return Reader(read, partial(_key_of, read.__code__, scope))
+
+
+def _key_of(read: CodeType, scope: Mapping[str, Any], part: Any, *arguments: Any) -> Any:
+    """Return the key under which a reader looks: the code runs on a table that notes it and is empty."""
+    keys: list[Any] = []
+    table = SimpleNamespace(get=keys.append)
+    FunctionType(read, {**scope, "_t_plans": table, "_t_unplanned": _nothing})(None, {}, part, *arguments)
+    return keys[0]
+
+
+def _nothing(*_: Any) -> None:
+    """Serve no call."""
 
 
 def _pieces(signature: Signature, types: Sequence[type], number: int) -> _Pieces | None:

@@ -18,6 +18,8 @@ from tunedb.decorator.dispatch.codegen import (
     MAX_PLANS,
     Reader,
     Signature,
+    can_generate,
+    defaults_of,
     is_set_by_hooks,
     make_dispatcher,
     make_reader,
@@ -52,7 +54,7 @@ class Plans:
     """The plans of one kernel for its current configs, and the generated code that finds them.
 
     `unplanned(grid, arguments, options)` serves calls without a plan. `dispatch(grid, *arguments, **options)` launches;
-    it is None for a signature that can't be bound.
+    there is none if not `can_dispatch`: for a signature that can't be bound.
     """
 
     def __init__(self, spec: KernelSpec, knobs: set[str], results: Results, unplanned: Callable[..., Any]) -> None:
@@ -69,8 +71,33 @@ class Plans:
         self._is_parked = False
         self._with_empty: Counter[Any] = Counter()  # the calls with an empty tensor, by the key of their plan
         self._grids = GridCache()
-        scope = {"_t_readers": self._read_by_types, "_t_unplanned": unplanned}
-        self.dispatch = make_dispatcher(self._signature, scope)
+        self._dispatch: Callable[..., Any] | None = None  # until it is asked for
+        self.can_dispatch = can_generate(spec.parameters)
+
+    @property
+    def dispatch(self) -> Callable[..., Any]:
+        """The generated code, made at its first use."""
+        if self._dispatch is None:
+            scope = {"_t_readers": self._read_by_types, "_t_unplanned": self._unplanned}
+            self._dispatch = make_dispatcher(self._signature, scope)
+        return self._dispatch
+
+    def bind_early(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Return the arguments in order and the options, as the generated code binds them; None if that would raise."""
+        names, defaults = self._spec.parameters.names, defaults_of(self._signature)
+        bound, options = dict(zip(names, args, strict=False)), {}
+        for name, value in kwargs.items():
+            if name not in names:
+                options[name] = value
+            elif name in bound:
+                return None
+            else:
+                bound[name] = value
+        if len(args) > len(names) or any(name not in bound and name not in defaults for name in names):
+            return None
+        return tuple(bound[name] if name in bound else defaults[name] for name in names), options
 
     def clear(self) -> None:
         """Drop every plan."""
@@ -195,7 +222,7 @@ class Plans:
 
     def _reader_for(self, types: tuple[type, ...]) -> Reader | None:
         """Return the functions for arguments of these types, generated when they are first needed."""
-        if self.dispatch is None:
+        if not self.can_dispatch:
             return None
         if types not in self._readers:
             scope = {
