@@ -224,11 +224,11 @@ OTHER = dataclasses.replace(GPU, name="Stub 8000").key
     ("changes", "said"),
     [
         ({}, None),
-        ({"device": OTHER}, f"were compiled for Stub 8000 (sm_90) with Triton {triton.__version__}: others"),
-        ({"triton": "2.0"}, "were compiled for Triton 2.0: others"),
-        ({"build": "other"}, "were compiled for another build of that Triton: others"),
+        ({"device": OTHER}, f"were compiled for Stub 8000 (sm_90) with Triton {triton.__version__}; those"),
+        ({"triton": "2.0"}, "were compiled for Triton 2.0; those"),
+        ({"build": "other"}, "were compiled for another build of that Triton; those"),
         ({"environment": {"DISABLE_LLVM_OPT": "true"}}, "compiled for the environment {'DISABLE_LLVM_OPT': 'true'}"),
-        ({"compiler": "ptxas 9"}, "were compiled for another assembler: others"),
+        ({"compiler": "ptxas 9"}, "were compiled for another assembler; those"),
     ],
 )
 def test_a_folder_for_another_device_or_triton_is_said_once_with_the_command_that_makes_it_again(
