@@ -19,7 +19,6 @@ from tunedb.runtime import compat_cache, compat_triton
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_worker import CompileWorker
 
-
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # then no other kernel can be written either
 
 

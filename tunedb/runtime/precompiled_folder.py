@@ -109,8 +109,8 @@ def is_usable(folder: Path) -> bool:
     command = shlex.join(map(str, [*record.get("command", ("tunedb", "precompile")), "--into", str(folder)]))
     _log_once(
         folder,
-        f"The kernels in {folder} were compiled for {difference}; those that don't fit here are compiled again. For {device} "
-        f"and Triton {compat_cache.TRITON}, run: {command}",
+        f"The kernels in {folder} were compiled for {difference}; those that don't fit here are compiled again. "
+        f"For {device} and Triton {compat_cache.TRITON}, run: {command}",
     )
     return any(all(record.get(name) == value for name, value in facts.items()) for record in records)
 
