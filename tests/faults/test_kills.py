@@ -95,7 +95,7 @@ with schema.transaction(locate(sys.argv[1])) as connection:
 
 
 def test_killed_writers_lose_nothing_that_was_acknowledged_and_tear_nothing(quick_path: Path, exhaustive: bool) -> None:
-    path, kills = quick_path, 200 if exhaustive else 60
+    path, kills = quick_path, 200 if exhaustive else 30
     acknowledged = json.loads(output_of(KILLS, path, kills))
     begun = time.monotonic()
     with open_store(str(path), busy_timeout=2) as store:
