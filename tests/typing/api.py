@@ -44,6 +44,16 @@ def settings() -> None:
     tunedb.using(moed="off")  # type: ignore[call-arg]  # a misspelt name
 
 
+def adoption() -> None:
+    """A pattern, several or none; a context manager, or an object with `undo`."""
+    with tunedb.adopt(only="fla.*", skip=["fla.ops.*", "*.norm"], children=False) as adopted:
+        adopted.undo()
+    tunedb.adopt().undo()
+    assert_type(tunedb.adopted(), list[tunedb.Adopted])
+    tunedb.adopt(only=3)  # type: ignore[arg-type]  # no pattern
+    tunedb.adopted()[0].state = "kept"  # type: ignore[misc]  # frozen
+
+
 def choices() -> None:
     """Kernels declare the arguments of their problems, so `lookup` and `warm` take any."""
     choice = tunedb.lookup("avg_pool1d", shape=(4, 8, 64), kernel_size=8)
