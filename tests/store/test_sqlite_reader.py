@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -32,6 +34,7 @@ from tunedb.store.sql.models import Base, MarkRow, SweepRow, _Bounded
 from tunedb.store.sql.revision import VERSION_TABLE
 from tunedb.store.sql.sqlite_reader import SqliteReader
 
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 PIN = Mark(MarkKind.PIN, "the best", NOON)
 
 
@@ -139,6 +142,41 @@ def test_a_read_leaves_no_lock_and_changes_nothing(reader: SqliteReader, path: P
     with pytest.raises(StoreUnavailable, match="readonly"), reader._connected() as driver:
         driver.execute("DELETE FROM sweep")
     assert path.read_bytes() == before
+
+
+def test_a_statement_that_never_ends_is_given_up(reader: SqliteReader) -> None:
+    reader._limit.seconds = 0.1
+    with pytest.raises(StoreUnavailable, match="took too long"), reader._connected() as driver:
+        reader._run(driver, ENDLESS).fetchall()
+    assert uids(reader) == ["ab" * 16]
+
+
+class Alarm(Exception):
+    """What a program's own signal handler raises."""
+
+
+def test_what_a_signal_handler_raises_during_a_read_passes(reader: SqliteReader) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, handle)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(Alarm), reader._connected() as driver:
+            reader._run(driver, ENDLESS).fetchall()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert uids(reader) == ["ab" * 16]
+
+
+def test_a_look_up_reads_the_rows_of_its_own_kernel_and_problem_alone(path: Path) -> None:
+    values = dict.fromkeys(("kernel", "problem", "device", "kernel_hash"), "x") | {"most": 1}
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in (statements.OF_PROBLEM, statements.FIRST_OF_PROBLEM, statements.OF_KERNEL):
+            plan = [row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            index = "ix_sweep_problem_id_device_id_kernel_hash (problem_id=? AND device_id=? AND kernel_hash=?)"
+            assert f"SEARCH sweep USING INDEX {index}" in [line.replace("TABLE ", "") for line in plan], plan
 
 
 def test_the_journal_of_a_killed_writer_is_rolled_back(path: Path) -> None:

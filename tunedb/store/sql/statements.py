@@ -74,9 +74,12 @@ FIRST_OF_PROBLEM = (
     f"{_OF_PROBLEM} ORDER BY {_IS_PINNED} DESC, (sweep.origin = 'local') DESC, {_ENDED} DESC, sweep.uid DESC "
     "LIMIT :most"
 )
+# SQLite joins in the order of CROSS JOINs: by itself it would read every sweep of the device, of all kernels.
 OF_KERNEL = (
-    f"SELECT {_columns('sweep', SWEEP)}, {_columns('problem', FACTS[:2])}, {_columns('device', FACTS[2:])} {_JOINED} "
-    "WHERE problem.kernel = :kernel AND device.digest = :device AND sweep.kernel_hash = :kernel_hash "
+    f"SELECT {_columns('sweep', SWEEP)}, {_columns('problem', FACTS[:2])}, {_columns('device', FACTS[2:])} "
+    "FROM device CROSS JOIN problem CROSS JOIN sweep "
+    "WHERE problem.id = sweep.problem_id AND device.id = sweep.device_id "
+    "AND problem.kernel = :kernel AND device.digest = :device AND sweep.kernel_hash = :kernel_hash "
     f"AND sweep.status <> 'running' ORDER BY {_ENDED} DESC, sweep.uid LIMIT :most"
 )
 WRONG_CONFIGS = (
