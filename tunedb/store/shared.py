@@ -39,7 +39,8 @@ class SharedStore:
     """One shared store, from which finished sweeps are read and to which they are written.
 
     A call never makes it, migrates it or waits for its writes; each cause of a failure is logged once. Writes that are
-    refused hide no row from reads, whose failure stops both for a while.
+    refused hide no row from reads, whose failure stops both for a while. `load` imports what `opener` needs, on the
+    caller's thread: that is no wait for a store.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class SharedStore:
         url: str,
         opener: Callable[[], Store],
         *,
+        load: Callable[[], None] = lambda: None,
         writable: bool = True,
         deadline: float = DEADLINE_S,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = without_password(url)
+        self._load = load
         self._writable = writable
         self._deadline = deadline
         self._rows: dict[_Kernel, dict[str, list[Sweep]]] = {}
@@ -79,6 +82,7 @@ class SharedStore:
     def _kernel(self, kernel: str, device: Device, kernel_hash: str) -> dict[str, list[Sweep]]:
         key = (kernel, kernel_hash, device.digest)
         if key not in self._rows and not self._reads.is_open:
+            self._load()
             job = self._reader.submit(lambda: self._try_read(key, device))
             if not wait_budget.current().wait(job, self._deadline):
                 job.cancel()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
 from tunedb._internal import forks
+from tunedb._internal.control import suppress
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
@@ -75,7 +76,7 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
         shared = _shared.get(key)
         if shared is None:
             shared = _shared[key] = SharedStore(
-                settings.shared, partial(_open_shared, settings.shared), writable=writable
+                settings.shared, partial(_open_shared, settings.shared), load=_load_shared, writable=writable
             )
     local = GuardedStore(
         settings.store,
@@ -116,6 +117,11 @@ def stored_devices() -> list[Device]:
         except StoreError as error:
             _log.warning("The devices of a store can't be listed. %s", str(error))
     return devices
+
+
+def _load_shared() -> None:
+    with suppress(Exception):  # whatever it is, opening will say it
+        from tunedb.store.sql import store  # noqa: F401
 
 
 def _open_shared(url: str) -> Store:
