@@ -352,10 +352,16 @@ class Racing:
         return [100.0] * count
 
 
+def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Races end as soon as the order is certain."""
+    for name in ("MIN_RACE_US", "MIN_STEADY_RACE_US"):
+        monkeypatch.setattr(f"tunedb.sweep.race.{name}", 1.0)
+
+
 @runs_kernels
 @pytest.mark.parametrize("given", [{}, {"restore_value": ["x"]}, {"reference": lambda x: {"x": x + 1}}])
 def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]) -> None:
-    monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
+    short_races(monkeypatch)
     clock = Racing()
     session.active()._sweeper._clock = lambda index: clock
     kernel = tuned(add_in_place, **given)
@@ -371,7 +377,7 @@ def test_many_launches_in_place_leave_one_behind(monkeypatch: pytest.MonkeyPatch
 def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the_end(
     monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
+    short_races(monkeypatch)
     clock = Racing()
     session.active()._sweeper._clock = lambda index: clock
     kernel = tuned(accumulate, reset_to_zero=["y"])
@@ -384,7 +390,7 @@ def test_what_accumulates_is_reset_before_each_of_many_launches_and_right_in_the
 
 @runs_kernels
 def test_the_users_own_hooks_are_part_of_every_launch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunedb.sweep.race.MIN_RACE_US", 1.0)
+    short_races(monkeypatch)
     clock, seen = Racing(), [0]
     session.active()._sweeper._clock = lambda index: clock
 
@@ -496,7 +502,7 @@ def test_of_two_configs_with_one_binary_each_is_launched_with_its_own_hook(timer
 
 
 @pytest.mark.parametrize("given", ["a grid", "a function", "a heuristic", "a hook"])
-def test_what_is_timed_is_the_launch_alone_unless_something_takes_part_in_each(
+def test_what_is_timed_is_the_launch_alone_unless_hooks_take_part_in_each(
     timer: Timer, monkeypatch: pytest.MonkeyPatch, given: str
 ) -> None:
     from tunedb.decorator.tuning import workload
@@ -511,8 +517,9 @@ def test_what_is_timed_is_the_launch_alone_unless_something_takes_part_in_each(
     tuned(kernel, **hook)[grid_of(100) if given != "a grid" else (7,)](x, y, 100)
     count = sum(noted.counts)
     checks = 3  # each config, and the winner again
-    assert len(by_triton) == checks + (count if given in ("a heuristic", "a hook") else 0)
+    assert len(by_triton) == checks + (count if given == "a hook" else 0)
     launches = timer.driver.launches[-count - checks :]
+    assert {len(arguments) for _, arguments in launches} == {5 if given == "a heuristic" else 4}
     assert {grid for grid, _ in launches} == ({(7, 1, 1)} if given == "a grid" else {(7, 1, 1), (2, 1, 1)})
     assert all(arguments[0] is x and arguments[1] is y for _, arguments in launches)
 

@@ -15,17 +15,20 @@ from tunedb.runtime.loaded_kernel import load_call
 
 
 def direct_launch(spec: KernelSpec, call: Call, config: triton.Config) -> Callable[[], object] | None:
-    """Return a launch of the call with a config, its arguments in order and its grid computed.
+    """Return a launch of the call with a config: arguments in order, heuristics and the grid computed once.
 
-    Returns None if Triton has to launch: heuristics fill arguments in, or something observes each launch. Raises what
-    the grid function raises.
+    Returns None if Triton has to launch, because something observes each launch or changes it. Raises what heuristics
+    and the grid function raise.
     """
     jit, names = spec.jit, spec.parameters.names
-    if spec.heuristics or compat_triton.is_launch_replaced(spec.fn) or compat_triton.is_interpreted(jit):
+    if compat_triton.is_interpreted(jit) or compat_triton.is_launch_replaced(spec.fn):
         return None
     if not spec.parameters.is_plain or compat_triton.is_observed(jit):
         return None
-    values = {**spec.parameters.defaults, **call.named, **config.all_kwargs()}
+    seen = {**call.named, **call.extra, **config.all_kwargs()}
+    for name, function in spec.heuristics:
+        seen[name] = function(seen)
+    values = {**spec.parameters.defaults, **seen}
     if not all(name in values and can_plan(values[name]) for name in names):
         return None
     loaded = load_call(spec.fn, call.args, {**call.kwargs, **config.all_kwargs()})
