@@ -13,19 +13,25 @@ from typing import Any
 Row = dict[str, Any]
 
 
+class ChildFailed(Exception):
+    """A step's process failed; its own error stands on stderr."""
+
+
 class Child:
     """A process `python -m ARGUMENTS` that imports what it needs, waits in `begin`, and prints a JSON line."""
 
     def __init__(self, arguments: Iterable[str], environment: Mapping[str, str]) -> None:
+        self._words = [sys.executable, "-m", *arguments]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            self._words,
             env=os.environ | environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
 
     def run(self) -> Row:
         """Let the process begin, and return the last line that it prints."""
         printed, _ = self._process.communicate("go\n")
-        assert self._process.returncode == 0
+        if self._process.returncode:
+            raise ChildFailed(f"python {' '.join(self._words[1:])}: exit code {self._process.returncode}")
         row: Row = json.loads(printed.splitlines()[-1])
         return row
 

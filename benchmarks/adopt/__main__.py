@@ -32,7 +32,7 @@ from typing import Any
 
 from benchmarks.adopt import figures
 from benchmarks.adopt.operations import DISTRIBUTIONS, operations, taken
-from benchmarks.children import Child, in_turn
+from benchmarks.children import Child, ChildFailed, in_turn
 
 Row = dict[str, Any]
 SIDES = ("triton", "triton_cached", "tunedb")
@@ -70,6 +70,7 @@ class Children:
     def __init__(self, work: Path, options: argparse.Namespace) -> None:
         self._work, self._options = work, options
         self._kernels: dict[str, Row] = {}
+        self._failed: set[str] = set()  # packages that could not be prepared
 
     def of(self, facts: Row) -> list[tuple[str, Callable[[], Child]]]:
         """Return what starts the children of a row, with their sides, in an order that rotates with its number."""
@@ -98,14 +99,18 @@ class Children:
         Several processes tune at a time: how good the chosen configs are makes no difference to a second process.
         """
         kept = self._work / package / "kernels.json"
+        if package in self._failed:
+            raise ChildFailed(f"{package} could not be prepared")
         if package not in self._kernels and not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
+            self._failed.add(package)  # until it is done
             counted = self._tune("triton_cached", "count", package, list(operations(package)))
             found = {name: names for row in counted for name, names in row["kernels"].items()}
             kernels = {name: found[name] for name in operations(package)}
             names, _ = taken(kernels, max(KERNELS[package]))
             self._tune("tunedb", "run", package, names)
             kept.write_text(json.dumps(kernels))
+            self._failed.remove(package)
         if package not in self._kernels:
             self._kernels[package] = json.loads(kept.read_text())
         return self._kernels[package]
@@ -198,21 +203,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append({"step": "provenance", "run": run, **provenance(), "packages": versions(options.site)})
         write(path, rows[-1])
     with tempfile.TemporaryDirectory() as temporary:
-        children = Children(Path(options.work or temporary), options)
+        work = Path(options.work or temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        for facts, turn in measured(Children(work, options), left, start + options.seconds):
+            rows.append({**facts, "run": run, "sides": turn})
+            write(path, rows[-1])
+            print(json.dumps(facts), f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    print(figures.table(rows))
+
+
+def measured(children: Children, left: list[Row], until: float) -> Iterator[tuple[Row, Row]]:
+    """Yield the facts of each row with the sides' answers. Passes over a row of which a child fails."""
+    while left:
         # Lazily: what a row needs is prepared when its first child is started.
         started = in_turn((start for facts in left for _, start in children.of(facts)), AHEAD)
         with contextlib.closing(started):
             for facts in left:
-                if time.monotonic() - start > options.seconds:
+                left = left[1:]
+                if time.monotonic() > until:
                     print("Time is up: run the same command again.")
+                    return
+                try:
+                    turn = {side: next(started) for side, _ in children.of(facts)}
+                    called = {"called": children.taken(facts)[1]} if facts["step"] == "second" else {}
+                except ChildFailed as error:
+                    print(f"{json.dumps(facts)} failed: {error}", file=sys.stderr, flush=True)
                     break
-                sides = [side for side, _ in children.of(facts)]
-                called = {"called": children.taken(facts)[1]} if facts["step"] == "second" else {}
-                turn = {side: next(started) for side in sides}
-                rows.append({**facts, **called, "run": run, "sides": turn})
-                write(path, rows[-1])
-                print(json.dumps(facts), f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
-    print(figures.table(rows))
+                yield {**facts, **called}, turn
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from benchmarks import timing
 from benchmarks.adopt import __main__ as adopt
 from benchmarks.adopt import child, figures
 from benchmarks.adopt.operations import DISTRIBUTIONS, operations, spread, taken
+from benchmarks.children import ChildFailed
 
 KERNELS = {"one": ["a"], "two": ["a", "b", "c"], "three": ["d"]}
 SECONDS = {"triton": 9.0, "triton_cached": 1.0, "tunedb": 1.02}
@@ -35,6 +36,8 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str,
         def run(self) -> dict[str, Any]:
             side, step, names = self.task["side"], self.task["step"], self.task["operations"]
             run.append((side, step, tuple(names)))
+            if names == ["fails"]:
+                raise ChildFailed("exit code 1")
             if step == "count":
                 return {"kernels": {name: KERNELS[name] for name in names}}
             if step == "steady":
@@ -84,6 +87,17 @@ def test_it_goes_on_where_it_stopped(children: list[tuple[str, str, tuple[str, .
     assert len(children) == count
     steps = [json.loads(line)["step"] for line in path.read_text().splitlines()]
     assert steps == ["provenance", "provenance", "second", "cold"]
+
+
+def test_an_operation_that_fails_costs_no_other_its_figures(
+    children: list[tuple[str, str, tuple[str, ...]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "adopt.jsonl"
+    words = ["--json", str(path), "--packages", "gemlite", "--parts", "cold", "--operations", "one", "fails", "two"]
+    adopt.main(words)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row.get("operation") for row in rows] == [None, "one", "two"]
+    assert "failed: exit code 1" in capsys.readouterr().err
 
 
 def test_repeated_calls_are_compared_with_the_side_that_keeps_results(
