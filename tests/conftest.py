@@ -36,7 +36,7 @@ MIN_MEMORY = 2**30  # bytes
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option with which a release is tested."""
-    parser.addoption("--exhaustive", action="store_true", help="compile every candidate, not a sample of them")
+    parser.addoption("--exhaustive", action="store_true", help="try everything of which tests take a sample")
 
 
 @pytest.fixture
