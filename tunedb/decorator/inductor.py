@@ -20,7 +20,7 @@ from tunedb.core.sweep import now
 from tunedb.decorator.configs import Candidates
 from tunedb.decorator.kernel import KernelSpec, KernelState
 from tunedb.runtime import compat_triton
-from tunedb.runtime.compat_torch import mark_constant
+from tunedb.runtime.compat_torch import is_compiling, mark_constant
 from tunedb.runtime.current_device import device_of
 from tunedb.store.ranking import winners
 from tunedb.tuner import session
@@ -60,7 +60,7 @@ class StoredPruning:
         """
         if self._state.spec.heuristics and torch.__version__ < MIN_TORCH_WITH_HEURISTICS:
             return None
-        is_old = torch.compiler.is_compiling() and self._valid_until < time.monotonic()
+        is_old = is_compiling() and self._valid_until < time.monotonic()
         if self._has_stored is None or not self._valid_until or is_old:
             places = stored_places(self._state)
             if places is not None:

@@ -43,7 +43,16 @@ _function_mode_stack: Callable[[], list[Any]] = _private(
 )
 _DeviceContext: type = _private("torch.utils._device", "DeviceContext", type("Unknown", (), {}))
 _functorch_depth: Callable[[], Any] = _private("torch._C._functorch", "maybe_current_level", functorch_level)
+# What Dynamo keeps while it traces; None if it does not. Until 2.11 torch says of its own code that it compiles nothing.
+_tracing_context: Callable[[], Any] = _private(
+    "torch._guards", "TracingContext", SimpleNamespace(try_get=lambda: None)
+).try_get
 _below_autograd: Any = _private("torch._C", "_AutoDispatchBelowAutograd", None)
+
+
+def is_compiling() -> bool:
+    """Say whether torch compiles code, or has just begun to: also while it reads what that code refers to."""
+    return torch.compiler.is_compiling() or _tracing_context() is not None
 
 
 def eager_test(*, on_cpu: bool) -> Callable[[Any], bool]:
