@@ -43,7 +43,7 @@ _function_mode_stack: Callable[[], list[Any]] = _private(
 )
 _DeviceContext: type = _private("torch.utils._device", "DeviceContext", type("Unknown", (), {}))
 _functorch_depth: Callable[[], Any] = _private("torch._C._functorch", "maybe_current_level", functorch_level)
-# What Dynamo keeps while it traces; None if it does not. Until 2.11 torch says of its own code that it compiles nothing.
+# What Dynamo keeps while it traces; None if it does not. Torch 2.11 says meanwhile that it compiles nothing.
 _tracing_context: Callable[[], Any] = _private(
     "torch._guards", "TracingContext", SimpleNamespace(try_get=lambda: None)
 ).try_get
