@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.decorator.stub import StubDriver, once
 from tunedb.adoption.refusal import Refused, check
 
 Tritons = triton.runtime.Autotuner
-_NO_CONTENT = object()
+_NO_CONTENT = threading.Lock()
 
 
 def replaced(name: str, calls: list[str]) -> Any:
@@ -128,6 +129,9 @@ def test_a_kernel_without_a_stable_hash_is_tuned_by_triton_itself(adoption: obje
         call(kernel)
     assert kernel.best_config is kernel.configs[1]
     assert bench.timed == 2
+    assert (record_of(kernel).state, record_of(kernel).reason.partition(":")[0]) == (
+        "kept", "it has no hash, so Triton tunes it",
+    )  # fmt: skip
 
 
 def test_a_strict_mode_holds_for_adopted_kernels(adoption: object) -> None:

@@ -66,7 +66,8 @@ def _record(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
         return id(kernel), Adopted(kind.__module__, kind.__qualname__, "kept", "it is around no jit function")
     outcome, why_none = outcome_of(kernel), _why_none(tritons_class)
     if outcome is not None:
-        return jit, Adopted(module, name, "kept" if outcome.companion is None else "adopted", outcome.reason)
+        why_kept = outcome.why_kept()
+        return jit, Adopted(module, name, "kept" if why_kept else "adopted", why_kept)
     if why_none:
         return jit, Adopted(module, name, "kept", why_none)
     is_overridden = type(kernel).run is not tritons_class.run

@@ -9,6 +9,7 @@ from tunedb._internal.control import let_pass
 from tunedb.adoption import selection
 from tunedb.adoption.companion import Companion
 from tunedb.adoption.refusal import ONE_CONFIG, Refused, check, full_name
+from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import IdentityError, SettingError
 
 _log = logging.getLogger("tunedb")
@@ -61,6 +62,17 @@ class Outcome:
             self.reason = f"tunedb failed to adopt it ({type(error).__name__}: {error})"
             _log.warning("triton.autotune serves the calls of %s: %s.", self._name, self.reason)
         return self
+
+    def why_kept(self) -> str:
+        """Return why Triton serves the kernel's calls; an empty text if tunedb does."""
+        companion = self.companion
+        if companion is None:
+            return self.reason
+        try:
+            _ = companion.source_hash
+        except HashUnavailable as error:
+            return f"it has no hash, so Triton tunes it: {error}"
+        return ""
 
     def refuse(self, reason: object) -> None:
         """Leave the kernel to Triton from now on."""

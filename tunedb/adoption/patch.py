@@ -71,7 +71,8 @@ def is_tritons(method: Any) -> bool:
 
 def reached() -> list[Any]:
     """Return the kernels for which it was decided what becomes of them."""
-    return list(_reached.values())
+    kernels = [reference() for reference in _reached.valuerefs()]  # a copy: other threads may add some
+    return [kernel for kernel in kernels if kernel is not None]
 
 
 def release(every: bool = False) -> None:
