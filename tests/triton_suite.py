@@ -1,10 +1,11 @@
 """Run Triton's own tests of its autotuner, from a copy of its sources, with `triton.autotune` replaced by ours.
 
-    python -m tests.triton_suite TRITON/python/test/unit/runtime [pytest's arguments]
+    python -m tests.triton_suite TRITON/python/test/unit/runtime [--adopt] [pytest's arguments]
 
 TRITON is a checkout of the version that is installed. Its test_autotuner.py is run, and its test_autotune_listener.py
 where this Triton has the knob, each from a fresh folder, on a fresh store. Without a GPU set TRITON_INTERPRET=1: then
 they run on the CPU, timed by the host's clock, and those of them that need a compiler fail. The exit code is pytest's.
+With --adopt the decorator stays Triton's, and the kernels are adopted.
 
 The file is also the pytest plugin that stands in for the fixtures of Triton's conftest.py.
 """
@@ -58,14 +59,22 @@ def fresh_triton_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pytest_configure() -> None:
-    """Replace the decorator before the tests are imported."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that adopts the kernels."""
+    parser.addoption("--adopt", action="store_true", help="adopt Triton's kernels, instead of replacing its decorator")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Replace the decorator before the tests are imported, or adopt what they decorate."""
     import triton
     import triton.testing
 
     import tunedb
 
-    triton.autotune = tunedb.autotune
+    if config.getoption("--adopt"):
+        tunedb.adopt()
+    else:
+        triton.autotune = tunedb.autotune
     if INTERPRETED:
         triton.testing.do_bench = _time_on_host  # Triton's own wants a GPU
 

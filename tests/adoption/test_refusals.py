@@ -157,3 +157,22 @@ def test_kept_kernels_keep_their_attributes(stub: StubDriver) -> None:
         assert len(kernel.configs_timings) == 3
         kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), n=100)
         assert len(kernel.cache) == 1
+
+
+def test_what_is_not_around_a_jit_function_runs_as_it_did(adoption: object, records: pytest.LogCaptureFixture) -> None:
+    class Kernel:
+        arg_names = ("n",)
+
+        @staticmethod
+        def fn() -> None:
+            """What Triton looks for below a kernel."""
+
+        def run(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            return kwargs
+
+    kernel = Tritons(Kernel(), ["n"], configs(16, 64), ["n"], None, None, do_bench=once)
+    assert kernel.run(3).keys() == configs(16)[0].all_kwargs().keys()  # nothing is added
+    assert kernel.run(3, grid=(1,), warmup=False).keys() >= {"grid", "warmup"}
+    records_of = [record for record in tunedb.adopted() if record.kernel == "Autotuner"]
+    assert [(record.state, record.reason) for record in records_of] == [("kept", "it is not around a jit function")]
+    assert records.messages == []

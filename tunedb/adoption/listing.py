@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunedb._internal.control import let_pass
 from tunedb.adoption import patch
 from tunedb.adoption.adopting import MODULE
 from tunedb.adoption.attributes import outcome_of
@@ -52,18 +51,15 @@ def adopted() -> list[Adopted]:
 
 def _record(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
     """Return the identity of a kernel's jit function, and what became of the kernel; None if it is tunedb's own."""
-    from tunedb.adoption.refusal import full_name, is_derived  # here, because it loads torch
+    from tunedb.adoption.refusal import Refused, full_name, is_derived  # here, because it loads torch
     from tunedb.runtime.compat_triton import jit_of
 
     try:
         if is_derived(kernel):
             return 0, None
         jit, (module, name) = id(jit_of(kernel)), full_name(kernel)
-    # Anything may be under a subclass of Triton's: the list must not fail because of one kernel.
-    except Exception as error:
-        let_pass(error)
-        kind = type(kernel)
-        return id(kernel), Adopted(kind.__module__, kind.__qualname__, "kept", "it is around no jit function")
+    except Refused as refused:
+        return id(kernel), Adopted(type(kernel).__module__, type(kernel).__qualname__, "kept", str(refused))
     outcome, why_none = outcome_of(kernel), _why_none(tritons_class)
     if outcome is not None:
         why_kept = outcome.why_kept()

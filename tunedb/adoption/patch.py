@@ -115,19 +115,18 @@ def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the `run` that serves adopted kernels, and leaves all others to Triton's."""
 
     @wraps(original)  # with its name and signature
-    def run(self: Any, *args: Any, grid: Any = _NOT_GIVEN, warmup: bool = False, **kwargs: Any) -> Any:
+    def run(self: Any, *args: Any, grid: Any = _NOT_GIVEN, warmup: Any = _NOT_GIVEN, **kwargs: Any) -> Any:
         outcome = self.__dict__.get(OUTCOME)
         if outcome is None or outcome.kernel is not self or (outcome.has_one_config and outcome.is_outdated()):
             outcome = reach(self) if _tritons_class is not None else None
         companion = None if outcome is None else outcome.companion
-        if companion is not None and not warmup and grid is not _NOT_GIVEN:
+        if companion is not None and (warmup is _NOT_GIVEN or not warmup) and grid is not _NOT_GIVEN:
             try:
                 return companion[grid](*args, **kwargs)
             except outcome.refusals as error:  # before anything was launched
                 outcome.refuse(error)
-        if grid is not _NOT_GIVEN:
-            kwargs["grid"] = grid
-        return original(self, *args, warmup=warmup, **kwargs)
+        given = (("grid", grid), ("warmup", warmup))
+        return original(self, *args, **{name: value for name, value in given if value is not _NOT_GIVEN}, **kwargs)
 
     setattr(run, _ORIGINAL, original)
     return run

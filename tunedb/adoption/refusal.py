@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
 
 from tunedb.adoption.torch_frames import COMPILED
@@ -21,8 +22,10 @@ class Refused(Exception):
 
 
 def full_name(kernel: Any) -> tuple[str, str]:
-    """Return the kernel's module, and the name under which it is stored."""
-    function = compat_triton.jit_of(kernel).fn
+    """Return the kernel's module, and the name under which it is stored. Raises Refused for anything but a kernel."""
+    function = getattr(compat_triton.jit_of(kernel), "fn", None)
+    if not isinstance(function, FunctionType):
+        raise Refused("it is not around a jit function")
     return validation.module_name(function), validation.default_name(function)
 
 
