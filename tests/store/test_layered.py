@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import FakeKernel, config
+from tests.store.samples import DEVICE, HASH, sweep
 from tests.tuner.tuners import tuner_on
 from tunedb.core.sweep import Mark
 from tunedb.store import Store, open_store
@@ -68,3 +70,16 @@ def test_settings_that_change_keep_the_shared_store_that_was_read(tmp_path: Path
         assert isinstance(before, LayeredStore)
         assert isinstance(now, LayeredStore)
         assert now.shared is before.shared
+
+
+def test_importing_what_a_shared_store_needs_is_no_wait_for_it(shared_store: Store) -> None:
+    put, loads = sweep(), []
+
+    def load() -> None:
+        loads.append(time.sleep(0.3))  # longer than a call waits for the store
+
+    shared = SharedStore("shared", lambda: shared_store, load=load, deadline=0.2)
+    shared_store.put_sweep(put)
+    for _ in range(2):
+        assert [found.uid for found in shared.get_sweeps(put.problem, DEVICE, HASH)] == [put.uid]
+    assert len(loads) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -29,6 +30,15 @@ class NotLoaded(StoreError):
     """Opening this store takes SQLAlchemy, which is to be imported first."""
 
 
+@functools.cache
+def load_sqlalchemy(url: str) -> None:
+    """Import what opening the store of that URL by SQLAlchemy needs, its driver too. Connects to nothing."""
+    with suppress(Exception):  # whatever it is, opening will say it
+        from tunedb.store.sql import engine, schema, store  # noqa: F401
+
+        engine.locate(url)
+
+
 class LocalOpener:
     """Opens the store of a path or URL, with nothing imported that look-ups in a sound SQLite file can do without."""
 
@@ -40,10 +50,11 @@ class LocalOpener:
 
     def load(self) -> None:
         """Import what opening the whole store needs, by a thread that is not timed: it is no wait for a store."""
-        with suppress(Exception):  # whatever it is, opening will say it
-            from tunedb.store.sql import schema, store  # noqa: F401
+        load_sqlalchemy(self._url)
+        if self.is_new():
+            with suppress(Exception):
+                from tunedb.store.sql import schema
 
-            if self.is_new():
                 schema.load_alembic()
         self._is_loaded = True
 

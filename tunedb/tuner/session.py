@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb import settings as settings_module
 from tunedb._internal import forks
-from tunedb._internal.control import suppress
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
@@ -19,7 +18,7 @@ from tunedb.settings import Settings
 from tunedb.store import at_end
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.layered import LayeredStore
-from tunedb.store.local import LocalOpener
+from tunedb.store.local import LocalOpener, load_sqlalchemy
 from tunedb.store.shared import DEADLINE_S, SharedStore, flush_shared
 from tunedb.store.wait_budget import CALL_S, one_call
 from tunedb.store.writer import Writer, flush_writers
@@ -76,7 +75,10 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
         shared = _shared.get(key)
         if shared is None:
             shared = _shared[key] = SharedStore(
-                settings.shared, partial(_open_shared, settings.shared), load=_load_shared, writable=writable
+                settings.shared,
+                partial(_open_shared, settings.shared),
+                load=partial(load_sqlalchemy, settings.shared),
+                writable=writable,
             )
     local = GuardedStore(
         settings.store,
@@ -117,11 +119,6 @@ def stored_devices() -> list[Device]:
         except StoreError as error:
             _log.warning("The devices of a store can't be listed. %s", str(error))
     return devices
-
-
-def _load_shared() -> None:
-    with suppress(Exception):  # whatever it is, opening will say it
-        from tunedb.store.sql import store  # noqa: F401
 
 
 def _open_shared(url: str) -> Store:
