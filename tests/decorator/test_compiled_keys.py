@@ -6,7 +6,7 @@ Dynamo runs on a GPU that is not there; what Inductor makes of its graphs is loo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -161,18 +161,19 @@ def _without_configs(given: dict[str, Any]) -> dict[str, Any]:
 # On a GPU, with Inductor.
 
 
-def generated(kernel: Any, sizes: Sequence[int], **how: Any) -> list[list[int]]:
+def generated(kernel: Any, **how: Any) -> list[list[int]]:
     """The block sizes that Inductor's code may run, for each kernel that it generated; checks the results."""
-    torch._dynamo.reset()
     call = torch.compile(function_of(kernel), fullgraph=True, **how)
-    found = []
-    for n in sizes:
-        result, codes = run_and_get_code(call, plain(n, "cuda"))
-        torch.testing.assert_close(result, plain(n, "cuda") + 1)
-        for code in codes:
-            lists = re.findall(r"user_autotune\(\s*configs=(\[.*?\]),\s*inductor_meta", code, re.DOTALL)
-            found += [[int(block) for block in re.findall(r"'BLOCK': (\d+)", text)] for text in lists]
-    return found
+
+    def run() -> None:
+        for n in SIZES:
+            torch.testing.assert_close(call(plain(n, "cuda")), plain(n, "cuda") + 1)
+
+    with torch._inductor.config.patch(force_disable_caches=True):  # the code of an earlier run would not be seen
+        _, codes = run_and_get_code(run)
+    torch._dynamo.reset()
+    lists = re.findall(r"user_autotune\(\s*configs=(\[.*?\]),\s*inductor_meta", "\n".join(codes), re.DOTALL)
+    return [[int(block) for block in re.findall(r"'BLOCK': (\d+)", text)] for text in lists]
 
 
 @pytest.mark.gpu
@@ -181,7 +182,6 @@ def test_inductor_times_a_dynamic_kernel_of_tritons_once_for_all_sizes_and_gets_
     for n in SIZES:
         function_of(kernel)(plain(n, "cuda"))
     assert [config.kwargs["BLOCK"] for config in kernel.cache.values()] == [64, 16]  # eager Triton: one for each key
-    assert generated(kernel, SIZES, dynamic=True) == [ALL]  # compiled: one kernel, and its key is not in the code
-    assert generated(kernel, SIZES, dynamic=False) == [ALL, ALL]
-    assert generated(ours("cuda"), SIZES, dynamic=False) == EACH
-    torch._dynamo.reset()
+    assert generated(kernel, dynamic=True) == [ALL]  # compiled: one kernel, and its key is not in the code
+    assert generated(kernel, dynamic=False) == [ALL, ALL]
+    assert generated(ours("cuda"), dynamic=False) == EACH
