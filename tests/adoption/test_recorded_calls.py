@@ -22,9 +22,9 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.adoption import precompiled_program as program
-from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
+from tests.cli.conftest import Cli, cli, run_apart  # noqa: F401 - cli is a fixture
+from tests.decorator.kernels import configs
 from tests.decorator.stub import FIRST, GPU, StubDriver
-from tunedb import settings
 from tunedb.adoption.recorded_calls import start_recording
 from tunedb.adoption.recorded_lines import Line, kernels_of, line_of
 from tunedb.cli.precompile_list import default_choice
@@ -70,6 +70,20 @@ def test_a_call_is_recorded_once_for_each_problem_and_specialization(calls: Path
     assert line["call"]["arguments"]["x"] == {"tensor": ["float32", [64], [1], 0]}
     assert line["call"]["arguments"]["WHAT"] == {"function": "tests.adoption.precompiled_program:twice"}
     assert json.loads(line["device"])["name"] == GPU.name
+
+
+def test_the_recorded_configs_count_and_another_source_text_is_said(
+    calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.call_decorated()
+    (line,) = read(calls)
+    before = list(program.decorated.configs)
+    program.decorated.configs = configs(32, 128)  # as a module may make others where there is no GPU
+    found = [*kernels_of([line], default_choice, GPU, GPUTarget("cuda", 90, 32))]
+    found += kernels_of([dataclasses.replace(line, source="other")], default_choice, GPU, GPUTarget("cuda", 90, 32))
+    program.decorated.configs = before
+    assert [kernel.config["BLOCK"] for kernel in found] == [16, 16]
+    assert [kernel.note.partition(",")[0] for kernel in found] == ["", "its source text"]
 
 
 def test_what_can_not_be_recorded_is_said_and_the_call_goes_on(calls: Path, records: pytest.LogCaptureFixture) -> None:
@@ -170,11 +184,12 @@ def test_a_tensor_is_read_with_its_facts_and_without_its_memory() -> None:
         encode((1, object()))
 
 
-def test_child_processes_record_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TUNEDB_RECORD_CALLS", "")
-    monkeypatch.setattr(knobs.compilation, "listener", None)
-    start_recording(tmp_path / "calls.jsonl")
-    assert settings.read({}).record_calls == str(tmp_path / "calls.jsonl")
+def test_tunedb_run_records_in_the_program_and_in_its_children(tmp_path: Path) -> None:
+    child = "import triton; from tunedb import settings; print(triton.knobs.compilation.listener is not None, " \
+        "settings.current().record_calls)"  # fmt: skip
+    (tmp_path / "program.py").write_text(f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {child!r}])\n")
+    answer = run_apart("-m", "tunedb", "run", "--record", tmp_path / "calls.jsonl", tmp_path / "program.py")
+    assert answer.out.split() == ["True", str(tmp_path / "calls.jsonl")], answer.err
 
 
 def test_a_call_that_would_compile_is_refused_with_what_it_would_compile(calls: Path, stub: StubDriver) -> None:

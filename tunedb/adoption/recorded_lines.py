@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunedb import registry
 from tunedb._internal.control import let_pass
 from tunedb.adoption.companion import Companion
 from tunedb.core.device import Device, Placement
-from tunedb.core.problem import Problem
+from tunedb.core.problem import Config, Problem
 from tunedb.core.source_text import HashUnavailable
 from tunedb.core.task import Choice, TuningTask
 from tunedb.decorator.autotuner import Autotuner
@@ -30,6 +31,8 @@ _AUTHORS_OPTIONS = (
     "num_warps", "num_stages", "num_ctas", "maxnreg", "enable_fp_fusion", "launch_cooperative_grid", "launch_pdl",
     "debug", "sanitize_overflow",
 )  # fmt: skip
+
+_OTHER_TEXT = "its source text, or a global that it reads, is not the one that was recorded"
 
 Choose = Callable[[TuningTask], Choice]
 
@@ -80,12 +83,12 @@ def _kernels(line: Line, choose: Choose, placement: Placement, target: GPUTarget
     if line.folder not in sys.path:
         sys.path.insert(0, line.folder)  # where that process found its modules
     try:
-        if line.kind == "launch":
-            return [_of_launch(line, target)]
-        if line.kind == "call":
-            return [_of_call(line, choose, placement, target)]
-        problem = Problem(line.content["key"], line.kernel)
-        return of_registered(problem, choose, placement, target, decode(line.content["tensor"]))
+        if line.kind == "problem":
+            problem = Problem(line.content["key"], line.kernel)
+            return of_registered(problem, choose, placement, target, decode(line.content["tensor"]))
+        kernel = _of_launch(line, target) if line.kind == "launch" else _of_call(line, choose, placement, target)
+        is_same = kernel.job is None or kernel.job.find().cache_key == line.source
+        return [kernel if is_same else replace(kernel, note=_OTHER_TEXT)]
     # A user's module may raise anything when it is imported, and so may the kernel's hooks and heuristics.
     except Exception as error:
         let_pass(error)
@@ -98,24 +101,18 @@ def _of_call(line: Line, choose: Choose, placement: Placement, target: GPUTarget
     spec, arguments = state.spec, line.content["arguments"]
     call = call_of(spec, arguments)
     configs = state.prune(call)
-    config, source, problem = configs[0], "default", spec.problem(call)
-    try:
+    config, source, problem, shown = configs[0], "default", spec.problem(call), Config.of()
+    with contextlib.suppress(HashUnavailable):  # nothing can be stored: its first config serves
         called = CalledKernel(spec, state.candidates, call, configs)
-        if len(configs) > 1 and spec.hash:
+        called.configs = {stored: called.find(stored) for stored in map(Config, line.content["configs"])}
+        shown = called.default(problem, placement.device)
+        if len(called.configs) > 1 and spec.hash:
             choice = choose(TuningTask(called, problem, placement))
-            config, source = called.find(choice.config), str(choice.source)
-        shown = _stored_form(config, called)
-    except HashUnavailable:  # its first config serves: nothing can be stored
-        shown = {}
+            shown, source = choice.config, str(choice.source)
+        config = called.find(shown)
     # Not of the call above: pruning may have changed its descriptors, as the config's hook may.
     job = job_of(spec, call_of(spec, arguments), config, target)
-    return Kernel(line.kernel, problem.plain(), shown, source, job)
-
-
-def _stored_form(config: Any, called: CalledKernel) -> dict[str, Any]:
-    """Return a config as it is stored, for people."""
-    stored = next((stored for stored, each in called.configs.items() if each is config), None)
-    return {} if stored is None else stored.plain()
+    return Kernel(line.kernel, problem.plain(), shown.plain(), source, job)
 
 
 def _decorated(line: Line) -> Autotuner:

@@ -138,7 +138,7 @@ class Launcher:
         run_hook(config, call)
         launched = self._launch(call, config)
         if call_log.is_on():
-            guarded(spec.name, partial(record_call, spec, call), _nothing)
+            guarded(spec.name, partial(record_call, self._state, call), _nothing)
         if not is_final:
             is_first = remembered is None and key is not None
             guarded(spec.name, partial(self._remember, call, index, config, key, since, is_first), _nothing)

@@ -43,7 +43,7 @@ class Kernel:
     source: str  # of the config: `store`, `nearest`, `default`, or `recorded`
     job: CompileJob | None = None
     fault: str = ""
-    is_importable: bool = True  # also in another process, which a kernel of a script is not
+    note: str = ""  # what is odd about it, although it can be compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,7 @@ def compile_all(
 
 def _in_worker(worker: CompileWorker | None, kernel: Kernel) -> float | None:
     """Have the compile worker compile a kernel. What it can't, this process compiles afterwards, and sees the error."""
-    is_of_worker = worker is not None and kernel.job is not None and kernel.is_importable
-    return worker.compile(kernel.job) if is_of_worker else None  # type: ignore[union-attr, arg-type]  # mypy forgets
+    return None if worker is None or kernel.job is None else worker.compile(kernel.job)
 
 
 def _compiled(kernel: Kernel, before: set[str], seconds: float | None) -> Outcome:
@@ -112,7 +111,7 @@ def _compiled(kernel: Kernel, before: set[str], seconds: float | None) -> Outcom
     entry = compat_cache.entry_of(compiled)
     what = {"kernel": kernel.name, "function": f"{jit.fn.__module__}.{jit.fn.__qualname__}", "source": jit.cache_key}
     status = "there" if entry in before else "compiled"
-    return Outcome(kernel, status, seconds or time.perf_counter() - start, entry={entry: what})
+    return Outcome(kernel, status, seconds or time.perf_counter() - start, kernel.note, {entry: what})
 
 
 def _is_here(target: GPUTarget) -> bool:

@@ -91,7 +91,10 @@ def precompile(
     if not work:
         log.info("Nothing to compile for %s.", found)
     if dry_run or into is None:
-        rows = [_row(kernel, "failed" if kernel.job is None else "to compile", 0.0, kernel.fault) for kernel in work]
+        rows = [
+            _row(kernel, "failed" if kernel.job is None else "to compile", 0.0, kernel.fault or kernel.note)
+            for kernel in work
+        ]
     else:
         rows = _compile(work, into.absolute(), found, target, jobs, _words(names, device, files))
     print_rows(rows, format, _COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -13,7 +14,7 @@ from tunedb.core.source_text import HashUnavailable
 from tunedb.decorator.call.arguments import Call
 from tunedb.decorator.call.specialization import binary_specialization
 from tunedb.decorator.configs import run_hook
-from tunedb.decorator.kernel import KernelSpec
+from tunedb.decorator.kernel import KernelSpec, KernelState
 from tunedb.decorator.recording import call_log
 from tunedb.decorator.recording.argument_text import decode, encode
 from tunedb.runtime import compat_triton
@@ -22,19 +23,26 @@ from tunedb.runtime.compile_job import CompileJob
 _GRID = (1,)  # nothing is launched
 
 
-def record_call(spec: KernelSpec, call: Call) -> None:
-    """Record a call that was served, unless one like it is recorded: of the same problem, and compiled for the same."""
+def record_call(state: KernelState, call: Call) -> None:
+    """Record a call that was served, unless one like it is recorded: of the same problem, and compiled for the same.
 
-    def arguments() -> dict[str, Any]:
-        return {name: encode(value) for name, value in call.named.items()}
+    Its configs are recorded too: a module may make others of them if it is imported where there is no GPU.
+    """
+    spec = state.spec
+
+    def made() -> dict[str, Any]:
+        configs: list[str] = []
+        with contextlib.suppress(HashUnavailable):  # of a knob
+            configs = [state.candidates.stored(config).key for config in state.prune(call)]
+        arguments = {name: encode(value) for name, value in call.named.items()}
+        return {"kernel": spec.name, "arguments": arguments, "configs": configs}
 
     try:
         problem = spec.problem(call).key
     except HashUnavailable:  # of a function that it was given
         problem = ""
     specialization = binary_specialization(call.named, spec.parameters.constexprs)
-    key = (problem, repr(specialization))
-    call_log.record("call", spec.jit, key, lambda: {"kernel": spec.name, "arguments": arguments()})
+    call_log.record("call", spec.jit, (problem, repr(specialization)), made)
 
 
 def call_of(spec: KernelSpec, arguments: Mapping[str, Any]) -> Call:
