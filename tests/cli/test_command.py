@@ -35,8 +35,8 @@ ALL = list(commands())
 def test_all_commands_are_known() -> None:
     words = {" ".join(path) for path in ALL}
     assert words == {
-        "warm", "run", "lookup", "explain", "ls", "show", "mark", "verify", "misses", "stats", "export", "import",
-        "sync", "gc", "db current", "db check", "db upgrade", "db backup", "doctor", "path", "demo",
+        "warm", "run", "precompile", "lookup", "explain", "ls", "show", "mark", "verify", "misses", "stats", "export",
+        "import", "sync", "gc", "db current", "db check", "db upgrade", "db backup", "doctor", "path", "demo",
     }  # fmt: skip
 
 
