@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import triton
 from triton import knobs
 from triton.backends.compiler import GPUTarget
@@ -22,11 +23,13 @@ import tunedb
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.decorator.stub import GPU, StubDriver
 from tests.store.samples import sweep
+from tunedb.adoption.recorded_lines import line_of
 from tunedb.core.device import Device
 from tunedb.core.problem import Config
 from tunedb.core.source_hash import kernel_hash
 from tunedb.core.sweep import COUNTED_SOURCES
 from tunedb.decorator.configs import stored_form
+from tunedb.kernels import avg_pool1d
 from tunedb.kernels.avg_pool import FORWARD
 from tunedb.runtime import compile_cache, current_device, precompiled_folder
 from tunedb.runtime.precompiled_folder import MANIFEST
@@ -119,10 +122,13 @@ def record(tmp_path: Path, store: Store, where: str, device: Device) -> Path:
         for _ in range(2):
             program.call_decorated(device=where)
             program.call_adopted(device=where)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert sorted(line["call"]["kernel"].rpartition(".")[2] for line in lines) == ["adopted", "decorated"]
+            if where == "cuda":
+                avg_pool1d(torch.zeros(3, 512, device=where), 4, 4)
+    lines = [line_of(json.loads(line)) for line in path.read_text().splitlines()]
+    names = sorted(line.kernel.rpartition(".")[2] for line in lines if line is not None)
+    assert names == ["adopted", *(["avg_pool1d"] if where == "cuda" else []), "decorated"]
     winners = [(FORWARD.problem(POOL), FORWARD.hash, pool_config(device))]
-    for problem in {count.problem for count in store.usage.get(COUNTED_SOURCES)}:
+    for problem in {count.problem for count in store.usage.get(COUNTED_SOURCES)} - {FORWARD.problem(POOL)}:
         kernel = getattr(program, problem.kernel.rpartition(".")[2])
         winners.append((problem, kernel_hash(kernel.fn), stored_form(kernel.configs[1])))
     for problem, digest, config in winners:

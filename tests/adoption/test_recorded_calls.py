@@ -31,6 +31,12 @@ from tunedb.cli.precompile_list import default_choice
 from tunedb.core.canonical import parse_json
 from tunedb.decorator.recording import call_log
 from tunedb.decorator.recording.argument_text import decode, encode
+from tunedb.kernels.avg_pool import FORWARD
+from tunedb.kernels.avg_pool.jit import avg_pool1d_forward_kernel
+from tunedb.kernels.avg_pool.launch import empty_output, forward_launch
+from tunedb.kernels.avg_pool.problem import Pool
+from tunedb.kernels.geometry import Window
+from tunedb.runtime.compile_job import CompileJob
 
 ADA = dataclasses.replace(GPU, name="Ada", arch="sm_89")
 
@@ -154,6 +160,18 @@ def test_a_kernel_that_no_other_process_finds_is_said_once(
     monkeypatch.setattr(program.plain.fn, "__module__", "generated")
     program.call_plain(256)
     assert read(calls) == []
+
+
+def test_a_call_of_average_pooling_is_compiled_for_the_tensor_that_it_read(calls: Path) -> None:
+    window, target = Window(3, 1, 1, False, True), GPUTarget("cuda", 90, 32)
+    for x in (torch.zeros(1, 3, 50), torch.zeros(3, 50), torch.zeros(2, 3, 101)[:, :, 1:51]):
+        problem = Pool.of_input(x, window).forward_problem()
+        call_log.record_problem(FORWARD.name, avg_pool1d_forward_kernel, problem.key, x)
+        line = read(calls)[-1]
+        (kernel,) = kernels_of([line], default_choice, GPU, target)
+        launch = forward_launch(x, empty_output(x, window), window, FORWARD.default(problem, GPU))
+        assert kernel.job == CompileJob.of(launch.jit, launch.arguments, launch.keywords, target)
+    assert [line.kernel for line in read(calls)] == ["avg_pool1d"] * 3
 
 
 VALUES = [
