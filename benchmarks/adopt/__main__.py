@@ -38,7 +38,7 @@ Row = dict[str, Any]
 SIDES = ("triton", "triton_cached", "tunedb")
 KERNELS = {"fla": (1, 10, 60), "liger": (11,), "gemlite": (3,)}  # of a second process
 COLD = {
-    "fla": ("softmax", "layer_norm", "l2norm", "gated_delta_rule", "retention"),
+    "fla": ("softmax", "layer_norm", "l2norm", "delta_rule", "retention"),
     "liger": ("dynamic_tanh", "swiglu_mlp"),
     "gemlite": ("few_rows",),
 }
@@ -106,7 +106,9 @@ class Children:
             self._failed.add(package)  # until it is done
             counted = self._tune("triton_cached", "count", package, list(operations(package)))
             found = {name: names for row in counted for name, names in row["kernels"].items()}
-            kernels = {name: found[name] for name in operations(package)}
+            for name, error in ((name, error) for row in counted for name, error in row["failed"].items()):
+                print(f"{package}: {name} is left out ({error})", file=sys.stderr, flush=True)
+            kernels = {name: found[name] for name in operations(package) if name in found}
             names, _ = taken(kernels, max(KERNELS[package]))
             self._tune("tunedb", "run", package, names)
             kept.write_text(json.dumps(kernels))

@@ -78,7 +78,10 @@ def fewer_configs(count: int) -> Iterator[None]:
 
 
 def count_kernels(task: Row) -> Row:
-    """Call the operations; return the kernels of each that have a choice."""
+    """Call the operations; return the kernels of each that have a choice, and which operations failed, with the errors.
+
+    A package refuses some of its operations on some GPUs.
+    """
     from triton.runtime.autotuner import Autotuner
 
     names: set[str] = set()
@@ -94,11 +97,16 @@ def count_kernels(task: Row) -> Row:
 
     Autotuner.run = noting
     kernels: dict[str, list[str]] = {}
+    failed: dict[str, str] = {}
     for name, call in prepare(task).items():
         names.clear()
-        forward_and_backward(call)
-        kernels[name] = sorted(names)
-    return {"kernels": kernels}
+        try:
+            forward_and_backward(call)
+        except Exception as error:  # whatever a package raises: the benchmark takes another operation
+            failed[name] = f"{type(error).__name__}: {error}"
+        else:
+            kernels[name] = sorted(names)
+    return {"kernels": kernels, "failed": failed}
 
 
 def steady(task: Row) -> Row:

@@ -206,12 +206,39 @@ def parallel_gated_attention(make: Make) -> Call:
 
 
 def gated_delta_rule(make: Make) -> Call:
-    """Gated delta rule by chunks."""
+    """Gated delta rule by chunks, forward: the package refuses its gradient on Hopper GPUs with Triton 3.4 to 3.7.0."""
     from fla.ops.gated_delta_rule import chunk_gated_delta_rule
 
-    q, k, v = _heads(make, 3)
-    gate, beta = make.gate(BATCH, TIME, HEADS), make(BATCH, TIME, HEADS)
+    q, k, v = (heads.detach() for heads in _heads(make, 3))
+    gate, beta = make.gate(BATCH, TIME, HEADS).detach(), make(BATCH, TIME, HEADS, grad=False)
     return lambda: chunk_gated_delta_rule(q, k, v, gate, beta.sigmoid(), use_qk_l2norm_in_kernel=True)[0]
+
+
+def delta_rule(make: Make) -> Call:
+    """Delta rule by chunks."""
+    from fla.ops.delta_rule import chunk_delta_rule
+
+    q, k, v = _heads(make, 3)
+    beta = make(BATCH, TIME, HEADS)
+    return lambda: chunk_delta_rule(q, k, v, beta.sigmoid(), use_qk_l2norm_in_kernel=True)[0]
+
+
+def delta_attention(make: Make) -> Call:
+    """Kimi delta attention by chunks."""
+    from fla.ops.kda import chunk_kda
+
+    q, k, v = _heads(make, 3)
+    gate, beta = make.gate(BATCH, TIME, HEADS, DIM), make(BATCH, TIME, HEADS)
+    return lambda: chunk_kda(q, k, v, gate, beta.sigmoid(), use_qk_l2norm_in_kernel=True)[0]
+
+
+def rwkv6(make: Make) -> Call:
+    """RWKV-6 by chunks."""
+    from fla.ops.rwkv6 import chunk_rwkv6
+
+    r, k, v = _heads(make, 3)
+    decay, bonus = make.gate(BATCH, TIME, HEADS, DIM), make(HEADS, DIM)
+    return lambda: chunk_rwkv6(r, k, v, decay, bonus)[0]
 
 
 def _heads(make: Make, count: int) -> list[Any]:
@@ -221,9 +248,9 @@ def _heads(make: Make, count: int) -> list[Any]:
 OPERATIONS: dict[str, Operation] = {
     operation.__name__: operation
     for operation in (
-        l2norm_forward, retention, layer_norm, swish, l2norm, gated_delta_rule, gated_linear_attention, softmax,
+        l2norm_forward, retention, layer_norm, swish, l2norm, gated_delta_rule, delta_rule, gated_linear_attention, softmax,
         swiglu, token_shift, convolution, mean_pooling, chunked_hgrn, recurrent_hgrn, sigmoid, log_sigmoid,
         sigmoid_glu, layer_norm_rows, l2norm_rows, gated_layer_norm, gated_layer_norm_rows, recurrent_retention,
-        parallel_gated_attention, power_glu, rotary,
+        parallel_gated_attention, power_glu, rotary, delta_attention, rwkv6,
     )
 }  # fmt: skip

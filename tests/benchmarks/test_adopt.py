@@ -39,7 +39,11 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str,
             if names == ["fails"]:
                 raise ChildFailed("exit code 1")
             if step == "count":
-                return {"kernels": {name: KERNELS[name] for name in names}}
+                kernels = {name: KERNELS[name] for name in names if name in KERNELS}
+                return {
+                    "kernels": kernels,
+                    "failed": {name: "RuntimeError: no" for name in names if name not in KERNELS},
+                }
             if step == "steady":
                 return {"host_us": {"one": 10.0 if side == "tunedb" else 40.0}}
             return process(side)
@@ -74,6 +78,19 @@ def test_second_processes_take_turns_after_one_preparation(
     printed = capsys.readouterr().out
     assert "| liger, 3 kernels | 9.50 s | 1.500 s | 1.520 s | 1.013" in printed
     assert "+20.0 ms" in printed
+
+
+def test_an_operation_that_its_package_refuses_is_left_out(
+    children: list[tuple[str, str, tuple[str, ...]]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(adopt, "operations", lambda package: {"refused": [], **KERNELS})
+    words = ["--json", str(tmp_path / "adopt.jsonl"), "--packages", "fla", "--parts", "second", "--kernels", "60"]
+    adopt.main([*words, "--pairs", "1"])
+    assert {names for _, _, names in children[1:]} == {("one", "two", "three")}
+    assert "fla: refused is left out (RuntimeError: no)" in capsys.readouterr().err
 
 
 def test_it_goes_on_where_it_stopped(children: list[tuple[str, str, tuple[str, ...]]], tmp_path: Path) -> None:
