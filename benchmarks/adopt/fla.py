@@ -249,8 +249,8 @@ OPERATIONS: dict[str, Operation] = {
     operation.__name__: operation
     for operation in (
         l2norm_forward, retention, layer_norm, swish, l2norm, gated_delta_rule, delta_rule, gated_linear_attention,
-        softmax, swiglu, token_shift, convolution, mean_pooling, chunked_hgrn, recurrent_hgrn, sigmoid, log_sigmoid,
-        sigmoid_glu, layer_norm_rows, l2norm_rows, gated_layer_norm, gated_layer_norm_rows, recurrent_retention,
-        parallel_gated_attention, power_glu, rotary, delta_attention, rwkv6,
+        softmax, swiglu, token_shift, convolution, mean_pooling, delta_attention, rwkv6, chunked_hgrn, recurrent_hgrn,
+        sigmoid, log_sigmoid, recurrent_retention, sigmoid_glu, layer_norm_rows, l2norm_rows, gated_layer_norm,
+        gated_layer_norm_rows, parallel_gated_attention, power_glu, rotary,
     )
 }  # fmt: skip
