@@ -10,7 +10,7 @@ import pytest
 import triton
 
 import tunedb
-from tests.decorator.conftest import stub  # noqa: F401 - a fixture
+from tests.decorator.conftest import early_plans, stub  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import BROKEN, BROKEN_REASON, INTERPRETED
 from tests.decorator.stub import StubDriver, stub_gpu
+from tunedb.decorator import launcher
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -16,6 +17,12 @@ def working_interpreter() -> None:
     if INTERPRETED and BROKEN:
         # These two versions together run no kernel at all; the reason names them, and what to install.
         pytest.skip(BROKEN_REASON)
+
+
+@pytest.fixture(autouse=True)
+def early_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second call of a kind makes its plan, so that tests need not call five times."""
+    monkeypatch.setattr(launcher, "CALLS_BEFORE_PLAN", 1)
 
 
 @pytest.fixture

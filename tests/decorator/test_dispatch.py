@@ -21,6 +21,7 @@ from tests.decorator.kernels import EVEN, Bench, add_even, add_pair, configs, gr
 from tests.decorator.stub import StubDriver, once
 from tests.threads import errors_at_once
 from tunedb import SweepError
+from tunedb.decorator import launcher
 from tunedb.decorator.dispatch import codegen, plans
 from tunedb.runtime import compile_job, loaded_kernel
 from tunedb.store.layered import LayeredStore
@@ -76,7 +77,6 @@ def test_a_kernel_that_is_called_once_has_no_code_generated_and_a_mistake_is_rep
 ) -> None:
     x, y = tensors
     kernel, launch = tuned(), codegen._functions_from
-    held = kernel[grid_of(100)]
     monkeypatch.setattr(codegen, "_functions_from", lambda *_: pytest.fail("code was generated"))
     for call in (
         lambda: kernel[(2,)](x, y, 100, 1, 0.5, True),
@@ -93,11 +93,12 @@ def test_a_kernel_that_is_called_once_has_no_code_generated_and_a_mistake_is_rep
     ):
         with pytest.raises(TypeError, match=message):
             tuned()[(2,)](*args, **kwargs)
-    for _ in range(2):
+    kernel, calls = tuned(), 5
+    monkeypatch.setattr(launcher, "CALLS_BEFORE_PLAN", calls)
+    held, watch = kernel[grid_of(100)], Watch(kernel, monkeypatch)
+    for _ in range(2 * calls):
         held(x, y, 100, 1, 0.5, True)
-    watch = Watch(kernel, monkeypatch)
-    held(x, y, 100, 1, 0.5, True)
-    assert watch.slow == 0
+    assert watch.slow == calls + 1
 
 
 def test_a_repeated_call_launches_what_triton_would(

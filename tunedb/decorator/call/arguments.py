@@ -28,7 +28,11 @@ class Parameters:
         parameters = signature.parameters
         return cls(
             tuple(parameters),
-            frozenset(name for name, parameter in parameters.items() if "constexpr" in str(parameter.annotation)),
+            frozenset(
+                name
+                for name, parameter in parameters.items()
+                if parameter.annotation is not parameter.empty and "constexpr" in str(parameter.annotation)
+            ),
             {
                 name: parameter.default
                 for name, parameter in parameters.items()

@@ -18,6 +18,7 @@ from tunedb.decorator.call.arguments import Call, Parameters, tensors_of
 from tunedb.decorator.call.specialization import BY_VALUE, function_name
 from tunedb.errors import IdentityError
 
+_FEW_FACTS = frozenset([torch.Tensor, int, float])
 WIDEST_ACCESS_BYTES = 16  # Triton specialises on whether this divides an address; it is also a GPU's widest access
 
 
@@ -41,6 +42,10 @@ def problem_of(
         elif name in key and name in parameters.defaults:
             value = parameters.defaults[name]
         else:
+            continue
+        if name not in key and type(value) in _FEW_FACTS:  # most arguments: the rest below comes to the same
+            if type(value) is torch.Tensor:
+                facts |= _tensor_facts(name, value)
             continue
         tensors = dict(tensors_of(name, value))
         if name in key:
