@@ -50,6 +50,13 @@ def test_what_a_program_puts_into_the_cache_decides(adoption: object) -> None:
     assert kernel.best_config is other
 
 
+def test_assigned_results_are_read_back(adoption: object) -> None:
+    for kernel in (plain(), tuned(do_bench=once)):
+        call(kernel)
+        kernel.bench_time, kernel.configs_timings = 7.0, {kernel.configs[0]: [1.0] * 3}
+        assert (kernel.bench_time, len(kernel.configs_timings)) == (7.0, 1)
+
+
 def test_a_cleared_cache_asks_the_store_again(adoption: object) -> None:
     bench = Bench(2.0, 1.0)
     kernel = plain(do_bench=bench)

@@ -232,10 +232,18 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         """The seconds that tuning the last choice took; 0.0 if it came from the store, and before the first call."""
         return self._results.bench_time
 
+    @bench_time.setter
+    def bench_time(self, seconds: float) -> None:
+        self._results.bench_time = seconds
+
     @property
     def configs_timings(self) -> Timings:
         """[median, p20, p80] in milliseconds by config, inf if it failed; empty before the first call."""
         return self._results.configs_timings
+
+    @configs_timings.setter
+    def configs_timings(self, timings: Timings) -> None:
+        self._results.configs_timings = timings
 
     @property
     def cache(self) -> Cache:

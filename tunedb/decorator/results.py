@@ -47,6 +47,10 @@ class Results:
             self._timings = {config: times[stored] for stored, config in by_stored_form.items() if stored in times}
         return self._timings
 
+    @configs_timings.setter
+    def configs_timings(self, timings: Timings) -> None:
+        self._timings = timings
+
     def replace_cache(self, entries: Mapping[Any, triton.Config]) -> None:
         """Replace all entries that calls got so far by these, and force them."""
         self.cache = Cache(self._on_change)
