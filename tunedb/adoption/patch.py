@@ -111,6 +111,16 @@ def reach(kernel: Any) -> Outcome:
     return outcome
 
 
+def _without_companion(kernel: Any) -> Any:
+    """Return a copy of a kernel for Triton's `run` to compile with.
+
+    What it chooses without having launched anything must not be kept for calls.
+    """
+    made = object.__new__(type(kernel))
+    made.__dict__.update(kernel.__dict__, cache=dict(kernel.cache))
+    return made
+
+
 def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return the `run` that serves adopted kernels, and leaves all others to Triton's."""
 
@@ -120,7 +130,9 @@ def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
         if outcome is None or outcome.kernel is not self or (outcome.has_one_config and outcome.is_outdated()):
             outcome = reach(self) if _tritons_class is not None else None
         companion = None if outcome is None else outcome.companion
-        if companion is not None and (warmup is _NOT_GIVEN or not warmup) and grid is not _NOT_GIVEN:
+        if companion is not None and warmup and warmup is not _NOT_GIVEN:
+            self = _without_companion(self)
+        elif companion is not None and grid is not _NOT_GIVEN:
             try:
                 return companion[grid](*args, **kwargs)
             except outcome.refusals as error:  # before anything was launched
