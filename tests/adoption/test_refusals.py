@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -84,6 +84,64 @@ def test_a_subclass_that_tunes_in_its_own_way_is_left_to_triton(adoption: object
     assert calls[0] == name
 
 
+class Attributes(Tritons):
+    """It keeps its configs in its own way."""
+
+    @property
+    def configs(self) -> list[triton.Config]:
+        return self.own
+
+    @configs.setter
+    def configs(self, given: list[triton.Config]) -> None:
+        self.own = given
+
+
+class Shared(Tritons):
+    """All its kernels share a cache."""
+
+    cache: ClassVar[dict[Any, triton.Config]] = {}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Attributes, "configs"), (Shared, "cache")])
+@pytest.mark.parametrize("blocks", [(16,), (16, 64)])
+def test_a_subclass_with_attributes_of_its_own_is_left_to_triton(
+    adoption: object, stub: StubDriver, kind: type[Tritons], name: str, blocks: tuple[int, ...]
+) -> None:
+    kernel = plain(blocks=blocks, decorate=lambda configs, key, **rest: lambda jit: kind(
+        jit, jit.arg_names, configs, key, None, None, **rest
+    ))  # fmt: skip
+    for n in (100, 200):
+        call(kernel, n)
+        kernel.configs = configs(32, 128)
+    assert stub.launches[-1][1][-1] == 32
+    assert record_of(kernel).reason == f"{name} of {kind.__name__} is not Triton's"
+
+
+class Elsewhere(dict[Any, Any]):
+    """A cache that finds an entry for every key."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: object) -> triton.Config:
+        return triton.Config({"BLOCK": 256})
+
+
+@pytest.mark.parametrize("is_called_before", [False, True])
+def test_a_cache_that_looks_elsewhere_is_left_to_triton(
+    adoption: object, stub: StubDriver, is_called_before: bool
+) -> None:
+    kernel = plain()
+    if is_called_before:
+        for _ in range(2):
+            call(kernel)
+    kernel.cache = cache = Elsewhere()
+    call(kernel)
+    assert stub.launches[-1][1][-1] == 256
+    assert kernel.cache is cache
+    assert record_of(kernel).reason.startswith("its cache is a Elsewhere")
+
+
 def test_a_run_that_never_calls_tritons_is_listed(adoption: object) -> None:
     class Own(Tritons):
         def run(self, *args: Any, **kwargs: Any) -> Any:
@@ -143,6 +201,22 @@ def test_warming_up_goes_through_triton(adoption: object) -> None:
     kernel = plain()
     assert len(kernel.warmup(torch.float32, torch.float32, 100, grid=(1,))) == 2
     assert record_of(kernel).state == "not called"
+
+
+@pytest.mark.parametrize("is_called_before", [False, True])
+def test_heuristics_around_a_kernel_warm_it_up_through_triton(
+    adoption: object, stub: StubDriver, is_called_before: bool
+) -> None:
+    kernel = plain(do_bench=Bench(1.0, 2.0, 2.0, 1.0))
+    if is_called_before:
+        call(kernel, 300)
+    launches = len(stub.launches)
+    compiled = triton.heuristics({})(kernel).warmup(torch.float32, torch.float32, 100, grid=(1,))
+    assert compiled.metadata.name == "add_one"
+    assert len(stub.launches) == launches
+    call(kernel)
+    assert record_of(kernel).state == "adopted"
+    assert kernel.best_config is kernel.configs[not is_called_before]  # what compiling chose does not count
 
 
 def test_kept_kernels_keep_their_attributes(stub: StubDriver) -> None:

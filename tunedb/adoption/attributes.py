@@ -27,6 +27,7 @@ _FOLLOWED = (
 )  # fmt: skip
 _DECISIVE = ("fn", "arg_names", "keys")  # if they change, it is decided again what becomes of the kernel
 _PRUNING = "early_config_prune"
+ATTRIBUTES = (*_LISTS, *_RESULTS, *_FOLLOWED, *_DECISIVE, _PRUNING)
 
 
 def outcome_of(kernel: Any) -> Outcome | None:

@@ -8,7 +8,7 @@ from typing import Any
 from tunedb._internal.control import let_pass
 from tunedb.adoption import selection
 from tunedb.adoption.companion import Companion
-from tunedb.adoption.refusal import ONE_CONFIG, Refused, check, full_name
+from tunedb.adoption.refusal import ONE_CONFIG, Refused, check, full_name, has_plain_cache
 from tunedb.core.source_text import HashUnavailable
 from tunedb.errors import IdentityError, SettingError
 
@@ -87,7 +87,8 @@ class Outcome:
         companion, attributes = self.companion, self.kernel.__dict__
         if companion is None:
             return
-        attributes["cache"] = dict(companion.cache.forced)
+        if has_plain_cache(self.kernel):
+            attributes["cache"] = dict(companion.cache.forced)
         for name in ("best_config", "bench_time", "configs_timings"):
             value = getattr(companion, name)
             if value:

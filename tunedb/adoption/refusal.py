@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
+from tunedb.adoption.attributes import ATTRIBUTES
 from tunedb.adoption.torch_frames import COMPILED
 from tunedb.decorator import validation
 from tunedb.decorator.autotuner import Autotuner
+from tunedb.decorator.cache import Cache
 from tunedb.decorator.fallback import is_fallback
 from tunedb.runtime import compat_triton
 
@@ -45,13 +47,17 @@ def check(kernel: Any) -> None:
         layer = layer.fn
     if compat_triton.is_interpreted(jit):
         raise Refused("Triton's interpreter runs it")
+    for kind in type(kernel).__mro__:
+        for name in ATTRIBUTES if not kind.__module__.startswith("triton.") else ():
+            if name in vars(kind):
+                raise Refused(f"{name} of {kind.__qualname__} is not Triton's")
     check_methods(kernel)
     if len(kernel.configs) == 1:
         raise Refused(ONE_CONFIG)
 
 
 def check_methods(kernel: Any) -> None:
-    """Raise Refused if a program has replaced a method that a companion would not call as Triton does."""
+    """Raise Refused if a program has replaced a method, or the cache, that a companion would not use as Triton does."""
     for kind in type(kernel).__mro__:
         # A subclass may prune in a way of its own: the companion has it prune.
         for name in ("prune_configs", *_UNUSED) if kind.__module__.startswith("triton.") else _UNUSED:
@@ -62,3 +68,10 @@ def check_methods(kernel: Any) -> None:
     for name in ("_bench", "check_disk_cache"):
         if name in vars(kernel):
             raise Refused(f"its {name} is not Triton's")
+    if not has_plain_cache(kernel):
+        raise Refused(f"its cache is a {type(vars(kernel)['cache']).__qualname__}, not a dict")
+
+
+def has_plain_cache(kernel: Any) -> bool:
+    """Say whether all entries of the kernel's own cache are in it."""
+    return type(vars(kernel)["cache"]) in (dict, Cache)  # the latter of another adopted kernel
