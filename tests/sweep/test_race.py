@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -151,6 +153,32 @@ def test_a_drift_favours_nobody(kind: str) -> None:
     true = [100 / 94, 97 / 94, 1.0, 103 / 94]
     for block, standing in outcome.standings.items():
         assert standing.over == pytest.approx(true[block["BLOCK"]], abs=0.006)
+
+
+@pytest.mark.parametrize("slope", [0.03, -0.03])
+def test_a_drift_from_one_long_launch_to_the_next_favours_nobody(slope: float) -> None:
+    outcome = race(quiet(5e4, 5e4, drift=lambda moment: math.exp(slope * moment / 5e4)))
+    assert all(standing.over == pytest.approx(1.0, abs=MARGIN) for standing in outcome.standings.values())
+
+
+@pytest.mark.parametrize("count", range(2, 7))
+def test_of_two_long_launches_each_comes_first_in_half_of_the_rounds(count: int) -> None:
+    launched: list[int] = []
+
+    def sample(one: Config, launches: int) -> list[float]:
+        launched.append(one["BLOCK"])
+        return [1e5] * launches
+
+    configs = [config(block) for block in range(count)]
+    contest = Race(configs, configs[0], sample)
+    contest._round(0)  # forth and back: nothing says yet that launches are long
+    rounds = []
+    for number in range(1, 2 * count + 1):
+        launched.clear()
+        contest._round(number)
+        rounds.append(list(launched))
+    for one, other in itertools.combinations(range(count), 2):
+        assert sum(order.index(one) < order.index(other) for order in rounds) == count
 
 
 @pytest.mark.parametrize("kind", ["heating up", "a step", "steadily"])

@@ -63,7 +63,7 @@ class Race:
     """Rounds in which the finalists run forth and back (A B C, C B A), starting with another one each time.
 
     So a drift affects all of them alike: a steady one cancels within each round. If a launch takes longer than a turn,
-    a round is one way only, and the next one runs the other way.
+    a round is one way only, and the next one runs the same order the other way: a steady drift cancels in the two.
 
     Two configs are compared by the ratios of their times in each round. One that is certainly slower than a tie with
     the fastest drops out; the default drops out once it is certainly beaten by the margin. The race ends when every
@@ -120,10 +120,11 @@ class Race:
         return half > 0 and abs(median(turns[:half]) / median(turns[half:]) - 1) <= PRECISION
 
     def _round(self, number: int) -> None:
-        shift = number % len(self._active)
+        is_one_way = self._is_one_way()
+        shift = ((number + 1) // 2 if is_one_way else number) % len(self._active)
         order = [*self._active[shift:], *self._active[:shift]]
         passes = [*order, *reversed(order)]
-        if self._is_one_way():
+        if is_one_way:
             passes = passes[: len(order)] if number % 2 else passes[len(order) :]
         turns: dict[Config, list[float]] = {config: [] for config in order}
         start, before = self._monotonic(), self._spent
