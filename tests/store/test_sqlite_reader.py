@@ -18,6 +18,7 @@ from types import FrameType
 
 import pytest
 
+from tests._internal.test_safe_path import made, needs_root
 from tests.store.conftest import compare_lookups
 from tests.store.odd_rows import plant
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, running, sweep, without_trials
@@ -184,6 +185,21 @@ def test_the_journal_of_a_killed_writer_is_rolled_back(path: Path) -> None:
     Path(f"{path}-journal").write_bytes(journal)
     assert uids(SqliteReader(path, 0.1)) == ["ab" * 16]
     assert not Path(f"{path}-journal").exists()
+
+
+@needs_root
+def test_another_user_s_journal_is_not_played_back_into_a_file_that_is_open(sticky: Path) -> None:
+    path = sticky / "store.db"
+    with open_store(str(path)) as store:
+        store.put_sweep(sweep(uid="ab" * 16))
+    journal = hot_journal(path)
+    reader = SqliteReader(path, 0.1)
+    assert uids(reader) == ["ab" * 16]
+    planted = made(Path(f"{path}-journal"))
+    planted.write_bytes(journal)
+    with pytest.raises(StoreUnavailable, match="belongs to another user"):
+        uids(reader)
+    assert planted.read_bytes() == journal
 
 
 def test_a_forked_child_reads_by_a_connection_of_its_own_and_the_parents_stays(

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from tunedb._internal import forks
+from tunedb._internal import forks, safe_path
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, Sweep, UsageCount
@@ -194,6 +194,7 @@ class SqliteReader:
         except IndexError:
             return None
         try:
+            safe_path.check_beside(self.path, sqlite_file.BESIDE)  # SQLite opens a journal when it reads
             if connection.file == self._file() and connection.schema_version == self._schema_version(connection.driver):
                 return connection
         # Whatever it is, an interrupt too: nobody else could close it.
