@@ -227,8 +227,34 @@ def test_files_of_other_versions_and_of_killed_writers_go(folder: Path, monkeypa
         cache = SourceCache(str(folder))
         cache.put_hash(KEY, "hash")
         cache.write()
-        os.utime(folder / f"source-version{number}", (number, number))
-    assert {file.name for file in folder.iterdir()} == {f"source-version{number}" for number in range(12, 20)}
+        os.utime(folder / f"tunedb-source-version{number}", (number, number))
+    assert {file.name for file in folder.iterdir()} == {f"tunedb-source-version{number}" for number in range(12, 20)}
+
+
+def test_files_of_the_user_s_in_the_folder_stay(folder: Path) -> None:
+    folder.mkdir()
+    for number in range(20):
+        (folder / f"source-{number}").touch()
+    cache = SourceCache(str(folder))
+    cache.put_hash(KEY, "hash")
+    cache.write()
+    assert len(list(folder.iterdir())) == 21
+
+
+def test_a_text_that_can_not_be_read_any_deeper_in_the_stack_makes_no_hash(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = load(tmp_path, PLAIN)
+    source_hash.kernel_hash(module.launch)
+    source_cache.active()._used["hashes"].clear()
+    new_process()
+
+    def refuse(*_: Any) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(source_text, "skeleton_of", refuse)
+    with pytest.raises(HashUnavailable, match="RecursionError"):
+        source_hash.kernel_hash(module.launch)
 
 
 def test_all_code_that_decides_an_entry_is_in_the_files_name() -> None:

@@ -36,7 +36,7 @@ DECISIVE = ("source_cache", "source_content", "source_skeleton", "source_text")
 
 _Table = dict[str, Any]
 _NAMES = ("reads", "hashes")
-_PREFIX = "source-"
+_PREFIX = "tunedb-source-"  # the folder may be one that holds files of the user's
 
 
 class SourceCache:

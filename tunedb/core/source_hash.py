@@ -73,13 +73,13 @@ def _hashed(kind: type[Content], roots: tuple[Any, ...]) -> Hashed:
             scope = None if function is None else function.__globals__
             module = type(root).__module__ if scope is None else scope.get("__name__", "")
             content.add(root, package_of(str(module), scope))
+        return Hashed(content.digest(), tuple(content.seen))
     except HashUnavailable:
         raise
     # Methods of the user's objects run here and may raise anything: the caller must not get that from a hash.
     except Exception as error:
         let_pass(error)
         raise HashUnavailable(f"what it reads has no stable content ({type(error).__name__}: {error}).") from error
-    return Hashed(content.digest(), tuple(content.seen))
 
 
 class LazyHash:
