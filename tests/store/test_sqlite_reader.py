@@ -11,6 +11,7 @@ import dataclasses
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -291,6 +292,24 @@ def test_writes_and_what_a_sweep_reads_are_done_by_the_whole_store(path: Path) -
     assert {trial.uid for trial in whole.trials} == {trial.uid for trial in done.trials}
     assert local.get_tried_keys(done.uid) == {trial.config.key for trial in done.trials}
     local.close()
+
+
+def test_closing_does_not_wait_for_a_thread_that_opens_the_whole_store(path: Path) -> None:
+    begun, closed = threading.Event(), threading.Event()
+
+    def hang() -> Store | None:
+        begun.set()
+        assert closed.wait(60)
+        return open_store(str(path))
+
+    local = LocalStore(SqliteReader(path, 0.1), hang)
+    opening = threading.Thread(target=lambda: local.whole, daemon=True)
+    opening.start()
+    assert begun.wait(60)
+    local.close()
+    closed.set()
+    opening.join(60)
+    assert uids(local.whole) == ["ab" * 16]
 
 
 def test_damage_deep_in_the_file_is_left_to_the_whole_store_which_sets_the_file_aside(path: Path) -> None:

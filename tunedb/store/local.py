@@ -232,9 +232,8 @@ class LocalStore(SweepStore):
         self._reader.release()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Does not wait for a thread that opens the store: it may hang, and keeps none open."""
         self.release()
-        with self._opening:
-            whole, self._whole = self._whole, None
+        whole, self._whole = self._whole, None
         if whole is not None:
             whole.close()
