@@ -81,6 +81,14 @@ def test_threads_that_make_the_first_calls_at_once_share_one_state(monkeypatch: 
     assert launches == [kernel._launcher.launch] * 2
 
 
+def test_what_is_wrong_with_a_part_is_said_where_it_is_first_used() -> None:
+    kernel = decorated()
+    kernel.fn = 7
+    for use in (lambda: kernel.name, lambda: kernel[(1,)]):
+        with pytest.raises(AttributeError, match="'int' object has no attribute"):
+            use()
+
+
 def test_a_kernel_has_no_attributes_that_triton_lacks() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'launches'"):
         _ = decorated().launches

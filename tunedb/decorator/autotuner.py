@@ -114,7 +114,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
             launcher = self._launcher
             # Kept in the instance, where the next look-up finds it first, once it is not replaced any more.
             return self.__dict__.setdefault(_LAUNCH, launcher.launch) if launcher.is_generated else launcher.launch
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return super().__getattribute__(name)  # which raises: also again what a property raised, instead of hiding it
 
     @property
     def _state(self) -> KernelState:
