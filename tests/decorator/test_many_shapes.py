@@ -42,7 +42,8 @@ def test_what_is_remembered_of_ever_new_shapes_is_bounded() -> None:
     with tunedb.using(mode="record"):
         for n in range(1, SHAPES):
             call(n)
-        grown = growth(call, SHAPES, SHAPES)
+        # The lesser of two: a table of Python's, such as that of `weakref.finalize`, may happen to be enlarged in one.
+        grown = min(growth(call, first, SHAPES) for first in (SHAPES, 2 * SHAPES))
     assert grown < SHAPES * 1000  # a shape that stayed would take some 3 KiB
     assert len(kernel.cache) <= MOST
     assert len(kernel._state.asked) <= MOST
