@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 
+from tunedb.adoption.attribute_names import DECISIVE, FOLLOWED, LISTS, PRUNING, RESULTS
 from tunedb.adoption.torch_frames import COMPILED, is_made_by_torch, is_read_by_name
 
 TYPE_CHECKING = False  # not typing's: a program that adopts before it imports Triton would wait for it
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
     from tunedb.adoption.outcome import Outcome
 
 OUTCOME = "_tunedb_outcome"  # the key of an instance's outcome in its `__dict__`
-
-_LISTS = ("configs", "cache")  # a program may edit them in place
-_RESULTS = ("best_config", "bench_time", "configs_timings")  # they exist once calls have left them
-_FOLLOWED = (
-    "reset_to_zero", "restore_value", "pre_hook", "post_hook", "user_defined_pre_hook",
-    "user_defined_post_hook", "perf_model", "configs_top_k", "_do_bench",
-)  # fmt: skip
-_DECISIVE = ("fn", "arg_names", "keys")  # if they change, it is decided again what becomes of the kernel
-_PRUNING = "early_config_prune"
-ATTRIBUTES = (*_LISTS, *_RESULTS, *_FOLLOWED, *_DECISIVE, _PRUNING)
 
 
 def outcome_of(kernel: Any) -> Outcome | None:
@@ -42,11 +33,11 @@ def descriptors(reach: Callable[[Any], Outcome], release: Callable[[Any], None])
     `reach` returns what becomes of a kernel, and decides it if need be; `release` has it decided again.
     """
     return {
-        **{name: _shared(name, is_result=False) for name in _LISTS},
-        **{name: _shared(name, is_result=True) for name in _RESULTS},
-        **{name: _followed(name) for name in _FOLLOWED},
-        **{name: _Decisive(name, release) for name in _DECISIVE},
-        _PRUNING: _pruning(reach),
+        **{name: _shared(name, is_result=False) for name in LISTS},
+        **{name: _shared(name, is_result=True) for name in RESULTS},
+        **{name: _followed(name) for name in FOLLOWED},
+        **{name: _Decisive(name, release) for name in DECISIVE},
+        PRUNING: _pruning(reach),
     }
 
 
@@ -99,20 +90,20 @@ def _pruning(reach: Callable[[Any], Outcome]) -> property:
     """
 
     def get(kernel: Any) -> Any:
-        own = _own(kernel, _PRUNING)
+        own = _own(kernel, PRUNING)
         if own is not None or COMPILED in kernel.__dict__ or "torch._dynamo" not in sys.modules:
             return own
-        if is_read_by_name(_PRUNING, sys._getframe(1)):
+        if is_read_by_name(PRUNING, sys._getframe(1)):
             return own
         companion = reach(kernel).companion
         return None if companion is None else companion.early_config_prune
 
     def put(kernel: Any, value: Any) -> None:
-        if _PRUNING not in kernel.__dict__ and is_made_by_torch(sys._getframe(1)):
+        if PRUNING not in kernel.__dict__ and is_made_by_torch(sys._getframe(1)):
             kernel.__dict__[COMPILED] = True
-        _assign(kernel, _PRUNING, value)
+        _assign(kernel, PRUNING, value)
 
-    return property(get, put, lambda kernel: _delete(kernel, _PRUNING))
+    return property(get, put, lambda kernel: _delete(kernel, PRUNING))
 
 
 def _assign(kernel: Any, name: str, value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import FunctionType
 from typing import Any
 
-from tunedb.adoption.attributes import ATTRIBUTES
+from tunedb.adoption import attribute_names
 from tunedb.adoption.torch_frames import COMPILED
 from tunedb.decorator import validation
 from tunedb.decorator.autotuner import Autotuner
@@ -48,7 +48,7 @@ def check(kernel: Any) -> None:
     if compat_triton.is_interpreted(jit):
         raise Refused("Triton's interpreter runs it")
     for kind in type(kernel).__mro__:
-        for name in ATTRIBUTES if not kind.__module__.startswith("triton.") else ():
+        for name in attribute_names.ALL if not kind.__module__.startswith("triton.") else ():
             if name in vars(kind):
                 raise Refused(f"{name} of {kind.__qualname__} is not Triton's")
     check_methods(kernel)
