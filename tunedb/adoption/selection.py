@@ -20,7 +20,7 @@ class Selection:
     def __init__(self, only: Patterns, skip: Patterns, *, children: bool = True) -> None:
         self.children = children  # whether it is for child processes too
         self._only = None if only is None else _listed("only", only)
-        self._skip = _listed("skip", skip or ())
+        self._skip = () if skip is None else _listed("skip", skip)
 
     @property
     def patterns(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
