@@ -61,6 +61,17 @@ def test_another_finder_may_be_in_front(tmp_path: Path) -> None:
     assert lines(program, make_triton(tmp_path)) == ["adopted"]
 
 
+def test_another_triton_than_known_is_left_alone(tmp_path: Path) -> None:
+    program = (
+        "import tunedb, triton.runtime.autotuner as a\n"
+        "del a.Autotuner\n"
+        "with tunedb.adopt(): print(tunedb.adopted())\n"
+        "a.Autotuner = print\n"
+        "with tunedb.adopt(): print(tunedb.adopted())\n"
+    )
+    assert lines(program, make_triton(tmp_path)) == ["[]", "[]"]
+
+
 def test_without_triton_the_list_says_so(tmp_path: Path) -> None:
     program = "import sys\nsys.modules['triton'] = None\nimport tunedb\nwith tunedb.adopt(): print(tunedb.adopted())\n"
     assert lines(program, tmp_path) == [

@@ -21,7 +21,7 @@ _log = logging.getLogger("tunedb")
 def when_imported(name: str, function: Callable[[ModuleType], object]) -> None:
     """Call the function with the module of that name: now if it is loaded, else as soon as it has been imported.
 
-    An import whose function fails succeeds all the same: the failure is logged.
+    A failure of the function is logged.
     """
     module = sys.modules.get(name)
     if module is None:
@@ -30,7 +30,17 @@ def when_imported(name: str, function: Callable[[ModuleType], object]) -> None:
         return
     if getattr(getattr(module, "__spec__", None), "_initializing", False):
         importlib.import_module(name)  # another thread imports it: this waits for that
-    function(module)
+    _call(function, module)
+
+
+def _call(function: Callable[[ModuleType], object], module: ModuleType) -> None:
+    try:
+        function(module)
+    # The module may be of any version, or a stand-in; and the program's import of it must not fail.
+    except Exception as error:
+        let_pass(error)
+        what = f"{type(error).__name__}: {error}"
+        _log.warning("tunedb could not change %s, which stays as it is (%s).", module.__name__, what)
 
 
 class _Finder:
@@ -93,10 +103,4 @@ class _Loader:
         self._own.exec_module(module)
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
-        try:
-            self._function(module)
-        # The program imports a module of its own choice: what we do with it must not fail the import.
-        except Exception as error:
-            let_pass(error)
-            what = f"{type(error).__name__}: {error}"
-            _log.warning("tunedb could not change %s, which stays as it is (%s).", module.__name__, what)
+        _call(self._function, module)
