@@ -20,13 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HELP = "See: tunedb run --help"
-_ISOLATING = (
-    "-E",
-    "-I",
-    "-P",
-    "-S",
-    "-s",
-)  # what this interpreter may have been started with, and the program's may not
+# What this interpreter may have been started with, and the program's may not.
+_ISOLATING = ("-E", "-I", "-P", "-S", "-s")
 
 
 def start_quickly(words: Sequence[str]) -> None:
@@ -116,7 +111,9 @@ def _interpreter_options() -> list[str]:
         return []
     from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # multiprocessing uses it too
 
-    return [word for word in _args_from_interpreter_flags() if word not in _ISOLATING]
+    options = [word for word in _args_from_interpreter_flags() if word not in _ISOLATING]
+    options += ["-i"] if sys.flags.inspect else []
+    return options + (["-u"] if getattr(sys.stdout, "write_through", False) else [])
 
 
 def _is_module(name: str) -> bool:
