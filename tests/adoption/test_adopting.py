@@ -163,10 +163,11 @@ def test_patterns_select_by_module_and_by_name(stub: StubDriver, given: dict[str
         assert (record_of(kernel).state == "adopted") == is_adopted
 
 
-@pytest.mark.parametrize("wrong", [3, ["a", None], ""])
-def test_a_pattern_that_is_no_text_is_an_error(wrong: Any) -> None:
-    with pytest.raises(tunedb.SettingError, match="only: expected a pattern"):
-        tunedb.adopt(only=wrong)
+@pytest.mark.parametrize("wrong", [3, ["a", None], "", 0])
+@pytest.mark.parametrize("argument", ["only", "skip"])
+def test_a_pattern_that_is_no_text_is_an_error(argument: str, wrong: Any) -> None:
+    with pytest.raises(tunedb.SettingError, match=f"{argument}: expected a pattern"):
+        tunedb.adopt(**{argument: wrong})
 
 
 def test_tunedbs_own_kernels_are_not_touched(stub: StubDriver) -> None:

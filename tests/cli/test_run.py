@@ -18,6 +18,7 @@ from tests.cli.conftest import Cli
 from tests.conftest import runs_interpreter
 from tunedb._internal import child_environment
 from tunedb.adoption import command_line, program, report
+from tunedb.adoption.listing import Adopted
 
 TUNEDB = ("-m", "tunedb", "run")
 # What a program sees of how it was started.
@@ -108,10 +109,11 @@ def test_the_processes_of_torchrun_adopt_kernels(folder: Path) -> None:
 
 
 def test_options_of_python_are_the_programs_too_unless_they_hide_the_environment(folder: Path) -> None:
-    program = "import sys; print(sys.flags.optimize, sys.flags.isolated, sys.flags.no_user_site, sys._xoptions)\n" + SAY
+    facts = "flags.optimize, sys.flags.isolated, sys.flags.no_user_site, sys._xoptions, sys.stdout.write_through"
+    program = f"import sys; print(sys.{facts})\n{SAY}"
     (folder / "flags.py").write_text(program)
-    done = run_python("-O", "-s", "-X", "dev", *TUNEDB, "flags.py", cwd=folder)
-    assert done.stdout.splitlines() == ["1 0 0 {'dev': True}", "adopted"]
+    done = run_python("-O", "-s", "-u", "-X", "dev", *TUNEDB, "flags.py", cwd=folder)
+    assert done.stdout.splitlines() == ["1 0 0 {'dev': True} True", "adopted"]
 
 
 @pytest.mark.parametrize(
@@ -262,6 +264,14 @@ def test_a_report_that_can_no_longer_be_written_is_one_line(tmp_path: Path, caps
     (tmp_path / "lines").write_text("")
     report.end({"main": os.getpid(), "lines": str(tmp_path / "lines"), "format": "json", "output": str(tmp_path)})
     assert capsys.readouterr().err == f"tunedb: Can't write the report to {tmp_path}: Is a directory.\n"
+
+
+def test_a_report_whose_lines_are_gone_has_those_of_this_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "adopted", lambda: [Adopted("a", "a.f", "adopted")])
+    report.end({"main": os.getpid(), "lines": str(tmp_path / "lines"), "format": "table", "output": None})
+    assert capsys.readouterr().err.splitlines()[-1] == "a.f     adopted  1"
 
 
 @pytest.mark.parametrize(("option", "said"), [("-v", "tunedb: a\ntunedb: b\n"), ("-q", ""), ("--only=x", "b\n")])

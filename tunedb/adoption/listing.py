@@ -8,10 +8,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tunedb.adoption import patch
+from tunedb.adoption import patch, selection
 from tunedb.adoption.adopting import MODULE
 from tunedb.adoption.attributes import outcome_of
 
+_NOT_REACHED = "Triton was imported again, or past tunedb's hook in sys.meta_path"
 _ORDER = ("adopted", "kept", "not called")  # of the states of kernels around one jit function, the first counts
 
 
@@ -34,13 +35,13 @@ def adopted() -> list[Adopted]:
 
     Kernels that `tunedb.autotune` decorated are not in the list. Without Triton the list has one record that says so.
     """
-    module = sys.modules.get(MODULE)
-    if module is None:
+    tritons_class = getattr(sys.modules.get(MODULE), "Autotuner", None)
+    if not isinstance(tritons_class, type):
         is_installed = sys.modules.get("triton") is not None or importlib.util.find_spec("triton") is not None
         return [] if is_installed else [Adopted("triton", "*", "kept", "Triton is not installed")]
     records: dict[int, Adopted] = {}  # by the jit function: compiled code wraps one again for each of its graphs
-    for kernel in _kernels(module.Autotuner):
-        jit, record = _record(kernel, module.Autotuner)
+    for kernel in _kernels(tritons_class):
+        jit, record = record_of(kernel, tritons_class)
         if record is None:
             continue
         known = records.setdefault(jit, record)
@@ -49,7 +50,7 @@ def adopted() -> list[Adopted]:
     return sorted(set(records.values()))
 
 
-def _record(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
+def record_of(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
     """Return the identity of a kernel's jit function, and what became of the kernel; None if it is tunedb's own."""
     from tunedb.adoption.refusal import Refused, full_name, is_derived  # here, because it loads torch
     from tunedb.runtime.compat_triton import jit_of
@@ -73,11 +74,12 @@ def _record(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
 
 def _why_none(tritons_class: Any) -> str:
     """Return why no kernel is adopted; an empty text if kernels are."""
-    if patch.is_installed():
+    if patch.is_installed(tritons_class):
         return ""
     run = tritons_class.run
     if patch.is_tritons(run):
-        return "tunedb.adopt() was not called, or was undone"
+        is_asked_for = bool(selection.in_force)
+        return _NOT_REACHED if is_asked_for else "tunedb.adopt() was not called, or was undone"
     return f"a program has replaced run of Triton's Autotuner by {run!r}"
 
 

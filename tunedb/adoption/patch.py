@@ -59,9 +59,9 @@ def uninstall() -> None:
             delattr(tritons_class, name)
 
 
-def is_installed() -> bool:
-    """Say whether Triton's `run` is replaced by ours."""
-    return _tritons_class is not None and vars(_tritons_class).get("run") is _ours["run"]
+def is_installed(tritons_class: Any) -> bool:
+    """Say whether the `run` of Triton's class is replaced by ours."""
+    return _tritons_class is tritons_class and vars(tritons_class).get("run") is _ours["run"]
 
 
 def is_tritons(method: Any) -> bool:

@@ -20,8 +20,8 @@ from typing import Any
 from tunedb._internal.control import let_pass
 from tunedb._internal.printable import printable
 from tunedb.adoption import patch
-from tunedb.adoption.attributes import outcome_of
-from tunedb.adoption.listing import Adopted, adopted
+from tunedb.adoption.adopting import MODULE
+from tunedb.adoption.listing import Adopted, adopted, record_of
 
 _COLUMNS = ("kernel", "state", "processes", "reason")
 
@@ -29,15 +29,20 @@ _COLUMNS = ("kernel", "state", "processes", "reason")
 def begin(options: Mapping[str, Any]) -> None:
     """Note from now on what becomes of this process's kernels."""
     lines = options["lines"]
-    patch.on_decision.append(lambda kernel: _append(lines, _records_of(kernel)))
+    patch.on_decision.append(lambda kernel: _note(lines, kernel))
     main = sys.modules["__main__"]
     atexit.register(_note_all, lines, main, getattr(main, "__file__", None))
+
+
+def _note(lines: str, kernel: Any) -> None:
+    _, record = record_of(kernel, sys.modules[MODULE].Autotuner)
+    _append(lines, [] if record is None else [record])
 
 
 def _note_all(lines: str, main: ModuleType, file: str | None) -> None:
     if file is not None:
         vars(main).setdefault("__file__", file)  # kernels are named after it, and Python has just deleted it
-    _append(lines, adopted())
+    _append(lines, reversed(adopted()))  # of kernels of one name, the last line counts: that of an adopted one
 
 
 def end(options: Mapping[str, Any]) -> None:
@@ -45,8 +50,12 @@ def end(options: Mapping[str, Any]) -> None:
     if os.getpid() != options["main"]:
         return
     lines = Path(options["lines"])
-    rows = _rows(lines.read_text(encoding="utf-8").splitlines())
-    lines.unlink()
+    try:
+        rows = _rows(lines.read_text(encoding="utf-8").splitlines())
+        lines.unlink()
+    except OSError as error:  # a cleaner of temporary folders may have removed it
+        let_pass(error)
+        rows = [{**asdict(record), "processes": 1} for record in adopted()]
     text = json.dumps(rows, indent=2) if options["format"] == "json" else _table(rows)
     output = options["output"]
     if output is not None:
@@ -59,22 +68,6 @@ def end(options: Mapping[str, Any]) -> None:
             return
     if sys.stderr is not None:
         print(text, file=sys.stderr)
-
-
-def _records_of(kernel: Any) -> list[Adopted]:
-    """Return the record of one kernel, as soon as it is decided what becomes of it."""
-    from tunedb.adoption.refusal import full_name  # here, because it loads torch
-
-    outcome = outcome_of(kernel)
-    if outcome is None:  # another thread has released it
-        return []
-    try:
-        module, name = full_name(kernel)
-    # Anything may be under a subclass of Triton's. The list at the end of the process has it.
-    except Exception as error:
-        let_pass(error)
-        return []
-    return [Adopted(module, name, "kept" if outcome.companion is None else "adopted", outcome.reason)]
 
 
 def _append(lines: str, records: Iterable[Adopted]) -> None:
