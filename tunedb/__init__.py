@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tunedb._internal.lazy import lazy
 from tunedb.errors import (
+    AllConfigsFailed,
     CallerError,
     CompileRefused,
     HostFaultError,
@@ -67,6 +68,7 @@ _LAZY = {
 
 __all__ = [
     "Adopted",
+    "AllConfigsFailed",
     "CallerError",
     "Choice",
     "CompileRefused",

@@ -7,6 +7,7 @@ TunedbError
 │   └── CompileRefused       mode `strict-compile`, and the kernel is not compiled yet
 ├── SweepError               a sweep could not be carried out
 │   ├── CallerError          a function or an argument of the caller's own failed in it: no config is to blame
+│   ├── AllConfigsFailed     no config is left to serve the call that tuned
 │   ├── TrialError           one config failed; `status` says how
 │   ├── HostFaultError       this machine failed (a full disk, no compiler, no memory): no config is to blame
 │   └── StickyDeviceError    the CUDA context is lost: nothing more can run in this process
@@ -57,6 +58,10 @@ class CallerError(SweepError):
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.error = error
+
+
+class AllConfigsFailed(SweepError):
+    """Every config of a sweep failed."""
 
 
 class TrialError(SweepError):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import pytest
 import torch
 import triton
+from triton.compiler.errors import CompilationError
+from triton.runtime.errors import OutOfResources
 
 import tunedb
 from tests.adoption.kernels import call, plain, record_of
@@ -190,6 +193,21 @@ def test_a_kernel_without_a_stable_hash_is_tuned_by_triton_itself(adoption: obje
     assert (record_of(kernel).state, record_of(kernel).reason.partition(":")[0]) == (
         "kept", "it has no hash, so Triton tunes it",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_if_every_config_fails_the_first_is_launched_as_with_triton(stub: StubDriver, is_adopted: bool) -> None:
+    def too_large(launch: Callable[[], object], quantiles: Sequence[float]) -> list[float]:
+        raise OutOfResources(2, 1, "shared memory")
+
+    with tunedb.adopt(skip=() if is_adopted else "*"):
+        kernel = plain(do_bench=too_large)
+        for _ in range(2):
+            call(kernel)
+            assert kernel.best_config is kernel.configs[0]
+        with pytest.raises(CompilationError):
+            kernel[(1,)](None, None, 100)
+        assert record_of(kernel).state == ("adopted" if is_adopted else "kept")
 
 
 def test_a_strict_mode_holds_for_adopted_kernels(adoption: object) -> None:

@@ -10,7 +10,7 @@ from tunedb.adoption import selection
 from tunedb.adoption.companion import Companion
 from tunedb.adoption.refusal import ONE_CONFIG, Refused, check, full_name, has_plain_cache
 from tunedb.core.source_text import HashUnavailable
-from tunedb.errors import IdentityError, SettingError
+from tunedb.errors import AllConfigsFailed, IdentityError, SettingError
 
 _log = logging.getLogger("tunedb")
 
@@ -19,10 +19,12 @@ class Outcome:
     """What became of one kernel: its companion, or the reason why Triton serves it.
 
     It lies in the kernel's `__dict__`, and is void in copies of the kernel. `refusals` are the errors with which a
-    companion refuses a call that Triton might serve, before it has launched anything.
+    companion refuses a call that Triton might serve, before it has launched anything. After a `failure`, which no
+    program that is written for Triton expects, the companion serves the same call by the first config, as Triton does.
     """
 
     refusals = (Refused, IdentityError)
+    failure = AllConfigsFailed
 
     def __init__(self, kernel: Any) -> None:
         self.kernel = kernel

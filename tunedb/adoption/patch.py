@@ -137,6 +137,8 @@ def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
                 return companion[grid](*args, **kwargs)
             except outcome.refusals as error:  # before anything was launched
                 outcome.refuse(error)
+            except outcome.failure:
+                return companion[grid](*args, **kwargs)
         given = (("grid", grid), ("warmup", warmup))
         return original(self, *args, **{name: value for name, value in given if value is not _NOT_GIVEN}, **kwargs)
 

@@ -20,7 +20,7 @@ from tunedb.decorator.dispatch.codegen import MAX_PLANS
 from tunedb.decorator.kernel import KernelState
 from tunedb.decorator.tuning.called_kernel import CalledKernel
 from tunedb.decorator.tuning.caller_errors import caller_errors
-from tunedb.errors import CallerError, HostFaultError, StickyDeviceError, SweepError, TrialError
+from tunedb.errors import AllConfigsFailed, CallerError, HostFaultError, StickyDeviceError, TrialError
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.current_device import placement_of
 from tunedb.runtime.failures import typed_errors
@@ -55,9 +55,9 @@ class Resolved:
 def resolve(state: KernelState, call: Call, index: int) -> Resolved:
     """Ask the tuner for a call's config on the device of that index.
 
-    If not even the default loads, it is returned all the same: its launch raises Triton's own error. Raises SweepError
-    if every config failed in this call's own sweep, StickyDeviceError if that sweep lost the device, and what the
-    user's own functions raise. If tunedb itself fails, the first config serves.
+    If not even the default loads, it is returned all the same: its launch raises Triton's own error. Raises
+    AllConfigsFailed if every config failed in this call's own sweep, StickyDeviceError if that sweep lost the device,
+    and what the user's own functions raise. If tunedb itself fails, the first config serves.
     """
     configs = state.prune(call)
     if index >= 0 and not _is_on_gpu(call):
@@ -138,12 +138,12 @@ def _without_hash(
 
 
 def _raise_reasons(name: str, sweep: Sweep) -> NoReturn:
-    """Raise SweepError for a sweep in which every config failed, with the first reasons that differ."""
+    """Raise AllConfigsFailed for a sweep in which every config failed, with the first reasons that differ."""
     reasons: dict[str, Trial] = {}
     for trial in sweep.trials:
         reasons.setdefault(trial.error or trial.status, trial)
     first = " ".join(f"{trial.config}: {reason}" for reason, trial in list(reasons.items())[:MAX_REASONS])
-    raise SweepError(
+    raise AllConfigsFailed(
         f"{name} ({sweep.problem}): all {len(sweep.trials)} configs failed. {first} "
         f"See: tunedb show {sweep.uid[:12]} -v. Later calls run the first config, and it is not tuned again for a day."
     )
