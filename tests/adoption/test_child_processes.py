@@ -121,6 +121,16 @@ def test_what_fails_never_reaches_the_program(fault: str, hooked: dict[str, str]
     assert (done.returncode, done.stdout, done.stderr) == (0, "as it was\n", "")
 
 
+@pytest.mark.parametrize("text", ["{'selections': 7}", "{'selections': [(", "[]", "\udcff"])
+def test_options_that_cannot_be_read_do_not_fail_an_adoption(
+    text: str, environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, text)
+    with tunedb.adopt(only="a.*"):
+        assert selections_of_children() == [(("a.*",), ())]
+    monkeypatch.delenv(VARIABLE)
+
+
 def test_the_same_python_takes_the_tunedb_of_its_parent(hooked: dict[str, str], triton: Path) -> None:
     """As in `python -m tunedb run /elsewhere/script.py` in a checkout that is not installed."""
     hooked["PYTHONPATH"] = f"{FOLDER}:{triton}"

@@ -42,12 +42,19 @@ def environment_without() -> dict[str, str]:
 
 
 def options() -> dict[str, Any]:
-    """Return the options with which the parent process had this one adopt kernels; none if it had not."""
+    """Return the options with which the parent process had this one adopt kernels; none if it had not.
+
+    What another version of tunedb wrote, and this one can't read, counts as none.
+    """
     import ast
 
     text = os.environ.get(VARIABLE) if _before is None else _before[VARIABLE]
-    read: dict[str, Any] = ast.literal_eval(text or "{}")
-    return read
+    try:
+        read: Any = ast.literal_eval(text or "{}")
+    except (SyntaxError, ValueError):
+        return {}
+    is_known = isinstance(read, dict) and isinstance(read.get("selections", []), list)
+    return read if is_known else {}
 
 
 def reach_children(selections: Sequence[tuple[Any, Any]]) -> None:

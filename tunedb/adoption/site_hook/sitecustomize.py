@@ -53,7 +53,7 @@ def _call(name):
         getattr(_process_module(), name)()
     # The border: whatever fails here, the program runs as it would without tunedb.
     except Exception as error:
-        if sys.flags.verbose:
+        if sys.flags.verbose and sys.stderr is not None:
             sys.stderr.write("tunedb adopts no kernels in this process: %r\n" % (error,))
 
 
