@@ -81,6 +81,26 @@ def test_threads_that_make_the_first_calls_at_once_share_one_state(monkeypatch: 
     assert launches == [kernel._launcher.launch] * 2
 
 
+def test_the_code_for_configs_that_another_thread_replaces_is_not_kept(
+    stub: StubDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = decorated()
+    for _ in range(2):
+        kernel[(1,)](torch.zeros(8), torch.zeros(8), 8)
+    launcher, edits = kernel._launcher, [configs(64)]
+
+    class EditedMeanwhile(autotuner.Launcher):
+        def __getattribute__(self, name: str) -> Any:
+            found = super().__getattribute__(name)
+            if name == "launch" and edits:
+                kernel.configs = edits.pop()
+            return found
+
+    monkeypatch.setattr(launcher, "__class__", EditedMeanwhile)
+    before = kernel[(1,)].func
+    assert kernel[(1,)].func is not before
+
+
 def test_what_is_wrong_with_a_part_is_said_where_it_is_first_used() -> None:
     kernel = decorated()
     kernel.fn = 7

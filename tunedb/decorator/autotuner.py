@@ -112,8 +112,12 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
     def __getattr__(self, name: str) -> Any:
         if name == _LAUNCH:
             launcher = self._launcher
-            # Kept in the instance, where the next look-up finds it first, once it is not replaced any more.
-            return self.__dict__.setdefault(_LAUNCH, launcher.launch) if launcher.is_generated else launcher.launch
+            launch = launcher.launch
+            if launcher.is_generated:  # it is not replaced any more: kept where the next look-up finds it first
+                self.__dict__[_LAUNCH] = launch
+                if launcher.launch is not launch:  # another thread has just edited the configs
+                    self.__dict__.pop(_LAUNCH, None)
+            return launch
         return super().__getattribute__(name)  # which raises: also again what a property raised, instead of hiding it
 
     @property
@@ -181,7 +185,7 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if _PARTS in self.__dict__ and name != "nargs" and not name.startswith("_"):
+        if self._has_parts() and name != "nargs" and not name.startswith("_"):
             self._launcher.expect_edit()
 
     def _forget(self) -> None:
