@@ -1,8 +1,8 @@
-"""What parsing functions gave, kept for later processes in a file of the cache folder (setting `cache`).
+"""Results of parsing functions, kept for later processes in a file of the cache folder (setting `cache`).
 
-Parsing is what takes the time of a hash. An entry follows from nothing but texts and Python's version, never from what
-a global holds now: that is looked at each time. The file is for speed only. One that is missing, damaged, of another
-user or of another version of this code is not used, and what can't be written is not kept.
+Most of the time of a hash goes into parsing. An entry depends only on texts and Python's version, never on the value of
+a global, which is read each time. The file is for speed only: if it is missing, damaged, of another user or of another
+version of this code, it is not used, and entries that can't be written are dropped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PREFIX = "tunedb-source-"  # the folder may be one that holds files of the user
 
 
 class SourceCache:
-    """The entries of the folder that the setting `cache` names, which is read once; `off` keeps them in memory only.
+    """The entries of the folder that the setting `cache` names, which is read once. `off`: they stay in memory.
 
     There are two tables. `reads`: what a text reads from outside, by a digest of the text. `hashes`: the hash of a
     function with all that it calls and reads, by the same with a digest in place of each text.
@@ -51,7 +51,7 @@ class SourceCache:
         self._folder: Path | None = None
         self._stored = _no_tables()
         self._used = _no_tables()
-        self._is_new = False  # something is to be written
+        self._has_new = False  # entries to write
         if setting != OFF:
             self._folder = Path(setting)
             with suppress(OSError, ValueError):
@@ -88,7 +88,7 @@ class SourceCache:
     def _put(self, name: str, key: str, entry: Any) -> None:
         make_room(self._used[name], MAX_ENTRIES)
         self._used[name][key] = entry
-        self._is_new = True
+        self._has_new = True
         if self._folder is not None:
             _timer.arm()
 
@@ -97,9 +97,9 @@ class SourceCache:
 
         Does nothing if the folder can't be used. The result is what a timer's action returns that is not to run again.
         """
-        if self._folder is None or not self._is_new:
+        if self._folder is None or not self._has_new:
             return False
-        self._is_new = False
+        self._has_new = False
         with suppress(OSError, ValueError, RuntimeError):
             safe_path.make_folders(self._folder)
             file = _file_in(_own(self._folder))

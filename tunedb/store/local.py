@@ -40,7 +40,7 @@ def load_sqlalchemy(url: str) -> None:
 
 
 class LocalOpener:
-    """Opens the store of a path or URL, with nothing imported that look-ups in a sound SQLite file can do without."""
+    """Opens the store of a path or URL. Look-ups in a SQLite file that is in order import no SQLAlchemy."""
 
     def __init__(self, url: str, *, busy_timeout: float, writable: bool) -> None:
         self._url = url
@@ -49,7 +49,7 @@ class LocalOpener:
         self._is_loaded = False
 
     def load(self) -> None:
-        """Import what opening the whole store needs, by a thread that is not timed: it is no wait for a store."""
+        """Import what opening the whole store needs. It is no wait for a store, so no caller limits its time."""
         load_sqlalchemy(self._url)
         if self.is_new():
             with suppress(Exception):
@@ -82,7 +82,7 @@ class LocalOpener:
         if reader is not None:
             try:
                 reader.check()
-            except StoreError:  # whatever it is, the whole store mends it or says it better
+            except StoreError:  # the whole store repairs it, or says more about it
                 reader.release()
             else:
                 return LocalStore(reader, self._open_whole, lambda: self._is_loaded)

@@ -35,11 +35,11 @@ class _Connection(NamedTuple):
 
 
 class SqliteReader:
-    """The look-ups of a store in a SQLite file that exists and has this version's schema; every method says so else.
+    """The look-ups of a store in a SQLite file, which has to exist and have this version's schema.
 
     A connection is kept for the next read until `release`: making one takes twenty times as long as a look-up. It holds
     no lock, and each read checks that the file and its definitions are still the same ones. In a forked child it stays
-    as it is, and the child makes its own. Raises StoreError.
+    as it is, and the child makes its own. Every method raises StoreError if the file can't be read.
     """
 
     def __init__(self, path: Path, busy_timeout: float) -> None:
@@ -57,7 +57,7 @@ class SqliteReader:
         self._idle = []
 
     def check(self) -> None:
-        """Raise StoreError unless the file is there, sound as far as one sees, and of this version's schema."""
+        """Raise StoreError unless the file exists, can be read and has this version's schema."""
         with self._connected():
             pass
 
@@ -197,7 +197,7 @@ class SqliteReader:
             safe_path.check_beside(self.path, sqlite_file.BESIDE)  # SQLite opens a journal when it reads
             if connection.file == self._file() and connection.schema_version == self._schema_version(connection.driver):
                 return connection
-        # Whatever it is, an interrupt too: nobody else could close it.
+        # Whatever it is, an interrupt too: nothing else could close it.
         except BaseException:
             connection.driver.close()
             raise
@@ -211,7 +211,7 @@ class SqliteReader:
             self._run(driver, "PRAGMA query_only=ON")
             connection = _Connection(driver, file, self._schema_version(driver))
             self._check_revision(driver)
-        # Whatever it is, an interrupt too: nobody else could close it.
+        # Whatever it is, an interrupt too: nothing else could close it.
         except BaseException:
             driver.close()
             raise
