@@ -292,3 +292,14 @@ def test_an_observer_that_reads_every_attribute_decides_nothing(
     kernel = plain()
     assert dict(inspect.getmembers(kernel))["early_config_prune"] is None
     assert record_of(kernel).state == "not called"
+
+
+def test_triton_hashes_its_libraries_while_the_program_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr("tunedb.runtime.compile_job.preload_aside", lambda: begun.append("on a thread"))
+    with tunedb.adopt():
+        assert begun == ["on a thread"]
+    begun.clear()
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    with tunedb.adopt():
+        assert begun == []

@@ -26,7 +26,7 @@ def test_adopting_imports_nothing_and_waits_for_triton(tmp_path: Path) -> None:
         "adoption.undo()\n"
         f"{SAY}"
     )
-    assert lines(program, make_triton(tmp_path)) == ["[]", "adopted", "True SourceFileLoader 1", "adopted"]
+    assert lines(program, make_triton(tmp_path)) == ["[]", "adopted", "True SourceFileLoader 2", "adopted"]
 
 
 def test_what_is_undone_before_the_import_leaves_triton_alone(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from tunedb._internal import child_environment
+from tunedb._internal.control import suppress
 from tunedb._internal.import_hook import when_imported
 from tunedb.adoption import selection
 from tunedb.adoption.patch import install, release, uninstall
@@ -75,6 +76,7 @@ def adopt(only: Patterns = None, skip: Patterns = None, *, children: bool = True
     _update_children()
     release()
     when_imported(MODULE, _install)
+    when_imported("triton", _prepare)
     return adoption
 
 
@@ -88,3 +90,14 @@ def _update_children() -> None:
 def _install(module: ModuleType) -> None:
     if selection.in_force:
         install(module.Autotuner)
+
+
+def _prepare(module: ModuleType) -> None:  # noqa: ARG001 (Triton, which has been imported)
+    """Have Triton hash its own libraries on a thread now: its first compile would wait half a second for that."""
+    from tunedb import settings
+
+    if selection.in_force and not settings.is_interpreted():
+        with suppress(Exception):  # whatever an unknown Triton lacks for it: the first compile does it all the same
+            from tunedb.runtime.compile_job import preload_aside
+
+            preload_aside()
