@@ -27,7 +27,7 @@ MODULE = "triton.runtime.autotuner"  # where Triton's class is defined
 
 
 class Adoption:
-    """What one `adopt()` began. As a context manager, or by `undo()`, it ends."""
+    """The adoption that one `adopt()` began: `undo()`, or the end of a `with` block, ends it."""
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection

@@ -1,7 +1,7 @@
 """How attributes of Triton's instances are read and assigned to while kernels are adopted.
 
-An instance's attributes stay in its `__dict__`, where Triton keeps them. What an adopted kernel's calls leave is read
-from its companion, and what a program assigns to is assigned to the companion too.
+An instance's attributes stay in its `__dict__`, where Triton keeps them. Results of an adopted kernel's calls are read
+from its companion, and what a program assigns reaches the companion too.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def _shared(name: str, is_result: bool) -> property:
 def _pruning(reach: Callable[[Any], Outcome]) -> property:
     """Return the attribute `early_config_prune`, where compiled code finds a function that reads the store.
 
-    Dynamo reads the attribute while it traces, and compares it before each call of compiled code: there no code that
-    runs reads it. So code that names the attribute gets the instance's own, if it is not torch's; all else gets the
-    companion's. What is pruned, Dynamo makes a kernel again, and reads the attribute of that: it has only its own.
+    Dynamo reads the attribute while it traces, and compares it before each call of compiled code, without a frame that
+    names it. So code that names the attribute, and is not torch's, gets the instance's own; all else gets the
+    companion's. After pruning, Dynamo makes another kernel and reads the attribute of that one, which has only its own.
     """
 
     def get(kernel: Any) -> Any:

@@ -139,8 +139,11 @@ def _make_run(original: Callable[..., Any]) -> Callable[..., Any]:
                 outcome.refuse(error)
             except outcome.failure:
                 return companion[grid](*args, **kwargs)
-        given = (("grid", grid), ("warmup", warmup))
-        return original(self, *args, **{name: value for name, value in given if value is not _NOT_GIVEN}, **kwargs)
+        if grid is not _NOT_GIVEN:
+            kwargs["grid"] = grid
+        if warmup is not _NOT_GIVEN:
+            kwargs["warmup"] = warmup
+        return original(self, *args, **kwargs)
 
     setattr(run, _ORIGINAL, original)
     return run

@@ -58,7 +58,7 @@ def _call(name):
 
 
 def _process_module():
-    """Return `tunedb.adoption.process`. Where Python finds no tunedb, the one with this file is taken."""
+    """Return `tunedb.adoption.process`; if Python finds no tunedb, that of the tunedb with this file."""
     import importlib.machinery
     import importlib.util
 

@@ -59,8 +59,8 @@ def run(
     arguments, output, signals and exit code. The Python processes that it starts adopt their kernels too. Options of
     tunedb stand before the program; all words after it are the program's.
 
-    A kernel that can't be adopted runs as it does without tunedb; `--report` says why. The list has the kernels of the
-    program's processes that have ended by then.
+    A kernel that can't be adopted runs as it does without tunedb; `--report` says why. Of processes that still run at
+    the end of the program, or were killed, the list has the kernels that were called.
 
     Examples: `tunedb run train.py --steps 100`; `tunedb run -m pytest tests`;
     `tunedb run --only 'fla.*' --report train.py`; `tunedb run -m torch.distributed.run --nproc-per-node 8 train.py`.
