@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from tunedb._internal.control import let_pass
 from tunedb.errors import SettingError
 
 TYPE_CHECKING = False
@@ -51,7 +52,8 @@ def options() -> dict[str, Any]:
     text = os.environ.get(VARIABLE) if _before is None else _before[VARIABLE]
     try:
         read: Any = ast.literal_eval(text or "{}")
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError) as error:
+        let_pass(error)
         return {}
     is_known = isinstance(read, dict) and isinstance(read.get("selections", []), list)
     return read if is_known else {}
