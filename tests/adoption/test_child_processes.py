@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,6 +227,26 @@ def test_adoptions_that_end_in_any_order_leave_those_in_force_to_child_processes
     second.undo()
     assert dict(os.environ) == before
     third.undo()
+
+
+def test_adoptions_of_many_threads_leave_nothing_behind(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in the environment nor on Triton's class, which a fixture compares."""
+    before, interval = dict(os.environ), sys.getswitchinterval()
+
+    def work() -> None:
+        for _ in range(100):
+            tunedb.adopt(only="a.*").undo()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert dict(os.environ) == before
 
 
 def test_processes_of_tunedb_itself_adopt_nothing(environment: None) -> None:

@@ -6,8 +6,9 @@ It imports neither Triton nor torch: a program that never uses them pays nothing
 from __future__ import annotations
 
 import logging
+import threading
 
-from tunedb._internal import child_environment
+from tunedb._internal import child_environment, forks
 from tunedb._internal.control import suppress
 from tunedb._internal.import_hook import when_imported
 from tunedb.adoption import selection
@@ -25,6 +26,14 @@ _log = logging.getLogger("tunedb")
 
 MODULE = "triton.runtime.autotuner"  # where Triton's class is defined
 
+_lock = threading.RLock()  # held while Triton's class and the environment are made to follow the selections in force
+
+
+@forks.in_child
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread of the parent may hold the old one
+
 
 class Adoption:
     """The adoption that one `adopt()` began: `undo()`, or the end of a `with` block, ends it."""
@@ -34,15 +43,14 @@ class Adoption:
 
     def undo(self) -> None:
         """Serve the kernels as before. Kernels that another `adopt()` asks for stay adopted. May be called twice."""
-        if self._selection not in selection.in_force:
-            return
-        selection.in_force.remove(self._selection)
-        _update_children()
-        if not selection.in_force:
-            uninstall()
-        release(every=not selection.in_force)
-        if selection.in_force:  # perhaps begun by another thread meanwhile
-            when_imported(MODULE, _install)
+        with _lock:
+            if self._selection not in selection.in_force:
+                return
+            selection.in_force.remove(self._selection)
+            _update_children()
+            if not selection.in_force:
+                uninstall()
+            release(every=not selection.in_force)
 
     def __enter__(self) -> Adoption:
         return self
@@ -72,9 +80,11 @@ def adopt(only: Patterns = None, skip: Patterns = None, *, children: bool = True
     imported for it; without Triton nothing happens. Raises SettingError for a pattern that is not a str.
     """
     adoption = Adoption(made := Selection(only, skip, children=children))
-    selection.in_force.append(made)
-    _update_children()
-    release()
+    with _lock:
+        selection.in_force.append(made)
+        _update_children()
+        release()
+    # Without the lock: this may wait for another thread's import, at the end of which `_install` needs it.
     when_imported(MODULE, _install)
     when_imported("triton", _prepare)
     return adoption
@@ -88,8 +98,9 @@ def _update_children() -> None:
 
 
 def _install(module: ModuleType) -> None:
-    if selection.in_force:
-        install(module.Autotuner)
+    with _lock:
+        if selection.in_force:
+            install(module.Autotuner)
 
 
 def _prepare(module: ModuleType) -> None:  # noqa: ARG001 (Triton, which has been imported)
