@@ -141,6 +141,19 @@ def test_adoptions_may_end_in_any_order(stub: StubDriver) -> None:
     assert "not called" in record_of(kernel).reason
 
 
+def test_an_adoption_may_end_while_another_thread_decides(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ending(kernel: Any) -> Any:
+        adoption.undo()
+        return companion(kernel)
+
+    companion = outcome.Companion
+    monkeypatch.setattr(outcome, "Companion", ending)
+    adoption, kernel = tunedb.adopt(), plain()
+    call(kernel)
+    assert kernel.best_config is kernel.configs[0]
+    assert "_tunedb_outcome" not in vars(kernel)
+
+
 @pytest.mark.parametrize(
     ("given", "is_adopted"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from types import MethodType
 from typing import Any, ClassVar
 
 import pytest
@@ -145,14 +146,17 @@ def test_a_cache_that_looks_elsewhere_is_left_to_triton(
     assert record_of(kernel).reason.startswith("its cache is a Elsewhere")
 
 
-def test_a_run_that_never_calls_tritons_is_listed(adoption: object) -> None:
+@pytest.mark.parametrize("is_overridden", [True, False], ids=["a subclass's", "one kernel's"])
+def test_a_run_that_never_calls_tritons_is_listed(adoption: object, is_overridden: bool) -> None:
     class Own(Tritons):
         def run(self, *args: Any, **kwargs: Any) -> Any:
             return self.fn.run(*args, **kwargs, **self.configs[-1].all_kwargs())
 
-    kernel = plain(decorate=lambda configs, key, **rest: lambda jit: Own(
+    kernel = plain(decorate=lambda configs, key, **rest: lambda jit: (Own if is_overridden else Tritons)(
         jit, jit.arg_names, configs, key, None, None, **rest
     ))  # fmt: skip
+    if not is_overridden:
+        kernel.run = MethodType(Own.run, kernel)
     call(kernel)
     record = record_of(kernel)
     assert (record.state, record.reason.partition(" ")[0]) == ("not called", "run")

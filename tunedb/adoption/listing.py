@@ -67,7 +67,7 @@ def record_of(kernel: Any, tritons_class: Any) -> tuple[int, Adopted | None]:
         return jit, Adopted(module, name, "kept" if why_kept else "adopted", why_kept)
     if why_none:
         return jit, Adopted(module, name, "kept", why_none)
-    is_overridden = type(kernel).run is not tritons_class.run
+    is_overridden = "run" in vars(kernel) or type(kernel).run is not tritons_class.run
     reason = f"run of {type(kernel).__qualname__} has not called Triton's" if is_overridden else ""
     return jit, Adopted(module, name, "not called", reason)
 

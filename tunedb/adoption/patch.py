@@ -100,6 +100,9 @@ def reach(kernel: Any) -> Outcome:
 
     kernel.__dict__.pop(OUTCOME, None)  # an outdated one, or another kernel's, of which this one is a copy
     outcome: Outcome = kernel.__dict__.setdefault(OUTCOME, Outcome(kernel).decide())
+    if _tritons_class is None:  # another thread has put everything back meanwhile
+        kernel.__dict__.pop(OUTCOME, None)
+        return Outcome(kernel)
     _reached[id(kernel)] = kernel
     for function in on_decision:
         try:
