@@ -83,7 +83,7 @@ CASES: dict[str, tuple[Callable[[], Any], str]] = {
     "all are good": (tuned, ""),
     "a benchmark of its own": (lambda: tuned(do_bench=Bench(2.0, 1.0)), ""),
     "one is wrong": (lambda: tuned(add_some, configs=SOME, reference=reference), ""),
-    "all are wrong": (lambda: tuned(add_some, configs=WRONG, reference=reference), "SweepError"),
+    "all are wrong": (lambda: tuned(add_some, configs=WRONG, reference=reference), "AllConfigsFailed"),
     "they differ": (lambda: tuned(add_some, configs=SOME), ""),
     "one fails": (lambda: tuned(broken, blocks=(16, 32)), "CallersOwn"),
     "a reference that fails": (lambda: tuned(reference=failing), "ZeroDivisionError"),
@@ -203,4 +203,4 @@ def test_configs_that_the_compiler_refuses_leave_nothing(
     for number in range(2):
         raised, alive = outcome(call, "cpu")
         assert alive == [], number
-        assert raised == ("SweepError" if blocks == (32, 32) and number == 0 else raised)
+        assert raised == ("AllConfigsFailed" if blocks == (32, 32) and number == 0 else raised)
