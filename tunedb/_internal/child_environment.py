@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 
-from tunedb._internal.control import let_pass
 from tunedb.errors import SettingError
 
 TYPE_CHECKING = False
@@ -53,6 +52,8 @@ def options() -> dict[str, Any]:
     try:
         read: Any = ast.literal_eval(text or "{}")
     except (SyntaxError, ValueError) as error:
+        from tunedb._internal.control import let_pass  # here, because it loads more than a program that is run needs
+
         let_pass(error)
         return {}
     is_known = isinstance(read, dict) and isinstance(read.get("selections", []), list)
