@@ -46,14 +46,14 @@ def options() -> dict[str, Any]:
 
     What another version of tunedb wrote, and this one can't read, counts as none.
     """
-    import ast
+    import ast  # both here: a program is run without them
+
+    from tunedb._internal.control import let_pass
 
     text = os.environ.get(VARIABLE) if _before is None else _before[VARIABLE]
     try:
         read: Any = ast.literal_eval(text or "{}")
     except (SyntaxError, ValueError) as error:
-        from tunedb._internal.control import let_pass  # here, because it loads more than a program that is run needs
-
         let_pass(error)
         return {}
     is_known = isinstance(read, dict) and isinstance(read.get("selections", []), list)
