@@ -45,7 +45,7 @@ COLD = {
 UNCACHED = 2  # pairs that also run Triton without its cache of results, which times every config again
 STEADY_TURNS = 5
 AHEAD = 2  # children that import torch meanwhile: that takes longer than many a measurement
-PREPARING = 6  # processes at a time
+PREPARING = 12  # processes at a time
 
 
 def environment(side: str, folder: Path, site: str | None) -> dict[str, str]:
