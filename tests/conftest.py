@@ -45,6 +45,17 @@ def exhaustive(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--exhaustive"))
 
 
+def drop_unwritten() -> None:
+    """Drop the results that wait for a test's store: they would be tried again, and logged, in the tests after it."""
+    from tunedb.store import writer
+
+    for waiting in list(writer._unwritten):
+        with waiting._changed:
+            waiting._waiting.clear()
+        waiting.close()
+        writer._unwritten.discard(waiting)
+
+
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A store in the test's own folder, no cache, and none of the settings of whoever runs the tests."""
@@ -59,6 +70,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         if variable.startswith("TUNEDB_"):  # those that the test set: they may be wrong on purpose
             monkeypatch.delenv(variable)
     settings._change({})
+    drop_unwritten()
 
 
 @pytest.fixture(autouse=True)
