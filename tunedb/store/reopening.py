@@ -61,20 +61,23 @@ class ReopeningStore:
         except (StoreBusy, NotLoaded):
             raise
         except StoreError:
-            self.release()
-            self._store = None
+            if self._store is store:  # else another thread has opened it again already
+                self.release()
+                self._store = None
             if not (again and was_open):
                 raise
         return self.run(work, again=False)
 
     def _opened(self) -> Store | LocalStore | None:
-        if self._store is not None:
-            return self._store
+        store = self._store  # once: another thread whose access failed may drop it at any moment
+        if store is not None:
+            return store
         has_lock = self._opening.acquire(timeout=OPENING_S)
         try:
-            if self._store is None:
-                self._store = self._opener()
-            return self._store
+            store = self._store
+            if store is None:
+                store = self._store = self._opener()
+            return store
         finally:
             if has_lock:
                 self._opening.release()
