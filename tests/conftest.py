@@ -58,7 +58,7 @@ def drop_unwritten() -> None:
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A store in the test's own folder, no cache, and none of the settings of whoever runs the tests."""
+    """A store in the test's own folder, no cache, and no settings from the environment that started the tests."""
     for variable in list(os.environ):
         if variable.startswith("TUNEDB_"):
             monkeypatch.delenv(variable)

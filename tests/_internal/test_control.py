@@ -90,7 +90,8 @@ def wrapped_by_cause() -> None:
 def wrapped_by_context() -> None:
     try:
         interrupted()
-    except Exception:  # as broad as those of the libraries that hide what they caught
+    # As broad as in the libraries that this stands for, which hide what they caught.
+    except Exception:
         raise RuntimeError("while another was handled") from None
 
 

@@ -102,7 +102,7 @@ def test_the_next_sitecustomize_runs_as_it_would_without_tunedb(
     assert "adopted" in done.stdout
 
 
-# In a path in which there is no tunedb.
+# Removes from the path what holds tunedb.
 WITHOUT_TUNEDB = (
     f"import os, sys; sys.path[:] = [e for e in sys.path if e and not os.path.exists(os.path.join(e, 'tunedb'))]\n{SAY}"
 )

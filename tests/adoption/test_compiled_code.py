@@ -11,13 +11,14 @@ import triton
 import tunedb
 from tests.adoption.kernels import call, plain, record_of
 from tests.conftest import INTERPRETED
+from tests.decorator.dynamo import dynamo as dynamo  # a fixture
 from tests.decorator.kernels import EVEN, Bench, accumulate, add_even, grid_of
 from tests.decorator.stub import StubDriver
 from tests.decorator.test_inductor import Graphs, compiled, function_of
-from tests.decorator.test_inductor import dynamo as dynamo  # a fixture
 from tunedb.decorator import inductor
 
 pytestmark = [
+    pytest.mark.usefixtures("dynamo"),
     pytest.mark.skipif(INTERPRETED, reason="Dynamo knows no interpreted kernels"),
     pytest.mark.filterwarnings("ignore"),  # torch's own, of what it imports
 ]

@@ -84,7 +84,7 @@ def test_the_recorded_configs_count_and_another_source_text_is_said(
     program.call_decorated()
     (line,) = read(calls)
     before = list(program.decorated.configs)
-    program.decorated.configs = configs(32, 128)  # as a module may make others where there is no GPU
+    program.decorated.configs = configs(32, 128)  # as a module may define others without a GPU
     found = [*kernels_of([line], default_choice, GPU, GPUTarget("cuda", 90, 32))]
     found += kernels_of([dataclasses.replace(line, source="other")], default_choice, GPU, GPUTarget("cuda", 90, 32))
     program.decorated.configs = before

@@ -1,4 +1,4 @@
-"""The cache of what parsing gave: it changes no hash, whatever its file holds and whoever else writes it."""
+"""The cache of parsed sources: hashes stay the same, whatever its file holds and if other processes write it."""
 
 from __future__ import annotations
 

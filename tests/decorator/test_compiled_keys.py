@@ -6,7 +6,7 @@ Dynamo runs on a GPU that is not there; what Inductor makes of its graphs is loo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,12 +14,11 @@ import torch
 import triton
 from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
 from torch._inductor.utils import run_and_get_code
-from torch.utils import _triton
 
 import tunedb
 from tests.conftest import INTERPRETED
+from tests.decorator.dynamo import dynamo as dynamo  # a fixture
 from tests.decorator.kernels import Bench, accumulate, add_one, configs, new_process, tuned
-from tests.decorator.stub import StubDriver
 from tests.decorator.test_inductor import Graphs, function_of
 
 pytestmark = [
@@ -43,17 +42,6 @@ def ours(device: str = "cpu") -> Any:
         function_of(kernel)(plain(n, device))
     new_process()
     return tuned(do_bench=Bench(1.0))
-
-
-@pytest.fixture
-def dynamo(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Dynamo looks for a GPU before it knows a Triton kernel."""
-    monkeypatch.setattr(_triton, "has_triton", lambda **_: True)
-    torch._dynamo.reset()
-    kernel_side_table.reset_table()
-    yield
-    torch._dynamo.reset()
-    kernel_side_table.reset_table()
 
 
 def adopted() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +18,7 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tunedb
 from tests.conftest import INTERPRETED
+from tests.decorator.dynamo import dynamo as dynamo  # a fixture
 from tests.decorator.kernels import EVEN, Bench, accumulate, add_even, grid_of, tuned
 from tests.decorator.stub import StubDriver
 from tests.decorator.test_dispatch import copy_tiles
@@ -27,20 +28,10 @@ from tunedb.runtime import compat_triton
 from tunedb.tuner import session
 
 pytestmark = [
+    pytest.mark.usefixtures("dynamo"),
     pytest.mark.skipif(INTERPRETED, reason="Dynamo knows no interpreted kernels"),
     pytest.mark.filterwarnings("ignore"),  # torch's own, of what it imports
 ]
-
-
-@pytest.fixture(autouse=True)
-def dynamo(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Dynamo looks for a GPU before it knows a Triton kernel."""
-    monkeypatch.setattr(_triton, "has_triton", lambda **_: True)
-    torch._dynamo.reset()
-    kernel_side_table.reset_table()
-    yield
-    torch._dynamo.reset()
-    kernel_side_table.reset_table()
 
 
 class Graphs:

@@ -138,7 +138,7 @@ def test_a_comparison_that_fails_blames_no_config(
     store: Store, monkeypatch: pytest.MonkeyPatch, records: pytest.LogCaptureFixture
 ) -> None:
     def refuse(*_: Any) -> str:
-        raise NotImplementedError('"ne" not implemented for this dtype')
+        raise NotImplementedError('"ne" not implemented for this dtype')  # torch's error, for some 8-bit floats
 
     monkeypatch.setattr(workload, "difference", refuse)
     x, y = tensors()

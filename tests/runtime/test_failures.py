@@ -32,7 +32,8 @@ def raised_from(error: Exception, cause: Exception | None, handled: Exception | 
             raise error from cause
         try:
             raise handled
-        except Exception:  # whatever the program is handling
+        # The program may be handling any exception; the parameters of the tests are several.
+        except Exception:
             raise error from cause
     except Exception as raised:
         return raised

@@ -82,7 +82,7 @@ def find_device(store: Store | None, lines: Lines, name: str | None) -> tuple[De
 
 
 def default_choice(task: TuningTask) -> Choice:
-    """Return the choice of a call if there is no store."""
+    """Return the default, which a call gets if the store does not exist."""
     return Choice(task.kernel.default(task.problem, task.device), Source.DEFAULT)
 
 

@@ -45,7 +45,9 @@ def is_one(folder: Path) -> bool:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Return what the folder was made for: one record for each device and version of Triton; none if it is no such one.
+    """Return what the folder was made for: one record for each device and version of Triton.
+
+    The list is empty if nothing was precompiled into the folder.
 
     Raises OSError or ValueError if the manifest can't be read.
     """

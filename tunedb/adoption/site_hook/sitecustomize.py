@@ -72,8 +72,9 @@ def _process_module():
         sys.modules["tunedb"] = module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
+        # Raised again. A module whose import failed, by an interrupt too, must not stay: `import` removes it as well.
         except BaseException:
-            del sys.modules["tunedb"]  # as `import` does
+            del sys.modules["tunedb"]
             raise
     return importlib.import_module("tunedb.adoption.process")
 

@@ -26,7 +26,7 @@ _GRID = (1,)  # nothing is launched
 def record_call(state: KernelState, call: Call) -> None:
     """Record a call that was served, unless one like it is recorded: of the same problem, and compiled for the same.
 
-    Its configs are recorded too: a module may make others of them if it is imported where there is no GPU.
+    Its configs are recorded too: a module may define other configs when it is imported on a machine without a GPU.
     """
     spec = state.spec
 

@@ -59,7 +59,7 @@ class Access:
         self._schema_version = version
 
     def _identity(self) -> tuple[int, int] | None:
-        """Return the device and inode of the file; None if there is no file."""
+        """Return the device and inode of the file; None if the file does not exist."""
         if self.database.path is None:
             return None
         try:
