@@ -36,9 +36,10 @@ def once(launch: Callable[[], object], quantiles: Sequence[float] = (0.5, 0.2, 0
 
 @dataclass
 class StubDriver:
-    """What Triton asks of a driver. `launches` are grid and arguments of every launch; `fail` refuses to load."""
+    """What Triton asks of a driver. `launches` are grid and arguments of every launch, `functions` what it ran."""
 
     launches: list[tuple[Any, ...]] = field(default_factory=list)
+    functions: list[int] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
     index: int = FIRST
     capturing: bool = False
@@ -68,6 +69,7 @@ class StubDriver:
         def launch(*given: Any) -> None:
             # The kernel outlives the test that compiled it, and so does its launcher.
             driver.active.launches.append((given[:3], given[9:]))
+            driver.active.functions.append(given[4])
 
         return launch
 

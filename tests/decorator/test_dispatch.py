@@ -33,6 +33,24 @@ FACTOR = tl.constexpr(2)
 
 
 @triton.jit
+def add_stages(x, n, BLOCK: tl.constexpr, STAGES: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + offsets, tl.load(x + offsets, mask=offsets < n) + STAGES, mask=offsets < n)
+
+
+@triton.jit
+def add_stages_or_one(x, n, BLOCK: tl.constexpr, STAGES: tl.constexpr = 1):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + offsets, tl.load(x + offsets, mask=offsets < n) + STAGES, mask=offsets < n)
+
+
+@triton.jit
+def add_number_or_one(x, n, BLOCK: tl.constexpr, STAGES=1):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(x + offsets, tl.load(x + offsets, mask=offsets < n) + STAGES, mask=offsets < n)
+
+
+@triton.jit
 def scale(x, y, n, stride, factor, FLAG: tl.constexpr, BLOCK: tl.constexpr):
     offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = offsets < n
@@ -483,6 +501,35 @@ def test_a_call_that_can_have_no_plan_is_chosen_for_once(
     for _ in range(2):
         kernel[(4,)](mine, y, 100, 1, 2.0, True)
     assert stub.launches[-1][1][2:] == (100, 1, 2.0, True, 64)
+
+
+def with_stages(given: list[Any], named: Any, **kwargs: Any) -> list[Any]:
+    """The configs with a knob that none of the declared ones has, as a pruning function may return them."""
+    return [triton.Config({**config.kwargs, "STAGES": 7}, num_warps=config.num_warps) for config in given]
+
+
+@pytest.mark.parametrize(  # of a constexpr the launched value counts for nothing: it is in the compiled function
+    ("jit", "launched", "is_planned"),
+    [(add_stages, 7, True), (add_stages_or_one, 1, True), (add_number_or_one, 7, False)],
+)
+@pytest.mark.parametrize("has_heuristics", [False, True])
+def test_a_knob_that_a_pruning_function_adds_is_launched_at_every_call(
+    jit: Any, launched: int, is_planned: bool, has_heuristics: bool, stub: StubDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.empty(100)
+    layered = triton.heuristics({"BLOCK": lambda named: 32})(jit) if has_heuristics else jit
+    declared = [triton.Config({}, num_warps=n) for n in (1, 2)] if has_heuristics else configs(32, 64)
+    kernel = tuned(layered, configs=declared, prune_configs_by={"early_config_prune": with_stages})
+    for _ in range(2):
+        kernel[(4,)](x, 100)
+    by_triton, launch = [], kernel._launcher._launch
+    assert stub.launches[-1][1][-1] == 7
+    monkeypatch.setattr(kernel._launcher, "_launch", lambda *call: by_triton.append(call) or launch(*call))
+    for _ in range(2):
+        kernel[(4,)](x, 100)
+        assert stub.launches[-1][1][-1] == launched
+        assert stub.functions[-1] == stub.functions[-2]
+    assert len(by_triton) == (0 if is_planned else 2)
 
 
 def test_pinned_memory_has_no_plan_for_it_looks_like_memory_that_no_gpu_reaches(

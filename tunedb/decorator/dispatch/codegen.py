@@ -217,10 +217,13 @@ def _nothing(*_: Any) -> None:
 
 
 def _pieces(signature: Signature, types: Sequence[type], number: int) -> _Pieces | None:
-    """Return the pieces of the code; None if an argument of such a type has no fast form, is missing or is a knob."""
+    """Return the pieces of the code; None if an argument of such a type has no fast form, or is a knob that is given.
+
+    What is absent was filled in by the config that served such a call: a pruning function may have added the knob.
+    """
     pieces, absent = _Pieces(["_t_device()", str(number), "_t_part"]), 0
     for name, kind in zip(signature.parameters.names, types, strict=True):
-        if (kind is _Absent) != (name in signature.filled):
+        if kind is not _Absent and name in signature.filled:
             return None
         if kind is _Absent:
             pieces.launched.append(f"_t_filled[{absent}]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,8 @@ class Plan:
     hook: Callable[..., Any] | None  # the config's
     knobs: Mapping[str, Any]  # the config's
     bound: Any  # the bound kernel; one by variant if it is bound after hooks and heuristics have run: see `Plans.bind`
-    filled: Filled | None  # None if heuristics or hooks decide at each call
+    absent: tuple[str, ...]  # the parameters that the call does not give
+    filled: Filled | None  # their values; None if heuristics or hooks decide at each call
     functions: tuple[Any, ...]  # the call's, kept alive because the key holds their ids
 
 
@@ -144,6 +145,9 @@ class Plans:
         if reader is None or part is None or not all(value is ABSENT or can_plan(value) for value in arguments):
             return False
         knobs, functions = config.all_kwargs(), tuple(value for value in arguments if callable(value))
+        if any(map(knobs.__contains__, self._values_launched(arguments))):
+            return False  # a pruning function added a knob, and the code would launch with the argument's default
+        absent = tuple(name for name, value in zip(names, arguments, strict=True) if value is ABSENT)
         bound: Any = {}
         filled: Filled | None = None
         if not (self._spec.heuristics or any(map(is_set_by_hooks, types))):
@@ -151,14 +155,14 @@ class Plans:
             if bound.run is None:
                 return True
             bound.keep()
-            filled = self._filled(arguments, knobs)
+            filled = self._filled(absent, knobs)
         if since == session.generation():
             key = reader.key_of(part, *arguments)
             if call.empty_tensors() and not self._is_usual(key):
                 return True
             if len(self._table) >= MAX_PLANS:
                 self._table.clear()
-            self._table[key] = Plan(config, config.pre_hook, knobs, bound, filled, functions)
+            self._table[key] = Plan(config, config.pre_hook, knobs, bound, absent, filled, functions)
         return True
 
     def bind(self, given: dict[str, Any], grid: Any, plan: Plan, late: tuple[Any, ...]) -> tuple[Any, Filled | None]:
@@ -175,7 +179,7 @@ class Plans:
         if not can_plan(values):
             return None, None
         # A heuristic is asked at each call, and its result not kept: it may be a tensor of this call's own.
-        filled = self._filled(self._in_order(Call((), grid, (), given)), seen)
+        filled = self._filled(plan.absent, seen)
         variant = (specialization_of(values, is_value=True), late) if values else late
         bound_and_filled = plan.bound.get(variant)
         if bound_and_filled is None:
@@ -189,6 +193,12 @@ class Plans:
             make_room(plan.bound, MAX_PLANS)
             bound_and_filled = plan.bound[variant] = bound, () if values else filled
         return bound_and_filled[0], filled
+
+    def _values_launched(self, arguments: tuple[Any, ...]) -> list[str]:
+        """Return the names of the arguments whose values the code hands to the kernel, constexprs aside."""
+        names, constexprs = self._spec.parameters.names, self._spec.parameters.constexprs
+        pairs = zip(names, arguments, strict=True)
+        return [name for name, value in pairs if value is not ABSENT and name not in constexprs]
 
     def _is_usual(self, key: Any) -> bool:
         """Say whether an empty tensor stands for an argument that is left out, as it always has so far.
@@ -207,11 +217,9 @@ class Plans:
         args, kwargs = self.as_given(arguments)
         return launch_call(self._spec.fn, args, grid, {**kwargs, **options, **config.all_kwargs()})
 
-    def _filled(self, arguments: tuple[Any, ...], values: Mapping[str, Any]) -> Filled:
-        parameters = self._spec.parameters
-        pairs = zip(parameters.names, arguments, strict=True)
-        absent = [name for name, value in pairs if value is ABSENT]
-        return tuple(values[name] if name in values else parameters.defaults[name] for name in absent)
+    def _filled(self, absent: Sequence[str], values: Mapping[str, Any]) -> Filled:
+        defaults = self._spec.parameters.defaults
+        return tuple([values[name] if name in values else defaults[name] for name in absent])
 
     def _in_order(self, call: Call) -> tuple[Any, ...]:
         parameters, filled = self._spec.parameters, self._signature.filled
