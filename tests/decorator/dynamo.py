@@ -1,4 +1,4 @@
-"""Torch's tracer where there is no GPU: it takes Triton kernels, and remembers nothing of another test."""
+"""Torch's tracer without a GPU: it takes Triton kernels, and remembers nothing of another test."""
 
 from __future__ import annotations
 
