@@ -145,9 +145,9 @@ class Plans:
         if reader is None or part is None or not all(value is ABSENT or can_plan(value) for value in arguments):
             return False
         knobs, functions = config.all_kwargs(), tuple(value for value in arguments if callable(value))
-        if any(map(knobs.__contains__, self._values_launched(arguments))):
-            return False  # a pruning function added a knob, and the code would launch with the argument's default
         absent = tuple(name for name, value in zip(names, arguments, strict=True) if value is ABSENT)
+        if not knobs.keys() & names <= {*absent, *self._spec.parameters.constexprs}:
+            return False  # a pruning function added a knob, and the code would launch with the argument's default
         bound: Any = {}
         filled: Filled | None = None
         if not (self._spec.heuristics or any(map(is_set_by_hooks, types))):
@@ -193,12 +193,6 @@ class Plans:
             make_room(plan.bound, MAX_PLANS)
             bound_and_filled = plan.bound[variant] = bound, () if values else filled
         return bound_and_filled[0], filled
-
-    def _values_launched(self, arguments: tuple[Any, ...]) -> list[str]:
-        """Return the names of the arguments whose values the code hands to the kernel, constexprs aside."""
-        names, constexprs = self._spec.parameters.names, self._spec.parameters.constexprs
-        pairs = zip(names, arguments, strict=True)
-        return [name for name, value in pairs if value is not ABSENT and name not in constexprs]
 
     def _is_usual(self, key: Any) -> bool:
         """Say whether an empty tensor stands for an argument that is left out, as it always has so far.
