@@ -9,7 +9,8 @@ from tunedb.core.device import Device
 from tunedb.core.problem import Config
 
 from ..geometry import cdiv
-from .algorithms import algorithms, chunk_of
+from .algorithms import algorithms
+from .algorithms.sums import chunk_of
 from .problem import Pool
 
 MAX_WARPS = 64  # that a multiprocessor of most GPUs holds
@@ -20,12 +21,12 @@ RANK_PENALTY = 0.5  # added for each algorithm that is more promising
 
 def estimate(pool: Pool, config: Config, device: Device, backward: bool = False) -> float:
     """Estimate the time of a config, in no unit: only configs of one problem on one device compare."""
-    window, itemsize = pool.window, pool.dtype.itemsize
+    window = pool.window
     columns, rows = pool.length if backward else window.output_length(pool.length), pool.rows
     algorithm = config["ALGORITHM"]
     block, per_program, warps = (int(config[name]) for name in ("BLOCK_OUT", "ROWS_PER_PROG", "num_warps"))
     step = 1 if backward else window.stride
-    lanes = chunk_of(window.kernel_size, window.stride) if algorithm == "sums" else 1  # threads that share an output
+    lanes = chunk_of(pool.case(backward)) if algorithm == "sums" else 1  # threads that share an output
     is_short = columns <= block and algorithm in ("vectors", "taps")
     if pool.layout == "rows" and pool.batch == 1 and (is_short or window.tiles(pool.length)):  # all one row
         columns, rows, block, per_program = columns * rows, 1, block * per_program, 1
@@ -36,5 +37,5 @@ def estimate(pool: Pool, config: Config, device: Device, backward: bool = False)
     programs = across * down
     waves = cdiv(programs, slots) * slots / programs  # the last wave may be almost empty
     per_thread = block * per_program * lanes / (32 * warps)  # elements; below 1, threads idle
-    rank = algorithms(pool.layout, itemsize, window.kernel_size, window.stride, backward).index(algorithm)
+    rank = algorithms(pool.case(backward)).index(algorithm)
     return covered * halo * waves * (max(per_thread, 1.0) + START_ELEMENTS) / per_thread * (1 + RANK_PENALTY * rank)

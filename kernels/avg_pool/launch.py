@@ -13,7 +13,8 @@ from tunedb.errors import TrialError
 from tunedb.runtime.launch import Launch
 
 from ..geometry import Window, do_windows_tile
-from .algorithms import WIDEST_ALIGNMENT, can_run, tiling
+from .algorithms import can_run, tiling
+from .algorithms.case import WIDEST_ALIGNMENT, Case
 from .jit import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
 from .strides import (
     View,
@@ -96,14 +97,12 @@ def _launch(
         sizes,
         (knobs["ALGORITHM"], knobs["BLOCK_OUT"], knobs["ROWS_PER_PROG"]),
     )
-    layout = layout_of(source)
-    if not can_run(*tile[:2], layout, itemsize, window.kernel_size, window.stride, is_backward):
-        raise TrialError(
-            "pruned", f"{config} can't run {window} in {read.dtype} and layout {layout}. Use ALGORITHM='taps'."
-        )
+    case = case_of(source, target, sizes, itemsize, is_backward)
+    if not can_run(*tile[:2], case):
+        raise TrialError("pruned", f"{config} can't run {case}. Use ALGORITHM='taps'.")
     divisor = "row" if not window.count_include_pad else "padded" if window.ceil_mode else "window"
     addresses = read.data_ptr(), written.data_ptr()
-    programs, numbers, constants = described(source, target, addresses, sizes, tile, divisor, itemsize, is_backward)
+    programs, numbers, constants = described(source, target, addresses, case, tile, divisor)
     if programs >= INT32_END:
         batch, rows, _ = source[0]
         raise TrialError(
@@ -133,31 +132,35 @@ def simplified(
     return source, target, (algorithm, block, per_program)
 
 
+def case_of(source: View, target: View, window: tuple[int, int, int], itemsize: int, is_backward: bool) -> Case:
+    """Return the case of a launch that reads `source` and writes `target`; `window` is kernel size, stride, padding."""
+    (batch, rows, read_length), written_length = source[0], target[0][2]
+    lengths = (written_length, read_length) if is_backward else (read_length, written_length)
+    return Case(is_backward, layout_of(source), itemsize, batch, rows, *lengths, *window)
+
+
 def described(
     source: View,
     target: View,
     addresses: tuple[int, int],
-    window: tuple[int, int, int],
+    case: Case,
     tile: tuple[str, int, int],
     divisor: str,
-    itemsize: int,
-    is_backward: bool,
 ) -> tuple[int, tuple[int, ...], dict[str, object]]:
     """Describe a launch: how many programs, the numbers that follow its tensors, and its constants.
 
     The views and the tile are those that `simplified` returned; the addresses are of what is read and written.
     """
-    (_, rows, length), strides = source
-    kernel_size, stride, _ = window
+    strides = source[1]
     algorithm, block, per_program = tile
     are_aligned = (
-        alignment_of(source, addresses[0], itemsize) == WIDEST_ALIGNMENT,
-        alignment_of(target, addresses[1], itemsize) == WIDEST_ALIGNMENT,
+        alignment_of(source, addresses[0], case.itemsize) == WIDEST_ALIGNMENT,
+        alignment_of(target, addresses[1], case.itemsize) == WIDEST_ALIGNMENT,
     )
     are_in_rows = is_in_rows(source) and is_in_rows(target)
-    programs, constants = tiling(tile, are_in_rows, target[0], length, window, are_aligned, itemsize, is_backward)
+    programs, constants = tiling(algorithm, (block, per_program), case, are_aligned, are_in_rows)
     # How far apart two elements of a tile may lie.
-    reach = ((block + 1) * stride + kernel_size) * max(strides[2], target[1][2], 1)
+    reach = ((block + 1) * case.stride + case.kernel_size) * max(strides[2], target[1][2], 1)
     if constants["SHORT"]:  # a tile's rows, at most one an element
         reach += block * per_program * max(strides[1], target[1][1])
     constants |= {
@@ -167,5 +170,4 @@ def described(
         "BLOCK_OUT": block,
         "ROWS_PER_PROG": per_program,
     }
-    lengths = (target[0][2], length) if is_backward else (length, target[0][2])
-    return programs, (rows, *lengths, kernel_size, *strides, *target[1]), constants
+    return programs, (case.rows, case.length, case.out_length, case.kernel_size, *strides, *target[1]), constants

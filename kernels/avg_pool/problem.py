@@ -10,6 +10,7 @@ import torch
 from tunedb.core.problem import Problem
 
 from ..geometry import Window
+from .algorithms.case import Case
 from .strides import alignment_of, collapsed, layout_of, view_of
 
 LAYOUTS = ("rows", "transposed", "general")
@@ -75,6 +76,13 @@ class Pool:
         view = collapsed(view_of(read.shape, read.stride()))
         alignment = alignment_of(view, read.data_ptr(), read.element_size())
         return cls(*view[0][:2], length, window.normalised(length), read.dtype, layout_of(view), alignment)
+
+    def case(self, is_backward: bool) -> Case:
+        """Return what the choice of an algorithm depends on."""
+        window, length = self.window, self.length
+        sizes = (window.kernel_size, window.stride, window.padding)
+        facts = (self.batch, self.rows, length, window.output_length(length))
+        return Case(is_backward, self.layout, self.dtype.itemsize, *facts, *sizes)
 
     def forward_problem(self) -> Problem:
         """Return the problem of the kernel `avg_pool1d`."""

@@ -11,15 +11,8 @@ from collections.abc import Iterator
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 
-from ..geometry import power_of_2_from, power_of_2_to
-from .algorithms import (
-    MAX_UNROLLED_WINDOW,
-    WIDEST_ALIGNMENT,
-    algorithms,
-    can_run,
-    chunk_of,
-    fitting,
-)
+from .algorithms import algorithms, tile_of_size
+from .algorithms.case import MAX_UNROLLED_WINDOW
 from .problem import Pool
 
 WARPS = (1, 2, 4, 8)
@@ -58,66 +51,19 @@ def window_class(problem: Problem) -> tuple[bool, str]:
 
 
 def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
-    columns = pool.length if backward else pool.window.output_length(pool.length)
     is_interpreted = device.backend == "interpreter"
     tiles = tuple(_interpreted_tiles() if is_interpreted else _gpu_tiles())
     configs: dict[Config, None] = {}
-    kind = (pool.layout, pool.dtype.itemsize, pool.window.kernel_size, pool.window.stride, backward)
-    for algorithm in algorithms(*kind):
+    case = pool.case(backward)
+    for algorithm in algorithms(case):
         for warps, elements, squarer in tiles[:1] if is_interpreted and configs else tiles:
             if algorithm == "taps" and configs and (squarer > 1 or warps not in (1, 4)):
                 continue  # a fallback here: a few of its tiles will do
-            shape = tile_shape(algorithm, (warps, elements, squarer), (pool.rows, columns), *kind)
-            if shape is not None:
-                block, per_program = shape
-                names = {"ALGORITHM": algorithm, "BLOCK_OUT": block, "ROWS_PER_PROG": per_program, "num_warps": warps}
+            tile = tile_of_size(algorithm, (warps, elements, squarer), case)
+            if tile is not None:
+                names = {"ALGORITHM": algorithm, "BLOCK_OUT": tile[0], "ROWS_PER_PROG": tile[1], "num_warps": warps}
                 configs[Config.of(**names)] = None
     return tuple(configs)
-
-
-def tile_shape(
-    algorithm: str,
-    size: tuple[int, int, int],
-    extents: tuple[int, int],
-    layout: str,
-    itemsize: int,
-    kernel_size: int,
-    stride: int,
-    is_backward: bool,
-) -> tuple[int, int] | None:
-    """Return BLOCK_OUT and ROWS_PER_PROG of a tile; None if it makes no sense for the problem.
-
-    `size` is how many warps a program has, how many elements its tile, and by how much that is less wide than it
-    could be; `extents` are the rows and columns of what is written. An exported module holds a copy of this function.
-    """
-    warps, elements, squarer = size
-    least, chunk, threads = 1, 1, 32 * warps
-    most_columns, most_rows = power_of_2_from(extents[1]), power_of_2_to(extents[0])
-    if algorithm == "taps":
-        if layout == "transposed":
-            per_program = min(elements // squarer, most_rows, 128)
-            block = min(elements // per_program, most_columns)
-        else:
-            block = min(elements // squarer, most_columns)
-            per_program = min(elements // block, most_rows)
-    elif squarer > 1:
-        return None
-    else:
-        if algorithm == "sums":
-            chunk = chunk_of(kernel_size, stride)
-            # If windows share nothing, a thread has registers for twice as many loads in flight.
-            elements = max(elements * (1 if kernel_size >= 2 * stride else 2) // chunk, 1)
-        else:
-            if algorithm == "vectors" and elements <= threads * ELEMENTS_PER_THREAD[0]:  # not in the interpreter
-                elements = fitting(elements, threads, itemsize, kernel_size, stride, is_backward)
-            least = WIDEST_ALIGNMENT // itemsize
-        block = max(min(elements, most_columns), least)
-        per_program = max(min(elements // block, most_rows), 1)
-        if not can_run(algorithm, block, layout, itemsize, kernel_size, stride, is_backward):
-            return None
-    if block * per_program * chunk < threads and warps > 1:
-        return None  # the problem is smaller than the tile: threads would idle
-    return block, per_program
 
 
 def _gpu_tiles() -> Iterator[tuple[int, int, int]]:

@@ -5,7 +5,7 @@ An exported module holds copies of these functions: they use no class, and no im
 
 from __future__ import annotations
 
-from .algorithms import WIDEST_ALIGNMENT
+from .algorithms.case import WIDEST_ALIGNMENT
 
 Extents = tuple[int, int, int]  # of (batch, rows, columns); strides are in elements
 View = tuple[Extents, Extents]  # shape and strides

@@ -19,7 +19,7 @@ from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.launch import Launch
 from tunedb.runtime.loaded_kernel import LoadedKernel, load, outline
 
-from .algorithms import WIDEST_ALIGNMENT
+from .algorithms.case import WIDEST_ALIGNMENT
 from .launch import backward_launch, empty_grad_input, empty_output, forward_launch
 from .problem import Pool, fresh_strides
 

@@ -22,11 +22,11 @@ from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, algorithms
-from tunedb.kernels.avg_pool.algorithms import can_run, tiling
+from tunedb.kernels.avg_pool.algorithms import can_run, tile_of_size, tiling
+from tunedb.kernels.avg_pool.algorithms.case import Case
 from tunedb.kernels.avg_pool.export import module, template
 from tunedb.kernels.avg_pool.launch import described, empty_output, forward_launch, simplified
 from tunedb.kernels.avg_pool.problem import Pool
-from tunedb.kernels.avg_pool.search_space import tile_shape
 from tunedb.kernels.avg_pool.strides import alignment_of
 from tunedb.kernels.geometry import Window
 
@@ -78,9 +78,13 @@ def test_the_module_launches_as_the_op_does(
     assert keywords == launch.keywords
     facts = tuple(problem[name] for name in module._FACTS)
     monkeypatch.setattr(
-        template, "choose", lambda *given: pytest.fail(str(given)) if given[2] != facts else ("taps", 64, 1, {})
+        template, "choose", lambda *given: pytest.fail(str(given)) if _facts(*given) != facts else ("taps", 64, 1, {})
     )
     template.launch_of(x, y, *window)
+
+
+def _facts(_: torch.dtype, case: Case, alignment: int) -> tuple[int, ...]:
+    return case.batch, case.rows, case.length, case.kernel_size, case.stride, case.padding, alignment
 
 
 @pytest.mark.usefixtures("no_configs")
@@ -90,9 +94,7 @@ def test_without_a_fitting_row_the_default_rule_decides(device: Device, monkeypa
     for layout in ("rows", "transposed"):
         for shape in ((1, 1, 8), (2, 3, 100), (64, 256, 5000), (1, 1000, 16)):
             problem = FORWARD.problem({"shape": shape, "kernel_size": 3, "stride": 1, "layout": layout})
-            algorithm, block, per_program, options = template.default(
-                problem["rows"], shape[-1] - 2, problem["layout"], 4, 3, 1, False
-            )
+            algorithm, block, per_program, options = template.default(Pool.of_problem(problem).case(False))
             config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=per_program, **options)
             assert config == FORWARD.default(problem, device)
 
@@ -108,11 +110,14 @@ def test_the_nearest_legal_row_is_taken(monkeypatch: pytest.MonkeyPatch) -> None
         (torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), illegal),
     ]
     monkeypatch.setattr(template, "TUNED", rows)
-    assert template.choose(torch.float32, "rows", (1, 8192, 65536, 8, 1, 4, 16), 65537) == far
-    assert template.choose(torch.float32, "rows", (1, 4, 2048, 8, 1, 4, 16), 2049) == near
-    wide = template.choose(torch.float32, "rows", (1, 64, 2048, 64, 1, 4, 16), 2049)
-    assert wide == ("scans", 512, 1, {"num_warps": 1})
-    overlapping = template.choose(torch.float32, "rows", (1, 64, 2048, 31, 15, 4, 16), 136)
+
+    def chosen(*facts: int) -> tuple[str, int, int, dict[str, int]]:
+        return template.choose(torch.float32, Case(False, "rows", 4, 1, *facts), 16)
+
+    assert chosen(8192, 65536, 65537, 8, 1, 4) == far
+    assert chosen(4, 2048, 2049, 8, 1, 4) == near
+    assert chosen(64, 2048, 1993, 64, 1, 4) == ("scans", 512, 1, {"num_warps": 1})
+    overlapping = chosen(64, 2048, 136, 31, 15, 4)
     assert overlapping[0] == "sums"  # too many columns for vectors
 
 
@@ -141,9 +146,9 @@ def test_the_file_is_in_the_order_that_was_asked_for(cli: Cli, tmp_path: Path) -
 
 def test_the_file_holds_the_source_that_runs_elsewhere() -> None:
     text = module.module_source([tuned()])
-    for function in (tiling, can_run, described, simplified, tile_shape, alignment_of, template.choose):
+    for function in (tiling, can_run, described, simplified, tile_of_size, alignment_of, template.choose):
         assert inspect.getsource(function) in text
-    with pytest.raises(AssertionError, match="WIDEST_ALIGNMENT is defined in"):
+    with pytest.raises(AssertionError, match="SERVES is defined in"):
         list(module._with_all_it_uses("tiling", [algorithms, algorithms], without=set()))
 
 

@@ -7,7 +7,9 @@ default, and `template.py`, with all functions and constants that they use.
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
@@ -16,7 +18,6 @@ from tunedb.errors import SettingError
 
 from ... import geometry
 from .. import algorithms, jit, launch, search_space, strides
-from ..jit import registers, short_rows, sums, taps, tiles, vectors, window_sums
 from . import template
 
 _HEAD = """\
@@ -33,8 +34,12 @@ TUNED = [
 {rows}]
 TILE = {tile}  # elements, if no tuned config fits
 """
-_JIT = (tiles, registers, window_sums, vectors, short_rows, sums, taps, jit)
-_HOST = (geometry, algorithms, strides, launch, search_space, template)
+
+
+def _files_of(package: ModuleType) -> list[ModuleType]:
+    """List the modules of a package, itself last, since it uses them."""
+    names = sorted(each.name for each in pkgutil.iter_modules(package.__path__))
+    return [*(importlib.import_module(f"{package.__name__}.{name}") for name in names), package]
 
 
 def module_source(sweeps: Sequence[Sweep]) -> str:
@@ -49,15 +54,12 @@ def module_source(sweeps: Sequence[Sweep]) -> str:
     space = search_space
     tile = space.INTERPRETED_TILES[0] if is_interpreted else 32 * space.WARPS[0] * space.ELEMENTS_PER_THREAD[0]
     tuned = _TUNED.format(device=str(device), rows="".join(_rows(sweeps)), tile=tile)
+    modules = (*_files_of(jit), geometry, *_files_of(algorithms), strides, launch, search_space, template)
     kernels: list[str] = []
-    constants: list[str] = []
     rest: list[str] = []
-    for statement, source in _with_all_it_uses("ModelNew", (*_JIT, *_HOST), without={"TUNED", "TILE"}):
-        if isinstance(statement, ast.Assign | ast.AnnAssign):
-            constants.append(source)
-        else:
-            (kernels if _is_jit(statement) else rest).append(source)
-    return "\n\n".join([_HEAD, *kernels, tuned + "".join(constants), *rest])
+    for statement, source in _with_all_it_uses("ModelNew", modules, without={"TUNED", "TILE"}):
+        (kernels if _is_jit(statement) else rest).append(source)
+    return "\n\n".join([_HEAD, *kernels, tuned, *rest])
 
 
 _FACTS = ("batch", "rows", "length", "kernel_size", "stride", "padding", "alignment")

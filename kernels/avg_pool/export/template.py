@@ -10,10 +10,10 @@ import torch.nn as nn
 import triton
 
 from ...geometry import cdiv, output_length, power_of_2_from
-from ..algorithms import MAX_UNROLLED_WINDOW, WIDEST_ALIGNMENT, algorithms, can_run
+from ..algorithms import algorithms, can_run, tile_of_size
+from ..algorithms.case import MAX_UNROLLED_WINDOW, WIDEST_ALIGNMENT, Case
 from ..jit import avg_pool1d_forward_kernel
-from ..launch import INT32_END, described, empty_pooled, simplified
-from ..search_space import tile_shape
+from ..launch import INT32_END, case_of, described, empty_pooled, simplified
 from ..strides import alignment_of, collapsed, layout_of, view_of
 
 TILE = 512  # elements, if no tuned config fits
@@ -27,31 +27,29 @@ def launch_of(
     """Describe the launch that pools x into y: its grid, the numbers after the tensors, and what goes by name."""
     window, itemsize = (kernel_size, stride, padding), x.element_size()
     view = collapsed(view_of(x.shape, x.stride()))
-    facts = (*view[0], *window, alignment_of(view, x.data_ptr(), itemsize))
-    algorithm, block, per_program, options = choose(x.dtype, layout_of(view), facts, y.shape[-1])
+    case = Case(False, layout_of(view), itemsize, *view[0], y.shape[-1], *window)
+    algorithm, block, per_program, options = choose(x.dtype, case, alignment_of(view, x.data_ptr(), itemsize))
     views = view_of(x.shape, x.stride()), view_of(y.shape, y.stride())
     source, target, tile = simplified(*views, x.shape[-1], window, (algorithm, block, per_program))
     addresses = x.data_ptr(), y.data_ptr()
-    programs, numbers, constants = described(source, target, addresses, window, tile, "window", itemsize, False)
+    case = case_of(source, target, window, itemsize, False)
+    programs, numbers, constants = described(source, target, addresses, case, tile, "window")
     return (programs, 1, 1), numbers, {**constants, **options, "enable_fp_fusion": True}
 
 
-def choose(
-    dtype: torch.dtype, layout: str, facts: tuple[int, ...], out_length: int
-) -> tuple[str, int, int, dict[str, int]]:
+def choose(dtype: torch.dtype, case: Case, alignment: int) -> tuple[str, int, int, dict[str, int]]:
     """Return the config of the nearest tuned problem among those that can run, or the default."""
-    batch, rows, _, kernel_size, stride, *_ = facts
-    kind = (layout, dtype.itemsize, kernel_size, stride, False)
-    best, config = float("inf"), default(rows, out_length, *kind)
+    facts = (case.batch, case.rows, case.length, case.kernel_size, case.stride, case.padding, alignment)
+    best, config = float("inf"), default(case)
     for tuned_dtype, tuned_layout, tuned, (algorithm, block, per_program, options) in TUNED:
         distance = distance_between(facts, tuned)
         if (
-            (tuned_dtype, tuned_layout) == (dtype, layout)
-            and can_run(algorithm, block, *kind)
-            and (tuned[3] <= MAX_UNROLLED_WINDOW) == (kernel_size <= MAX_UNROLLED_WINDOW)
-            and block <= max(power_of_2_from(out_length), WIDEST_ALIGNMENT // dtype.itemsize)
-            and per_program <= rows
-            and batch * cdiv(rows, per_program) * cdiv(out_length, block) < INT32_END
+            (tuned_dtype, tuned_layout) == (dtype, case.layout)
+            and can_run(algorithm, block, case)
+            and (tuned[3] <= MAX_UNROLLED_WINDOW) == (case.kernel_size <= MAX_UNROLLED_WINDOW)
+            and block <= max(power_of_2_from(case.out_length), case.group)
+            and per_program <= case.rows
+            and case.batch * cdiv(case.rows, per_program) * cdiv(case.out_length, block) < INT32_END
             and distance < best
         ):
             best, config = distance, (algorithm, block, per_program, options)
@@ -66,15 +64,10 @@ def distance_between(facts: tuple[int, ...], others: tuple[int, ...]) -> float:
     return product
 
 
-def default(
-    rows: int, out_length: int, layout: str, itemsize: int, kernel_size: int, stride: int, is_backward: bool
-) -> tuple[str, int, int, dict[str, int]]:
+def default(case: Case) -> tuple[str, int, int, dict[str, int]]:
     """Return the config of a problem that no tuned config fits: one tile, as wide as it can be, for one warp."""
-    kind = (layout, itemsize, kernel_size, stride, is_backward)
-    shapes = (
-        (algorithm, tile_shape(algorithm, (1, TILE, 1), (rows, out_length), *kind)) for algorithm in algorithms(*kind)
-    )
-    return next((algorithm, *shape, {"num_warps": 1}) for algorithm, shape in shapes if shape is not None)
+    tiles = ((algorithm, tile_of_size(algorithm, (1, TILE, 1), case)) for algorithm in algorithms(case))
+    return next((algorithm, *tile, {"num_warps": 1}) for algorithm, tile in tiles if tile is not None)
 
 
 def is_served(x: torch.Tensor, kernel_size: int, stride: int, padding: int) -> bool:

@@ -92,18 +92,17 @@ def avg_pool1d_backward_kernel(
 ):
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i."""
     if ALGORITHM == "vectors" or ALGORITHM == "scans":
-        if STRIDE == 1:
-            slide(
-                grad_y, grad_x, rows, out_length, length, length, y_batch_stride, y_row_stride,
-                x_batch_stride, x_row_stride,
-                WINDOW, STRIDE, PADDING, DIVISOR, True, ALGORITHM == "scans", ALIGNED, SHORT,
+        slide(
+            grad_y, grad_x, rows, out_length, length, length, y_batch_stride, y_row_stride,
+            x_batch_stride, x_row_stride,
+            WINDOW, STRIDE, PADDING, DIVISOR, True, ALGORITHM == "scans", ALIGNED, SHORT,
             BLOCK_OUT, ROWS_PER_PROG,
-            )  # fmt: skip
-        else:
-            gather(
-                grad_y, grad_x, rows, length, out_length, y_batch_stride, y_row_stride, x_batch_stride, x_row_stride,
-                WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, BLOCK_OUT, ROWS_PER_PROG,
-            )  # fmt: skip
+        )  # fmt: skip
+    elif ALGORITHM == "gather":
+        gather(
+            grad_y, grad_x, rows, length, out_length, y_batch_stride, y_row_stride, x_batch_stride, x_row_stride,
+            WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, BLOCK_OUT, ROWS_PER_PROG,
+        )  # fmt: skip
     elif SHORT:
         pool_short_rows(
             grad_y, grad_x, rows, out_length, length, length, kernel_size, y_batch_stride, y_row_stride,

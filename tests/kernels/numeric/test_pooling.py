@@ -11,7 +11,8 @@ from torch.nn import functional
 from tests.conftest import DEVICE, INTERPRETED, runs_kernels
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.kernels.avg_pool.algorithms import algorithms, can_run, tiling
+from tunedb.kernels.avg_pool.algorithms import SERVES, algorithms, can_run, tiling
+from tunedb.kernels.avg_pool.algorithms.case import Case
 from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.avg_pool.problem import Pool
 from tunedb.kernels.geometry import Window
@@ -25,7 +26,7 @@ TOLERANCES = {
     torch.float32: (1e-6, 1e-6),
     torch.float64: (1e-14, 1e-14),
 }
-ALGORITHMS = ("vectors", "scans", "sums", "taps")
+ALGORITHMS = tuple(SERVES)
 LAYOUTS = ("contiguous", "rows of a matrix", "transposed", "every second column", "every second row",
            "expanded rows", "expanded batch", "expanded columns", "odd offset", "strangely permuted")  # fmt: skip
 # On a GPU each example is compiled: fewer of them, and a failing one is shown as it is.
@@ -101,23 +102,22 @@ def torch_gradient(grad_y: torch.Tensor, length: int, window: Window) -> torch.T
     return gradient
 
 
-def runnable(config: Config, layout: str, itemsize: int, window: Window, is_backward: bool) -> Config:
-    """The config, by taps where its algorithm can't run."""
-    words = (config["ALGORITHM"], config["BLOCK_OUT"], layout, itemsize, window.kernel_size, window.stride, is_backward)
-    return config if can_run(*words) else Config.of(**{**config, "ALGORITHM": "taps"})
+def runnable(config: Config, pool: Pool, is_backward: bool) -> Config:
+    """The config, by taps if its algorithm can't run."""
+    if can_run(config["ALGORITHM"], config["BLOCK_OUT"], pool.case(is_backward)):
+        return config
+    return Config.of(**{**config, "ALGORITHM": "taps"})
 
 
 def pool(x: torch.Tensor, window: Window, config: Config) -> torch.Tensor:
     y = empty_output(x, window).fill_(math.nan)
-    layout = Pool.of_input(x, window).layout
-    forward_launch(x, y, window, runnable(config, layout, x.element_size(), window, False))()
+    forward_launch(x, y, window, runnable(config, Pool.of_input(x, window), False))()
     return y
 
 
 def spread(grad_y: torch.Tensor, length: int, window: Window, config: Config) -> torch.Tensor:
     grad_x = empty_grad_input(grad_y, length).fill_(math.nan)
-    layout = Pool.of_grad(grad_y, length, window).layout
-    backward_launch(grad_y, grad_x, window, runnable(config, layout, grad_y.element_size(), window, True))()
+    backward_launch(grad_y, grad_x, window, runnable(config, Pool.of_grad(grad_y, length, window), True))()
     return grad_x
 
 
@@ -232,7 +232,7 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
     assert all(promises)
 
 
-@pytest.mark.parametrize("algorithm", ["taps", "vectors"])
+@pytest.mark.parametrize("algorithm", ["taps", "gather"])
 def test_positions_between_windows_get_no_gradient(algorithm: str) -> None:
     config = Config.of(ALGORITHM=algorithm, BLOCK_OUT=8, ROWS_PER_PROG=1, num_warps=1)
     grad_x = spread(torch.ones(1, 3, device=DEVICE), 20, Window(2, 7), config)
@@ -241,18 +241,18 @@ def test_positions_between_windows_get_no_gradient(algorithm: str) -> None:
 
 def test_a_gradient_at_a_wide_stride_costs_no_more_to_build_than_at_a_narrow_one() -> None:
     window, length = Window(50_000, 50_001), 110_000
-    config = Config.of(ALGORITHM="vectors", BLOCK_OUT=32768, ROWS_PER_PROG=1, num_warps=8)
+    config = Config.of(ALGORITHM="gather", BLOCK_OUT=32768, ROWS_PER_PROG=1, num_warps=8)
     grad_y = torch.randn(2, 1, window.output_length(length), device=DEVICE)
     if INTERPRETED:  # the compiler has limits for tiles
         assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
-    assert algorithms("rows", 4, 2**21, 2**21, True) == ["taps"]
-    assert algorithms("rows", 4, 2**21, 2**20, False) == ["taps"]
+    assert algorithms(Case(True, "rows", 4, 1, 1, 2**22, 2, 2**21, 2**21, 0)) == ["taps"]
+    assert algorithms(Case(False, "rows", 4, 1, 1, 2**22, 3, 2**21, 2**20, 0)) == ["taps"]
 
 
 def test_rows_are_short_only_where_32_bits_count_their_columns_and_groups() -> None:
     def is_short(columns: int, read_length: int, block: int, stride: int = 1) -> object:
-        words = ((1, 3, columns), read_length, (9, stride, 0), (True, True), 2, False)
-        return tiling(("taps", block, 1), True, *words)[1]["SHORT"]
+        case = Case(False, "rows", 2, 1, 3, read_length, columns, 9, stride, 0)
+        return tiling("taps", (block, 1), case, (True, True), True)[1]["SHORT"]
 
     assert is_short(2048, 2056, 4096)
     assert not is_short(2048, 2047 * 1_100_000 + 1, 2048, 1_100_000)
