@@ -55,6 +55,15 @@ def tile_of(columns):
 
 
 @triton.jit
+def rounded(columns, dtype: tl.constexpr):
+    """Join columns of sums into a tile of that type."""
+    rounded = ()
+    for column in tl.static_range(len(columns)):
+        rounded = rounded + (columns[column].to(dtype),)
+    return tile_of(rounded)
+
+
+@triton.jit
 def window_sums(columns, COUNT: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.constexpr):
     """Return the sums of COUNT windows as a tuple; window j is columns[j * STRIDE :][:WINDOW].
 
@@ -93,3 +102,25 @@ def _sharing(columns, FIRST: tl.constexpr, COUNT: tl.constexpr, WINDOW: tl.const
             prefix += columns[FIRST + WINDOW + ahead - 1]
             sums = sums + (suffixes[ahead] + prefix,)
     return sums
+
+
+@triton.jit
+def over_threads(tile):
+    """Sum each row of a tile [rows, columns], whose columns neighbouring threads hold.
+
+    A sum over threads would leave each row's sum in all of its threads, so that all that follows were done many
+    times over. Splitting moves the last 8 partial sums into one thread, with one exchange through shared memory.
+    """
+    ROWS: tl.constexpr = tile.shape[0]
+    COLUMNS: tl.constexpr = tile.shape[1]
+    WIDTH: tl.constexpr = min(COLUMNS, 8)
+    if ROWS < 8:
+        return tl.sum(tile, axis=1)
+    else:
+        if COLUMNS > WIDTH:
+            tile = tl.sum(tl.reshape(tile, (ROWS, WIDTH, COLUMNS // WIDTH)), axis=2)
+        columns = columns_of(tile)
+        total = columns[0]
+        for column in tl.static_range(1, WIDTH):
+            total += columns[column]
+        return total

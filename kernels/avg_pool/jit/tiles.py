@@ -20,9 +20,11 @@ def place(rows, tiles, ROWS_PER_PROG: tl.constexpr):
     program = tl.program_id(0)
     block = program // tiles
     row_blocks = blocks(rows, ROWS_PER_PROG)
-    batch = (block // row_blocks).to(tl.int64)
-    first_row = (block % row_blocks).to(tl.int64) * ROWS_PER_PROG
-    return batch, first_row, (program % tiles).to(tl.int64)
+    batch = block * 0
+    if block >= row_blocks:  # a division costs as much as several elements
+        batch = block // row_blocks
+    row_block = block - batch * row_blocks
+    return batch.to(tl.int64), row_block.to(tl.int64) * ROWS_PER_PROG, (program - block * tiles).to(tl.int64)
 
 
 @triton.jit
@@ -34,10 +36,16 @@ def place_in_short_rows(rows, per_row, COUNT: tl.constexpr):
     """
     items = tl.cast(rows, tl.int64) * per_row
     programs = blocks(items, COUNT)
-    program = tl.program_id(0)
-    batch = program // programs
-    first = program % programs * COUNT
-    first_row = first // per_row
+    program = tl.program_id(0).to(tl.int64)
+    batch = program * 0
+    if program >= programs:  # a division of 64 bits costs as much as several elements
+        batch = program // programs
+        program -= batch * programs
+    first = program * COUNT
+    if items < 2147483648:
+        first_row = (first.to(tl.uint32) // tl.cast(per_row, tl.uint32)).to(tl.int64)
+    else:
+        first_row = first // per_row
     return batch, first_row, (first - first_row * per_row).to(tl.int32), tl.minimum(items - first, COUNT).to(tl.int32)
 
 
@@ -46,9 +54,83 @@ def in_short_rows(item, per_row):
     """Return the rows of items that are counted from the start of a row, and their places in them, as int32."""
     per_row = tl.cast(per_row, tl.int32)
     # A product instead of a division; exact, because an item's number times per_row stays below 2^31.
-    reciprocal = (2147483647 + per_row.to(tl.int64)) // per_row
-    row = tl.umulhi((item * 2).to(tl.uint32), reciprocal.to(tl.uint32)).to(tl.int32)
+    reciprocal = (per_row.to(tl.uint32) + 2147483647) // per_row.to(tl.uint32)
+    row = tl.umulhi((item * 2).to(tl.uint32), reciprocal).to(tl.int32)
     return row, item - row * per_row
+
+
+@triton.jit
+def divided(dividend, divided_by, reciprocal):
+    """Divide uint32 by a scalar; return quotient and rest. `reciprocal` is (2^32 - 1) // divided_by.
+
+    The quotient of a product is the right one or 1 less, so that one more subtraction replaces a division of each.
+    """
+    quotient = tl.umulhi(dividend, reciprocal)
+    rest = dividend - quotient * divided_by
+    is_less = rest >= divided_by
+    return quotient + is_less.to(tl.uint32), rest - tl.where(is_less, divided_by, 0)
+
+
+@triton.jit
+def place_in_array(target, rows, length, batch_stride, ALIGNED: tl.constexpr, WIDE: tl.constexpr, BLOCK: tl.constexpr):
+    """Return this program's place if a batch entry's rows are one array, which its tiles cut wherever rows end.
+
+    Tiles begin where stores are aligned: if the array is not ALIGNED, the first one begins before it, in a row -1.
+    Returns the entry's address, the batch entry (int64), the row (int32 or int64), the column in it (unsigned), the
+    place of the tile in the array and the array's end, all scalars. A row must be at least as long as a group. If not
+    WIDE, there is one entry, and its elements and the tile's are fewer than 2^31: divisions and products of 64 bits
+    cost as much as several elements of each thread.
+    """
+    SIZE: tl.constexpr = target.dtype.element_ty.primitive_bitwidth // 8
+    WIDTH: tl.constexpr = 16 // SIZE
+    tile = tl.program_id(0)
+    if not WIDE:
+        end = tl.cast(rows, tl.int32) * length
+        batch = 0
+        entry = target
+        first = tile * BLOCK
+    else:
+        end = tl.cast(rows, tl.int64) * length
+        tiles = blocks(end if ALIGNED else end + (WIDTH - 1), BLOCK).to(tl.int32)
+        batch = (tile // tiles).to(tl.int64)
+        entry = target + batch * batch_stride
+        first = (tile % tiles).to(tl.int64) * BLOCK
+    if ALIGNED:
+        entry = tl.multiple_of(entry, 16)
+    else:
+        first -= ((entry.to(tl.int64) // SIZE) & (WIDTH - 1)).to(first.dtype)
+    if not WIDE:
+        row = ((first + length).to(tl.uint32) // tl.cast(length, tl.uint32)).to(tl.int32) - 1
+    else:
+        row = (first + length) // length - 1
+    column = (first - row * length).to(tl.uint64 if length.dtype == tl.int64 else tl.uint32)
+    return entry, batch, row, column, first, end
+
+
+@triton.jit
+def in_rows(place, length, SHORT: tl.constexpr, BLOCK: tl.constexpr):
+    """Return the rows of places that are counted from the start of a row, int32, and their columns."""
+    if not SHORT:
+        is_next = place >= length
+        return is_next.to(tl.int32), tl.where(is_next, place - length, place)
+    elif BLOCK <= 32768:
+        # A product instead of a division; exact, because a place times the length, below 2 * BLOCK**2, is below 2^32.
+        ahead = tl.umulhi(place, tl.full((), 4294967295, tl.uint32) // length + 1)
+        return ahead.to(tl.int32), place - ahead * length
+    else:
+        ahead = place // length
+        return ahead.to(tl.int32), place - ahead * length
+
+
+@triton.jit
+def offset_in_rows(ahead, column, row_stride, step, SHORT: tl.constexpr, WIDE: tl.constexpr):
+    """Return the offsets of columns that lie `step` apart, so many rows `ahead` of where a tile begins."""
+    if SHORT and not WIDE:  # then offsets in a tile fit into 32 bits
+        return ahead * row_stride + column.to(tl.int32) * step
+    elif SHORT:
+        return ahead.to(tl.int64) * row_stride + column.to(tl.int64) * step
+    else:
+        return tl.where(ahead > 0, tl.cast(row_stride, tl.int64), 0) + column.to(tl.int64) * step
 
 
 @triton.jit
@@ -71,3 +153,16 @@ def divisor(start, taps, low, high, padded_high, DIVISOR: tl.constexpr):
     else:
         count = tl.minimum(start + taps, high) - tl.maximum(start, low)
     return tl.maximum(count, 1)
+
+
+@triton.jit
+def scaled(value, window, length, WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr,
+            DIVISOR: tl.constexpr):  # fmt: skip
+    """Divide gradients of windows by what the windows were divided by."""
+    if DIVISOR == "window":
+        return value * inverse(WINDOW, WINDOW, value.dtype)
+    else:
+        # Windows and columns are unsigned: counts from the start of the left padding are never negative.
+        start = window * STRIDE
+        end = length + PADDING
+        return value / divisor(start, WINDOW, PADDING, end, end + PADDING, DIVISOR).to(value.dtype)
