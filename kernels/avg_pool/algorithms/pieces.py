@@ -1,0 +1,90 @@
+"""Wide windows at stride 1, as sums of whole pieces that neighbouring threads share. See `jit/pieces.py`."""
+
+from __future__ import annotations
+
+from ...geometry import cdiv, power_of_2_from
+from .case import Case, Size, Tile
+
+MOST_COSTS = 1.4  # of a tile worth trying, in those of the cheapest
+
+
+def pieces_serve(case: Case) -> bool:
+    """Say whether the algorithm can serve."""
+    return case.layout != "transposed" and case.stride == 1 and case.kernel_size >= 3 * case.group
+
+
+def pieces_tile(size: Size, case: Case) -> Tile | None:
+    """Return the tile of that size: a thread holds up to eight groups of any dtype; None if it makes no sense."""
+    warps, elements = size
+    groups = _groups(warps, elements, case)
+    if groups is None:
+        return None
+    if elements <= 16 * 32 * warps:  # not in the interpreter
+        sizes = [(each, 32 * each * outputs) for each in (1, 2, 4, 8) for outputs in (16, 8, 4)]
+        costs = [_cost(found, each[0], case) for each in sizes if (found := _groups(*each, case)) is not None]
+        if _cost(groups, warps, case) > MOST_COSTS * min(costs):
+            return None
+    return groups * case.group, 1
+
+
+def pieces_tiling(
+    tile: Tile,
+    case: Case,
+    are_aligned: tuple[bool, bool],
+    are_in_rows: bool,  # noqa: ARG001 - what is written is, and the layout says it of what is read
+) -> tuple[int, dict[str, object]]:
+    """Return how many programs a batch entry needs, and the constants that are not the default."""
+    width, groups = case.group, tile[0] // case.group
+    aligned = 0 if case.layout == "rows" else -1
+    if aligned == 0 and are_aligned[0] and case.read_length % width == 0:
+        aligned = 2 if are_aligned[1] and case.columns % width == 0 else 1
+    if is_held(groups, case):
+        return case.rows, {"ALIGNED": aligned, "SHORT": True}
+    slack = line_of(groups) * width - 1  # tiles begin where lines of memory do
+    return case.rows * cdiv(case.columns + slack, written_by(groups, case) * width), {"ALIGNED": aligned}
+
+
+def is_held(groups: int, case: Case) -> bool:
+    """Say whether a tile holds a row with its padding, and at least one piece after that."""
+    return _held_by(case) <= groups
+
+
+def written_by(groups: int, case: Case) -> int:
+    """Count the groups that a program writes: all it holds, or less those that need sums of later tiles."""
+    halo = (case.kernel_size - 1) // case.group
+    if 3 * halo > groups or is_held(groups, case):
+        return groups
+    return (groups - halo) // line_of(groups) * line_of(groups)
+
+
+def line_of(groups: int) -> int:
+    """Return at multiples of how many groups in memory the tiles of a row begin."""
+    return 8 if groups >= 32 else 1
+
+
+def _held_by(case: Case) -> int:
+    """Count the groups of a tile that holds a row."""
+    left = case.kernel_size - 1 - case.padding if case.is_backward else case.padding
+    return cdiv(max(left + case.read_length, case.columns) + case.group - 1, case.group) + 1
+
+
+def _groups(warps: int, elements: int, case: Case) -> int | None:
+    """Return how many groups a tile of that size has: a power of two."""
+    groups, halo = elements // 4, (case.kernel_size - 1) // case.group
+    if warps == 8 and groups == 1024 and groups < 3 * halo <= 2 * groups:
+        groups *= 2
+    groups = min(groups, power_of_2_from(_held_by(case)))
+    if elements <= 512 * warps and written_by(groups, case) == groups and not is_held(groups, case):
+        groups = min(groups, 64 * warps)  # scans need more registers
+    return None if warps > 1 and groups < 32 * warps else groups
+
+
+def _cost(groups: int, warps: int, case: Case) -> int:
+    """Estimate the instructions of a row's programs."""
+    halo = (case.kernel_size - 1) // case.group
+    written = written_by(groups, case)
+    of_a_group = 70 + 6 * halo.bit_length()
+    if written == groups and not is_held(groups, case):
+        of_a_group = 160 + 25 * (halo // groups)
+    programs = 1 if is_held(groups, case) else cdiv(case.columns, written * case.group)
+    return programs * warps * (100 + cdiv(groups, 32 * warps) * of_a_group)

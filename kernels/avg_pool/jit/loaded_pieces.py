@@ -1,0 +1,104 @@
+"""Loading pieces of 16 bytes, one for each group of a tile, of rows that begin and end anywhere.
+
+All tiles are [groups] or [groups, WIDTH], each of whose rows lies in one thread. See `pieces.py`.
+"""
+
+import triton
+import triton.language as tl
+
+from .registers import columns_of
+from .shifted import load_words, shifted
+from .tiles import divisor
+
+# The places of POOLING, a tuple of constants that says how pieces are read and what windows are.
+SHIFT_IF_FIXED = tl.constexpr(0)  # `shift` if it is a constant, -1 if not, -2 if it is the distance of columns
+IS_CUT = tl.constexpr(1)  # whether a row may end within an aligned piece
+IS_DIVIDED = tl.constexpr(2)  # whether each column that is read is divided as its window was
+SIZE_OF_WINDOW = tl.constexpr(3)
+PADDING_BEFORE = tl.constexpr(4)
+RULE = tl.constexpr(5)  # see `tiles.divisor`
+PRECISION = tl.constexpr(6)  # a dtype
+IS_CHAINED = tl.constexpr(7)  # whether the pieces after a group's own are added by `chained`, else `added_by_scans`
+
+
+@triton.jit
+def piece_of(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, GROUPS: tl.constexpr, wanted, bounds,
+             POOLING: tl.constexpr):  # fmt: skip
+    """Return the first COUNT columns of a piece of each group, in the accumulator's precision.
+
+    The tile begins `shift` columns after `edge`, an aligned address; the piece of group g lies g * WIDTH + AHEAD after
+    that. (If columns lie apart, `shift` is how far, and the tile begins at `edge`.) In the same count, `bounds` are
+    where the row of the source begins and ends, and where the row of x and its right padding end. What lies outside the
+    row is 0. Without bounds, nothing is masked or divided. Groups that are not `wanted` load nothing.
+    """
+    WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
+    index = tl.arange(0, GROUPS)
+    column = index * WIDTH + AHEAD
+    if POOLING[SHIFT_IF_FIXED] == -2:
+        columns = _columns_apart(edge, shift, column, wanted, bounds, POOLING)
+    else:
+        columns = _columns_together(edge, shift, AHEAD, COUNT, index, wanted, bounds, POOLING)
+    if bounds is not None and POOLING[IS_DIVIDED]:
+        divided = ()
+        for each in tl.static_range(COUNT):
+            divided = divided + (
+                columns[each] / divisor_of(column + (each - POOLING[PADDING_BEFORE]), bounds, POOLING),
+            )
+        columns = divided
+    return columns
+
+
+@triton.jit
+def _columns_apart(edge, distance, column, wanted, bounds, POOLING: tl.constexpr):
+    """Return the columns of pieces that begin at `column`, `distance` elements from each other, read one by one."""
+    WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
+    at = column[:, None] + tl.arange(0, WIDTH)[None, :]
+    sources = edge + at.to(tl.int64) * distance
+    if bounds is not None:
+        inside = (at >= bounds[0]) & (at < bounds[1])
+        if wanted is not None:
+            inside = inside & wanted[:, None]
+        piece = tl.load(sources, mask=inside, other=0.0)
+    elif wanted is not None:
+        piece = tl.load(sources, mask=wanted[:, None], other=0.0)
+    else:
+        piece = tl.load(sources)
+    return columns_of(piece.to(POOLING[PRECISION]))
+
+
+@triton.jit
+def _columns_together(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, index, wanted, bounds,
+                      POOLING: tl.constexpr):  # fmt: skip
+    """Return COUNT columns of the piece of each group `index`, by 16-byte loads."""
+    WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
+    SHIFT: tl.constexpr = POOLING[SHIFT_IF_FIXED]
+    if SHIFT >= 0:
+        FROM: tl.constexpr = (SHIFT + AHEAD) % WIDTH
+        PIECES: tl.constexpr = (FROM + COUNT + WIDTH - 1) // WIDTH
+        begin = FROM
+    else:
+        FROM: tl.constexpr = -1
+        PIECES: tl.constexpr = (COUNT + 2 * WIDTH - 2) // WIDTH
+        begin = (shift + AHEAD) % WIDTH
+    if bounds is not None:
+        # Where the row begins and ends, counted from each piece, and from the aligned one in which that begins.
+        low = bounds[0] - AHEAD - index * WIDTH
+        high = bounds[1] - AHEAD - index * WIDTH
+        limits = (low + begin, high + begin if wanted is None else tl.where(wanted, high + begin, 0))
+    else:
+        limits = None if wanted is None else (index * 0, tl.where(wanted, PIECES * WIDTH, 0))
+    words = load_words(edge + (shift + AHEAD - begin), index, limits, PIECES)
+    columns = shifted(words, begin, FROM, COUNT, edge.dtype.element_ty)
+    if bounds is not None and POOLING[IS_CUT]:
+        inside = ()
+        for each in tl.static_range(COUNT):
+            inside = inside + (tl.where((low <= each) & (high > each), columns[each], 0.0),)
+        columns = inside
+    return columns
+
+
+@triton.jit
+def divisor_of(start, bounds, POOLING: tl.constexpr):
+    """Return what windows that begin at the columns `start` are divided by; `bounds` as in `piece_of`."""
+    low, _, end, padded_end = bounds
+    return divisor(start, POOLING[SIZE_OF_WINDOW], low, end, padded_end, POOLING[RULE]).to(POOLING[PRECISION])

@@ -1,0 +1,191 @@
+"""Wide windows at stride 1, as sums of whole pieces that neighbouring threads share.
+
+A group is what a thread writes at a time: WIDTH outputs, which fill 16 bytes. A piece is WIDTH columns of what is read;
+that of a group begins where its first window does. Each window of a group is
+- the end of the group's own piece, from the window's start,
+- WHOLE pieces that all windows of the group hold, and the first REST columns of the next,
+- the beginning of the piece that follows.
+Each thread loads its own piece and the last one. What lies between comes from the other threads: sums of 4, 20, 100
+and so on consecutive pieces, each from four or five of the sums before. If a window covers much of a tile, scans cost
+less (van Herk 1992; Gil and Werman 1993). Nothing outside a window is ever added to its sum.
+
+If rows aren't aligned, pieces are still read in 16 bytes: twice as many, of which selections take what is needed. All
+groups of a tile begin equally far from an aligned address, so that the selections depend on scalars.
+
+An output of 2 bytes costs about 8 instructions for its pieces, 5 more if rows aren't aligned, and 2 for each exchange,
+of which a window has about log5(WHOLE) + 1; one of 4 bytes costs 10, 7 and 4. Chosen for windows over about 32.
+"""
+
+import triton
+import triton.language as tl
+
+from .loaded_pieces import (
+    IS_CHAINED,
+    IS_DIVIDED,
+    PRECISION,
+    RULE,
+    SHIFT_IF_FIXED,
+    SIZE_OF_WINDOW,
+    divisor_of,
+    piece_of,
+)
+from .piece_sums import added_by_scans, chained, total_of
+from .registers import tile_of
+from .tiles import blocks, inverse
+
+
+@triton.jit
+def pool_by_pieces(
+    source,  # [batch, rows, read_length], with the strides below, in elements
+    target,  # [batch, rows, written_length]; the stride of columns is 1
+    rows,
+    read_length,
+    written_length,
+    length,  # of a row of x: read_length forward, written_length backward
+    source_batch_stride,
+    source_row_stride,
+    source_col_stride,
+    target_batch_stride,
+    target_row_stride,
+    WINDOW: tl.constexpr,
+    PADDING: tl.constexpr,
+    DIVISOR: tl.constexpr,
+    BACKWARD: tl.constexpr,
+    ALIGNED: tl.constexpr,  # rows begin and end at multiples of 16 bytes: 1 those of source, 2 those of target too;
+    # -1 if source_col_stride is not 1, so that columns are read one by one
+    SHORT: tl.constexpr,  # a tile holds a row with its padding, and at least one piece after that
+    BLOCK_OUT: tl.constexpr,  # columns of the groups' own pieces
+):
+    """target[b, r, o] = the mean of source[b, r, o - PADDING :][:WINDOW], or its gradient."""
+    ACC: tl.constexpr = tl.float64 if source.dtype.element_ty == tl.float64 else tl.float32
+    LEFT: tl.constexpr = WINDOW - 1 - PADDING if BACKWARD else PADDING
+    SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
+    WIDTH: tl.constexpr = 16 // SIZE
+    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH
+    # Groups that need sums of later tiles get no outputs here; if they were too many, no sums of others are shared.
+    HALO: tl.constexpr = (WINDOW - 1) // WIDTH
+    CHAINED: tl.constexpr = SHORT or 3 * HALO <= GROUPS
+    # Tiles of long rows are written from lines of memory on.
+    LINE: tl.constexpr = 8 if GROUPS >= 32 and not SHORT else 1  # groups
+    WRITTEN: tl.constexpr = (GROUPS - HALO) // LINE * LINE if CHAINED and not SHORT else GROUPS
+    SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
+    OUT: tl.constexpr = WRITTEN * WIDTH
+    SLACK: tl.constexpr = LINE * WIDTH - 1
+    # Divisions of unsigned numbers are cheaper; all fit into 32 bits if the row's length does.
+    # A length of 1 comes as a Python number, which has no dtype.
+    LENGTHS: tl.constexpr = tl.uint64 if (tl.full((), 0, tl.int32) + written_length).dtype == tl.int64 else tl.uint32
+    tiles = tl.full((), 1, tl.uint32)
+    if not SHORT:
+        tiles = blocks(tl.cast(written_length, LENGTHS) + SLACK, OUT).to(tl.uint32)
+    program = tl.program_id(0).to(tl.uint32)
+    block = program // tiles
+    tile = (program - block * tiles).to(tl.int64)
+    batch = tl.full((), 0, tl.uint32)
+    if block >= tl.cast(rows, tl.uint32):  # mostly false, and cheaper than the division
+        batch = block // tl.cast(rows, tl.uint32)
+    row = (block - batch * tl.cast(rows, tl.uint32)).to(tl.int64)
+    batch = batch.to(tl.int64)
+    source_row = source + batch * source_batch_stride + row * source_row_stride
+    target_row = target + batch * target_batch_stride + row * target_row_stride
+    first = tile * OUT
+    if ALIGNED < 2 or LINE > 1:  # the tile begins where stores are aligned
+        first -= _misalignment(target_row, LINE * WIDTH)
+    start = first - LEFT
+    FIXED: tl.constexpr = -LEFT % WIDTH if ALIGNED == 2 else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
+    if ALIGNED < 0:
+        shift = source_col_stride
+        edge = source_row + start * source_col_stride
+    else:
+        shift = FIXED if ALIGNED == 2 else _misalignment(source_row + start, WIDTH)
+        edge = tl.multiple_of(source_row + (start - shift), 16)
+    index = tl.arange(0, GROUPS)
+    targets = tl.multiple_of(target_row + first, 16) + (index[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :])
+
+    if SHORT:
+        inside = False
+    else:
+        inside = (first >= 0) & (first + OUT <= written_length) & (start >= (FIXED if ALIGNED == 2 else WIDTH - 1))
+        inside &= start + (max(OUT + WINDOW, BLOCK_OUT) + WIDTH) <= read_length
+        if SCALED:  # no window that is read is cut by an end of the row
+            last = start + (max(OUT + WINDOW, BLOCK_OUT) + WIDTH)
+            inside &= (start >= PADDING) & (last + (WINDOW - PADDING) <= length)
+    if inside:
+        POOLING: tl.constexpr = (FIXED, False, False, WINDOW, PADDING, "window", ACC, CHAINED)
+        means = tile_of(_means(edge, shift, WRITTEN, GROUPS, None, POOLING)).to(target.dtype.element_ty)
+        if WRITTEN < GROUPS:
+            tl.store(targets, means, mask=(index < WRITTEN)[:, None])
+        else:
+            tl.store(targets, means)
+    else:
+        # No window of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
+        REACH: tl.constexpr = 2 * (BLOCK_OUT + WINDOW + WIDTH)
+        low = tl.maximum(-start, -REACH).to(tl.int32)
+        high = tl.minimum(tl.maximum(read_length - start, -REACH), REACH).to(tl.int32)
+        end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
+        padded_end = tl.minimum(tl.maximum(length - start + PADDING, -REACH), REACH).to(tl.int32)
+        bounds = (low, high, end, padded_end)
+        AT_EDGES: tl.constexpr = (FIXED, ALIGNED == 0, SCALED, WINDOW, PADDING, DIVISOR, ACC, CHAINED)
+        means = tile_of(_means(edge, shift, WRITTEN, GROUPS, bounds, AT_EDGES)).to(target.dtype.element_ty)
+        # Counted from each group's first output.
+        begin = (tl.maximum(-first, 0).to(tl.int32) - index * WIDTH)[:, None]
+        stop = (tl.minimum(written_length - first, OUT).to(tl.int32) - index * WIDTH)[:, None]
+        if ALIGNED == 2:
+            tl.store(targets, means, mask=(begin <= 0) & (stop > 0))
+        else:  # whole groups, and what the row's ends leave of others
+            is_whole = (begin <= 0) & (stop >= WIDTH)
+            tl.store(targets, means, mask=is_whole)
+            lane = tl.arange(0, WIDTH)[None, :]
+            tl.store(targets, means, mask=(lane >= begin) & (lane < tl.where(is_whole, 0, stop)))
+
+
+@triton.jit
+def _misalignment(pointer, COUNT: tl.constexpr):
+    """Count the elements between the last address that is a multiple of COUNT elements, and an address."""
+    SIZE: tl.constexpr = pointer.dtype.element_ty.primitive_bitwidth // 8
+    return (pointer.to(tl.int64).to(tl.uint32) // SIZE % COUNT).to(tl.int32)
+
+
+@triton.jit
+def _means(edge, shift, WRITTEN: tl.constexpr, GROUPS: tl.constexpr, bounds, POOLING: tl.constexpr):
+    """Return the means of each group's windows as a tuple of columns [GROUPS]; those of groups not WRITTEN are void."""
+    WINDOW: tl.constexpr = POOLING[SIZE_OF_WINDOW]
+    WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
+    # Of a window that is longer than the tile, which then holds the row, the pieces in the tile.
+    WHOLE: tl.constexpr = min(WINDOW // WIDTH - 1, GROUPS)
+    REST: tl.constexpr = WINDOW % WIDTH if WHOLE < GROUPS else 0
+    index = tl.arange(0, GROUPS)
+    wanted = None if WRITTEN == GROUPS else index < WRITTEN
+    own = piece_of(edge, shift, 0, WIDTH, GROUPS, None, bounds, POOLING)
+    # Where the rest's columns cost no more selections, they are read with what follows them, and not exchanged.
+    IN_ENDS: tl.constexpr = REST if POOLING[IS_CHAINED] and POOLING[SHIFT_IF_FIXED] >= 0 else 0
+    ends = piece_of(edge, shift, WINDOW - IN_ENDS, IN_ENDS + WIDTH - 1, GROUPS, wanted, bounds, POOLING)
+    total = own[WIDTH - 1]
+    suffixes = (total,)
+    for back in tl.static_range(2, WIDTH + 1):
+        total = own[WIDTH - back] + total
+        suffixes = (total,) + suffixes
+    if POOLING[IS_CHAINED]:
+        rest = total_of(own, max(REST, 1))
+        between = chained(total, rest, WHOLE, 1, REST > IN_ENDS, 0)
+        if IN_ENDS > 0:
+            between += total_of(ends, IN_ENDS)
+    else:
+        between = added_by_scans(edge, shift, total, bounds, POOLING)
+    # A mean is (suffix + between) / divisor.
+    means = ()
+    if POOLING[RULE] == "window":
+        factor = inverse(WINDOW, WINDOW, POOLING[PRECISION])
+        between *= factor
+        for ahead in tl.static_range(WIDTH):
+            if ahead > 0:
+                between = tl.fma(ends[IN_ENDS + ahead - 1], factor, between)
+            means = means + (tl.fma(suffixes[ahead], factor, between),)
+    else:
+        for ahead in tl.static_range(WIDTH):
+            if ahead > 0:
+                between += ends[IN_ENDS + ahead - 1]
+            mean = suffixes[ahead] + between
+            if not POOLING[IS_DIVIDED]:
+                mean /= divisor_of(index * WIDTH + ahead, bounds, POOLING)
+            means = means + (mean,)
+    return means

@@ -1,0 +1,79 @@
+"""Wide windows at stride 1 as sums of pieces: tiles inside rows and at their ends, by exchanges and by scans."""
+
+import math
+
+import pytest
+import torch
+
+from tests.conftest import runs_kernels
+from tunedb.core.problem import Config
+from tunedb.kernels.avg_pool.algorithms.case import Case
+from tunedb.kernels.avg_pool.algorithms.pieces import written_by
+from tunedb.kernels.geometry import Window
+
+from .test_pooling import assert_near, laid_out, pool, spread, torch_gradient, torch_pool
+
+pytestmark = runs_kernels
+
+F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
+BY_EXCHANGES, BY_SCANS = 64, 16  # groups of a tile
+
+
+def check(layout: str, length: int, window: Window, dtype: torch.dtype, groups: int) -> None:
+    """Compare both directions with torch's; rows of NaN lie between rows of numbers."""
+    block = groups * (16 // dtype.itemsize)
+    config = Config.of(ALGORITHM="pieces", BLOCK_OUT=block, ROWS_PER_PROG=1, num_warps=1)
+    x = laid_out(layout, 1, 3, length, dtype).clone(memory_format=torch.preserve_format)
+    grad_y = laid_out(layout, 1, 3, window.output_length(length), dtype).clone(memory_format=torch.preserve_format)
+    for read in (x, grad_y):
+        read[:, 1] = math.nan
+    assert_near(pool(x, window, config), torch_pool(x.double(), window))
+    assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
+
+
+@pytest.mark.parametrize("groups", [BY_EXCHANGES, BY_SCANS])
+@pytest.mark.parametrize(
+    ("window", "length", "dtype"),
+    [
+        (Window(80, 1, 40), 800, F16),  # whole pieces, rows of y one longer
+        (Window(85, 1, 17), 805, BF16),  # rows that begin everywhere
+        (Window(61, 1, 4), 400, F32),  # both aligned, not equally
+        (Window(61, 1, 30), 403, F32),
+        (Window(33, 1, 5), 301, F64),
+    ],
+    ids=str,
+)
+def test_tiles_inside_a_row_and_at_its_ends(window: Window, length: int, dtype: torch.dtype, groups: int) -> None:
+    case = Case(False, "rows", dtype.itemsize, 1, 3, length, 0, window.kernel_size, 1, 0)
+    assert (written_by(groups, case) < groups) == (groups == BY_EXCHANGES)
+    check("contiguous", length, window, dtype, groups)
+
+
+@pytest.mark.parametrize("window", [Window(90, 1, 45, False, False), Window(90, 1, 20, True, False)], ids=str)
+@pytest.mark.parametrize(("length", "dtype"), [(300, F32), (303, F16)])
+def test_windows_that_ends_of_rows_cut(window: Window, length: int, dtype: torch.dtype) -> None:
+    check("contiguous", length, window, dtype, BY_EXCHANGES)
+
+
+@pytest.mark.parametrize("layout", ["odd offset", "every second row", "expanded rows", "every second column"])
+def test_rows_that_lie_anywhere(layout: str) -> None:
+    check(layout, 201, Window(43, 1, 21), F32, 32)
+
+
+@pytest.mark.parametrize(("length", "padding"), [(50, 100), (201, 0), (1, 100)])
+def test_windows_as_long_as_the_row_or_longer(length: int, padding: int) -> None:
+    check("contiguous", length, Window(201, 1, padding), F16, BY_EXCHANGES)
+
+
+@pytest.mark.parametrize("whole", [2, 3, 4, 5, 8, 19, 20, 39, 40, 43])
+@pytest.mark.parametrize("rest", [0, 1])
+def test_any_number_of_pieces(whole: int, rest: int) -> None:
+    """Each digit of it, with and without a sum of what follows."""
+    window = Window(4 * (whole + 1) + rest, 1)
+    config = Config.of(ALGORITHM="pieces", BLOCK_OUT=4 * 128, ROWS_PER_PROG=1, num_warps=1)
+    x = laid_out("contiguous", 1, 1, window.kernel_size + 600, F32)
+    assert_near(pool(x, window, config), torch_pool(x.double(), window))
+
+
+def test_a_window_of_many_tiles() -> None:
+    check("contiguous", 320, Window(250, 1, 3), F32, BY_SCANS)
