@@ -1,0 +1,85 @@
+"""The places of runs of the transposed layout: which columns and channels each lane of `columns` has."""
+
+import triton
+import triton.language as tl
+
+from .tiles import blocks, in_short_rows
+
+
+@triton.jit
+def items_of_runs(batch, runs, units, SPLIT: tl.constexpr, SHORT: tl.constexpr, LANES: tl.constexpr):
+    """Number the items of runs through: return the program's batch entry, first and last run, whether it has LANES
+    items, and of each its entry and run (counted from the first), column, and unit of channels, and whether it exists.
+    """
+    per_run = units * SPLIT
+    lane = tl.arange(0, LANES)
+    if SHORT:
+        per_entry = runs * per_run
+        first = tl.program_id(0) * LANES
+        entry = first // per_entry
+        entries, item = in_short_rows(first - entry * per_entry + lane, per_entry)
+        run, place = in_short_rows(item, per_run)
+        held = entries < batch - entry
+        first_run = first * 0
+        last_run = first_run + (runs - 1)
+        whole = first + LANES <= batch * per_entry
+    else:
+        tiles = blocks(runs * per_run, LANES)
+        entry = tl.program_id(0) // tiles
+        first = tl.program_id(0) % tiles * LANES
+        first_run = first // per_run
+        run, place = in_short_rows(first - first_run * per_run + lane, per_run)
+        held = run < runs - first_run
+        last_run = (first + (LANES - 1)) // per_run
+        whole = first + LANES <= runs * per_run
+        entries = run * 0
+    if SPLIT > 1:
+        own, unit = in_short_rows(place, units)
+    else:
+        own = place * 0
+        unit = place
+    return entry, first_run, last_run, whole, (entries, run, own, unit, held)
+
+
+@triton.jit
+def one_run(runs, units, SPLIT: tl.constexpr, LANES: tl.constexpr):
+    """Return what `items_of_runs` does for a program with one run, whose lanes are [SPLIT, units]."""
+    SHARED: tl.constexpr = LANES // SPLIT
+    lane = tl.arange(0, LANES)
+    unit, _ = channels_of_run(lane % SHARED, units, SHARED)
+    block = tl.program_id(0) // blocks(units, SHARED)
+    run = block % runs
+    return block // runs, run, run, run >= 0, (lane * 0, lane * 0, lane // SHARED, unit, lane >= 0)
+
+
+@triton.jit
+def channels_of_run(lane, units, SHARED: tl.constexpr):
+    """Return the units of channels of a program that has one run, and which of them exist; the others repeat one."""
+    programs = blocks(units, SHARED)
+    most = (units - 1) // programs + 1  # units of a program
+    unit = tl.program_id(0) % programs * most + lane
+    return tl.minimum(unit, units - 1), (lane < most) & (unit < units)
+
+
+@triton.jit
+def base_of_columns(pointer, entry, batch_stride, column, col_stride, TOGETHER: tl.constexpr, WIDE: tl.constexpr):
+    """Return a pointer to that column of a batch entry, and the stride of columns, as offsets within a tile need it."""
+    step = tl.cast(col_stride, tl.int64 if WIDE else tl.int32)
+    offset = entry.to(tl.int64) * batch_stride + column.to(tl.int64) * col_stride
+    if TOGETHER > 1:  # said of numbers: of a pointer it is lost once more is added to it
+        step = tl.multiple_of(step, TOGETHER)
+        offset = tl.multiple_of(offset, TOGETHER)
+    return pointer + offset, step
+
+
+@triton.jit
+def offsets_of_units(entries, batch_stride, column, col_stride, unit, TOGETHER: tl.constexpr, SHORT: tl.constexpr,
+             WIDE: tl.constexpr):  # fmt: skip
+    """Return the offsets of a unit's channels in a column of a batch entry, [lanes, TOGETHER]."""
+    OFFSET: tl.constexpr = tl.int64 if WIDE else tl.int32
+    at = column.to(OFFSET) * tl.cast(col_stride, OFFSET) + unit * TOGETHER
+    if SHORT:
+        at += entries.to(OFFSET) * tl.cast(batch_stride, OFFSET)
+    if TOGETHER > 1:
+        at = tl.multiple_of(at, TOGETHER)
+    return at[:, None] + tl.arange(0, TOGETHER)[None, :]

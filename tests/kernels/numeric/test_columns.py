@@ -1,0 +1,110 @@
+"""The transposed and the general layout: tiles inside a row and at its ends, in one batch entry and in several."""
+
+import math
+
+import pytest
+import torch
+
+from tests.conftest import DEVICE, runs_kernels
+from tests.kernels.numeric.test_pooling import assert_near, laid_out, pool, spread, torch_gradient, torch_pool
+from tunedb.core.problem import Config
+from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.geometry import Window
+
+pytestmark = runs_kernels
+
+
+def config(algorithm: str, block: int, items: int) -> Config:
+    return Config.of(ALGORITHM=algorithm, BLOCK_OUT=block, ROWS_PER_PROG=items, num_warps=1)
+
+
+COLUMNS = [  # window, batch entries, channels, length, length of a run, items
+    (Window(3, 1, 1), 1, 12, 200, 4, 64),  # tiles inside the row; four channels together
+    (Window(5, 1), 3, 7, 23, 8, 256),  # items go on into the next batch entry
+    (Window(5, 6, 2, True, False), 2, 20, 90, 2, 128),
+    (Window(28, 28, 14), 2, 6, 120, 2, 64),
+    (Window(3, 7), 2, 10, 61, 3, 64),  # columns that no window holds
+    (Window(25, 12, 5, False, False), 1, 9, 260, 4, 128),
+    (Window(70, 35, 11), 2, 18, 400, 2, 256),  # neighbours share a strip
+    (Window(90, 90, 0, True), 1, 5, 333, 1, 64),
+    (Window(50, 1, 25), 2, 6, 64, 8, 64),  # more strips than a thread holds
+    (Window(75, 2, 3), 1, 4, 300, 4, 64),
+    (Window(91, 1, 45), 3, 5, 20, 7, 32),  # windows that are far longer than the row
+]
+SPACED = [  # window, batch entries, rows, length, outputs of a group, groups
+    (Window(4, 1), 1, 2, 300, 16, 4),
+    (Window(31, 1, 12), 1, 3, 160, 32, 2),
+    (Window(3, 1, 1, False, False), 2, 5, 40, 8, 8),  # groups go on into the next row
+    (Window(8, 4, 4), 1, 2, 200, 4, 4),
+    (Window(8, 8, 3, True, False), 1, 7, 24, 4, 16),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+@pytest.mark.parametrize(("window", "batch", "rows", "length", "run", "items"), COLUMNS)
+def test_columns_are_torchs(
+    window: Window, batch: int, rows: int, length: int, run: int, items: int, dtype: torch.dtype
+) -> None:
+    check("columns", "transposed", window, (batch, rows, length), (run, items), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize(("window", "batch", "rows", "length", "width", "groups"), SPACED)
+def test_spaced_columns_are_torchs(
+    window: Window, batch: int, rows: int, length: int, width: int, groups: int, dtype: torch.dtype
+) -> None:
+    check("spaced", "every second column", window, (batch, rows, length), (width, groups), dtype)
+
+
+def check(
+    algorithm: str, layout: str, window: Window, shape: tuple[int, int, int], tile: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """Compare both directions, with a NaN and infinities that may reach their own windows alone."""
+    x = laid_out(layout, *shape, dtype)
+    x[0, 0, 1] = math.nan
+    x[-1, -1, shape[2] // 2] = math.inf
+    launch = forward_launch(x, empty_output(x, window), window, config(algorithm, *tile))
+    assert launch.constants["ALGORITHM"] == algorithm
+    assert_near(pool(x, window, config(algorithm, *tile)), torch_pool(x.double(), window))
+    grad_y = laid_out(layout, *shape[:2], window.output_length(shape[2]), dtype)
+    grad_y[0, 0, 0] = math.inf
+    grad_y[-1, -1, -1] = math.nan
+    grad_x = spread(grad_y, shape[2], window, config(algorithm, *tile))
+    assert_near(grad_x, torch_gradient(grad_y, shape[2], window))
+
+
+@pytest.mark.parametrize(("channels", "offset", "together"), [(8, 0, 4), (8, 2, 2), (6, 0, 2), (8, 1, 1), (7, 0, 1)])
+def test_a_thread_takes_as_many_channels_as_addresses_allow(channels: int, offset: int, together: int) -> None:
+    window = Window(3, 1, 1)
+    memory = torch.randn(2 * 50 * channels + offset, device=DEVICE).to(torch.float16)
+    x = memory[offset:].view(2, 50, channels).transpose(1, 2)
+    launch = forward_launch(x, empty_output(x, window), window, config("columns", 4, 64))
+    assert launch.constants["ALIGNED"] == together
+    assert_near(pool(x, window, config("columns", 4, 64)), torch_pool(x.double(), window))
+
+
+def test_channels_that_are_part_of_a_wider_tensor() -> None:
+    window = Window(4, 2, 1)
+    x = laid_out("transposed", 2, 16, 40, torch.float32)[:, 3:9]
+    assert_near(pool(x, window, config("columns", 4, 64)), torch_pool(x.double(), window))
+
+
+def test_offsets_of_far_columns_need_64_bits() -> None:
+    far = torch.empty_strided((2, 4, 64), (2**33, 1, 2**27), device="meta")
+    for window in (Window(3, 1, 1), Window(4, 4)):
+        launch = forward_launch(far, empty_output(far, window), window, config("columns", 4, 256))
+        assert launch.constants["WIDE"]
+        grad_y = torch.empty_strided((2, 4, window.output_length(64)), (2**33, 1, 2**27), device="meta")
+        launch = backward_launch(grad_y, empty_grad_input(grad_y, 64), window, config("columns", 4, 256))
+        assert launch.constants["WIDE"]
+    near = torch.empty_strided((2, 4, 64), (256, 1, 4), device="meta")
+    launch = forward_launch(near, empty_output(near, Window(4, 4)), Window(4, 4), config("columns", 4, 256))
+    assert not launch.constants["WIDE"]
+
+
+def test_rows_that_are_read_transposed_and_written_as_rows_are_served_by_taps() -> None:
+    x = torch.randn(40, 6, device=DEVICE).t()
+    window = Window(3, 1, 1)
+    launch = forward_launch(x, empty_output(x, window), window, config("columns", 4, 64))
+    assert launch.constants["ALGORITHM"] == "taps"
+    assert_near(pool(x, window, config("columns", 4, 64)), torch_pool(x.double(), window))
