@@ -13,12 +13,14 @@ from tunedb.errors import TrialError
 from tunedb.runtime.launch import Launch
 
 from ..geometry import Window, do_windows_tile
-from .algorithms import can_run, tiling
+from .algorithms import FROM_ANY_COLUMNS, INTO_ARRAYS, REACHES, can_run, tiling
 from .algorithms.case import WIDEST_ALIGNMENT, Case
 from .jit import avg_pool1d_backward_kernel, avg_pool1d_forward_kernel
 from .strides import (
     View,
     alignment_of,
+    are_rows_gapless,
+    batch_entries,
     collapsed,
     flattened,
     is_collapsible,
@@ -97,11 +99,11 @@ def _launch(
         sizes,
         (knobs["ALGORITHM"], knobs["BLOCK_OUT"], knobs["ROWS_PER_PROG"]),
     )
-    case = case_of(source, target, sizes, itemsize, is_backward)
+    addresses = read.data_ptr(), written.data_ptr()
+    case = case_of(source, target, addresses, sizes, itemsize, is_backward)
     if not can_run(*tile[:2], case):
         raise TrialError("pruned", f"{config} can't run {case}. Use ALGORITHM='taps'.")
     divisor = "row" if not window.count_include_pad else "padded" if window.ceil_mode else "window"
-    addresses = read.data_ptr(), written.data_ptr()
     programs, numbers, constants = described(source, target, addresses, case, tile, divisor)
     if programs >= INT32_END:
         batch, rows, _ = source[0]
@@ -124,19 +126,33 @@ def simplified(
     algorithm, block, per_program = tile
     if is_collapsible(source) and is_collapsible(target):
         source, target = collapsed(source), collapsed(target)
-    if do_windows_tile(length, *window) and is_gapless(source) and is_gapless(target):
+    if algorithm != "rows" and do_windows_tile(length, *window) and is_gapless(source) and is_gapless(target):
         # No window depends on the row that it is in.
         source, target, block, per_program = flattened(source), flattened(target), block * per_program, 1
-    if not (is_in_rows(source) and is_in_rows(target)):
+    if algorithm == "columns":
+        are_alike = source[1][1] == target[1][1] == 1
+    else:
+        are_alike = is_in_rows(target) and (is_in_rows(source) or algorithm in FROM_ANY_COLUMNS)
+    if not are_alike:
         algorithm = "taps"  # a single column has the layout "rows" too, whatever the other tensor's
+    if algorithm in INTO_ARRAYS and not are_rows_gapless(target):
+        algorithm = "taps"
     return source, target, (algorithm, block, per_program)
 
 
-def case_of(source: View, target: View, window: tuple[int, int, int], itemsize: int, is_backward: bool) -> Case:
+def case_of(
+    source: View,
+    target: View,
+    addresses: tuple[int, int],
+    window: tuple[int, int, int],
+    itemsize: int,
+    is_backward: bool,
+) -> Case:
     """Return the case of a launch that reads `source` and writes `target`; `window` is kernel size, stride, padding."""
     (batch, rows, read_length), written_length = source[0], target[0][2]
     lengths = (written_length, read_length) if is_backward else (read_length, written_length)
-    return Case(is_backward, layout_of(source), itemsize, batch, rows, *lengths, *window)
+    alignment = min(alignment_of(source, addresses[0], itemsize), alignment_of(target, addresses[1], itemsize))
+    return Case(is_backward, layout_of(source), itemsize, batch, rows, *lengths, *window, source[1][1], alignment)
 
 
 def described(
@@ -153,21 +169,31 @@ def described(
     """
     strides = source[1]
     algorithm, block, per_program = tile
+    views = source, target
+    if algorithm in INTO_ARRAYS:  # their rows need not begin where batch entries do
+        views = batch_entries(source), batch_entries(target)
     are_aligned = (
-        alignment_of(source, addresses[0], case.itemsize) == WIDEST_ALIGNMENT,
-        alignment_of(target, addresses[1], case.itemsize) == WIDEST_ALIGNMENT,
+        alignment_of(views[0], addresses[0], case.itemsize) == WIDEST_ALIGNMENT,
+        alignment_of(views[1], addresses[1], case.itemsize) == WIDEST_ALIGNMENT,
     )
     are_in_rows = is_in_rows(source) and is_in_rows(target)
     programs, constants = tiling(algorithm, (block, per_program), case, are_aligned, are_in_rows)
     # How far apart two elements of a tile may lie.
     reach = ((block + 1) * case.stride + case.kernel_size) * max(strides[2], target[1][2], 1)
-    if constants["SHORT"]:  # a tile's rows, at most one an element
-        reach += block * per_program * max(strides[1], target[1][1])
+    reach += case.read_length * strides[2]
+    if constants["SHORT"] or algorithm == "vectors":  # a tile has some of several rows
+        reach += min(block * per_program // case.columns + 2, case.rows) * max(strides[1], target[1][1])
+    if algorithm in REACHES:
+        reach = max(REACHES[algorithm](tile[1:], case, each, bool(constants["SHORT"])) for each in (strides, target[1]))
     constants |= {
         "DIVISOR": divisor,
-        "WIDE": reach >= INT32_END,
+        "WIDE": constants["WIDE"] or reach >= INT32_END,
         "ALGORITHM": algorithm,
         "BLOCK_OUT": block,
         "ROWS_PER_PROG": per_program,
     }
-    return programs, (case.rows, case.length, case.out_length, case.kernel_size, *strides, *target[1]), constants
+    return (
+        programs,
+        (case.batch, case.rows, case.length, case.out_length, case.kernel_size, *strides, *target[1]),
+        constants,
+    )

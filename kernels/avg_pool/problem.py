@@ -82,7 +82,7 @@ class Pool:
         window, length = self.window, self.length
         sizes = (window.kernel_size, window.stride, window.padding)
         facts = (self.batch, self.rows, length, window.output_length(length))
-        return Case(is_backward, self.layout, self.dtype.itemsize, *facts, *sizes)
+        return Case(is_backward, self.layout, self.dtype.itemsize, *facts, *sizes, alignment=self.alignment)
 
     def forward_problem(self) -> Problem:
         """Return the problem of the kernel `avg_pool1d`."""

@@ -44,6 +44,18 @@ def is_gapless(view: View) -> bool:
     return batch == 1 and is_in_rows(view) and (rows == 1 or row_stride == columns)
 
 
+def are_rows_gapless(view: View) -> bool:
+    """Say whether the rows of each batch entry follow each other without a gap."""
+    shape, strides = view
+    return is_in_rows(view) and (shape[1] == 1 or strides[1] == shape[2])
+
+
+def batch_entries(view: View) -> View:
+    """Return the first row of each batch entry."""
+    (batch, _, columns), strides = view
+    return (batch, 1, columns), strides
+
+
 def flattened(view: View) -> View:
     """Return the rows of a gapless view as one row."""
     _, rows, columns = view[0]

@@ -77,13 +77,6 @@ class AvgPool:
 
         return search_space.window_class(problem) == search_space.window_class(other)
 
-    def estimate(self, problem: Problem, config: Config, device: Device) -> float:
-        """Estimate the config's time, so that good ones are tried first: see `cost_model.py`."""
-        from .cost_model import estimate
-        from .problem import Pool
-
-        return estimate(Pool.of_problem(problem), config, device, self.backward)
-
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """Return the problem of a line of a shapes file; `arguments.pool_of` has the keys. Raises SettingError."""
         pool = pool_of(arguments, self.backward)

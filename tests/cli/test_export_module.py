@@ -22,7 +22,7 @@ from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD, algorithms
-from tunedb.kernels.avg_pool.algorithms import can_run, tile_of_size, tiling
+from tunedb.kernels.avg_pool.algorithms import can_run, tiles_of, tiling
 from tunedb.kernels.avg_pool.algorithms.case import Case
 from tunedb.kernels.avg_pool.export import module, template
 from tunedb.kernels.avg_pool.launch import described, empty_output, forward_launch, simplified
@@ -90,7 +90,7 @@ def _facts(_: torch.dtype, case: Case, alignment: int) -> tuple[int, ...]:
 @pytest.mark.usefixtures("no_configs")
 @pytest.mark.parametrize("device", [DEVICE, INTERPRETER])
 def test_without_a_fitting_row_the_default_rule_decides(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template, "TILE", 512 if device is DEVICE else 65536)
+    monkeypatch.setattr(template, "MULTIPROCESSORS", device.multiprocessors if device is DEVICE else 0)
     for layout in ("rows", "transposed"):
         for shape in ((1, 1, 8), (2, 3, 100), (64, 256, 5000), (1, 1000, 16)):
             problem = FORWARD.problem({"shape": shape, "kernel_size": 3, "stride": 1, "layout": layout})
@@ -116,9 +116,8 @@ def test_the_nearest_legal_row_is_taken(monkeypatch: pytest.MonkeyPatch) -> None
 
     assert chosen(8192, 65536, 65537, 8, 1, 4) == far
     assert chosen(4, 2048, 2049, 8, 1, 4) == near
-    assert chosen(64, 2048, 1993, 64, 1, 4) == ("scans", 512, 1, {"num_warps": 1})
-    overlapping = chosen(64, 2048, 136, 31, 15, 4)
-    assert overlapping[0] == "sums"  # too many columns for vectors
+    assert chosen(64, 2048, 1993, 64, 1, 4)[0] == "pieces"  # no row is alike
+    assert chosen(64, 2048, 132, 95, 15, 40)[0] == "strips"  # too many columns for vectors
 
 
 def test_the_file_is_in_the_order_that_was_asked_for(cli: Cli, tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ def test_the_file_is_in_the_order_that_was_asked_for(cli: Cli, tmp_path: Path) -
 
 def test_the_file_holds_the_source_that_runs_elsewhere() -> None:
     text = module.module_source([tuned()])
-    for function in (tiling, can_run, described, simplified, tile_of_size, alignment_of, template.choose):
+    for function in (tiling, can_run, described, simplified, tiles_of, alignment_of, template.choose):
         assert inspect.getsource(function) in text
     with pytest.raises(AssertionError, match="SERVES is defined in"):
         list(module._with_all_it_uses("tiling", [algorithms, algorithms], without=set()))

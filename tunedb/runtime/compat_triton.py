@@ -176,18 +176,22 @@ def launch_repeater(kernel: Any, grid: tuple[int, int, int], rest: tuple[Any, ..
     function = kernel.function
     start, packed = kernel.run, kernel.packed_metadata
     step, flags = _hookless_step(kernel)
+    fixed = (function, *flags)
     stream_of = driver.active.get_current_stream
     device_index = driver.active.get_current_device()
     runtime = runtime_knobs
 
     def run(*tensors: Any) -> None:
-        stream = stream_of(device_index)
-        enter, leave = runtime.launch_enter_hook, runtime.launch_exit_hook
-        if getattr(enter, "calls", enter) or getattr(leave, "calls", leave):  # a profiler listens
+        try:
+            has_listeners = runtime.launch_enter_hook.calls or runtime.launch_exit_hook.calls
+        except AttributeError:  # a program has replaced a chain of hooks by a function, or by None
+            has_listeners = True
+        if has_listeners:
+            stream, enter, leave = stream_of(device_index), runtime.launch_enter_hook, runtime.launch_exit_hook
             metadata = kernel.launch_metadata(grid, stream, *tensors, *rest)
             start(grid_x, grid_y, grid_z, stream, function, packed, metadata, enter, leave, *tensors, *rest)
         else:
-            step(grid_x, grid_y, grid_z, stream, function, *flags, *tensors, *rest)
+            step(grid_x, grid_y, grid_z, stream_of(device_index), *fixed, *tensors, *rest)
 
     return run
 

@@ -11,7 +11,7 @@ MAX_COLUMNS_IN_REGISTERS = 64  # 32-bit columns that a group's windows cover; 51
 WIDEST_AT_A_STRIDE = 1 << 20  # columns of kernel size and stride: their products have to fit into 32 bits
 
 Tile = tuple[int, int]  # BLOCK_OUT and ROWS_PER_PROG
-Size = tuple[int, int, int]  # warps of a program, elements of its tile, by how much it is less wide than it could be
+Size = tuple[int, int]  # warps of a program, elements of its tile
 
 
 class Case:
@@ -29,11 +29,16 @@ class Case:
         kernel_size: int,
         stride: int,
         padding: int,
+        row_step: int | None = None,
+        alignment: int = 1,
     ) -> None:
         self.is_backward, self.layout, self.itemsize = is_backward, layout, itemsize
         self.batch, self.rows = batch, rows
         self.length, self.out_length = length, out_length  # of a row of x, and of y
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        # Elements from a row of what is read to the next.
+        self.row_step = self.read_length if row_step is None else row_step
+        self.alignment = alignment  # bytes: the largest power of two that divides the addresses and all pitches
 
     def __repr__(self) -> str:
         """Show every fact."""

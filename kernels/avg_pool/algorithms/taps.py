@@ -11,9 +11,9 @@ def taps_serve(case: Case) -> bool:  # noqa: ARG001 - as the other algorithms' f
     return True
 
 
-def taps_tile(size: Size, case: Case) -> Tile | None:
-    """Return the tile of that size, as wide along memory as it can be."""
-    _, elements, squarer = size
+def taps_tile(size: Size, case: Case, squarer: int = 1) -> Tile:
+    """Return the tile of that size, `squarer` times less wide along memory than it could be."""
+    _, elements = size
     most_columns, most_rows = power_of_2_from(case.columns), power_of_2_to(case.rows)
     if case.layout == "transposed":
         per_program = min(elements // squarer, most_rows, 128)

@@ -1,64 +1,89 @@
 """Accesses of 16 bytes, windows summed in a thread's registers. See `jit/vectors.py`.
 
-Forward at any stride, and backward at stride 1.
+Forward at any stride, and backward at stride 1. A tile holds BLOCK_OUT x ROWS_PER_PROG outputs, wherever rows end. The
+constants: CHUNK is how many outputs a thread writes at a time, its group. ALIGNED says that all groups begin at the
+same place of 16 bytes that are read, WHOLE that rows of outputs begin with groups, SHORT that each row has groups of
+its own. WIDE says that places need 64 bits, or that there are several batch entries. GAP is how much longer a row that
+is read is than its windows are apart from the next row's, if rows are not SHORT.
 """
 
 from __future__ import annotations
 
-from ...geometry import cdiv, power_of_2_from, power_of_2_to
-from .case import MAX_COLUMNS_IN_REGISTERS, Case, Size, Tile
+from ...geometry import cdiv, power_of_2_from
+from .case import MAX_COLUMNS_IN_REGISTERS, MAX_UNROLLED_WINDOW, Case, Size, Tile
 
-MAX_ADDITIONS = 1536  # in all copies of the code, if windows share no sums; three times as many took 9 s to compile
+MOST_IN_32_BITS = 2**31 - 2**21  # columns of all rows that are read, and less than a tile
+GROUPS_OF_A_THREAD = {16: 2, 8: 1, 4: 4}  # by the elements of a size
+MAX_GAP = 8  # columns that a group reads in addition
+MAX_BYTES_APART = 64  # groups that a warp's threads read; further apart, each 16 bytes are an access of their own
 
 
-def span(case: Case) -> int:
-    """Count the columns under the windows of one group, which is as many outputs as fill 16 bytes."""
-    return (case.group - 1) * case.stride + case.kernel_size
+def outputs_of_group(case: Case) -> int:
+    """Count the outputs that a thread writes at a time: those that fill 16 bytes, or a half or a quarter of them."""
+    outputs = case.group
+    while outputs > max(case.group // 4, 1) and not (
+        columns_of_group(case, outputs) <= MAX_COLUMNS_IN_REGISTERS
+        and outputs * case.stride * case.itemsize <= MAX_BYTES_APART
+    ):
+        outputs //= 2
+    return outputs
+
+
+def columns_of_group(case: Case, outputs: int) -> int:
+    """Count the columns under the windows of that many outputs, in registers of 32 bits."""
+    return ((outputs - 1) * case.stride + case.kernel_size) * max(case.itemsize // 4, 1)
 
 
 def vectors_serve(case: Case) -> bool:
     """Say whether the algorithm can serve."""
     if case.layout != "rows" or (case.is_backward and case.stride > 1):
         return False
-    fits = span(case) * max(case.itemsize // 4, 1) <= MAX_COLUMNS_IN_REGISTERS
-    return fits and (case.stride == 1 or case.group**2 * case.kernel_size <= MAX_ADDITIONS)
+    if case.stride == 1 and case.kernel_size > MAX_UNROLLED_WINDOW:
+        return False  # "pieces" are quicker
+    return columns_of_group(case, outputs_of_group(case)) <= MAX_COLUMNS_IN_REGISTERS
 
 
 def vectors_tile(size: Size, case: Case) -> Tile | None:
-    """Return the tile of that size, less where its columns don't fit into its threads' registers."""
-    return tile_of_groups(size, case, span(case))
-
-
-def tile_of_groups(size: Size, case: Case, columns: int) -> Tile | None:
-    """Return a tile whose threads hold groups with that many 32-bit `columns` each; None if it makes no sense."""
-    warps, elements, squarer = size
-    threads, width = 32 * warps, case.group
-    if squarer > 1:
-        return None
-    columns *= max(case.itemsize // 4, 1)
+    """Return a tile of one, two or four groups a thread; None if their columns don't fit into its registers."""
+    warps, elements = size
+    threads, outputs = 32 * warps, outputs_of_group(case)
     if elements <= 16 * threads:  # not in the interpreter
-        while elements > threads * width and elements // (threads * width) * columns > 2 * MAX_COLUMNS_IN_REGISTERS:
-            elements //= 2
-    block = max(min(elements, power_of_2_from(case.columns)), width)
-    return block, max(min(elements // block, power_of_2_to(case.rows)), 1)
+        groups = GROUPS_OF_A_THREAD.get(elements // threads, 1)
+        if groups > 1 and groups * columns_of_group(case, outputs) > 2 * MAX_COLUMNS_IN_REGISTERS:
+            return None
+        elements = groups * threads * outputs
+    return max(min(elements, power_of_2_from(case.rows * case.columns)), case.group), 1
 
 
 def vectors_tiling(
-    tile: Tile, case: Case, are_aligned: tuple[bool, bool], are_in_rows: bool, can_be_short: bool = True
+    tile: Tile, case: Case, are_aligned: tuple[bool, bool], are_in_rows: bool
 ) -> tuple[int, dict[str, object]]:
     """Return how many programs a batch entry needs, and the constants that are not the default."""
     assert are_in_rows
-    block, per_program = tile
-    columns, width = case.columns, case.group
-    is_aligned = are_aligned[1] and columns % width == 0
-    if case.stride == 1 or not case.is_backward:
-        is_aligned &= are_aligned[0] and case.read_length % width == 0
-    is_short = can_be_short and is_aligned and columns <= block
-    is_short &= columns * (columns + per_program * block) < 2**31  # as `in_short_rows` divides
-    # Not aligned, tiles of one row begin where stores are aligned.
-    slack = width - 1 if not is_aligned and per_program == 1 else 0
-    if is_short:
-        programs = cdiv(case.rows * cdiv(columns, width), per_program * block // width)
-    else:
-        programs = cdiv(case.rows, per_program) * cdiv(columns + slack, block)
-    return programs, {"ALIGNED": is_aligned, "SHORT": is_short}
+    outputs, columns = outputs_of_group(case), case.columns
+    is_short = not has_walls(case, outputs)
+    is_whole = are_aligned[1] and columns % outputs == 0
+    is_known = all(are_aligned) and outputs * case.stride % case.group == 0
+    is_known &= case.rows == 1 or (case.row_step - columns * case.stride) % case.group == 0
+    pitch = columns + outputs if is_short else columns
+    slack = 0 if is_short or is_whole else outputs - 1  # the first group may begin before the first row
+    constants: dict[str, object] = {"ALIGNED": is_known, "SHORT": is_short, "WHOLE": is_whole, "CHUNK": outputs}
+    if not is_short:
+        constants["GAP"] = case.read_length - columns * case.stride
+    if case.batch > 1 or case.rows * max(pitch * case.stride, case.read_length) >= MOST_IN_32_BITS:
+        constants["WIDE"] = True
+    return cdiv(case.rows * pitch + slack, tile[0] * tile[1]), constants
+
+
+def has_walls(case: Case, outputs: int) -> bool:
+    """Say whether rows are read without gaps, and no group has more than one end of a row next to it."""
+    gap = case.read_length - case.columns * case.stride
+    # Columns before a row's first that its windows reach; in the gradient, windows of y that hold these are cut too.
+    left = case.kernel_size - 1 if case.is_backward else case.padding
+    return (
+        case.rows > 1  # of a single row, few tiles need masks, and its gap may be anything
+        and case.row_step == case.read_length
+        and abs(gap) <= MAX_GAP
+        and case.columns >= outputs + cdiv(left, case.stride)
+        and case.read_length >= outputs * case.stride + case.kernel_size + case.padding
+    )

@@ -32,7 +32,7 @@ _TUNED = """\
 # bytes). Its config: ALGORITHM, BLOCK_OUT, ROWS_PER_PROG, launch options.
 TUNED = [
 {rows}]
-TILE = {tile}  # elements, if no tuned config fits
+MULTIPROCESSORS = {multiprocessors}  # of that device; 0 for the interpreter
 """
 
 
@@ -51,13 +51,12 @@ def module_source(sweeps: Sequence[Sweep]) -> str:
         raise SettingError("The module of avg_pool1d is forward only. Export it with: --kernel avg_pool1d")
     device = sweeps[0].device
     is_interpreted = device.backend == "interpreter"
-    space = search_space
-    tile = space.INTERPRETED_TILES[0] if is_interpreted else 32 * space.WARPS[0] * space.ELEMENTS_PER_THREAD[0]
-    tuned = _TUNED.format(device=str(device), rows="".join(_rows(sweeps)), tile=tile)
+    multiprocessors = 0 if is_interpreted else device.multiprocessors
+    tuned = _TUNED.format(device=str(device), rows="".join(_rows(sweeps)), multiprocessors=multiprocessors)
     modules = (*_files_of(jit), geometry, *_files_of(algorithms), strides, launch, search_space, template)
     kernels: list[str] = []
     rest: list[str] = []
-    for statement, source in _with_all_it_uses("ModelNew", modules, without={"TUNED", "TILE"}):
+    for statement, source in _with_all_it_uses("ModelNew", modules, without={"TUNED", "MULTIPROCESSORS"}):
         (kernels if _is_jit(statement) else rest).append(source)
     return "\n\n".join([_HEAD, *kernels, tuned, *rest])
 

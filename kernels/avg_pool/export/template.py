@@ -10,13 +10,13 @@ import torch.nn as nn
 import triton
 
 from ...geometry import cdiv, output_length, power_of_2_from
-from ..algorithms import algorithms, can_run, tile_of_size
+from ..algorithms import algorithms, can_run, tiles_of
 from ..algorithms.case import MAX_UNROLLED_WINDOW, WIDEST_ALIGNMENT, Case
 from ..jit import avg_pool1d_forward_kernel
 from ..launch import INT32_END, case_of, described, empty_pooled, simplified
 from ..strides import alignment_of, collapsed, layout_of, view_of
 
-TILE = 512  # elements, if no tuned config fits
+MULTIPROCESSORS = 132  # of the device that the configs are for; 0 for the interpreter
 TUNED: list[tuple[torch.dtype, str, tuple[int, ...], tuple[str, int, int, dict[str, int]]]] = []
 LAUNCHES: dict[object, tuple[tuple[int, int, int], tuple[int, ...], dict[str, object]]] = {}  # by kind of call
 
@@ -27,12 +27,13 @@ def launch_of(
     """Describe the launch that pools x into y: its grid, the numbers after the tensors, and what goes by name."""
     window, itemsize = (kernel_size, stride, padding), x.element_size()
     view = collapsed(view_of(x.shape, x.stride()))
-    case = Case(False, layout_of(view), itemsize, *view[0], y.shape[-1], *window)
-    algorithm, block, per_program, options = choose(x.dtype, case, alignment_of(view, x.data_ptr(), itemsize))
+    alignment = alignment_of(view, x.data_ptr(), itemsize)
+    case = Case(False, layout_of(view), itemsize, *view[0], y.shape[-1], *window, alignment=alignment)
+    algorithm, block, per_program, options = choose(x.dtype, case, alignment)
     views = view_of(x.shape, x.stride()), view_of(y.shape, y.stride())
     source, target, tile = simplified(*views, x.shape[-1], window, (algorithm, block, per_program))
     addresses = x.data_ptr(), y.data_ptr()
-    case = case_of(source, target, window, itemsize, False)
+    case = case_of(source, target, addresses, window, itemsize, False)
     programs, numbers, constants = described(source, target, addresses, case, tile, "window")
     return (programs, 1, 1), numbers, {**constants, **options, "enable_fp_fusion": True}
 
@@ -65,9 +66,11 @@ def distance_between(facts: tuple[int, ...], others: tuple[int, ...]) -> float:
 
 
 def default(case: Case) -> tuple[str, int, int, dict[str, int]]:
-    """Return the config of a problem that no tuned config fits: one tile, as wide as it can be, for one warp."""
-    tiles = ((algorithm, tile_of_size(algorithm, (1, TILE, 1), case)) for algorithm in algorithms(case))
-    return next((algorithm, *tile, {"num_warps": 1}) for algorithm, tile in tiles if tile is not None)
+    """Return the config of a problem that no tuned config fits: the most promising one."""
+    for algorithm in algorithms(case):
+        for block, per_program, warps in tiles_of(algorithm, case, MULTIPROCESSORS):
+            return algorithm, block, per_program, {"num_warps": warps}
+    raise AssertionError("no algorithm serves")  # "taps" serves all
 
 
 def is_served(x: torch.Tensor, kernel_size: int, stride: int, padding: int) -> bool:

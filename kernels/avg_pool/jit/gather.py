@@ -1,132 +1,160 @@
-"""The gradient of average pooling at strides of 2 and more, by 16-byte stores.
+"""The gradient of average pooling at strides of 2 and more, by 16-byte stores over the rows as one array.
 
-A thread holds groups of as many elements of x as fill 16 bytes, and reads the windows that hold them one by one. Each
-element is in the windows from `oldest` to `youngest`, which change only where a window begins or ends. A group has few
-such places, so that a few selections give each element its sum, and each group needs one division.
+The rows of a batch entry of grad_x follow each other without a gap. A thread holds groups of as many elements of that
+array as fill 16 bytes, so that a tile is never cut where a row ends and its stores are always aligned. It reads the
+windows that hold a group one by one. Each element is in the windows from `oldest` to `youngest`, which change only
+where a window begins or ends. A group has few such places, so that a few selections give each element its sum.
+
+If a row ends in a group, the columns behind that wall are the first ones of the next row. Which windows hold those is
+known when the kernel is compiled; only how far they are moved is not, which again is a matter of selections. Tiles
+without walls, whose windows all exist, take a branch without masks.
+
+Cost per output: about five instructions for a tile without walls, ten with them, and one load for each window that
+holds some element of a group, divided by the elements of a group. Chosen if a window covers few strides.
 """
 
 import triton
 import triton.language as tl
 
-from .registers import tile_of, window_sums
-from .tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
+from .registers import rounded, window_sums
+from .tiles import in_rows, inverse, offset_in_rows, place_in_array, scaled
 
 
 @triton.jit
 def gather(
-    grad_y,  # [batch, rows, out_length], with the strides below, in elements; that of columns is 1
-    grad_x,  # [batch, rows, length]
+    grad_y,  # [batch, rows, out_length], with the strides below, in elements
+    grad_x,  # [batch, rows, length]; the rows of an entry follow each other without a gap
     rows,
-    length,
+    length,  # at least as many as fill 16 bytes
     out_length,
     y_batch_stride,
     y_row_stride,
+    y_col_stride,
     x_batch_stride,
-    x_row_stride,
     WINDOW: tl.constexpr,
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
     ALIGNED: tl.constexpr,  # rows of grad_x begin and end at multiples of 16 bytes
-    SHORT: tl.constexpr,  # rows end within a tile, which holds groups of several rows
+    SHORT: tl.constexpr,  # several rows may end in a tile
+    WIDE: tl.constexpr,  # see `place_in_array`; offsets of grad_y within a tile may need 64 bits too
     BLOCK_OUT: tl.constexpr,
-    ROWS_PER_PROG: tl.constexpr,
 ):
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i."""
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
     SIZE: tl.constexpr = grad_x.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
-    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH  # of a row
-    ALL: tl.constexpr = ROWS_PER_PROG * GROUPS
-    LEADING: tl.constexpr = not ALIGNED and ROWS_PER_PROG == 1  # the tile begins where stores are aligned
+    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH
     # Windows that a group may need, counted from the youngest that holds its first column.
     OLDEST: tl.constexpr = -((WINDOW - 1) // STRIDE)
     YOUNGEST: tl.constexpr = (STRIDE + WIDTH - 2) // STRIDE
-    if SHORT:
-        per_row = blocks(length, WIDTH)
-        batch, first_row, first_group, count = place_in_short_rows(rows, per_row, ALL)
-        row, group = in_short_rows(first_group + tl.arange(0, ALL), per_row)
-        first = first_row * 0
-        held = tl.arange(0, ALL) < count
-    else:
-        SLACK: tl.constexpr = WIDTH - 1 if LEADING else 0
-        batch, first_row, tile = place(rows, blocks(tl.cast(length, tl.int64) + SLACK, BLOCK_OUT), ROWS_PER_PROG)
-        first = tile * BLOCK_OUT
-        index = tl.arange(0, ALL)
-        row = index // GROUPS
-        group = index % GROUPS if ROWS_PER_PROG > 1 else index
-        held = row < tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32)
-    y_row = grad_y + batch * y_batch_stride + first_row * y_row_stride
-    x_row = grad_x + batch * x_batch_stride + first_row * x_row_stride
-    if ALIGNED:
-        x_row = tl.multiple_of(x_row, 16)
-    if LEADING:
-        first -= x_row.to(tl.int64) // SIZE % WIDTH
-    # Division rounds towards zero, and the first column may lie up to WIDTH - 1 to the left of the row.
-    base = (first + (PADDING + STRIDE * WIDTH)) // STRIDE - WIDTH
-    phase = (first + PADDING - base * STRIDE).to(tl.int32) + group * WIDTH
-    youngest = phase // STRIDE  # counted from `base`: the youngest window that holds the group's first column
-    phase -= youngest * STRIDE
     KNOWN: tl.constexpr = PADDING % STRIDE if ALIGNED and WIDTH % STRIDE == 0 else -1  # the phase of all groups
-    read_at = youngest
-    write_at = group * WIDTH
-    if SHORT or ROWS_PER_PROG > 1:
-        read_at = row.to(tl.int64) * y_row_stride + read_at
-        write_at = row.to(tl.int64) * x_row_stride + write_at
-        if ALIGNED:
-            write_at = tl.multiple_of(write_at, WIDTH)
-    lane = tl.arange(0, WIDTH)[None, :]
-    sources = y_row + base + read_at
-    targets = x_row + first
-    if ALIGNED or LEADING:
-        targets = tl.multiple_of(targets, 16)
-    targets += write_at[:, None] + lane
+    entry, batch, row, column, first, end = place_in_array(
+        grad_x, rows, length, x_batch_stride, ALIGNED, WIDE, BLOCK_OUT
+    )
+    group = tl.arange(0, GROUPS)
+    place = group[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
+    targets = tl.multiple_of(entry + first, 16) + place
+    y_row = grad_y + row.to(tl.int64) * y_row_stride
+    if WIDE:
+        y_row += batch * y_batch_stride
+    step = tl.cast(y_col_stride, tl.int64) if WIDE else y_col_stride
+    span = tl.cast(length, column.dtype)
 
+    base = (column + PADDING) // STRIDE  # the youngest window that holds the tile's first column
     last = base + (BLOCK_OUT // STRIDE + 1 + YOUNGEST)  # no group needs a younger one
-    inside = (first >= 0) & (first + BLOCK_OUT <= length) & (first_row + ROWS_PER_PROG <= rows)
-    inside &= (base + OLDEST >= 0) & (last < out_length)
+    inside = (row >= 0) & (row < rows) & (column + BLOCK_OUT <= span)
+    inside &= (base >= -OLDEST) & (last < tl.cast(out_length, column.dtype))
     if DIVISOR != "window":  # no window that is read is cut by an end of the row
-        inside &= ((base + OLDEST) * STRIDE >= PADDING) & (last * STRIDE - PADDING + WINDOW <= length)
-    if SHORT or not (ALIGNED or LEADING):
-        inside &= False
+        inside &= ((base - (-OLDEST)) * STRIDE >= PADDING) & (last * STRIDE + WINDOW <= span + PADDING)
     if inside:
+        phase = (column + PADDING - base * STRIDE).to(tl.uint32) + (group * WIDTH).to(tl.uint32)
+        youngest = phase // STRIDE  # counted from `base`
+        phase = (phase - youngest * STRIDE).to(tl.int32)
+        sources = y_row + base.to(tl.int64) * step + youngest.to(tl.int32) * step
         windows = ()
         for window in tl.static_range(OLDEST, YOUNGEST + 1):
-            value = tl.load(sources + window).to(ACC)
+            value = tl.load(sources + window * step).to(ACC)
             windows = windows + (value * inverse(WINDOW, WINDOW, ACC),)
-        tl.store(targets, _gradient(windows, phase, KNOWN, WIDTH, OLDEST, WINDOW, STRIDE, grad_x.dtype.element_ty))
+        columns = _gradient(windows, phase, KNOWN, WIDTH, OLDEST, WINDOW, STRIDE)
+        tl.store(targets, rounded(columns, grad_x.dtype.element_ty))
     else:
-        # No window that holds a column of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
-        REACH: tl.constexpr = BLOCK_OUT + 2 * (WINDOW + STRIDE)
-        start = PADDING - base * STRIDE  # of the row, from where window `base` starts
-        begin = tl.maximum(start, -REACH).to(tl.int32)
-        end = tl.minimum(start + length, REACH).to(tl.int32)
-        padded_end = tl.minimum(start + length + PADDING, REACH).to(tl.int32)
-        first_window = tl.maximum(-base, -REACH).to(tl.int32)
-        end_window = tl.minimum(tl.maximum(out_length - base, -REACH), REACH).to(tl.int32)
+        ahead, at = in_rows(column + (group * WIDTH).to(column.dtype), span, SHORT, BLOCK_OUT)
+        ahead_end = tl.minimum(rows - row, BLOCK_OUT).to(tl.int32)
+        held = (ahead < ahead_end) & (ahead >= tl.maximum(-row, 0).to(tl.int32))  # a tile may begin before all rows
+        youngest = (at + PADDING) // STRIDE
+        phase = (at + PADDING - youngest * STRIDE).to(tl.int32)
+        sources = y_row + offset_in_rows(ahead, youngest, y_row_stride, step, SHORT, WIDE)
+        eldest = youngest - (-OLDEST)  # unsigned: a window before the row's first one becomes a large number
+        windows_end = tl.where(held, tl.cast(out_length, eldest.dtype), 0)
         windows = ()
         for window in tl.static_range(OLDEST, YOUNGEST + 1):
-            at = youngest + window
-            value = tl.load(sources + window, mask=held & (at >= first_window) & (at < end_window), other=0.0).to(ACC)
-            if DIVISOR == "window":
-                value *= inverse(WINDOW, WINDOW, ACC)
-            else:
-                value /= divisor(at * STRIDE, WINDOW, begin, end, padded_end, DIVISOR).to(ACC)
-            windows = windows + (value,)
-        column = group[:, None] * WIDTH
-        wanted = held[:, None]
-        if not ALIGNED:
-            column += lane
-            wanted = wanted & (column >= tl.maximum(-first, 0).to(tl.int32))
-        wanted = wanted & (column < tl.minimum(length - first, BLOCK_OUT).to(tl.int32))
-        gradient = _gradient(windows, phase, KNOWN, WIDTH, OLDEST, WINDOW, STRIDE, grad_x.dtype.element_ty)
-        tl.store(targets, gradient, mask=wanted)
+            o = eldest + (window - OLDEST)
+            value = tl.load(sources + window * step, mask=o < windows_end, other=0.0).to(ACC)
+            windows = windows + (scaled(value, o, span, WINDOW, STRIDE, PADDING, DIVISOR),)
+        columns = _gradient(windows, phase, KNOWN, WIDTH, OLDEST, WINDOW, STRIDE)
+
+        if not ALIGNED:  # a row may end within a group
+            wall = tl.minimum(span - at, WIDTH).to(tl.int32)  # the group's first column of the next row
+            NEXTS: tl.constexpr = (WIDTH - 2 + PADDING) // STRIDE + 1
+            next_end = tl.where((wall < WIDTH) & (ahead + 1 < ahead_end), tl.minimum(out_length, NEXTS).to(tl.int32), 0)
+            next_sources = y_row + offset_in_rows(ahead + 1, youngest * 0, y_row_stride, step, SHORT, WIDE)
+            nexts = ()
+            for window in tl.static_range(NEXTS):
+                value = tl.load(next_sources + window * step, mask=window < next_end, other=0.0).to(ACC)
+                # The same for all rows: one division for all groups of a thread.
+                first_windows, one = tl.full((), window, column.dtype), tl.full((), 1.0, ACC)
+                nexts = nexts + (value * scaled(one, first_windows, span, WINDOW, STRIDE, PADDING, DIVISOR),)
+            columns = _behind_walls(columns, nexts, wall, WINDOW, STRIDE, PADDING)
+        gradient = rounded(columns, grad_x.dtype.element_ty)
+        if (first >= 0) & (first + BLOCK_OUT <= end):
+            tl.store(targets, gradient)
+        else:
+            begin, until = tl.maximum(-first, 0).to(tl.int32), tl.minimum(end - first, BLOCK_OUT).to(tl.int32)
+            tl.store(targets, gradient, mask=(place >= begin) & (place < until))
+
+
+@triton.jit
+def _behind_walls(columns, nexts, wall, WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr):
+    """Replace each group's columns from `wall` on by the first columns of a row whose first windows are `nexts`."""
+    replaced = ()
+    for column in tl.static_range(len(columns)):
+        total = columns[column]
+        for index in tl.static_range(column):  # a wall is at 1 or later
+            total = _behind_wall(total, nexts, wall <= column - index, index, WINDOW, STRIDE, PADDING)
+        replaced = replaced + (total,)
+    return replaced
+
+
+@triton.jit
+def _behind_wall(total, nexts, is_behind, INDEX: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
+                 PADDING: tl.constexpr):  # fmt: skip
+    """Replace the total of a column that `is_behind` by that of column INDEX of a row or later, until it changes."""
+    PLACE: tl.constexpr = INDEX + PADDING
+    YOUNGEST: tl.constexpr = PLACE // STRIDE
+    OLDEST: tl.constexpr = 0 if PLACE < WINDOW else (PLACE - WINDOW) // STRIDE + 1
+    BEFORE: tl.constexpr = 0 if PLACE <= WINDOW else (PLACE - 1 - WINDOW) // STRIDE + 1
+    if INDEX == 0 or (PLACE - 1) // STRIDE < YOUNGEST or BEFORE < OLDEST:
+        total = tl.where(is_behind, _sum_from(nexts, OLDEST, YOUNGEST, total), total)
+    return total
+
+
+@triton.jit
+def _sum_from(windows, FIRST: tl.constexpr, LAST: tl.constexpr, like):
+    """Sum the windows FIRST to LAST; 0 if there are none."""
+    if FIRST > LAST:
+        return tl.zeros(like.shape, like.dtype)
+    else:
+        total = windows[FIRST]
+        for window in tl.static_range(FIRST + 1, LAST + 1):
+            total += windows[window]
+        return total
 
 
 @triton.jit
 def _gradient(windows, phase, KNOWN: tl.constexpr, WIDTH: tl.constexpr, OLDEST: tl.constexpr, WINDOW: tl.constexpr,
-              STRIDE: tl.constexpr, dtype: tl.constexpr):  # fmt: skip
-    """Return the tile [groups, WIDTH] of the sums of the windows that hold each column; `windows` begin with OLDEST.
+              STRIDE: tl.constexpr):  # fmt: skip
+    """Return WIDTH columns [groups] of the sums of the windows that hold each column; `windows` begin with OLDEST.
 
     Column j of a group lies `phase` + j after the start of window 0. WINDOW // STRIDE windows hold a column whatever
     its phase, and one more holds the first WINDOW % STRIDE of each STRIDE columns.
@@ -139,10 +167,26 @@ def _gradient(windows, phase, KNOWN: tl.constexpr, WIDTH: tl.constexpr, OLDEST: 
             common = common + (windows[window],)
         always = window_sums(common, len(windows) + OLDEST, 1, ALWAYS)
     columns = ()
-    for column in tl.static_range(WIDTH):
-        total = _sum_of(windows, always, phase, column, KNOWN, OLDEST, WINDOW, STRIDE)
-        columns = columns + (total.to(dtype),)
-    return tile_of(columns)
+    if KNOWN < 0 and WINDOW % STRIDE > 0 and STRIDE >= WIDTH - 1:
+        # In a group one window starts and one ends, at most. Comparing each column with those two places needs fewer
+        # predicates than comparing the phase with two numbers for each column.
+        REST: tl.constexpr = WINDOW % STRIDE
+        is_more = phase < REST
+        more = _sum_at(windows, always, 0, OLDEST, WINDOW, STRIDE)
+        fewer = _sum_at(windows, always, REST, OLDEST, WINDOW, STRIDE)
+        more_next = _sum_at(windows, always, STRIDE, OLDEST, WINDOW, STRIDE)
+        fewer_next = _sum_at(windows, always, STRIDE + REST, OLDEST, WINDOW, STRIDE)
+        first, second = tl.where(is_more, REST, STRIDE) - phase, tl.where(is_more, STRIDE, STRIDE + REST) - phase
+        begin = tl.where(is_more, more, fewer)
+        middle = tl.where(is_more, fewer, more_next)
+        end = tl.where(is_more, more_next, fewer_next)
+        columns = (begin,)
+        for column in tl.static_range(1, WIDTH):
+            columns = columns + (tl.where(second <= column, end, tl.where(first <= column, middle, begin)),)
+    else:
+        for column in tl.static_range(WIDTH):
+            columns = columns + (_sum_of(windows, always, phase, column, KNOWN, OLDEST, WINDOW, STRIDE),)
+    return columns
 
 
 @triton.jit

@@ -1,184 +1,201 @@
-"""Average pooling by 16-byte accesses, over rows whose elements lie next to each other.
+"""Average pooling by 16-byte accesses, windows summed in a thread's registers.
 
-A thread holds groups of as many outputs as fill 16 bytes, and reads what their windows cover in aligned 16-byte pieces,
-which `window_sums.py` sums. If rows do not begin at multiples of 16 bytes, tiles begin where stores are aligned, and
-each way in which loads can then lie has its own copy of the code. Tiles at the ends of rows are read and written under
-masks; so are short rows, several to a program.
+A group is what a thread writes at a time: OUTS neighbouring outputs, at a multiple of their size in memory, wherever
+rows begin. All rows of a batch entry are numbered through, so that tiles begin and end anywhere in rows too. What a
+group's windows cover is read in aligned pieces of 16 bytes, which `shifted.py` puts right. A tile that lies inside a
+row has no masks; others are written by `walls.py` or, if rows are short or have gaps, by `row_ends.py`.
+
+At stride 1 an output costs about 3 additions whatever its window, 2 to 3 instructions for reading and writing, and as
+many to put columns right if rows are not aligned: 7 to 15 in all in half precision. At the ends of rows it costs up
+to twice as many.
 """
 
 import triton
 import triton.language as tl
 
-from .registers import tile_of
-from .tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
-from .window_sums import ACCUMULATOR, DIVISOR_RULE, IS_SCALED, KERNEL_SIZE, sums_by_scans, sums_in_registers
+from .registers import tile_of, window_sums
+from .row_ends import pool_at_row_ends
+from .shifted import load_words, place_in, shifted
+from .tiles import blocks, divided, inverse
+from .walls import pool_across_walls
 
 
 @triton.jit
 def slide(
     source,  # [batch, rows, read_length], with the strides below, in elements; that of columns is 1
-    target,  # [batch, rows, written_length]
+    target,  # [batch, rows, columns], whose rows follow each other without gaps
     rows,
     read_length,
-    written_length,
-    length,  # of a row of x: read_length forward, written_length backward
+    columns,
+    length,  # of a row of x: read_length forward, columns backward
     source_batch_stride,
     source_row_stride,
     target_batch_stride,
-    target_row_stride,
     WINDOW: tl.constexpr,
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,  # at stride 1 only, where the windows that hold an element form a window too
-    SCANS: tl.constexpr,  # for wide windows, at stride 1 only
-    ALIGNED: tl.constexpr,  # rows of source and target begin and end at multiples of 16 bytes
-    SHORT: tl.constexpr,  # rows end within a tile, which holds groups of several rows
-    BLOCK_OUT: tl.constexpr,
-    ROWS_PER_PROG: tl.constexpr,
+    IS_KNOWN: tl.constexpr,  # windows of all groups begin at the same place of a piece
+    IS_SHORT: tl.constexpr,  # rows have groups of their own; else the source has no gaps, and a group is in two rows
+    IS_WIDE: tl.constexpr,  # places need 64 bits, or there are several batch entries
+    IS_WHOLE: tl.constexpr,  # rows of the target begin with groups
+    GAP: tl.constexpr,  # if not IS_SHORT: a row of the source, less the columns from its first window to the next row's
+    OUTS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """target[b, r, o] = the mean of source[b, r, o * STRIDE - PADDING :][:WINDOW], or at stride 1 its gradient."""
-    ACC: tl.constexpr = tl.float64 if source.dtype.element_ty == tl.float64 else tl.float32
+    WIDTH: tl.constexpr = 128 // source.dtype.element_ty.primitive_bitwidth
     LEFT: tl.constexpr = WINDOW - 1 - PADDING if BACKWARD else PADDING
-    SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
-    WIDTH: tl.constexpr = 16 // SIZE
-    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH  # of a row
-    ALL: tl.constexpr = ROWS_PER_PROG * GROUPS
-    SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
-    POOLING: tl.constexpr = (SCALED, WINDOW, PADDING, DIVISOR, ACC)  # see `window_sums.py`
-    ROWS: tl.constexpr = SHORT or ROWS_PER_PROG > 1  # the tile has several
-    LEADING: tl.constexpr = not ALIGNED and ROWS_PER_PROG == 1  # the tile begins where stores are aligned
-    per_row = blocks(written_length, WIDTH)
-    if SHORT:
-        batch, first_row, first_group, count = place_in_short_rows(rows, per_row, ALL)
-        first = first_row * 0
+    SHIFT: tl.constexpr = -LEFT % WIDTH if IS_KNOWN else -1
+    PIECES: tl.constexpr = ((SHIFT if IS_KNOWN else WIDTH - 1) + (OUTS - 1) * STRIDE + WINDOW + WIDTH - 1) // WIDTH
+    # Outputs of a row whose windows reach back over its begin, or in the gradient hold windows of y that do.
+    HEAD: tl.constexpr = (LEFT + STRIDE - 1) // STRIDE + (PADDING if BACKWARD and DIVISOR != "window" else 0)
+    PLACING: tl.constexpr = (STRIDE, LEFT, OUTS - 1 if IS_SHORT else -HEAD, IS_SHORT, IS_WHOLE, OUTS, BLOCK)
+    if IS_WIDE:
+        source_at, target_at, column, pitch, left, lengths = _far_place(
+            target, rows, read_length, columns, length, source_batch_stride, source_row_stride, target_batch_stride,
+            PLACING,
+        )  # fmt: skip
     else:
-        SLACK: tl.constexpr = WIDTH - 1 if LEADING else 0
-        tiles = blocks(tl.cast(written_length, tl.int64) + SLACK, BLOCK_OUT)
-        batch, first_row, tile = place(rows, tiles, ROWS_PER_PROG)
-        first = tile * BLOCK_OUT
-        first_group = 0
-        count = tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32) * GROUPS
-    source_row = source + batch * source_batch_stride + first_row * source_row_stride
-    target_row = target + batch * target_batch_stride + first_row * target_row_stride
-    if ALIGNED:
-        source_row = tl.multiple_of(source_row, 16)
-        target_row = tl.multiple_of(target_row, 16)
-    if LEADING:
-        first -= target_row.to(tl.int64) // SIZE % WIDTH
-    start = first * STRIDE - LEFT
+        source_at, target_at, column, pitch, left, lengths = _place(
+            target, rows, read_length, columns, length, source_row_stride, PLACING
+        )
+    source += source_at
+    target = tl.multiple_of(target + target_at, target.dtype.element_ty.primitive_bitwidth // 8 * OUTS)
 
-    index = tl.arange(0, ALL)
-    row, group = _rows_and_groups(index, first_group, per_row, SHORT, GROUPS)
-    read_at = _at(row, source_row_stride, group, WIDTH * STRIDE, WIDTH, ROWS, ALIGNED)
-    write_at = _at(row, target_row_stride, group, WIDTH, WIDTH, ROWS, ALIGNED)
-
-    inside = (count == ALL) & (start >= 0)
-    if SHORT:
-        inside &= tl.cast(written_length - 1, tl.int64) * STRIDE + WINDOW <= read_length + LEFT
-    else:
-        inside &= (first >= 0) & (first + BLOCK_OUT <= written_length)
-        inside &= start + (BLOCK_OUT - 1) * STRIDE + WINDOW <= read_length
-    if SCALED:  # no window that is read is cut by an end of the row
-        inside &= (start >= PADDING) & (start + BLOCK_OUT - 2 + 2 * WINDOW - PADDING <= length)
-    if not (ALIGNED or LEADING):
-        inside &= False  # rows lie in different ways
+    # The last piece that is read begins in the row, too.
+    REACH: tl.constexpr = (BLOCK - OUTS) * STRIDE - LEFT + max((OUTS - 1) * STRIDE + WINDOW, (PIECES - 1) * WIDTH + 1)
+    inside = (column >= HEAD) & (column <= lengths[0] - BLOCK)
+    inside &= column * STRIDE <= lengths[1] - REACH
+    if not IS_SHORT:  # the last tile may begin behind the array
+        inside &= left[3] >= BLOCK
+    if BACKWARD and DIVISOR != "window":  # no window that is read is cut by the end of the row
+        inside &= column <= lengths[2] - (BLOCK - 2 + 2 * WINDOW - PADDING - LEFT)
     if inside:
-        targets = tl.multiple_of(target_row + first, 16) + write_at
-        if ALIGNED:
-            SHIFT: tl.constexpr = -LEFT % WIDTH
-            sources = tl.multiple_of(source_row + (start - SHIFT), 16) + read_at
-            _store_whole(sources, targets, SHIFT, STRIDE, SCANS, GROUPS, POOLING)
-        else:
-            shift = (source_row + start).to(tl.int64) // SIZE % WIDTH
-            sources = tl.multiple_of(source_row + (start - shift), 16) + read_at
-            for way in tl.static_range(WIDTH):
-                if shift == way:
-                    _store_whole(sources, targets, way, STRIDE, SCANS, GROUPS, POOLING)
+        _pool_inside(source, target, SHIFT, WINDOW, STRIDE, OUTS, PIECES, BLOCK)
+    elif IS_SHORT:
+        to_next_row = source_row_stride - (tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) + OUTS) * STRIDE
+        pool_at_row_ends(
+            source, target, column, pitch, left, to_next_row, lengths,
+            SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, OUTS, PIECES, BLOCK,
+        )  # fmt: skip
     else:
-        # No window of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
-        REACH: tl.constexpr = BLOCK_OUT * STRIDE + 2 * WINDOW
-        low = tl.maximum(-start, -REACH).to(tl.int32)
-        high = tl.minimum(tl.maximum(read_length - start, -REACH), REACH).to(tl.int32)
-        end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
-        padded_end = tl.minimum(tl.maximum(length - start + PADDING, -REACH), REACH).to(tl.int32)
-        bounds = (low, high, end, padded_end)
-        FROM: tl.constexpr = -LEFT % WIDTH if ALIGNED else 0
-        edge = source_row + (start - FROM)
-        begin = target_row + first
-        if ALIGNED:
-            edge = tl.multiple_of(edge, 16)
-            begin = tl.multiple_of(begin, 16)
-        if SHORT:
-            held = (index < count)[:, None]
-        else:
-            held = (row < tl.minimum(rows - first_row, ROWS_PER_PROG).to(tl.int32))[:, None]
-        # Aligned, a piece lies in its row as a whole or not at all, so that masks are the same for all of its columns.
-        lane = tl.arange(0, 1 if ALIGNED else WIDTH)[None, :]
-        columns = group * (WIDTH * STRIDE)
-        if SCANS:
-            sums = sums_by_scans(edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, GROUPS, POOLING)
-        else:
-            sums = sums_in_registers(
-                edge + read_at, columns[:, None] + (lane - FROM), held, bounds, FROM, STRIDE, POOLING
-            )
-        means = ()
-        for output in tl.static_range(WIDTH):
-            mean = _mean(sums[output], columns + output * STRIDE, bounds, POOLING)
-            means = means + (mean.to(target.dtype.element_ty),)
-        output_at = group[:, None] * WIDTH + lane
-        first_output = tl.maximum(-first, 0).to(tl.int32)
-        end_output = tl.minimum(written_length - first, BLOCK_OUT).to(tl.int32)
-        wanted = held & (output_at >= first_output) & (output_at < end_output)
-        tl.store(begin + write_at, tile_of(means), mask=wanted)
+        pool_across_walls(
+            source, target, column, pitch, left, lengths,
+            SHIFT, LEFT, HEAD, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, GAP, OUTS, BLOCK,
+        )  # fmt: skip
+
+
+# The places of PLACING, a tuple of constants. How rows are numbered if IS_SHORT: see `row_ends.py`, else `walls.py`.
+COLUMN_STEP = tl.constexpr(0)
+PADDED_BY = tl.constexpr(1)
+LEADING = tl.constexpr(2)  # places in the numbering before a row's first output
+HAS_OWN_GROUPS = tl.constexpr(3)
+BEGINS_WITH_GROUPS = tl.constexpr(4)
+GROUP_OUTPUTS = tl.constexpr(5)
+TILE_OUTPUTS = tl.constexpr(6)
 
 
 @triton.jit
-def _mean(total, start, bounds, POOLING: tl.constexpr):
-    """Return the mean of windows that begin at the columns `start` from their sum; `bounds` as in `load_piece`."""
-    if POOLING[IS_SCALED]:
-        return total
-    elif POOLING[DIVISOR_RULE] == "window":
-        return total * inverse(POOLING[KERNEL_SIZE], POOLING[KERNEL_SIZE], POOLING[ACCUMULATOR])
+def _place(target, rows, read_length, columns, length, source_row_stride, PLACING: tl.constexpr):
+    """Return where a program's tile is, if 32 bits are enough for all places in what is written and in its rows.
+
+    Those are: how far from the pointers its first window and output lie; the column of the row that this output is in;
+    the pitch of rows in numbered outputs, with its reciprocal for `divided`; what is left; and the lengths of rows that
+    are written, that are read, and of x. Left are the rows from that one on, or if these lie in an array: the elements
+    before and behind the first window, and before and behind the first output.
+    """
+    OWN: tl.constexpr = PLACING[HAS_OWN_GROUPS]
+    LEAD: tl.constexpr = PLACING[LEADING]
+    columns = tl.cast(columns, tl.int32)
+    pitch = (columns + PLACING[GROUP_OUTPUTS] if OWN else columns).to(tl.uint32)
+    begin = tl.program_id(0) * PLACING[TILE_OUTPUTS]
+    if not PLACING[BEGINS_WITH_GROUPS]:
+        begin -= place_in(target, PLACING[GROUP_OUTPUTS])
+    reciprocal = tl.full((), 4294967295, tl.uint32) // pitch
+    row, column = divided((begin + LEAD if OWN else begin + (columns + LEAD)).to(tl.uint32), pitch, reciprocal)
+    row = row.to(tl.int32)
+    column = column.to(tl.int32) - LEAD
+    place = column * PLACING[COLUMN_STEP] - PLACING[PADDED_BY]
+    lengths = columns, read_length, length
+    if OWN:
+        source_at = row.to(tl.int64) * source_row_stride + place
+        return source_at, begin - row * PLACING[GROUP_OUTPUTS], column, (pitch, reciprocal), (rows - row,), lengths
     else:
-        low, _, end, padded_end = bounds
-        count = divisor(start, POOLING[KERNEL_SIZE], low, end, padded_end, POOLING[DIVISOR_RULE])
-        return total / count.to(POOLING[ACCUMULATOR])
+        place += (row - 1) * read_length
+        left = place, rows * read_length - place, begin, rows * columns - begin
+        return place, begin, column, (pitch, reciprocal), left, lengths
 
 
 @triton.jit
-def _rows_and_groups(index, first_group, per_row, SHORT: tl.constexpr, GROUPS: tl.constexpr):
-    """Return the rows of a program's groups, counted from its first row, and their places in them."""
-    if SHORT:
-        return in_short_rows(first_group + index, per_row)
-    elif index.shape[0] == GROUPS:
-        return index * 0, index
+def _far_place(target, rows, read_length, columns, length, source_batch_stride, source_row_stride, target_batch_stride,
+               PLACING: tl.constexpr):  # fmt: skip
+    """Return what `_place` does, in any batch entry.
+
+    Places in the tile's rows are counted in 32 bits too. A longer row is cut in its middle, where no tile needs masks.
+    """
+    OWN: tl.constexpr = PLACING[HAS_OWN_GROUPS]
+    LEAD: tl.constexpr = PLACING[LEADING]
+    MOST: tl.constexpr = (2**30 - 2**20) // PLACING[COLUMN_STEP]
+    columns = tl.cast(columns, tl.int64)
+    pitch = columns + PLACING[GROUP_OUTPUTS] if OWN else columns
+    slack = 0 if OWN or PLACING[BEGINS_WITH_GROUPS] else PLACING[GROUP_OUTPUTS] - 1
+    tiles = blocks(pitch * rows + slack, PLACING[TILE_OUTPUTS])
+    batch = tl.program_id(0) // tiles
+    begin = (tl.program_id(0) - batch * tiles) * PLACING[TILE_OUTPUTS]
+    if not PLACING[BEGINS_WITH_GROUPS]:
+        begin -= place_in(target + batch * target_batch_stride, PLACING[GROUP_OUTPUTS])
+    at = begin + LEAD if OWN else begin + (columns + LEAD)
+    row = at // pitch
+    column = at - row * pitch
+    place = (column - LEAD) * PLACING[COLUMN_STEP] - PLACING[PADDED_BY]
+    cut = tl.maximum(pitch - MOST, 0)
+    column = tl.where(column > MOST // 2, tl.maximum(column - cut, MOST // 2), column).to(tl.int32) - LEAD
+    short_pitch = (pitch - cut).to(tl.uint32)
+    pitches = short_pitch, tl.full((), 4294967295, tl.uint32) // short_pitch
+    short_length = (read_length - cut * PLACING[COLUMN_STEP]).to(tl.int32)
+    lengths = (columns - cut).to(tl.int32), short_length, (length - cut * PLACING[COLUMN_STEP]).to(tl.int32)
+    source_at = batch * source_batch_stride
+    target_at = batch * target_batch_stride + begin
+    if OWN:
+        left = (tl.minimum(rows - row, PLACING[TILE_OUTPUTS]).to(tl.int32),)
+        return (
+            source_at + row * source_row_stride + place,
+            target_at - row * PLACING[GROUP_OUTPUTS],
+            column,
+            pitches,
+            left,
+            lengths,
+        )
     else:
-        return index // GROUPS, index % GROUPS
+        place += (row - 1) * read_length
+        FAR: tl.constexpr = 2**30
+        before = tl.minimum(place, FAR).to(tl.int32), tl.minimum(begin, FAR).to(tl.int32)
+        behind = tl.minimum(rows * tl.cast(read_length, tl.int64) - place, FAR).to(tl.int32)
+        left = before[0], behind, before[1], tl.minimum(rows * columns - begin, FAR).to(tl.int32)
+        return source_at + place, target_at, column, pitches, left, lengths
 
 
 @triton.jit
-def _at(row, row_stride, group, STEP: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, ALIGNED: tl.constexpr):
-    """Return the offsets of WIDTH columns of each group, [groups, WIDTH]; groups of a row are STEP apart."""
-    at = group * STEP
-    if ROWS:
-        at = row.to(tl.int64) * row_stride + at
-        if ALIGNED:
-            at = tl.multiple_of(at, WIDTH)
-    return at[:, None] + tl.arange(0, WIDTH)[None, :]
-
-
-@triton.jit
-def _store_whole(sources, targets, SHIFT: tl.constexpr, STRIDE: tl.constexpr, SCANS: tl.constexpr,
-                 GROUPS: tl.constexpr, POOLING: tl.constexpr):  # fmt: skip
-    """Write a tile without masks, whose windows begin SHIFT columns into the pieces at `sources`."""
-    everywhere = tl.full((sources.shape[0], 1), True, tl.int1)
-    if SCANS:
-        sums = sums_by_scans(sources, None, everywhere, None, SHIFT, GROUPS, POOLING)
+def _pool_inside(source, target, SHIFT: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr, OUTS: tl.constexpr,
+                 PIECES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+    """Write a tile whose windows all lie in one row, from where `source` points to on."""
+    WIDTH: tl.constexpr = 128 // source.dtype.element_ty.primitive_bitwidth
+    STEP: tl.constexpr = OUTS * STRIDE
+    group = tl.arange(0, BLOCK // OUTS)
+    ahead = SHIFT if SHIFT >= 0 else place_in(source, WIDTH)
+    if SHIFT >= 0 or STEP % WIDTH == 0:
+        shift = ahead
+        piece = group * (STEP // WIDTH)
     else:
-        sums = sums_in_registers(sources, None, everywhere, None, SHIFT, STRIDE, POOLING)
+        shift = (ahead + group * STEP) & (WIDTH - 1)
+        piece = (ahead + group * STEP) // WIDTH
+    words = load_words(source - ahead, piece, None, PIECES)
+    values = shifted(words, shift, SHIFT, STEP - STRIDE + WINDOW, source.dtype.element_ty)
+    sums = window_sums(values, OUTS, STRIDE, WINDOW)
     means = ()
-    for output in tl.static_range(targets.shape[1]):
-        mean = sums[output] * inverse(POOLING[KERNEL_SIZE], POOLING[KERNEL_SIZE], POOLING[ACCUMULATOR])
-        means = means + (mean.to(targets.dtype.element_ty),)
-    tl.store(targets, tile_of(means))
+    for output in tl.static_range(OUTS):
+        means = means + (sums[output] * inverse(WINDOW, WINDOW, values[0].dtype),)
+    outputs = tile_of(means).to(target.dtype.element_ty)  # here: neighbours are rounded in pairs
+    tl.store(target + (group[:, None] * OUTS + tl.arange(0, OUTS)[None, :]), outputs)

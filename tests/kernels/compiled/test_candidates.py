@@ -139,17 +139,25 @@ def test_a_divisor_has_the_accumulators_precision() -> None:
     assert re.search(r"dense<0.33333333333333331> : tensor<\d+xf64>", binary.asm["ttir"])
 
 
-def test_scans_within_a_warp_need_no_shared_memory() -> None:
-    binary = default_binary(FORWARD, {"shape": [8, 64, 65536], "kernel_size": 65, "stride": 1, "padding": 32})
-    assert binary.asm["ttgir"].count('"tt.scan"') >= 2
-    assert "local_alloc" not in binary.asm["ttgir"]
+@both
+@pytest.mark.parametrize("length", [65536, 65537], ids=["aligned rows", "odd rows"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_wide_windows_are_read_and_written_in_16_bytes_whatever_their_alignment(
+    kernel: Any, dtype: str, length: int
+) -> None:
+    arguments = {"shape": [64, 64, length], "kernel_size": 493, "stride": 1, "padding": 100, "dtype": dtype}
+    binary = default_binary(kernel, arguments, 90)
+    assert binary.resources.spills == 0
+    assert all(re.search(r"\.v4\.b32|\.v2\.b64", load) for load in loads(binary))
+    stores = re.findall(r"\bst\.global\S*", binary.asm["ptx"])
+    assert any(re.search(r"\.v4\.b32|\.v2\.b64", store) for store in stores)
 
 
 @both
-def test_the_transposed_layout_is_read_and_written_in_16_bytes(kernel: Any) -> None:
+def test_the_transposed_layout_is_read_and_written_in_8_bytes(kernel: Any) -> None:
     binary = default_binary(kernel, {"shape": [32, 256, 16384], "kernel_size": 4, "layout": "transposed"})
-    assert all(".v4" in load for load in loads(binary))
-    assert all(".v4" in store for store in re.findall(r"st\.global\S*", binary.asm["ptx"]))
+    assert all(".v2" in load for load in loads(binary))
+    assert all(".v2" in store for store in re.findall(r"st\.global\S*", binary.asm["ptx"]))
 
 
 def test_no_vector_is_divided_where_the_stride_is_1() -> None:

@@ -201,7 +201,7 @@ def check_accuracy(window: Window, dtype: torch.dtype, algorithm: str) -> None:
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="the interpreter alone shows what the compiler is promised")
-@pytest.mark.parametrize("algorithm", ["vectors", "scans", "sums"])
+@pytest.mark.parametrize("algorithm", ["vectors", "pieces", "strips"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_what_the_compiler_is_promised_about_addresses_is_so(
     algorithm: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch, exhaustive: bool
@@ -218,8 +218,8 @@ def test_what_the_compiler_is_promised_about_addresses_is_so(
     monkeypatch.setattr(TensorHandle, "set_attr", kept)
     windows = {
         "vectors": (Window(8, 1, 4), Window(3, 2, 1)),
-        "scans": (Window(41, 1, 20), Window(40, 1, 11)),
-        "sums": (Window(64, 32),),
+        "pieces": (Window(41, 1, 20), Window(40, 1, 11)),
+        "strips": (Window(64, 32),),
     }
     for window in windows[algorithm][: 2 if dtype == torch.float32 else 1]:
         kinds = ((96, "contiguous", 1), (99, "odd offset", 1), (96, "contiguous", 2), (98, "every second row", 2))

@@ -1,0 +1,55 @@
+"""Accesses of 16 bytes compile for every kind of tile, without spills and without masks inside rows."""
+
+import re
+
+import pytest
+import torch
+
+from benchmarks.offline import compile_for
+from tunedb.core.problem import Config
+from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.geometry import Window
+
+CONFIG = Config.of(ALGORITHM="vectors", BLOCK_OUT=512, ROWS_PER_PROG=1, num_warps=2)
+ARRAY = ((1, 4000, 65), (0, 65, 1))  # shape and strides
+ALIGNED = ((1, 4000, 512), (0, 512, 1))
+GAPS = ((1, 4000, 65), (0, 70, 1))
+ENTRIES = ((3, 4000, 65), (2 * 4000 * 65, 65, 1))
+ENTRIES_WITH_GAPS = ((3, 4000, 65), (2 * 4000 * 70, 70, 1))
+KINDS = [
+    (ARRAY, Window(3, 1, 1), {"SHORT": False, "ALIGNED": True, "WIDE": False}),
+    (ARRAY, Window(4, 1, 2, count_include_pad=False), {"SHORT": False, "ALIGNED": False}),
+    (ARRAY, Window(3, 2, 1, ceil_mode=True), {"SHORT": False}),
+    (ALIGNED, Window(7, 1, 3, count_include_pad=False), {"SHORT": False, "WHOLE": True}),
+    (GAPS, Window(5, 1, 2, count_include_pad=False), {"SHORT": True, "WIDE": False}),
+    (GAPS, Window(9, 7), {"SHORT": True, "CHUNK": 4}),
+    (ENTRIES, Window(2, 1), {"SHORT": False, "WIDE": True}),
+    (ENTRIES_WITH_GAPS, Window(3, 1, 1), {"SHORT": True, "WIDE": True}),
+]
+
+
+@pytest.mark.parametrize("arch", [89, 90])
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_each_kind_of_tile_compiles_without_spills(kind: tuple, arch: int) -> None:
+    ((batch, rows, length), strides), window, constants = kind
+    directions = [(forward_launch, length)]
+    if window.stride == 1:
+        directions.append((backward_launch, window.output_length(length)))
+    for build, columns in directions:
+        read = torch.empty_strided((batch, rows, length), strides, dtype=torch.float16, device="meta")[..., :columns]
+        if build is backward_launch:
+            if strides[1] == length:  # as gapless as x
+                entries = 2 * rows * columns if batch > 1 else 0
+                read = torch.empty_strided(
+                    (batch, rows, columns), (entries, columns, 1), dtype=read.dtype, device="meta"
+                )
+            launch = backward_launch(read, empty_grad_input(read, length), window, CONFIG)
+        else:
+            launch = forward_launch(read, empty_output(read, window), window, CONFIG)
+            assert constants.items() <= launch.constants.items()
+        binary = compile_for(launch, arch)
+        assert binary.resources.spills == 0
+        stores = [line for line in binary.asm["ptx"].splitlines() if "st.global" in line and "@" not in line]
+        assert stores
+        widest = {8: "v4.b32", 4: "v2.b32"}[launch.constants["CHUNK"]]
+        assert all(re.search(rf"st\.global\.{re.escape(widest)}", line) for line in stores)
