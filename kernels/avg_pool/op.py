@@ -11,18 +11,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
+from tunedb._internal.control import let_pass
 from tunedb.runtime.compat_torch import dispatch_modes, is_only_dispatched
 
 from ..geometry import Window
 from .eager import INTERPRETED, is_ordinary, is_supported_kind
-from .plans import Plan, backward_plan, forward_plan
-from .torch_library import arguments_of, torch_backward
+from .plans import Call, Plan, backward_plan, forward_plan, last_backwards, last_forwards, remember
+from .torch_library import Arguments, arguments_of, torch_backward
 
 _is_compiling = torch.compiler.is_compiling
 is_scripting = torch.jit.is_scripting  # type: ignore[attr-defined]  # torch's own idiom
 _is_grad_enabled = torch.is_grad_enabled
+_last_forward = last_forwards.get
+_last_backward = last_backwards.get
 
 
 def avg_pool1d(
@@ -51,14 +55,21 @@ def avg_pool1d(
         and padding.__class__ is int
         and ceil_mode.__class__ is bool
         and count_include_pad.__class__ is bool
-        and is_ordinary(input)
+        and (input.__class__ is Tensor or input.__class__ is Parameter)
     ):
         window = (kernel_size, kernel_size if stride is None else stride, padding, ceil_mode, count_include_pad)
-        plan = forward_plan(input, window)
+        try:
+            last = _last_forward((input.shape, window))
+        except (RuntimeError, TypeError) as error:  # a nested tensor has no shape, and a symbolic one no hash
+            let_pass(error)
+            last = None
+        if last is not None and last[0](input):
+            return last[1](input)
+        plan = forward_plan(input, window) if is_ordinary(input) else None
         if plan is not None:
-            if input.requires_grad and _is_grad_enabled():
-                return _apply_forward(input, plan)  # type: ignore[no-any-return,no-untyped-call]
-            return plan(input)
+            call = forward_with_graph(plan) if input.requires_grad and _is_grad_enabled() else plan.launch
+            remember(last_forwards, (input.shape, window), input, plan, call)
+            return call(input)
     return _out_of_the_ordinary(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
@@ -71,23 +82,23 @@ class AvgPool1d(torch.nn.AvgPool1d):
             return torch_avg_pool1d(
                 input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
             )
-        kernel_size, stride, padding = _numbers(self.kernel_size, self.stride, self.padding)
-        return avg_pool1d(input, kernel_size, stride, padding, self.ceil_mode, self.count_include_pad)
+        return avg_pool1d(
+            input, _number(self.kernel_size), _number(self.stride), _number(self.padding),
+            self.ceil_mode, self.count_include_pad,
+        )  # fmt: skip
 
 
-def _numbers(*values: Any) -> tuple[Any, ...]:
-    """Unpack one-element tuples and lists of ints; leave everything else as it is."""
-    return tuple(
-        value[0] if isinstance(value, tuple | list) and len(value) == 1 and type(value[0]) is int else value
-        for value in values
-    )
+def _number(value: Any) -> Any:
+    """Unpack a tuple or list of one int; leave everything else as it is."""
+    is_packed = isinstance(value, tuple | list) and len(value) == 1 and type(value[0]) is int
+    return value[0] if is_packed else value
 
 
 def _out_of_the_ordinary(
     input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any
 ) -> Tensor:
     """Serve a call that is not an ordinary one."""
-    numbers = _numbers(kernel_size, stride, padding)
+    numbers = _number(kernel_size), _number(stride), _number(padding)
     if any(number is not value for number, value in zip(numbers, (kernel_size, stride, padding), strict=True)):
         kernel_size, stride, padding = numbers
         return avg_pool1d(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
@@ -98,7 +109,7 @@ def _out_of_the_ordinary(
 
 def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: Any, count_include_pad: Any) -> Tensor:
     """Call the registered op if it can serve, else torch's own. Dynamo traces this function: plain tests only."""
-    kernel_size, stride, padding = _numbers(kernel_size, stride, padding)
+    kernel_size, stride, padding = _number(kernel_size), _number(stride), _number(padding)
     stride = kernel_size if stride is None else stride
     if (
         isinstance(input, Tensor)
@@ -118,41 +129,64 @@ def _traced(input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: 
 # The gradient. The operation is linear: its backward needs no saved tensor, and the backward's backward is the forward.
 
 
-def _pool_backward(grad: Tensor, length: int, window: Window) -> Tensor:
+def _pool_backward(grad: Tensor, length: int, arguments: Arguments) -> Tensor:
     """Return the gradient of the input, of `length` columns, from that of the output."""
-    if not _is_compiling() and is_ordinary(grad):
-        plan = backward_plan(grad, length, window)
+    if _is_compiling():
+        return torch.ops.tunedb.avg_pool1d_backward(grad, length, *arguments)  # type: ignore[no-any-return]
+    if grad.__class__ is Tensor:
+        key = (grad.shape, length, arguments)
+        last = _last_backward(key)
+        if last is not None and last[0](grad):
+            return last[1](grad)
+        plan = backward_plan(grad, length, Window(*arguments)) if is_ordinary(grad) else None
         if plan is not None:
-            if grad.requires_grad and _is_grad_enabled():
-                return _apply_backward(grad, plan)  # type: ignore[no-any-return,no-untyped-call]
-            return plan(grad)
-    elif _is_compiling() or dispatch_modes():
-        return torch.ops.tunedb.avg_pool1d_backward(grad, length, *arguments_of(window))  # type: ignore[no-any-return]
-    return torch_backward(grad, length, window)
+            call = backward_with_graph(plan) if grad.requires_grad and _is_grad_enabled() else plan.launch
+            remember(last_backwards, key, grad, plan, call)
+            return call(grad)
+    if dispatch_modes():
+        return torch.ops.tunedb.avg_pool1d_backward(grad, length, *arguments)  # type: ignore[no-any-return]
+    return torch_backward(grad, length, Window(*arguments))
 
 
-class _AvgPool1d(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, plan: Plan) -> Tensor:
-        ctx.plan = plan
-        return plan(x)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _pool_backward(grad, ctx.plan.length, ctx.plan.window), None
+# A function of its own for each plan: what it needs is then neither one more input nor an attribute of each call.
 
 
-class _AvgPool1dBackward(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, grad: Tensor, plan: Plan) -> Tensor:
-        ctx.plan = plan
-        return plan(grad)
+def forward_with_graph(plan: Plan) -> Call:
+    """Return the plan's launch that also builds the graph."""
+    if plan.with_graph is None:
+        launch, length, arguments = plan.launch, plan.length, arguments_of(plan.window)
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return avg_pool1d(grad, *arguments_of(ctx.plan.window)), None
+        class AvgPool1d(torch.autograd.Function):
+            @staticmethod
+            def forward(_: Any, x: Tensor) -> Tensor:
+                return launch(x)
+
+            @staticmethod
+            def backward(_: Any, grad: Tensor) -> Tensor:
+                return _pool_backward(grad, length, arguments)
+
+        plan.with_graph = _apply_of(AvgPool1d)
+    return plan.with_graph
 
 
-# `apply` without the Python that torch puts before it for functorch's transforms: an ordinary call is in none.
-_apply_forward = super(torch.autograd.Function, _AvgPool1d).apply
-_apply_backward = super(torch.autograd.Function, _AvgPool1dBackward).apply
+def backward_with_graph(plan: Plan) -> Call:
+    """Return the launch of a plan for a gradient that also builds the graph, for second derivatives."""
+    if plan.with_graph is None:
+        launch, arguments = plan.launch, arguments_of(plan.window)
+
+        class AvgPool1dBackward(torch.autograd.Function):
+            @staticmethod
+            def forward(_: Any, grad: Tensor) -> Tensor:
+                return launch(grad)
+
+            @staticmethod
+            def backward(_: Any, grad: Tensor) -> Tensor:
+                return avg_pool1d(grad, *arguments)
+
+        plan.with_graph = _apply_of(AvgPool1dBackward)
+    return plan.with_graph
+
+
+def _apply_of(function: type[torch.autograd.Function]) -> Call:
+    """Return `apply` without the Python that torch puts before it for its transforms: an ordinary call is in none."""
+    return super(torch.autograd.Function, function).apply  # type: ignore[misc,no-any-return]

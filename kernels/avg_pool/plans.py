@@ -19,7 +19,7 @@ from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.decorator.recording import call_log
 from tunedb.errors import HostFaultError, TrialError
-from tunedb.runtime.compat_torch import fast_allocator
+from tunedb.runtime.compat_torch import fast_allocator, likeness
 from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.current_device import device_of
 from tunedb.runtime.launch import Launch
@@ -37,33 +37,84 @@ _log = logging.getLogger("tunedb")
 
 MAX_PLANS = 4096  # plans per direction: a call with one more kind empties the table
 
+Call = Callable[[Tensor], Tensor]
+Last = tuple[Callable[[Any], bool], Call]  # whether a tensor is like that of the last call; what it ran
+
 _forward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
 _backward_plans: dict[Any, Plan | Literal[False]] = session.new_plans()
+# The last call of each shape and window: one test takes the place of a plan's key and of what has to be known before.
+last_forwards: dict[Any, Last] = session.new_plans()
+last_backwards: dict[Any, Last] = session.new_plans()
 _warned_of: set[str] = set()
 
 
 class Plan:
-    """A loaded kernel for one kind of call: calling the plan allocates the output and launches."""
+    """A loaded kernel for one kind of call: `launch(tensor)` allocates the output, `fill(tensor, out)` takes one.
 
-    __slots__ = ("allocate", "dtype", "index", "length", "run", "shape", "strides", "window")
+    `with_graph` is what a call runs instead that needs a gradient; None until there is one.
+    """
+
+    __slots__ = ("alike", "fill", "launch", "length", "run", "since", "strides", "window", "with_graph")
 
     def __init__(self, loaded: LoadedKernel, index: int, out: Tensor, length: int, window: Window) -> None:
-        self.run, self.length, self.window = loaded.run, length, window
-        self.allocate = fast_allocator() if loaded.kernel is not None and out.is_cuda else None
-        self.shape, self.strides, self.dtype = tuple(out.shape), out.stride(), out.dtype
-        self.index = index if index >= 0 and torch.cuda.device_count() > 1 else None  # None: no device to switch to
+        self.length, self.window = length, window
+        allocate = fast_allocator() if loaded.kernel is not None and out.is_cuda else None
+        self.run = loaded.run if allocate is not None else None  # by addresses, on the current device
+        self.strides = out.stride()
+        self.launch, self.fill = _launchers(loaded.run, out, allocate)
+        if index >= 0 and torch.cuda.device_count() > 1:
+            self.launch, self.fill = _on_device(index, self.launch), _on_device(index, self.fill)
+        self.with_graph: Call | None = None
+        self.since: int | None = None  # the tables' generation in which the plan was kept; None if it was not
+        self.alike: dict[Call, Last] = {}
 
-    def __call__(self, tensor: Tensor) -> Tensor:
-        if self.index is not None and torch.cuda.current_device() != self.index:
-            with torch.cuda.device(self.index):
-                return self(tensor)
-        if self.allocate is not None:
-            out = self.allocate(self.shape, self.strides, self.dtype)
-            self.run(tensor.data_ptr(), out.data_ptr())
-            return out
-        out = torch.empty_strided(self.shape, self.strides, dtype=self.dtype, device=tensor.device)
-        self.run(tensor, out)
+    def keep_in(self, table: dict[Any, Any], key: Any, what: Any) -> None:
+        """Keep something of the plan in a table for as long as the plan itself is kept."""
+        if self.since is None:
+            return
+        if len(table) >= MAX_PLANS:
+            table.clear()
+        table[key] = what
+        if self.since != session.generation():  # another thread has emptied the tables in the meantime
+            table.pop(key, None)
+
+
+def _launchers(run: Any, like: Tensor, allocate: Any) -> tuple[Call, Callable[[Tensor, Tensor], None]]:
+    """Return `launch` and `fill` for outputs like that one, by address if they can be allocated so."""
+    shape, strides, dtype = tuple(like.shape), like.stride(), like.dtype
+
+    def launch_by_address(tensor: Tensor) -> Tensor:
+        out: Tensor = allocate(shape, strides, dtype)
+        run(tensor.data_ptr(), out.data_ptr())
         return out
+
+    def launch(tensor: Tensor) -> Tensor:
+        out = torch.empty_strided(shape, strides, dtype=dtype, device=tensor.device)
+        run(tensor, out)
+        return out
+
+    def fill(tensor: Tensor, out: Tensor) -> None:
+        address = out.data_ptr()
+        if address % 16 or out.stride() != strides:  # not what the kernel was compiled for
+            out.copy_(launch(tensor))
+        elif allocate is None:
+            run(tensor, out)
+        else:
+            run(tensor.data_ptr(), address)
+
+    return launch if allocate is None else launch_by_address, fill
+
+
+def _on_device(index: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function that makes its device the current one if it is not."""
+
+    def switching(*tensors: Tensor) -> Any:
+        if torch.cuda.current_device() == index:
+            return function(*tensors)
+        with torch.cuda.device(index):
+            return function(*tensors)
+
+    return switching
 
 
 def forward_plan(x: Tensor, window: tuple[int, int, int, bool, bool]) -> Plan | None:
@@ -97,6 +148,14 @@ def backward_plan(grad: Tensor, length: int, window: Window) -> Plan | None:
     call_log.record_problem(BACKWARD.name, jit.avg_pool1d_backward_kernel, problem.key, grad)
     bound = _bind(BACKWARD, problem, grad, lambda config: launch.backward_launch(grad, out, window, config))
     return _remember(_backward_plans, key, since, bound, out, length, window)
+
+
+def remember(last: dict[Any, Last], key: Any, tensor: Tensor, plan: Plan, call: Call) -> None:
+    """Remember what of a plan the call runs, as the last one of its shape and window."""
+    known = plan.alike.get(call)
+    if known is None or not known[0](tensor):  # not if a call of another state, such as inference mode, made it
+        known = plan.alike[call] = likeness(tensor), call
+    plan.keep_in(last, key, known)
 
 
 def _key(tensor: Tensor, window: Any) -> tuple[Any, ...] | None:
@@ -169,6 +228,8 @@ def _remember(
         if len(plans) >= MAX_PLANS:
             plans.clear()
         plans[key] = plan
+        if plan:
+            plan.since = since
     return plan or None
 
 

@@ -1,23 +1,29 @@
 """The registered ops `tunedb::avg_pool1d` and `tunedb::avg_pool1d_backward`, which traced code calls.
 
 `torch.compile`, `torch.export`, `make_fx` and dispatch modes see each as a single op, with a fake for shapes, a
-gradient and a rule for vmap. Eager calls do not use them: an op costs three microseconds more than a plan.
+gradient and a rule for vmap. Eager calls, and code that Inductor generates, do not use them: torch's dispatcher takes
+five microseconds more than a plan.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d as torch_avg_pool1d
 
+from tunedb.runtime.compat_inductor import lower_to_calls
 from tunedb.runtime.compat_torch import call_below_autograd, check, dispatch_modes, is_transformed
+from tunedb.tuner import session
 
 from ..geometry import Window
 from . import launch
 from .eager import INTERPRETED
-from .plans import backward_plan, forward_plan
+from .plans import Plan, backward_plan, forward_plan
+
+Arguments = tuple[int, int, int, bool, bool]
 
 _WINDOW = "int kernel_size, int stride, int padding, bool ceil_mode, bool count_include_pad"
 
@@ -28,7 +34,7 @@ _library.define(
 )
 
 
-def arguments_of(window: Window) -> tuple[int, int, int, bool, bool]:
+def arguments_of(window: Window) -> Arguments:
     """Return the window as the arguments of the ops."""
     return (window.kernel_size, window.stride, window.padding, window.ceil_mode, window.count_include_pad)
 
@@ -51,15 +57,58 @@ def torch_backward(grad: Tensor, length: int, window: Window) -> Tensor:
 
 def _forward(x: Tensor, *window: Any) -> Tensor:
     plan = forward_plan(x, window) if x.is_cuda or INTERPRETED else None
-    return torch_avg_pool1d(x, *window) if plan is None else plan(x)
+    return torch_avg_pool1d(x, *window) if plan is None else plan.launch(x)
 
 
 def _backward(grad: Tensor, length: int, *window: Any) -> Tensor:
     plan = backward_plan(grad, length, Window(*window)) if grad.is_cuda or INTERPRETED else None
-    return torch_backward(grad, length, Window(*window)) if plan is None else plan(grad)
+    return torch_backward(grad, length, Window(*window)) if plan is None else plan.launch(grad)
+
+
+# What Inductor's code calls in place of an op: see `lower_to_calls`. Code that is kept on disk calls it too, so its
+# arguments must not change. It asks nothing of a tensor that was known when the code was generated.
+
+Form = tuple[Any, ...]
+
+
+def _make_into(plan_of: Callable[..., Plan | None], serve: Callable[..., Tensor]) -> Callable[..., None]:
+    """Return the function that calls an op's kernel, or else `serve`, with an output of the caller's."""
+    loaded: dict[Form, Callable[[int, int], None]] = session.new_plans()
+
+    def into(memory: Tensor, form: Form, *, out: Tensor) -> None:
+        run = loaded.get(form)
+        if run is not None:
+            read, written = memory.data_ptr(), out.data_ptr()
+            if not (read | written) % 16:
+                run(read, written)
+                return
+        shape, strides, _, _, *numbers = form
+        tensor = memory.as_strided(shape, strides)
+        plan = plan_of(tensor, *numbers) if tensor.is_cuda or INTERPRETED else None
+        if plan is None:
+            out.copy_(serve(tensor, *numbers))
+            return
+        plan.fill(tensor, out)
+        if plan.run is not None and tensor.data_ptr() % 16 == 0 and out.stride() == plan.strides:
+            plan.keep_in(loaded, form, plan.run)
+
+    return into
+
+
+def _forward_plan(x: Tensor, *window: Any) -> Plan | None:
+    return forward_plan(x, window)
+
+
+def _backward_plan(grad: Tensor, length: int, *window: Any) -> Plan | None:
+    return backward_plan(grad, length, Window(*window))
+
+
+def _serve_backward(grad: Tensor, length: int, *window: Any) -> Tensor:
+    return torch_backward(grad, length, Window(*window))
 
 
 def _fake_forward(x: Tensor, *window: Any) -> Tensor:
+    lower_to_calls(_INTO)
     pooled = Window(*window)
     length = pooled.output_length(x.shape[-1])
     check(length >= 1, lambda: f"avg_pool1d: expected at least one window in a row of {x.shape[-1]}, got {length}")
@@ -67,6 +116,7 @@ def _fake_forward(x: Tensor, *window: Any) -> Tensor:
 
 
 def _fake_backward(grad: Tensor, length: int, *_: Any) -> Tensor:
+    lower_to_calls(_INTO)
     return launch.empty_grad_input(grad, length)
 
 
@@ -107,6 +157,7 @@ def _differentiable_forward(x: Tensor, *window: Any) -> Tensor:
         return torch_avg_pool1d(x, *window)
     if _is_plain(x):
         return _forward(x, *window)
+    lower_to_calls(_INTO)
     return _Forward.apply(x, *window)  # type: ignore[no-any-return,no-untyped-call]
 
 
@@ -124,6 +175,15 @@ def _over_batch(op: Any, tensor: Tensor, batched_at: int, numbers: tuple[Any, ..
     pooled = op(moved.reshape(-1, *moved.shape[-2:]), *numbers)
     return pooled.reshape(*moved.shape[:-1], pooled.shape[-1]), 0
 
+
+_INTO: dict[Any, str] = {}
+for _name, _plan_of, _serve in (
+    ("avg_pool1d", _forward_plan, torch_avg_pool1d),
+    ("avg_pool1d_backward", _backward_plan, _serve_backward),
+):
+    _op = getattr(torch.ops.tunedb, _name)
+    _op.into = _make_into(_plan_of, _serve)  # generated code finds it there: it imports torch, and has used the op
+    _INTO[_op.default] = f"torch.ops.tunedb.{_name}.into"
 
 for _name, _run, _fake, _differentiable in (
     ("avg_pool1d", _forward, _fake_forward, _differentiable_forward),

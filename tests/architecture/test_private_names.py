@@ -1,4 +1,4 @@
-"""Private names of torch and Triton stand in the five files that have a fallback for each of them."""
+"""Private names of torch and Triton stand in the six files that have a fallback for each of them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import pytest
 
 from tests.architecture.test_import_order import FILES
 
-# One of torch, because the compile worker loads none; three of Triton; and one that reads attributes only, because core
+# Two of torch, because the compile worker loads none; three of Triton; and one that reads attributes only, because core
 # loads no Triton.
 COMPAT = (
     "runtime/compat_torch.py",
+    "runtime/compat_inductor.py",
     "runtime/compat_triton.py",
     "runtime/compat_cache.py",
     "runtime/compat_listener.py",

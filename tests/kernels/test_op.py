@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - torch's own habit
 from tests.conftest import DEVICE, runs_kernels
 from tests.kernels.conftest import ARGUMENTS, close
 from tunedb.kernels import AvgPool1d, avg_pool1d
+from tunedb.kernels.avg_pool import plans
 
 pytestmark = runs_kernels
 
@@ -117,6 +118,35 @@ def test_a_tensor_whose_address_is_no_multiple_of_its_elements_gets_torchs_own()
     odd = torch.frombuffer(bytearray(raw.numpy().tobytes()), dtype=torch.float32, offset=1, count=2 * 3 * 33)
     assert odd.data_ptr() % 4
     close(avg_pool1d(odd.view(2, 3, 33), *ARGUMENTS), F.avg_pool1d(odd.view(2, 3, 33), *ARGUMENTS))
+
+
+def test_the_remembered_call_is_found_again_after_one_in_another_state(x: Tensor, torchs_own: list[Tensor]) -> None:
+    leaf = x.clone().requires_grad_()
+    wanted = F.avg_pool1d(x, *ARGUMENTS)
+    for _ in range(2):
+        with torch.no_grad():
+            close(avg_pool1d(leaf, *ARGUMENTS), wanted)
+        with torch.inference_mode():
+            assert avg_pool1d(x, *ARGUMENTS).is_inference()
+        for given in (x, torch.nn.Parameter(x), x.transpose(1, 2).contiguous().transpose(1, 2)):
+            close(avg_pool1d(given, *ARGUMENTS).detach(), F.avg_pool1d(given, *ARGUMENTS).detach())
+        for _ in range(2):
+            found = avg_pool1d(x, *ARGUMENTS)
+            close(found, wanted)
+            assert not found.is_inference()
+            ((is_alike, _),) = plans.last_forwards.values()
+            assert is_alike(x)
+    assert torchs_own == []
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_nested_tensor_gets_torchs_error() -> None:
+    nested = torch.nested.nested_tensor([torch.ones(3, 8), torch.ones(3, 9)], device=DEVICE)
+    with pytest.raises(RuntimeError) as theirs:
+        F.avg_pool1d(nested, *ARGUMENTS)
+    with pytest.raises(RuntimeError) as ours:
+        avg_pool1d(nested, *ARGUMENTS)
+    assert str(ours.value) == str(theirs.value)
 
 
 def test_a_default_device_changes_nothing(x: Tensor, torchs_own: list[Tensor]) -> None:

@@ -55,6 +55,20 @@ def test_nothing_is_recorded_without_a_need(x: Tensor) -> None:
     assert not avg_pool1d(x, *ARGUMENTS).requires_grad
 
 
+def test_a_graph_is_built_whenever_one_is_needed(x: Tensor) -> None:
+    leaf = x.clone().requires_grad_()
+    for _ in range(3):  # each way becomes the remembered one, and gives way to the other
+        with torch.no_grad():
+            assert not avg_pool1d(leaf, *ARGUMENTS).requires_grad
+        y = avg_pool1d(leaf, *ARGUMENTS)
+        (gradient,) = torch.autograd.grad(y.sum(), leaf)
+        ones = torch.ones_like(y).requires_grad_()
+        (other,) = torch.autograd.grad(avg_pool1d(leaf, *ARGUMENTS), leaf, ones, create_graph=True)
+        assert not gradient.requires_grad
+        assert other.requires_grad
+        close(other.detach(), gradient)
+
+
 @pytest.mark.parametrize("op_name", ["avg_pool1d", "avg_pool1d_backward"])
 def test_the_registered_ops_pass_torchs_checks(op_name: str) -> None:
     length = (33,) if op_name.endswith("backward") else ()
@@ -81,6 +95,18 @@ def test_it_compiles_without_a_graph_break(x: Tensor, dynamic: bool) -> None:
         wanted.square().sum().backward()
         assert leaf.grad is not None
         assert other.grad is not None
+        torch.testing.assert_close(leaf.grad, other.grad)
+
+
+def test_a_compiled_backward_of_an_eager_call_calls_our_op(x: Tensor) -> None:
+    compiled_autograd = pytest.importorskip("torch._dynamo.compiled_autograd")
+    leaf, other = (x.clone().requires_grad_() for _ in range(2))
+    F.avg_pool1d(other, *ARGUMENTS).square().sum().backward()
+    for dynamic in (False, True):
+        leaf.grad = None
+        with compiled_autograd._enable(torch.compile(backend="eager", dynamic=dynamic)):
+            avg_pool1d(leaf, *ARGUMENTS).square().sum().backward()
+        assert leaf.grad is not None
         torch.testing.assert_close(leaf.grad, other.grad)
 
 

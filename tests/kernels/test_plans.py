@@ -30,7 +30,7 @@ def test_a_plan_hands_addresses_to_a_kernel_and_an_output_like_torchs_to_the_cal
     monkeypatch.setattr(plans, "fast_allocator", lambda: _empty_strided_cpu)
     launched: list[Any] = []
     x, like = torch.randn(2, 3, 20), torch.empty_strided((2, 3, 10), strides, dtype=torch.float16)
-    out = plan_for(like, launched, object())(x)
+    out = plan_for(like, launched, object()).launch(x)
     assert (out.shape, out.stride(), out.dtype) == (like.shape, strides, torch.float16)
     assert launched == [(x.data_ptr(), out.data_ptr())]
 
@@ -40,9 +40,9 @@ def test_without_the_fast_allocator_or_a_compiled_kernel_a_plan_hands_tensors_ov
 ) -> None:
     launched: list[Any] = []
     x, like = torch.randn(2, 3, 20), torch.empty(2, 3, 10)
-    found = [plan_for(like, launched, None)(x)]
+    found = [plan_for(like, launched, None).launch(x)]
     monkeypatch.setattr(plans, "fast_allocator", lambda: None)
-    found.append(plan_for(like, launched, object())(x))
+    found.append(plan_for(like, launched, object()).launch(x))
     for (read, written), out in zip(launched, found, strict=True):
         assert read is x
         assert written is out

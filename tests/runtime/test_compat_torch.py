@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch._C._dynamo import guards
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -71,6 +73,64 @@ def test_a_state_that_cannot_be_read_counts_as_active(owner: Any, name: str) -> 
     assert not copy.eager_test(on_cpu=True)(torch.zeros(3))
 
 
+def test_alike_is_what_a_launch_can_not_tell_apart() -> None:
+    x = torch.zeros(2, 3, 8)
+    is_alike = compat_torch.likeness(x)
+    assert is_alike(x)
+    assert is_alike(torch.ones(2, 3, 8))
+    memory = torch.zeros(64)
+    assert [is_alike(memory[at : at + 48].view(2, 3, 8)) for at in range(5)] == [True, False, False, False, True]
+    leaf = torch.zeros(2, 3, 8, requires_grad=True)
+    resized = torch.zeros(2, 3, 8)
+    resized.untyped_storage().resize_(0)
+    others = [
+        None, "x", torch.zeros(2, 3, 9), torch.zeros(3, 2, 8), torch.zeros(2, 8, 3).transpose(1, 2), x.double(),
+        x.to("meta"), torch.nn.Parameter(x), leaf, torch._neg_view(x), torch._efficientzerotensor(2, 3, 8), resized,
+        x.as_subclass(Subclass), x.to_sparse(),
+    ]  # fmt: skip
+    assert [is_alike(other) for other in others] == [False] * len(others)
+    builds_graph = compat_torch.likeness(leaf)
+    with torch.no_grad():
+        builds_none = compat_torch.likeness(leaf)
+        assert [builds_graph(leaf), builds_none(leaf), is_alike(x)] == [False, True, True]
+    assert [builds_graph(leaf), builds_none(leaf), builds_graph(x)] == [True, False, False]
+
+
+class Subclass(torch.Tensor):
+    pass
+
+
+def test_nothing_is_alike_under_a_mode_or_transform() -> None:
+    x = torch.zeros(2, 3)
+    is_alike = compat_torch.likeness(x)
+    found: list[bool] = []
+    with Watching():
+        found.append(is_alike(x))
+    with torch.overrides.BaseTorchFunctionMode():
+        found.append(is_alike(x))
+    with forward_ad.dual_level():
+        found += [is_alike(x), is_alike(forward_ad.make_dual(x, torch.ones(2, 3)))]
+    with FakeTensorMode() as mode:
+        found += [is_alike(torch.zeros(2, 3)), is_alike(mode.from_tensor(x))]
+
+    def look(given: torch.Tensor) -> torch.Tensor:
+        found.append(is_alike(x))
+        found.append(is_alike(given))
+        return given * 1
+
+    torch.func.vmap(look)(torch.zeros(4, 2, 3))
+    torch.func.grad(lambda given: look(given).sum())(x)
+    torch.func.functionalize(look)(x)
+    torch.jit.trace(look, x, check_trace=False)
+    assert found == [False] * 14
+    assert is_alike(x)
+
+
+def test_nothing_is_alike_in_a_torch_without_the_test() -> None:
+    x = torch.zeros(3)
+    assert not without(guards, "TensorGuards").likeness(x)(x)
+
+
 def test_tracing_is_also_seen_by_the_public_way() -> None:
     is_ordinary = without(torch._C, "_get_tracing_state").eager_test(on_cpu=True)
     assert is_ordinary(torch.zeros(3))
@@ -101,10 +161,10 @@ spec.loader.exec_module(copy)
 print([name for name, value in vars(copy).items() if getattr(value, "__module__", "") == "compat_torch_alone"
        and value in (copy.function_modes, copy.dispatch_modes, copy.functorch_level, copy.tracing_state, copy.check,
                      copy.spin, copy._function_mode_stack, copy._DeviceContext, copy._functorch_depth)],
-      copy._below_autograd is None, copy._forward_ad is not torch.autograd.forward_ad)
+      copy._below_autograd is None, copy._TensorGuards is None, copy._forward_ad is not torch.autograd.forward_ad)
 """
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert ran.stdout == "[] False False\n"
+    assert ran.stdout == "[] False False False\n"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from tunedb._internal.control import let_pass
+from tunedb._internal.control import let_pass, suppress
 
 
 def _private(module: str, name: str, fallback: Any) -> Any:
@@ -48,6 +48,7 @@ _tracing_context: Callable[[], Any] = _private(
     "torch._guards", "TracingContext", SimpleNamespace(try_get=lambda: None)
 ).try_get
 _below_autograd: Any = _private("torch._C", "_AutoDispatchBelowAutograd", None)
+_TensorGuards: Any = _private("torch._C._dynamo.guards", "TensorGuards", None)
 
 
 def is_compiling() -> bool:
@@ -77,6 +78,47 @@ def eager_test(*, on_cpu: bool) -> Callable[[Any], bool]:
         )
 
     return is_ordinary
+
+
+def likeness(tensor: Tensor) -> Callable[[Any], bool]:
+    """Return `is_alike(other)` for a tensor that `is_ordinary`: whether `other` is as ordinary, and just like this one.
+
+    Alike are class, device, dtype, sizes, strides, the address modulo 16, and whether a graph is to be built. It is the
+    test that Dynamo makes before compiled code: one call for all of that, and for the modes that torch's dispatcher
+    sees. Nothing is alike in a torch without it.
+    """
+    if _TensorGuards is None:
+        return lambda _: False
+    is_guarded = _TensorGuards(tensor, dynamic_dims_sizes=None, dynamic_dims_strides=None).check
+    offset = tensor.data_ptr() % 16
+    requires_grad, is_grad_enabled = tensor.requires_grad, torch.is_grad_enabled
+    builds_graph = is_grad_enabled()
+
+    def is_alike(other: Any) -> bool:
+        if (
+            is_guarded(other)
+            and not function_modes()
+            and _forward_ad._current_level < 0
+            and (not requires_grad or is_grad_enabled() is builds_graph)
+        ):
+            address: int = other.data_ptr()
+            return address % 16 == offset and address != 0
+        return False
+
+    _hide_from_dynamo(is_alike)
+    return is_alike
+
+
+def _hide_from_dynamo(function: Any) -> None:
+    """Have Dynamo leave a function alone that it can't trace, when it compiles what an uncompiled function calls.
+
+    As `torch.compiler.disable` does, which loads Dynamo. In a torch without these names it tries, and warns.
+    """
+    with suppress(Exception):  # costs time only
+        from torch._C._dynamo import eval_frame
+
+        skip = eval_frame._FrameExecStrategy(eval_frame._FrameAction.SKIP, eval_frame._FrameAction.DEFAULT)
+        eval_frame.set_code_exec_strategy(function.__code__, skip)
 
 
 def _is_default_device() -> bool:
