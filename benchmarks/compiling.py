@@ -31,7 +31,6 @@ from benchmarks.first_kernels import CASES
 
 if TYPE_CHECKING:
     from tunedb.runtime.compile_job import CompileJob
-    from tunedb.runtime.launch import Launch
 
 ARCH = 89
 WAYS = ("threads", "processes", "compiler")
@@ -53,23 +52,12 @@ def job_of(problem: str, number: int) -> tuple[Any, CompileJob]:
         case = CASES[problem]
         constants, options = case.configs[number]
         return case.jit, CompileJob.of(case.jit, case.arguments("meta"), {**constants, **options}, target)
-    launch = launch_of(PROBLEMS[problem], number)
-    return launch.jit, CompileJob.of(launch.jit, launch.arguments, launch.keywords, target)
-
-
-def launch_of(arguments: dict[str, Any], number: int) -> Launch:
-    """Return the launch of one candidate of average pooling, on tensors without memory."""
-    import torch
-
+    from benchmarks.offline import launch_of
     from tunedb.kernels.avg_pool import FORWARD
-    from tunedb.kernels.avg_pool.launch import empty_output, forward_launch
-    from tunedb.kernels.avg_pool.problem import Pool, fresh_strides
 
-    problem = FORWARD.problem(arguments)
-    pool = Pool.of_problem(problem)
-    strides = fresh_strides(pool.rows, pool.length, pool.layout)
-    read = torch.empty_strided((pool.batch, pool.rows, pool.length), strides, dtype=pool.dtype, device="meta")
-    return forward_launch(read, empty_output(read, pool.window), pool.window, candidates(arguments)[number])
+    arguments = PROBLEMS[problem]
+    launch = launch_of(FORWARD, FORWARD.problem(arguments), candidates(arguments)[number])
+    return launch.jit, CompileJob.of(launch.jit, launch.arguments, launch.keywords, target)
 
 
 def compile_one(problem: str, number: int) -> None:

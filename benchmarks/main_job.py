@@ -31,15 +31,6 @@ def make_input(dtype: str) -> Any:
     return torch.empty(SHAPE, dtype=getattr(torch, dtype), device="cuda").normal_(generator=generator)
 
 
-def copy_of_as_many_bytes(x: Any, y: Any) -> Any:
-    """Return a function that copies, on the device, as many bytes as pooling x to y reads and writes."""
-    import torch
-
-    size = (x.numel() * x.element_size() + y.numel() * y.element_size()) // 2
-    source, target = (torch.empty(size, dtype=torch.uint8, device="cuda") for _ in range(2))
-    return lambda: target.copy_(source)
-
-
 def load_model(path: str) -> Any:
     """Load `ModelNew` of a file."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
@@ -90,7 +81,10 @@ def measure(dtype: str, baseline: str | None, module: str | None) -> dict[str, A
     """Time copy, eager, the baseline file and ours (or the exported module), interleaved."""
     from torch.nn import functional
 
-    x = make_input(dtype)
+    from benchmarks.pooling import copy_of
+    from benchmarks.timing import TurnClock, interleaved
+
+    x, clock = make_input(dtype), TurnClock()
     reference = functional.avg_pool1d(x, KERNEL_SIZE, STRIDE, PADDING)
     if module is None:
         from tunedb.kernels import avg_pool1d
@@ -105,16 +99,14 @@ def measure(dtype: str, baseline: str | None, module: str | None) -> dict[str, A
     if difference is None:
         difference = max((a.double() - b.double()).abs().max().item() for a, b in zip(y, reference, strict=True))
     functions = {
-        "copy": copy_of_as_many_bytes(x, y),
+        "copy": copy_of(x.nbytes + y.nbytes),
         "eager": lambda: functional.avg_pool1d(x, KERNEL_SIZE, STRIDE, PADDING),
         "ours": ours,
     }
     if baseline is not None:
         other = load_model(baseline)
         functions["baseline"] = lambda: other(x)
-    from benchmarks.timing import interleaved
-
-    times = interleaved(functions)
+    times = interleaved(functions, clock=clock)
     ratios = {f"{name}_over_ours": round(times[name]["median_us"] / times["ours"]["median_us"], 3) for name in times}
     del ratios["ours_over_ours"]
     return {"times": times, **ratios, "output": digest_of(y), "largest_difference_from_eager": difference}

@@ -1,30 +1,39 @@
-"""Quality of the nearest tuned problem's config: leave one problem out, take the nearest of the others, compare.
+"""What calls get for which nothing was tuned: the default config, or that of the nearest tuned problem.
 
-    tunedb warm --from shapes.jsonl --store tuned.db        # on the GPU
-    python -m benchmarks.nearest --store tuned.db --json benchmarks/results/nearest-h200.json
+    tunedb export -o sweeps.jsonl                                # on the GPU, after tuning
+    python -m benchmarks.nearest --from sweeps.jsonl --sample 7:30 --json benchmarks/results/nearest-h200.json
 
-Needs no GPU: the times are those of the stored trials, so that the nearest's, the default and the tuned config of a
-problem were measured in one sweep. In the results, "borrowed" is the config of the nearest tuned problem.
+Needs no GPU: times are those of the stored trials, so that the nearest's, the default's and the tuned config of a
+problem were measured in one sweep. Defaults are those of the code as it is now. One problem after the other is left
+out, and the nearest of the others found; "borrowed" is that one's config.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
-from tunedb.core.problem import Config
+from benchmarks.problems import wanted
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.registry import kernel_named
-from tunedb.store import open_store
+from tunedb.store import load, open_store
 from tunedb.tuner.nearest import MAX_DISTANCE, nearest
 
+KERNELS = ("avg_pool1d", "avg_pool1d_backward")
 
-def leave_one_out(sweeps: Sequence[Sweep], cut_off: float = MAX_DISTANCE) -> list[dict[str, Any]]:
-    """Return a row for each problem: its nearest's config, and the times of that and the default over the tuned one."""
+Row = dict[str, Any]
+
+
+def leave_one_out(sweeps: Sequence[Sweep], cut_off: float = MAX_DISTANCE) -> list[Row]:
+    """Return a row for each problem: its nearest's config, and the times of that and the default over the tuned one.
+
+    A time is None if the sweep did not try the config, or if it failed.
+    """
     rows = []
     for sweep in sweeps:
         kernel = kernel_named(sweep.problem.kernel)
@@ -32,8 +41,8 @@ def leave_one_out(sweeps: Sequence[Sweep], cut_off: float = MAX_DISTANCE) -> lis
         space = set(kernel.space(sweep.problem, sweep.device))
         nearest_sweep = nearest(sweep.problem, others, kernel.is_alike, space.__contains__, cut_off)
         default = kernel.default(sweep.problem, sweep.device)
-        row: dict[str, Any] = {"kernel": sweep.problem.kernel, "problem": sweep.problem.plain()}
-        row |= {"tuned": _plain(sweep.config), "default_over_tuned": _ratio(sweep, default)}
+        row: Row = {"kernel": sweep.problem.kernel, "problem": sweep.problem.plain()}
+        row |= {"tuned": _plain(sweep.config), "default": _plain(default), "default_over_tuned": _ratio(sweep, default)}
         if nearest_sweep is None:
             row |= {"from": None, "distance": None, "borrowed": None, "borrowed_over_tuned": None}
         else:
@@ -44,7 +53,7 @@ def leave_one_out(sweeps: Sequence[Sweep], cut_off: float = MAX_DISTANCE) -> lis
     return rows
 
 
-def _plain(config: Config | None) -> dict[str, Any] | None:
+def _plain(config: Config | None) -> Row | None:
     return None if config is None else config.plain()
 
 
@@ -55,54 +64,92 @@ def _ratio(sweep: Sweep, config: Config | None) -> float | None:
     return None if not time_us or not best else round(time_us / best, 4)
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    """Return the geometric mean of positive numbers."""
-    return math.exp(sum(map(math.log, values)) / len(values))
-
-
-def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return, over the problems that have a near one, geometric mean and worst of both configs over the tuned one."""
+def summary(rows: Sequence[Row]) -> Row:
+    """Return geometric mean and worst over the tuned config: of all defaults, and of both where there is a near one."""
+    result: Row = {"problems": len(rows)}
+    default = [row["default_over_tuned"] for row in rows if row["default_over_tuned"]]
+    if default:
+        result["default_over_tuned"] = _mean_and_worst(default)
+    unmeasured = len(rows) - len(default)
+    if unmeasured:
+        result["default_was_not_timed"] = unmeasured
     borrowing = [row for row in rows if row["borrowed_over_tuned"] and row["default_over_tuned"]]
-    result: dict[str, Any] = {"problems": len(rows), "that_borrow": len(borrowing)}
-    for name in ("borrowed_over_tuned", "default_over_tuned"):
-        values = [row[name] for row in borrowing]
-        if values:
-            result[name] = {"geometric_mean": round(geometric_mean(values), 4), "worst": max(values)}
+    result["that_borrow"] = len(borrowing)
+    if borrowing:
+        result["where_they_borrow"] = {
+            name: _mean_and_worst([row[name] for row in borrowing])
+            for name in ("borrowed_over_tuned", "default_over_tuned")
+        }
     return result
 
 
-def main() -> None:
-    """Print a table and a summary, and write all with --json."""
+def _mean_and_worst(values: Sequence[float]) -> Row:
+    return {"geometric_mean": round(geometric_mean(values), 4), "worst": max(values)}
+
+
+def worst_defaults(rows: Sequence[Row], names: dict[Problem, str], problems: Sequence[Problem], count: int) -> str:
+    """List the problems on which the default is furthest from the tuned config, with both."""
+    measured = [pair for pair in zip(problems, rows, strict=True) if pair[1]["default_over_tuned"]]
+    lines = []
+    for problem, row in sorted(measured, key=lambda pair: -float(pair[1]["default_over_tuned"]))[:count]:
+        default, tuned = (" ".join(map(str, (row[name] or {}).values())) for name in ("default", "tuned"))
+        name = names.get(problem, "")
+        lines.append(f"  {row['default_over_tuned']:.3f}  {name} ({problem}): {default}; tuned: {tuned}")
+    return "\n".join(lines)
+
+
+def sweeps_in(store: str | None, file: Path | None) -> list[Sweep]:
+    """Return the latest tuned sweep of each problem, with its trials, from a store or an export of one."""
+    if file is not None:
+        sweeps: Iterable[Sweep] = load(file).sweeps
+    else:
+        opened = open_store(str(store), create=False)
+        if opened is None:
+            raise SystemExit(f"There is no store at {store}.")
+        sweeps = opened.iter_sweeps(with_trials=True)
+    tuned = [sweep for sweep in sweeps if sweep.status == "tuned" and sweep.problem.kernel in KERNELS]
+    latest = {(sweep.problem, sweep.device): sweep for sweep in sorted(tuned, key=lambda sweep: str(sweep.finished))}
+    return list(latest.values())
+
+
+def main(words: list[str] | None = None) -> None:
+    """Print the summaries and the worst defaults, and write all with --json."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.nearest", description=__doc__.splitlines()[0])
-    parser.add_argument("--store", required=True, help="a store with the trials of several problems of a kernel")
-    parser.add_argument("--kernel", default="avg_pool1d")
-    parser.add_argument("--cut-off", type=float, default=MAX_DISTANCE)
-    parser.add_argument("--json", help="where to write the figures")
-    arguments = parser.parse_args()
-    store = open_store(arguments.store, create=False)
-    if store is None:
-        raise SystemExit(f"There is no store at {arguments.store}.")
-    latest = {sweep.problem: sweep for sweep in store.iter_sweeps(kernel=arguments.kernel, with_trials=True)}
-    tuned = [sweep for sweep in latest.values() if sweep.status == "tuned"]
-    rows = leave_one_out(tuned, arguments.cut_off)
-    for row in rows:
-        print(
-            row["distance"],
-            row["borrowed_over_tuned"],
-            row["default_over_tuned"],
-            row["problem"],
-            row["from"],
-            sep="\t",
-        )
-    result = summary(rows)
-    print(json.dumps(result, indent=2))
-    if arguments.json:
-        environments = sorted({sweep.environment.key for sweep in tuned})
-        facts = {"device": str(tuned[0].device), "environments": [json.loads(key) for key in environments]}
-        facts |= {"date": max(str(sweep.finished)[:10] for sweep in tuned), "cut_off": arguments.cut_off}
-        command = f"python -m benchmarks.nearest --store {Path(arguments.store).name} --kernel {arguments.kernel}"
-        text = json.dumps({**facts, "command": command, "summary": result, "rows": rows}, indent=1)
-        Path(arguments.json).write_text(text + "\n")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--store", help="a store with the trials of several problems")
+    source.add_argument("--from", dest="file", type=Path, help="a file that `tunedb export` wrote")
+    parser.add_argument("--kernel", action="append", choices=KERNELS, help="only this one")
+    parser.add_argument("--sample", action="append", default=[], metavar="SEED:COUNT", help="only problems of these")
+    parser.add_argument("--cut-off", type=float, nargs="+", default=[MAX_DISTANCE], help="largest distances to try")
+    parser.add_argument("--worst", type=int, default=10, metavar="COUNT", help="how many of the worst to list")
+    parser.add_argument("--json", type=Path, help="where to write the figures, for the first cut-off")
+    options = parser.parse_args(words)
+    kernels = options.kernel or KERNELS
+    arguments = wanted(None, options.sample)
+    names = {kernel_named(name).problem(given): given["id"] for given in arguments for name in kernels}
+    sweeps = [
+        sweep
+        for sweep in sweeps_in(options.store, options.file)
+        if sweep.problem.kernel in kernels and (not names or sweep.problem in names)
+    ]
+    if not sweeps:
+        raise SystemExit("No sweep of these problems is there.")
+    figures: Row = {}
+    for kernel in kernels:
+        chosen = [sweep for sweep in sweeps if sweep.problem.kernel == kernel]
+        if not chosen:
+            continue
+        for cut_off in options.cut_off:
+            rows = leave_one_out(chosen, cut_off)
+            figures.setdefault(kernel, {"summary": summary(rows), "rows": rows})
+            print(kernel, f"cut-off {cut_off:g}", json.dumps(summary(rows)))
+        print(worst_defaults(rows, names, [sweep.problem for sweep in chosen], options.worst))
+    if options.json:
+        environments = sorted({sweep.environment.key for sweep in sweeps})
+        facts = {"device": str(sweeps[0].device), "environments": [json.loads(key) for key in environments]}
+        facts |= {"date": max(str(sweep.finished)[:10] for sweep in sweeps), "cut_off": options.cut_off[0]}
+        facts |= {"command": f"python -m benchmarks.nearest --sample {' --sample '.join(options.sample)}"}
+        options.json.write_text(json.dumps(facts | figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

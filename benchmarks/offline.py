@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from triton import knobs
 from triton.backends.compiler import GPUTarget
 
 from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config, Problem
+from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
+from tunedb.kernels.avg_pool.problem import Pool
+from tunedb.kernels.avg_pool.tunable import AvgPool
+from tunedb.kernels.avg_pool.workload import make_input
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.failures import typed_errors
 from tunedb.runtime.launch import Launch
@@ -26,6 +32,16 @@ class Binary:
 
     resources: Resources
     asm: Mapping[str, Any]  # Triton's stages, such as "ttgir", "ptx", "cubin"
+
+
+def launch_of(kernel: AvgPool, problem: Problem, config: Config) -> Launch:
+    """Return the launch on tensors without memory: of a tensor, compiling reads only the dtype and address."""
+    pool = Pool.of_problem(problem)
+    columns = pool.window.output_length(pool.length) if kernel.backward else pool.length
+    read = make_input(pool, columns, torch.device("meta"))
+    if kernel.backward:
+        return backward_launch(read, empty_grad_input(read, pool.length), pool.window, config)
+    return forward_launch(read, empty_output(read, pool.window), pool.window, config)
 
 
 def compile_for(launch: Launch, arch: int) -> Binary:

@@ -11,7 +11,8 @@ import argparse
 import json
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 MIB = 2**20
@@ -86,6 +87,15 @@ def sample(seed: int, count: int, dtypes: list[str] | None = None) -> Iterator[A
     source = random.Random(seed)
     for number in range(count):
         yield {"id": f"seed-{seed}-{number}"} | draw(source, allowed)
+
+
+def wanted(file: Path | None, samples: Iterable[str]) -> list[Arguments]:
+    """Return the problems of a file, one JSON object a line, and those of samples, each given as "SEED:COUNT"."""
+    lines = file.read_text().splitlines() if file else []
+    problems: list[Arguments] = [json.loads(line) for line in lines if line.strip()]
+    for seed, _, count in (words.partition(":") for words in samples):
+        problems += [problem for problem in sample(int(seed), int(count)) if problem not in problems]
+    return problems
 
 
 def main(words: list[str] | None = None) -> None:

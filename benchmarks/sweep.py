@@ -2,12 +2,14 @@
 
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --seconds 500
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --parts cold --problems odd-rows tiles-odd
+    python -m benchmarks.sweep --json benchmarks/results/sweep-sample-h200.json --sample 7:12 --sweeps 1
 
 Per problem and in turns: five cold sweeps and one of `triton.autotune` over the same configs (`cold`), each in its own
 process with empty compile caches, whose clock starts when torch and Triton are imported and the input is made; and
 one long interleaved run of every config (`exhaustive`), against which the choices are judged. While one process is
 measured, the next one only imports torch. What the file holds is not run again, and after `--seconds` nothing new is
-started: the same command continues from there.
+started: the same command continues from there. Of a sample, the directions take turns: the first problem is measured
+forward, the second one's gradient is, and so on.
 """
 
 from __future__ import annotations
@@ -25,9 +27,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.children import Child, begin, in_turn
+from benchmarks.problems import wanted
+
+if TYPE_CHECKING:
+    from tunedb.kernels.avg_pool.tunable import AvgPool
 
 SHAPES = Path(__file__).with_name("avg_pool1d.jsonl")
 PROBLEMS: dict[str, dict[str, Any]] = {
@@ -39,15 +45,22 @@ CHOSEN = ("kernelbench-44", "kernelbench-44-half", "kernelbench-44-small", "halv
          "audio-envelope", "audio-frames", "odd-rows", "many-short-rows", "tiles-odd", "global",
          "channels-last")  # fmt: skip
 SWEEPS, AUTOTUNES = 5, 1
+GRADIENT = " backward"  # ends the name of a problem whose gradient is meant
 EXHAUSTIVE_SECONDS = 10.0
 
 Row = dict[str, Any]
 
 
-def steps(parts: Sequence[str]) -> Iterator[tuple[str, int]]:
+def sampled(samples: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the drawn problems of samples by name, every second one as its gradient."""
+    drawn = [problem for problem in wanted(None, samples) if problem["id"].startswith("seed-")]
+    return {problem["id"] + GRADIENT * (number % 2): problem for number, problem in enumerate(drawn)}
+
+
+def steps(parts: Sequence[str], sweeps: int = SWEEPS) -> Iterator[tuple[str, int]]:
     """Yield the steps of a problem in the order in which they run, each with its number."""
     if "cold" in parts:
-        for number in range(SWEEPS):
+        for number in range(sweeps):
             yield "ours", number
             if number < AUTOTUNES:
                 yield "autotune", number
@@ -55,11 +68,13 @@ def steps(parts: Sequence[str]) -> Iterator[tuple[str, int]]:
         yield "exhaustive", 0
 
 
-def missing(rows: Sequence[Row], problems: Sequence[str], parts: Sequence[str]) -> list[tuple[str, str, int]]:
+def missing(
+    rows: Sequence[Row], problems: Sequence[str], parts: Sequence[str], sweeps: int = SWEEPS
+) -> list[tuple[str, str, int]]:
     """Return the problem, step and number of what the rows do not hold yet."""
     done = {(row["problem"], row["step"], row["number"]) for row in rows}
-    wanted = [(problem, step, number) for problem in problems for step, number in steps(parts)]
-    return [step for step in wanted if step not in done]
+    needed = [(problem, step, number) for problem in problems for step, number in steps(parts, sweeps)]
+    return [step for step in needed if step not in done]
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Any]:
@@ -111,21 +126,20 @@ def figures(rows: Sequence[Row]) -> dict[str, Any]:
     return {"summary": summary, "problems": problems}
 
 
-def ours(arguments: dict[str, Any], folder: str) -> Row:
+def ours(kernel: AvgPool, arguments: dict[str, Any], folder: str) -> Row:
     """Make one cold sweep, as `tunedb.warm` does; memory is in bytes, beyond that of the workload's input."""
     import torch
 
     from tunedb import settings
     from tunedb.core.task import TuningTask
-    from tunedb.kernels.avg_pool import FORWARD
     from tunedb.runtime.current_device import placement_of
     from tunedb.store import open_store
     from tunedb.tuner.tuner import Tuner
 
     index = torch.cuda.current_device()
-    problem = FORWARD.problem(arguments)
-    task = TuningTask(FORWARD, problem, placement_of(index))
-    probe = FORWARD.workload(problem, index)
+    problem = kernel.problem(arguments)
+    task = TuningTask(kernel, problem, placement_of(index))
+    probe = kernel.workload(problem, index)
     output_bytes, input_bytes = probe.written.nbytes, probe.read.untyped_storage().nbytes()
     probe.close()
     tuner = Tuner(settings.read({}), open_store(f"{folder}/tunedb.db"), locks=Path(folder))
@@ -153,19 +167,18 @@ def ours(arguments: dict[str, Any], folder: str) -> Row:
     }
 
 
-def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - all steps take the same arguments
+def autotune(kernel: AvgPool, arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - all steps take the same arguments
     """Make one cold call of `triton.autotune` over the same configs, on tensors like those of a sweep."""
     import torch
     import triton
 
-    from tunedb.kernels.avg_pool import FORWARD
     from tunedb.runtime.current_device import device_of
 
     index = torch.cuda.current_device()
-    problem, device = FORWARD.problem(arguments), device_of(index)
-    workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
+    problem, device = kernel.problem(arguments), device_of(index)
+    workload, space = kernel.workload(problem, index), kernel.space(problem, device)
     launches = {config: workload.launch(config) for config in space}
-    launch, names = launches[FORWARD.default(problem, device)], sorted(launches[space[0]].constants)
+    launch, names = launches[kernel.default(problem, device)], sorted(launches[space[0]].constants)
     configs = [triton.Config(dict(launch.constants), **launch.options) for launch in launches.values()]
     grids = {tuple(launch.constants[name] for name in names): launch.grid for launch in launches.values()}
     tuned = triton.autotune(configs, key=[])(launch.jit)
@@ -183,19 +196,18 @@ def autotune(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - a
     return {"seconds": seconds, "config": space[chosen].key}
 
 
-def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - all steps take the same arguments
+def exhaustive(kernel: AvgPool, arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 - all steps take the same arguments
     """Time every right config, in microseconds, in one long interleaved run."""
     import torch
 
     from benchmarks.timing import interleaved
-    from tunedb.kernels.avg_pool import FORWARD
     from tunedb.runtime.clock import clock_for, timing
     from tunedb.runtime.compile_pool import CompilePool, workers
     from tunedb.runtime.current_device import device_of
 
     index = torch.cuda.current_device()
-    problem, device = FORWARD.problem(arguments), device_of(index)
-    workload, space = FORWARD.workload(problem, index), FORWARD.space(problem, device)
+    problem, device = kernel.problem(arguments), device_of(index)
+    workload, space = kernel.workload(problem, index), kernel.space(problem, device)
     pool, clock = CompilePool(workload.prepare, space, workers(), workload.compile_job), clock_for(index)
     rough, launchers = 0.0, {}
     for config in space:
@@ -208,37 +220,44 @@ def exhaustive(arguments: dict[str, Any], folder: str) -> Row:  # noqa: ARG001 -
     rounds = max(8, min(2000, int(EXHAUSTIVE_SECONDS * 1e6 / (rough * 5))))
     times = interleaved(launchers, rounds=rounds, each=5)
     return {
-        "default": FORWARD.default(problem, device).key,
+        "default": kernel.default(problem, device).key,
         "times_us": {key: summary["median_us"] for key, summary in times.items()},
         "samples": rounds * 5,
     }
 
 
-def child(problem: str, step: str) -> Child:
+def child(problem: str, arguments: dict[str, Any], step: str) -> Child:
     """Start the process of one step of a problem, with empty caches."""
     folder = tempfile.mkdtemp(prefix="sweep-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Child(["benchmarks.sweep", "--one", problem, step, folder], {"TRITON_CACHE_DIR": f"{folder}/triton"})
+    direction = "backward" if problem.endswith(GRADIENT) else "forward"
+    words = ["--one", json.dumps(arguments), direction, step, folder]
+    return Child(["benchmarks.sweep", *words], {"TRITON_CACHE_DIR": f"{folder}/triton"})
 
 
-def run_one(problem: str, step: str, folder: str) -> None:
+def run_one(arguments: str, direction: str, step: str, folder: str) -> None:
     """Run one step in the child, and print its row."""
     import torch
     import triton  # noqa: F401 - loaded before the watch starts
 
+    from tunedb.kernels.avg_pool.tunable import AvgPool
+
     begin()
     torch.zeros(1, device="cuda")
-    print(json.dumps({"ours": ours, "autotune": autotune, "exhaustive": exhaustive}[step](PROBLEMS[problem], folder)))
+    run = {"ours": ours, "autotune": autotune, "exhaustive": exhaustive}[step]
+    print(json.dumps(run(AvgPool(direction == "backward"), json.loads(arguments), folder)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing while time is left, write it after each step, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sweep", description=__doc__.splitlines()[0])
     parser.add_argument("--json", default="sweep.json", help="the file that holds the figures, and gets new ones")
-    parser.add_argument("--problems", nargs="+", default=list(CHOSEN), choices=list(PROBLEMS))
+    parser.add_argument("--problems", nargs="+", choices=list(PROBLEMS), help="of the file; twelve, unless sampled")
+    parser.add_argument("--sample", action="append", default=[], metavar="SEED:COUNT", help="several are possible")
+    parser.add_argument("--sweeps", type=int, default=SWEEPS, help="cold sweeps of a problem")
     parser.add_argument("--parts", nargs="+", default=["cold", "exhaustive"], choices=["cold", "exhaustive"])
     parser.add_argument("--seconds", type=float, default=math.inf, help="start nothing new after as many")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
         run_one(*options.one)
@@ -249,8 +268,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path, start = Path(options.json), time.monotonic()
     run = datetime.now(UTC).isoformat(timespec="minutes")
     held = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    left = missing(held["rows"], options.problems, options.parts)
-    answers = in_turn(partial(child, problem, step) for problem, step, _ in left)
+    problems = {name: PROBLEMS[name] for name in options.problems or (() if options.sample else CHOSEN)}
+    problems |= sampled(options.sample)
+    left = missing(held["rows"], list(problems), options.parts, options.sweeps)
+    answers = in_turn(partial(child, problem, problems[problem], step) for problem, step, _ in left)
     with contextlib.closing(answers):
         for problem, step, number in left:
             if time.monotonic() - start > options.seconds:
@@ -263,7 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             held |= figures(held["rows"])
             path.write_text(json.dumps(held, indent=1) + "\n")
             print(problem, step, number, json.dumps(held["problems"][problem]), flush=True)
-    count = len(missing(held["rows"], options.problems, options.parts))
+    count = len(missing(held["rows"], list(problems), options.parts, options.sweeps))
     print(json.dumps(figures(held["rows"])["summary"], indent=2))
     print(f"{count} steps are left: run the same command again." if count else "Nothing is left to run.")
 

@@ -47,7 +47,7 @@ def test_the_tests_that_the_makefile_names_are_there() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here: they would run")
-@pytest.mark.parametrize("name", ["autotune", "counters", "main_job", "sweep", "avg_pool1d --host"])
+@pytest.mark.parametrize("name", ["autotune", "counters", "main_job", "sweep", "avg_pool1d --sample 1:1", "host"])
 def test_a_benchmark_without_a_gpu_ends_with_one_line(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

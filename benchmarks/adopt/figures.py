@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import comb
 from statistics import median
 from typing import Any
+
+from benchmarks.timing import interval
 
 Row = dict[str, Any]
 PARTS = ("adopt_s", "package_s", "calls_s")  # of a process whose torch and Triton are imported
@@ -14,18 +15,6 @@ PARTS = ("adopt_s", "package_s", "calls_s")  # of a process whose torch and Trit
 def seconds_of(process: Row) -> float:
     """Return a process's seconds to the last result."""
     return float(sum(process[part] for part in PARTS))
-
-
-def interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Return a confidence interval of the median that assumes no distribution: two order statistics.
-
-    Source: the number of values below the median is binomial with p = 1/2. Of five values or fewer it is the range.
-    """
-    ordered = sorted(values)
-    count, low = len(ordered), 0
-    while 2 * sum(comb(count, number) for number in range(low + 2)) / 2**count <= 1 - confidence:
-        low += 1
-    return ordered[low], ordered[count - 1 - low]
 
 
 def compared(ours: Sequence[float], theirs: Sequence[float]) -> Row:

@@ -32,7 +32,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     run: list[tuple[str, str]] = []
 
     class Child:
-        def __init__(self, problem: str, step: str) -> None:
+        def __init__(self, problem: str, _: dict[str, Any], step: str) -> None:
             self.step = problem, step
 
         def run(self) -> dict[str, Any]:
@@ -77,3 +77,12 @@ def test_the_named_problems_are_problems_of_the_kernel() -> None:
     assert set(sweep.CHOSEN) <= set(sweep.PROBLEMS)
     for arguments in sweep.PROBLEMS.values():
         assert FORWARD.space(FORWARD.problem(arguments), INTERPRETER)
+
+
+def test_of_a_sample_every_second_problem_is_measured_as_its_gradient(
+    children: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    words = ["--json", str(tmp_path / "sweep.json"), "--parts", "cold", "--sweeps", "1"]
+    sweep.main([*words, "--sample", "7:2", "--sample", "8:1"])
+    names = ["seed-7-0", "seed-7-1 backward", "seed-8-0"]
+    assert children == [(name, step) for name in names for step in ("ours", "autotune")]
