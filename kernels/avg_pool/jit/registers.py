@@ -11,47 +11,40 @@ import triton.language as tl
 
 @triton.jit
 def columns_of(tile):
-    """Split a tile [GROUPS, 1, 2, 4 or 8] into a tuple of columns [GROUPS]."""
+    """Split a tile [GROUPS, a power of two] into a tuple of columns [GROUPS]."""
     GROUPS: tl.constexpr = tile.shape[0]
     WIDTH: tl.constexpr = tile.shape[1]
     if WIDTH == 1:
         return (tl.reshape(tile, (GROUPS,)),)
     elif WIDTH == 2:
-        c0, c1 = tl.split(tile)
-        return (c0, c1)
-    elif WIDTH == 4:
-        even, odd = tl.split(tl.reshape(tile, (GROUPS, 2, 2)))
-        c0, c2 = tl.split(even)
-        c1, c3 = tl.split(odd)
-        return (c0, c1, c2, c3)
+        first, second = tl.split(tile)
+        return (first, second)
     else:
-        even, odd = tl.split(tl.reshape(tile, (GROUPS, 4, 2)))
-        even_of_even, odd_of_even = tl.split(tl.reshape(even, (GROUPS, 2, 2)))
-        even_of_odd, odd_of_odd = tl.split(tl.reshape(odd, (GROUPS, 2, 2)))
-        c0, c4 = tl.split(even_of_even)
-        c2, c6 = tl.split(odd_of_even)
-        c1, c5 = tl.split(even_of_odd)
-        c3, c7 = tl.split(odd_of_odd)
-        return (c0, c1, c2, c3, c4, c5, c6, c7)
+        even, odd = tl.split(tl.reshape(tile, (GROUPS, WIDTH // 2, 2)))
+        evens = columns_of(even)
+        odds = columns_of(odd)
+        columns = ()
+        for pair in tl.static_range(WIDTH // 2):
+            columns = columns + (evens[pair], odds[pair])
+        return columns
 
 
 @triton.jit
 def tile_of(columns):
-    """Join a tuple of columns [GROUPS] into a tile [GROUPS, 1, 2, 4 or 8], the reverse of `columns_of`."""
+    """Join a tuple of a power of two of columns [GROUPS] into a tile, the reverse of `columns_of`."""
     GROUPS: tl.constexpr = columns[0].shape[0]
     WIDTH: tl.constexpr = len(columns)
     if WIDTH == 1:
         return tl.reshape(columns[0], (GROUPS, 1))
     elif WIDTH == 2:
         return tl.join(columns[0], columns[1])
-    elif WIDTH == 4:
-        even = tl.join(columns[0], columns[2])
-        odd = tl.join(columns[1], columns[3])
-        return tl.reshape(tl.join(even, odd), (GROUPS, 4))
     else:
-        even = tl.join(tl.join(columns[0], columns[4]), tl.join(columns[2], columns[6]))
-        odd = tl.join(tl.join(columns[1], columns[5]), tl.join(columns[3], columns[7]))
-        return tl.reshape(tl.join(tl.reshape(even, (GROUPS, 4)), tl.reshape(odd, (GROUPS, 4))), (GROUPS, 8))
+        evens = ()
+        odds = ()
+        for pair in tl.static_range(WIDTH // 2):
+            evens = evens + (columns[2 * pair],)
+            odds = odds + (columns[2 * pair + 1],)
+        return tl.reshape(tl.join(tile_of(evens), tile_of(odds)), (GROUPS, WIDTH))
 
 
 @triton.jit

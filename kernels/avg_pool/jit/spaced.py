@@ -8,7 +8,7 @@ windows in registers. A group is BLOCK_OUT outputs; what its windows hold beyond
 import triton
 import triton.language as tl
 
-from .registers import window_sums
+from .registers import columns_of, tile_of, window_sums
 from .tiles import blocks, divisor, in_short_rows, inverse, place, place_in_short_rows
 
 FARTHEST = tl.constexpr(1 << 30)  # no tile has as many columns
@@ -93,7 +93,7 @@ def pool_spaced(
         means = ()
         for output in tl.static_range(BLOCK_OUT):
             means = means + ((sums[output] * inverse(WINDOW, WINDOW, ACC)).to(target.dtype.element_ty),)
-        tl.store(targets, joined_columns(means))
+        tl.store(targets, tile_of(means))
     else:
         MASKED: tl.constexpr = (True, SCALED, BLOCK_OUT, SPAN, ACC, WINDOW, PADDING, DIVISOR)
         sums = window_sums(_span(at, bounds, MASKED), BLOCK_OUT, STRIDE, WINDOW)
@@ -106,7 +106,7 @@ def pool_spaced(
                 mean *= 1.0 / divisor(left + output * STRIDE, WINDOW, low, end, padded_end, DIVISOR).to(ACC)
             means = means + (mean.to(target.dtype.element_ty),)
         room = tl.minimum(written_length - first, FARTHEST).to(tl.int32) - group * BLOCK_OUT
-        tl.store(targets, joined_columns(means), mask=held[:, None] & (lane < room[:, None]))
+        tl.store(targets, tile_of(means), mask=held[:, None] & (lane < room[:, None]))
 
 
 @triton.jit
@@ -144,46 +144,8 @@ def _piece(at, bounds, AHEAD: tl.constexpr, COUNT: tl.constexpr, HOW: tl.constex
         tile = tl.load(sources + offsets, mask=ahead < AHEAD + COUNT, other=0.0)
     else:
         tile = tl.load(sources + offsets)
-    pieces = split_columns(tile)
+    pieces = columns_of(tile)
     columns = ()
     for column in tl.static_range(COUNT):
         columns = columns + (pieces[column].to(HOW[4]),)
     return columns
-
-
-@triton.jit
-def split_columns(tile):
-    """Split a tile [GROUPS, a power of two] into a tuple of columns [GROUPS]."""
-    GROUPS: tl.constexpr = tile.shape[0]
-    WIDTH: tl.constexpr = tile.shape[1]
-    if WIDTH == 1:
-        return (tl.reshape(tile, (GROUPS,)),)
-    elif WIDTH == 2:
-        first, second = tl.split(tile)
-        return (first, second)
-    else:
-        even, odd = tl.split(tl.reshape(tile, (GROUPS, WIDTH // 2, 2)))
-        evens = split_columns(even)
-        odds = split_columns(odd)
-        columns = ()
-        for pair in tl.static_range(WIDTH // 2):
-            columns = columns + (evens[pair], odds[pair])
-        return columns
-
-
-@triton.jit
-def joined_columns(columns):
-    """Join a tuple of a power of two of columns [GROUPS] into a tile, the reverse of `split_columns`."""
-    GROUPS: tl.constexpr = columns[0].shape[0]
-    WIDTH: tl.constexpr = len(columns)
-    if WIDTH == 1:
-        return tl.reshape(columns[0], (GROUPS, 1))
-    elif WIDTH == 2:
-        return tl.join(columns[0], columns[1])
-    else:
-        evens = ()
-        odds = ()
-        for pair in tl.static_range(WIDTH // 2):
-            evens = evens + (columns[2 * pair],)
-            odds = odds + (columns[2 * pair + 1],)
-        return tl.reshape(tl.join(joined_columns(evens), joined_columns(odds)), (GROUPS, WIDTH))
