@@ -58,9 +58,18 @@ def gather_tiling(
 ) -> tuple[int, dict[str, object]]:
     """Return how many programs a batch entry needs, and the constants that are not the default."""
     block = tile[0]
-    is_aligned = are_aligned[1] and case.length % case.group == 0
-    slack = 0 if is_aligned else case.group - 1  # tiles begin where stores are aligned
+    # Multiples of so many elements are where rows may begin; 0 if tiles do not begin with the array, but where stores
+    # are aligned.
+    grain = min(case.length & -case.length, case.group) if are_aligned[1] else 0
+    slack = 0 if grain else case.group - 1
     elements = case.rows * case.length
     is_narrow = case.batch == 1 and elements + block + case.length < LONGEST_NARROW_ROW
-    constants: dict[str, object] = {"ALIGNED": is_aligned, "SHORT": case.length < block, "WIDE": not is_narrow}
+    # A row's first windows: those that may hold a column of a group in which the row before ends.
+    nexts = min((case.group - 1 - max(grain, 1) + case.padding) // case.stride + 1, case.out_length)
+    constants: dict[str, object] = {
+        "ALIGNED": grain,
+        "SHORT": case.length < block,
+        "WIDE": not is_narrow,
+        "CHUNK": 0 if grain == case.group else nexts,
+    }
     return cdiv(elements + slack, block), constants

@@ -111,7 +111,7 @@ def avg_pool1d_backward_kernel(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
-    ALIGNED: tl.constexpr,  # at stride 1 rows of both, else those of grad_x
+    ALIGNED: tl.constexpr,  # at stride 1 rows of both; GRAIN of "gather"
     SHORT: tl.constexpr,
     WIDE: tl.constexpr,
     ALGORITHM: tl.constexpr,
@@ -147,7 +147,7 @@ def avg_pool1d_backward_kernel(
     elif ALGORITHM == "gather":
         gather(
             grad_y, grad_x, rows, length, out_length, y_batch_stride, y_row_stride, y_col_stride, x_batch_stride,
-            WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT,
+            WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, CHUNK,
         )  # fmt: skip
     elif ALGORITHM == "spread":
         spread_by_strips(

@@ -16,7 +16,7 @@ holds some element of a group, divided by the elements of a group. Chosen if a w
 import triton
 import triton.language as tl
 
-from .registers import rounded, window_sums
+from .registers import behind_walls, rounded, window_sums
 from .tiles import in_rows, inverse, offset_in_rows, place_in_array, scaled
 
 
@@ -35,10 +35,11 @@ def gather(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
-    ALIGNED: tl.constexpr,  # rows of grad_x begin and end at multiples of 16 bytes
+    GRAIN: tl.constexpr,  # entries of grad_x begin at 16 bytes, rows at so many elements; 0 if entries may not
     SHORT: tl.constexpr,  # several rows may end in a tile
     WIDE: tl.constexpr,  # see `place_in_array`; offsets of grad_y within a tile may need 64 bits too
     BLOCK_OUT: tl.constexpr,
+    NEXTS: tl.constexpr,  # first windows of a row, for groups in which the row before ends; 0 if there are none
 ):
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i."""
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
@@ -48,9 +49,9 @@ def gather(
     # Windows that a group may need, counted from the youngest that holds its first column.
     OLDEST: tl.constexpr = -((WINDOW - 1) // STRIDE)
     YOUNGEST: tl.constexpr = (STRIDE + WIDTH - 2) // STRIDE
-    KNOWN: tl.constexpr = PADDING % STRIDE if ALIGNED and WIDTH % STRIDE == 0 else -1  # the phase of all groups
+    KNOWN: tl.constexpr = PADDING % STRIDE if GRAIN > 0 and GRAIN % STRIDE == 0 else -1  # the phase of all groups
     entry, batch, row, column, first, end = place_in_array(
-        grad_x, rows, length, x_batch_stride, ALIGNED, WIDE, BLOCK_OUT
+        grad_x, rows, length, x_batch_stride, GRAIN > 0, SHORT, WIDE, BLOCK_OUT
     )
     group = tl.arange(0, GROUPS)
     place = group[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
@@ -67,7 +68,7 @@ def gather(
     inside &= (base >= -OLDEST) & (last < tl.cast(out_length, column.dtype))
     if DIVISOR != "window":  # no window that is read is cut by an end of the row
         inside &= ((base - (-OLDEST)) * STRIDE >= PADDING) & (last * STRIDE + WINDOW <= span + PADDING)
-    if inside:
+    if not SHORT and inside:
         phase = (column + PADDING - base * STRIDE).to(tl.uint32) + (group * WIDTH).to(tl.uint32)
         youngest = phase // STRIDE  # counted from `base`
         phase = (phase - youngest * STRIDE).to(tl.int32)
@@ -80,13 +81,16 @@ def gather(
         tl.store(targets, rounded(columns, grad_x.dtype.element_ty))
     else:
         ahead, at = in_rows(column + (group * WIDTH).to(column.dtype), span, SHORT, BLOCK_OUT)
-        ahead_end = tl.minimum(rows - row, BLOCK_OUT).to(tl.int32)
-        held = (ahead < ahead_end) & (ahead >= tl.maximum(-row, 0).to(tl.int32))  # a tile may begin before all rows
+        # A tile may begin before all rows and end behind them. There it reads the first or the last one.
+        last_ahead = tl.minimum(rows - row, BLOCK_OUT).to(tl.int32) - 1
+        there = tl.minimum(ahead, last_ahead)
+        if GRAIN == 0:
+            there = tl.maximum(there, tl.maximum(-row, 0).to(tl.int32))
         youngest = (at + PADDING) // STRIDE
         phase = (at + PADDING - youngest * STRIDE).to(tl.int32)
-        sources = y_row + offset_in_rows(ahead, youngest, y_row_stride, step, SHORT, WIDE)
+        sources = y_row + offset_in_rows(there, youngest, y_row_stride, step, SHORT, WIDE)
         eldest = youngest - (-OLDEST)  # unsigned: a window before the row's first one becomes a large number
-        windows_end = tl.where(held, tl.cast(out_length, eldest.dtype), 0)
+        windows_end = tl.cast(out_length, eldest.dtype)
         windows = ()
         for window in tl.static_range(OLDEST, YOUNGEST + 1):
             o = eldest + (window - OLDEST)
@@ -94,18 +98,20 @@ def gather(
             windows = windows + (scaled(value, o, span, WINDOW, STRIDE, PADDING, DIVISOR),)
         columns = _gradient(windows, phase, KNOWN, WIDTH, OLDEST, WINDOW, STRIDE)
 
-        if not ALIGNED:  # a row may end within a group
+        if NEXTS > 0:  # a row may end within a group
             wall = tl.minimum(span - at, WIDTH).to(tl.int32)  # the group's first column of the next row
-            NEXTS: tl.constexpr = (WIDTH - 2 + PADDING) // STRIDE + 1
-            next_end = tl.where((wall < WIDTH) & (ahead + 1 < ahead_end), tl.minimum(out_length, NEXTS).to(tl.int32), 0)
-            next_sources = y_row + offset_in_rows(ahead + 1, youngest * 0, y_row_stride, step, SHORT, WIDE)
+            there = tl.minimum(ahead + 1, last_ahead)
+            next_sources = y_row + offset_in_rows(there, youngest * 0, y_row_stride, step, SHORT, WIDE)
             nexts = ()
             for window in tl.static_range(NEXTS):
-                value = tl.load(next_sources + window * step, mask=window < next_end, other=0.0).to(ACC)
+                value = tl.load(next_sources + window * step).to(ACC)
                 # The same for all rows: one division for all groups of a thread.
                 first_windows, one = tl.full((), window, column.dtype), tl.full((), 1.0, ACC)
                 nexts = nexts + (value * scaled(one, first_windows, span, WINDOW, STRIDE, PADDING, DIVISOR),)
-            columns = _behind_walls(columns, nexts, wall, WINDOW, STRIDE, PADDING)
+            firsts = ()
+            for index in tl.static_range(WIDTH - 1):
+                firsts = firsts + (_sum_of_first(nexts, index + PADDING, WINDOW, STRIDE),)
+            columns = behind_walls(columns, firsts, wall, max(GRAIN, 1), WINDOW, STRIDE, PADDING)
         gradient = rounded(columns, grad_x.dtype.element_ty)
         if (first >= 0) & (first + BLOCK_OUT <= end):
             tl.store(targets, gradient)
@@ -115,38 +121,15 @@ def gather(
 
 
 @triton.jit
-def _behind_walls(columns, nexts, wall, WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr):
-    """Replace each group's columns from `wall` on by the first columns of a row whose first windows are `nexts`."""
-    replaced = ()
-    for column in tl.static_range(len(columns)):
-        total = columns[column]
-        for index in tl.static_range(column):  # a wall is at 1 or later
-            total = _behind_wall(total, nexts, wall <= column - index, index, WINDOW, STRIDE, PADDING)
-        replaced = replaced + (total,)
-    return replaced
-
-
-@triton.jit
-def _behind_wall(total, nexts, is_behind, INDEX: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
-                 PADDING: tl.constexpr):  # fmt: skip
-    """Replace the total of a column that `is_behind` by that of column INDEX of a row or later, until it changes."""
-    PLACE: tl.constexpr = INDEX + PADDING
-    YOUNGEST: tl.constexpr = PLACE // STRIDE
-    OLDEST: tl.constexpr = 0 if PLACE < WINDOW else (PLACE - WINDOW) // STRIDE + 1
-    BEFORE: tl.constexpr = 0 if PLACE <= WINDOW else (PLACE - 1 - WINDOW) // STRIDE + 1
-    if INDEX == 0 or (PLACE - 1) // STRIDE < YOUNGEST or BEFORE < OLDEST:
-        total = tl.where(is_behind, _sum_from(nexts, OLDEST, YOUNGEST, total), total)
-    return total
-
-
-@triton.jit
-def _sum_from(windows, FIRST: tl.constexpr, LAST: tl.constexpr, like):
-    """Sum the windows FIRST to LAST; 0 if there are none."""
-    if FIRST > LAST:
-        return tl.zeros(like.shape, like.dtype)
+def _sum_of_first(windows, PLACE: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr):
+    """Sum those of a row's first windows that hold the column PLACE after the start of the first; 0 if none does."""
+    OLDEST: tl.constexpr = max(PLACE - WINDOW + STRIDE, 0) // STRIDE
+    END: tl.constexpr = min(PLACE // STRIDE + 1, len(windows))
+    if OLDEST >= END:
+        return tl.zeros(windows[0].shape, windows[0].dtype)
     else:
-        total = windows[FIRST]
-        for window in tl.static_range(FIRST + 1, LAST + 1):
+        total = windows[OLDEST]
+        for window in tl.static_range(OLDEST + 1, END):
             total += windows[window]
         return total
 

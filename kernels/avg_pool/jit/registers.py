@@ -50,10 +50,36 @@ def tile_of(columns):
 @triton.jit
 def rounded(columns, dtype: tl.constexpr):
     """Join columns of sums into a tile of that type."""
-    rounded = ()
+    return tile_of(columns).to(dtype)  # neighbours are rounded in pairs
+
+
+@triton.jit
+def behind_walls(columns, firsts, wall, GRAIN: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
+                 PADDING: tl.constexpr):  # fmt: skip
+    """Replace each group's columns from `wall` on by the `firsts` of a row, the totals of its first columns.
+
+    A wall is at a multiple of GRAIN columns, at one or more. Totals change only where a window begins or ends.
+    """
+    replaced = ()
     for column in tl.static_range(len(columns)):
-        rounded = rounded + (columns[column].to(dtype),)
-    return tile_of(rounded)
+        total = columns[column]
+        for index in tl.static_range(column % GRAIN, column - GRAIN + 1, GRAIN):
+            total = _behind_wall(total, firsts, wall <= column - index, index, GRAIN, WINDOW, STRIDE, PADDING)
+        replaced = replaced + (total,)
+    return replaced
+
+
+@triton.jit
+def _behind_wall(total, firsts, is_behind, INDEX: tl.constexpr, GRAIN: tl.constexpr, WINDOW: tl.constexpr,
+                 STRIDE: tl.constexpr, PADDING: tl.constexpr):  # fmt: skip
+    """Replace the total of a column that `is_behind` by that of column INDEX of a row or later, until it changes."""
+    LAST: tl.constexpr = INDEX + PADDING
+    BEFORE: tl.constexpr = LAST - GRAIN
+    BEGINS: tl.constexpr = LAST // STRIDE > BEFORE // STRIDE
+    ENDS: tl.constexpr = max(LAST - WINDOW, -1) // STRIDE > max(BEFORE - WINDOW, -1) // STRIDE
+    if INDEX < GRAIN or BEGINS or ENDS:
+        total = tl.where(is_behind, firsts[INDEX], total)
+    return total
 
 
 @triton.jit

@@ -17,7 +17,7 @@ WINDOW // STRIDE. Chosen if a window covers three strides or more.
 import triton
 import triton.language as tl
 
-from .registers import columns_of, rounded
+from .registers import behind_walls, columns_of, rounded
 from .tiles import in_rows, inverse, offset_in_rows, place_in_array, scaled
 
 
@@ -36,7 +36,7 @@ def spread_by_strips(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
-    ALIGNED: tl.constexpr,  # rows of grad_x begin and end at multiples of 16 bytes
+    GRAIN: tl.constexpr,  # entries of grad_x begin at 16 bytes, rows at so many elements; 0 if entries may not
     SHORT: tl.constexpr,  # several rows may end in a tile
     WIDE: tl.constexpr,  # see `place_in_array`; offsets of grad_y within a tile may need 64 bits too
     BLOCK_OUT: tl.constexpr,
@@ -51,7 +51,9 @@ def spread_by_strips(
     FITTING: tl.constexpr = (CHUNK - ALWAYS - 2 * (PADDING // STRIDE) - 15) * STRIDE // WIDTH * WIDTH
     TILE: tl.constexpr = BLOCK_OUT if SHORT else min(BLOCK_OUT, FITTING)
     NEEDED: tl.constexpr = ALWAYS + (TILE + STRIDE - 2) // STRIDE + 2  # slots, if no row ends in the tile
-    entry, batch, row, column, first, end = place_in_array(grad_x, rows, length, x_batch_stride, ALIGNED, WIDE, TILE)
+    entry, batch, row, column, first, end = place_in_array(
+        grad_x, rows, length, x_batch_stride, GRAIN > 0, SHORT, WIDE, TILE
+    )
     group = tl.arange(0, BLOCK_OUT // WIDTH)
     place = group[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
     targets = tl.multiple_of(entry + first, 16) + place
@@ -69,7 +71,7 @@ def spread_by_strips(
     inside = (row >= 0) & (row < rows) & (column + TILE <= span) & (start >= 0) & (last <= out_length)
     if DIVISOR != "window":  # no window that is read is cut by an end of the row
         inside &= (start * STRIDE >= PADDING) & (last * STRIDE + (WINDOW - STRIDE) <= length + PADDING)
-    if inside:
+    if not SHORT and inside:
         sources = y_row + start.to(tl.int64) * step + slot * step
         values = tl.load(sources, mask=slot < NEEDED, other=0.0).to(ACC) * inverse(WINDOW, WINDOW, ACC)
         sums = _sums_of_slots(values, slot, WINDOW, STRIDE)
@@ -77,7 +79,7 @@ def spread_by_strips(
         youngest = phase // STRIDE  # counted from `base`
         phase = (phase - youngest * STRIDE).to(tl.int32)
         columns = _columns(
-            sums, youngest.to(tl.int32) + ALWAYS, phase, None, TILE == BLOCK_OUT, WIDTH, WINDOW, STRIDE, PADDING
+            sums, youngest.to(tl.int32) + ALWAYS, phase, None, TILE == BLOCK_OUT, WIDTH, GRAIN, WINDOW, STRIDE, PADDING
         )
         gradient = rounded(columns, grad_x.dtype.element_ty)
         if TILE == BLOCK_OUT:
@@ -104,11 +106,11 @@ def spread_by_strips(
         phase = (at + PADDING - youngest * STRIDE).to(tl.int32)
         slot_of_row = (ahead * per_row.to(SIGNED) - start).to(tl.int32)  # of its window 0
         nexts = None
-        if not ALIGNED:  # a row may end within a group
+        if GRAIN < WIDTH:  # a row may end within a group
             wall = tl.minimum(span - at, WIDTH).to(tl.int32)  # the group's first column of the next row
             nexts = (wall, slot_of_row + (per_row.to(tl.int32) + PADDING // STRIDE))
         our_slot = slot_of_row + youngest.to(tl.int32)
-        columns = _columns(sums, our_slot, phase, nexts, False, WIDTH, WINDOW, STRIDE, PADDING)
+        columns = _columns(sums, our_slot, phase, nexts, False, WIDTH, GRAIN, WINDOW, STRIDE, PADDING)
         gradient = rounded(columns, grad_x.dtype.element_ty)
         begin, until = tl.maximum(-first, 0).to(tl.int32), tl.minimum(end - first, TILE).to(tl.int32)
         if (begin == 0) & (until == BLOCK_OUT):
@@ -165,8 +167,8 @@ def _with_power(power, total, slot, STEP: tl.constexpr, COUNT: tl.constexpr):
 
 
 @triton.jit
-def _columns(sums, slot, phase, nexts, INSIDE: tl.constexpr, WIDTH: tl.constexpr, WINDOW: tl.constexpr,
-             STRIDE: tl.constexpr, PADDING: tl.constexpr):  # fmt: skip
+def _columns(sums, slot, phase, nexts, INSIDE: tl.constexpr, WIDTH: tl.constexpr, GRAIN: tl.constexpr,
+             WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr):  # fmt: skip
     """Return WIDTH columns [groups] of each group's sums; its first column lies `phase` after the start of `slot`.
 
     `nexts` are each group's first column of the next row and the slot with which the windows of that row's first column
@@ -193,7 +195,10 @@ def _columns(sums, slot, phase, nexts, INSIDE: tl.constexpr, WIDTH: tl.constexpr
     if nexts is None:
         return columns
     else:
-        return _behind_walls_of(columns, next_few, nexts[0], WINDOW, STRIDE, PADDING)
+        firsts = ()
+        for index in tl.static_range(WIDTH - 1):
+            firsts = firsts + (_of_place(next_few, index + PADDING % STRIDE, WINDOW, STRIDE),)
+        return behind_walls(columns, firsts, nexts[0], max(GRAIN, 1), WINDOW, STRIDE, PADDING)
 
 
 @triton.jit
@@ -252,26 +257,3 @@ def _of_place(sums, PLACE: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.conste
         return sums[PLACE // STRIDE * 2]
     else:
         return sums[PLACE // STRIDE * 2 + 1]
-
-
-@triton.jit
-def _behind_walls_of(columns, sums, wall, WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr):
-    """Replace each group's columns from `wall` on by the first columns of the next row, whose sums `sums` are."""
-    WIDTH: tl.constexpr = len(columns)
-    replaced = ()
-    for column in tl.static_range(WIDTH):
-        total = columns[column]
-        for index in tl.static_range(column):  # a wall is at 1 or later
-            total = _behind_wall_of(total, sums, wall <= column - index, index, WINDOW, STRIDE, PADDING)
-        replaced = replaced + (total,)
-    return replaced
-
-
-@triton.jit
-def _behind_wall_of(total, sums, is_behind, INDEX: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
-                    PADDING: tl.constexpr):  # fmt: skip
-    """Replace the total of a column that `is_behind` by that of column INDEX of a row or later, until it changes."""
-    PLACE: tl.constexpr = INDEX + PADDING % STRIDE
-    if INDEX == 0 or PLACE % STRIDE == 0 or PLACE % STRIDE == WINDOW % STRIDE:
-        total = tl.where(is_behind, _of_place(sums, PLACE, WINDOW, STRIDE), total)
-    return total

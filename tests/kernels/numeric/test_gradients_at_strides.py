@@ -37,7 +37,9 @@ def launch(
 
 @pytest.mark.parametrize(("algorithm", "windows"), [("gather", GATHERED), ("spread", SUMMED)])
 @pytest.mark.parametrize(
-    ("length", "offset"), [(77, 0), (80, 8), (301, 3), (304, 5)], ids=["short", "short aligned", "long", "long odd"]
+    ("length", "offset"),
+    [(77, 0), (78, 8), (80, 8), (301, 3), (304, 5), (300, 0)],
+    ids=["short", "short even", "short aligned", "long odd", "long at an odd address", "long, ending in half groups"],
 )
 def test_a_gradient_is_right_where_rows_end_and_where_they_do_not(
     algorithm: str, windows: tuple[Window, ...], length: int, offset: int, exhaustive: bool
