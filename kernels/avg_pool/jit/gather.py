@@ -46,10 +46,12 @@ def gather(
     SIZE: tl.constexpr = grad_x.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
     GROUPS: tl.constexpr = BLOCK_OUT // WIDTH
+    # How far a group begins behind the start of a window: LEAST columns, or more by a multiple of EVERY.
+    EVERY: tl.constexpr = min(STRIDE & -STRIDE, max(GRAIN, 1))
+    LEAST: tl.constexpr = PADDING % EVERY
     # Windows that a group may need, counted from the youngest that holds its first column.
-    OLDEST: tl.constexpr = -((WINDOW - 1) // STRIDE)
-    YOUNGEST: tl.constexpr = (STRIDE + WIDTH - 2) // STRIDE
-    KNOWN: tl.constexpr = PADDING % STRIDE if GRAIN > 0 and GRAIN % STRIDE == 0 else -1  # the phase of all groups
+    OLDEST: tl.constexpr = -max((WINDOW - 1 - LEAST) // STRIDE, 0)
+    YOUNGEST: tl.constexpr = (STRIDE - EVERY + LEAST + WIDTH - 1) // STRIDE
     entry, batch, row, column, first, end = place_in_array(
         grad_x, rows, length, x_batch_stride, GRAIN > 0, SHORT, WIDE, BLOCK_OUT
     )
@@ -77,7 +79,7 @@ def gather(
         for window in tl.static_range(OLDEST, YOUNGEST + 1):
             value = tl.load(sources + window * step).to(ACC)
             windows = windows + (value * inverse(WINDOW, WINDOW, ACC),)
-        columns = _gradient(windows, phase, KNOWN, WIDTH, OLDEST, WINDOW, STRIDE)
+        columns = _gradient(windows, phase, EVERY, LEAST, WIDTH, OLDEST, WINDOW, STRIDE)
         tl.store(targets, rounded(columns, grad_x.dtype.element_ty))
     else:
         ahead, at = in_rows(column + (group * WIDTH).to(column.dtype), span, SHORT, BLOCK_OUT)
@@ -95,8 +97,8 @@ def gather(
         for window in tl.static_range(OLDEST, YOUNGEST + 1):
             o = eldest + (window - OLDEST)
             value = tl.load(sources + window * step, mask=o < windows_end, other=0.0).to(ACC)
-            windows = windows + (scaled(value, o, span, WINDOW, STRIDE, PADDING, DIVISOR),)
-        columns = _gradient(windows, phase, KNOWN, WIDTH, OLDEST, WINDOW, STRIDE)
+            windows = windows + (scaled(value, o, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR),)
+        columns = _gradient(windows, phase, EVERY, LEAST, WIDTH, OLDEST, WINDOW, STRIDE)
 
         if NEXTS > 0:  # a row may end within a group
             wall = tl.minimum(span - at, WIDTH).to(tl.int32)  # the group's first column of the next row
@@ -105,15 +107,16 @@ def gather(
             nexts = ()
             for window in tl.static_range(NEXTS):
                 value = tl.load(next_sources + window * step).to(ACC)
-                # The same for all rows: one division for all groups of a thread.
-                first_windows, one = tl.full((), window, column.dtype), tl.full((), 1.0, ACC)
-                nexts = nexts + (value * scaled(one, first_windows, span, WINDOW, STRIDE, PADDING, DIVISOR),)
+                # The same for all rows: one factor for all groups of a thread.
+                number, one = tl.full((), window, column.dtype), tl.full((), 1.0, ACC)
+                factor = scaled(one, number, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR)
+                nexts = nexts + (value * factor,)
             firsts = ()
             for index in tl.static_range(WIDTH - 1):
                 firsts = firsts + (_sum_of_first(nexts, index + PADDING, WINDOW, STRIDE),)
             columns = behind_walls(columns, firsts, wall, max(GRAIN, 1), WINDOW, STRIDE, PADDING)
         gradient = rounded(columns, grad_x.dtype.element_ty)
-        if (first >= 0) & (first + BLOCK_OUT <= end):
+        if (GRAIN > 0 or first >= 0) and first + BLOCK_OUT <= end:
             tl.store(targets, gradient)
         else:
             begin, until = tl.maximum(-first, 0).to(tl.int32), tl.minimum(end - first, BLOCK_OUT).to(tl.int32)
@@ -135,12 +138,13 @@ def _sum_of_first(windows, PLACE: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl
 
 
 @triton.jit
-def _gradient(windows, phase, KNOWN: tl.constexpr, WIDTH: tl.constexpr, OLDEST: tl.constexpr, WINDOW: tl.constexpr,
-              STRIDE: tl.constexpr):  # fmt: skip
+def _gradient(windows, phase, EVERY: tl.constexpr, LEAST: tl.constexpr, WIDTH: tl.constexpr, OLDEST: tl.constexpr,
+              WINDOW: tl.constexpr, STRIDE: tl.constexpr):  # fmt: skip
     """Return WIDTH columns [groups] of the sums of the windows that hold each column; `windows` begin with OLDEST.
 
-    Column j of a group lies `phase` + j after the start of window 0. WINDOW // STRIDE windows hold a column whatever
-    its phase, and one more holds the first WINDOW % STRIDE of each STRIDE columns.
+    Column j of a group lies `phase` + j after the start of window 0; a phase is LEAST or more by a multiple of EVERY.
+    WINDOW // STRIDE windows hold a column whatever its phase, and one more holds the first WINDOW % STRIDE of each
+    STRIDE columns.
     """
     ALWAYS: tl.constexpr = WINDOW // STRIDE
     always = windows
@@ -150,7 +154,7 @@ def _gradient(windows, phase, KNOWN: tl.constexpr, WIDTH: tl.constexpr, OLDEST: 
             common = common + (windows[window],)
         always = window_sums(common, len(windows) + OLDEST, 1, ALWAYS)
     columns = ()
-    if KNOWN < 0 and WINDOW % STRIDE > 0 and STRIDE >= WIDTH - 1:
+    if EVERY == 1 and WINDOW % STRIDE > 0 and STRIDE >= WIDTH - 1:
         # In a group one window starts and one ends, at most. Comparing each column with those two places needs fewer
         # predicates than comparing the phase with two numbers for each column.
         REST: tl.constexpr = WINDOW % STRIDE
@@ -168,26 +172,28 @@ def _gradient(windows, phase, KNOWN: tl.constexpr, WIDTH: tl.constexpr, OLDEST: 
             columns = columns + (tl.where(second <= column, end, tl.where(first <= column, middle, begin)),)
     else:
         for column in tl.static_range(WIDTH):
-            columns = columns + (_sum_of(windows, always, phase, column, KNOWN, OLDEST, WINDOW, STRIDE),)
+            columns = columns + (_sum_of(windows, always, phase, column, EVERY, LEAST, OLDEST, WINDOW, STRIDE),)
     return columns
 
 
 @triton.jit
-def _sum_of(windows, always, phase, COLUMN: tl.constexpr, KNOWN: tl.constexpr, OLDEST: tl.constexpr,
-            WINDOW: tl.constexpr, STRIDE: tl.constexpr):  # fmt: skip
+def _sum_of(windows, always, phase, COLUMN: tl.constexpr, EVERY: tl.constexpr, LEAST: tl.constexpr,
+            OLDEST: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr):  # fmt: skip
     """Sum the windows that hold the column COLUMN of each group."""
-    FIRST: tl.constexpr = COLUMN if KNOWN < 0 else COLUMN + KNOWN
-    LAST: tl.constexpr = COLUMN + STRIDE - 1 if KNOWN < 0 else FIRST
+    FIRST: tl.constexpr = COLUMN + LEAST
     # Where the next window starts, and where the next one ends.
     START: tl.constexpr = (FIRST // STRIDE + 1) * STRIDE
     END: tl.constexpr = FIRST + 1 + (WINDOW - FIRST - 1) % STRIDE
     NEXT: tl.constexpr = min(START, END)
     AFTER: tl.constexpr = max(START, END)
+    # The phases from which on this column lies there. Neighbouring columns have some in common.
+    TO_NEXT: tl.constexpr = LEAST + (NEXT - FIRST + EVERY - 1) // EVERY * EVERY
+    TO_AFTER: tl.constexpr = LEAST + (AFTER - FIRST + EVERY - 1) // EVERY * EVERY
     total = _sum_at(windows, always, FIRST, OLDEST, WINDOW, STRIDE)
-    if NEXT <= LAST:
-        total = tl.where(phase >= NEXT - COLUMN, _sum_at(windows, always, NEXT, OLDEST, WINDOW, STRIDE), total)
-    if NEXT < AFTER and AFTER <= LAST:
-        total = tl.where(phase >= AFTER - COLUMN, _sum_at(windows, always, AFTER, OLDEST, WINDOW, STRIDE), total)
+    if TO_NEXT < TO_AFTER and TO_NEXT < STRIDE:
+        total = tl.where(phase >= TO_NEXT, _sum_at(windows, always, NEXT, OLDEST, WINDOW, STRIDE), total)
+    if TO_AFTER < STRIDE:
+        total = tl.where(phase >= TO_AFTER, _sum_at(windows, always, AFTER, OLDEST, WINDOW, STRIDE), total)
     return total
 
 

@@ -98,7 +98,7 @@ def spread_by_strips(
         held = (row_of_slot >= ahead_begin) & (row_of_slot < ahead_end) & (in_row >= 0) & (in_row < out_length)
         sources = y_row + offset_in_rows(row_of_slot, in_row, y_row_stride, step, SHORT, WIDE)
         values = tl.load(sources, mask=held, other=0.0).to(ACC)
-        values = scaled(values, in_row.to(column.dtype), span, WINDOW, STRIDE, PADDING, DIVISOR)
+        values = scaled(values, in_row.to(column.dtype), span, out_length, WINDOW, STRIDE, PADDING, DIVISOR)
         sums = _sums_of_slots(values, slot, WINDOW, STRIDE)
 
         ahead, at = in_rows(column + (group * WIDTH).to(column.dtype), span, SHORT, BLOCK_OUT)

@@ -171,17 +171,21 @@ def reciprocal(count, ACC: tl.constexpr):
     That is exact to 2^-22.9, as a division is, but one instruction: a division takes care of numbers near 2^127.
     """
     number = count.to(ACC)
-    return tl.rsqrt(number * number) if ACC == tl.float32 else 1.0 / number
+    return 1.0 / number if ACC == tl.float64 else tl.rsqrt(number * number)  # noqa: SIM300 - no constant
 
 
 @triton.jit
-def scaled(value, window, length, WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr,
-            DIVISOR: tl.constexpr):  # fmt: skip
+def scaled(value, window, length, out_length, WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr,
+           DIVISOR: tl.constexpr):  # fmt: skip
     """Divide gradients of windows by what the windows were divided by."""
     if DIVISOR == "window":
         return value * inverse(WINDOW, WINDOW, value.dtype)
     else:
         # Windows and columns are unsigned: counts from the start of the left padding are never negative.
-        start = window * STRIDE
         end = length + PADDING
-        return value * reciprocal(divisor(start, WINDOW, PADDING, end, end + PADDING, DIVISOR), value.dtype)
+        last = tl.cast(out_length, length.dtype) - 1
+        cut = last if DIVISOR == "padded" else window  # the windows that may be cut
+        factor = reciprocal(divisor(cut * STRIDE, WINDOW, PADDING, end, end + PADDING, DIVISOR), value.dtype)
+        if DIVISOR == "padded":
+            factor = tl.where(window == last, factor, inverse(WINDOW, WINDOW, value.dtype))
+        return value * factor

@@ -16,7 +16,10 @@ from tunedb.kernels.geometry import Window
 
 pytestmark = runs_kernels
 
-GATHERED = (Window(2, 2), Window(3, 2, 1), Window(2, 5), Window(13, 11, 4), Window(20, 9, 10, True, False))
+GATHERED = (
+    Window(2, 2), Window(3, 2, 1), Window(2, 5), Window(13, 11, 4), Window(20, 9, 10, True, False),
+    Window(7, 6, 3, True), Window(29, 12, 13, False, False),
+)  # fmt: skip
 SUMMED = (Window(12, 3, 6), Window(13, 2, 5, True), Window(40, 8), Window(47, 9, 20, False, False), Window(130, 2, 65))
 
 
