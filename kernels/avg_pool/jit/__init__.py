@@ -152,7 +152,7 @@ def avg_pool1d_backward_kernel(
     elif ALGORITHM == "spread":
         spread_by_strips(
             grad_y, grad_x, rows, length, out_length, y_batch_stride, y_row_stride, y_col_stride, x_batch_stride,
-            WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, CHUNK,
+            WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, CHUNK, GAP,
         )  # fmt: skip
     elif ALGORITHM == "spaced":
         pool_spaced(

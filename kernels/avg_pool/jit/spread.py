@@ -41,15 +41,12 @@ def spread_by_strips(
     WIDE: tl.constexpr,  # see `place_in_array`; offsets of grad_y within a tile may need 64 bits too
     BLOCK_OUT: tl.constexpr,
     CHUNK: tl.constexpr,  # slots for windows: a power of two
+    TILE: tl.constexpr,  # elements that are written: those of BLOCK_OUT that there are slots for
 ):
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i."""
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
     WIDTH: tl.constexpr = 128 // grad_x.dtype.element_ty.primitive_bitwidth
     ALWAYS: tl.constexpr = WINDOW // STRIDE
-    # Of the tile, as many elements are written as there are slots for: half of a power of two would often be empty.
-    # Several rows in a tile have slots for all of it.
-    FITTING: tl.constexpr = (CHUNK - ALWAYS - 2 * (PADDING // STRIDE) - 15) * STRIDE // WIDTH * WIDTH
-    TILE: tl.constexpr = BLOCK_OUT if SHORT else min(BLOCK_OUT, FITTING)
     NEEDED: tl.constexpr = ALWAYS + (TILE + STRIDE - 2) // STRIDE + 2  # slots, if no row ends in the tile
     entry, batch, row, column, first, end = place_in_array(
         grad_x, rows, length, x_batch_stride, GRAIN > 0, SHORT, WIDE, TILE
@@ -87,18 +84,21 @@ def spread_by_strips(
         else:
             tl.store(targets, gradient, mask=group[:, None] < TILE // WIDTH)
     else:
-        ahead_end = tl.minimum(rows - row, BLOCK_OUT).to(tl.int32)
-        ahead_begin = tl.maximum(-row, 0).to(tl.int32)  # a tile may begin before all rows
         # The slots of a row begin with its window 0, and end with the youngest window that holds its last column. At
         # least ALWAYS of them lie behind its last window and hold 0, so that no sum of the next row reaches a window.
         per_row = tl.maximum((span + PADDING - 1) // STRIDE + 1, tl.cast(out_length, span.dtype) + ALWAYS)
-        window = slot + start
-        row_of_slot, in_row = in_rows(tl.maximum(window, 0).to(column.dtype), per_row, SHORT, CHUNK)
-        in_row = tl.where(window < 0, window, in_row.to(SIGNED))
-        held = (row_of_slot >= ahead_begin) & (row_of_slot < ahead_end) & (in_row >= 0) & (in_row < out_length)
+        # Unsigned, a window before the first becomes one behind the last: of the row before, or a large number.
+        window = (slot + start).to(column.dtype)
+        row_of_slot, in_row = in_rows(window + per_row if SHORT else window, per_row, SHORT, CHUNK)
+        if SHORT:
+            row_of_slot -= 1
+        # A tile may begin before all rows and end behind them. There it reads the first or the last one.
+        row_of_slot = tl.minimum(row_of_slot, tl.minimum(rows - row, BLOCK_OUT).to(tl.int32) - 1)
+        if GRAIN == 0:
+            row_of_slot = tl.maximum(row_of_slot, tl.maximum(-row, 0).to(tl.int32))
         sources = y_row + offset_in_rows(row_of_slot, in_row, y_row_stride, step, SHORT, WIDE)
-        values = tl.load(sources, mask=held, other=0.0).to(ACC)
-        values = scaled(values, in_row.to(column.dtype), span, out_length, WINDOW, STRIDE, PADDING, DIVISOR)
+        values = tl.load(sources, mask=in_row < tl.cast(out_length, in_row.dtype), other=0.0).to(ACC)
+        values = scaled(values, in_row, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR)
         sums = _sums_of_slots(values, slot, WINDOW, STRIDE)
 
         ahead, at = in_rows(column + (group * WIDTH).to(column.dtype), span, SHORT, BLOCK_OUT)
