@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 
 from .registers import behind_walls, rounded, window_sums
-from .tiles import in_rows, inverse, offset_in_rows, place_in_array, scaled
+from .tiles import factors, in_rows, inverse, offset_in_rows, place_in_array
 
 
 @triton.jit
@@ -93,24 +93,24 @@ def gather(
         sources = y_row + offset_in_rows(there, youngest, y_row_stride, step, SHORT, WIDE)
         eldest = youngest - (-OLDEST)  # unsigned: a window before the row's first one becomes a large number
         windows_end = tl.cast(out_length, eldest.dtype)
+        COUNT: tl.constexpr = YOUNGEST + 1 - OLDEST
+        weights = factors(eldest, COUNT, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR, ACC)
         windows = ()
-        for window in tl.static_range(OLDEST, YOUNGEST + 1):
-            o = eldest + (window - OLDEST)
-            value = tl.load(sources + window * step, mask=o < windows_end, other=0.0).to(ACC)
-            windows = windows + (scaled(value, o, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR),)
+        for window in tl.static_range(COUNT):
+            exists = eldest + window < windows_end
+            value = tl.load(sources + (OLDEST + window) * step, mask=exists, other=0.0).to(ACC)
+            windows = windows + (value * weights[window],)
         columns = _gradient(windows, phase, EVERY, LEAST, WIDTH, OLDEST, WINDOW, STRIDE)
 
         if NEXTS > 0:  # a row may end within a group
             wall = tl.minimum(span - at, WIDTH).to(tl.int32)  # the group's first column of the next row
             there = tl.minimum(ahead + 1, last_ahead)
             next_sources = y_row + offset_in_rows(there, youngest * 0, y_row_stride, step, SHORT, WIDE)
+            start = tl.full((), 0, span.dtype)
+            weights = factors(start, NEXTS, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR, ACC)  # of all rows
             nexts = ()
             for window in tl.static_range(NEXTS):
-                value = tl.load(next_sources + window * step).to(ACC)
-                # The same for all rows: one factor for all groups of a thread.
-                number, one = tl.full((), window, column.dtype), tl.full((), 1.0, ACC)
-                factor = scaled(one, number, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR)
-                nexts = nexts + (value * factor,)
+                nexts = nexts + (tl.load(next_sources + window * step).to(ACC) * weights[window],)
             firsts = ()
             for index in tl.static_range(WIDTH - 1):
                 firsts = firsts + (_sum_of_first(nexts, index + PADDING, WINDOW, STRIDE),)
@@ -167,9 +167,13 @@ def _gradient(windows, phase, EVERY: tl.constexpr, LEAST: tl.constexpr, WIDTH: t
         begin = tl.where(is_more, more, fewer)
         middle = tl.where(is_more, fewer, more_next)
         end = tl.where(is_more, more_next, fewer_next)
+        # In two ways by turns: LLVM makes vectors of what looks alike, whose predicates are bits, which costs more.
         columns = (begin,)
         for column in tl.static_range(1, WIDTH):
-            columns = columns + (tl.where(second <= column, end, tl.where(first <= column, middle, begin)),)
+            if column % 2 == 0:
+                columns = columns + (tl.where(second <= column, end, tl.where(first <= column, middle, begin)),)
+            else:
+                columns = columns + (tl.where(first > column, begin, tl.where(second > column, middle, end)),)
     else:
         for column in tl.static_range(WIDTH):
             columns = columns + (_sum_of(windows, always, phase, column, EVERY, LEAST, OLDEST, WINDOW, STRIDE),)

@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 
 from .registers import behind_walls, columns_of, rounded
-from .tiles import in_rows, inverse, offset_in_rows, place_in_array, scaled
+from .tiles import factors, in_rows, inverse, offset_in_rows, place_in_array
 
 
 @triton.jit
@@ -98,7 +98,7 @@ def spread_by_strips(
             row_of_slot = tl.maximum(row_of_slot, tl.maximum(-row, 0).to(tl.int32))
         sources = y_row + offset_in_rows(row_of_slot, in_row, y_row_stride, step, SHORT, WIDE)
         values = tl.load(sources, mask=in_row < tl.cast(out_length, in_row.dtype), other=0.0).to(ACC)
-        values = scaled(values, in_row, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR)
+        values *= factors(in_row, 1, span, out_length, WINDOW, STRIDE, PADDING, DIVISOR, ACC)[0]
         sums = _sums_of_slots(values, slot, WINDOW, STRIDE)
 
         ahead, at = in_rows(column + (group * WIDTH).to(column.dtype), span, SHORT, BLOCK_OUT)

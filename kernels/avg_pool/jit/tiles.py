@@ -166,26 +166,42 @@ def divisor(start, taps, low, high, padded_high, DIVISOR: tl.constexpr):
 
 @triton.jit
 def reciprocal(count, ACC: tl.constexpr):
-    """Return 1 / count of integers from 1 on, of which a GPU computes float32 as 1 / sqrt(count^2).
+    """Return 1 / count of integers. Of 0 it is a number: a window without elements does not exist, and counts as 0.
 
-    That is exact to 2^-22.9, as a division is, but one instruction: a division takes care of numbers near 2^127.
+    A GPU computes that of float32 as 1 / sqrt(count^2), which is exact to 2^-22.9, as a division is, but one
+    instruction: a division takes care of numbers near 2^127.
     """
     number = count.to(ACC)
-    return 1.0 / number if ACC == tl.float64 else tl.rsqrt(number * number)  # noqa: SIM300 - no constant
+    if ACC.primitive_bitwidth == 64:
+        return 1.0 / tl.maximum(number, 1.0)
+    else:
+        return tl.rsqrt(number * number + 1e-30)
 
 
 @triton.jit
-def scaled(value, window, length, out_length, WINDOW: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr,
-           DIVISOR: tl.constexpr):  # fmt: skip
-    """Divide gradients of windows by what the windows were divided by."""
+def factors(first, COUNT: tl.constexpr, length, out_length, WINDOW: tl.constexpr, STRIDE: tl.constexpr,
+            PADDING: tl.constexpr, DIVISOR: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+    """Return 1 / what COUNT windows, from the window `first` on, are divided by, as a tuple.
+
+    The length is unsigned, and so is the window: one before a row's first is a large number.
+    """
+    SIGNED: tl.constexpr = tl.int64 if length.dtype == tl.uint64 else tl.int32
+    whole = inverse(WINDOW, WINDOW, ACC)
+    found = ()
     if DIVISOR == "window":
-        return value * inverse(WINDOW, WINDOW, value.dtype)
-    else:
-        # Windows and columns are unsigned: counts from the start of the left padding are never negative.
-        end = length + PADDING
+        for _ in tl.static_range(COUNT):
+            found = found + (whole,)
+    elif DIVISOR == "padded":  # no window but the last may be cut
         last = tl.cast(out_length, length.dtype) - 1
-        cut = last if DIVISOR == "padded" else window  # the windows that may be cut
-        factor = reciprocal(divisor(cut * STRIDE, WINDOW, PADDING, end, end + PADDING, DIVISOR), value.dtype)
-        if DIVISOR == "padded":
-            factor = tl.where(window == last, factor, inverse(WINDOW, WINDOW, value.dtype))
-        return value * factor
+        count = tl.minimum(length + 2 * PADDING - last * STRIDE, WINDOW)
+        factor = reciprocal(count.to(tl.int32), ACC)
+        for window in tl.static_range(COUNT):
+            found = found + (tl.where(first + window == last, factor, whole),)
+    else:
+        start = (first * STRIDE).to(SIGNED)
+        most = tl.minimum(length, WINDOW).to(SIGNED)
+        from_left, from_right = start + (WINDOW - PADDING), (length + PADDING).to(SIGNED) - start
+        for window in tl.static_range(COUNT):
+            count = tl.minimum(tl.minimum(from_left + window * STRIDE, most), from_right - window * STRIDE)
+            found = found + (reciprocal(count.to(tl.int32), ACC),)
+    return found

@@ -1,5 +1,6 @@
 """Gradients at strides of 2 and more, which are written as one array: tiles inside a row, with walls, at both ends."""
 
+import itertools
 import math
 
 import pytest
@@ -10,6 +11,7 @@ from tests.kernels.numeric.test_pooling import assert_near, laid_out, torch_grad
 from tunedb.core.problem import Config
 from tunedb.kernels.avg_pool.algorithms import algorithms, can_run, tiling
 from tunedb.kernels.avg_pool.algorithms.case import Case
+from tunedb.kernels.avg_pool.algorithms.spread import slots_of
 from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input
 from tunedb.kernels.avg_pool.problem import Pool
 from tunedb.kernels.geometry import Window
@@ -117,3 +119,22 @@ def test_elements_that_32_bits_can_not_count_are_counted_with_64(algorithm: str)
     assert not is_wide(1, 2**20)
     assert is_wide(1, 2**21)
     assert is_wide(2, 3)
+
+
+def test_the_slots_of_a_tile_hold_all_windows_that_its_elements_need() -> None:
+    for length, kernel_size, stride, padding in itertools.product((16, 77, 701, 5000), (12, 60, 336), (2, 4), (0, 1)):
+        padding *= kernel_size // 2
+        if length + 2 * padding < kernel_size:
+            continue
+        out_length = (length + 2 * padding - kernel_size) // stride + 1
+        case = Case(True, "rows", 2, 1, 9, length, out_length, kernel_size, stride, padding)
+        always = kernel_size // stride
+        per_row = max((length + padding - 1) // stride + 1, out_length + always)
+        for block in (256, 2048, 4096):
+            slots, written = slots_of(block, case)
+            assert 0 < written <= block
+            assert written % case.group == 0
+            for column in range(length):  # of the row in which the tile begins
+                row, last = divmod(column + written - 1, length)
+                first = (column + padding) // stride - always
+                assert row * per_row + (last + padding) // stride - first < slots
