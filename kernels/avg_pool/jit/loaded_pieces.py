@@ -8,7 +8,7 @@ import triton.language as tl
 
 from .registers import columns_of
 from .shifted import load_words, shifted
-from .tiles import divisor
+from .tiles import inverse
 
 # The places of POOLING, a tuple of constants that says how pieces are read and what windows are.
 SHIFT_IF_FIXED = tl.constexpr(0)  # `shift` if it is a constant, -1 if not, -2 if it is the distance of columns
@@ -39,11 +39,10 @@ def piece_of(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, GROUPS: tl.c
     else:
         columns = _columns_together(edge, shift, AHEAD, COUNT, index, wanted, bounds, POOLING)
     if bounds is not None and POOLING[IS_DIVIDED]:
+        factors = reciprocals_of(column - POOLING[PADDING_BEFORE], COUNT, bounds, POOLING)
         divided = ()
         for each in tl.static_range(COUNT):
-            divided = divided + (
-                columns[each] / divisor_of(column + (each - POOLING[PADDING_BEFORE]), bounds, POOLING),
-            )
+            divided = divided + (columns[each] * factors[each],)
         columns = divided
     return columns
 
@@ -98,7 +97,31 @@ def _columns_together(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, ind
 
 
 @triton.jit
-def divisor_of(start, bounds, POOLING: tl.constexpr):
-    """Return what windows that begin at the columns `start` are divided by; `bounds` as in `piece_of`."""
-    low, _, end, padded_end = bounds
-    return divisor(start, POOLING[SIZE_OF_WINDOW], low, end, padded_end, POOLING[RULE]).to(POOLING[PRECISION])
+def reciprocals_of(start, COUNT: tl.constexpr, bounds, POOLING: tl.constexpr):
+    """Return 1 / what COUNT windows, the first of which begin at the columns `start`, are divided by, as a tuple.
+
+    `bounds` are those of `piece_of`. At stride 1 no window ends after the padding: either each counts its whole size,
+    or what it has of the row. That is at least WINDOW - PADDING_BEFORE, unless nothing wants the window.
+    """
+    WINDOW: tl.constexpr = POOLING[SIZE_OF_WINDOW]
+    LEAST: tl.constexpr = WINDOW - POOLING[PADDING_BEFORE]
+    factors = ()
+    if POOLING[RULE] == "row":
+        low, _, end, _ = bounds
+        most = tl.minimum(end - low, WINDOW)
+        # What the row's beginning and its end leave of the first window.
+        from_left = tl.maximum(start + (WINDOW - low), 1)
+        from_right = tl.maximum(end - start, min(COUNT, LEAST))
+        for each in tl.static_range(COUNT):
+            count = tl.minimum(tl.minimum(from_left + each, most), from_right - each)
+            if COUNT > LEAST:
+                count = tl.maximum(count, 1)
+            count = count.to(POOLING[PRECISION])
+            if POOLING[PRECISION] == tl.float32:  # a third of the instructions of a division, and as exact
+                factors = factors + (tl.rsqrt(count * count),)
+            else:
+                factors = factors + (1.0 / count,)
+    else:
+        for each in tl.static_range(COUNT):
+            factors = factors + (inverse(WINDOW, WINDOW, POOLING[PRECISION]),)
+    return factors

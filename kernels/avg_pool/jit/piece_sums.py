@@ -29,35 +29,33 @@ def chained(power, total, COUNT: tl.constexpr, STEP: tl.constexpr, HAS_TOTAL: tl
     TERMS: tl.constexpr = DIGIT - OWN  # that come from others
     IS_LAST: tl.constexpr = COUNT < BASE
     IS_MOVED: tl.constexpr = HAS_TOTAL and TERMS >= 0
-    READ: tl.constexpr = triton.next_power_of_2(TERMS + HAS_TOTAL) if IS_LAST else 4
+    READ: tl.constexpr = TERMS if IS_LAST else 4
     if IS_LAST and TERMS == 0 and not HAS_TOTAL:
         return power
     elif IS_LAST and TERMS == 0:
         return power + _later(total, 1, STEP)[0]
     else:
+        moved_total = total
         if IS_MOVED:
-            powers, totals = _both_later(power, total, READ, STEP)
+            powers, moved_total = _both_later(power, total, READ, TERMS, STEP)
         else:
             powers = _later(power, READ, STEP)
-            totals = powers
         # All whose sum is wanted, the group's own first.
         terms = ()
         if DIGIT > 0 and OWN == 1:
             terms = terms + (power,)
         for term in tl.static_range(TERMS):
             terms = terms + (powers[term],)
-        if IS_MOVED:
-            terms = terms + (totals[TERMS],)
-        elif HAS_TOTAL:
-            terms = terms + (total,)
+        if HAS_TOTAL:
+            terms = terms + (moved_total,)
         if IS_LAST:
-            return _sum_of_all(terms)
+            return total_of(terms, len(terms))
         else:
-            next_power = _sum_of_all(powers)
+            next_power = total_of(powers, 4)
             if OWN == 1:
                 next_power = power + next_power
             if len(terms) > 0:
-                return chained(next_power, _sum_of_all(terms), COUNT // BASE, STEP * BASE, True, 1)
+                return chained(next_power, total_of(terms, len(terms)), COUNT // BASE, STEP * BASE, True, 1)
             else:
                 return chained(next_power, next_power, COUNT // BASE, STEP * BASE, False, 1)
 
@@ -66,35 +64,30 @@ def chained(power, total, COUNT: tl.constexpr, STEP: tl.constexpr, HAS_TOTAL: tl
 def _later(values, COUNT: tl.constexpr, STEP: tl.constexpr):
     """Return the values of the groups STEP, 2 * STEP, ... later as a tuple of COUNT vectors, by one exchange."""
     GROUPS: tl.constexpr = values.shape[0]
-    index = tl.arange(0, COUNT * GROUPS)
+    READ: tl.constexpr = triton.next_power_of_2(COUNT)  # nothing is read for what is not used
+    index = tl.arange(0, READ * GROUPS)
     later = tl.minimum(index % GROUPS + (index // GROUPS + 1) * STEP, GROUPS - 1)
-    found = tl.reshape(tl.gather(values, later, 0), (COUNT, GROUPS))
-    return columns_of(tl.trans(found))
+    return columns_of(tl.trans(tl.reshape(tl.gather(values, later, 0), (READ, GROUPS))))
 
 
 @triton.jit
-def _both_later(first, second, COUNT: tl.constexpr, STEP: tl.constexpr):
-    """Return `_later` of two vectors, by one exchange if 64 bits hold an element of both."""
-    if first.dtype == tl.float64:
-        return _later(first, COUNT, STEP), _later(second, COUNT, STEP)
+def _both_later(powers, totals, COUNT: tl.constexpr, TERMS: tl.constexpr, STEP: tl.constexpr):
+    """Return `_later` of the powers, and the total TERMS + 1 steps later, by one exchange.
+
+    Two arrays of 32 bits, because 32 lanes that read from one of 64 bits meet in the banks of shared memory.
+    """
+    GROUPS: tl.constexpr = powers.shape[0]
+    if COUNT > 3:  # a tuple of eight columns would cost another exchange
+        return _later(powers, COUNT, STEP), _later(totals, 1, (TERMS + 1) * STEP)[0]
     else:
-        high = first.to(tl.uint32, bitcast=True).to(tl.uint64) << 32
-        both = _later(high | second.to(tl.uint32, bitcast=True).to(tl.uint64), COUNT, STEP)
-        firsts = ()
-        seconds = ()
-        for each in tl.static_range(COUNT):
-            firsts = firsts + ((both[each] >> 32).to(tl.uint32).to(tl.float32, bitcast=True),)
-            seconds = seconds + (both[each].to(tl.uint32).to(tl.float32, bitcast=True),)
-        return firsts, seconds
-
-
-@triton.jit
-def _sum_of_all(columns):
-    """Add the columns of a tuple."""
-    total = columns[0]
-    for column in tl.static_range(1, len(columns)):
-        total += columns[column]
-    return total
+        READ: tl.constexpr = triton.next_power_of_2(COUNT + 1)
+        index = tl.arange(0, READ * GROUPS)
+        turn = index // GROUPS
+        later = index % GROUPS + (tl.where(turn < COUNT, turn, TERMS) + 1) * STEP
+        later = tl.minimum(later, GROUPS - 1) + tl.where(turn < COUNT, 0, GROUPS)
+        both = tl.reshape(tl.trans(tl.join(powers, totals)), (2 * GROUPS,))
+        columns = columns_of(tl.trans(tl.reshape(tl.gather(both, later, 0), (READ, GROUPS))))
+        return columns, columns[COUNT]
 
 
 @triton.jit

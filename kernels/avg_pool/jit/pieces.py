@@ -26,8 +26,8 @@ from .loaded_pieces import (
     RULE,
     SHIFT_IF_FIXED,
     SIZE_OF_WINDOW,
-    divisor_of,
     piece_of,
+    reciprocals_of,
 )
 from .piece_sums import added_by_scans, chained, total_of
 from .registers import tile_of
@@ -181,11 +181,14 @@ def _means(edge, shift, WRITTEN: tl.constexpr, GROUPS: tl.constexpr, bounds, POO
                 between = tl.fma(ends[IN_ENDS + ahead - 1], factor, between)
             means = means + (tl.fma(suffixes[ahead], factor, between),)
     else:
+        factors = ()
+        if not POOLING[IS_DIVIDED]:
+            factors = reciprocals_of(index * WIDTH, WIDTH, bounds, POOLING)
         for ahead in tl.static_range(WIDTH):
             if ahead > 0:
                 between += ends[IN_ENDS + ahead - 1]
             mean = suffixes[ahead] + between
             if not POOLING[IS_DIVIDED]:
-                mean /= divisor_of(index * WIDTH + ahead, bounds, POOLING)
+                mean *= factors[ahead]
             means = means + (mean,)
     return means
