@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...geometry import cdiv, power_of_2_from
+from ...geometry import cdiv, power_of_2_from, power_of_2_to
 from .case import Case, Size, Tile
 
 MOST_COSTS = 1.4  # of a tile worth trying, in those of the cheapest
@@ -14,17 +14,25 @@ def pieces_serve(case: Case) -> bool:
 
 
 def pieces_tile(size: Size, case: Case) -> Tile | None:
-    """Return the tile of that size: a thread holds up to eight groups of any dtype; None if it makes no sense."""
+    """Return the tile of that size: a thread holds up to eight groups of any dtype; None if it makes no sense.
+
+    Of rows that fit, it holds as many as it has room for: a row alone may be less than what pays for a program.
+    """
     warps, elements = size
     groups = _groups(warps, elements, case)
     if groups is None:
         return None
+    rows = _rows_held(groups, warps, elements, case)
     if elements <= 16 * 32 * warps:  # not in the interpreter
         sizes = [(each, 32 * each * outputs) for each in (1, 2, 4, 8) for outputs in (16, 8, 4)]
-        costs = [_cost(found, each[0], case) for each in sizes if (found := _groups(*each, case)) is not None]
-        if _cost(groups, warps, case) > MOST_COSTS * min(costs):
+        costs = [
+            _cost(found, _rows_held(found, *each, case), each[0], case)
+            for each in sizes
+            if (found := _groups(*each, case)) is not None
+        ]
+        if _cost(groups, rows, warps, case) > MOST_COSTS * min(costs):
             return None
-    return groups * case.group, 1
+    return groups * case.group, rows
 
 
 def pieces_tiling(
@@ -39,7 +47,7 @@ def pieces_tiling(
     if aligned == 0 and are_aligned[0] and case.read_length % width == 0:
         aligned = 2 if are_aligned[1] and case.columns % width == 0 else 1
     if is_held(groups, case):
-        return case.rows, {"ALIGNED": aligned, "SHORT": True}
+        return cdiv(case.rows, tile[1]), {"ALIGNED": aligned, "SHORT": True}
     slack = line_of(groups) * width - 1  # tiles begin where lines of memory do
     return case.rows * cdiv(case.columns + slack, written_by(groups, case) * width), {"ALIGNED": aligned}
 
@@ -76,15 +84,26 @@ def _groups(warps: int, elements: int, case: Case) -> int | None:
     groups = min(groups, power_of_2_from(_held_by(case)))
     if elements <= 512 * warps and written_by(groups, case) == groups and not is_held(groups, case):
         groups = min(groups, 64 * warps)  # scans need more registers
-    return None if warps > 1 and groups < 32 * warps else groups
+    if warps > 1 and groups * _rows_held(groups, warps, elements, case) < 32 * warps:
+        return None
+    return groups
 
 
-def _cost(groups: int, warps: int, case: Case) -> int:
-    """Estimate the instructions of a row's programs."""
+def _rows_held(groups: int, warps: int, elements: int, case: Case) -> int:
+    """Return how many rows a tile has, each of as many groups."""
+    if not is_held(groups, case):
+        return 1
+    # A single warp exchanges by shuffles, of which each group of a thread needs as many as it has groups.
+    most = elements // 4 if warps > 1 else 32
+    return max(min(most // groups, power_of_2_to(case.rows)), 1)
+
+
+def _cost(groups: int, rows: int, warps: int, case: Case) -> float:
+    """Estimate the instructions for a row."""
     halo = (case.kernel_size - 1) // case.group
     written = written_by(groups, case)
     of_a_group = 70 + 6 * halo.bit_length()
     if written == groups and not is_held(groups, case):
         of_a_group = 160 + 25 * (halo // groups)
-    programs = 1 if is_held(groups, case) else cdiv(case.columns, written * case.group)
-    return programs * warps * (100 + cdiv(groups, 32 * warps) * of_a_group)
+    programs = 1 / rows if is_held(groups, case) else cdiv(case.columns, written * case.group)
+    return programs * warps * (100 + cdiv(groups * rows, 32 * warps) * of_a_group)

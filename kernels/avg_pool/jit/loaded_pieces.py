@@ -18,21 +18,22 @@ SIZE_OF_WINDOW = tl.constexpr(3)
 PADDING_BEFORE = tl.constexpr(4)
 RULE = tl.constexpr(5)  # see `tiles.divisor`
 PRECISION = tl.constexpr(6)  # a dtype
-IS_CHAINED = tl.constexpr(7)  # whether the pieces after a group's own are added by `chained`, else `added_by_scans`
+# How many groups a row has, if the pieces after a group's own are added by `chained`; 0 if by `added_by_scans`.
+GROUPS_IN_CHAIN = tl.constexpr(7)
 
 
 @triton.jit
-def piece_of(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, GROUPS: tl.constexpr, wanted, bounds,
+def piece_of(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, index, wanted, bounds,
              POOLING: tl.constexpr):  # fmt: skip
     """Return the first COUNT columns of a piece of each group, in the accumulator's precision.
 
+    `index` numbers the groups of a row. If there are several rows, what follows is one number for each group.
     The tile begins `shift` columns after `edge`, an aligned address; the piece of group g lies g * WIDTH + AHEAD after
     that. (If columns lie apart, `shift` is how far, and the tile begins at `edge`.) In the same count, `bounds` are
     where the row of the source begins and ends, and where the row of x and its right padding end. What lies outside the
     row is 0. Without bounds, nothing is masked or divided. Groups that are not `wanted` load nothing.
     """
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
-    index = tl.arange(0, GROUPS)
     column = index * WIDTH + AHEAD
     if POOLING[SHIFT_IF_FIXED] == -2:
         columns = _columns_apart(edge, shift, column, wanted, bounds, POOLING)
@@ -52,7 +53,8 @@ def _columns_apart(edge, distance, column, wanted, bounds, POOLING: tl.constexpr
     """Return the columns of pieces that begin at `column`, `distance` elements from each other, read one by one."""
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
     at = column[:, None] + tl.arange(0, WIDTH)[None, :]
-    sources = edge + at.to(tl.int64) * distance
+    sources = (edge + column.to(tl.int64) * distance)[:, None]
+    sources += tl.arange(0, WIDTH)[None, :].to(tl.int64) * distance
     if bounds is not None:
         inside = (at >= bounds[0]) & (at < bounds[1])
         if wanted is not None:
@@ -122,6 +124,6 @@ def reciprocals_of(start, COUNT: tl.constexpr, bounds, POOLING: tl.constexpr):
             else:
                 factors = factors + (1.0 / count,)
     else:
-        for each in tl.static_range(COUNT):
+        for _ in tl.static_range(COUNT):
             factors = factors + (inverse(WINDOW, WINDOW, POOLING[PRECISION]),)
     return factors

@@ -17,12 +17,13 @@ def total_of(columns, COUNT: tl.constexpr):
 
 
 @triton.jit
-def chained(power, total, COUNT: tl.constexpr, STEP: tl.constexpr, HAS_TOTAL: tl.constexpr, OWN: tl.constexpr):
+def chained(power, total, COUNT: tl.constexpr, STEP: tl.constexpr, HAS_TOTAL: tl.constexpr, OWN: tl.constexpr,
+            OF_ROW: tl.constexpr):  # fmt: skip
     """Return the sum of COUNT of the sums `power`, each of STEP pieces, and of the `total` of what follows.
 
-    The first of them is the group's own if OWN is 1, else the next one. The last groups, as many as pieces are added,
-    get sums of use only if the last piece is 0. One exchange between threads, of four sums each, makes sums of four or
-    five times as many pieces, and adds a digit of COUNT to the total.
+    The first of them is the group's own if OWN is 1, else the next one. A row has OF_ROW groups; the last of them, as
+    many as pieces are added, get sums of use only if the last piece is 0. One exchange between threads, of four sums
+    each, makes sums of four or five times as many pieces, and adds a digit of COUNT to the total.
     """
     BASE: tl.constexpr = 4 + OWN
     DIGIT: tl.constexpr = COUNT % BASE
@@ -33,13 +34,13 @@ def chained(power, total, COUNT: tl.constexpr, STEP: tl.constexpr, HAS_TOTAL: tl
     if IS_LAST and TERMS == 0 and not HAS_TOTAL:
         return power
     elif IS_LAST and TERMS == 0:
-        return power + _later(total, 1, STEP)[0]
+        return power + _later(total, 1, STEP, OF_ROW)[0]
     else:
         moved_total = total
         if IS_MOVED:
-            powers, moved_total = _both_later(power, total, READ, TERMS, STEP)
+            powers, moved_total = _both_later(power, total, READ, TERMS, STEP, OF_ROW)
         else:
-            powers = _later(power, READ, STEP)
+            powers = _later(power, READ, STEP, OF_ROW)
         # All whose sum is wanted, the group's own first.
         terms = ()
         if DIGIT > 0 and OWN == 1:
@@ -55,39 +56,48 @@ def chained(power, total, COUNT: tl.constexpr, STEP: tl.constexpr, HAS_TOTAL: tl
             if OWN == 1:
                 next_power = power + next_power
             if len(terms) > 0:
-                return chained(next_power, total_of(terms, len(terms)), COUNT // BASE, STEP * BASE, True, 1)
+                return chained(next_power, total_of(terms, len(terms)), COUNT // BASE, STEP * BASE, True, 1, OF_ROW)
             else:
-                return chained(next_power, next_power, COUNT // BASE, STEP * BASE, False, 1)
+                return chained(next_power, next_power, COUNT // BASE, STEP * BASE, False, 1, OF_ROW)
 
 
 @triton.jit
-def _later(values, COUNT: tl.constexpr, STEP: tl.constexpr):
+def _later(values, COUNT: tl.constexpr, STEP: tl.constexpr, OF_ROW: tl.constexpr):
     """Return the values of the groups STEP, 2 * STEP, ... later as a tuple of COUNT vectors, by one exchange."""
     GROUPS: tl.constexpr = values.shape[0]
     READ: tl.constexpr = triton.next_power_of_2(COUNT)  # nothing is read for what is not used
     index = tl.arange(0, READ * GROUPS)
-    later = tl.minimum(index % GROUPS + (index // GROUPS + 1) * STEP, GROUPS - 1)
+    later = _within_row(index % GROUPS, (index // GROUPS + 1) * STEP, GROUPS, OF_ROW)
     return columns_of(tl.trans(tl.reshape(tl.gather(values, later, 0), (READ, GROUPS))))
 
 
 @triton.jit
-def _both_later(powers, totals, COUNT: tl.constexpr, TERMS: tl.constexpr, STEP: tl.constexpr):
+def _both_later(powers, totals, COUNT: tl.constexpr, TERMS: tl.constexpr, STEP: tl.constexpr, OF_ROW: tl.constexpr):
     """Return `_later` of the powers, and the total TERMS + 1 steps later, by one exchange.
 
     Two arrays of 32 bits, because 32 lanes that read from one of 64 bits meet in the banks of shared memory.
     """
     GROUPS: tl.constexpr = powers.shape[0]
     if COUNT > 3:  # a tuple of eight columns would cost another exchange
-        return _later(powers, COUNT, STEP), _later(totals, 1, (TERMS + 1) * STEP)[0]
+        return _later(powers, COUNT, STEP, OF_ROW), _later(totals, 1, (TERMS + 1) * STEP, OF_ROW)[0]
     else:
         READ: tl.constexpr = triton.next_power_of_2(COUNT + 1)
         index = tl.arange(0, READ * GROUPS)
         turn = index // GROUPS
-        later = index % GROUPS + (tl.where(turn < COUNT, turn, TERMS) + 1) * STEP
-        later = tl.minimum(later, GROUPS - 1) + tl.where(turn < COUNT, 0, GROUPS)
+        later = _within_row(index % GROUPS, (tl.where(turn < COUNT, turn, TERMS) + 1) * STEP, GROUPS, OF_ROW)
+        later += tl.where(turn < COUNT, 0, GROUPS)
         both = tl.reshape(tl.trans(tl.join(powers, totals)), (2 * GROUPS,))
         columns = columns_of(tl.trans(tl.reshape(tl.gather(both, later, 0), (READ, GROUPS))))
         return columns, columns[COUNT]
+
+
+@triton.jit
+def _within_row(index, ahead, GROUPS: tl.constexpr, OF_ROW: tl.constexpr):
+    """Return the groups so far ahead, or the last one of the row."""
+    if OF_ROW == GROUPS:
+        return tl.minimum(index + ahead, GROUPS - 1)
+    else:
+        return tl.minimum(index + ahead, index | (OF_ROW - 1))
 
 
 @triton.jit
@@ -105,7 +115,7 @@ def added_by_scans(edge, shift, piece, bounds, POOLING: tl.constexpr):
     index = tl.arange(0, GROUPS)
     within = index % SHARING
     suffix = tl.reshape(tl.cumsum(tl.reshape(piece, (GROUPS // SHARING, SHARING)), axis=1, reverse=True), (GROUPS,))
-    after = piece_of(edge, shift, (WHOLE + 1) * WIDTH, WIDTH, GROUPS, None, bounds, POOLING)
+    after = piece_of(edge, shift, (WHOLE + 1) * WIDTH, WIDTH, index, None, bounds, POOLING)
     prefix = total_of(after, WIDTH)
     prefix = tl.reshape(tl.cumsum(tl.reshape(prefix, (GROUPS // SHARING, SHARING)), axis=1), (GROUPS,))
     between = tl.where(within < SHARING - 1, tl.gather(suffix, tl.minimum(index + 1, GROUPS - 1), 0), 0.0)
@@ -118,7 +128,7 @@ def added_by_scans(edge, shift, piece, bounds, POOLING: tl.constexpr):
             there = (bounds[0] - ahead, bounds[1] - ahead, bounds[2] - ahead, bounds[3] - ahead)
         mine = within < CORE - turn * SHARING
         there_edge = edge + ahead * (shift if POOLING[SHIFT_IF_FIXED] == -2 else 1)
-        core += total_of(piece_of(there_edge, shift, 0, WIDTH, GROUPS, mine, there, POOLING), WIDTH)
+        core += total_of(piece_of(there_edge, shift, 0, WIDTH, index, mine, there, POOLING), WIDTH)
     core = tl.sum(tl.reshape(core, (GROUPS // SHARING, SHARING)), axis=1, keep_dims=True)
     between += tl.reshape(tl.broadcast_to(core, (GROUPS // SHARING, SHARING)), (GROUPS,))
     if REST > 0:

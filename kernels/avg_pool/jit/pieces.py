@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 
 from .loaded_pieces import (
-    IS_CHAINED,
+    GROUPS_IN_CHAIN,
     IS_DIVIDED,
     PRECISION,
     RULE,
@@ -53,21 +53,24 @@ def pool_by_pieces(
     BACKWARD: tl.constexpr,
     ALIGNED: tl.constexpr,  # rows begin and end at multiples of 16 bytes: 1 those of source, 2 those of target too;
     # -1 if source_col_stride is not 1, so that columns are read one by one
-    SHORT: tl.constexpr,  # a tile holds a row with its padding, and at least one piece after that
-    BLOCK_OUT: tl.constexpr,  # columns of the groups' own pieces
+    SHORT: tl.constexpr,  # a tile holds rows with their padding, and at least one piece after each
+    BLOCK_OUT: tl.constexpr,  # columns of the own pieces of a row's groups
+    ROWS_PER_PROG: tl.constexpr,  # if SHORT
 ):
     """target[b, r, o] = the mean of source[b, r, o - PADDING :][:WINDOW], or its gradient."""
     ACC: tl.constexpr = tl.float64 if source.dtype.element_ty == tl.float64 else tl.float32
     LEFT: tl.constexpr = WINDOW - 1 - PADDING if BACKWARD else PADDING
     SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
-    GROUPS: tl.constexpr = BLOCK_OUT // WIDTH
+    ROWS: tl.constexpr = ROWS_PER_PROG if SHORT else 1
+    OF_ROW: tl.constexpr = BLOCK_OUT // WIDTH
+    GROUPS: tl.constexpr = OF_ROW * ROWS
     # Groups that need sums of later tiles get no outputs here; if they were too many, no sums of others are shared.
     HALO: tl.constexpr = (WINDOW - 1) // WIDTH
-    CHAINED: tl.constexpr = SHORT or 3 * HALO <= GROUPS
+    CHAIN: tl.constexpr = OF_ROW if SHORT or 3 * HALO <= GROUPS else 0
     # Tiles of long rows are written from lines of memory on.
     LINE: tl.constexpr = 8 if GROUPS >= 32 and not SHORT else 1  # groups
-    WRITTEN: tl.constexpr = (GROUPS - HALO) // LINE * LINE if CHAINED and not SHORT else GROUPS
+    WRITTEN: tl.constexpr = (GROUPS - HALO) // LINE * LINE if CHAIN > 0 and not SHORT else GROUPS
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
     OUT: tl.constexpr = WRITTEN * WIDTH
     SLACK: tl.constexpr = LINE * WIDTH - 1
@@ -81,15 +84,23 @@ def pool_by_pieces(
     block = program // tiles
     tile = (program - block * tiles).to(tl.int64)
     batch = tl.full((), 0, tl.uint32)
-    if block >= tl.cast(rows, tl.uint32):  # mostly false, and cheaper than the division
-        batch = block // tl.cast(rows, tl.uint32)
-    row = (block - batch * tl.cast(rows, tl.uint32)).to(tl.int64)
+    of_batch = blocks(tl.cast(rows, tl.uint32), ROWS)
+    if block >= of_batch:  # mostly false, and cheaper than the division
+        batch = block // of_batch
+    row = (block - batch * of_batch).to(tl.int64) * ROWS
     batch = batch.to(tl.int64)
     source_row = source + batch * source_batch_stride + row * source_row_stride
     target_row = target + batch * target_batch_stride + row * target_row_stride
-    first = tile * OUT
+    index = tl.arange(0, GROUPS)
+    group = index
+    if ROWS > 1:  # all that depends on a row is a number for each group; rows beyond the last are the last
+        group = index % OF_ROW
+        ahead = tl.minimum(index // OF_ROW, (rows - row).to(tl.int32) - 1).to(tl.int64)
+        source_row = source_row + ahead * source_row_stride
+        target_row = target_row + ahead * target_row_stride
+    first = tl.full((), 0, tl.int32) if SHORT else tile * OUT
     if ALIGNED < 2 or LINE > 1:  # the tile begins where stores are aligned
-        first -= _misalignment(target_row, LINE * WIDTH)
+        first = first - _misalignment(target_row, LINE * WIDTH)
     start = first - LEFT
     FIXED: tl.constexpr = -LEFT % WIDTH if ALIGNED == 2 else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
     if ALIGNED < 0:
@@ -98,8 +109,7 @@ def pool_by_pieces(
     else:
         shift = FIXED if ALIGNED == 2 else _misalignment(source_row + start, WIDTH)
         edge = tl.multiple_of(source_row + (start - shift), 16)
-    index = tl.arange(0, GROUPS)
-    targets = tl.multiple_of(target_row + first, 16) + (index[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :])
+    targets = (tl.multiple_of(target_row + first, 16) + group * WIDTH)[:, None] + tl.arange(0, WIDTH)[None, :]
 
     if SHORT:
         inside = False
@@ -110,8 +120,8 @@ def pool_by_pieces(
             last = start + (max(OUT + WINDOW, BLOCK_OUT) + WIDTH)
             inside &= (start >= PADDING) & (last + (WINDOW - PADDING) <= length)
     if inside:
-        POOLING: tl.constexpr = (FIXED, False, False, WINDOW, PADDING, "window", ACC, CHAINED)
-        means = tile_of(_means(edge, shift, WRITTEN, GROUPS, None, POOLING)).to(target.dtype.element_ty)
+        POOLING: tl.constexpr = (FIXED, False, False, WINDOW, PADDING, "window", ACC, CHAIN)
+        means = tile_of(_means(edge, shift, group, WRITTEN, None, POOLING)).to(target.dtype.element_ty)
         if WRITTEN < GROUPS:
             tl.store(targets, means, mask=(index < WRITTEN)[:, None])
         else:
@@ -124,11 +134,11 @@ def pool_by_pieces(
         end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
         padded_end = tl.minimum(tl.maximum(length - start + PADDING, -REACH), REACH).to(tl.int32)
         bounds = (low, high, end, padded_end)
-        AT_EDGES: tl.constexpr = (FIXED, ALIGNED == 0, SCALED, WINDOW, PADDING, DIVISOR, ACC, CHAINED)
-        means = tile_of(_means(edge, shift, WRITTEN, GROUPS, bounds, AT_EDGES)).to(target.dtype.element_ty)
+        AT_EDGES: tl.constexpr = (FIXED, ALIGNED == 0, SCALED, WINDOW, PADDING, DIVISOR, ACC, CHAIN)
+        means = tile_of(_means(edge, shift, group, WRITTEN, bounds, AT_EDGES)).to(target.dtype.element_ty)
         # Counted from each group's first output.
-        begin = (tl.maximum(-first, 0).to(tl.int32) - index * WIDTH)[:, None]
-        stop = (tl.minimum(written_length - first, OUT).to(tl.int32) - index * WIDTH)[:, None]
+        begin = (tl.maximum(-first, 0).to(tl.int32) - group * WIDTH)[:, None]
+        stop = (tl.minimum(written_length - first, OUT).to(tl.int32) - group * WIDTH)[:, None]
         if ALIGNED == 2:
             tl.store(targets, means, mask=(begin <= 0) & (stop > 0))
         else:  # whole groups, and what the row's ends leave of others
@@ -146,27 +156,31 @@ def _misalignment(pointer, COUNT: tl.constexpr):
 
 
 @triton.jit
-def _means(edge, shift, WRITTEN: tl.constexpr, GROUPS: tl.constexpr, bounds, POOLING: tl.constexpr):
-    """Return the means of each group's windows as a tuple of columns [GROUPS]; those of groups not WRITTEN are void."""
+def _means(edge, shift, index, WRITTEN: tl.constexpr, bounds, POOLING: tl.constexpr):
+    """Return the means of each group's windows as a tuple of columns [GROUPS]; those of groups not WRITTEN are void.
+
+    See `piece_of` for `index`.
+    """
     WINDOW: tl.constexpr = POOLING[SIZE_OF_WINDOW]
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
     # Of a window that is longer than the tile, which then holds the row, the pieces in the tile.
-    WHOLE: tl.constexpr = min(WINDOW // WIDTH - 1, GROUPS)
-    REST: tl.constexpr = WINDOW % WIDTH if WHOLE < GROUPS else 0
-    index = tl.arange(0, GROUPS)
+    GROUPS: tl.constexpr = index.shape[0]
+    IN_ROW: tl.constexpr = POOLING[GROUPS_IN_CHAIN] if POOLING[GROUPS_IN_CHAIN] > 0 else GROUPS
+    WHOLE: tl.constexpr = min(WINDOW // WIDTH - 1, IN_ROW)
+    REST: tl.constexpr = WINDOW % WIDTH if WHOLE < IN_ROW else 0
     wanted = None if WRITTEN == GROUPS else index < WRITTEN
-    own = piece_of(edge, shift, 0, WIDTH, GROUPS, None, bounds, POOLING)
+    own = piece_of(edge, shift, 0, WIDTH, index, None, bounds, POOLING)
     # Where the rest's columns cost no more selections, they are read with what follows them, and not exchanged.
-    IN_ENDS: tl.constexpr = REST if POOLING[IS_CHAINED] and POOLING[SHIFT_IF_FIXED] >= 0 else 0
-    ends = piece_of(edge, shift, WINDOW - IN_ENDS, IN_ENDS + WIDTH - 1, GROUPS, wanted, bounds, POOLING)
+    IN_ENDS: tl.constexpr = REST if POOLING[GROUPS_IN_CHAIN] > 0 and POOLING[SHIFT_IF_FIXED] >= 0 else 0
+    ends = piece_of(edge, shift, WINDOW - IN_ENDS, IN_ENDS + WIDTH - 1, index, wanted, bounds, POOLING)
     total = own[WIDTH - 1]
     suffixes = (total,)
     for back in tl.static_range(2, WIDTH + 1):
         total = own[WIDTH - back] + total
         suffixes = (total,) + suffixes
-    if POOLING[IS_CHAINED]:
+    if POOLING[GROUPS_IN_CHAIN] > 0:
         rest = total_of(own, max(REST, 1))
-        between = chained(total, rest, WHOLE, 1, REST > IN_ENDS, 0)
+        between = chained(total, rest, WHOLE, 1, REST > IN_ENDS, 0, IN_ROW)
         if IN_ENDS > 0:
             between += total_of(ends, IN_ENDS)
     else:

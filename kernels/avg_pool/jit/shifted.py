@@ -23,17 +23,17 @@ def place_in(pointer, COUNT: tl.constexpr):
 def load_words(base, piece, bounds, PIECES: tl.constexpr):
     """Return the words of PIECES pieces of 16 bytes as a tuple of columns, from piece `piece` of each group on.
 
-    `base` is a scalar pointer to a multiple of 16 bytes, from which pieces are counted. Words are integers of
-    32 bits that hold two elements each if these have 2 bytes, or of the size of an element. `bounds` say between which
-    two places, counted in elements from the group's first piece, something is wanted; pieces without any of it are not
-    loaded, and are 0.
+    `base` points to a multiple of 16 bytes, from which pieces are counted: one for all, or one for each group. Words
+    are integers of 32 bits that hold two elements each if these have 2 bytes, or of the size of an element. `bounds`
+    say between which two places, counted in elements from the group's first piece, something is wanted; pieces without
+    any of it are not loaded, and are 0.
     """
     SIZE: tl.constexpr = base.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
     WORDS: tl.constexpr = min(WIDTH, 4)
     # What is said about an argument's address is lost: it has to be said about what is made here.
     words = tl.multiple_of(base.to(tl.pointer_type(tl.int64 if SIZE == 8 else tl.int32), bitcast=True), 16)
-    words += piece[:, None] * WORDS + tl.arange(0, WORDS)[None, :]
+    words = (words + piece * WORDS)[:, None] + tl.arange(0, WORDS)[None, :]
     columns = ()
     for ahead in tl.static_range(PIECES):
         if bounds is None:

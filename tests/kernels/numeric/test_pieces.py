@@ -77,3 +77,18 @@ def test_any_number_of_pieces(whole: int, rest: int) -> None:
 
 def test_a_window_of_many_tiles() -> None:
     check("contiguous", 320, Window(250, 1, 3), F32, BY_SCANS)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "odd offset", "every second column"])
+@pytest.mark.parametrize(("padding", "counts_padding"), [(0, True), (17, True), (20, False)])
+def test_several_rows_in_a_tile(layout: str, padding: int, counts_padding: bool) -> None:
+    """The last tile has fewer rows, and batch entries have tiles of their own."""
+    window = Window(41, 1, padding, False, counts_padding)
+    config = Config.of(ALGORITHM="pieces", BLOCK_OUT=128, ROWS_PER_PROG=4, num_warps=1)
+    for dtype, length in ((F16, 67), (F32, 64)):
+        x = laid_out(layout, 2, 7, length, dtype).clone(memory_format=torch.preserve_format)
+        grad_y = laid_out(layout, 2, 7, window.output_length(length), dtype).clone()
+        for read in (x, grad_y):
+            read[:, 5] = math.nan
+        assert_near(pool(x, window, config), torch_pool(x.double(), window))
+        assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
