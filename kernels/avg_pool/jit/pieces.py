@@ -83,14 +83,15 @@ def pool_by_pieces(
     program = tl.program_id(0).to(tl.uint32)
     block = program // tiles
     tile = (program - block * tiles).to(tl.int64)
-    batch = tl.full((), 0, tl.uint32)
     of_batch = blocks(tl.cast(rows, tl.uint32), ROWS)
-    if block >= of_batch:  # mostly false, and cheaper than the division
+    if block >= of_batch:  # mostly false, and cheaper than the division and products of 64 bits
         batch = block // of_batch
-    row = (block - batch * of_batch).to(tl.int64) * ROWS
-    batch = batch.to(tl.int64)
-    source_row = source + batch * source_batch_stride + row * source_row_stride
-    target_row = target + batch * target_batch_stride + row * target_row_stride
+        block -= batch * of_batch
+        source += batch.to(tl.int64) * source_batch_stride
+        target += batch.to(tl.int64) * target_batch_stride
+    row = block.to(tl.int64) * ROWS
+    source_row = source + row * source_row_stride
+    target_row = target + row * target_row_stride
     index = tl.arange(0, GROUPS)
     group = index
     if ROWS > 1:  # all that depends on a row is a number for each group; rows beyond the last are the last
