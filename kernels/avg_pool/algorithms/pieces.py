@@ -91,8 +91,8 @@ def _groups(warps: int, elements: int, case: Case) -> int | None:
 
 def _rows_held(groups: int, warps: int, elements: int, case: Case) -> int:
     """Return how many rows a tile has, each of as many groups."""
-    if not is_held(groups, case):
-        return 1
+    if not is_held(groups, case) or (warps > 1 and elements > 256 * warps):
+        return 1  # four groups of a thread, each with numbers of its own, need too many registers
     # A single warp exchanges by shuffles, of which each group of a thread needs as many as it has groups.
     most = elements // 4 if warps > 1 else 32
     return max(min(most // groups, power_of_2_to(case.rows)), 1)

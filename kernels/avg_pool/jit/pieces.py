@@ -10,7 +10,7 @@ and so on consecutive pieces, each from four or five of the sums before. If a wi
 less (van Herk 1992; Gil and Werman 1993). Nothing outside a window is ever added to its sum.
 
 If rows aren't aligned, pieces are still read in 16 bytes: twice as many, of which selections take what is needed. All
-groups of a tile begin equally far from an aligned address, so that the selections depend on scalars.
+groups of a row begin equally far from an aligned address. A tile holds one row or a part of it, or several short rows.
 
 An output of 2 bytes costs about 8 instructions for its pieces, 5 more if rows aren't aligned, and 2 for each exchange,
 of which a window has about log5(WHOLE) + 1; one of 4 bytes costs 10, 7 and 4. Chosen for windows over about 32.
