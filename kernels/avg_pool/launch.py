@@ -129,8 +129,11 @@ def simplified(
     if algorithm != "rows" and do_windows_tile(length, *window) and is_gapless(source) and is_gapless(target):
         # No window depends on the row that it is in.
         source, target, block, per_program = flattened(source), flattened(target), block * per_program, 1
-    if algorithm == "columns":
+    if algorithm in ("columns", "layers"):
         are_alike = source[1][1] == target[1][1] == 1
+        if algorithm == "layers":  # columns and batch entries of what is written lie next to each other
+            batch, rows, columns = target[0]
+            are_alike &= target[1][2] == rows and (batch == 1 or target[1][0] == rows * columns)
     else:
         are_alike = is_in_rows(target) and (is_in_rows(source) or algorithm in FROM_ANY_COLUMNS)
     if not are_alike:

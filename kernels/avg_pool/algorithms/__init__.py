@@ -9,9 +9,9 @@ from __future__ import annotations
 from .case import Case, Tile
 from .columns import columns_reach, columns_serve, columns_tile, columns_tiling
 from .gather import gather_serves, gather_tile, gather_tiling
+from .layers import layers_reach, layers_serve, layers_tile, layers_tiling
 from .pieces import pieces_serve, pieces_tile, pieces_tiling
 from .rows import rows_serve, rows_tile, rows_tiling
-from .spaced import spaced_reach, spaced_serve, spaced_tile, spaced_tiling
 from .spread import spread_serves, spread_tile, spread_tiling
 from .strips import halo_of, strips_serve, strips_tile, strips_tiling
 from .taps import taps_serve, taps_tile, taps_tiling
@@ -25,8 +25,8 @@ SERVES = {
     "gather": gather_serves,
     "spread": spread_serves,
     "strips": strips_serve,
+    "layers": layers_serve,
     "columns": columns_serve,
-    "spaced": spaced_serve,
     "taps": taps_serve,
 }
 TILES = {
@@ -36,8 +36,8 @@ TILES = {
     "gather": gather_tile,
     "spread": spread_tile,
     "strips": strips_tile,
+    "layers": layers_tile,
     "columns": columns_tile,
-    "spaced": spaced_tile,
     "taps": taps_tile,
 }
 TILINGS = {
@@ -47,22 +47,23 @@ TILINGS = {
     "gather": gather_tiling,
     "spread": spread_tiling,
     "strips": strips_tiling,
+    "layers": layers_tiling,
     "columns": columns_tiling,
-    "spaced": spaced_tiling,
     "taps": taps_tiling,
 }
 # For those whose tiles are not BLOCK_OUT columns of ROWS_PER_PROG rows: a bound of the elements between two of a tile.
 REACHES = {
+    "layers": layers_reach,
     "columns": columns_reach,
-    "spaced": spaced_reach,
 }
 
 
 IN_GROUPS = "vectors", "gather", "spread", "pieces"  # their tiles hold whole groups of 16 bytes
 INTO_ARRAYS = "vectors", "gather", "spread"  # they write the rows of a batch entry as one array
 # The elements of the rows that they read may lie apart.
-FROM_ANY_COLUMNS = "gather", "spread", "strips", "rows", "pieces", "spaced"
+FROM_ANY_COLUMNS = "gather", "spread", "strips", "rows", "pieces"
 ACROSS_ENTRIES = ("columns",)  # their SHORT tiles go on into the next batch entry
+AS_ONE_ARRAY = ("layers",)  # they write all batch entries as one
 # Of the tiles that are tried, warps of a program and elements for each of its threads: the best on average first.
 SIZES = {
     "rows": ((1, 8), (1, 16), (4, 4), (4, 8), (4, 16)),
@@ -71,8 +72,8 @@ SIZES = {
     "gather": ((2, 16), (4, 8), (4, 16), (8, 8), (2, 8)),
     "spread": ((4, 16), (2, 8), (8, 8), (4, 8), (2, 16), (8, 16)),
     "strips": ((1, 8), (4, 8), (2, 8), (8, 8), (2, 4), (1, 16), (4, 16), (8, 16)),
+    "layers": ((4, 16), (2, 32), (4, 32), (8, 16), (2, 16), (8, 32)),
     "columns": ((8, 8), (4, 8), (8, 16), (4, 16), (8, 4), (2, 8), (1, 16)),
-    "spaced": ((1, 8), (2, 8), (4, 8), (8, 8)),
     "taps": ((1, 8), (4, 8), (1, 4)),
 }
 # If "taps" alone can serve: warps, elements of a thread, and by how much a tile is less wide than it could be.
@@ -125,7 +126,7 @@ def tiling(
     both in what is read and written.
     """
     programs, constants = TILINGS[algorithm](tile, case, are_aligned, are_in_rows)
-    if not (constants.get("SHORT") and algorithm in ACROSS_ENTRIES):
+    if algorithm not in AS_ONE_ARRAY and not (constants.get("SHORT") and algorithm in ACROSS_ENTRIES):
         programs *= case.batch
     constants = {
         "WINDOW": case.kernel_size,

@@ -8,10 +8,10 @@ import triton.language as tl
 
 from .columns import pool_columns, spread_columns
 from .gather import gather
+from .layers import spread_in_layers
 from .pieces import pool_by_pieces
 from .rows import backward_by_rows, backward_over_row_ends, forward_by_rows
 from .short_rows import pool_short_rows
-from .spaced import pool_spaced
 from .spread import spread_by_strips
 from .strips import forward_by_strips
 from .taps import backward_by_taps, forward_by_taps
@@ -68,11 +68,6 @@ def avg_pool1d_forward_kernel(
         forward_by_strips(
             x, y, rows, length, out_length, x_batch_stride, x_row_stride, x_col_stride, y_batch_stride, y_row_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, CHUNK,
-        )  # fmt: skip
-    elif ALGORITHM == "spaced":
-        pool_spaced(
-            x, y, rows, length, out_length, length, x_batch_stride, x_row_stride, x_col_stride, y_batch_stride,
-            y_row_stride, WINDOW, STRIDE, PADDING, DIVISOR, False, ALIGNED, SHORT, WIDE, BLOCK_OUT, ROWS_PER_PROG,
         )  # fmt: skip
     elif ALGORITHM == "columns":
         pool_columns(
@@ -154,11 +149,10 @@ def avg_pool1d_backward_kernel(
             grad_y, grad_x, rows, length, out_length, y_batch_stride, y_row_stride, y_col_stride, x_batch_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, CHUNK, GAP,
         )  # fmt: skip
-    elif ALGORITHM == "spaced":
-        pool_spaced(
-            grad_y, grad_x, rows, out_length, length, length, y_batch_stride, y_row_stride, y_col_stride,
-            x_batch_stride, x_row_stride, WINDOW, STRIDE, PADDING, DIVISOR, True, ALIGNED, SHORT, WIDE,
-            BLOCK_OUT, ROWS_PER_PROG,
+    elif ALGORITHM == "layers":
+        spread_in_layers(
+            grad_y, grad_x, batch, length, out_length, y_batch_stride, y_col_stride,
+            WINDOW, STRIDE, PADDING, DIVISOR, CHUNK, SHORT, WIDE, BLOCK_OUT * ROWS_PER_PROG, GAP, WHOLE,
         )  # fmt: skip
     elif ALGORITHM == "columns":
         spread_columns(

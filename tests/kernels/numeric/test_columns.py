@@ -31,13 +31,6 @@ COLUMNS = [  # window, batch entries, channels, length, length of a run, items
     (Window(75, 2, 3), 1, 4, 300, 4, 64),
     (Window(91, 1, 45), 3, 5, 20, 7, 32),  # windows that are far longer than the row
 ]
-SPACED = [  # window, batch entries, rows, length, outputs of a group, groups
-    (Window(4, 1), 1, 2, 300, 16, 4),
-    (Window(31, 1, 12), 1, 3, 160, 32, 2),
-    (Window(3, 1, 1, False, False), 2, 5, 40, 8, 8),  # groups go on into the next row
-    (Window(8, 4, 4), 1, 2, 200, 4, 4),
-    (Window(8, 8, 3, True, False), 1, 7, 24, 4, 16),
-]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
@@ -46,14 +39,6 @@ def test_columns_are_torchs(
     window: Window, batch: int, rows: int, length: int, run: int, items: int, dtype: torch.dtype
 ) -> None:
     check("columns", "transposed", window, (batch, rows, length), (run, items), dtype)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-@pytest.mark.parametrize(("window", "batch", "rows", "length", "width", "groups"), SPACED)
-def test_spaced_columns_are_torchs(
-    window: Window, batch: int, rows: int, length: int, width: int, groups: int, dtype: torch.dtype
-) -> None:
-    check("spaced", "every second column", window, (batch, rows, length), (width, groups), dtype)
 
 
 def check(
@@ -108,3 +93,28 @@ def test_rows_that_are_read_transposed_and_written_as_rows_are_served_by_taps() 
     launch = forward_launch(x, empty_output(x, window), window, config("columns", 4, 64))
     assert launch.constants["ALGORITHM"] == "taps"
     assert_near(pool(x, window, config("columns", 4, 64)), torch_pool(x.double(), window))
+
+
+LAYERS = [  # window, batch entries, channels, length, elements of a tile
+    (Window(29, 14, 14), 1, 5, 200, 256),  # two windows hold a strip, and one more its beginning
+    (Window(5, 3), 4, 7, 32, 512),  # tiles with several batch entries
+    (Window(5, 3), 2, 7, 301, 256),  # a tile with the end of one
+    (Window(18, 18), 3, 13, 54, 512),  # entries are whole strips
+    (Window(3, 7, 1, True), 2, 10, 61, 256),  # columns that no window holds
+    (Window(25, 12, 5, False, False), 2, 9, 260, 1024),
+    (Window(16, 2, 8, True, False), 3, 3, 50, 128),
+    (Window(4, 2, 0), 5, 1, 9, 64),
+    (Window(6, 4, 3, True), 3, 34, 2, 512),  # entries of one strip
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(("window", "batch", "rows", "length", "tile"), LAYERS)
+def test_gradients_in_layers_are_torchs(
+    window: Window, batch: int, rows: int, length: int, tile: int, dtype: torch.dtype
+) -> None:
+    grad_y = laid_out("transposed", batch, rows, window.output_length(length), dtype)
+    grad_y[0, 0, 0] = math.inf
+    grad_y[-1, -1, -1] = math.nan
+    grad_x = spread(grad_y, length, window, config("layers", tile, 1))
+    assert_near(grad_x, torch_gradient(grad_y, length, window))

@@ -1,0 +1,144 @@
+"""The gradient in the transposed layout, written as one array of all channels, columns and batch entries.
+
+All columns of a strip, STRIDE of them, hold at most two values of each channel: one in the columns that one window more
+covers, one in the others. A program computes these few values of its tile once, and hands them out through shared
+memory. So lanes may lie along the array wherever columns end, and write whole sectors however many channels there are.
+Strips are numbered through the batch entries, as if each entry's padding and the rest of its last strip were there.
+
+Cost per output: about ten instructions, and divided by STRIDE five for each window that covers an element. Chosen at
+a stride of 2 or more, if there are few channels.
+"""
+
+import triton
+import triton.language as tl
+
+from .tiles import blocks, divisor, inverse
+
+
+@triton.jit
+def spread_in_layers(
+    grad_y,  # [batch, ROWS, out_length], with the strides below, in elements; that of rows is 1
+    grad_x,  # [batch, ROWS, length]: an array of columns of ROWS elements, without gaps
+    batch,
+    length,
+    out_length,
+    y_batch_stride,
+    y_col_stride,
+    WINDOW: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    DIVISOR: tl.constexpr,
+    ROWS: tl.constexpr,
+    SHORT: tl.constexpr,  # more than one batch entry may end in a tile
+    WIDE: tl.constexpr,  # grad_x has 2^31 elements or more, or offsets within a tile of grad_y need 64 bits
+    TILE: tl.constexpr,  # elements
+    STRIPS: tl.constexpr,  # at least as many as a tile may reach into
+    GAPLESS: tl.constexpr,  # batch entries are whole strips, or there is one
+):
+    """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i."""
+    ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
+    PLACE: tl.constexpr = tl.int64 if WIDE else tl.int32
+    WIDTH: tl.constexpr = max(32 // grad_x.dtype.element_ty.primitive_bitwidth, 1)  # wider ones collide in memory banks
+    STRIP: tl.constexpr = STRIDE * ROWS  # elements
+    REST: tl.constexpr = WINDOW % STRIDE
+    COLUMNS: tl.constexpr = triton.next_power_of_2(STRIPS * ROWS)
+    per_entry = blocks(tl.cast(length, tl.int32) + PADDING, STRIDE)  # strips
+    entry_size = tl.cast(length, tl.int32) * ROWS
+    missing = per_entry * STRIP - entry_size  # elements that would fill an entry's strips
+    total = tl.cast(batch, PLACE) * entry_size
+    first = tl.program_id(0).to(PLACE) * TILE
+    if WIDE:
+        entry = first // entry_size
+    else:
+        entry = (first.to(tl.uint32) // entry_size.to(tl.uint32)).to(tl.int32)
+    begin = (first - entry * entry_size).to(tl.int32)  # of the tile, in its first entry
+    first_strip = ((begin + PADDING * ROWS).to(tl.uint32) // STRIP).to(tl.int32)
+
+    slot = tl.arange(0, COLUMNS)
+    strip = _quotient(slot.to(tl.uint32), ROWS, COLUMNS).to(tl.int32)
+    channel = slot - strip * ROWS
+    strip += first_strip
+    entries = _entries(strip, per_entry, SHORT)
+    window = strip - entries * per_entry
+    held = (slot < STRIPS * ROWS) & (entries < batch - entry)
+    sources = grad_y + entry.to(tl.int64) * y_batch_stride
+    offsets = window.to(PLACE) * tl.cast(y_col_stride, PLACE) + entries.to(PLACE) * tl.cast(y_batch_stride, PLACE)
+    at = (sources, offsets + channel, window, held, tl.cast(y_col_stride, PLACE))
+    WINDOWS: tl.constexpr = (WINDOW, STRIDE, PADDING, DIVISOR)
+    if DIVISOR == "window":
+        rest, beginning = _values(at, length, out_length, ACC, False, WINDOWS)
+    else:
+        uncut = (first_strip - WINDOW // STRIDE) * STRIDE >= PADDING
+        uncut &= (first_strip + (STRIPS - 1)) * STRIDE + WINDOW - PADDING <= length
+        if uncut:
+            rest, beginning = _values(at, length, out_length, ACC, False, WINDOWS)
+        else:
+            rest, beginning = _values(at, length, out_length, ACC, True, WINDOWS)
+    rest = rest.to(grad_x.dtype.element_ty)
+    if REST > 0:
+        values = tl.reshape(tl.join(rest, beginning.to(grad_x.dtype.element_ty)), (2 * COLUMNS,))
+    else:
+        values = rest
+
+    lane = tl.arange(0, TILE // WIDTH)[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
+    place = lane + (begin + PADDING * ROWS - first_strip * STRIP)
+    if not GAPLESS:
+        place += _entries(lane + begin, entry_size, SHORT) * missing
+    END: tl.constexpr = STRIPS * STRIP  # of places
+    unsigned = place.to(tl.uint32)
+    strip = _quotient(unsigned, STRIP, END).to(tl.int32)
+    channel = (unsigned - _quotient(unsigned, ROWS, END) * ROWS).to(tl.int32)
+    index = strip * ROWS + channel
+    if REST > 0:
+        index = 2 * index + (place - strip * STRIP < REST * ROWS).to(tl.int32)
+    gradient = tl.reshape(tl.gather(values, tl.reshape(index, (TILE,)), 0), (TILE // WIDTH, WIDTH))
+    targets = grad_x + first + lane
+    if first + TILE <= total:
+        tl.store(targets, gradient)
+    else:
+        tl.store(targets, gradient, mask=lane < (total - first).to(tl.int32))
+
+
+@triton.jit
+def _values(at, length, out_length, ACC: tl.constexpr, SCALED: tl.constexpr, WINDOWS: tl.constexpr):
+    """Return what the columns of a strip hold behind its first WINDOW % STRIDE columns, and in these."""
+    WINDOW: tl.constexpr = WINDOWS[0]
+    STRIDE: tl.constexpr = WINDOWS[1]
+    PADDING: tl.constexpr = WINDOWS[2]
+    sources, offsets, window, held, step = at
+    rest = tl.zeros(window.shape, ACC)
+    beginning = rest
+    for back in tl.static_range((WINDOW + STRIDE - 1) // STRIDE):
+        is_there = held & (window >= back) & (window < out_length + back)
+        value = tl.load(sources + (offsets - back * step), mask=is_there, other=0.0).to(ACC)
+        if SCALED:
+            start = (window - back) * STRIDE - PADDING
+            value /= divisor(start, WINDOW, 0, length, length + PADDING, WINDOWS[3]).to(ACC)
+        beginning += value
+        if (back + 1) * STRIDE <= WINDOW:
+            rest += value
+    if not SCALED:
+        rest *= inverse(WINDOW, WINDOW, ACC)
+        beginning *= inverse(WINDOW, WINDOW, ACC)
+    return rest, beginning
+
+
+@triton.jit
+def _quotient(dividend, BY: tl.constexpr, END: tl.constexpr):
+    """Divide uint32 below END."""
+    if BY == 1:
+        return dividend
+    elif END * BY < 4294967296:  # then the rounding of the reciprocal adds less than 1 / BY
+        return tl.umulhi(dividend, tl.full((), 4294967295 // BY + 1, tl.uint32))
+    else:
+        return dividend // BY
+
+
+@triton.jit
+def _entries(place, size, SHORT: tl.constexpr):
+    """Return how many batch entries of that size lie before a place."""
+    if SHORT:
+        reciprocal = tl.full((), 4294967295, tl.uint32) // size.to(tl.uint32) + 1
+        return tl.where(size > 1, tl.umulhi(place.to(tl.uint32), reciprocal).to(tl.int32), place)
+    else:
+        return (place >= size).to(tl.int32)
