@@ -47,50 +47,54 @@ def spread_in_layers(
     missing = per_entry * STRIP - entry_size  # elements that would fill an entry's strips
     total = tl.cast(batch, PLACE) * entry_size
     first = tl.program_id(0).to(PLACE) * TILE
-    if WIDE:
-        entry = first // entry_size
-    else:
-        entry = (first.to(tl.uint32) // entry_size.to(tl.uint32)).to(tl.int32)
+    entry = first * 0
+    if batch > 1:
+        entry = first // entry_size if WIDE else (first.to(tl.uint32) // entry_size.to(tl.uint32)).to(tl.int32)
     begin = (first - entry * entry_size).to(tl.int32)  # of the tile, in its first entry
     first_strip = ((begin + PADDING * ROWS).to(tl.uint32) // STRIP).to(tl.int32)
 
-    slot = tl.arange(0, COLUMNS)
-    strip = _quotient(slot.to(tl.uint32), ROWS, COLUMNS).to(tl.int32)
-    channel = slot - strip * ROWS
-    strip += first_strip
-    entries = _entries(strip, per_entry, SHORT)
-    window = strip - entries * per_entry
-    held = (slot < STRIPS * ROWS) & (entries < batch - entry)
+    slot = tl.minimum(tl.arange(0, COLUMNS), STRIPS * ROWS - 1)
+    ahead = _quotient(slot.to(tl.uint32), ROWS, COLUMNS).to(tl.int32)
+    channel = slot - ahead * ROWS
+    strip = ahead + first_strip
+    step = tl.cast(y_col_stride, PLACE)
     sources = grad_y + entry.to(tl.int64) * y_batch_stride
-    offsets = window.to(PLACE) * tl.cast(y_col_stride, PLACE) + entries.to(PLACE) * tl.cast(y_batch_stride, PLACE)
-    at = (sources, offsets + channel, window, held, tl.cast(y_col_stride, PLACE))
     WINDOWS: tl.constexpr = (WINDOW, STRIDE, PADDING, DIVISOR)
-    if DIVISOR == "window":
-        rest, beginning = _values(at, length, out_length, ACC, False, WINDOWS)
-    else:
-        uncut = (first_strip - WINDOW // STRIDE) * STRIDE >= PADDING
+    OLDEST: tl.constexpr = (WINDOW - 1) // STRIDE  # counted back from the strip's own window
+    uncut = (first_strip >= OLDEST) & (first_strip + STRIPS <= out_length)
+    if DIVISOR != "window":
+        uncut &= (first_strip - OLDEST) * STRIDE >= PADDING
         uncut &= (first_strip + (STRIPS - 1)) * STRIDE + WINDOW - PADDING <= length
-        if uncut:
-            rest, beginning = _values(at, length, out_length, ACC, False, WINDOWS)
-        else:
-            rest, beginning = _values(at, length, out_length, ACC, True, WINDOWS)
-    rest = rest.to(grad_x.dtype.element_ty)
-    if REST > 0:
-        values = tl.reshape(tl.join(rest, beginning.to(grad_x.dtype.element_ty)), (2 * COLUMNS,))
+    if uncut:
+        inner = (sources + first_strip.to(tl.int64) * y_col_stride, ahead.to(PLACE) * step + channel, strip, None, step)
+        rest, beginning = _values(inner, length, out_length, ACC, False, WINDOWS)
     else:
-        values = rest
+        entries = _entries(strip, per_entry, SHORT) if batch > 1 else strip * 0
+        window = strip - entries * per_entry
+        offsets = window.to(PLACE) * step + entries.to(PLACE) * tl.cast(y_batch_stride, PLACE)
+        at = (sources, offsets + channel, window, entries < batch - entry, step)
+        rest, beginning = _values(at, length, out_length, ACC, True, WINDOWS)
+    values = beginning.to(grad_x.dtype.element_ty)
+    if REST > 0:
+        rest = rest.to(grad_x.dtype.element_ty)
+        values = tl.reshape(tl.permute(tl.join(values, rest), (1, 0)), (2 * COLUMNS,))
 
-    lane = tl.arange(0, TILE // WIDTH)[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :]
-    place = lane + (begin + PADDING * ROWS - first_strip * STRIP)
+    pair = tl.arange(0, TILE // WIDTH)[:, None] * WIDTH
+    own = tl.arange(0, WIDTH)[None, :]
+    lane = pair + own
+    found = pair if ROWS % WIDTH == 0 else lane  # what is looked up; an even number of channels is in pairs
+    place = found + (begin + PADDING * ROWS - first_strip * STRIP)
     if not GAPLESS:
-        place += _entries(lane + begin, entry_size, SHORT) * missing
+        place += _entries(found + begin, entry_size, SHORT) * missing
     END: tl.constexpr = STRIPS * STRIP  # of places
     unsigned = place.to(tl.uint32)
-    strip = _quotient(unsigned, STRIP, END).to(tl.int32)
-    channel = (unsigned - _quotient(unsigned, ROWS, END) * ROWS).to(tl.int32)
-    index = strip * ROWS + channel
-    if REST > 0:
-        index = 2 * index + (place - strip * STRIP < REST * ROWS).to(tl.int32)
+    strip = _quotient(unsigned, STRIP, END)
+    index = unsigned + (strip - _quotient(unsigned, ROWS, END)) * ROWS
+    if REST > 0:  # the second half of the values is what all but the beginnings of strips hold
+        index += tl.where(unsigned - strip * STRIP < REST * ROWS, 0, COLUMNS)
+    index = index.to(tl.int32)
+    if ROWS % WIDTH == 0:
+        index = index + own
     gradient = tl.reshape(tl.gather(values, tl.reshape(index, (TILE,)), 0), (TILE // WIDTH, WIDTH))
     targets = grad_x + first + lane
     if first + TILE <= total:
@@ -100,24 +104,30 @@ def spread_in_layers(
 
 
 @triton.jit
-def _values(at, length, out_length, ACC: tl.constexpr, SCALED: tl.constexpr, WINDOWS: tl.constexpr):
-    """Return what the columns of a strip hold behind its first WINDOW % STRIDE columns, and in these."""
+def _values(at, length, out_length, ACC: tl.constexpr, MASKED: tl.constexpr, WINDOWS: tl.constexpr):
+    """Return what the columns of a strip hold behind its first WINDOW % STRIDE columns, and in these.
+
+    MASKED says whether windows may not exist, or be cut by an end of the row.
+    """
     WINDOW: tl.constexpr = WINDOWS[0]
     STRIDE: tl.constexpr = WINDOWS[1]
-    PADDING: tl.constexpr = WINDOWS[2]
+    DIVISOR: tl.constexpr = WINDOWS[3]
     sources, offsets, window, held, step = at
     rest = tl.zeros(window.shape, ACC)
-    beginning = rest
+    beginning = tl.zeros(window.shape, ACC)
     for back in tl.static_range((WINDOW + STRIDE - 1) // STRIDE):
-        is_there = held & (window >= back) & (window < out_length + back)
-        value = tl.load(sources + (offsets - back * step), mask=is_there, other=0.0).to(ACC)
-        if SCALED:
-            start = (window - back) * STRIDE - PADDING
-            value /= divisor(start, WINDOW, 0, length, length + PADDING, WINDOWS[3]).to(ACC)
+        if MASKED:
+            is_there = held & (window >= back) & (window < out_length + back)
+            value = tl.load(sources + (offsets - back * step), mask=is_there, other=0.0).to(ACC)
+            if DIVISOR != "window":
+                start = (window - back) * STRIDE - WINDOWS[2]
+                value /= divisor(start, WINDOW, 0, length, length + WINDOWS[2], DIVISOR).to(ACC)
+        else:
+            value = tl.load(sources - back * step + offsets).to(ACC)
         beginning += value
         if (back + 1) * STRIDE <= WINDOW:
             rest += value
-    if not SCALED:
+    if not MASKED or DIVISOR == "window":
         rest *= inverse(WINDOW, WINDOW, ACC)
         beginning *= inverse(WINDOW, WINDOW, ACC)
     return rest, beginning
