@@ -7,12 +7,13 @@ more than one may end in a tile.
 
 from __future__ import annotations
 
-from ...geometry import cdiv
+from ...geometry import cdiv, power_of_2_from
 from .case import Case, Size, Tile
 
 MOST_COVERING = 8  # whole windows that hold a strip
 MOST_PLACES = 1 << 30  # in an entry, and in the strips of a tile
 MOST_VALUES = 4096  # that a tile hands out
+LEAST_USES = 4  # of a value: it costs as much as two elements
 WIDEST_LAYERS = 1 << 15  # elements of a tile
 
 
@@ -31,8 +32,8 @@ def layers_serve(case: Case) -> bool:
 def layers_tile(size: Size, case: Case) -> Tile | None:
     """Return the tile of that size; None if it makes no sense."""
     elements = min(size[1], WIDEST_LAYERS)
-    values = case.rows * strips_of_tile(elements, case)
-    return (elements, 1) if values <= min(elements // 2, MOST_VALUES) else None
+    values = power_of_2_from(case.rows * strips_of_tile(elements, case))
+    return (elements, 1) if values <= min(elements // LEAST_USES, MOST_VALUES) else None
 
 
 def layers_tiling(
