@@ -2,9 +2,9 @@
 
 Forward at any stride, and backward at stride 1. A tile holds BLOCK_OUT x ROWS_PER_PROG outputs, wherever rows end. The
 constants: CHUNK is how many outputs a thread writes at a time, its group. ALIGNED says that all groups begin at the
-same place of 16 bytes that are read, WHOLE that rows of outputs begin with groups, SHORT that each row has groups of
-its own. WIDE says that places need 64 bits, or that there are several batch entries. GAP is how much longer a row that
-is read is than its windows are apart from the next row's, if rows are not SHORT.
+same place of 16 bytes that are read, WHOLE that rows of outputs begin with groups, SHORT how the ends of rows are
+written: WALLS, OWN_GROUPS or APART. WIDE says that places need 64 bits, or that there are several batch entries. GAP is
+how much longer a row that is read is than its windows are apart from the next row's, if ends are WALLS.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from .case import MAX_COLUMNS_IN_REGISTERS, MAX_UNROLLED_WINDOW, Case, Size, Til
 
 MOST_IN_32_BITS = 2**31 - 2**21  # columns of all rows that are read, and less than a tile
 GROUPS_OF_A_THREAD = {16: 2, 8: 1, 4: 4}  # by the elements of a size
+WALLS, OWN_GROUPS, APART = 0, 1, 2  # what SHORT says of the ends of rows
+GROUPS_IF_APART = 4  # of a thread
+MOST_APART = 1 << 14  # columns; few tiles of longer rows hold an end
 MAX_GAP = 8  # columns that a group reads in addition
 MAX_BYTES_APART = 64  # groups that a warp's threads read; further apart, each 16 bytes are an access of their own
 
@@ -49,6 +52,9 @@ def vectors_tile(size: Size, case: Case) -> Tile | None:
     threads, outputs = 32 * warps, outputs_of_group(case)
     if elements <= 16 * threads:  # not in the interpreter
         groups = GROUPS_OF_A_THREAD.get(elements // threads, 1)
+        if ends_of(case, outputs) == APART:
+            groups = GROUPS_IF_APART
+            return max(min(groups * threads * outputs, power_of_2_from(case.rows * case.columns)), case.group), 1
         if groups > 1 and groups * columns_of_group(case, outputs) > 2 * MAX_COLUMNS_IN_REGISTERS:
             return None
         elements = groups * threads * outputs
@@ -61,18 +67,34 @@ def vectors_tiling(
     """Return how many programs a batch entry needs, and the constants that are not the default."""
     assert are_in_rows
     outputs, columns = outputs_of_group(case), case.columns
-    is_short = not has_walls(case, outputs)
+    ends = ends_of(case, outputs)
     is_whole = are_aligned[1] and columns % outputs == 0
     is_known = all(are_aligned) and outputs * case.stride % case.group == 0
     is_known &= case.rows == 1 or (case.row_step - columns * case.stride) % case.group == 0
-    pitch = columns + outputs if is_short else columns
-    slack = 0 if is_short or is_whole else outputs - 1  # the first group may begin before the first row
-    constants: dict[str, object] = {"ALIGNED": is_known, "SHORT": is_short, "WHOLE": is_whole, "CHUNK": outputs}
-    if not is_short:
+    pitch = columns + outputs if ends == OWN_GROUPS else columns
+    slack = 0 if ends == OWN_GROUPS or is_whole else outputs - 1  # the first group may begin before the first row
+    constants: dict[str, object] = {"ALIGNED": is_known, "SHORT": ends, "WHOLE": is_whole, "CHUNK": outputs}
+    if ends == WALLS:
         constants["GAP"] = case.read_length - columns * case.stride
     if case.batch > 1 or case.rows * max(pitch * case.stride, case.read_length) >= MOST_IN_32_BITS:
         constants["WIDE"] = True
     return cdiv(case.rows * pitch + slack, tile[0] * tile[1]), constants
+
+
+def ends_of(case: Case, outputs: int) -> int:
+    """Say how ends of rows are written: see `jit/vectors.py`.
+
+    APART, the groups at a row's ends take a thread's time for one group for each tile, if rows are so long that one for
+    each thread is enough. Narrow windows, and ends that few tiles hold, are quicker with WALLS.
+    """
+    at_begin = case.kernel_size - 1 if case.is_backward else cdiv(case.padding, case.stride)
+    at_end = case.kernel_size - 1 if case.is_backward else cdiv(case.padding, case.stride) + 1
+    each = cdiv(at_begin + outputs - 1, outputs) + cdiv(at_end + outputs - 1, outputs)  # groups
+    least = max(each * outputs * GROUPS_IF_APART * 3 // 4, case.kernel_size + 2 * case.padding)
+    can_have_walls = has_walls(case, outputs)
+    if case.rows > 1 and least <= case.columns <= MOST_APART and not (can_have_walls and case.kernel_size <= 2):
+        return APART
+    return WALLS if can_have_walls else OWN_GROUPS
 
 
 def has_walls(case: Case, outputs: int) -> bool:

@@ -38,7 +38,7 @@ def avg_pool1d_forward_kernel(
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,  # see `tiles.divisor`
     ALIGNED: tl.constexpr,  # rows of x and y begin and end at multiples of 16 bytes; for "strips", strips too
-    SHORT: tl.constexpr,  # a tile holds several rows, one after the other; for "vectors", rows have their own groups
+    SHORT: tl.constexpr,  # a tile holds several rows, one after the other; for "vectors", see `vectors.WALLS`
     WIDE: tl.constexpr,  # offsets within a tile need 64 bits
     ALGORITHM: tl.constexpr,
     BLOCK_OUT: tl.constexpr,

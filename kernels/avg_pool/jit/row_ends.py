@@ -34,16 +34,42 @@ def pool_at_row_ends(
     BLOCK: tl.constexpr,
 ):
     """Write a tile in which rows end, or windows reach over their ends, from its first window and output on."""
-    SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
-    WIDTH: tl.constexpr = 16 // SIZE
-    BITS: tl.constexpr = 4 // SIZE + 1  # WIDTH is 2 to the power of it
-    SPAN: tl.constexpr = (OUTS - 1) * STRIDE + WINDOW
     group = tl.arange(0, BLOCK // OUTS)
     row, begin = divided((column + (OUTS - 1) + group * OUTS).to(tl.uint32), pitch[0], pitch[1])
     row = row.to(tl.int32)
     begin = begin.to(tl.int32) - (OUTS - 1)  # the column of the group's first output; below 0 it is another row's
     held = (row < rows_left[0]) & (begin < lengths[0])
     at = row * to_next_row + group * (OUTS * STRIDE)
+    pool_row_groups(
+        source, target, at, group * OUTS - row * OUTS, begin, held, lengths,
+        SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, OUTS, PIECES,
+    )  # fmt: skip
+
+
+@triton.jit
+def pool_row_groups(
+    source,
+    target,
+    at,  # where the group's first window begins, from `source`
+    place,  # and its first output, from `target`
+    begin,  # the column of its first output in the row; outputs outside the row are not written
+    held,  # whether the group is written at all
+    lengths,
+    SHIFT: tl.constexpr,
+    LEFT: tl.constexpr,
+    WINDOW: tl.constexpr,
+    STRIDE: tl.constexpr,
+    PADDING: tl.constexpr,
+    DIVISOR: tl.constexpr,
+    BACKWARD: tl.constexpr,
+    OUTS: tl.constexpr,
+    PIECES: tl.constexpr,
+):
+    """Write the outputs of groups that belong to one row each."""
+    SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
+    WIDTH: tl.constexpr = 16 // SIZE
+    BITS: tl.constexpr = 4 // SIZE + 1  # WIDTH is 2 to the power of it
+    SPAN: tl.constexpr = (OUTS - 1) * STRIDE + WINDOW
     ahead = SHIFT if SHIFT >= 0 else place_in(source, WIDTH)
     if SHIFT >= 0:
         shift = SHIFT
@@ -71,7 +97,7 @@ def pool_at_row_ends(
         means = means + (mean,)
     outputs = tile_of(means).to(target.dtype.element_ty)
     lane = tl.arange(0, OUTS)[None, :]
-    targets = target + ((group * OUTS - row * OUTS)[:, None] + lane)
+    targets = target + (place[:, None] + lane)
     own = tl.where(held, bits_between(-begin, lengths[0] - begin, OUTS), 0)
     is_whole = own == (1 << OUTS) - 1
     tl.store(targets, outputs, mask=is_whole[:, None])

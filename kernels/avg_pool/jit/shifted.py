@@ -26,7 +26,7 @@ def load_words(base, piece, bounds, PIECES: tl.constexpr):
     `base` points to a multiple of 16 bytes, from which pieces are counted: one for all, or one for each group. Words
     are integers of 32 bits that hold two elements each if these have 2 bytes, or of the size of an element. `bounds`
     say between which two places, counted in elements from the group's first piece, something is wanted; pieces without
-    any of it are not loaded, and are 0.
+    any of it are not loaded, and are 0. If they are only the second place, all pieces but the last are wanted anyway.
     """
     SIZE: tl.constexpr = base.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
@@ -36,8 +36,10 @@ def load_words(base, piece, bounds, PIECES: tl.constexpr):
     words = (words + piece * WORDS)[:, None] + tl.arange(0, WORDS)[None, :]
     columns = ()
     for ahead in tl.static_range(PIECES):
-        if bounds is None:
+        if bounds is None or (len(bounds) == 1 and ahead < PIECES - 1):
             loaded = tl.load(words + ahead * WORDS)
+        elif len(bounds) == 1:
+            loaded = tl.load(words + ahead * WORDS, mask=(bounds[0] > ahead * WIDTH)[:, None], other=0)
         else:
             wanted = (bounds[0] < (ahead + 1) * WIDTH) & (bounds[1] > ahead * WIDTH)
             loaded = tl.load(words + ahead * WORDS, mask=wanted[:, None], other=0)

@@ -3,7 +3,8 @@
 A group is what a thread writes at a time: OUTS neighbouring outputs, at a multiple of their size in memory, wherever
 rows begin. All rows of a batch entry are numbered through, so that tiles begin and end anywhere in rows too. What a
 group's windows cover is read in aligned pieces of 16 bytes, which `shifted.py` puts right. A tile that lies inside a
-row has no masks; others are written by `walls.py` or, if rows are short or have gaps, by `row_ends.py`.
+row has no masks. Others are written by `ends_apart.py` if rows are much longer than groups, but not much longer than
+tiles; else by `walls.py` or, if rows have gaps, by `row_ends.py`.
 
 At stride 1 an output costs about 3 additions whatever its window, 2 to 3 instructions for reading and writing, and as
 many to put columns right if rows are not aligned: 7 to 15 in all in half precision. At the ends of rows it costs up
@@ -15,6 +16,7 @@ import triton.language as tl
 
 from .registers import tile_of, window_sums
 from .row_ends import pool_at_row_ends
+from .ends_apart import pool_ends_apart
 from .shifted import load_words, place_in, shifted
 from .tiles import blocks, divided, inverse
 from .walls import pool_across_walls
@@ -37,10 +39,10 @@ def slide(
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,  # at stride 1 only, where the windows that hold an element form a window too
     IS_KNOWN: tl.constexpr,  # windows of all groups begin at the same place of a piece
-    IS_SHORT: tl.constexpr,  # rows have groups of their own; else the source has no gaps, and a group is in two rows
+    ENDS: tl.constexpr,  # how row ends are written: one of the three numbers below
     IS_WIDE: tl.constexpr,  # places need 64 bits, or there are several batch entries
     IS_WHOLE: tl.constexpr,  # rows of the target begin with groups
-    GAP: tl.constexpr,  # if not IS_SHORT: a row of the source, less the columns from its first window to the next row's
+    GAP: tl.constexpr,  # if ENDS is WALLS: a row of the source, less the columns of its outputs' strides
     OUTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -51,7 +53,8 @@ def slide(
     PIECES: tl.constexpr = ((SHIFT if IS_KNOWN else WIDTH - 1) + (OUTS - 1) * STRIDE + WINDOW + WIDTH - 1) // WIDTH
     # Outputs of a row whose windows reach back over its begin, or in the gradient hold windows of y that do.
     HEAD: tl.constexpr = (LEFT + STRIDE - 1) // STRIDE + (PADDING if BACKWARD and DIVISOR != "window" else 0)
-    PLACING: tl.constexpr = (STRIDE, LEFT, OUTS - 1 if IS_SHORT else -HEAD, IS_SHORT, IS_WHOLE, OUTS, BLOCK)
+    LEAD: tl.constexpr = OUTS - 1 if ENDS == OWN_GROUPS else -HEAD if ENDS == WALLS else 0
+    PLACING: tl.constexpr = (STRIDE, LEFT, LEAD, ENDS, IS_WHOLE, OUTS, BLOCK)
     if IS_WIDE:
         source_at, target_at, column, pitch, left, lengths = _far_place(
             target, rows, read_length, columns, length, source_batch_stride, source_row_stride, target_batch_stride,
@@ -68,13 +71,21 @@ def slide(
     REACH: tl.constexpr = (BLOCK - OUTS) * STRIDE - LEFT + max((OUTS - 1) * STRIDE + WINDOW, (PIECES - 1) * WIDTH + 1)
     inside = (column >= HEAD) & (column <= lengths[0] - BLOCK)
     inside &= column * STRIDE <= lengths[1] - REACH
-    if not IS_SHORT:  # the last tile may begin behind the array
+    if ENDS == WALLS:  # the last tile may begin behind the array
         inside &= left[3] >= BLOCK
+    elif ENDS == APART:
+        inside &= left[1] > 0
     if BACKWARD and DIVISOR != "window":  # no window that is read is cut by the end of the row
         inside &= column <= lengths[2] - (BLOCK - 2 + 2 * WINDOW - PADDING - LEFT)
     if inside:
         _pool_inside(source, target, SHIFT, WINDOW, STRIDE, OUTS, PIECES, BLOCK)
-    elif IS_SHORT:
+    elif ENDS == APART:
+        to_next_row = source_row_stride - tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) * STRIDE
+        pool_ends_apart(
+            source, target, column, pitch, left, to_next_row, lengths,
+            SHIFT, LEFT, HEAD, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, OUTS, PIECES, BLOCK,
+        )  # fmt: skip
+    elif ENDS == OWN_GROUPS:
         to_next_row = source_row_stride - (tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) + OUTS) * STRIDE
         pool_at_row_ends(
             source, target, column, pitch, left, to_next_row, lengths,
@@ -87,11 +98,16 @@ def slide(
         )  # fmt: skip
 
 
-# The places of PLACING, a tuple of constants. How rows are numbered if IS_SHORT: see `row_ends.py`, else `walls.py`.
+# What ENDS says about tiles that do not lie inside a row.
+WALLS = tl.constexpr(0)  # `walls.py`: the source has no gaps, and a group is in two rows
+OWN_GROUPS = tl.constexpr(1)  # `row_ends.py`: each row has groups of its own
+APART = tl.constexpr(2)  # `ends_apart.py`: groups at ends are written after the others
+
+# The places of PLACING, a tuple of constants.
 COLUMN_STEP = tl.constexpr(0)
 PADDED_BY = tl.constexpr(1)
 LEADING = tl.constexpr(2)  # places in the numbering before a row's first output
-HAS_OWN_GROUPS = tl.constexpr(3)
+KIND_OF_ENDS = tl.constexpr(3)
 BEGINS_WITH_GROUPS = tl.constexpr(4)
 GROUP_OUTPUTS = tl.constexpr(5)
 TILE_OUTPUTS = tl.constexpr(6)
@@ -106,7 +122,8 @@ def _place(target, rows, read_length, columns, length, source_row_stride, PLACIN
     are written, that are read, and of x. Left are the rows from that one on, or if these lie in an array: the elements
     before and behind the first window, and before and behind the first output.
     """
-    OWN: tl.constexpr = PLACING[HAS_OWN_GROUPS]
+    ENDS: tl.constexpr = PLACING[KIND_OF_ENDS]
+    OWN: tl.constexpr = ENDS == OWN_GROUPS
     LEAD: tl.constexpr = PLACING[LEADING]
     columns = tl.cast(columns, tl.int32)
     pitch = (columns + PLACING[GROUP_OUTPUTS] if OWN else columns).to(tl.uint32)
@@ -122,6 +139,9 @@ def _place(target, rows, read_length, columns, length, source_row_stride, PLACIN
     if OWN:
         source_at = row.to(tl.int64) * source_row_stride + place
         return source_at, begin - row * PLACING[GROUP_OUTPUTS], column, (pitch, reciprocal), (rows - row,), lengths
+    elif ENDS == APART:
+        source_at = (row - 1).to(tl.int64) * source_row_stride + place
+        return source_at, begin, column, (pitch, reciprocal), ((row == 0).to(tl.int32), rows + 1 - row), lengths
     else:
         place += (row - 1) * read_length
         left = place, rows * read_length - place, begin, rows * columns - begin
@@ -135,7 +155,8 @@ def _far_place(target, rows, read_length, columns, length, source_batch_stride, 
 
     Places in the tile's rows are counted in 32 bits too. A longer row is cut in its middle, where no tile needs masks.
     """
-    OWN: tl.constexpr = PLACING[HAS_OWN_GROUPS]
+    ENDS: tl.constexpr = PLACING[KIND_OF_ENDS]
+    OWN: tl.constexpr = ENDS == OWN_GROUPS
     LEAD: tl.constexpr = PLACING[LEADING]
     MOST: tl.constexpr = (2**30 - 2**20) // PLACING[COLUMN_STEP]
     columns = tl.cast(columns, tl.int64)
@@ -168,6 +189,9 @@ def _far_place(target, rows, read_length, columns, length, source_batch_stride, 
             left,
             lengths,
         )
+    elif ENDS == APART:
+        left = (row == 0).to(tl.int32), tl.minimum(rows + 1 - row, PLACING[TILE_OUTPUTS]).to(tl.int32)
+        return source_at + (row - 1) * source_row_stride + place, target_at, column, pitches, left, lengths
     else:
         place += (row - 1) * read_length
         FAR: tl.constexpr = 2**30

@@ -1,4 +1,4 @@
-"""Tiles of `vectors.py` at the ends of long rows that follow each other without gaps.
+"""Tiles of `vectors.py` at the ends of rows that follow each other without gaps.
 
 What is read is one array, and so is what is written. In it, each group has the end of one row next to it, a wall: the
 outputs before it are of windows whose columns from the wall on count as 0, the others of windows whose columns before

@@ -14,13 +14,16 @@ CONFIG = Config.of(ALGORITHM="vectors", BLOCK_OUT=512, ROWS_PER_PROG=1, num_warp
 ARRAY = ((1, 4000, 65), (0, 65, 1))  # shape and strides
 ALIGNED = ((1, 4000, 512), (0, 512, 1))
 GAPS = ((1, 4000, 65), (0, 70, 1))
+LONG_WITH_GAPS = ((1, 4000, 501), (0, 705, 1))
 ENTRIES = ((3, 4000, 65), (2 * 4000 * 65, 65, 1))
 ENTRIES_WITH_GAPS = ((3, 4000, 65), (2 * 4000 * 70, 70, 1))
 KINDS = [
     (ARRAY, Window(3, 1, 1), {"SHORT": False, "ALIGNED": True, "WIDE": False}),
     (ARRAY, Window(4, 1, 2, count_include_pad=False), {"SHORT": False, "ALIGNED": False}),
     (ARRAY, Window(3, 2, 1, ceil_mode=True), {"SHORT": False}),
-    (ALIGNED, Window(7, 1, 3, count_include_pad=False), {"SHORT": False, "WHOLE": True}),
+    (ALIGNED, Window(2, 1), {"SHORT": False}),
+    (ALIGNED, Window(7, 1, 3, count_include_pad=False), {"SHORT": 2, "WHOLE": True}),
+    (LONG_WITH_GAPS, Window(8, 1, 3), {"SHORT": 2, "ALIGNED": False}),
     (GAPS, Window(5, 1, 2, count_include_pad=False), {"SHORT": True, "WIDE": False}),
     (GAPS, Window(9, 7), {"SHORT": True, "CHUNK": 4}),
     (ENTRIES, Window(2, 1), {"SHORT": False, "WIDE": True}),

@@ -18,7 +18,7 @@ pytestmark = runs_kernels
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
 SPARE, UNTOUCHED = 64, 7.0
-ARRAY, OWN_GROUPS = False, True
+ARRAY, OWN_GROUPS, APART = 0, 1, 2
 
 
 def into_the_middle_of_memory(shape: tuple[int, ...], dtype: torch.dtype, offset: int) -> tuple[torch.Tensor, ...]:
@@ -33,27 +33,36 @@ def into_the_middle_of_memory(shape: tuple[int, ...], dtype: torch.dtype, offset
 CASES = [
     # One array, read and written alike: a group's windows begin at the same place on both sides of a wall.
     (Window(3, 1, 1), 65, BF16, "contiguous", 0, 64, ARRAY),
-    (Window(7, 1, 3, count_include_pad=False), 261, F16, "contiguous", 0, 64, ARRAY),
-    (Window(5, 2, 2), 200, BF16, "contiguous", 0, 64, ARRAY),
-    (Window(3, 1, 1, count_include_pad=False), 160, F32, "contiguous", 0, 32, ARRAY),  # whole groups
-    (Window(13, 1, 6, count_include_pad=False), 65, F64, "contiguous", 0, 64, ARRAY),
+    (Window(7, 1, 3, count_include_pad=False), 61, F16, "contiguous", 0, 64, ARRAY),
+    (Window(5, 2, 2), 120, BF16, "contiguous", 0, 64, ARRAY),
+    (Window(3, 1, 1, count_include_pad=False), 32, F32, "contiguous", 0, 32, ARRAY),  # whole groups
+    (Window(13, 1, 6, count_include_pad=False), 41, F64, "contiguous", 0, 64, ARRAY),
     # Rows of what is written are shorter or longer than those of what is read.
     (Window(2, 1), 131, F16, "contiguous", 0, 64, ARRAY),
-    (Window(8, 1, 4), 99, F16, "odd offset", 3, 64, ARRAY),
+    (Window(8, 1, 4), 75, F16, "odd offset", 3, 64, ARRAY),
     (Window(20, 1, 10, count_include_pad=False), 97, BF16, "contiguous", 1, 32, ARRAY),
-    (Window(6, 4, 2, ceil_mode=True), 203, F32, "contiguous", 0, 32, ARRAY),
+    (Window(6, 4, 2, ceil_mode=True), 123, F32, "contiguous", 0, 32, ARRAY),
     (Window(3, 2, 1, ceil_mode=True, count_include_pad=False), 130, F16, "odd offset", 1, 32, ARRAY),
     # Rows with gaps between them, several batch entries, and rows that are shorter than a group.
-    (Window(3, 1, 1), 131, F16, "every second row", 1, 64, OWN_GROUPS),
-    (Window(8, 1, 3, count_include_pad=False), 90, F32, "expanded rows", 0, 32, OWN_GROUPS),
+    (Window(3, 1, 1), 41, F16, "every second row", 1, 64, OWN_GROUPS),
+    (Window(8, 1, 3, count_include_pad=False), 30, F32, "expanded rows", 0, 32, OWN_GROUPS),
     (Window(3, 1, 1), 5, F16, "contiguous", 0, 64, OWN_GROUPS),
-    (Window(13, 11), 400, BF16, "every second row", 1, 16, OWN_GROUPS),
+    (Window(13, 11), 90, BF16, "every second row", 1, 16, OWN_GROUPS),
+    # Rows that are long enough for groups at their ends to be written after the others.
+    (Window(7, 1, 3, count_include_pad=False), 261, F16, "contiguous", 0, 64, APART),
+    (Window(3, 1, 1, count_include_pad=False), 160, F32, "contiguous", 0, 128, APART),  # whole groups
+    (Window(8, 1, 4), 131, F16, "odd offset", 3, 128, APART),
+    (Window(8, 1), 223, BF16, "every second row", 1, 256, APART),
+    (Window(13, 1, 6), 250, F64, "contiguous", 1, 64, APART),
+    (Window(5, 1, 2, count_include_pad=False), 200, F32, "expanded rows", 0, 64, APART),
+    (Window(5, 2, 2, ceil_mode=True), 401, BF16, "contiguous", 0, 512, APART),
+    (Window(3, 3), 500, F16, "odd offset", 5, 64, APART),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_rows_of_nan_stay_among_themselves_and_nothing_else_is_written(case: tuple) -> None:
-    window, length, dtype, layout, offset, block, has_own_groups = case
+    window, length, dtype, layout, offset, block, ends = case
     config = Config.of(ALGORITHM="vectors", BLOCK_OUT=block, ROWS_PER_PROG=1, num_warps=1)
     columns = window.output_length(length)
     for is_backward in (False, True) if window.stride == 1 else (False,):
@@ -65,7 +74,7 @@ def test_rows_of_nan_stay_among_themselves_and_nothing_else_is_written(case: tup
         build = backward_launch if is_backward else forward_launch
         launch = build(read, written, window, config)
         assert launch.constants["ALGORITHM"] == "vectors"
-        assert launch.constants["SHORT"] == has_own_groups
+        assert launch.constants["SHORT"] == ends
         launch()
         exact = torch_gradient(read, length, window) if is_backward else torch_pool(read.double(), window)
         assert_near(written, exact)
