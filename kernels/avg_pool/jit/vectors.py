@@ -14,9 +14,9 @@ to twice as many.
 import triton
 import triton.language as tl
 
+from .ends_apart import pool_ends_apart
 from .registers import tile_of, window_sums
 from .row_ends import pool_at_row_ends
-from .ends_apart import pool_ends_apart
 from .shifted import load_words, place_in, shifted
 from .tiles import blocks, divided, inverse
 from .walls import pool_across_walls
