@@ -14,9 +14,10 @@ from .case import MAX_COLUMNS_IN_REGISTERS, MAX_UNROLLED_WINDOW, Case, Size, Til
 
 MOST_IN_32_BITS = 2**31 - 2**21  # columns of all rows that are read, and less than a tile
 GROUPS_OF_A_THREAD = {16: 2, 8: 1, 4: 4}  # by the elements of a size
-WALLS, OWN_GROUPS, APART = 0, 1, 2  # what SHORT says of the ends of rows
-GROUPS_IF_APART = 4  # of a thread
-MOST_APART = 1 << 14  # columns; few tiles of longer rows hold an end
+WALLS, OWN_GROUPS, APART = 0, 1, 2  # what SHORT says of the ends of rows; from APART on, the groups of a thread
+GROUPS_IF_APART = 8, 4
+LEAST_APART = 1 << 17  # threads; smaller problems need more of them than groups of a thread
+MOST_APART = 1 << 13  # columns; few tiles of longer rows hold an end
 MAX_GAP = 8  # columns that a group reads in addition
 MAX_BYTES_APART = 64  # groups that a warp's threads read; further apart, each 16 bytes are an access of their own
 
@@ -52,9 +53,9 @@ def vectors_tile(size: Size, case: Case) -> Tile | None:
     threads, outputs = 32 * warps, outputs_of_group(case)
     if elements <= 16 * threads:  # not in the interpreter
         groups = GROUPS_OF_A_THREAD.get(elements // threads, 1)
-        if ends_of(case, outputs) == APART:
-            groups = GROUPS_IF_APART
-            return max(min(groups * threads * outputs, power_of_2_from(case.rows * case.columns)), case.group), 1
+        ends = ends_of(case, outputs)
+        if ends >= APART:
+            return ends * threads * outputs, 1
         if groups > 1 and groups * columns_of_group(case, outputs) > 2 * MAX_COLUMNS_IN_REGISTERS:
             return None
         elements = groups * threads * outputs
@@ -87,13 +88,16 @@ def ends_of(case: Case, outputs: int) -> int:
     APART, the groups at a row's ends take a thread's time for one group for each tile, if rows are so long that one for
     each thread is enough. Narrow windows, and ends that few tiles hold, are quicker with WALLS.
     """
-    at_begin = case.kernel_size - 1 if case.is_backward else cdiv(case.padding, case.stride)
-    at_end = case.kernel_size - 1 if case.is_backward else cdiv(case.padding, case.stride) + 1
-    each = cdiv(at_begin + outputs - 1, outputs) + cdiv(at_end + outputs - 1, outputs)  # groups
-    least = max(each * outputs * GROUPS_IF_APART * 3 // 4, case.kernel_size + 2 * case.padding)
     can_have_walls = has_walls(case, outputs)
-    if case.rows > 1 and least <= case.columns <= MOST_APART and not (can_have_walls and case.kernel_size <= 2):
-        return APART
+    if case.rows > 1 and case.columns <= MOST_APART and not (can_have_walls and case.kernel_size <= 2):
+        at_begin = case.kernel_size - 1 if case.is_backward else cdiv(case.padding, case.stride)
+        at_end = at_begin if case.is_backward else (case.padding + 2 * case.stride - 2) // case.stride
+        at_ends = cdiv(at_begin + outputs - 1, outputs) + cdiv(at_end + outputs - 1, outputs)  # groups of a row
+        per_thread = 3 if case.kernel_size <= case.group else 2  # what WALLS costs grows with windows
+        if case.columns >= max(per_thread * at_ends * outputs, case.kernel_size + 2 * case.padding):
+            for groups in GROUPS_IF_APART:
+                if case.batch * case.rows * case.columns >= LEAST_APART * groups * outputs:
+                    return groups
     return WALLS if can_have_walls else OWN_GROUPS
 
 

@@ -14,8 +14,6 @@ from .row_ends import pool_row_groups
 from .shifted import load_words, place_in, shifted
 from .tiles import divided, inverse
 
-GROUPS_OF_THREAD = tl.constexpr(4)
-
 
 @triton.jit
 def pool_ends_apart(
@@ -26,6 +24,7 @@ def pool_ends_apart(
     left,  # 1 if the tile begins before the first row, else 0; the rows left from that on in which it begins
     to_next_row,  # elements that a group of the next row is read further on than one of the same row
     lengths,  # of rows that are written, that are read, and of x
+    inside,  # whether no group sees an end
     SHIFT: tl.constexpr,
     LEFT: tl.constexpr,
     HEAD: tl.constexpr,  # outputs of a row that may see its begin
@@ -38,6 +37,7 @@ def pool_ends_apart(
     OUTS: tl.constexpr,
     PIECES: tl.constexpr,
     BLOCK: tl.constexpr,
+    GROUPS_OF_THREAD: tl.constexpr,
 ):
     """Write a tile in which rows end, or windows reach over their ends, from its first window and output on."""
     GROUPS: tl.constexpr = BLOCK // OUTS
@@ -53,9 +53,9 @@ def pool_ends_apart(
     behind = tl.minimum(left[1], BLOCK).to(tl.uint32) * pitch[0]
     row_stride = to_next_row + lengths[0] * STRIDE
     PART: tl.constexpr = min(2 * ITEMS, GROUPS)
-    for part in tl.static_range(GROUPS // PART):
+    for first in tl.range(0, GROUPS, PART, num_stages=1):
         _pool_seeing_no_end(
-            source, target, part * PART, column, pitch, left[0], behind, row_stride, last,
+            source, target, first, column, pitch, left[0], behind, row_stride, last,
             SHIFT, HEAD, WINDOW, STRIDE, OUTS, PIECES, IS_WHOLE, PART,
         )  # fmt: skip
 
@@ -70,8 +70,8 @@ def pool_ends_apart(
     EACH: tl.constexpr = FIRST + (BEHIND - (OUTS - 1) + ALIGNED_BY + OUTS - 1) // OUTS
     if EACH > 0:
         end = (column + (BLOCK - 1)).to(tl.uint32) // pitch[0]
-        rows = tl.minimum(end.to(tl.int32) + 1, left[1])
-        for first in range(left[0] * EACH, rows * EACH, ITEMS):
+        rows = tl.where(inside, 0, tl.minimum(end.to(tl.int32) + 1, left[1]))
+        for first in tl.range(left[0] * EACH, rows * EACH, ITEMS, num_stages=1):
             item = first + tl.arange(0, ITEMS)
             row = (item.to(tl.uint32) // EACH).to(tl.int32)
             nth = item - row * EACH

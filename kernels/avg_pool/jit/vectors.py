@@ -73,18 +73,18 @@ def slide(
     inside &= column * STRIDE <= lengths[1] - REACH
     if ENDS == WALLS:  # the last tile may begin behind the array
         inside &= left[3] >= BLOCK
-    elif ENDS == APART:
+    elif ENDS >= APART:
         inside &= left[1] > 0
     if BACKWARD and DIVISOR != "window":  # no window that is read is cut by the end of the row
         inside &= column <= lengths[2] - (BLOCK - 2 + 2 * WINDOW - PADDING - LEFT)
-    if inside:
-        _pool_inside(source, target, SHIFT, WINDOW, STRIDE, OUTS, PIECES, BLOCK)
-    elif ENDS == APART:
+    if ENDS >= APART:
         to_next_row = source_row_stride - tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) * STRIDE
         pool_ends_apart(
-            source, target, column, pitch, left, to_next_row, lengths,
-            SHIFT, LEFT, HEAD, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, OUTS, PIECES, BLOCK,
+            source, target, column, pitch, left, to_next_row, lengths, inside,
+            SHIFT, LEFT, HEAD, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, OUTS, PIECES, BLOCK, ENDS,
         )  # fmt: skip
+    elif inside:
+        _pool_inside(source, target, SHIFT, WINDOW, STRIDE, OUTS, PIECES, BLOCK)
     elif ENDS == OWN_GROUPS:
         to_next_row = source_row_stride - (tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) + OUTS) * STRIDE
         pool_at_row_ends(
@@ -101,7 +101,7 @@ def slide(
 # What ENDS says about tiles that do not lie inside a row.
 WALLS = tl.constexpr(0)  # `walls.py`: the source has no gaps, and a group is in two rows
 OWN_GROUPS = tl.constexpr(1)  # `row_ends.py`: each row has groups of its own
-APART = tl.constexpr(2)  # `ends_apart.py`: groups at ends are written after the others
+APART = tl.constexpr(2)  # or more, the groups of a thread. `ends_apart.py`: those at ends are written after the others
 
 # The places of PLACING, a tuple of constants.
 COLUMN_STEP = tl.constexpr(0)
@@ -139,7 +139,7 @@ def _place(target, rows, read_length, columns, length, source_row_stride, PLACIN
     if OWN:
         source_at = row.to(tl.int64) * source_row_stride + place
         return source_at, begin - row * PLACING[GROUP_OUTPUTS], column, (pitch, reciprocal), (rows - row,), lengths
-    elif ENDS == APART:
+    elif ENDS >= APART:
         source_at = (row - 1).to(tl.int64) * source_row_stride + place
         return source_at, begin, column, (pitch, reciprocal), ((row == 0).to(tl.int32), rows + 1 - row), lengths
     else:
@@ -189,7 +189,7 @@ def _far_place(target, rows, read_length, columns, length, source_batch_stride, 
             left,
             lengths,
         )
-    elif ENDS == APART:
+    elif ENDS >= APART:
         left = (row == 0).to(tl.int32), tl.minimum(rows + 1 - row, PLACING[TILE_OUTPUTS]).to(tl.int32)
         return source_at + (row - 1) * source_row_stride + place, target_at, column, pitches, left, lengths
     else:

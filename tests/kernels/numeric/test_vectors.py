@@ -7,7 +7,7 @@ import torch
 
 from tests.conftest import DEVICE, runs_kernels
 from tunedb.core.problem import Config
-from tunedb.kernels.avg_pool.algorithms import tiling
+from tunedb.kernels.avg_pool.algorithms import tiling, vectors
 from tunedb.kernels.avg_pool.algorithms.case import Case
 from tunedb.kernels.avg_pool.launch import backward_launch, forward_launch
 from tunedb.kernels.geometry import Window
@@ -18,7 +18,7 @@ pytestmark = runs_kernels
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
 SPARE, UNTOUCHED = 64, 7.0
-ARRAY, OWN_GROUPS, APART = 0, 1, 2
+ARRAY, OWN_GROUPS, FOUR, EIGHT = 0, 1, 4, 8
 
 
 def into_the_middle_of_memory(shape: tuple[int, ...], dtype: torch.dtype, offset: int) -> tuple[torch.Tensor, ...]:
@@ -49,20 +49,25 @@ CASES = [
     (Window(3, 1, 1), 5, F16, "contiguous", 0, 64, OWN_GROUPS),
     (Window(13, 11), 90, BF16, "every second row", 1, 16, OWN_GROUPS),
     # Rows that are long enough for groups at their ends to be written after the others.
-    (Window(7, 1, 3, count_include_pad=False), 261, F16, "contiguous", 0, 64, APART),
-    (Window(3, 1, 1, count_include_pad=False), 160, F32, "contiguous", 0, 128, APART),  # whole groups
-    (Window(8, 1, 4), 131, F16, "odd offset", 3, 128, APART),
-    (Window(8, 1), 223, BF16, "every second row", 1, 256, APART),
-    (Window(13, 1, 6), 250, F64, "contiguous", 1, 64, APART),
-    (Window(5, 1, 2, count_include_pad=False), 200, F32, "expanded rows", 0, 64, APART),
-    (Window(5, 2, 2, ceil_mode=True), 401, BF16, "contiguous", 0, 512, APART),
-    (Window(3, 3), 500, F16, "odd offset", 5, 64, APART),
+    (Window(7, 1, 3, count_include_pad=False), 261, F16, "contiguous", 0, 64, FOUR),
+    (Window(3, 1, 1, count_include_pad=False), 160, F32, "contiguous", 0, 128, EIGHT),  # whole groups
+    (Window(8, 1, 4), 131, F16, "odd offset", 3, 128, EIGHT),
+    (Window(8, 1), 223, BF16, "every second row", 1, 256, FOUR),
+    (Window(13, 1, 6), 250, F64, "contiguous", 1, 64, FOUR),
+    (Window(5, 1, 2, count_include_pad=False), 200, F32, "expanded rows", 0, 64, FOUR),
+    (Window(5, 2, 2, ceil_mode=True), 401, BF16, "contiguous", 0, 512, EIGHT),
+    (Window(3, 3), 500, F16, "odd offset", 5, 64, FOUR),
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_rows_of_nan_stay_among_themselves_and_nothing_else_is_written(case: tuple) -> None:
+def test_rows_of_nan_stay_among_themselves_and_nothing_else_is_written(
+    case: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
     window, length, dtype, layout, offset, block, ends = case
+    if ends >= vectors.APART:
+        monkeypatch.setattr(vectors, "GROUPS_IF_APART", (ends,))
+        monkeypatch.setattr(vectors, "LEAST_APART", 0)
     config = Config.of(ALGORITHM="vectors", BLOCK_OUT=block, ROWS_PER_PROG=1, num_warps=1)
     columns = window.output_length(length)
     for is_backward in (False, True) if window.stride == 1 else (False,):
