@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ...geometry import cdiv, power_of_2_from
 from .case import MAX_COLUMNS_IN_REGISTERS, MAX_UNROLLED_WINDOW, Case, Size, Tile
+from .strips import strips_serve
 
 MOST_IN_32_BITS = 2**31 - 2**21  # columns of all rows that are read, and less than a tile
 GROUPS_OF_A_THREAD = {16: 2, 8: 1, 4: 4}  # by the elements of a size
@@ -18,6 +19,7 @@ WALLS, OWN_GROUPS, APART = 0, 1, 2  # what SHORT says of the ends of rows; from 
 GROUPS_IF_APART = 8, 4
 LEAST_APART = 1 << 17  # threads; smaller problems need more of them than groups of a thread
 MOST_APART = 1 << 13  # columns; few tiles of longer rows hold an end
+MOST_STRIDE = 16  # at 25 to 30 "strips" took 0.88 to 0.91 of the time, at 9 to 13 1 to 1.3 times as much
 MAX_GAP = 8  # columns that a group reads in addition
 MAX_BYTES_APART = 64  # groups that a warp's threads read; further apart, each 16 bytes are an access of their own
 
@@ -44,6 +46,8 @@ def vectors_serve(case: Case) -> bool:
         return False
     if case.stride == 1 and case.kernel_size > MAX_UNROLLED_WINDOW:
         return False  # "pieces" are quicker
+    if case.stride > MOST_STRIDE and strips_serve(case):
+        return False  # by a tenth
     return columns_of_group(case, outputs_of_group(case)) <= MAX_COLUMNS_IN_REGISTERS
 
 
@@ -90,7 +94,7 @@ def ends_of(case: Case, outputs: int) -> int:
     """
     can_have_walls = has_walls(case, outputs)
     if case.rows > 1 and case.columns <= MOST_APART and not (can_have_walls and case.kernel_size <= 2):
-        at_begin = case.kernel_size - 1 if case.is_backward else cdiv(case.padding, case.stride)
+        at_begin = case.kernel_size - 1 - case.padding if case.is_backward else cdiv(case.padding, case.stride)
         at_end = at_begin if case.is_backward else (case.padding + 2 * case.stride - 2) // case.stride
         at_ends = cdiv(at_begin + outputs - 1, outputs) + cdiv(at_end + outputs - 1, outputs)  # groups of a row
         per_thread = 3 if case.kernel_size <= case.group else 2  # what WALLS costs grows with windows
