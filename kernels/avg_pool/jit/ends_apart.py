@@ -117,10 +117,9 @@ def _pool_seeing_no_end(
     # What is not written is computed too, of places where something can be read.
     position = (column + group * OUTS).to(tl.uint32)
     row, begin = divided(tl.minimum(position, behind - 1), pitch[0], pitch[1])
-    near = (
-        tl.minimum(tl.maximum(begin, HEAD), last.to(tl.uint32)) if HEAD > 0 else tl.minimum(begin, last.to(tl.uint32))
-    )
-    held = (near == begin) & (position < behind)
+    sees_none = (begin - HEAD) <= (last - HEAD).to(tl.uint32)
+    near = tl.where(sees_none, begin, HEAD)  # far from the end of the array: the last piece exists
+    held = sees_none & (position < behind)
     row = row.to(tl.int32) if IS_WHOLE else tl.maximum(row.to(tl.int32), before)
     ahead = SHIFT if SHIFT >= 0 else place_in(source, WIDTH)
     at = row * row_stride + near.to(tl.int32) * STRIDE + (ahead - column * STRIDE)
