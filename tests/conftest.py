@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its t
 # Hundreds of processes import the same files: the first of them keeps the bytecode, also that of rewritten tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+from tests.quick_interpreter import make_quick
 from tests.schemas import replaying
 from tunedb import settings
 from tunedb.store import Store, open_store
@@ -99,6 +100,13 @@ def records(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """The records of the logger `tunedb`, from INFO on."""
     caplog.set_level(logging.INFO, logger="tunedb")
     return caplog
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_interpreter() -> None:
+    """Where kernels are interpreted, leave out what makes no difference."""
+    if INTERPRETED:
+        make_quick()
 
 
 def pytest_configure() -> None:
