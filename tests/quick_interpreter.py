@@ -20,9 +20,8 @@ def make_quick() -> None:
 
     options = getattr(getattr(interpreter, "interpreter_builder", None), "options", None)
     # Without `debug`, it computes for each sum and product whether 32 bits hold it, and asks nobody about the result.
-    if dataclasses.is_dataclass(options) and getattr(options, "debug", True) is False:
-        if hasattr(options, "sanitize_overflow"):
-            interpreter.interpreter_builder.options = dataclasses.replace(options, sanitize_overflow=False)
+    if getattr(options, "debug", True) is False and hasattr(options, "sanitize_overflow"):
+        interpreter.interpreter_builder.options = dataclasses.replace(options, sanitize_overflow=False)
     if hasattr(interpreter, "_get_np_dtype"):
         interpreter._get_np_dtype = looking_up_once(interpreter._get_np_dtype, language.dtype)
     if hasattr(interpreter, "_patch_lang") and hasattr(interpreter, "_LangPatchScope"):
@@ -56,7 +55,7 @@ class Scope:
 
 
 def patching_once(patch: Callable[[Any], Any], replaced: tuple[ModuleType, ...]) -> Callable[[Any], Any]:
-    """Triton replaces all of its language for a launch, and again whenever a kernel calls a function: once is enough."""
+    """Triton replaces all of its language for a launch, and anew for each function that it calls: once is enough."""
     used: WeakKeyDictionary[Any, frozenset[ModuleType]] = WeakKeyDictionary()
     patched: set[ModuleType] = set()  # by the launch that runs
 

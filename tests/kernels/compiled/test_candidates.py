@@ -91,6 +91,15 @@ def test_no_default_spills(kernel: Any, number: int, line: str) -> None:
     assert default_binary(kernel, json.loads(line), arch).resources.spills == 0
 
 
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def lengths(kernel: Any, number: int, exhaustive: bool) -> tuple[int, ...]:
+    """Of aligned and of odd rows: those of one kind, so that each pair of kernel, dtype and kind is met; or both."""
+    both_kinds = (65536, 65537)
+    return both_kinds if exhaustive else both_kinds[(number + (kernel is BACKWARD)) % 2 :][:1]
+
+
 def loads(binary: Binary) -> list[str]:
     return re.findall(r"^.*\bld\.global\S*", binary.asm["ptx"], re.MULTILINE)
 
@@ -102,17 +111,17 @@ def accesses(binary: Binary, kind: str) -> list[str]:
 
 
 @both
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("length", [65536, 65537], ids=["aligned rows", "odd rows"])
+@pytest.mark.parametrize("number", range(4), ids=DTYPES)
 def test_a_tile_inside_the_row_is_read_and_written_in_16_bytes_without_masks(
-    kernel: Any, dtype: str, length: int
+    kernel: Any, number: int, exhaustive: bool
 ) -> None:
-    binary = default_binary(kernel, SEED | {"dtype": dtype, "shape": [64, 128, length]})
-    widest = {"float16": "v4.b32", "bfloat16": "v4.b32", "float32": "v4.b32", "float64": "v2.b64"}[dtype]
-    for kind, least in (("ld", 2), ("st", 1)):
-        wide = [access for access in accesses(binary, kind) if widest in access]
-        assert len(wide) >= least
-        assert wide == accesses(binary, kind)
+    for length in lengths(kernel, number, exhaustive):
+        binary = default_binary(kernel, SEED | {"dtype": DTYPES[number], "shape": [64, 128, length]})
+        widest = "v2.b64" if DTYPES[number] == "float64" else "v4.b32"
+        for kind, least in (("ld", 2), ("st", 1)):
+            wide = [access for access in accesses(binary, kind) if widest in access]
+            assert len(wide) >= least
+            assert wide == accesses(binary, kind)
 
 
 @pytest.mark.parametrize("arguments", [{"kernel_size": 2}, {"kernel_size": 3, "padding": 1, "stride": 2}], ids=str)
@@ -140,17 +149,17 @@ def test_a_divisor_has_the_accumulators_precision() -> None:
 
 
 @both
-@pytest.mark.parametrize("length", [65536, 65537], ids=["aligned rows", "odd rows"])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("number", range(4), ids=DTYPES)
 def test_wide_windows_are_read_and_written_in_16_bytes_whatever_their_alignment(
-    kernel: Any, dtype: str, length: int
+    kernel: Any, number: int, exhaustive: bool
 ) -> None:
-    arguments = {"shape": [64, 64, length], "kernel_size": 493, "stride": 1, "padding": 100, "dtype": dtype}
-    binary = default_binary(kernel, arguments, 90)
-    assert binary.resources.spills == 0
-    assert all(re.search(r"\.v4\.b32|\.v2\.b64", load) for load in loads(binary))
-    stores = re.findall(r"\bst\.global\S*", binary.asm["ptx"])
-    assert any(re.search(r"\.v4\.b32|\.v2\.b64", store) for store in stores)
+    wide = {"kernel_size": 493, "stride": 1, "padding": 100, "dtype": DTYPES[number]}
+    for length in lengths(kernel, number, exhaustive):
+        binary = default_binary(kernel, wide | {"shape": [64, 64, length]}, 90)
+        assert binary.resources.spills == 0
+        assert all(re.search(r"\.v4\.b32|\.v2\.b64", load) for load in loads(binary))
+        stores = re.findall(r"\bst\.global\S*", binary.asm["ptx"])
+        assert any(re.search(r"\.v4\.b32|\.v2\.b64", store) for store in stores)
 
 
 @both
