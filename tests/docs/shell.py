@@ -10,6 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from tests.quick_interpreter import make_quick
 from tunedb import settings
 from tunedb.cli import run
 from tunedb.store import open_store
@@ -64,6 +65,7 @@ def main() -> None:
     import torch  # noqa: F401 - for the forks
     import triton  # noqa: F401
 
+    make_quick()
     with Path("codes").open("w") as codes:
         for name in sys.argv[1:]:
             child = os.fork()
