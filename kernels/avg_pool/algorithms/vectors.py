@@ -59,7 +59,8 @@ def vectors_tile(size: Size, case: Case) -> Tile | None:
         groups = GROUPS_OF_A_THREAD.get(elements // threads, 1)
         ends = ends_of(case, outputs)
         if ends >= APART:
-            return ends * threads * outputs, 1
+            # A program's few groups at ends are one more turn of its loop: short programs of few warps waste least.
+            return (ends * threads * outputs, 1) if elements == 4 * threads else None
         if groups > 1 and groups * columns_of_group(case, outputs) > 2 * MAX_COLUMNS_IN_REGISTERS:
             return None
         elements = groups * threads * outputs
