@@ -53,11 +53,12 @@ def pool_ends_apart(
     behind = tl.minimum(left[1], BLOCK).to(tl.uint32) * pitch[0]
     row_stride = to_next_row + lengths[0] * STRIDE
     PART: tl.constexpr = min(2 * ITEMS, GROUPS)
-    for first in tl.range(0, GROUPS, PART, num_stages=1):
-        _pool_seeing_no_end(
-            source, target, first, column, pitch, left[0], behind, row_stride, last,
-            SHIFT, HEAD, WINDOW, STRIDE, OUTS, PIECES, IS_WHOLE, PART,
-        )  # fmt: skip
+    if left[1] > 0:  # the last tile may begin behind the array, where there is nothing to read
+        for first in tl.range(0, GROUPS, PART, num_stages=1):
+            _pool_seeing_no_end(
+                source, target, first, column, pitch, left[0], behind, row_stride, last,
+                SHIFT, HEAD, WINDOW, STRIDE, OUTS, PIECES, IS_WHOLE, PART,
+            )  # fmt: skip
 
     # How many groups of a row, at most, begin before its output HEAD, and behind the column `last`.
     BEHIND: tl.constexpr = (
