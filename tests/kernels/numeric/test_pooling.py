@@ -150,8 +150,8 @@ def test_the_gradient_is_torchs(
 
 
 # The tensors that an algorithm serves, and its tile, where these are not rows and the test's own tile.
-LAID_OUT_FOR = {"columns": "transposed", "spaced": "every second column"}
-TILES_OF = {"columns": (4, 64), "spaced": (16, 4), "rows": (256, 1)}
+LAID_OUT_FOR = {"columns": "transposed", "layers": "transposed"}
+TILES_OF = {"columns": (4, 64), "layers": (256, 1), "rows": (256, 1)}
 
 
 def config_of(algorithm: str, block: int) -> Config:
@@ -164,7 +164,7 @@ def served(windows: tuple[Window, ...], length: int, are_gradients: tuple[bool, 
     """The windows and the algorithms that serve them: "taps" in the place of others need not be seen again."""
 
     def serves(window: Window, algorithm: str, is_backward: bool) -> bool:
-        layout = {"transposed": "transposed", "every second column": "general"}.get(LAID_OUT_FOR.get(algorithm, ""))
+        layout = LAID_OUT_FOR.get(algorithm)
         facts = (4, 1, 3, length, window.output_length(length), window.kernel_size, window.stride, window.padding)
         return can_run(algorithm, config_of(algorithm, 64)["BLOCK_OUT"], Case(is_backward, layout or "rows", *facts))
 
