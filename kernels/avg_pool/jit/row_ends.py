@@ -42,7 +42,7 @@ def pool_at_row_ends(
     at = row * to_next_row + group * (OUTS * STRIDE)
     pool_row_groups(
         source, target, at, group * OUTS - row * OUTS, begin, held, lengths,
-        SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, OUTS, PIECES,
+        SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, False, OUTS, PIECES,
     )  # fmt: skip
 
 
@@ -62,6 +62,7 @@ def pool_row_groups(
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,
+    IS_WHOLE: tl.constexpr,  # no row ends within a group
     OUTS: tl.constexpr,
     PIECES: tl.constexpr,
 ):
@@ -98,11 +99,14 @@ def pool_row_groups(
     outputs = tile_of(means).to(target.dtype.element_ty)
     lane = tl.arange(0, OUTS)[None, :]
     targets = target + (place[:, None] + lane)
-    own = tl.where(held, bits_between(-begin, lengths[0] - begin, OUTS), 0)
-    is_whole = own == (1 << OUTS) - 1
-    tl.store(targets, outputs, mask=is_whole[:, None])
-    some = tl.where(is_whole, 0, own)[:, None]
-    tl.store(targets, outputs, mask=(some & (1 << lane.to(tl.uint32))) != 0)
+    if IS_WHOLE:
+        tl.store(targets, outputs, mask=held[:, None])
+    else:
+        own = tl.where(held, bits_between(-begin, lengths[0] - begin, OUTS), 0)
+        is_whole = own == (1 << OUTS) - 1
+        tl.store(targets, outputs, mask=is_whole[:, None])
+        some = tl.where(is_whole, 0, own)[:, None]
+        tl.store(targets, outputs, mask=(some & (1 << lane.to(tl.uint32))) != 0)
 
 
 @triton.jit
