@@ -29,7 +29,7 @@ def make_quick() -> None:
 
 
 def looking_up_once(numpy_type: Callable[[Any], Any], scalar: type) -> Callable[[Any], Any]:
-    """Triton makes its table of types anew for each operation; types of blocks and pointers can not be hashed."""
+    """Cache NumPy's type of each scalar type: Triton builds a table of them for every operation."""
     cached = functools.cache(numpy_type)
 
     def look_up(of: Any) -> Any:
@@ -55,7 +55,7 @@ class Scope:
 
 
 def patching_once(patch: Callable[[Any], Any], replaced: tuple[ModuleType, ...]) -> Callable[[Any], Any]:
-    """Triton replaces all of its language for a launch, and anew for each function that it calls: once is enough."""
+    """Replace Triton's language once for a launch, not for each function that the launch calls."""
     used: WeakKeyDictionary[Any, frozenset[ModuleType]] = WeakKeyDictionary()
     patched: set[ModuleType] = set()  # by the launch that runs
 
