@@ -1,7 +1,7 @@
 """Average pooling on a GPU against a copy of the same bytes, and against others.
 
     python -m benchmarks.avg_pool1d --sample 7:30 --sample 8:30 --against copy,eager,compile,baseline \\
-        --json benchmarks/results/avg_pool1d-h200.jsonl --plot docs/avg_pool1d-h200.png
+        --json benchmarks/results/avg_pool1d-sample-h100.jsonl --plot docs/avg_pool1d-h100.png
     python -m benchmarks.avg_pool1d --problems benchmarks/avg_pool1d.jsonl --json ...
 
 A sample is drawn by `benchmarks/problems.py`; a problems file has one JSON object a line, as `tunedb warm --from` takes

@@ -1,7 +1,7 @@
 """Nsight Compute's counters of poolings, ours and that of another file.
 
     python -m benchmarks.counters --against FILE.py --json benchmarks/results/counters-h200.json
-    python -m benchmarks.counters --worst 3 --results benchmarks/results/avg_pool1d-sample-h200.jsonl --json ...
+    python -m benchmarks.counters --worst 3 --results benchmarks/results/avg_pool1d-sample-h100.jsonl --json ...
 
 The first measures the problem of the main job; the second the large ones that reach the least of a copy in these
 results. FILE.py has a `ModelNew(kernel_size, stride, padding)` that launches one kernel. `ncu` must be installed and

@@ -1,6 +1,6 @@
 """The host's time of average pooling against torch's own op, on a GPU: repeated calls, gradients, compiled models.
 
-    python -m benchmarks.host --json benchmarks/results/host-h200.jsonl
+    python -m benchmarks.host --json benchmarks/results/host-h100.jsonl
 
 Each round times both sides of a case without synchronising, first and last the one that was second before; a ratio is
 the median of the rounds' own ratios, with a 95 % interval that assumes no distribution. Nothing is tuned: the host's

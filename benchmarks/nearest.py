@@ -1,7 +1,7 @@
 """What calls get for which nothing was tuned: the default config, or that of the nearest tuned problem.
 
     tunedb export -o sweeps.jsonl                                # on the GPU, after tuning
-    python -m benchmarks.nearest --from sweeps.jsonl --sample 7:30 --json benchmarks/results/nearest-h200.json
+    python -m benchmarks.nearest --from sweeps.jsonl --sample 7:30 --json benchmarks/results/nearest-h100.json
 
 Needs no GPU: times are those of the stored trials, so that the nearest's, the default's and the tuned config of a
 problem were measured in one sweep. Defaults are those of the code as it is now. One problem after the other is left
@@ -145,9 +145,9 @@ def main(words: list[str] | None = None) -> None:
             print(kernel, f"cut-off {cut_off:g}", json.dumps(summary(rows)))
         print(worst_defaults(rows, names, [sweep.problem for sweep in chosen], options.worst))
     if options.json:
-        environments = sorted({sweep.environment.key for sweep in sweeps})
-        facts = {"device": str(sweeps[0].device), "environments": [json.loads(key) for key in environments]}
-        facts |= {"date": max(str(sweep.finished)[:10] for sweep in sweeps), "cut_off": options.cut_off[0]}
+        latest = max(sweeps, key=lambda sweep: str(sweep.finished))
+        facts = {"device": str(latest.device), **json.loads(latest.environment.key)}
+        facts |= {"date": str(latest.finished)[:10], "cut_off": options.cut_off[0]}
         facts |= {"command": f"python -m benchmarks.nearest --sample {' --sample '.join(options.sample)}"}
         options.json.write_text(json.dumps(facts | figures, indent=1) + "\n")
 

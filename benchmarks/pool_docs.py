@@ -24,10 +24,10 @@ RESULTS = ROOT / "benchmarks/results"
 DOCUMENTS = tuple(ROOT / name for name in ("README.md", "docs/benchmarks.md", "docs/guide/average-pooling.md"))
 BLOCK = re.compile(r"(<!-- figures: ([a-z0-9-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
-CHART = "avg_pool1d-h200.png"
-SAMPLED, FILE, BEFORE = "avg_pool1d-sample-h200.jsonl", "avg_pool1d-file-h200.jsonl", "avg_pool1d-h200.json"
-UNTUNED, SWEEPS, COMPILED = "nearest-h200.json", "sweep-sample-h200.json", "compiled.json"
-HOST = "host-h200.jsonl"
+CHART, COMPILED = "avg_pool1d-h100.png", "compiled.json"
+SAMPLED, FILE = "avg_pool1d-sample-h100.jsonl", "avg_pool1d-file-h100.jsonl"
+BEFORE = "avg_pool1d-file-before-h100.jsonl"  # the kernels before samples were the measure, in the same run as FILE
+UNTUNED, SWEEPS, HOST = "nearest-h100.json", "sweep-sample-h100.json", "host-h100.jsonl"
 NAMES = {
     "copy": "device-to-device copy of as many bytes", "ours": "`tunedb.kernels.avg_pool1d`",
     "compile": "`torch.compile` of torch's", "baseline": "a plain Triton kernel, one load per tap",
@@ -58,6 +58,12 @@ def chart(folder: str) -> str:
     """Return the chart, whose file lies in that folder as seen from the document."""
     alt = "Speed of sampled average poolings as a fraction of a copy's, forward and backward"
     return f"![{alt}]({folder}{CHART})\n"
+
+
+def origin(facts: Row, name: str) -> str:
+    """Return the sentence that says on what and when the results of a file were measured."""
+    versions = [f"driver {facts['driver']}", f"torch {facts['torch'].partition('+')[0]}", f"Triton {facts['triton']}"]
+    return f"On one {facts['device']} ({', '.join(versions)}), {facts['date']}: [{name}](../benchmarks/results/{name}).\n"
 
 
 def measured(link: str = "") -> str | None:
@@ -114,15 +120,10 @@ def pooling() -> str | None:
     rows = sampled()
     if not rows:
         return None
-    facts = rows[-1]
     seeds = sorted({row["seed"] for row in rows if row["seed"] is not None}, key=int)
-    origin = (
-        f"Seeds {' and '.join(seeds)}, on one {facts['device']} (driver {facts['driver']}, torch "
-        f"{facts['torch'].partition('+')[0]}, Triton {facts['triton']}), {facts['date']}. "
-        f"Results: [{SAMPLED}](../benchmarks/results/{SAMPLED})."
-    )
     weakest = f"The weakest:\n\n{pool_results.worst(rows, 8)}"
-    return f"{chart('')}\n{pool_results.summary(rows).rstrip()}\n\n{weakest}\n\n{origin}\n"
+    table = pool_results.summary(rows).rstrip()
+    return f"{chart('')}\n{table}\n\n{weakest}\n\nSeeds {' and '.join(seeds)}. {origin(rows[-1], SAMPLED)}"
 
 
 def main_problem() -> str | None:
@@ -148,9 +149,9 @@ def problems_of_the_file() -> str | None:
     )
     changes = pool_results.before_and_after(rows, before).splitlines()[2:]
     ratios = [[float(line.split("|")[-2]) for line in changes if f"| {name} |" in line] for name in DIRECTIONS]
-    lines.append(_line("over that of 2026-11-22, geometric mean", [f"{geometric_mean(each):.3f}" for each in ratios]))
+    lines.append(_line("over that of the kernels before, measured in the same run, geometric mean", [f"{geometric_mean(each):.3f}" for each in ratios]))
     lines.append(_line("the same, lowest", [f"{min(each):.3f}" for each in ratios]))
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n\n{origin(rows[-1], FILE)}"
 
 
 def defaults() -> str | None:
@@ -176,12 +177,13 @@ def defaults() -> str | None:
             cells.append(f"{facts['geometric_mean']:.2f}, {facts['worst']:.2f}" if facts else "")
         counts = " and ".join(str(found[direction][counted]) for direction in DIRECTIONS if direction in found)
         lines.append(f"| {text} | {counts} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + f"\n\n{origin(read(UNTUNED), UNTUNED)}"
 
 
 def sweeps() -> str | None:
     """Return the quality of sweeps of sampled problems."""
-    facts = read(SWEEPS).get("summary")
+    results = read(SWEEPS)
+    facts = results.get("summary")
     if not facts:
         return None
     wall, regret = facts["wall_over_autotune"], facts["regret"]
@@ -192,7 +194,7 @@ def sweeps() -> str | None:
         f"| chosen config within 2 % of the best one | {regret['within_2_percent']:.0%} of the problems; "
         f"{regret['worst']:.1%} behind at worst |",
         f"| chosen config against the default | {max(facts['over_default_worst'], 0):.1%} slower at worst |",
-    ]) + "\n"  # fmt: skip
+    ]) + f"\n\n{origin(results, SWEEPS)}"  # fmt: skip
 
 
 def host() -> str | None:
@@ -202,7 +204,7 @@ def host() -> str | None:
         return None
     from benchmarks.host import table
 
-    return f"{table(rows)}\n"
+    return f"{table(rows)}\n\n{origin(rows[0], HOST)}"
 
 
 def on_sm_89() -> str | None:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --seconds 500
     python -m benchmarks.sweep --json benchmarks/results/sweep-h200.json --parts cold --problems odd-rows tiles-odd
-    python -m benchmarks.sweep --json benchmarks/results/sweep-sample-h200.json --sample 7:12 --sweeps 1
+    python -m benchmarks.sweep --json benchmarks/results/sweep-sample-h100.json --sample 7:12 --sweeps 1
 
 Per problem and in turns: five cold sweeps and one of `triton.autotune` over the same configs (`cold`), each in its own
 process with empty compile caches, whose clock starts when torch and Triton are imported and the input is made; and

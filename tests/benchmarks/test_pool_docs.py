@@ -64,7 +64,7 @@ def test_figures_are_filled_in_and_filling_again_changes_nothing(folder: Path) -
     text = "".join(f"<!-- figures: {name} -->\nOld figures.\n<!-- end -->\n" for name in ("pooling", "main-problem"))
     filled = pool_docs.filled(text)
     assert "| geometric mean | 0.800 | 0.800 |" in filled
-    assert "Seeds 3 and 4, on one NVIDIA H200 (driver 580, torch 2.11.0, Triton 3.6.0), 2026-11-26." in filled
+    assert "Seeds 3 and 4. On one NVIDIA H200 (driver 580, torch 2.11.0, Triton 3.6.0), 2026-11-26: [" in filled
     assert "| torch, eager | 900 µs | 900 µs |" in filled
     assert "Old figures" not in filled
     assert pool_docs.filled(filled) == filled
