@@ -7,13 +7,13 @@ more than one may end in a tile.
 
 from __future__ import annotations
 
-from ...geometry import cdiv, power_of_2_from
+from ...geometry import cdiv, power_of_2_from, power_of_2_to
 from .case import Case, Size, Tile
 
 MOST_COVERING = 8  # whole windows that hold a strip
 MOST_PLACES = 1 << 30  # in an entry, and in the strips of a tile
 MOST_VALUES = 4096  # that a tile hands out
-LEAST_USES = 4  # of a value: it costs as much as two elements
+LEAST_USES = 2  # of a value: it costs as much as two elements
 WIDEST_LAYERS = 1 << 15  # elements of a tile
 
 
@@ -46,6 +46,7 @@ def layers_tiling(
     elements = tile[0] * tile[1]
     size = case.rows * case.length
     return cdiv(case.batch * size, elements), {
+        "ALIGNED": min(case.group, power_of_2_to(case.rows)),
         "CHUNK": case.rows,
         "GAP": strips_of_tile(elements, case),
         "SHORT": size < elements,

@@ -153,6 +153,7 @@ def avg_pool1d_backward_kernel(
         spread_in_layers(
             grad_y, grad_x, batch, length, out_length, y_batch_stride, y_col_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, CHUNK, SHORT, WIDE, BLOCK_OUT * ROWS_PER_PROG, GAP, WHOLE,
+            ALIGNED,
         )  # fmt: skip
     elif ALGORITHM == "columns":
         spread_columns(

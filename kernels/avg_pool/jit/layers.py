@@ -12,7 +12,7 @@ a stride of 2 or more, if there are few channels.
 import triton
 import triton.language as tl
 
-from .tiles import blocks, divisor, inverse
+from .tiles import blocks, divisor, inverse, reciprocal
 
 
 @triton.jit
@@ -34,14 +34,15 @@ def spread_in_layers(
     TILE: tl.constexpr,  # elements
     STRIPS: tl.constexpr,  # at least as many as a tile may reach into
     GAPLESS: tl.constexpr,  # batch entries are whole strips, or there is one
+    WIDTH: tl.constexpr,  # elements that a thread writes in one access, at most ROWS
 ):
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i."""
     ACC: tl.constexpr = tl.float64 if grad_y.dtype.element_ty == tl.float64 else tl.float32
     PLACE: tl.constexpr = tl.int64 if WIDE else tl.int32
-    WIDTH: tl.constexpr = max(32 // grad_x.dtype.element_ty.primitive_bitwidth, 1)  # wider ones collide in memory banks
     STRIP: tl.constexpr = STRIDE * ROWS  # elements
     REST: tl.constexpr = WINDOW % STRIDE
     COLUMNS: tl.constexpr = triton.next_power_of_2(STRIPS * ROWS)
+    HELD: tl.constexpr = (ROWS, STRIDE, REST, COLUMNS)
     per_entry = blocks(tl.cast(length, tl.int32) + PADDING, STRIDE)  # strips
     entry_size = tl.cast(length, tl.int32) * ROWS
     missing = per_entry * STRIP - entry_size  # elements that would fill an entry's strips
@@ -79,28 +80,38 @@ def spread_in_layers(
         rest = rest.to(grad_x.dtype.element_ty)
         values = tl.reshape(tl.permute(tl.join(values, rest), (1, 0)), (2 * COLUMNS,))
 
-    pair = tl.arange(0, TILE // WIDTH)[:, None] * WIDTH
+    group = tl.arange(0, TILE // WIDTH)[:, None] * WIDTH
     own = tl.arange(0, WIDTH)[None, :]
-    lane = pair + own
-    found = pair if ROWS % WIDTH == 0 else lane  # what is looked up; an even number of channels is in pairs
-    place = found + (begin + PADDING * ROWS - first_strip * STRIP)
+    place = group + (begin + PADDING * ROWS - first_strip * STRIP)
     if not GAPLESS:
-        place += _entries(found + begin, entry_size, SHORT) * missing
-    END: tl.constexpr = STRIPS * STRIP  # of places
+        place += _entries(group + begin, entry_size, SHORT) * missing
     unsigned = place.to(tl.uint32)
-    strip = _quotient(unsigned, STRIP, END)
-    index = unsigned + (strip - _quotient(unsigned, ROWS, END)) * ROWS
-    if REST > 0:  # the second half of the values is what all but the beginnings of strips hold
-        index += tl.where(unsigned - strip * STRIP < REST * ROWS, 0, COLUMNS)
-    index = index.to(tl.int32)
-    if ROWS % WIDTH == 0:
-        index = index + own
+    left = ROWS - (unsigned - _quotient(unsigned, ROWS, STRIPS * STRIP) * ROWS).to(tl.int32)  # of the first's column
+    index = _first_of_column(unsigned, STRIPS, HELD) + (ROWS - left)
+    next_place = place + left
+    if not GAPLESS:
+        at_end = _entries(group + (begin + left), entry_size, SHORT) - _entries(group + begin, entry_size, SHORT)
+        next_place += at_end * missing
+    next_index = _first_of_column(next_place.to(tl.uint32), STRIPS, HELD) - left
+    index = tl.where(own < left, index, next_index) + own
     gradient = tl.reshape(tl.gather(values, tl.reshape(index, (TILE,)), 0), (TILE // WIDTH, WIDTH))
-    targets = grad_x + first + lane
+    targets = grad_x + first + (group + own)
     if first + TILE <= total:
         tl.store(targets, gradient)
     else:
-        tl.store(targets, gradient, mask=lane < (total - first).to(tl.int32))
+        tl.store(targets, gradient, mask=group + own < (total - first).to(tl.int32))
+
+
+@triton.jit
+def _first_of_column(place, STRIPS: tl.constexpr, HELD: tl.constexpr):
+    """Return the index of the value of channel 0 of the column in which a place lies."""
+    ROWS: tl.constexpr = HELD[0]
+    STRIP: tl.constexpr = ROWS * HELD[1]
+    strip = _quotient(place, STRIP, (STRIPS + 1) * STRIP)
+    index = (strip * ROWS).to(tl.int32)
+    if HELD[2] > 0:  # the second half of the values is what all but the beginnings of strips hold
+        index += tl.where(place - strip * STRIP < HELD[2] * ROWS, 0, HELD[3])
+    return index
 
 
 @triton.jit
@@ -121,7 +132,7 @@ def _values(at, length, out_length, ACC: tl.constexpr, MASKED: tl.constexpr, WIN
             value = tl.load(sources + (offsets - back * step), mask=is_there, other=0.0).to(ACC)
             if DIVISOR != "window":
                 start = (window - back) * STRIDE - WINDOWS[2]
-                value /= divisor(start, WINDOW, 0, length, length + WINDOWS[2], DIVISOR).to(ACC)
+                value *= reciprocal(divisor(start, WINDOW, 0, length, length + WINDOWS[2], DIVISOR), ACC)
         else:
             value = tl.load(sources - back * step + offsets).to(ACC)
         beginning += value
