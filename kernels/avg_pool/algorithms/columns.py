@@ -61,7 +61,7 @@ def length_of_run(per_thread: int, case: Case) -> int:
     elif kernel_size // stride > WIDEST_STRIP:
         run = per_thread
     elif min(kernel_size, stride) > WIDEST_STRIP:
-        run = max(per_thread // 4, 1)
+        run = max(per_thread // 8, 1)  # each more takes seconds to compile
     else:
         most = MOST_UNROLLED // max(case.itemsize // 4, 1)
         run = max(min(per_thread, (most - kernel_size) // stride + 1), 1)
@@ -109,10 +109,11 @@ def columns_tiling(
     constants: dict[str, object] = {"ALIGNED": together, "CHUNK": split}
     strip = min(case.kernel_size, case.stride)
     if not case.is_backward and strip > WIDEST_STRIP:
-        shared = min(power_of_2_from(cdiv(units, cdiv(units, CHANNELS_TOGETHER))), lanes)
-        split = lanes // shared
+        programs = cdiv(units, CHANNELS_TOGETHER)
+        split = lanes // cdiv(units, programs)
         if split > 1:
-            return runs * cdiv(units, shared), constants | {"CHUNK": split}
+            return runs * programs, constants | {"CHUNK": split}
+        split = 1
     items = runs * units * split
     is_short = case.batch > 1 and items < 16 * lanes
     is_short &= items * (items + lanes) < 2**31 and case.batch * items + lanes < 2**31

@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from .column_sums import NOWHERE, load_column, sums_of_runs
-from .lanes import base_of_columns, channels_of_run, items_of_runs, offsets_of_units, one_run
+from .lanes import base_of_columns, items_of_runs, joined, offsets_of_units, one_run, units_of_program
 from .tiles import blocks, divisor, inverse
 
 FAR = tl.constexpr(1 << 30)  # no tile has as many columns
@@ -46,9 +46,10 @@ def pool_columns(
     units = rows // TOGETHER
     runs = blocks(out_length, RUN)
     if SPLIT == 1:
+        together = 0
         entry, first_run, last_run, whole, lanes = items_of_runs(batch, runs, units, 1, SHORT, LANES)
     else:
-        entry, first_run, last_run, whole, lanes = one_run(runs, units, SPLIT, LANES)
+        entry, first_run, last_run, whole, lanes, together = one_run(runs, units, SPLIT, LANES)
     entries, run, own, unit, held = lanes
     start = first_run.to(tl.int64) * (RUN * STRIDE) - PADDING
     last = last_run.to(tl.int64) * (RUN * STRIDE) - PADDING
@@ -60,10 +61,9 @@ def pool_columns(
     read_at = offsets_of_units(entries, x_batch_stride, left + own, x_col_stride, unit, TOGETHER, SHORT, WIDE)
     at = (sources, read_at, step, tl.where(held, left + own - low, NOWHERE), tl.maximum(high - low, 0), own)
     if SPLIT > 1:  # once lanes with the same channel are joined
-        lane = tl.arange(0, LANES // SPLIT)
-        unit, held = channels_of_run(lane, units, LANES // SPLIT)
-        run = lane * 0
-        left = lane * 0
+        unit, held = units_of_program(tl.arange(0, triton.next_power_of_2(LANES // SPLIT)), units, together)
+        run = unit * 0
+        left = run
     first = first_run * RUN
     targets, write_step = base_of_columns(y, entry, y_batch_stride, first, y_col_stride, TOGETHER, WIDE)
     write_at = offsets_of_units(entries, y_batch_stride, run * RUN, y_col_stride, unit, TOGETHER, SHORT, WIDE)
@@ -72,7 +72,7 @@ def pool_columns(
         HOW: tl.constexpr = (False, False, SPLIT, ACC, WINDOW, STRIDE, DIVISOR)
         sums, _ = sums_of_runs(at, None, RUN, WINDOW // STRIDE, STRIDE, WINDOW % STRIDE, HOW)
         for output in tl.static_range(RUN):
-            mean = _joined(sums[output], SPLIT) * inverse(WINDOW, WINDOW, ACC)
+            mean = joined(sums[output], together, SPLIT) * inverse(WINDOW, WINDOW, ACC)
             if SPLIT == 1:
                 tl.store(targets + (output * write_step + write_at), mean.to(y.dtype.element_ty))
             else:
@@ -82,7 +82,7 @@ def pool_columns(
         sums, _ = sums_of_runs(at, None, RUN, WINDOW // STRIDE, STRIDE, WINDOW % STRIDE, MASKED)
         room = tl.where(held, out_length - first - run * RUN, 0)
         for output in tl.static_range(RUN):
-            mean = _joined(sums[output], SPLIT)
+            mean = joined(sums[output], together, SPLIT)
             if DIVISOR == "window":
                 mean *= inverse(WINDOW, WINDOW, ACC)
             else:
@@ -232,12 +232,3 @@ def _store_column(to, value, column, MASKED: tl.constexpr):
         tl.store(targets + (column * step + offsets), value, mask=mask[:, None])
     else:
         tl.store(targets + (column * step + offsets), value)
-
-
-@triton.jit
-def _joined(total, SPLIT: tl.constexpr):
-    """Sum lanes that have the same channel."""
-    if SPLIT == 1:
-        return total
-    else:
-        return tl.sum(tl.reshape(total, (SPLIT, total.shape[0] // SPLIT, total.shape[1])), axis=0)

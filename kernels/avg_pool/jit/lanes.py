@@ -5,6 +5,8 @@ import triton.language as tl
 
 from .tiles import blocks, in_short_rows
 
+UNITS_TOGETHER = tl.constexpr(64)  # units that the lanes of one run may have: `columns_tiling` counts on it
+
 
 @triton.jit
 def items_of_runs(batch, runs, units, SPLIT: tl.constexpr, SHORT: tl.constexpr, LANES: tl.constexpr):
@@ -43,22 +45,42 @@ def items_of_runs(batch, runs, units, SPLIT: tl.constexpr, SHORT: tl.constexpr, 
 
 @triton.jit
 def one_run(runs, units, SPLIT: tl.constexpr, LANES: tl.constexpr):
-    """Return what `items_of_runs` does for a program with one run, whose lanes are [SPLIT, units]."""
-    SHARED: tl.constexpr = LANES // SPLIT
-    lane = tl.arange(0, LANES)
-    unit, _ = channels_of_run(lane % SHARED, units, SHARED)
-    block = tl.program_id(0) // blocks(units, SHARED)
+    """Return what `items_of_runs` does for a program with one run, whose lanes are SPLIT columns of some units.
+
+    Returned is also how many units it has. Lanes that are left over repeat the last column.
+    """
+    programs = blocks(units, UNITS_TOGETHER)
+    together = blocks(units, programs)
+    own, place = in_short_rows(tl.arange(0, LANES), together)
+    unit, _ = units_of_program(place, units, together)
+    block = tl.program_id(0) // programs
     run = block % runs
-    return block // runs, run, run, run >= 0, (lane * 0, lane * 0, lane // SHARED, unit, lane >= 0)
+    none = own * 0
+    return block // runs, run, run, run >= 0, (none, none, tl.minimum(own, SPLIT - 1), unit, none == 0), together
 
 
 @triton.jit
-def channels_of_run(lane, units, SHARED: tl.constexpr):
+def units_of_program(place, units, together):
     """Return the units of channels of a program that has one run, and which of them exist; the others repeat one."""
-    programs = blocks(units, SHARED)
-    most = (units - 1) // programs + 1  # units of a program
-    unit = tl.program_id(0) % programs * most + lane
-    return tl.minimum(unit, units - 1), (lane < most) & (unit < units)
+    unit = tl.program_id(0) % blocks(units, together) * together + place
+    return tl.minimum(unit, units - 1), (place < together) & (unit < units)
+
+
+@triton.jit
+def joined(total, together, SPLIT: tl.constexpr):
+    """Sum lanes that have the same channel, of SPLIT columns of so many units."""
+    if SPLIT == 1:
+        return total
+    else:
+        LANES: tl.constexpr = total.shape[0]
+        TOGETHER: tl.constexpr = total.shape[1]
+        UNITS: tl.constexpr = triton.next_power_of_2(LANES // SPLIT)
+        COLUMNS: tl.constexpr = triton.next_power_of_2(SPLIT)
+        own = tl.arange(0, COLUMNS)[:, None]
+        index = tl.minimum(own * (together * TOGETHER) + tl.arange(0, UNITS * TOGETHER)[None, :], LANES * TOGETHER - 1)
+        index = tl.reshape(index, (COLUMNS * UNITS * TOGETHER,))
+        found = tl.reshape(tl.gather(tl.reshape(total, (LANES * TOGETHER,)), index, 0), (COLUMNS, UNITS * TOGETHER))
+        return tl.reshape(tl.sum(tl.where(own < SPLIT, found, 0.0), axis=0), (UNITS, TOGETHER))
 
 
 @triton.jit
@@ -67,7 +89,7 @@ def base_of_columns(pointer, entry, batch_stride, column, col_stride, TOGETHER: 
     step = tl.cast(col_stride, tl.int64 if WIDE else tl.int32)
     offset = entry.to(tl.int64) * batch_stride + column.to(tl.int64) * col_stride
     if TOGETHER > 1:  # said of numbers: of a pointer it is lost once more is added to it
-        step = tl.multiple_of(step, TOGETHER)
+        step = step // TOGETHER * TOGETHER  # of an argument it cannot be said
         offset = tl.multiple_of(offset, TOGETHER)
     return pointer + offset, step
 
