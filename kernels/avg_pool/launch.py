@@ -195,6 +195,8 @@ def described(
         "BLOCK_OUT": block,
         "ROWS_PER_PROG": per_program,
     }
+    if algorithm == "columns" and strides[2] == target[1][2] == case.rows and not constants["WIDE"]:
+        constants["GAP"] = case.rows
     return (
         programs,
         (case.batch, case.rows, case.length, case.out_length, case.kernel_size, *strides, *target[1]),

@@ -2,8 +2,8 @@
 
 BLOCK_OUT is the length of a run: outputs forward, backward strips of `stride` columns. ROWS_PER_PROG counts a program's
 pairs of a run and a channel. Of the constants, ALIGNED is how many channels a thread reads in one access, CHUNK how
-many columns neighbouring lanes read (forward) or write (backward) at a time, and SHORT says that tiles go on into the
-next batch entry.
+many columns neighbouring lanes read (forward) or write (backward) at a time, GAP the number of rows if columns have no
+gaps, and SHORT says that tiles go on into the next batch entry.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .case import MAX_COLUMNS_IN_REGISTERS, Case, Size, Tile
 WIDEST_RUN = 1 << 16  # columns of kernel size and stride: a tile's columns have to fit into 32 bits
 MOST_CHANNELS = 1 << 14  # that items are divided by, without 64 bits
 MOST_ITEMS = 1 << 30
-MOST_UNROLLED = 40  # columns that a thread reads, as each makes the kernel slower to compile
+MOST_UNROLLED = 64  # columns that a thread reads, as each makes the kernel slower to compile
 WIDEST_STRIP = 32  # columns that one thread sums; neighbours share wider ones
 CHANNELS_TOGETHER = 64  # that neighbours read who share a strip
 WIDEST_TOGETHER = 8  # bytes of a thread's access

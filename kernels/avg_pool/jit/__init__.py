@@ -73,6 +73,7 @@ def avg_pool1d_forward_kernel(
         pool_columns(
             x, y, batch, rows, length, out_length, x_batch_stride, x_col_stride, y_batch_stride, y_col_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, ROWS_PER_PROG // ALIGNED, CHUNK,
+            GAP,
         )  # fmt: skip
     elif SHORT:
         pool_short_rows(
@@ -159,6 +160,7 @@ def avg_pool1d_backward_kernel(
         spread_columns(
             grad_y, grad_x, batch, rows, length, out_length, y_batch_stride, y_col_stride, x_batch_stride, x_col_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, ROWS_PER_PROG // ALIGNED, CHUNK,
+            GAP,
         )  # fmt: skip
     elif SHORT:
         pool_short_rows(

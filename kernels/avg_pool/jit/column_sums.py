@@ -1,7 +1,7 @@
 """Sums of strips and of windows for the transposed layout, whose columns a thread reads one after the other.
 
-A strip is the next few columns of a channel. What is read is described by a tuple `at`: a scalar pointer to column 0,
-the offsets of each lane [lanes, channels], the stride of columns, each lane's place of column 0 (counted from where its
+A strip is the next few columns of a channel. What is read is described by a tuple `at`: pointers to each lane's column
+0 [lanes, channels], the stride of columns, each lane's place of column 0 (counted from where its
 row begins), the length of a row, and the lane's own column, if neighbouring lanes read neighbouring columns.
 """
 
@@ -31,8 +31,8 @@ def load_column(at, column, bounds, HOW: tl.constexpr):
 
     `bounds` are the start of window 0 of each lane, and the row's begin, end, and end of its padding in the same count.
     """
-    base, offsets, step, place, span, _ = at
-    source = base + (column * step + offsets)
+    sources, step, place, span, _ = at
+    source = sources + column * step
     if HOW[HOW_MASKED]:
         inside = (place + column).to(tl.uint32) < span.to(tl.uint32)
         value = tl.load(source, mask=inside[:, None], other=0.0).to(HOW[HOW_ACC])
@@ -119,11 +119,11 @@ def _strips(at, bounds, FROM: tl.constexpr, TO: tl.constexpr, COLUMNS: tl.conste
     turns = LOOPED // STEP
     if HOW[HOW_MASKED]:
         # Of windows that are far longer than the row, only the turns that some lane has inside the row.
-        place = at[3]
+        place = at[2]
         first = tl.min(tl.where(place == NOWHERE, 1 << 30, place), 0) + (FROM + 1) * COLUMNS
         last = tl.max(place, 0) + (FROM + 1) * COLUMNS
         turn = tl.minimum(tl.maximum(-last, 0) // (STEP * COLUMNS), turns)
-        turns = tl.minimum(turns, tl.maximum(at[4] - first, 0) // (STEP * COLUMNS) + 1)
+        turns = tl.minimum(turns, tl.maximum(at[3] - first, 0) // (STEP * COLUMNS) + 1)
     for strip in range(FROM + 1 + turn * STEP, FROM + 1 + turns * STEP, STEP):
         for ahead in tl.static_range(STEP):
             one, _ = _strip(at, bounds, (strip + ahead) * COLUMNS, COLUMNS, 0, HOW)
@@ -148,7 +148,7 @@ def _strip(at, bounds, first, COLUMNS: tl.constexpr, BEGINNING: tl.constexpr, HO
     beginning = total
     if CUT > 0:
         turn = _turn(at, bounds, first, COMMON, COLUMNS, HOW)
-        beginning = _plus(total, tl.where((at[5] < CUT)[:, None], turn, 0.0))
+        beginning = _plus(total, tl.where((at[4] < CUT)[:, None], turn, 0.0))
         total = _plus(total, turn)
     if WHOLE > DONE:
         total = _plus(total, _turns(at, bounds, first + DONE * WIDTH, WHOLE - DONE, HOW))
@@ -175,8 +175,8 @@ def _turn(at, bounds, first, TURN: tl.constexpr, COLUMNS: tl.constexpr, HOW: tl.
     if (TURN + 1) * WIDTH <= COLUMNS:
         return load_column(at, first + TURN * WIDTH, bounds, HOW)
     else:
-        base, offsets, step, place, span, own = at
-        some = (base, offsets, step, tl.where(own < COLUMNS - TURN * WIDTH, place, NOWHERE), span, own)
+        sources, step, place, span, own = at
+        some = (sources, step, tl.where(own < COLUMNS - TURN * WIDTH, place, NOWHERE), span, own)
         MASKED: tl.constexpr = (True, HOW[1], HOW[2], HOW[3], HOW[4], HOW[5], HOW[6])
         return load_column(some, first + TURN * WIDTH, bounds, MASKED)
 

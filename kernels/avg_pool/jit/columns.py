@@ -11,7 +11,7 @@ import triton
 import triton.language as tl
 
 from .column_sums import NOWHERE, load_column, sums_of_runs
-from .lanes import base_of_columns, items_of_runs, joined, offsets_of_units, one_run, units_of_program
+from .lanes import items_of_runs, joined, one_run, pointers_to_units, units_of_program
 from .tiles import blocks, divisor, inverse
 
 FAR = tl.constexpr(1 << 30)  # no tile has as many columns
@@ -39,11 +39,12 @@ def pool_columns(
     RUN: tl.constexpr,  # outputs
     LANES: tl.constexpr,
     SPLIT: tl.constexpr,  # columns that neighbouring lanes read at a time; if more than 1, a program has one run
+    GAP: tl.constexpr,  # the number of rows, if both tensors are arrays of columns without gaps, else 0
 ):
     """y[b, r, o] = the mean of x[b, r, o * STRIDE - PADDING :][:WINDOW]."""
     ACC: tl.constexpr = tl.float64 if x.dtype.element_ty == tl.float64 else tl.float32
     SPAN: tl.constexpr = (RUN - 1) * STRIDE + WINDOW
-    units = rows // TOGETHER
+    units = tl.cast(GAP if GAP > 0 else rows, tl.int32) // TOGETHER
     runs = blocks(out_length, RUN)
     if SPLIT == 1:
         together = 0
@@ -57,16 +58,18 @@ def pool_columns(
     low = tl.minimum(tl.maximum(-start, 0), FAR).to(tl.int32)
     high = tl.minimum(length - start, FAR).to(tl.int32)
     padded_high = tl.minimum(length - start + PADDING, FAR).to(tl.int32)
-    sources, step = base_of_columns(x, entry, x_batch_stride, start, x_col_stride, TOGETHER, WIDE)
-    read_at = offsets_of_units(entries, x_batch_stride, left + own, x_col_stride, unit, TOGETHER, SHORT, WIDE)
-    at = (sources, read_at, step, tl.where(held, left + own - low, NOWHERE), tl.maximum(high - low, 0), own)
+    sources, step = pointers_to_units(
+        x, entry, entries, x_batch_stride, start, left + own, x_col_stride, unit, TOGETHER, SHORT, WIDE, GAP
+    )
+    at = (sources, step, tl.where(held, left + own - low, NOWHERE), tl.maximum(high - low, 0), own)
     if SPLIT > 1:  # once lanes with the same channel are joined
         unit, held = units_of_program(tl.arange(0, triton.next_power_of_2(LANES // SPLIT)), units, together)
         run = unit * 0
         left = run
     first = first_run * RUN
-    targets, write_step = base_of_columns(y, entry, y_batch_stride, first, y_col_stride, TOGETHER, WIDE)
-    write_at = offsets_of_units(entries, y_batch_stride, run * RUN, y_col_stride, unit, TOGETHER, SHORT, WIDE)
+    targets, write_step = pointers_to_units(
+        y, entry, entries, y_batch_stride, first, run * RUN, y_col_stride, unit, TOGETHER, SHORT, WIDE, GAP
+    )
 
     if whole & (start >= 0) & (last + SPAN <= length) & ((last_run + 1) * RUN <= out_length):
         HOW: tl.constexpr = (False, False, SPLIT, ACC, WINDOW, STRIDE, DIVISOR)
@@ -74,9 +77,9 @@ def pool_columns(
         for output in tl.static_range(RUN):
             mean = joined(sums[output], together, SPLIT) * inverse(WINDOW, WINDOW, ACC)
             if SPLIT == 1:
-                tl.store(targets + (output * write_step + write_at), mean.to(y.dtype.element_ty))
+                tl.store(targets + output * write_step, mean.to(y.dtype.element_ty))
             else:
-                tl.store(targets + (output * write_step + write_at), mean.to(y.dtype.element_ty), mask=held[:, None])
+                tl.store(targets + output * write_step, mean.to(y.dtype.element_ty), mask=held[:, None])
     else:
         MASKED: tl.constexpr = (True, False, SPLIT, ACC, WINDOW, STRIDE, DIVISOR)
         sums, _ = sums_of_runs(at, None, RUN, WINDOW // STRIDE, STRIDE, WINDOW % STRIDE, MASKED)
@@ -89,7 +92,7 @@ def pool_columns(
                 count = divisor(left + output * STRIDE, WINDOW, low, high, padded_high, DIVISOR)
                 mean *= (1.0 / count.to(ACC))[:, None]
             mask = (room > output)[:, None]
-            tl.store(targets + (output * write_step + write_at), mean.to(y.dtype.element_ty), mask=mask)
+            tl.store(targets + output * write_step, mean.to(y.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -114,6 +117,7 @@ def spread_columns(
     RUN: tl.constexpr,  # strips
     LANES: tl.constexpr,
     SPLIT: tl.constexpr,  # columns that neighbouring lanes write at a time
+    GAP: tl.constexpr,
 ):
     """grad_x[b, r, i] = the sum of grad_y[b, r, o] / divisor(o) over the windows o that hold i.
 
@@ -124,23 +128,25 @@ def spread_columns(
     REST: tl.constexpr = WINDOW % STRIDE
     BACK: tl.constexpr = WHOLE - 1  # from a strip's own window to the oldest one that holds all of it
     OLDEST: tl.constexpr = WHOLE if REST > 0 else WHOLE - 1
-    units = rows // TOGETHER
+    units = tl.cast(GAP if GAP > 0 else rows, tl.int32) // TOGETHER
     strips = (length + PADDING - 1) // STRIDE + 1
     runs = blocks(strips, RUN)
     entry, first_run, last_run, whole, lanes = items_of_runs(batch, runs, units, SPLIT, SHORT, LANES)
     entries, run, own, unit, held = lanes
     first = first_run * RUN
     end = (last_run + 1) * RUN  # windows and strips of the tile lie before it
-    sources, step = base_of_columns(grad_y, entry, y_batch_stride, first - BACK, y_col_stride, TOGETHER, WIDE)
-    read_at = offsets_of_units(entries, y_batch_stride, run * RUN, y_col_stride, unit, TOGETHER, SHORT, WIDE)
-    at = (sources, read_at, step, tl.where(held, run * RUN + (first - BACK), NOWHERE), out_length, own)
+    sources, step = pointers_to_units(
+        grad_y, entry, entries, y_batch_stride, first - BACK, run * RUN, y_col_stride, unit, TOGETHER, SHORT, WIDE, GAP
+    )
+    at = (sources, step, tl.where(held, run * RUN + (first - BACK), NOWHERE), out_length, own)
     start = first.to(tl.int64) * STRIDE - PADDING
-    targets, write_step = base_of_columns(grad_x, entry, x_batch_stride, start, x_col_stride, TOGETHER, WIDE)
     left = run * (RUN * STRIDE)
-    write_at = offsets_of_units(entries, x_batch_stride, left + own, x_col_stride, unit, TOGETHER, SHORT, WIDE)
+    targets, write_step = pointers_to_units(
+        grad_x, entry, entries, x_batch_stride, start, left + own, x_col_stride, unit, TOGETHER, SHORT, WIDE, GAP
+    )
     low = tl.minimum(tl.maximum(-start, 0), FAR).to(tl.int32)
     high = tl.minimum(length - start, FAR).to(tl.int32)
-    to = (targets, write_at, write_step, tl.where(held, left + own - low, NOWHERE), tl.maximum(high - low, 0), own)
+    to = (targets, write_step, tl.where(held, left + own - low, NOWHERE), tl.maximum(high - low, 0), own)
 
     inside = whole & (start >= 0) & (end.to(tl.int64) * STRIDE - PADDING <= length)
     inside &= (first >= OLDEST) & (end <= out_length)
@@ -200,7 +206,7 @@ def _store_strips(to, sums, beginnings, MASKED: tl.constexpr, scale, RUN: tl.con
             for turn in range(COMMON):
                 _store_column(to, beginning, strip * STRIDE + turn * SPLIT, MASKED)
         if DONE > COMMON:
-            value = tl.where((to[5] < REST % SPLIT)[:, None], beginning, rest)
+            value = tl.where((to[4] < REST % SPLIT)[:, None], beginning, rest)
             _store_turn(to, value, strip * STRIDE, COMMON, STRIDE, SPLIT, MASKED)
         if UNROLL:
             for turn in tl.static_range(DONE, STRIDE // SPLIT):
@@ -218,17 +224,17 @@ def _store_turn(to, value, first, TURN: tl.constexpr, STRIDE: tl.constexpr, SPLI
     if (TURN + 1) * SPLIT <= STRIDE:
         _store_column(to, value, first + TURN * SPLIT, MASKED)
     else:
-        targets, offsets, step, place, span, own = to
-        some = (targets, offsets, step, tl.where(own < STRIDE - TURN * SPLIT, place, NOWHERE), span, own)
+        targets, step, place, span, own = to
+        some = (targets, step, tl.where(own < STRIDE - TURN * SPLIT, place, NOWHERE), span, own)
         _store_column(some, value, first + TURN * SPLIT, True)
 
 
 @triton.jit
 def _store_column(to, value, column, MASKED: tl.constexpr):
     """Write a column of each lane, if it lies in its row."""
-    targets, offsets, step, place, span, _ = to
+    targets, step, place, span, _ = to
     if MASKED:
         mask = (place + column).to(tl.uint32) < span.to(tl.uint32)
-        tl.store(targets + (column * step + offsets), value, mask=mask[:, None])
+        tl.store(targets + column * step, value, mask=mask[:, None])
     else:
-        tl.store(targets + (column * step + offsets), value)
+        tl.store(targets + column * step, value)

@@ -84,24 +84,19 @@ def joined(total, together, SPLIT: tl.constexpr):
 
 
 @triton.jit
-def base_of_columns(pointer, entry, batch_stride, column, col_stride, TOGETHER: tl.constexpr, WIDE: tl.constexpr):
-    """Return a pointer to that column of a batch entry, and the stride of columns, as offsets within a tile need it."""
-    step = tl.cast(col_stride, tl.int64 if WIDE else tl.int32)
-    offset = entry.to(tl.int64) * batch_stride + column.to(tl.int64) * col_stride
+def pointers_to_units(pointer, entry, entries, batch_stride, first, column, col_stride, unit, TOGETHER: tl.constexpr,
+                      SHORT: tl.constexpr, WIDE: tl.constexpr, GAP: tl.constexpr):  # fmt: skip
+    """Return pointers to units' channels in columns that are counted from the column `first` of the batch entry
+    `entry`, [lanes, TOGETHER], and the stride of columns. Entries are counted from `entry`.
+    """
+    OFFSET: tl.constexpr = tl.int64 if WIDE else tl.int32
+    step = tl.cast(GAP if GAP > 0 else col_stride, OFFSET)
+    offset = entry.to(tl.int64) * batch_stride + first.to(tl.int64) * col_stride
+    at = column.to(OFFSET) * step + unit * TOGETHER
+    if SHORT:
+        at += entries.to(OFFSET) * tl.cast(batch_stride, OFFSET)
     if TOGETHER > 1:  # said of numbers: of a pointer it is lost once more is added to it
         step = step // TOGETHER * TOGETHER  # of an argument it cannot be said
         offset = tl.multiple_of(offset, TOGETHER)
-    return pointer + offset, step
-
-
-@triton.jit
-def offsets_of_units(entries, batch_stride, column, col_stride, unit, TOGETHER: tl.constexpr, SHORT: tl.constexpr,
-             WIDE: tl.constexpr):  # fmt: skip
-    """Return the offsets of a unit's channels in a column of a batch entry, [lanes, TOGETHER]."""
-    OFFSET: tl.constexpr = tl.int64 if WIDE else tl.int32
-    at = column.to(OFFSET) * tl.cast(col_stride, OFFSET) + unit * TOGETHER
-    if SHORT:
-        at += entries.to(OFFSET) * tl.cast(batch_stride, OFFSET)
-    if TOGETHER > 1:
         at = tl.multiple_of(at, TOGETHER)
-    return at[:, None] + tl.arange(0, TOGETHER)[None, :]
+    return pointer + offset + (at[:, None] + tl.arange(0, TOGETHER)[None, :]), step
