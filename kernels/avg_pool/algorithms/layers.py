@@ -1,8 +1,8 @@
 """The gradient in the transposed layout at strides of 2 or more, written as one array. See `jit/layers.py`.
 
-BLOCK_OUT counts the elements of a tile, of all channels. Of the constants, CHUNK is the number of channels, GAP how
-many strips a tile may reach into, WHOLE says that batch entries are whole strips or that there is one, and SHORT that
-more than one may end in a tile.
+BLOCK_OUT counts the elements of a tile, of all channels. Of the constants, ALIGNED is how many elements a thread writes
+in one access, CHUNK the number of channels, GAP how many strips a tile may reach into, WHOLE says that batch entries
+are whole strips or that there is one, and SHORT that more than one may end in a tile.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ MOST_PLACES = 1 << 30  # in an entry, and in the strips of a tile
 MOST_VALUES = 4096  # that a tile hands out
 LEAST_USES = 2  # of a value: it costs as much as two elements
 WIDEST_LAYERS = 1 << 15  # elements of a tile
+FEW_CHANNELS = 128  # with more, lanes that write eight elements each collide in the banks of shared memory
 
 
 def layers_serve(case: Case) -> bool:
@@ -46,7 +47,7 @@ def layers_tiling(
     elements = tile[0] * tile[1]
     size = case.rows * case.length
     return cdiv(case.batch * size, elements), {
-        "ALIGNED": min(case.group, power_of_2_to(case.rows)),
+        "ALIGNED": min(case.group, power_of_2_to(case.rows), 8 if case.rows <= FEW_CHANNELS else 4),
         "CHUNK": case.rows,
         "GAP": strips_of_tile(elements, case),
         "SHORT": size < elements,

@@ -3,9 +3,11 @@
 All columns of a strip, STRIDE of them, hold at most two values of each channel: one in the columns that one window more
 covers, one in the others. A program computes these few values of its tile once, and hands them out through shared
 memory. So lanes may lie along the array wherever columns end, and write whole sectors however many channels there are.
+A thread's elements, a few next to each other, are the end of one column and perhaps the beginning of the next, so that
+it computes two places and not one for each.
 Strips are numbered through the batch entries, as if each entry's padding and the rest of its last strip were there.
 
-Cost per output: about ten instructions, and divided by STRIDE five for each window that covers an element. Chosen at
+Cost per output: about eight instructions, and divided by STRIDE five for each window that covers an element. Chosen at
 a stride of 2 or more, if there are few channels.
 """
 

@@ -27,6 +27,7 @@ COLUMNS = [  # window, batch entries, channels, length, length of a run, items
     (Window(25, 12, 5, False, False), 1, 9, 260, 4, 128),
     (Window(70, 35, 11), 2, 18, 400, 2, 256),  # neighbours share a strip
     (Window(90, 90, 0, True), 1, 5, 333, 1, 64),
+    (Window(80, 40, 3), 1, 67, 200, 1, 256),  # more channels than lie together
     (Window(50, 1, 25), 2, 6, 64, 8, 64),  # more strips than a thread holds
     (Window(75, 2, 3), 1, 4, 300, 4, 64),
     (Window(91, 1, 45), 3, 5, 20, 7, 32),  # windows that are far longer than the row
@@ -71,10 +72,17 @@ def test_a_thread_takes_as_many_channels_as_addresses_allow(channels: int, offse
     assert_near(pool(x, window, config("columns", 4, 64)), torch_pool(x.double(), window))
 
 
-def test_channels_that_are_part_of_a_wider_tensor() -> None:
-    window = Window(4, 2, 1)
-    x = laid_out("transposed", 2, 16, 40, torch.float32)[:, 3:9]
-    assert_near(pool(x, window, config("columns", 4, 64)), torch_pool(x.double(), window))
+@pytest.mark.parametrize("window", [Window(4, 2, 1), Window(70, 35, 11)])
+def test_channels_that_are_part_of_a_wider_tensor(window: Window) -> None:
+    whole = laid_out("transposed", 2, 16, 160, torch.float32)
+    for x, gap in ((whole, 16), (whole[:, 2:8], 0)):
+        launch = forward_launch(x, empty_output(x, window), window, config("columns", 2, 64))
+        assert launch.constants["GAP"] == gap  # of columns without gaps addresses are constants apart
+        assert_near(pool(x, window, config("columns", 2, 64)), torch_pool(x.double(), window))
+    for algorithm, tile in (("columns", (2, 64)), ("layers", (256, 1))):
+        grad_y = laid_out("transposed", 2, 16, window.output_length(160), torch.float32)[:, 2:8]
+        grad_x = spread(grad_y, 160, window, config(algorithm, *tile))
+        assert_near(grad_x, torch_gradient(grad_y, 160, window))
 
 
 def test_offsets_of_far_columns_need_64_bits() -> None:
@@ -108,6 +116,7 @@ LAYERS = [  # window, batch entries, channels, length, elements of a tile
     (Window(16, 2, 8, True, False), 3, 3, 50, 128),
     (Window(4, 2, 0), 5, 1, 9, 64),
     (Window(6, 4, 3, True), 3, 34, 2, 512),  # entries of one strip
+    (Window(8, 3, 4), 3, 5, 41, 256),  # a group of which the beginning is in another entry, whose strips are not whole
 ]
 
 
