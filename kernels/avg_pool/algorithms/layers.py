@@ -13,7 +13,7 @@ from .case import Case, Size, Tile
 MOST_COVERING = 8  # whole windows that hold a strip
 MOST_PLACES = 1 << 30  # in an entry, and in the strips of a tile
 MOST_VALUES = 4096  # that a tile hands out
-LEAST_USES = 2  # of a value: it costs as much as two elements
+LEAST_USES = 4  # of a value: it costs as much as two elements
 WIDEST_LAYERS = 1 << 15  # elements of a tile
 FEW_CHANNELS = 128  # with more, lanes that write eight elements each collide in the banks of shared memory
 
