@@ -61,7 +61,7 @@ def length_of_run(per_thread: int, case: Case) -> int:
     elif kernel_size // stride > WIDEST_STRIP:
         run = per_thread
     elif min(kernel_size, stride) > WIDEST_STRIP:
-        run = max(per_thread // 8, 1)  # each more takes seconds to compile
+        run = 1 if kernel_size <= 2 * stride else max(per_thread // 8, 1)  # each more takes seconds to compile
     else:
         most = MOST_UNROLLED // max(case.itemsize // 4, 1)
         run = max(min(per_thread, (most - kernel_size) // stride + 1), 1)

@@ -14,6 +14,7 @@ from .tiles import divisor
 NOWHERE = tl.constexpr(-(1 << 31))  # a place in no row: as an unsigned number it lies beyond all of them
 MAX_UNROLLED = tl.constexpr(96)  # loads; what is more is looped over
 UNROLLED = tl.constexpr(8)  # loads of each turn of a loop
+UNROLLED_IN_ONE = tl.constexpr(16)  # in that over a single window
 
 # The places of HOW, a tuple of constants that says how columns are read.
 HOW_MASKED = tl.constexpr(0)  # whether lanes may lie outside their row
@@ -44,6 +45,28 @@ def load_column(at, column, bounds, HOW: tl.constexpr):
         return value
     else:
         return tl.load(source).to(HOW[HOW_ACC])
+
+
+@triton.jit
+def window_sum(at, bounds, backwards, HOW: tl.constexpr):
+    """Sum one window whose columns neighbouring lanes read, from its first column on or from its last one back.
+
+    If every other program reads backwards, two read what their windows share at the same time, and it is in the cache.
+    """
+    WIDTH: tl.constexpr = HOW[HOW_SPLIT]
+    TURNS: tl.constexpr = HOW[HOW_WINDOW] // WIDTH
+    LOOPED: tl.constexpr = (TURNS - 1) // UNROLLED_IN_ONE * UNROLLED_IN_ONE
+    first = tl.where(backwards, (TURNS - 1) * WIDTH, 0)
+    way = tl.where(backwards, -WIDTH, WIDTH)
+    total = load_column(at, first, bounds, HOW)
+    for turn in range(1, 1 + LOOPED, UNROLLED_IN_ONE):
+        for ahead in tl.static_range(UNROLLED_IN_ONE):
+            total += load_column(at, first + (turn + ahead) * way, bounds, HOW)
+    for turn in tl.static_range(1 + LOOPED, TURNS):
+        total += load_column(at, first + turn * way, bounds, HOW)
+    if HOW[HOW_WINDOW] % WIDTH > 0:
+        total += _turn(at, bounds, 0, TURNS, HOW[HOW_WINDOW], HOW)
+    return total
 
 
 @triton.jit

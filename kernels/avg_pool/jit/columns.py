@@ -10,7 +10,7 @@ pairs of a run and a channel, are numbered through, since the number of channels
 import triton
 import triton.language as tl
 
-from .column_sums import NOWHERE, load_column, sums_of_runs
+from .column_sums import NOWHERE, load_column, sums_of_runs, window_sum
 from .lanes import items_of_runs, joined, one_run, pointers_to_units, units_of_program
 from .tiles import blocks, divisor, inverse
 
@@ -73,7 +73,10 @@ def pool_columns(
 
     if whole & (start >= 0) & (last + SPAN <= length) & ((last_run + 1) * RUN <= out_length):
         HOW: tl.constexpr = (False, False, SPLIT, ACC, WINDOW, STRIDE, DIVISOR)
-        sums, _ = sums_of_runs(at, None, RUN, WINDOW // STRIDE, STRIDE, WINDOW % STRIDE, HOW)
+        if SPLIT > 1 and RUN == 1:
+            sums = (window_sum(at, None, first_run % 2 == 1, HOW),)
+        else:
+            sums, _ = sums_of_runs(at, None, RUN, WINDOW // STRIDE, STRIDE, WINDOW % STRIDE, HOW)
         for output in tl.static_range(RUN):
             mean = joined(sums[output], together, SPLIT) * inverse(WINDOW, WINDOW, ACC)
             if SPLIT == 1:
@@ -82,7 +85,10 @@ def pool_columns(
                 tl.store(targets + output * write_step, mean.to(y.dtype.element_ty), mask=held[:, None])
     else:
         MASKED: tl.constexpr = (True, False, SPLIT, ACC, WINDOW, STRIDE, DIVISOR)
-        sums, _ = sums_of_runs(at, None, RUN, WINDOW // STRIDE, STRIDE, WINDOW % STRIDE, MASKED)
+        if SPLIT > 1 and RUN == 1:
+            sums = (window_sum(at, None, first_run % 2 == 1, MASKED),)
+        else:
+            sums, _ = sums_of_runs(at, None, RUN, WINDOW // STRIDE, STRIDE, WINDOW % STRIDE, MASKED)
         room = tl.where(held, out_length - first - run * RUN, 0)
         for output in tl.static_range(RUN):
             mean = joined(sums[output], together, SPLIT)
