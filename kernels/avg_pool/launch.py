@@ -129,7 +129,7 @@ def simplified(
     if algorithm != "rows" and do_windows_tile(length, *window) and is_gapless(source) and is_gapless(target):
         # No window depends on the row that it is in.
         source, target, block, per_program = flattened(source), flattened(target), block * per_program, 1
-    if algorithm in ("columns", "layers"):
+    if algorithm in ("columns", "layers", "stacks"):
         are_alike = source[1][1] == target[1][1] == 1
         if algorithm == "layers":  # columns and batch entries of what is written lie next to each other
             batch, rows, columns = target[0]
@@ -195,7 +195,7 @@ def described(
         "BLOCK_OUT": block,
         "ROWS_PER_PROG": per_program,
     }
-    if algorithm == "columns" and strides[2] == target[1][2] == case.rows and not constants["WIDE"]:
+    if algorithm in ("columns", "stacks") and strides[2] == target[1][2] == case.rows and not constants["WIDE"]:
         constants["GAP"] = case.rows
     return (
         programs,

@@ -13,6 +13,7 @@ from .layers import layers_reach, layers_serve, layers_tile, layers_tiling
 from .pieces import pieces_serve, pieces_tile, pieces_tiling
 from .rows import rows_serve, rows_tile, rows_tiling
 from .spread import spread_serves, spread_tile, spread_tiling
+from .stacks import stacks_reach, stacks_serve, stacks_tile, stacks_tiling
 from .strips import halo_of, strips_serve, strips_tile, strips_tiling
 from .taps import taps_serve, taps_tile, taps_tiling
 from .vectors import vectors_serve, vectors_tile, vectors_tiling
@@ -26,6 +27,7 @@ SERVES = {
     "spread": spread_serves,
     "strips": strips_serve,
     "layers": layers_serve,
+    "stacks": stacks_serve,
     "columns": columns_serve,
     "taps": taps_serve,
 }
@@ -37,6 +39,7 @@ TILES = {
     "spread": spread_tile,
     "strips": strips_tile,
     "layers": layers_tile,
+    "stacks": stacks_tile,
     "columns": columns_tile,
     "taps": taps_tile,
 }
@@ -48,12 +51,14 @@ TILINGS = {
     "spread": spread_tiling,
     "strips": strips_tiling,
     "layers": layers_tiling,
+    "stacks": stacks_tiling,
     "columns": columns_tiling,
     "taps": taps_tiling,
 }
 # For those whose tiles are not BLOCK_OUT columns of ROWS_PER_PROG rows: a bound of the elements between two of a tile.
 REACHES = {
     "layers": layers_reach,
+    "stacks": stacks_reach,
     "columns": columns_reach,
 }
 
@@ -73,6 +78,7 @@ SIZES = {
     "spread": ((4, 16), (2, 8), (8, 8), (4, 8), (2, 16), (8, 16)),
     "strips": ((1, 8), (4, 8), (2, 8), (8, 8), (2, 4), (1, 16), (4, 16), (8, 16)),
     "layers": ((4, 16), (2, 32), (4, 32), (8, 16), (2, 16), (8, 32)),
+    "stacks": ((8, 256), (4, 256), (8, 128), (8, 512), (4, 512)),
     "columns": ((8, 8), (4, 8), (8, 16), (4, 16), (8, 4), (2, 8), (1, 16)),
     "taps": ((1, 8), (4, 8), (1, 4)),
 }

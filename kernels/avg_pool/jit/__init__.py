@@ -13,6 +13,7 @@ from .pieces import pool_by_pieces
 from .rows import backward_by_rows, backward_over_row_ends, forward_by_rows
 from .short_rows import pool_short_rows
 from .spread import spread_by_strips
+from .stacks import pool_by_stacks
 from .strips import forward_by_strips
 from .taps import backward_by_taps, forward_by_taps
 from .vectors import slide
@@ -74,6 +75,11 @@ def avg_pool1d_forward_kernel(
             x, y, batch, rows, length, out_length, x_batch_stride, x_col_stride, y_batch_stride, y_col_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, ROWS_PER_PROG // ALIGNED, CHUNK,
             GAP,
+        )  # fmt: skip
+    elif ALGORITHM == "stacks":
+        pool_by_stacks(
+            x, y, rows, length, out_length, length, x_batch_stride, x_col_stride, y_batch_stride, y_col_stride,
+            WINDOW, PADDING, DIVISOR, False, WIDE, BLOCK_OUT * ROWS_PER_PROG // 16, BLOCK_OUT // 16, CHUNK, GAP,
         )  # fmt: skip
     elif SHORT:
         pool_short_rows(
@@ -155,6 +161,12 @@ def avg_pool1d_backward_kernel(
             grad_y, grad_x, batch, length, out_length, y_batch_stride, y_col_stride,
             WINDOW, STRIDE, PADDING, DIVISOR, CHUNK, SHORT, WIDE, BLOCK_OUT * ROWS_PER_PROG, GAP, WHOLE,
             ALIGNED,
+        )  # fmt: skip
+    elif ALGORITHM == "stacks":
+        pool_by_stacks(
+            grad_y, grad_x, rows, out_length, length, length, y_batch_stride, y_col_stride,
+            x_batch_stride, x_col_stride,
+            WINDOW, PADDING, DIVISOR, True, WIDE, BLOCK_OUT * ROWS_PER_PROG // 16, BLOCK_OUT // 16, CHUNK, GAP,
         )  # fmt: skip
     elif ALGORITHM == "columns":
         spread_columns(

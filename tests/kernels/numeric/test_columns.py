@@ -62,6 +62,20 @@ def check(
     assert_near(grad_x, torch_gradient(grad_y, shape[2], window))
 
 
+STACKS = [  # window, batch entries, channels, length, blocks of a thread
+    (Window(129, 1, 5), 1, 5, 1500, 1),  # a program inside the row
+    (Window(128, 1, 64, False, False), 2, 13, 700, 1),
+    (Window(150, 1, 0), 2, 3, 2100, 1),
+    (Window(300, 1, 150), 1, 35, 400, 2),  # programs with some of the channels
+]
+
+
+@pytest.mark.parametrize(("window", "batch", "rows", "length", "blocks"), STACKS)
+def test_stacks_are_torchs(window: Window, batch: int, rows: int, length: int, blocks: int) -> None:
+    dtype = (torch.float16, torch.float32)[rows % 2]
+    check("stacks", "transposed", window, (batch, rows, length), (16 * 256, blocks), dtype)
+
+
 @pytest.mark.parametrize(("channels", "offset", "together"), [(8, 0, 4), (8, 2, 2), (6, 0, 2), (8, 1, 1), (7, 0, 1)])
 def test_a_thread_takes_as_many_channels_as_addresses_allow(channels: int, offset: int, together: int) -> None:
     window = Window(3, 1, 1)

@@ -150,8 +150,8 @@ def test_the_gradient_is_torchs(
 
 
 # The tensors that an algorithm serves, and its tile, where these are not rows and the test's own tile.
-LAID_OUT_FOR = {"columns": "transposed", "layers": "transposed"}
-TILES_OF = {"columns": (4, 64), "layers": (256, 1), "rows": (256, 1)}
+LAID_OUT_FOR = {"columns": "transposed", "layers": "transposed", "stacks": "transposed"}
+TILES_OF = {"columns": (4, 64), "layers": (256, 1), "rows": (256, 1), "stacks": (4096, 1)}
 
 
 def config_of(algorithm: str, block: int) -> Config:
