@@ -34,7 +34,8 @@ def layers_tile(size: Size, case: Case) -> Tile | None:
     """Return the tile of that size; None if it makes no sense."""
     elements = min(size[1], WIDEST_LAYERS)
     values = power_of_2_from(case.rows * strips_of_tile(elements, case))
-    return (elements, 1) if values <= min(elements // LEAST_USES, MOST_VALUES) else None
+    uses = LEAST_USES if case.rows % 2 == 0 else LEAST_USES // 2  # `columns` writes odd channels one by one
+    return (elements, 1) if values <= min(elements // uses, MOST_VALUES) else None
 
 
 def layers_tiling(

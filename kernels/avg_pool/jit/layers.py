@@ -16,6 +16,8 @@ import triton.language as tl
 
 from .tiles import blocks, divisor, inverse, reciprocal
 
+NO_WINDOW = tl.constexpr(-(1 << 30))  # as an unsigned number it lies beyond all of them
+
 
 @triton.jit
 def spread_in_layers(
@@ -69,13 +71,14 @@ def spread_in_layers(
         uncut &= (first_strip - OLDEST) * STRIDE >= PADDING
         uncut &= (first_strip + (STRIPS - 1)) * STRIDE + WINDOW - PADDING <= length
     if uncut:
-        inner = (sources + first_strip.to(tl.int64) * y_col_stride, ahead.to(PLACE) * step + channel, strip, None, step)
+        inner = (sources + first_strip.to(tl.int64) * y_col_stride, ahead.to(PLACE) * step + channel, strip, step)
         rest, beginning = _values(inner, length, out_length, ACC, False, WINDOWS)
     else:
         entries = _entries(strip, per_entry, SHORT) if batch > 1 else strip * 0
         window = strip - entries * per_entry
         offsets = window.to(PLACE) * step + entries.to(PLACE) * tl.cast(y_batch_stride, PLACE)
-        at = (sources, offsets + channel, window, entries < batch - entry, step)
+        window = tl.where(entries < batch - entry, window, NO_WINDOW)
+        at = (sources, offsets + channel, window, step)
         rest, beginning = _values(at, length, out_length, ACC, True, WINDOWS)
     values = beginning.to(grad_x.dtype.element_ty)
     if REST > 0:
@@ -125,12 +128,12 @@ def _values(at, length, out_length, ACC: tl.constexpr, MASKED: tl.constexpr, WIN
     WINDOW: tl.constexpr = WINDOWS[0]
     STRIDE: tl.constexpr = WINDOWS[1]
     DIVISOR: tl.constexpr = WINDOWS[3]
-    sources, offsets, window, held, step = at
+    sources, offsets, window, step = at
     rest = tl.zeros(window.shape, ACC)
     beginning = tl.zeros(window.shape, ACC)
     for back in tl.static_range((WINDOW + STRIDE - 1) // STRIDE):
         if MASKED:
-            is_there = held & (window >= back) & (window < out_length + back)
+            is_there = (window - back).to(tl.uint32) < out_length.to(tl.uint32)
             value = tl.load(sources + (offsets - back * step), mask=is_there, other=0.0).to(ACC)
             if DIVISOR != "window":
                 start = (window - back) * STRIDE - WINDOWS[2]
