@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...geometry import cdiv, power_of_2_from, power_of_2_to
 from .case import Case, Size, Tile
 
+MOST_IN_A_ROW = 2**30  # columns, and those around it: places in tiles at its ends fit into 32 bits
 MOST_COSTS = 1.4  # of a tile worth trying, in those of the cheapest
 
 
@@ -46,10 +47,11 @@ def pieces_tiling(
     aligned = 0 if case.layout == "rows" else -1
     if aligned == 0 and are_aligned[0] and case.read_length % width == 0:
         aligned = 2 if are_aligned[1] and case.columns % width == 0 else 1
+    constants = {"ALIGNED": aligned, "WIDE": case.read_length + 2 * case.kernel_size >= MOST_IN_A_ROW}
     if is_held(groups, case):
-        return cdiv(case.rows, tile[1]), {"ALIGNED": aligned, "SHORT": True}
+        return cdiv(case.rows, tile[1]), constants | {"SHORT": True}
     slack = line_of(groups) * width - 1  # tiles begin where lines of memory do
-    return case.rows * cdiv(case.columns + slack, written_by(groups, case) * width), {"ALIGNED": aligned}
+    return case.rows * cdiv(case.columns + slack, written_by(groups, case) * width), constants
 
 
 def is_held(groups: int, case: Case) -> bool:

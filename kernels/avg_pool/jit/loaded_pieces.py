@@ -8,7 +8,7 @@ import triton.language as tl
 
 from .registers import columns_of
 from .shifted import load_words, shifted
-from .tiles import inverse
+from .tiles import inverse, reciprocal
 
 # The places of POOLING, a tuple of constants that says how pieces are read and what windows are.
 SHIFT_IF_FIXED = tl.constexpr(0)  # `shift` if it is a constant, -1 if not, -2 if it is the distance of columns
@@ -30,7 +30,7 @@ def piece_of(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, index, wante
     `index` numbers the groups of a row. If there are several rows, what follows is one number for each group.
     The tile begins `shift` columns after `edge`, an aligned address; the piece of group g lies g * WIDTH + AHEAD after
     that. (If columns lie apart, `shift` is how far, and the tile begins at `edge`.) In the same count, `bounds` are
-    where the row of the source begins and ends, and where the row of x and its right padding end. What lies outside the
+    where the row of the source begins and ends, and where the row of x ends. What lies outside the
     row is 0. Without bounds, nothing is masked or divided. Groups that are not `wanted` load nothing.
     """
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
@@ -106,26 +106,16 @@ def reciprocals_of(start, COUNT: tl.constexpr, bounds, POOLING: tl.constexpr):
     or what it has of the row. That is at least WINDOW - PADDING_BEFORE, unless nothing wants the window.
     """
     WINDOW: tl.constexpr = POOLING[SIZE_OF_WINDOW]
-    LEAST: tl.constexpr = WINDOW - POOLING[PADDING_BEFORE]
     factors = ()
     if POOLING[RULE] == "row":
-        low, _, end, _ = bounds
+        low, _, end = bounds
         most = tl.minimum(end - low, WINDOW)
         # What the row's beginning and its end leave of the first window.
-        from_left = tl.maximum(start + (WINDOW - low), 1)
-        from_right = tl.maximum(end - start, min(COUNT, LEAST))
+        from_left = start + (WINDOW - low)
+        from_right = end - start
         for each in tl.static_range(COUNT):
             count = tl.minimum(tl.minimum(from_left + each, most), from_right - each)
-            if COUNT > LEAST:
-                count = tl.maximum(count, 1)
-            # A third of the instructions of a division, and as exact; in float64 after two of Newton's steps.
-            single = count.to(tl.float32)
-            factor = tl.rsqrt(single * single).to(POOLING[PRECISION])
-            if POOLING[PRECISION] == tl.float64:
-                count = count.to(tl.float64)
-                factor = tl.fma(factor, tl.fma(-count, factor, 1.0), factor)
-                factor = tl.fma(factor, tl.fma(-count, factor, 1.0), factor)
-            factors = factors + (factor,)
+            factors = factors + (reciprocal(count, POOLING[PRECISION]),)
     else:
         for _ in tl.static_range(COUNT):
             factors = factors + (inverse(WINDOW, WINDOW, POOLING[PRECISION]),)

@@ -125,7 +125,7 @@ def added_by_scans(edge, shift, piece, bounds, POOLING: tl.constexpr):
         ahead = (turn + 1) * SHARING * WIDTH
         there = bounds
         if bounds is not None:
-            there = (bounds[0] - ahead, bounds[1] - ahead, bounds[2] - ahead, bounds[3] - ahead)
+            there = (bounds[0] - ahead, bounds[1] - ahead, bounds[2] - ahead)
         mine = within < CORE - turn * SHARING
         there_edge = edge + ahead * (shift if POOLING[SHIFT_IF_FIXED] == -2 else 1)
         core += total_of(piece_of(there_edge, shift, 0, WIDTH, index, mine, there, POOLING), WIDTH)

@@ -53,6 +53,7 @@ def pool_by_pieces(
     BACKWARD: tl.constexpr,
     ALIGNED: tl.constexpr,  # rows begin and end at multiples of 16 bytes: 1 those of source, 2 those of target too;
     # -1 if source_col_stride is not 1, so that columns are read one by one
+    WIDE: tl.constexpr,  # places in a row need 64 bits
     SHORT: tl.constexpr,  # a tile holds rows with their padding, and at least one piece after each
     BLOCK_OUT: tl.constexpr,  # columns of the own pieces of a row's groups
     ROWS_PER_PROG: tl.constexpr,  # if SHORT
@@ -74,15 +75,17 @@ def pool_by_pieces(
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
     OUT: tl.constexpr = WRITTEN * WIDTH
     SLACK: tl.constexpr = LINE * WIDTH - 1
-    # Divisions of unsigned numbers are cheaper; all fit into 32 bits if the row's length does.
-    # A length of 1 comes as a Python number, which has no dtype.
-    LENGTHS: tl.constexpr = tl.uint64 if (tl.full((), 0, tl.int32) + written_length).dtype == tl.int64 else tl.uint32
+    PLACES: tl.constexpr = tl.int64 if WIDE else tl.int32
+    read_length = tl.cast(read_length, PLACES)
+    written_length = tl.cast(written_length, PLACES)
+    length = tl.cast(length, PLACES)
+    # Divisions of unsigned numbers are cheaper.
     tiles = tl.full((), 1, tl.uint32)
     if not SHORT:
-        tiles = blocks(tl.cast(written_length, LENGTHS) + SLACK, OUT).to(tl.uint32)
+        tiles = blocks((written_length + SLACK).to(tl.uint64 if WIDE else tl.uint32), OUT).to(tl.uint32)
     program = tl.program_id(0).to(tl.uint32)
     block = program // tiles
-    tile = (program - block * tiles).to(tl.int64)
+    tile = (program - block * tiles).to(PLACES)
     of_batch = blocks(tl.cast(rows, tl.uint32), ROWS)
     if block >= of_batch:  # mostly false, and cheaper than the division and products of 64 bits
         batch = block // of_batch
@@ -99,14 +102,14 @@ def pool_by_pieces(
         ahead = tl.minimum(index // OF_ROW, (rows - row).to(tl.int32) - 1).to(tl.int64)
         source_row = source_row + ahead * source_row_stride
         target_row = target_row + ahead * target_row_stride
-    first = tl.full((), 0, tl.int32) if SHORT else tile * OUT
+    first = tl.full((), 0, PLACES) if SHORT else tile * OUT
     if ALIGNED < 2 or LINE > 1:  # the tile begins where stores are aligned
         first = first - _misalignment(target_row, LINE * WIDTH)
     start = first - LEFT
     FIXED: tl.constexpr = -LEFT % WIDTH if ALIGNED == 2 else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
     if ALIGNED < 0:
         shift = source_col_stride
-        edge = source_row + start * source_col_stride
+        edge = source_row + start.to(tl.int64) * source_col_stride
     else:
         shift = FIXED if ALIGNED == 2 else _misalignment(source_row + start, WIDTH)
         edge = tl.multiple_of(source_row + (start - shift), 16)
@@ -128,18 +131,18 @@ def pool_by_pieces(
         else:
             tl.store(targets, means)
     else:
-        # No window of the tile ends beyond its reach, so that bounds cut to it fit into 32 bits.
+        # No window of the tile ends beyond its reach. A row begins LEFT + SLACK after a tile's begin or earlier: groups
+        # behind that need not look for it.
         REACH: tl.constexpr = 2 * (BLOCK_OUT + WINDOW + WIDTH)
-        low = tl.maximum(-start, -REACH).to(tl.int32)
-        high = tl.minimum(tl.maximum(read_length - start, -REACH), REACH).to(tl.int32)
-        end = tl.minimum(tl.maximum(length - start, -REACH), REACH).to(tl.int32)
-        padded_end = tl.minimum(tl.maximum(length - start + PADDING, -REACH), REACH).to(tl.int32)
-        bounds = (low, high, end, padded_end)
+        low = _cut(-start, REACH, LEFT + SLACK)
+        bounds = (low, _cut(read_length - start, REACH, REACH), _cut(length - start, REACH, REACH))
         AT_EDGES: tl.constexpr = (FIXED, ALIGNED == 0, SCALED, WINDOW, PADDING, DIVISOR, ACC, CHAIN)
         means = tile_of(_means(edge, shift, group, WRITTEN, bounds, AT_EDGES)).to(target.dtype.element_ty)
-        # Counted from each group's first output.
-        begin = (tl.maximum(-first, 0).to(tl.int32) - group * WIDTH)[:, None]
-        stop = (tl.minimum(written_length - first, OUT).to(tl.int32) - group * WIDTH)[:, None]
+        # Counted from each group's first output. It is said twice which are written: the compiler drops the others.
+        begin = (_cut(-first, 0, SLACK) - group * WIDTH)[:, None]
+        stop = (_cut(written_length - first, REACH, OUT) - group * WIDTH)[:, None]
+        if WRITTEN < GROUPS:
+            stop = tl.where((index < WRITTEN)[:, None], stop, 0)
         if ALIGNED == 2:
             tl.store(targets, means, mask=(begin <= 0) & (stop > 0))
         else:  # whole groups, and what the row's ends leave of others
@@ -147,6 +150,12 @@ def pool_by_pieces(
             tl.store(targets, means, mask=is_whole)
             lane = tl.arange(0, WIDTH)[None, :]
             tl.store(targets, means, mask=(lane >= begin) & (lane < tl.where(is_whole, 0, stop)))
+
+
+@triton.jit
+def _cut(place, MOST_BEFORE: tl.constexpr, MOST_AFTER: tl.constexpr):
+    """Return a place in a row in 32 bits, or if it is further away, how far it may be."""
+    return tl.minimum(tl.maximum(place, -MOST_BEFORE), MOST_AFTER).to(tl.int32)
 
 
 @triton.jit

@@ -169,13 +169,15 @@ def reciprocal(count, ACC: tl.constexpr):
     """Return 1 / count of integers. Of 0 it is a number: a window without elements does not exist, and counts as 0.
 
     A GPU computes that of float32 as 1 / sqrt(count^2), which is exact to 2^-22.9, as a division is, but one
-    instruction: a division takes care of numbers near 2^127.
+    instruction: a division takes care of numbers near 2^127. Two of Newton's steps make it exact in float64.
     """
-    number = count.to(ACC)
+    single = count.to(tl.float32)
+    found = tl.rsqrt(single * single + 1e-30).to(ACC)
     if ACC.primitive_bitwidth == 64:
-        return 1.0 / tl.maximum(number, 1.0)
-    else:
-        return tl.rsqrt(number * number + 1e-30)
+        number = count.to(ACC)
+        found = tl.fma(found, tl.fma(-number, found, 1.0), found)
+        found = tl.fma(found, tl.fma(-number, found, 1.0), found)
+    return found
 
 
 @triton.jit
