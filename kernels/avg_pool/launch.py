@@ -155,7 +155,8 @@ def case_of(
     (batch, rows, read_length), written_length = source[0], target[0][2]
     lengths = (written_length, read_length) if is_backward else (read_length, written_length)
     alignment = min(alignment_of(source, addresses[0], itemsize), alignment_of(target, addresses[1], itemsize))
-    return Case(is_backward, layout_of(source), itemsize, batch, rows, *lengths, *window, source[1][1], alignment)
+    layout = layout_of(source)
+    return Case(is_backward, layout, itemsize, batch, rows, *lengths, *window, *source[1][1:2], alignment, source[1][2])
 
 
 def described(

@@ -74,7 +74,7 @@ def alignment_of(view: View, address: int, itemsize: int) -> int:
     """Return the largest of 16, 8, 4, 2 and 1 that divides the address and every pitch, in bytes.
 
     A pitch is the stride of an axis that is neither contiguous nor of extent 1. The columns of the general layout do
-    not count: they are read one by one.
+    not count: few algorithms read several at a time.
     """
     shape, strides = view
     bits = WIDEST_ALIGNMENT | address

@@ -31,6 +31,7 @@ class Case:
         padding: int,
         row_step: int | None = None,
         alignment: int = 1,
+        column_step: int = 1,
     ) -> None:
         self.is_backward, self.layout, self.itemsize = is_backward, layout, itemsize
         self.batch, self.rows = batch, rows
@@ -38,6 +39,7 @@ class Case:
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         # Elements from a row of what is read to the next.
         self.row_step = self.read_length if row_step is None else row_step
+        self.column_step = column_step  # elements from a column of what is read to the next
         self.alignment = alignment  # bytes: the largest power of two that divides the addresses and all pitches
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ from ...geometry import cdiv, power_of_2_from, power_of_2_to
 from .case import Case, Size, Tile
 
 MOST_IN_A_ROW = 2**30  # columns, and those around it: places in tiles at its ends fit into 32 bits
+MAX_GAP_IN_PIECES = 1  # elements between two columns, if they are read with these
 MOST_COSTS = 1.4  # of a tile worth trying, in those of the cheapest
 
 
@@ -44,10 +45,13 @@ def pieces_tiling(
 ) -> tuple[int, dict[str, object]]:
     """Return how many programs a batch entry needs, and the constants that are not the default."""
     width, groups = case.group, tile[0] // case.group
-    aligned = 0 if case.layout == "rows" else -1
+    gap = case.column_step - 1 if case.layout == "general" else 0
+    aligned = 0 if 0 <= gap <= MAX_GAP_IN_PIECES else -1
     if aligned == 0 and are_aligned[0] and case.read_length % width == 0:
         aligned = 2 if are_aligned[1] and case.columns % width == 0 else 1
     constants = {"ALIGNED": aligned, "WIDE": case.read_length + 2 * case.kernel_size >= MOST_IN_A_ROW}
+    if aligned == 0:
+        constants["GAP"] = gap
     if is_held(groups, case):
         return cdiv(case.rows, tile[1]), constants | {"SHORT": True}
     slack = line_of(groups) * width - 1  # tiles begin where lines of memory do

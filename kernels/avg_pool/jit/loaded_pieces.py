@@ -20,6 +20,7 @@ RULE = tl.constexpr(5)  # see `tiles.divisor`
 PRECISION = tl.constexpr(6)  # a dtype
 # How many groups a row has, if the pieces after a group's own are added by `chained`; 0 if by `added_by_scans`.
 GROUPS_IN_CHAIN = tl.constexpr(7)
+COLUMN_STEP = tl.constexpr(8)  # elements from a column to the next in pieces, of which the first is a column
 
 
 @triton.jit
@@ -73,23 +74,29 @@ def _columns_together(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, ind
     """Return COUNT columns of the piece of each group `index`, by 16-byte loads."""
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
     SHIFT: tl.constexpr = POOLING[SHIFT_IF_FIXED]
+    STEP: tl.constexpr = POOLING[COLUMN_STEP]
+    SPAN: tl.constexpr = (COUNT - 1) * STEP + 1  # elements
     if SHIFT >= 0:
-        FROM: tl.constexpr = (SHIFT + AHEAD) % WIDTH
-        PIECES: tl.constexpr = (FROM + COUNT + WIDTH - 1) // WIDTH
+        FROM: tl.constexpr = (SHIFT + AHEAD * STEP) % WIDTH
+        PIECES: tl.constexpr = (FROM + SPAN + WIDTH - 1) // WIDTH
         begin = FROM
     else:
         FROM: tl.constexpr = -1
-        PIECES: tl.constexpr = (COUNT + 2 * WIDTH - 2) // WIDTH
-        begin = (shift + AHEAD) % WIDTH
+        PIECES: tl.constexpr = (SPAN + 2 * WIDTH - 2) // WIDTH
+        begin = (shift + AHEAD * STEP) % WIDTH
     if bounds is not None:
         # Where the row begins and ends, counted from each piece, and from the aligned one in which that begins.
         low = bounds[0] - AHEAD - index * WIDTH
         high = bounds[1] - AHEAD - index * WIDTH
-        limits = (low + begin, high + begin if wanted is None else tl.where(wanted, high + begin, 0))
+        end = high * STEP - (STEP - 1) + begin
+        limits = (low * STEP + begin, end if wanted is None else tl.where(wanted, end, 0))
     else:
         limits = None if wanted is None else (index * 0, tl.where(wanted, PIECES * WIDTH, 0))
-    words = load_words(edge + (shift + AHEAD - begin), index, limits, PIECES)
-    columns = shifted(words, begin, FROM, COUNT, edge.dtype.element_ty)
+    words = load_words(edge + (shift + AHEAD * STEP - begin), index * STEP, limits, PIECES)
+    elements = shifted(words, begin, FROM, SPAN, edge.dtype.element_ty)
+    columns = ()
+    for each in tl.static_range(COUNT):
+        columns = columns + (elements[each * STEP],)
     if bounds is not None and POOLING[IS_CUT]:
         inside = ()
         for each in tl.static_range(COUNT):

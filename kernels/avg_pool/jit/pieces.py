@@ -52,8 +52,9 @@ def pool_by_pieces(
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,
     ALIGNED: tl.constexpr,  # rows begin and end at multiples of 16 bytes: 1 those of source, 2 those of target too;
-    # -1 if source_col_stride is not 1, so that columns are read one by one
+    # -1 if columns lie so far apart that they are read one by one
     WIDE: tl.constexpr,  # places in a row need 64 bits
+    GAP: tl.constexpr,  # elements between two columns, if ALIGNED is not -1
     SHORT: tl.constexpr,  # a tile holds rows with their padding, and at least one piece after each
     BLOCK_OUT: tl.constexpr,  # columns of the own pieces of a row's groups
     ROWS_PER_PROG: tl.constexpr,  # if SHORT
@@ -63,6 +64,7 @@ def pool_by_pieces(
     LEFT: tl.constexpr = WINDOW - 1 - PADDING if BACKWARD else PADDING
     SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = 16 // SIZE
+    STEP: tl.constexpr = GAP + 1
     ROWS: tl.constexpr = ROWS_PER_PROG if SHORT else 1
     OF_ROW: tl.constexpr = BLOCK_OUT // WIDTH
     GROUPS: tl.constexpr = OF_ROW * ROWS
@@ -106,13 +108,13 @@ def pool_by_pieces(
     if ALIGNED < 2 or LINE > 1:  # the tile begins where stores are aligned
         first = first - _misalignment(target_row, LINE * WIDTH)
     start = first - LEFT
-    FIXED: tl.constexpr = -LEFT % WIDTH if ALIGNED == 2 else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
+    FIXED: tl.constexpr = -LEFT * STEP % WIDTH if ALIGNED == 2 else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
     if ALIGNED < 0:
         shift = source_col_stride
         edge = source_row + start.to(tl.int64) * source_col_stride
     else:
-        shift = FIXED if ALIGNED == 2 else _misalignment(source_row + start, WIDTH)
-        edge = tl.multiple_of(source_row + (start - shift), 16)
+        shift = FIXED if ALIGNED == 2 else _misalignment(source_row + start * STEP, WIDTH)
+        edge = tl.multiple_of(source_row + (start * STEP - shift), 16)
     targets = (tl.multiple_of(target_row + first, 16) + group * WIDTH)[:, None] + tl.arange(0, WIDTH)[None, :]
 
     if SHORT:
@@ -124,7 +126,7 @@ def pool_by_pieces(
             last = start + (max(OUT + WINDOW, BLOCK_OUT) + WIDTH)
             inside &= (start >= PADDING) & (last + (WINDOW - PADDING) <= length)
     if inside:
-        POOLING: tl.constexpr = (FIXED, False, False, WINDOW, PADDING, "window", ACC, CHAIN)
+        POOLING: tl.constexpr = (FIXED, False, False, WINDOW, PADDING, "window", ACC, CHAIN, STEP)
         means = tile_of(_means(edge, shift, group, WRITTEN, None, POOLING)).to(target.dtype.element_ty)
         if WRITTEN < GROUPS:
             tl.store(targets, means, mask=(index < WRITTEN)[:, None])
@@ -136,7 +138,7 @@ def pool_by_pieces(
         REACH: tl.constexpr = 2 * (BLOCK_OUT + WINDOW + WIDTH)
         low = _cut(-start, REACH, LEFT + SLACK)
         bounds = (low, _cut(read_length - start, REACH, REACH), _cut(length - start, REACH, REACH))
-        AT_EDGES: tl.constexpr = (FIXED, ALIGNED == 0, SCALED, WINDOW, PADDING, DIVISOR, ACC, CHAIN)
+        AT_EDGES: tl.constexpr = (FIXED, ALIGNED == 0, SCALED, WINDOW, PADDING, DIVISOR, ACC, CHAIN, STEP)
         means = tile_of(_means(edge, shift, group, WRITTEN, bounds, AT_EDGES)).to(target.dtype.element_ty)
         # Counted from each group's first output. It is said twice which are written: the compiler drops the others.
         begin = (_cut(-first, 0, SLACK) - group * WIDTH)[:, None]

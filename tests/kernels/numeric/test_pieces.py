@@ -60,6 +60,20 @@ def test_rows_that_lie_anywhere(layout: str) -> None:
     check(layout, 201, Window(43, 1, 21), F32, 32)
 
 
+@pytest.mark.parametrize("groups", [BY_EXCHANGES, BY_SCANS])
+@pytest.mark.parametrize("dtype", [F16, F32, F64], ids=str)
+@pytest.mark.parametrize("layout", ["every second column", "every second column from the second on"])
+def test_columns_with_one_between_them(layout: str, dtype: torch.dtype, groups: int) -> None:
+    """They are read in pieces too, equally far from an aligned address or not."""
+    check(layout, 806, Window(85, 1, 17, True, False), dtype, groups)
+    check(layout, 400, Window(40, 1, 12), dtype, groups)
+
+
+@pytest.mark.parametrize("layout", ["every third column", "expanded columns"])
+def test_columns_that_are_read_one_by_one(layout: str) -> None:
+    check(layout, 201, Window(43, 1, 21), F16, 32)
+
+
 @pytest.mark.parametrize(("length", "padding"), [(50, 100), (201, 0), (1, 100)])
 def test_windows_as_long_as_the_row_or_longer(length: int, padding: int) -> None:
     check("contiguous", length, Window(201, 1, padding), F16, BY_EXCHANGES)

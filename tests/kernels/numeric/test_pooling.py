@@ -54,6 +54,10 @@ def laid_out(layout: str, batch: int, rows: int, columns: int, dtype: torch.dtyp
             return normal(batch, columns, rows).transpose(1, 2)
         case "every second column":
             return normal(batch, rows, 2 * columns)[..., ::2]
+        case "every second column from the second on":
+            return normal(batch, rows, 2 * columns)[..., 1::2]
+        case "every third column":
+            return normal(batch, rows, 3 * columns)[..., ::3]
         case "every second row":
             return normal(batch, 2 * rows, columns)[:, ::2]
         case "expanded rows":
