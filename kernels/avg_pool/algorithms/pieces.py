@@ -6,13 +6,16 @@ from ...geometry import cdiv, power_of_2_from, power_of_2_to
 from .case import Case, Size, Tile
 
 MOST_IN_A_ROW = 2**30  # columns, and those around it: places in tiles at its ends fit into 32 bits
+FEWEST_PIECES = 3  # in a window of which threads share some; those of rows go to "vectors"
+NARROWEST_APART = 5  # columns of a window in the general layout: "taps" costs 6 instructions for each of them
 MAX_GAP_IN_PIECES = 1  # elements between two columns, if they are read with these
 MOST_COSTS = 1.4  # of a tile worth trying, in those of the cheapest
 
 
 def pieces_serve(case: Case) -> bool:
     """Say whether the algorithm can serve."""
-    return case.layout != "transposed" and case.stride == 1 and case.kernel_size >= 3 * case.group
+    least = FEWEST_PIECES * case.group if case.layout == "rows" else NARROWEST_APART
+    return case.layout != "transposed" and case.stride == 1 and case.kernel_size >= least
 
 
 def pieces_tile(size: Size, case: Case) -> Tile | None:
@@ -63,10 +66,15 @@ def is_held(groups: int, case: Case) -> bool:
     return _held_by(case) <= groups
 
 
+def is_narrow(case: Case) -> bool:
+    """Say whether no pieces are shared."""
+    return case.kernel_size < FEWEST_PIECES * case.group
+
+
 def written_by(groups: int, case: Case) -> int:
     """Count the groups that a program writes: all it holds, or less those that need sums of later tiles."""
     halo = (case.kernel_size - 1) // case.group
-    if 3 * halo > groups or is_held(groups, case):
+    if is_narrow(case) or 3 * halo > groups or is_held(groups, case):
         return groups
     return (groups - halo) // line_of(groups) * line_of(groups)
 
@@ -88,7 +96,7 @@ def _groups(warps: int, elements: int, case: Case) -> int | None:
     if warps == 8 and groups == 1024 and groups < 3 * halo <= 2 * groups:
         groups *= 2
     groups = min(groups, power_of_2_from(_held_by(case)))
-    if elements <= 512 * warps and written_by(groups, case) == groups and not is_held(groups, case):
+    if elements <= 512 * warps and 3 * halo > groups and not is_held(groups, case):
         groups = min(groups, 64 * warps)  # scans need more registers
     if warps > 1 and groups * _rows_held(groups, warps, elements, case) < 32 * warps:
         return None
@@ -109,7 +117,7 @@ def _cost(groups: int, rows: int, warps: int, case: Case) -> float:
     halo = (case.kernel_size - 1) // case.group
     written = written_by(groups, case)
     of_a_group = 70 + 6 * halo.bit_length()
-    if written == groups and not is_held(groups, case):
+    if written == groups and not is_held(groups, case) and not is_narrow(case):
         of_a_group = 160 + 25 * (halo // groups)
     programs = 1 / rows if is_held(groups, case) else cdiv(case.columns, written * case.group)
     return programs * warps * (100 + cdiv(groups * rows, 32 * warps) * of_a_group)

@@ -37,7 +37,9 @@ def piece_of(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, index, wante
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
     column = index * WIDTH + AHEAD
     if POOLING[SHIFT_IF_FIXED] == -2:
-        columns = _columns_apart(edge, shift, column, wanted, bounds, POOLING)
+        columns = ()
+        for each in tl.static_range(0, COUNT, WIDTH):
+            columns = columns + _columns_apart(edge, shift, column + each, wanted, bounds, POOLING)
     else:
         columns = _columns_together(edge, shift, AHEAD, COUNT, index, wanted, bounds, POOLING)
     if bounds is not None and POOLING[IS_DIVIDED]:

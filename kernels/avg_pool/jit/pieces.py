@@ -11,9 +11,11 @@ less (van Herk 1992; Gil and Werman 1993). Nothing outside a window is ever adde
 
 If rows aren't aligned, pieces are still read in 16 bytes: twice as many, of which selections take what is needed. All
 groups of a row begin equally far from an aligned address. A tile holds one row or a part of it, or several short rows.
+If every second column is one of the row, pieces hold half as many; columns further apart are read one by one.
 
 An output of 2 bytes costs about 8 instructions for its pieces, 5 more if rows aren't aligned, and 2 for each exchange,
-of which a window has about log5(WHOLE) + 1; one of 4 bytes costs 10, 7 and 4. Chosen for windows over about 32.
+of which a window has about log5(WHOLE) + 1; one of 4 bytes costs 10, 7 and 4. Chosen for windows over about 32. If
+columns lie apart it serves windows of fewer than three pieces too: each thread reads and sums its own.
 """
 
 import triton
@@ -30,7 +32,7 @@ from .loaded_pieces import (
     reciprocals_of,
 )
 from .piece_sums import added_by_scans, chained, total_of
-from .registers import tile_of
+from .registers import tile_of, window_sums
 from .tiles import blocks, inverse
 
 
@@ -73,7 +75,8 @@ def pool_by_pieces(
     CHAIN: tl.constexpr = OF_ROW if SHORT or 3 * HALO <= GROUPS else 0
     # Tiles of long rows are written from lines of memory on.
     LINE: tl.constexpr = 8 if GROUPS >= 32 and not SHORT else 1  # groups
-    WRITTEN: tl.constexpr = (GROUPS - HALO) // LINE * LINE if CHAIN > 0 and not SHORT else GROUPS
+    IS_SHARED: tl.constexpr = CHAIN > 0 and not SHORT and WINDOW >= 3 * WIDTH
+    WRITTEN: tl.constexpr = (GROUPS - HALO) // LINE * LINE if IS_SHARED else GROUPS
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
     OUT: tl.constexpr = WRITTEN * WIDTH
     SLACK: tl.constexpr = LINE * WIDTH - 1
@@ -171,8 +174,28 @@ def _misalignment(pointer, COUNT: tl.constexpr):
 def _means(edge, shift, index, WRITTEN: tl.constexpr, bounds, POOLING: tl.constexpr):
     """Return the means of each group's windows as a tuple of columns [GROUPS]; those of groups not WRITTEN are void.
 
-    See `piece_of` for `index`.
+    See `piece_of` for `index`. Windows of fewer than three pieces are summed by each thread.
     """
+    WINDOW: tl.constexpr = POOLING[SIZE_OF_WINDOW]
+    WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
+    if WINDOW >= 3 * WIDTH:
+        return _means_of_shared(edge, shift, index, WRITTEN, bounds, POOLING)
+    else:
+        columns = piece_of(edge, shift, 0, WIDTH + WINDOW - 1, index, None, bounds, POOLING)
+        sums = window_sums(columns, WIDTH, 1, WINDOW)
+        means = ()
+        if POOLING[IS_DIVIDED]:
+            means = sums
+        else:
+            factors = reciprocals_of(index * WIDTH, WIDTH, bounds, POOLING)
+            for each in tl.static_range(WIDTH):
+                means = means + (sums[each] * factors[each],)
+        return means
+
+
+@triton.jit
+def _means_of_shared(edge, shift, index, WRITTEN: tl.constexpr, bounds, POOLING: tl.constexpr):
+    """Return the same of windows with pieces that threads share."""
     WINDOW: tl.constexpr = POOLING[SIZE_OF_WINDOW]
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
     # Of a window that is longer than the tile, which then holds the row, the pieces in the tile.

@@ -69,8 +69,16 @@ def test_columns_with_one_between_them(layout: str, dtype: torch.dtype, groups: 
     check(layout, 400, Window(40, 1, 12), dtype, groups)
 
 
+@pytest.mark.parametrize(("dtype", "kernel_size"), [(F16, 8), (F16, 23), (F32, 5), (F64, 5)], ids=str)
+@pytest.mark.parametrize("layout", ["every second column", "every third column"])
+def test_narrow_windows_over_columns_that_lie_apart(layout: str, dtype: torch.dtype, kernel_size: int) -> None:
+    for counts_padding in (True, False):
+        check(layout, 806, Window(kernel_size, 1, kernel_size // 2, False, counts_padding), dtype, 32)
+        check(layout, 37, Window(kernel_size, 1, 1, False, counts_padding), dtype, 32)
+
+
 @pytest.mark.parametrize("layout", ["every third column", "expanded columns"])
-def test_columns_that_are_read_one_by_one(layout: str) -> None:
+def test_wide_windows_over_columns_that_are_read_one_by_one(layout: str) -> None:
     check(layout, 201, Window(43, 1, 21), F16, 32)
 
 
