@@ -57,8 +57,31 @@ def pieces_tiling(
         constants["GAP"] = gap
     if is_held(groups, case):
         return cdiv(case.rows, tile[1]), constants | {"SHORT": True}
+    constants["CHUNK"] = margin_of(groups, case)
     slack = line_of(groups) * width - 1  # tiles begin where lines of memory do
     return case.rows * cdiv(case.columns + slack, written_by(groups, case) * width), constants
+
+
+def margin_of(groups: int, case: Case) -> int:
+    """Return how much of a row the last tile but one leaves, so that one tile holds its end; 0 if rows are too short.
+
+    That tile has nothing of the row's begin then, neither what lies before it nor windows that it cuts.
+    """
+    width, line = case.group, line_of(groups) * case.group
+    written, left = written_by(groups, case) * width, left_of(case)
+    reach = max(written + case.kernel_size, groups * width) + width
+    # What is read ends so far before that, and in the gradient what windows hold of x.
+    margin = reach - (written - line + case.kernel_size - left)
+    if case.is_backward:
+        margin = max(margin, reach + case.kernel_size - case.padding - (written - line + 1 + left))
+    margin = cdiv(max(margin, 1), line) * line
+    fits = margin + line <= written and case.columns >= written + max(margin, left + case.padding + width) + line
+    return margin if fits else 0
+
+
+def left_of(case: Case) -> int:
+    """Count the columns of the first window that lie before a row."""
+    return case.kernel_size - 1 - case.padding if case.is_backward else case.padding
 
 
 def is_held(groups: int, case: Case) -> bool:
@@ -86,8 +109,7 @@ def line_of(groups: int) -> int:
 
 def _held_by(case: Case) -> int:
     """Count the groups of a tile that holds a row."""
-    left = case.kernel_size - 1 - case.padding if case.is_backward else case.padding
-    return cdiv(max(left + case.read_length, case.columns) + case.group - 1, case.group) + 1
+    return cdiv(max(left_of(case) + case.read_length, case.columns) + case.group - 1, case.group) + 1
 
 
 def _groups(warps: int, elements: int, case: Case) -> int | None:

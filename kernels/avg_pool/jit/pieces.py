@@ -57,6 +57,7 @@ def pool_by_pieces(
     # -1 if columns lie so far apart that they are read one by one
     WIDE: tl.constexpr,  # places in a row need 64 bits
     GAP: tl.constexpr,  # elements between two columns, if ALIGNED is not -1
+    MARGIN: tl.constexpr,  # how much of a row the last tile but one leaves, or 0 if any tile may hold both its ends
     SHORT: tl.constexpr,  # a tile holds rows with their padding, and at least one piece after each
     BLOCK_OUT: tl.constexpr,  # columns of the own pieces of a row's groups
     ROWS_PER_PROG: tl.constexpr,  # if SHORT
@@ -110,6 +111,10 @@ def pool_by_pieces(
     first = tl.full((), 0, PLACES) if SHORT else tile * OUT
     if ALIGNED < 2 or LINE > 1:  # the tile begins where stores are aligned
         first = first - _misalignment(target_row, LINE * WIDTH)
+    if MARGIN > 0:  # the last tile ends with the row, in its last line, and no other one reads or counts that end
+        begin = -_misalignment(target_row, LINE * WIDTH)
+        last = ((written_length - begin - OUT + SLACK) & -(SLACK + 1)) + begin
+        first = tl.where(tile + 1 == tiles.to(PLACES), last, tl.minimum(first, last - MARGIN))
     start = first - LEFT
     FIXED: tl.constexpr = -LEFT * STEP % WIDTH if ALIGNED == 2 else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
     if ALIGNED < 0:
@@ -120,14 +125,17 @@ def pool_by_pieces(
         edge = tl.multiple_of(source_row + (start * STEP - shift), 16)
     targets = (tl.multiple_of(target_row + first, 16) + group * WIDTH)[:, None] + tl.arange(0, WIDTH)[None, :]
 
+    END: tl.constexpr = max(OUT + WINDOW, BLOCK_OUT) + WIDTH  # of what a tile reads
     if SHORT:
+        is_before_end = False
         inside = False
     else:
-        inside = (first >= 0) & (first + OUT <= written_length) & (start >= (FIXED if ALIGNED == 2 else WIDTH - 1))
-        inside &= start + (max(OUT + WINDOW, BLOCK_OUT) + WIDTH) <= read_length
+        is_before_end = (first + OUT <= written_length) & (start + END <= read_length)
+        inside = (first >= 0) & (start >= (FIXED if ALIGNED == 2 else WIDTH - 1))
         if SCALED:  # no window that is read is cut by an end of the row
-            last = start + (max(OUT + WINDOW, BLOCK_OUT) + WIDTH)
-            inside &= (start >= PADDING) & (last + (WINDOW - PADDING) <= length)
+            is_before_end &= start + (END + WINDOW - PADDING) <= length
+            inside &= start >= PADDING
+        inside &= is_before_end
     if inside:
         POOLING: tl.constexpr = (FIXED, False, False, WINDOW, PADDING, "window", ACC, CHAIN, STEP)
         means = tile_of(_means(edge, shift, group, WRITTEN, None, POOLING)).to(target.dtype.element_ty)
@@ -136,31 +144,50 @@ def pool_by_pieces(
         else:
             tl.store(targets, means)
     else:
-        # No window of the tile ends beyond its reach. A row begins LEFT + SLACK after a tile's begin or earlier: groups
-        # behind that need not look for it.
+        # Places are counted from the first window or output of a tile; none matters beyond REACH. If they are constants
+        # or lie between two, the compiler knows that most groups have no end of a row in them.
         REACH: tl.constexpr = 2 * (BLOCK_OUT + WINDOW + WIDTH)
-        low = _cut(-start, REACH, LEFT + SLACK)
-        bounds = (low, _cut(read_length - start, REACH, REACH), _cut(length - start, REACH, REACH))
+        BEHIND: tl.constexpr = WINDOW - 1 - LEFT  # columns that the last window holds after its own place
+        OF_X: tl.constexpr = LEFT if BACKWARD else BEHIND
+        low = _cut(-start, -REACH, LEFT + SLACK)
+        begin = _cut(-first, 0, SLACK)
         AT_EDGES: tl.constexpr = (FIXED, ALIGNED == 0, SCALED, WINDOW, PADDING, DIVISOR, ACC, CHAIN, STEP)
-        means = tile_of(_means(edge, shift, group, WRITTEN, bounds, AT_EDGES)).to(target.dtype.element_ty)
-        # Counted from each group's first output. It is said twice which are written: the compiler drops the others.
-        begin = (_cut(-first, 0, SLACK) - group * WIDTH)[:, None]
-        stop = (_cut(written_length - first, REACH, OUT) - group * WIDTH)[:, None]
-        if WRITTEN < GROUPS:
-            stop = tl.where((index < WRITTEN)[:, None], stop, 0)
-        if ALIGNED == 2:
-            tl.store(targets, means, mask=(begin <= 0) & (stop > 0))
-        else:  # whole groups, and what the row's ends leave of others
-            is_whole = (begin <= 0) & (stop >= WIDTH)
-            tl.store(targets, means, mask=is_whole)
-            lane = tl.arange(0, WIDTH)[None, :]
-            tl.store(targets, means, mask=(lane >= begin) & (lane < tl.where(is_whole, 0, stop)))
+        if MARGIN == 0:
+            stop = _cut(written_length - first, -REACH, REACH)
+            bounds = (low, stop + BEHIND, stop + OF_X)
+            _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRITTEN, ALIGNED, AT_EDGES)
+        elif is_before_end:
+            bounds = (low, REACH, REACH)
+            _write_at_edges(targets, edge, shift, index, group, begin, OUT, bounds, WRITTEN, ALIGNED, AT_EDGES)
+        else:
+            stop = _cut(written_length - first, OUT - SLACK, OUT)
+            bounds = (-REACH, stop + BEHIND, stop + OF_X)
+            _write_at_edges(targets, edge, shift, index, group, 0, stop, bounds, WRITTEN, ALIGNED, AT_EDGES)
 
 
 @triton.jit
-def _cut(place, MOST_BEFORE: tl.constexpr, MOST_AFTER: tl.constexpr):
-    """Return a place in a row in 32 bits, or if it is further away, how far it may be."""
-    return tl.minimum(tl.maximum(place, -MOST_BEFORE), MOST_AFTER).to(tl.int32)
+def _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRITTEN: tl.constexpr,
+                    ALIGNED: tl.constexpr, POOLING: tl.constexpr):  # fmt: skip
+    """Write what a tile has of a row's outputs, which are those from `begin` to `stop`. See `piece_of` for the rest."""
+    WIDTH: tl.constexpr = targets.shape[1]
+    means = tile_of(_means(edge, shift, group, WRITTEN, bounds, POOLING)).to(targets.dtype.element_ty)
+    begin = (begin - group * WIDTH)[:, None]
+    stop = (tl.minimum(stop, WRITTEN * WIDTH) - group * WIDTH)[:, None]
+    if targets.shape[0] > WRITTEN:  # said for the compiler, which drops the others
+        stop = tl.where((index < WRITTEN)[:, None], stop, 0)
+    if ALIGNED == 2:
+        tl.store(targets, means, mask=(begin <= 0) & (stop > 0))
+    else:  # whole groups, and what the row's ends leave of others
+        is_whole = (begin <= 0) & (stop >= WIDTH)
+        tl.store(targets, means, mask=is_whole)
+        lane = tl.arange(0, WIDTH)[None, :]
+        tl.store(targets, means, mask=(lane >= begin) & (lane < tl.where(is_whole, 0, stop)))
+
+
+@triton.jit
+def _cut(place, LEAST: tl.constexpr, MOST: tl.constexpr):
+    """Return a place in a row, or LEAST or MOST if it is further away, in 32 bits."""
+    return tl.minimum(tl.maximum(place, LEAST), MOST).to(tl.int32)
 
 
 @triton.jit

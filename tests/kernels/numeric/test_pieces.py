@@ -114,3 +114,11 @@ def test_several_rows_in_a_tile(layout: str, padding: int, counts_padding: bool)
             read[:, 5] = math.nan
         assert_near(pool(x, window, config), torch_pool(x.double(), window))
         assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
+
+
+@pytest.mark.parametrize("length", [768 + each for each in (0, 1, 7, 8, 63, 64, 65, 200, 383, 384, 385, 512)])
+@pytest.mark.parametrize("padding", [0, 20, 40])
+def test_the_last_tile_ends_with_the_row(length: int, padding: int) -> None:
+    """It overlaps the one before, and no other tile reads or counts the end of the row."""
+    window = Window(80, 1, padding, False, False)
+    check("contiguous", length + window.kernel_size - 1 - 2 * padding, window, F16, BY_EXCHANGES)
