@@ -49,12 +49,13 @@ def pieces_tiling(
     """Return how many programs a batch entry needs, and the constants that are not the default."""
     width, groups = case.group, tile[0] // case.group
     gap = case.column_step - 1 if case.layout == "general" else 0
-    aligned = 0 if 0 <= gap <= MAX_GAP_IN_PIECES else -1
+    constants: dict[str, object] = {"WIDE": case.read_length + 2 * case.kernel_size >= MOST_IN_A_ROW}
+    aligned = -1
+    if 0 <= gap <= MAX_GAP_IN_PIECES:
+        aligned, constants["GAP"] = 0, gap
     if aligned == 0 and are_aligned[0] and case.read_length % width == 0:
         aligned = 2 if are_aligned[1] and case.columns % width == 0 else 1
-    constants = {"ALIGNED": aligned, "WIDE": case.read_length + 2 * case.kernel_size >= MOST_IN_A_ROW}
-    if aligned == 0:
-        constants["GAP"] = gap
+    constants["ALIGNED"] = aligned
     if is_held(groups, case):
         return cdiv(case.rows, tile[1]), constants | {"SHORT": True}
     constants["CHUNK"] = margin_of(groups, case)

@@ -23,10 +23,10 @@ def check(layout: str, length: int, window: Window, dtype: torch.dtype, groups: 
     """Compare both directions with torch's; rows of NaN lie between rows of numbers."""
     block = groups * (16 // dtype.itemsize)
     config = Config.of(ALGORITHM="pieces", BLOCK_OUT=block, ROWS_PER_PROG=1, num_warps=1)
-    x = laid_out(layout, 1, 3, length, dtype).clone(memory_format=torch.preserve_format)
-    grad_y = laid_out(layout, 1, 3, window.output_length(length), dtype).clone(memory_format=torch.preserve_format)
+    x, grad_y = (laid_out(layout, 1, 3, columns, dtype) for columns in (length, window.output_length(length)))
     for read in (x, grad_y):
-        read[:, 1] = math.nan
+        if 0 not in read.stride():
+            read[:, 1] = math.nan
     assert_near(pool(x, window, config), torch_pool(x.double(), window))
     assert_near(spread(grad_y, length, window, config), torch_gradient(grad_y, length, window))
 
@@ -108,8 +108,7 @@ def test_several_rows_in_a_tile(layout: str, padding: int, counts_padding: bool)
     window = Window(41, 1, padding, False, counts_padding)
     config = Config.of(ALGORITHM="pieces", BLOCK_OUT=128, ROWS_PER_PROG=4, num_warps=1)
     for dtype, length in ((F16, 67), (F32, 64)):
-        x = laid_out(layout, 2, 7, length, dtype).clone(memory_format=torch.preserve_format)
-        grad_y = laid_out(layout, 2, 7, window.output_length(length), dtype).clone()
+        x, grad_y = (laid_out(layout, 2, 7, columns, dtype) for columns in (length, window.output_length(length)))
         for read in (x, grad_y):
             read[:, 5] = math.nan
         assert_near(pool(x, window, config), torch_pool(x.double(), window))
