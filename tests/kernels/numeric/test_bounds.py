@@ -29,6 +29,7 @@ PROBLEMS = [
     (Window(35, 1, 9), 16, 512),
     (Window(78, 1, 39, count_include_pad=False), 33, 68),
     (Window(130, 1), 9, 464),
+    (Window(61, 1, 20, count_include_pad=False), 3, 2100),
     (Window(2, 2), 128, 32),
     (Window(3, 2, 1, True, False), 61, 18),
     (Window(25, 3, 12), 8, 583),
@@ -92,7 +93,12 @@ def configs_of(algorithm: str, pool: Pool, is_backward: bool) -> list[Config]:
 @pytest.mark.parametrize(
     ("window", "rows", "length", "layout"),
     [(*problem, "odd offset" if number % 2 else "contiguous") for number, problem in enumerate(PROBLEMS)]
-    + [(*problem, "transposed") for problem in PROBLEMS[-9::2]],
+    + [(*problem, "transposed") for problem in PROBLEMS[-9::2]]
+    + [
+        (*problem, "every second column from the second on")
+        for problem in PROBLEMS
+        if problem[0].kernel_size in (7, 35, 61)
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("is_backward", [False, True])
