@@ -29,6 +29,8 @@ def pieces_tile(size: Size, case: Case) -> Tile | None:
         return None
     rows = _rows_held(groups, warps, elements, case)
     if elements <= 16 * 32 * warps:  # not in the interpreter
+        if case.layout == "general" and elements > 8 * 32 * warps:
+            return None  # pieces with gaps need twice the registers
         sizes = [(each, 32 * each * outputs) for each in (1, 2, 4, 8) for outputs in (16, 8, 4)]
         costs = [
             _cost(found, _rows_held(found, *each, case), each[0], case)
@@ -50,12 +52,11 @@ def pieces_tiling(
     width, groups = case.group, tile[0] // case.group
     gap = case.column_step - 1 if case.layout == "general" else 0
     constants: dict[str, object] = {"WIDE": case.read_length + 2 * case.kernel_size >= MOST_IN_A_ROW}
-    aligned = -1
+    constants["WHOLE"] = are_aligned[1] and case.columns % width == 0
+    constants["ALIGNED"] = -1
     if 0 <= gap <= MAX_GAP_IN_PIECES:
-        aligned, constants["GAP"] = 0, gap
-    if aligned == 0 and are_aligned[0] and case.read_length % width == 0:
-        aligned = 2 if are_aligned[1] and case.columns % width == 0 else 1
-    constants["ALIGNED"] = aligned
+        constants["GAP"] = gap
+        constants["ALIGNED"] = int(are_aligned[0] and case.read_length % width == 0)
     if is_held(groups, case):
         return cdiv(case.rows, tile[1]), constants | {"SHORT": True}
     constants["CHUNK"] = margin_of(groups, case)

@@ -52,8 +52,8 @@ def avg_pool1d_forward_kernel(
     if ALGORITHM == "pieces":
         pool_by_pieces(
             x, y, rows, length, out_length, length, x_batch_stride, x_row_stride, x_col_stride,
-            y_batch_stride, y_row_stride, WINDOW, PADDING, DIVISOR, False, ALIGNED, WIDE, GAP, CHUNK, SHORT,
-            BLOCK_OUT, ROWS_PER_PROG,
+            y_batch_stride, y_row_stride, WINDOW, PADDING, DIVISOR, False, ALIGNED, WHOLE, WIDE, GAP, CHUNK,
+            SHORT, BLOCK_OUT, ROWS_PER_PROG,
         )  # fmt: skip
     elif ALGORITHM == "vectors":
         slide(
@@ -128,8 +128,8 @@ def avg_pool1d_backward_kernel(
     if ALGORITHM == "pieces":
         pool_by_pieces(
             grad_y, grad_x, rows, out_length, length, length, y_batch_stride, y_row_stride, y_col_stride,
-            x_batch_stride, x_row_stride, WINDOW, PADDING, DIVISOR, True, ALIGNED, WIDE, GAP, CHUNK, SHORT,
-            BLOCK_OUT, ROWS_PER_PROG,
+            x_batch_stride, x_row_stride, WINDOW, PADDING, DIVISOR, True, ALIGNED, WHOLE, WIDE, GAP, CHUNK,
+            SHORT, BLOCK_OUT, ROWS_PER_PROG,
         )  # fmt: skip
     elif ALGORITHM == "vectors":
         slide(

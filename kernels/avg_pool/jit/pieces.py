@@ -53,8 +53,9 @@ def pool_by_pieces(
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,
-    ALIGNED: tl.constexpr,  # rows begin and end at multiples of 16 bytes: 1 those of source, 2 those of target too;
-    # -1 if columns lie so far apart that they are read one by one
+    ALIGNED: tl.constexpr,  # 1 if rows of source begin and end at multiples of 16 bytes, -1 if its columns lie so far
+    # apart that they are read one by one, else 0
+    WHOLE: tl.constexpr,  # rows of target begin and end at multiples of 16 bytes
     WIDE: tl.constexpr,  # places in a row need 64 bits
     GAP: tl.constexpr,  # elements between two columns, if ALIGNED is not -1
     MARGIN: tl.constexpr,  # how much of a row the last tile but one leaves, or 0 if any tile may hold both its ends
@@ -109,19 +110,20 @@ def pool_by_pieces(
         source_row = source_row + ahead * source_row_stride
         target_row = target_row + ahead * target_row_stride
     first = tl.full((), 0, PLACES) if SHORT else tile * OUT
-    if ALIGNED < 2 or LINE > 1:  # the tile begins where stores are aligned
+    if not WHOLE or LINE > 1:  # the tile begins where stores are aligned
         first = first - _misalignment(target_row, LINE * WIDTH)
     if MARGIN > 0:  # the last tile ends with the row, in its last line, and no other one reads or counts that end
         begin = -_misalignment(target_row, LINE * WIDTH)
         last = ((written_length - begin - OUT + SLACK) & -(SLACK + 1)) + begin
         first = tl.where(tile + 1 == tiles.to(PLACES), last, tl.minimum(first, last - MARGIN))
     start = first - LEFT
-    FIXED: tl.constexpr = -LEFT * STEP % WIDTH if ALIGNED == 2 else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
+    IS_FIXED: tl.constexpr = ALIGNED == 1 and WHOLE
+    FIXED: tl.constexpr = -LEFT * STEP % WIDTH if IS_FIXED else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
     if ALIGNED < 0:
         shift = source_col_stride
         edge = source_row + start.to(tl.int64) * source_col_stride
     else:
-        shift = FIXED if ALIGNED == 2 else _misalignment(source_row + start * STEP, WIDTH)
+        shift = FIXED if IS_FIXED else _misalignment(source_row + start * STEP, WIDTH)
         edge = tl.multiple_of(source_row + (start * STEP - shift), 16)
     targets = (tl.multiple_of(target_row + first, 16) + group * WIDTH)[:, None] + tl.arange(0, WIDTH)[None, :]
 
@@ -131,7 +133,7 @@ def pool_by_pieces(
         inside = False
     else:
         is_before_end = (first + OUT <= written_length) & (start + END <= read_length)
-        inside = (first >= 0) & (start >= (FIXED if ALIGNED == 2 else WIDTH - 1))
+        inside = (first >= 0) & (start >= (FIXED if IS_FIXED else WIDTH - 1))
         if SCALED:  # no window that is read is cut by an end of the row
             is_before_end &= start + (END + WINDOW - PADDING) <= length
             inside &= start >= PADDING
@@ -155,19 +157,19 @@ def pool_by_pieces(
         if MARGIN == 0:
             stop = _cut(written_length - first, -REACH, REACH)
             bounds = (low, stop + BEHIND, stop + OF_X)
-            _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRITTEN, ALIGNED, AT_EDGES)
+            _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRITTEN, WHOLE, AT_EDGES)
         elif is_before_end:
             bounds = (low, REACH, REACH)
-            _write_at_edges(targets, edge, shift, index, group, begin, OUT, bounds, WRITTEN, ALIGNED, AT_EDGES)
+            _write_at_edges(targets, edge, shift, index, group, begin, OUT, bounds, WRITTEN, WHOLE, AT_EDGES)
         else:
             stop = _cut(written_length - first, OUT - SLACK, OUT)
             bounds = (-REACH, stop + BEHIND, stop + OF_X)
-            _write_at_edges(targets, edge, shift, index, group, 0, stop, bounds, WRITTEN, ALIGNED, AT_EDGES)
+            _write_at_edges(targets, edge, shift, index, group, 0, stop, bounds, WRITTEN, WHOLE, AT_EDGES)
 
 
 @triton.jit
 def _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRITTEN: tl.constexpr,
-                    ALIGNED: tl.constexpr, POOLING: tl.constexpr):  # fmt: skip
+                    WHOLE: tl.constexpr, POOLING: tl.constexpr):  # fmt: skip
     """Write what a tile has of a row's outputs, which are those from `begin` to `stop`. See `piece_of` for the rest."""
     WIDTH: tl.constexpr = targets.shape[1]
     means = tile_of(_means(edge, shift, group, WRITTEN, bounds, POOLING)).to(targets.dtype.element_ty)
@@ -175,7 +177,7 @@ def _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRI
     stop = (tl.minimum(stop, WRITTEN * WIDTH) - group * WIDTH)[:, None]
     if targets.shape[0] > WRITTEN:  # said for the compiler, which drops the others
         stop = tl.where((index < WRITTEN)[:, None], stop, 0)
-    if ALIGNED == 2:
+    if WHOLE:
         tl.store(targets, means, mask=(begin <= 0) & (stop > 0))
     else:  # whole groups, and what the row's ends leave of others
         is_whole = (begin <= 0) & (stop >= WIDTH)
