@@ -129,10 +129,11 @@ def _groups(warps: int, elements: int, case: Case) -> int | None:
 
 def _rows_held(groups: int, warps: int, elements: int, case: Case) -> int:
     """Return how many rows a tile has, each of as many groups."""
-    if not is_held(groups, case) or (warps > 1 and elements > 256 * warps):
-        return 1  # four groups of a thread, each with numbers of its own, need too many registers
-    # A single warp exchanges by shuffles, of which each group of a thread needs as many as it has groups.
-    most = elements // 4 if warps > 1 else 32
+    if not is_held(groups, case):
+        return 1
+    # Four groups of a thread, each with numbers of its own, need too many registers. A single warp exchanges by
+    # shuffles, of which each group of a thread needs as many as it has groups.
+    most = min(elements // 4, 64 * warps) if warps > 1 else 32
     return max(min(most // groups, power_of_2_to(case.rows)), 1)
 
 
@@ -142,6 +143,8 @@ def _cost(groups: int, rows: int, warps: int, case: Case) -> float:
     written = written_by(groups, case)
     of_a_group = 70 + 6 * halo.bit_length()
     if written == groups and not is_held(groups, case) and not is_narrow(case):
-        of_a_group = 160 + 25 * (halo // groups)
+        of_a_group = 260 + 25 * (halo // groups)
     programs = 1 / rows if is_held(groups, case) else cdiv(case.columns, written * case.group)
+    if groups > 512:  # eight warps of four groups a thread leave a multiprocessor too few others
+        programs *= 1.3
     return programs * warps * (100 + cdiv(groups * rows, 32 * warps) * of_a_group)

@@ -20,7 +20,7 @@ RULE = tl.constexpr(5)  # see `tiles.divisor`
 PRECISION = tl.constexpr(6)  # a dtype
 # How many groups a row has, if the pieces after a group's own are added by `chained`; 0 if by `added_by_scans`.
 GROUPS_IN_CHAIN = tl.constexpr(7)
-COLUMN_STEP = tl.constexpr(8)  # elements from a column to the next in pieces, of which the first is a column
+STEP_IN_PIECES = tl.constexpr(8)  # elements from a column to the next in pieces, of which the first is a column
 
 
 @triton.jit
@@ -76,7 +76,7 @@ def _columns_together(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, ind
     """Return COUNT columns of the piece of each group `index`, by 16-byte loads."""
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
     SHIFT: tl.constexpr = POOLING[SHIFT_IF_FIXED]
-    STEP: tl.constexpr = POOLING[COLUMN_STEP]
+    STEP: tl.constexpr = POOLING[STEP_IN_PIECES]
     SPAN: tl.constexpr = (COUNT - 1) * STEP + 1  # elements
     if SHIFT >= 0:
         FROM: tl.constexpr = (SHIFT + AHEAD * STEP) % WIDTH

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from .loaded_pieces import COLUMN_STEP, PRECISION, SHIFT_IF_FIXED, SIZE_OF_WINDOW, piece_of
+from .loaded_pieces import PRECISION, SHIFT_IF_FIXED, SIZE_OF_WINDOW, STEP_IN_PIECES, piece_of
 from .registers import columns_of
 
 
@@ -127,7 +127,7 @@ def added_by_scans(edge, shift, piece, bounds, POOLING: tl.constexpr):
         if bounds is not None:
             there = (bounds[0] - ahead, bounds[1] - ahead, bounds[2] - ahead)
         mine = within < CORE - turn * SHARING
-        there_edge = edge + ahead * (shift if POOLING[SHIFT_IF_FIXED] == -2 else POOLING[COLUMN_STEP])
+        there_edge = edge + ahead * (shift if POOLING[SHIFT_IF_FIXED] == -2 else POOLING[STEP_IN_PIECES])
         core += total_of(piece_of(there_edge, shift, 0, WIDTH, index, mine, there, POOLING), WIDTH)
     core = tl.sum(tl.reshape(core, (GROUPS // SHARING, SHARING)), axis=1, keep_dims=True)
     between += tl.reshape(tl.broadcast_to(core, (GROUPS // SHARING, SHARING)), (GROUPS,))

@@ -109,13 +109,19 @@ def pool_by_pieces(
         ahead = tl.minimum(index // OF_ROW, (rows - row).to(tl.int32) - 1).to(tl.int64)
         source_row = source_row + ahead * source_row_stride
         target_row = target_row + ahead * target_row_stride
-    first = tl.full((), 0, PLACES) if SHORT else tile * OUT
-    if not WHOLE or LINE > 1:  # the tile begins where stores are aligned
-        first = first - _misalignment(target_row, LINE * WIDTH)
-    if MARGIN > 0:  # the last tile ends with the row, in its last line, and no other one reads or counts that end
-        begin = -_misalignment(target_row, LINE * WIDTH)
-        last = ((written_length - begin - OUT + SLACK) & -(SLACK + 1)) + begin
-        first = tl.where(tile + 1 == tiles.to(PLACES), last, tl.minimum(first, last - MARGIN))
+    origin = tl.full((), 0, PLACES)
+    if not WHOLE or LINE > 1:  # tiles begin where stores are aligned
+        origin = origin - _misalignment(target_row, LINE * WIDTH)
+    first = origin if SHORT else origin + tile * OUT
+    count = GROUPS
+    if MARGIN > 0:
+        # The last tile ends with the row, in its last line, and no other one reads or counts that end. No output is
+        # written twice, because two tiles may round it differently.
+        last = ((written_length - origin - OUT + SLACK) & -(SLACK + 1)) + origin
+        left = tiles.to(PLACES) - tile
+        after = tl.where(left == 2, last, tl.minimum(first + OUT, last - MARGIN))
+        first = tl.where(left == 1, last, tl.minimum(first, last - MARGIN))
+        count = (after - first).to(tl.int32) // WIDTH
     start = first - LEFT
     IS_FIXED: tl.constexpr = ALIGNED == 1 and WHOLE
     FIXED: tl.constexpr = -LEFT * STEP % WIDTH if IS_FIXED else min(ALIGNED, 0) - 1  # see SHIFT_IF_FIXED
@@ -141,10 +147,7 @@ def pool_by_pieces(
     if inside:
         POOLING: tl.constexpr = (FIXED, False, False, WINDOW, PADDING, "window", ACC, CHAIN, STEP)
         means = tile_of(_means(edge, shift, group, WRITTEN, None, POOLING)).to(target.dtype.element_ty)
-        if WRITTEN < GROUPS:
-            tl.store(targets, means, mask=(index < WRITTEN)[:, None])
-        else:
-            tl.store(targets, means)
+        tl.store(targets, means, mask=((index < WRITTEN) & (index < count))[:, None])
     else:
         # Places are counted from the first window or output of a tile; none matters beyond REACH. If they are constants
         # or lie between two, the compiler knows that most groups have no end of a row in them.
@@ -157,26 +160,29 @@ def pool_by_pieces(
         if MARGIN == 0:
             stop = _cut(written_length - first, -REACH, REACH)
             bounds = (low, stop + BEHIND, stop + OF_X)
-            _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRITTEN, WHOLE, AT_EDGES)
+            _write_at_edges(targets, edge, shift, index, group, begin, stop, count, bounds, WRITTEN, WHOLE, AT_EDGES)
         elif is_before_end:
             bounds = (low, REACH, REACH)
-            _write_at_edges(targets, edge, shift, index, group, begin, OUT, bounds, WRITTEN, WHOLE, AT_EDGES)
+            _write_at_edges(targets, edge, shift, index, group, begin, OUT, count, bounds, WRITTEN, WHOLE, AT_EDGES)
         else:
             stop = _cut(written_length - first, OUT - SLACK, OUT)
             bounds = (-REACH, stop + BEHIND, stop + OF_X)
-            _write_at_edges(targets, edge, shift, index, group, 0, stop, bounds, WRITTEN, WHOLE, AT_EDGES)
+            _write_at_edges(targets, edge, shift, index, group, 0, stop, GROUPS, bounds, WRITTEN, WHOLE, AT_EDGES)
 
 
 @triton.jit
-def _write_at_edges(targets, edge, shift, index, group, begin, stop, bounds, WRITTEN: tl.constexpr,
+def _write_at_edges(targets, edge, shift, index, group, begin, stop, count, bounds, WRITTEN: tl.constexpr,
                     WHOLE: tl.constexpr, POOLING: tl.constexpr):  # fmt: skip
-    """Write what a tile has of a row's outputs, which are those from `begin` to `stop`. See `piece_of` for the rest."""
+    """Write what the first `count` groups have of a row's outputs, which are those from `begin` to `stop`.
+
+    See `piece_of` for the rest.
+    """
     WIDTH: tl.constexpr = targets.shape[1]
     means = tile_of(_means(edge, shift, group, WRITTEN, bounds, POOLING)).to(targets.dtype.element_ty)
     begin = (begin - group * WIDTH)[:, None]
     stop = (tl.minimum(stop, WRITTEN * WIDTH) - group * WIDTH)[:, None]
-    if targets.shape[0] > WRITTEN:  # said for the compiler, which drops the others
-        stop = tl.where((index < WRITTEN)[:, None], stop, 0)
+    # The compiler drops what is never WRITTEN.
+    stop = tl.where(((index < WRITTEN) & (index < count))[:, None], stop, 0)
     if WHOLE:
         tl.store(targets, means, mask=(begin <= 0) & (stop > 0))
     else:  # whole groups, and what the row's ends leave of others
