@@ -87,20 +87,45 @@ def window_sums(columns, COUNT: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.c
     """Return the sums of COUNT windows as a tuple; window j is columns[j * STRIDE :][:WINDOW].
 
     At stride 1, windows that share a column are the sum of a suffix of what lies before it, of what they all share,
-    and of a prefix of what lies after it (van Herk 1992; Gil and Werman 1993): about three additions a window.
+    and of a prefix of what lies after it (van Herk 1992; Gil and Werman 1993): about three additions a window. At other
+    strides, windows are such sums of whole strips, and the first columns of one more.
     """
+    WHOLE: tl.constexpr = WINDOW // STRIDE
+    REST: tl.constexpr = WINDOW % STRIDE
     sums = ()
     if STRIDE == 1:
         SHARING: tl.constexpr = min(COUNT, WINDOW)
         for first in tl.static_range(0, COUNT, SHARING):
             sums = sums + _sharing(columns, first, min(SHARING, COUNT - first), WINDOW)
-    else:
+    elif WHOLE == 0:
         for window in tl.static_range(COUNT):
-            total = columns[window * STRIDE]
-            for tap in tl.static_range(1, WINDOW):
-                total += columns[window * STRIDE + tap]
-            sums = sums + (total,)
+            sums = sums + (_run(columns, window * STRIDE, WINDOW),)
+    else:
+        strips = ()
+        rests = ()
+        for strip in tl.static_range(COUNT + WHOLE - (REST == 0)):
+            rest = _run(columns, strip * STRIDE, max(REST, 1))
+            rests = rests + (rest,)
+            if strip < COUNT + WHOLE - 1:
+                for column in tl.static_range(strip * STRIDE + max(REST, 1), (strip + 1) * STRIDE):
+                    rest += columns[column]
+                strips = strips + (rest,)
+        sums = window_sums(strips, COUNT, 1, WHOLE)
+        if REST > 0:
+            totals = ()
+            for window in tl.static_range(COUNT):
+                totals = totals + (sums[window] + rests[window + WHOLE],)
+            sums = totals
     return sums
+
+
+@triton.jit
+def _run(columns, FIRST: tl.constexpr, COUNT: tl.constexpr):
+    """Return the sum of COUNT columns from FIRST on."""
+    total = columns[FIRST]
+    for column in tl.static_range(FIRST + 1, FIRST + COUNT):
+        total += columns[column]
+    return total
 
 
 @triton.jit
