@@ -3,7 +3,7 @@
 Forward at any stride, and backward at stride 1. A tile holds BLOCK_OUT x ROWS_PER_PROG outputs, wherever rows end. The
 constants: CHUNK is how many outputs a thread writes at a time, its group. ALIGNED says that all groups begin at the
 same place of 16 bytes that are read, WHOLE that rows of outputs begin with groups, SHORT how the ends of rows are
-written: WALLS, OWN_GROUPS or APART. WIDE says that places need 64 bits, or that there are several batch entries. GAP is
+written: WALLS, OWN_GROUPS, IN_PIECES or APART. WIDE says that places need 64 bits, or that there are several batch entries. GAP is
 how much longer a row that is read is than its windows are apart from the next row's, if ends are WALLS.
 """
 
@@ -15,8 +15,10 @@ from .strips import strips_serve
 
 MOST_IN_32_BITS = 2**31 - 2**21  # columns of all rows that are read, and less than a tile
 GROUPS_OF_A_THREAD = {16: 2, 8: 1, 4: 4}  # by the elements of a size
-WALLS, OWN_GROUPS, APART = 0, 1, 2  # what SHORT says of the ends of rows; from APART on, the groups of a thread
+WALLS, OWN_GROUPS, IN_PIECES, APART = range(4)  # what SHORT says of ends of rows; from APART on, groups of a thread
 GROUPS_IF_APART = 8, 4
+MOST_IN_NARROW_PIECES = 128  # columns of a row, whose ends are few if it is longer
+MOST_FOR_BYTE = 8  # instructions of a thread, about what reading or writing a byte takes
 LEAST_APART = 1 << 17  # threads; smaller problems need more of them than groups of a thread
 MOST_APART = 1 << 13  # columns; few tiles of longer rows hold an end
 MOST_STRIDE = 16  # at 25 to 30 "strips" took 0.88 to 0.91 of the time, at 9 to 13 1 to 1.3 times as much
@@ -54,10 +56,12 @@ def vectors_serve(case: Case) -> bool:
 def vectors_tile(size: Size, case: Case) -> Tile | None:
     """Return a tile of one, two or four groups a thread; None if their columns don't fit into its registers."""
     warps, elements = size
-    threads, outputs = 32 * warps, outputs_of_group(case)
+    threads = 32 * warps
+    ends, outputs, _ = ends_of(case)
     if elements <= 16 * threads:  # not in the interpreter
         groups = GROUPS_OF_A_THREAD.get(elements // threads, 1)
-        ends = ends_of(case, outputs)
+        if outputs < outputs_of_group(case) and case.batch * case.rows * case.columns >= LEAST_APART * outputs:
+            groups *= 2  # of little
         if ends >= APART:
             # A program's few groups at ends are one more turn of its loop: short programs of few warps waste least.
             return (ends * threads * outputs, 1) if elements == 4 * threads else None
@@ -72,27 +76,35 @@ def vectors_tiling(
 ) -> tuple[int, dict[str, object]]:
     """Return how many programs a batch entry needs, and the constants that are not the default."""
     assert are_in_rows
-    outputs, columns = outputs_of_group(case), case.columns
-    ends = ends_of(case, outputs)
+    columns = case.columns
+    ends, outputs, piece = ends_of(case, are_aligned)
     is_whole = are_aligned[1] and columns % outputs == 0
-    is_known = all(are_aligned) and outputs * case.stride % case.group == 0
-    is_known &= case.rows == 1 or (case.row_step - columns * case.stride) % case.group == 0
+    is_known = all(are_aligned) and outputs * case.stride % piece == 0
+    is_known &= case.rows == 1 or (case.row_step - columns * case.stride) % piece == 0
     pitch = columns + outputs if ends == OWN_GROUPS else columns
     slack = 0 if ends == OWN_GROUPS or is_whole else outputs - 1  # the first group may begin before the first row
     constants: dict[str, object] = {"ALIGNED": is_known, "SHORT": ends, "WHOLE": is_whole, "CHUNK": outputs}
     if ends == WALLS:
         constants["GAP"] = case.read_length - columns * case.stride
+    elif ends == IN_PIECES:
+        constants["GAP"] = piece * case.itemsize
     if case.batch > 1 or case.rows * max(pitch * case.stride, case.read_length) >= MOST_IN_32_BITS:
         constants["WIDE"] = True
     return cdiv(case.rows * pitch + slack, tile[0] * tile[1]), constants
 
 
-def ends_of(case: Case, outputs: int) -> int:
-    """Say how ends of rows are written: see `jit/vectors.py`.
+def ends_of(case: Case, are_aligned: tuple[bool, bool] = (True, True)) -> tuple[int, int, int]:
+    """Say how ends of rows are written, and how many outputs a group and how many elements a piece has.
 
-    APART, the groups at a row's ends take a thread's time for one group for each tile, if rows are so long that one for
-    each thread is enough. Narrow windows, and ends that few tiles hold, are quicker with WALLS.
+    IN_PIECES, no column and no output needs a mask of its own. APART, the groups at a row's ends take a thread's time
+    for one group for each tile, if rows are so long that one for each thread is enough. Narrow windows, and ends that
+    few tiles hold, are quicker with WALLS.
     """
+    outputs = outputs_of_group(case)
+    are_pieces, fewer, piece = pieces_of_rows(case, outputs)
+    are_pieces &= all(are_aligned) and 1 < case.columns <= MOST_APART
+    if are_pieces and ((fewer, piece) == (outputs, case.group) or case.columns <= MOST_IN_NARROW_PIECES):
+        return IN_PIECES, fewer, piece
     can_have_walls = has_walls(case, outputs)
     if case.rows > 1 and case.columns <= MOST_APART and not (can_have_walls and case.kernel_size <= 2):
         at_begin = case.kernel_size - 1 - case.padding if case.is_backward else cdiv(case.padding, case.stride)
@@ -102,8 +114,24 @@ def ends_of(case: Case, outputs: int) -> int:
         if case.columns >= max(per_thread * at_ends * outputs, case.kernel_size + 2 * case.padding):
             for groups in GROUPS_IF_APART:
                 if case.batch * case.rows * case.columns >= LEAST_APART * groups * outputs:
-                    return groups
-    return WALLS if can_have_walls else OWN_GROUPS
+                    return groups, outputs, case.group
+    return WALLS if can_have_walls else OWN_GROUPS, outputs, case.group
+
+
+def pieces_of_rows(case: Case, outputs: int) -> tuple[bool, int, int]:
+    """Say whether rows are whole groups of 4 bytes or more, and what is read of them whole pieces; return their sizes.
+
+    A group has `outputs` outputs at most. Pieces of 16 bytes are put right by selections; others must not need it.
+    """
+    read = case.read_length | case.row_step
+    outputs = min(outputs, case.columns & -case.columns)
+    piece = min(case.group, read & -read)
+    if piece < case.group:
+        piece = min(piece, outputs * case.stride & -(outputs * case.stride))
+    columns = columns_of_group(case, outputs) // max(case.itemsize // 4, 1)
+    instructions = 22 + 4 * cdiv(columns, piece) + (5 if case.is_backward and case.padding > 0 else 2) * columns
+    fits = instructions <= MOST_FOR_BYTE * outputs * (1 + case.stride) * case.itemsize
+    return fits and case.rows > 1 and min(outputs, piece) * case.itemsize >= 4, outputs, piece
 
 
 def has_walls(case: Case, outputs: int) -> bool:

@@ -85,7 +85,7 @@ def pool_ends_apart(
             at = row * to_next_row + group * (OUTS * STRIDE)
             pool_row_groups(
                 source, target, at, group * OUTS, begin, held, lengths,
-                SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, OUTS, PIECES,
+                SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, 0, OUTS, PIECES,
             )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import triton.language as tl
 
 from .registers import tile_of, window_sums
 from .shifted import load_words, place_in, shifted
-from .tiles import divided, divisor, inverse
+from .tiles import divided, divisor, inverse, reciprocal
 
 
 @triton.jit
@@ -32,17 +32,29 @@ def pool_at_row_ends(
     OUTS: tl.constexpr,
     PIECES: tl.constexpr,
     BLOCK: tl.constexpr,
+    BYTES: tl.constexpr,  # of a piece, if rows are whole pieces and whole groups, else 0
 ):
     """Write a tile in which rows end, or windows reach over their ends, from its first window and output on."""
+    ARE_PIECES: tl.constexpr = BYTES > 0
+    SPARE: tl.constexpr = 0 if ARE_PIECES else OUTS  # outputs by which a row is counted longer
+    LEAD: tl.constexpr = max(SPARE - 1, 0)
     group = tl.arange(0, BLOCK // OUTS)
-    row, begin = divided((column + (OUTS - 1) + group * OUTS).to(tl.uint32), pitch[0], pitch[1])
-    row = row.to(tl.int32)
-    begin = begin.to(tl.int32) - (OUTS - 1)  # the column of the group's first output; below 0 it is another row's
-    held = (row < rows_left[0]) & (begin < lengths[0])
+    number = (column + LEAD + group * OUTS).to(tl.uint32)
+    # `begin` is the column of the group's first output; below 0 it is another row's.
+    if ARE_PIECES:
+        row = tl.umulhi(number, pitch[1] + 1)  # exact, because the number times the pitch is below 2^32
+        begin = (number - row * pitch[0]).to(tl.int32)
+        row = row.to(tl.int32)
+        held = row < rows_left[0]
+    else:
+        row, begin = divided(number, pitch[0], pitch[1])
+        row = row.to(tl.int32)
+        begin = begin.to(tl.int32) - LEAD
+        held = (row < rows_left[0]) & (begin < lengths[0])
     at = row * to_next_row + group * (OUTS * STRIDE)
     pool_row_groups(
-        source, target, at, group * OUTS - row * OUTS, begin, held, lengths,
-        SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, False, OUTS, PIECES,
+        source, target, at, group * OUTS - row * SPARE, begin, held, lengths,
+        SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, ARE_PIECES, BYTES, OUTS, PIECES,
     )  # fmt: skip
 
 
@@ -63,13 +75,14 @@ def pool_row_groups(
     DIVISOR: tl.constexpr,
     BACKWARD: tl.constexpr,
     IS_WHOLE: tl.constexpr,  # no row ends within a group
+    BYTES: tl.constexpr,  # of a piece, if no row that is read ends within one, else 0: a piece has 16
     OUTS: tl.constexpr,
     PIECES: tl.constexpr,
 ):
     """Write the outputs of groups that belong to one row each."""
     SIZE: tl.constexpr = source.dtype.element_ty.primitive_bitwidth // 8
-    WIDTH: tl.constexpr = 16 // SIZE
-    BITS: tl.constexpr = 4 // SIZE + 1  # WIDTH is 2 to the power of it
+    WIDTH: tl.constexpr = (BYTES if BYTES > 0 else 16) // SIZE
+    BITS: tl.constexpr = WIDTH // 2 - WIDTH // 8  # WIDTH is 2 to the power of it
     SPAN: tl.constexpr = (OUTS - 1) * STRIDE + WINDOW
     ahead = SHIFT if SHIFT >= 0 else place_in(source, WIDTH)
     if SHIFT >= 0:
@@ -81,10 +94,13 @@ def pool_row_groups(
     low = LEFT - begin * STRIDE
     high = lengths[1] + low
     end = lengths[2] + low
-    wanted = low + shift, tl.where(held, tl.minimum(high, SPAN) + shift, 0)
-    words = load_words(source - ahead, at >> BITS, wanted, PIECES)
+    if BYTES > 0:
+        wanted = tl.where(held, -low - shift, -WIDTH * PIECES), lengths[1], 0
+    else:
+        wanted = low + shift, tl.where(held, tl.minimum(high, SPAN) + shift, 0)
+    words = load_words(source - ahead, at >> BITS, wanted, PIECES, WIDTH * SIZE)
     values = shifted(words, shift, SHIFT, SPAN, source.dtype.element_ty)
-    values = _inside_rows(values, low, high, end, WINDOW, PADDING, DIVISOR, BACKWARD)
+    values = _inside_rows(values, low, high, end, WINDOW, PADDING, DIVISOR, BACKWARD, BYTES > 0)
     sums = window_sums(values, OUTS, STRIDE, WINDOW)
     ACC: tl.constexpr = values[0].dtype
     means = ()
@@ -94,7 +110,8 @@ def pool_row_groups(
         elif BACKWARD:
             mean = sums[output]
         else:
-            mean = sums[output] / divisor(output * STRIDE, WINDOW, low, end, end + PADDING, DIVISOR).to(ACC)
+            count = divisor(output * STRIDE, WINDOW, low, end, end + PADDING, DIVISOR)
+            mean = sums[output] * reciprocal(count, ACC)
         means = means + (mean,)
     outputs = tile_of(means).to(target.dtype.element_ty)
     lane = tl.arange(0, OUTS)[None, :]
@@ -120,13 +137,14 @@ def bits_between(low, high, COUNT: tl.constexpr):
 
 @triton.jit
 def _inside_rows(values, low, high, end, WINDOW: tl.constexpr, PADDING: tl.constexpr, DIVISOR: tl.constexpr,
-                 BACKWARD: tl.constexpr):  # fmt: skip
+                 BACKWARD: tl.constexpr, ARE_PIECES: tl.constexpr):  # fmt: skip
     """Return the columns that are read, 0 outside [low, high). In the gradient, divide each as its window was.
 
-    No column is changed where no window of an output can reach over an end of its row.
+    No column is changed where no window of an output can reach over an end of its row; if ARE_PIECES, those outside
+    have not been loaded, and are 0.
     """
-    MAY_BEGIN_OUTSIDE: tl.constexpr = WINDOW - 1 - PADDING > 0 if BACKWARD else PADDING > 0
-    MAY_END_OUTSIDE: tl.constexpr = MAY_BEGIN_OUTSIDE if BACKWARD else PADDING > 0 or DIVISOR != "window"
+    MAY_BEGIN_OUTSIDE: tl.constexpr = (WINDOW - 1 - PADDING > 0 if BACKWARD else PADDING > 0) and not ARE_PIECES
+    MAY_END_OUTSIDE: tl.constexpr = MAY_BEGIN_OUTSIDE or (not BACKWARD and DIVISOR != "window" and not ARE_PIECES)
     inside_rows = ()
     if MAY_BEGIN_OUTSIDE or MAY_END_OUTSIDE:
         inside = bits_between(low, high, len(values))
@@ -134,7 +152,7 @@ def _inside_rows(values, low, high, end, WINDOW: tl.constexpr, PADDING: tl.const
         value = values[column]
         if BACKWARD and DIVISOR != "window":  # window `column` of x begins PADDING to the left of that column
             start = column - PADDING
-            value /= divisor(start, WINDOW, low, end, end + PADDING, DIVISOR).to(value.dtype)
+            value *= reciprocal(divisor(start, WINDOW, low, end, end + PADDING, DIVISOR), value.dtype)
         if MAY_BEGIN_OUTSIDE or MAY_END_OUTSIDE:
             value = tl.where((inside & (1 << column)) != 0, value, 0.0)
         inside_rows = inside_rows + (value,)

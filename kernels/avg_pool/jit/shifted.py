@@ -20,19 +20,19 @@ def place_in(pointer, COUNT: tl.constexpr):
 
 
 @triton.jit
-def load_words(base, piece, bounds, PIECES: tl.constexpr):
-    """Return the words of PIECES pieces of 16 bytes as a tuple of columns, from piece `piece` of each group on.
+def load_words(base, piece, bounds, PIECES: tl.constexpr, BYTES: tl.constexpr = 16):
+    """Return the words of PIECES pieces of BYTES as a tuple of columns, from piece `piece` of each group on.
 
-    `base` points to a multiple of 16 bytes, from which pieces are counted: one for all, or one for each group. Words
+    `base` points to a multiple of BYTES, from which pieces are counted: one for all, or one for each group. Words
     are integers of 32 bits that hold two elements each if these have 2 bytes, or of the size of an element. `bounds`
     say between which two places, counted in elements from the group's first piece, something is wanted; pieces without
     any of it are not loaded, and are 0. If they are only the second place, all pieces but the last are wanted anyway.
     """
     SIZE: tl.constexpr = base.dtype.element_ty.primitive_bitwidth // 8
-    WIDTH: tl.constexpr = 16 // SIZE
-    WORDS: tl.constexpr = min(WIDTH, 4)
+    WIDTH: tl.constexpr = BYTES // SIZE
+    WORDS: tl.constexpr = min(WIDTH, BYTES // 4)
     # What is said about an argument's address is lost: it has to be said about what is made here.
-    words = tl.multiple_of(base.to(tl.pointer_type(tl.int64 if SIZE == 8 else tl.int32), bitcast=True), 16)
+    words = tl.multiple_of(base.to(tl.pointer_type(tl.int64 if SIZE == 8 else tl.int32), bitcast=True), BYTES)
     words = (words + piece * WORDS)[:, None] + tl.arange(0, WORDS)[None, :]
     columns = ()
     for ahead in tl.static_range(PIECES):
@@ -40,6 +40,9 @@ def load_words(base, piece, bounds, PIECES: tl.constexpr):
             loaded = tl.load(words + ahead * WORDS)
         elif len(bounds) == 1:
             loaded = tl.load(words + ahead * WORDS, mask=(bounds[0] > ahead * WIDTH)[:, None], other=0)
+        elif len(bounds) == 3:
+            wanted = (bounds[0] + ahead * WIDTH).to(tl.uint32) < bounds[1].to(tl.uint32)
+            loaded = tl.load(words + ahead * WORDS, mask=wanted[:, None], other=0)
         else:
             wanted = (bounds[0] < (ahead + 1) * WIDTH) & (bounds[1] > ahead * WIDTH)
             loaded = tl.load(words + ahead * WORDS, mask=wanted[:, None], other=0)

@@ -42,19 +42,21 @@ def slide(
     ENDS: tl.constexpr,  # how row ends are written: one of the three numbers below
     IS_WIDE: tl.constexpr,  # places need 64 bits, or there are several batch entries
     IS_WHOLE: tl.constexpr,  # rows of the target begin with groups
-    GAP: tl.constexpr,  # if ENDS is WALLS: a row of the source, less the columns of its outputs' strides
+    GAP: tl.constexpr,  # if ENDS is WALLS, a row of the source, less the columns of its outputs' strides; if IN_PIECES, bytes
     OUTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """target[b, r, o] = the mean of source[b, r, o * STRIDE - PADDING :][:WINDOW], or at stride 1 its gradient."""
-    WIDTH: tl.constexpr = 128 // source.dtype.element_ty.primitive_bitwidth
+    BYTES: tl.constexpr = GAP if ENDS == IN_PIECES else 16  # of a piece
+    WIDTH: tl.constexpr = BYTES * 8 // source.dtype.element_ty.primitive_bitwidth
     LEFT: tl.constexpr = WINDOW - 1 - PADDING if BACKWARD else PADDING
     SHIFT: tl.constexpr = -LEFT % WIDTH if IS_KNOWN else -1
     PIECES: tl.constexpr = ((SHIFT if IS_KNOWN else WIDTH - 1) + (OUTS - 1) * STRIDE + WINDOW + WIDTH - 1) // WIDTH
     # Outputs of a row whose windows reach back over its begin, or in the gradient hold windows of y that do.
     HEAD: tl.constexpr = (LEFT + STRIDE - 1) // STRIDE + (PADDING if BACKWARD and DIVISOR != "window" else 0)
     LEAD: tl.constexpr = OUTS - 1 if ENDS == OWN_GROUPS else -HEAD if ENDS == WALLS else 0
-    PLACING: tl.constexpr = (STRIDE, LEFT, LEAD, ENDS, IS_WHOLE, OUTS, BLOCK)
+    SPARE: tl.constexpr = OUTS if ENDS == OWN_GROUPS else 0  # outputs by which a row is counted longer
+    PLACING: tl.constexpr = (STRIDE, LEFT, LEAD, ENDS, IS_WHOLE, OUTS, BLOCK, SPARE)
     if IS_WIDE:
         source_at, target_at, column, pitch, left, lengths = _far_place(
             target, rows, read_length, columns, length, source_batch_stride, source_row_stride, target_batch_stride,
@@ -84,12 +86,13 @@ def slide(
             SHIFT, LEFT, HEAD, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, OUTS, PIECES, BLOCK, ENDS,
         )  # fmt: skip
     elif inside:
-        _pool_inside(source, target, SHIFT, WINDOW, STRIDE, OUTS, PIECES, BLOCK)
-    elif ENDS == OWN_GROUPS:
-        to_next_row = source_row_stride - (tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) + OUTS) * STRIDE
+        _pool_inside(source, target, SHIFT, WINDOW, STRIDE, OUTS, PIECES, BLOCK, BYTES)
+    elif ENDS == OWN_GROUPS or ENDS == IN_PIECES:
+        to_next_row = source_row_stride - (tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) + SPARE) * STRIDE
         pool_at_row_ends(
             source, target, column, pitch, left, to_next_row, lengths,
             SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, OUTS, PIECES, BLOCK,
+            BYTES if ENDS == IN_PIECES else 0,
         )  # fmt: skip
     else:
         pool_across_walls(
@@ -101,7 +104,8 @@ def slide(
 # What ENDS says about tiles that do not lie inside a row.
 WALLS = tl.constexpr(0)  # `walls.py`: the source has no gaps, and a group is in two rows
 OWN_GROUPS = tl.constexpr(1)  # `row_ends.py`: each row has groups of its own
-APART = tl.constexpr(2)  # or more, the groups of a thread. `ends_apart.py`: those at ends are written after the others
+IN_PIECES = tl.constexpr(2)  # `row_ends.py`: rows are whole groups, and whole pieces of 16 bytes are read of them
+APART = tl.constexpr(3)  # or more, the groups of a thread. `ends_apart.py`: those at ends are written after the others
 
 # The places of PLACING, a tuple of constants.
 COLUMN_STEP = tl.constexpr(0)
@@ -111,6 +115,7 @@ KIND_OF_ENDS = tl.constexpr(3)
 BEGINS_WITH_GROUPS = tl.constexpr(4)
 GROUP_OUTPUTS = tl.constexpr(5)
 TILE_OUTPUTS = tl.constexpr(6)
+SPARE_OUTPUTS = tl.constexpr(7)
 
 
 @triton.jit
@@ -123,10 +128,10 @@ def _place(target, rows, read_length, columns, length, source_row_stride, PLACIN
     before and behind the first window, and before and behind the first output.
     """
     ENDS: tl.constexpr = PLACING[KIND_OF_ENDS]
-    OWN: tl.constexpr = ENDS == OWN_GROUPS
+    OWN: tl.constexpr = ENDS == OWN_GROUPS or ENDS == IN_PIECES
     LEAD: tl.constexpr = PLACING[LEADING]
     columns = tl.cast(columns, tl.int32)
-    pitch = (columns + PLACING[GROUP_OUTPUTS] if OWN else columns).to(tl.uint32)
+    pitch = (columns + PLACING[SPARE_OUTPUTS]).to(tl.uint32)
     begin = tl.program_id(0) * PLACING[TILE_OUTPUTS]
     if not PLACING[BEGINS_WITH_GROUPS]:
         begin -= place_in(target, PLACING[GROUP_OUTPUTS])
@@ -138,7 +143,7 @@ def _place(target, rows, read_length, columns, length, source_row_stride, PLACIN
     lengths = columns, read_length, length
     if OWN:
         source_at = row.to(tl.int64) * source_row_stride + place
-        return source_at, begin - row * PLACING[GROUP_OUTPUTS], column, (pitch, reciprocal), (rows - row,), lengths
+        return source_at, begin - row * PLACING[SPARE_OUTPUTS], column, (pitch, reciprocal), (rows - row,), lengths
     elif ENDS >= APART:
         source_at = (row - 1).to(tl.int64) * source_row_stride + place
         return source_at, begin, column, (pitch, reciprocal), ((row == 0).to(tl.int32), rows + 1 - row), lengths
@@ -156,11 +161,11 @@ def _far_place(target, rows, read_length, columns, length, source_batch_stride, 
     Places in the tile's rows are counted in 32 bits too. A longer row is cut in its middle, where no tile needs masks.
     """
     ENDS: tl.constexpr = PLACING[KIND_OF_ENDS]
-    OWN: tl.constexpr = ENDS == OWN_GROUPS
+    OWN: tl.constexpr = ENDS == OWN_GROUPS or ENDS == IN_PIECES
     LEAD: tl.constexpr = PLACING[LEADING]
     MOST: tl.constexpr = (2**30 - 2**20) // PLACING[COLUMN_STEP]
     columns = tl.cast(columns, tl.int64)
-    pitch = columns + PLACING[GROUP_OUTPUTS] if OWN else columns
+    pitch = columns + PLACING[SPARE_OUTPUTS]
     slack = 0 if OWN or PLACING[BEGINS_WITH_GROUPS] else PLACING[GROUP_OUTPUTS] - 1
     tiles = blocks(pitch * rows + slack, PLACING[TILE_OUTPUTS])
     batch = tl.program_id(0) // tiles
@@ -183,7 +188,7 @@ def _far_place(target, rows, read_length, columns, length, source_batch_stride, 
         left = (tl.minimum(rows - row, PLACING[TILE_OUTPUTS]).to(tl.int32),)
         return (
             source_at + row * source_row_stride + place,
-            target_at - row * PLACING[GROUP_OUTPUTS],
+            target_at - row * PLACING[SPARE_OUTPUTS],
             column,
             pitches,
             left,
@@ -203,9 +208,9 @@ def _far_place(target, rows, read_length, columns, length, source_batch_stride, 
 
 @triton.jit
 def _pool_inside(source, target, SHIFT: tl.constexpr, WINDOW: tl.constexpr, STRIDE: tl.constexpr, OUTS: tl.constexpr,
-                 PIECES: tl.constexpr, BLOCK: tl.constexpr):  # fmt: skip
+                 PIECES: tl.constexpr, BLOCK: tl.constexpr, BYTES: tl.constexpr):  # fmt: skip
     """Write a tile whose windows all lie in one row, from where `source` points to on."""
-    WIDTH: tl.constexpr = 128 // source.dtype.element_ty.primitive_bitwidth
+    WIDTH: tl.constexpr = BYTES * 8 // source.dtype.element_ty.primitive_bitwidth
     STEP: tl.constexpr = OUTS * STRIDE
     group = tl.arange(0, BLOCK // OUTS)
     ahead = SHIFT if SHIFT >= 0 else place_in(source, WIDTH)
@@ -215,7 +220,7 @@ def _pool_inside(source, target, SHIFT: tl.constexpr, WINDOW: tl.constexpr, STRI
     else:
         shift = (ahead + group * STEP) & (WIDTH - 1)
         piece = (ahead + group * STEP) // WIDTH
-    words = load_words(source - ahead, piece, None, PIECES)
+    words = load_words(source - ahead, piece, None, PIECES, BYTES)
     values = shifted(words, shift, SHIFT, STEP - STRIDE + WINDOW, source.dtype.element_ty)
     sums = window_sums(values, OUTS, STRIDE, WINDOW)
     means = ()

@@ -18,7 +18,7 @@ pytestmark = runs_kernels
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
 SPARE, UNTOUCHED = 64, 7.0
-ARRAY, OWN_GROUPS, FOUR, EIGHT = 0, 1, 4, 8
+ARRAY, OWN_GROUPS, IN_PIECES, FOUR, EIGHT = 0, 1, 2, 4, 8
 
 
 def into_the_middle_of_memory(shape: tuple[int, ...], dtype: torch.dtype, offset: int) -> tuple[torch.Tensor, ...]:
@@ -34,27 +34,38 @@ CASES = [
     # One array, read and written alike: a group's windows begin at the same place on both sides of a wall.
     (Window(3, 1, 1), 65, BF16, "contiguous", 0, 64, ARRAY),
     (Window(7, 1, 3, count_include_pad=False), 61, F16, "contiguous", 0, 64, ARRAY),
-    (Window(5, 2, 2), 120, BF16, "contiguous", 0, 64, ARRAY),
-    (Window(3, 1, 1, count_include_pad=False), 32, F32, "contiguous", 0, 32, ARRAY),  # whole groups
-    (Window(13, 1, 6, count_include_pad=False), 41, F64, "contiguous", 0, 64, ARRAY),
+    (Window(5, 2, 2), 120, BF16, "odd offset", 0, 64, ARRAY),
+    (Window(3, 1, 1, count_include_pad=False), 32, F32, "contiguous", 1, 32, ARRAY),
+    (Window(13, 1, 6, count_include_pad=False), 41, F64, "contiguous", 1, 64, ARRAY),
     # Rows of what is written are shorter or longer than those of what is read.
     (Window(2, 1), 131, F16, "contiguous", 0, 64, ARRAY),
     (Window(8, 1, 4), 75, F16, "odd offset", 3, 64, ARRAY),
     (Window(20, 1, 10, count_include_pad=False), 97, BF16, "contiguous", 1, 32, ARRAY),
-    (Window(6, 4, 2, ceil_mode=True), 123, F32, "contiguous", 0, 32, ARRAY),
+    (Window(6, 4, 2, ceil_mode=True), 123, F32, "contiguous", 2, 32, ARRAY),
     (Window(3, 2, 1, ceil_mode=True, count_include_pad=False), 130, F16, "odd offset", 1, 32, ARRAY),
     # Rows with gaps between them, several batch entries, and rows that are shorter than a group.
     (Window(3, 1, 1), 41, F16, "every second row", 1, 64, OWN_GROUPS),
     (Window(8, 1, 3, count_include_pad=False), 30, F32, "expanded rows", 0, 32, OWN_GROUPS),
     (Window(3, 1, 1), 5, F16, "contiguous", 0, 64, OWN_GROUPS),
     (Window(13, 11), 90, BF16, "every second row", 1, 16, OWN_GROUPS),
+    # Rows of whole pieces of 16 bytes, whose groups begin at one or several places of these, and of narrower pieces.
+    (Window(3, 1, 1), 64, F16, "contiguous", 0, 64, IN_PIECES),
+    (Window(9, 1, 4, count_include_pad=False), 16, BF16, "every second row", 0, 256, IN_PIECES),
+    (Window(4, 2, 1, ceil_mode=True), 24, F32, "contiguous", 0, 32, IN_PIECES),
+    (Window(5, 1, 2, count_include_pad=False), 200, F32, "expanded rows", 0, 64, IN_PIECES),
+    (Window(21, 11, 10, count_include_pad=False), 416, F16, "contiguous", 0, 16, IN_PIECES),
+    (Window(5, 1, 2), 36, BF16, "contiguous", 0, 64, IN_PIECES),
+    (Window(3, 2, 1, ceil_mode=True, count_include_pad=False), 18, BF16, "contiguous", 0, 32, IN_PIECES),
+    (Window(3, 1, 1), 65, F32, "every second row", 0, 32, IN_PIECES),
+    (Window(9, 5), 80, F32, "contiguous", 0, 16, IN_PIECES),
+    (Window(3, 1, 1, count_include_pad=False), 2, F64, "contiguous", 0, 16, IN_PIECES),
     # Rows that are long enough for groups at their ends to be written after the others.
     (Window(7, 1, 3, count_include_pad=False), 261, F16, "contiguous", 0, 64, FOUR),
-    (Window(3, 1, 1, count_include_pad=False), 160, F32, "contiguous", 0, 128, EIGHT),  # whole groups
+    (Window(3, 1, 1, count_include_pad=False), 160, F32, "contiguous", 2, 128, EIGHT),
     (Window(8, 1, 4), 131, F16, "odd offset", 3, 128, EIGHT),
     (Window(8, 1), 223, BF16, "every second row", 1, 256, FOUR),
     (Window(13, 1, 6), 250, F64, "contiguous", 1, 64, FOUR),
-    (Window(5, 1, 2, count_include_pad=False), 200, F32, "expanded rows", 0, 64, FOUR),
+    (Window(5, 1, 2, count_include_pad=False), 200, F32, "expanded rows", 1, 64, FOUR),
     (Window(5, 2, 2, ceil_mode=True), 401, BF16, "contiguous", 0, 512, EIGHT),
     (Window(3, 3), 500, F16, "odd offset", 5, 64, FOUR),
 ]
