@@ -3,8 +3,9 @@
 Forward at any stride, and backward at stride 1. A tile holds BLOCK_OUT x ROWS_PER_PROG outputs, wherever rows end. The
 constants: CHUNK is how many outputs a thread writes at a time, its group. ALIGNED says that all groups begin at the
 same place of 16 bytes that are read, WHOLE that rows of outputs begin with groups, SHORT how the ends of rows are
-written: WALLS, OWN_GROUPS, IN_PIECES or APART. WIDE says that places need 64 bits, or that there are several batch entries. GAP is
-how much longer a row that is read is than its windows are apart from the next row's, if ends are WALLS.
+written: WALLS, OWN_GROUPS, IN_PIECES or APART. WIDE says that places need 64 bits, or that there are several batch
+entries. GAP is how much longer a row that is read is than its windows are apart from the next row's, if ends are WALLS,
+and how many bytes a piece has, if ends are IN_PIECES.
 """
 
 from __future__ import annotations

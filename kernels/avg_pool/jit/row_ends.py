@@ -1,8 +1,9 @@
-"""Tiles of `vectors.py` at the ends of rows that are short or have gaps between them.
+"""Tiles of `vectors.py` at the ends of rows that are short, have gaps between them, or are whole pieces.
 
 Each row has its own groups: where a row ends within a group, two threads hold that part of memory, and each writes its
 row's outputs, one by one; all other groups are written by one access. So a row is counted as one group longer than it
-is, wherever it begins. Columns outside the row count as 0.
+is, wherever it begins. Columns outside the row count as 0. None of this is needed if rows are whole groups, and whole
+pieces are read of them.
 """
 
 import triton

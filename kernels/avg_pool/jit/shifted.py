@@ -27,6 +27,7 @@ def load_words(base, piece, bounds, PIECES: tl.constexpr, BYTES: tl.constexpr = 
     are integers of 32 bits that hold two elements each if these have 2 bytes, or of the size of an element. `bounds`
     say between which two places, counted in elements from the group's first piece, something is wanted; pieces without
     any of it are not loaded, and are 0. If they are only the second place, all pieces but the last are wanted anyway.
+    If they are three, the first two say where in a row of whole pieces the first piece lies, and how long that row is.
     """
     SIZE: tl.constexpr = base.dtype.element_ty.primitive_bitwidth // 8
     WIDTH: tl.constexpr = BYTES // SIZE
@@ -41,7 +42,7 @@ def load_words(base, piece, bounds, PIECES: tl.constexpr, BYTES: tl.constexpr = 
         elif len(bounds) == 1:
             loaded = tl.load(words + ahead * WORDS, mask=(bounds[0] > ahead * WIDTH)[:, None], other=0)
         elif len(bounds) == 3:
-            wanted = (bounds[0] + ahead * WIDTH).to(tl.uint32) < bounds[1].to(tl.uint32)
+            wanted = (bounds[0] + ahead * WIDTH).to(tl.uint32) < tl.cast(bounds[1], tl.uint32)
             loaded = tl.load(words + ahead * WORDS, mask=wanted[:, None], other=0)
         else:
             wanted = (bounds[0] < (ahead + 1) * WIDTH) & (bounds[1] > ahead * WIDTH)

@@ -2,14 +2,16 @@
 
 Both write tiles of [ROWS_PER_PROG, BLOCK_OUT] elements, whose offsets fit into 32 bits unless WIDE. A tile whose
 windows all lie inside the row takes the branch without masks and with one divisor. The others, at the ends of rows,
-loop over their taps: unrolled, their masks would cost the whole kernel registers (160 instead of 94 on sm_89 at
-window 8) and, in float64, spills.
+loop over their taps if these are more than few: unrolled, their masks would cost the whole kernel registers (160
+instead of 94 on sm_89 at window 8) and, in float64, spills; but a loop waits for the loads of each tap.
 """
 
 import triton
 import triton.language as tl
 
 from .tiles import blocks, divisor, inverse, place
+
+FEW_TAPS = tl.constexpr(3)
 
 
 @triton.jit
@@ -90,10 +92,13 @@ def forward_by_taps(
         padded_high = tl.minimum(length - start + PADDING, reach).to(lane.dtype)
         wanted = (row < rows - first_row) & (lane < tl.minimum(out_length - first, BLOCK_OUT).to(lane.dtype))
         total = tl.zeros((ROWS_PER_PROG, BLOCK_OUT), ACC)
-        # Of a window that is far longer than the row, only the taps that some window of the tile has inside the row.
-        for tap in range(tl.maximum(low - (BLOCK_OUT - 1) * STRIDE, 0), tl.minimum(high, taps)):
-            inside = wanted & (left + tap >= low) & (left + tap < high)
-            total += _masked(taps_at + tap * step, inside, ACC)
+        if UNROLL and WINDOW <= FEW_TAPS:
+            for tap in tl.static_range(WINDOW):
+                total += _masked(taps_at + tap * step, wanted & (left + tap >= low) & (left + tap < high), ACC)
+        else:
+            # Of a window that is far longer than the row, only the taps that some of the tile's have inside the row.
+            for tap in range(tl.maximum(low - (BLOCK_OUT - 1) * STRIDE, 0), tl.minimum(high, taps)):
+                total += _masked(taps_at + tap * step, wanted & (left + tap >= low) & (left + tap < high), ACC)
         mean = total / divisor(left, taps, low, high, padded_high, DIVISOR).to(ACC)
         tl.store(y_at, mean.to(y.dtype.element_ty), mask=wanted)
 

@@ -4,7 +4,8 @@ A group is what a thread writes at a time: OUTS neighbouring outputs, at a multi
 rows begin. All rows of a batch entry are numbered through, so that tiles begin and end anywhere in rows too. What a
 group's windows cover is read in aligned pieces of 16 bytes, which `shifted.py` puts right. A tile that lies inside a
 row has no masks. Others are written by `ends_apart.py` if rows are much longer than groups, but not much longer than
-tiles; else by `walls.py` or, if rows have gaps, by `row_ends.py`.
+tiles; else by `walls.py` or, if rows have gaps, by `row_ends.py`. If rows are whole groups and whole pieces, it costs
+little to say which of these exist: `row_ends.py` does it then too, and pieces of short rows may have 4 or 8 bytes.
 
 At stride 1 an output costs about 3 additions whatever its window, 2 to 3 instructions for reading and writing, and as
 many to put columns right if rows are not aligned: 7 to 15 in all in half precision. At the ends of rows it costs up
@@ -42,7 +43,7 @@ def slide(
     ENDS: tl.constexpr,  # how row ends are written: one of the three numbers below
     IS_WIDE: tl.constexpr,  # places need 64 bits, or there are several batch entries
     IS_WHOLE: tl.constexpr,  # rows of the target begin with groups
-    GAP: tl.constexpr,  # if ENDS is WALLS, a row of the source, less the columns of its outputs' strides; if IN_PIECES, bytes
+    GAP: tl.constexpr,  # a row of the source, less the columns of its outputs' strides, if ENDS is WALLS; see IN_PIECES
     OUTS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -87,7 +88,7 @@ def slide(
         )  # fmt: skip
     elif inside:
         _pool_inside(source, target, SHIFT, WINDOW, STRIDE, OUTS, PIECES, BLOCK, BYTES)
-    elif ENDS == OWN_GROUPS or ENDS == IN_PIECES:
+    elif ENDS != WALLS and ENDS < APART:
         to_next_row = source_row_stride - (tl.cast(columns, tl.int64 if IS_WIDE else tl.int32) + SPARE) * STRIDE
         pool_at_row_ends(
             source, target, column, pitch, left, to_next_row, lengths,
@@ -104,7 +105,7 @@ def slide(
 # What ENDS says about tiles that do not lie inside a row.
 WALLS = tl.constexpr(0)  # `walls.py`: the source has no gaps, and a group is in two rows
 OWN_GROUPS = tl.constexpr(1)  # `row_ends.py`: each row has groups of its own
-IN_PIECES = tl.constexpr(2)  # `row_ends.py`: rows are whole groups, and whole pieces of 16 bytes are read of them
+IN_PIECES = tl.constexpr(2)  # `row_ends.py`: rows are whole groups, and what is read whole pieces of GAP bytes
 APART = tl.constexpr(3)  # or more, the groups of a thread. `ends_apart.py`: those at ends are written after the others
 
 # The places of PLACING, a tuple of constants.
@@ -128,7 +129,7 @@ def _place(target, rows, read_length, columns, length, source_row_stride, PLACIN
     before and behind the first window, and before and behind the first output.
     """
     ENDS: tl.constexpr = PLACING[KIND_OF_ENDS]
-    OWN: tl.constexpr = ENDS == OWN_GROUPS or ENDS == IN_PIECES
+    OWN: tl.constexpr = ENDS != WALLS and ENDS < APART
     LEAD: tl.constexpr = PLACING[LEADING]
     columns = tl.cast(columns, tl.int32)
     pitch = (columns + PLACING[SPARE_OUTPUTS]).to(tl.uint32)
@@ -161,7 +162,7 @@ def _far_place(target, rows, read_length, columns, length, source_batch_stride, 
     Places in the tile's rows are counted in 32 bits too. A longer row is cut in its middle, where no tile needs masks.
     """
     ENDS: tl.constexpr = PLACING[KIND_OF_ENDS]
-    OWN: tl.constexpr = ENDS == OWN_GROUPS or ENDS == IN_PIECES
+    OWN: tl.constexpr = ENDS != WALLS and ENDS < APART
     LEAD: tl.constexpr = PLACING[LEADING]
     MOST: tl.constexpr = (2**30 - 2**20) // PLACING[COLUMN_STEP]
     columns = tl.cast(columns, tl.int64)
