@@ -16,6 +16,7 @@ from .strips import strips_serve
 
 MOST_IN_32_BITS = 2**31 - 2**21  # columns of all rows that are read, and less than a tile
 GROUPS_OF_A_THREAD = {16: 2, 8: 1, 4: 4}  # by the elements of a size
+MOST_GROUPS = 8  # of a thread, that are loaded at once
 WALLS, OWN_GROUPS, IN_PIECES, APART = range(4)  # what SHORT says of ends of rows; from APART on, groups of a thread
 GROUPS_IF_APART = 8, 4
 MOST_IN_NARROW_PIECES = 128  # columns of a row, whose ends are few if it is longer
@@ -61,8 +62,8 @@ def vectors_tile(size: Size, case: Case) -> Tile | None:
     ends, outputs, _ = ends_of(case)
     if elements <= 16 * threads:  # not in the interpreter
         groups = GROUPS_OF_A_THREAD.get(elements // threads, 1)
-        if outputs < outputs_of_group(case) and case.batch * case.rows * case.columns >= LEAST_APART * outputs:
-            groups *= 2  # of little
+        if case.batch * case.rows * case.columns >= LEAST_APART * outputs_of_group(case):
+            groups = min(groups * outputs_of_group(case) // outputs, MOST_GROUPS)  # that write as much as whole ones
         if ends >= APART:
             # A program's few groups at ends are one more turn of its loop: short programs of few warps waste least.
             return (ends * threads * outputs, 1) if elements == 4 * threads else None
