@@ -52,7 +52,7 @@ def pool_ends_apart(
     # Rows beyond the tile do not matter.
     behind = tl.minimum(left[1], BLOCK).to(tl.uint32) * pitch[0]
     row_stride = to_next_row + lengths[0] * STRIDE
-    PART: tl.constexpr = min(2 * ITEMS, GROUPS)
+    PART: tl.constexpr = min((4 if PIECES <= 3 else 2) * ITEMS, GROUPS)  # as many loads in flight as registers allow
     if left[1] > 0:  # the last tile may begin behind the array, where there is nothing to read
         for first in tl.range(0, GROUPS, PART, num_stages=1):
             _pool_seeing_no_end(
