@@ -50,8 +50,8 @@ def vectors_serve(case: Case) -> bool:
         return False
     if case.stride == 1 and case.kernel_size > MAX_UNROLLED_WINDOW:
         return False  # "pieces" are quicker
-    if case.stride > MOST_STRIDE and strips_serve(case):
-        return False  # by a tenth
+    if case.stride > MOST_STRIDE and strips_serve(case) and (case.itemsize > 2 or case.columns > case.group):
+        return False  # by a tenth; but "strips" are slower where they read short rows by 2 bytes
     return columns_of_group(case, outputs_of_group(case)) <= MAX_COLUMNS_IN_REGISTERS
 
 

@@ -48,6 +48,7 @@ CASES = [
     (Window(8, 1, 3, count_include_pad=False), 30, F32, "expanded rows", 0, 32, OWN_GROUPS),
     (Window(3, 1, 1), 5, F16, "contiguous", 0, 64, OWN_GROUPS),
     (Window(13, 11), 90, BF16, "every second row", 1, 16, OWN_GROUPS),
+    (Window(25, 25, 12, ceil_mode=True), 93, F16, "contiguous", 0, 16, OWN_GROUPS),
     # Rows of whole pieces of 16 bytes, whose groups begin at one or several places of these, and of narrower pieces.
     (Window(3, 1, 1), 64, F16, "contiguous", 0, 64, IN_PIECES),
     (Window(9, 1, 4, count_include_pad=False), 16, BF16, "every second row", 0, 256, IN_PIECES),
