@@ -29,9 +29,9 @@ MAX_BYTES_APART = 64  # groups that a warp's threads read; further apart, each 1
 
 
 def outputs_of_group(case: Case) -> int:
-    """Count the outputs that a thread writes at a time: those that fill 16 bytes, or a half or a quarter of them."""
+    """Count the outputs that a thread can write at a time: those that fill 16 bytes, or fewer if windows lie apart."""
     outputs = case.group
-    while outputs > max(case.group // 4, 1) and not (
+    while outputs > 1 and not (
         columns_of_group(case, outputs) <= MAX_COLUMNS_IN_REGISTERS
         and outputs * case.stride * case.itemsize <= MAX_BYTES_APART
     ):
@@ -83,7 +83,7 @@ def vectors_tiling(
     is_whole = are_aligned[1] and columns % outputs == 0
     is_known = all(are_aligned) and outputs * case.stride % piece == 0
     is_known &= case.rows == 1 or (case.row_step - columns * case.stride) % piece == 0
-    pitch = columns + outputs if ends == OWN_GROUPS else columns
+    pitch = columns + outputs if ends == OWN_GROUPS and outputs > 1 else columns
     slack = 0 if ends == OWN_GROUPS or is_whole else outputs - 1  # the first group may begin before the first row
     constants: dict[str, object] = {"ALIGNED": is_known, "SHORT": ends, "WHOLE": is_whole, "CHUNK": outputs}
     if ends == WALLS:
@@ -121,7 +121,7 @@ def ends_of(case: Case, are_aligned: tuple[bool, bool] = (True, True)) -> tuple[
 
 
 def pieces_of_rows(case: Case, outputs: int) -> tuple[bool, int, int]:
-    """Say whether rows are whole groups of 4 bytes or more, and what is read of them whole pieces; return their sizes.
+    """Say whether rows are whole groups, and what is read of them whole pieces of 4 bytes or more; return their sizes.
 
     A group has `outputs` outputs at most. Pieces of 16 bytes are put right by selections; others must not need it.
     """
@@ -133,7 +133,7 @@ def pieces_of_rows(case: Case, outputs: int) -> tuple[bool, int, int]:
     columns = columns_of_group(case, outputs) // max(case.itemsize // 4, 1)
     instructions = 22 + 4 * cdiv(columns, piece) + (5 if case.is_backward and case.padding > 0 else 2) * columns
     fits = instructions <= MOST_FOR_BYTE * outputs * (1 + case.stride) * case.itemsize
-    return fits and case.rows > 1 and min(outputs, piece) * case.itemsize >= 4, outputs, piece
+    return fits and case.rows > 1 and piece * case.itemsize >= 4, outputs, piece
 
 
 def has_walls(case: Case, outputs: int) -> bool:

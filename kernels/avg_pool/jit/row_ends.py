@@ -37,7 +37,8 @@ def pool_at_row_ends(
 ):
     """Write a tile in which rows end, or windows reach over their ends, from its first window and output on."""
     ARE_PIECES: tl.constexpr = BYTES > 0
-    SPARE: tl.constexpr = 0 if ARE_PIECES else OUTS  # outputs by which a row is counted longer
+    IS_WHOLE: tl.constexpr = ARE_PIECES or OUTS == 1
+    SPARE: tl.constexpr = 0 if IS_WHOLE else OUTS  # outputs by which a row is counted longer
     LEAD: tl.constexpr = max(SPARE - 1, 0)
     group = tl.arange(0, BLOCK // OUTS)
     number = (column + LEAD + group * OUTS).to(tl.uint32)
@@ -55,7 +56,7 @@ def pool_at_row_ends(
     at = row * to_next_row + group * (OUTS * STRIDE)
     pool_row_groups(
         source, target, at, group * OUTS - row * SPARE, begin, held, lengths,
-        SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, ARE_PIECES, BYTES, OUTS, PIECES,
+        SHIFT, LEFT, WINDOW, STRIDE, PADDING, DIVISOR, BACKWARD, IS_WHOLE, BYTES, OUTS, PIECES,
     )  # fmt: skip
 
 

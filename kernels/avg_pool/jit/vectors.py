@@ -56,7 +56,7 @@ def slide(
     # Outputs of a row whose windows reach back over its begin, or in the gradient hold windows of y that do.
     HEAD: tl.constexpr = (LEFT + STRIDE - 1) // STRIDE + (PADDING if BACKWARD and DIVISOR != "window" else 0)
     LEAD: tl.constexpr = OUTS - 1 if ENDS == OWN_GROUPS else -HEAD if ENDS == WALLS else 0
-    SPARE: tl.constexpr = OUTS if ENDS == OWN_GROUPS else 0  # outputs by which a row is counted longer
+    SPARE: tl.constexpr = OUTS if ENDS == OWN_GROUPS and OUTS > 1 else 0  # outputs by which a row is counted longer
     PLACING: tl.constexpr = (STRIDE, LEFT, LEAD, ENDS, IS_WHOLE, OUTS, BLOCK, SPARE)
     if IS_WIDE:
         source_at, target_at, column, pitch, left, lengths = _far_place(
