@@ -121,7 +121,7 @@ def ends_of(case: Case, are_aligned: tuple[bool, bool] = (True, True)) -> tuple[
 
 
 def pieces_of_rows(case: Case, outputs: int) -> tuple[bool, int, int]:
-    """Say whether rows are whole groups, and what is read of them whole pieces of 4 bytes or more; return their sizes.
+    """Say whether rows are whole groups, and what is read of them whole pieces, of 4 bytes or more; return their sizes.
 
     A group has `outputs` outputs at most. Pieces of 16 bytes are put right by selections; others must not need it.
     """
@@ -133,7 +133,7 @@ def pieces_of_rows(case: Case, outputs: int) -> tuple[bool, int, int]:
     columns = columns_of_group(case, outputs) // max(case.itemsize // 4, 1)
     instructions = 22 + 4 * cdiv(columns, piece) + (5 if case.is_backward and case.padding > 0 else 2) * columns
     fits = instructions <= MOST_FOR_BYTE * outputs * (1 + case.stride) * case.itemsize
-    return fits and case.rows > 1 and piece * case.itemsize >= 4, outputs, piece
+    return fits and case.rows > 1 and min(outputs * case.stride, piece) * case.itemsize >= 4, outputs, piece
 
 
 def has_walls(case: Case, outputs: int) -> bool:
