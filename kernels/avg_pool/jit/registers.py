@@ -99,12 +99,12 @@ def window_sums(columns, COUNT: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.c
             sums = sums + _sharing(columns, first, min(SHARING, COUNT - first), WINDOW)
     elif WHOLE == 0:
         for window in tl.static_range(COUNT):
-            sums = sums + (_run(columns, window * STRIDE, WINDOW),)
+            sums = sums + (_sum_from(columns, window * STRIDE, WINDOW),)
     else:
         strips = ()
         rests = ()
         for strip in tl.static_range(COUNT + WHOLE - (REST == 0)):
-            rest = _run(columns, strip * STRIDE, max(REST, 1))
+            rest = _sum_from(columns, strip * STRIDE, max(REST, 1))
             rests = rests + (rest,)
             if strip < COUNT + WHOLE - 1:
                 for column in tl.static_range(strip * STRIDE + max(REST, 1), (strip + 1) * STRIDE):
@@ -120,7 +120,7 @@ def window_sums(columns, COUNT: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.c
 
 
 @triton.jit
-def _run(columns, FIRST: tl.constexpr, COUNT: tl.constexpr):
+def _sum_from(columns, FIRST: tl.constexpr, COUNT: tl.constexpr):
     """Return the sum of COUNT columns from FIRST on."""
     total = columns[FIRST]
     for column in tl.static_range(FIRST + 1, FIRST + COUNT):
