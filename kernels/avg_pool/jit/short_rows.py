@@ -3,9 +3,7 @@
 import triton
 import triton.language as tl
 
-from .tiles import divisor, in_short_rows, inverse, place_in_short_rows, reciprocal
-
-TAPS_OF_TURN = tl.constexpr(8)
+from .tiles import blocks, divisor, inverse
 
 
 @triton.jit
@@ -34,51 +32,57 @@ def pool_short_rows(
     ACC: tl.constexpr = tl.float64 if source.dtype.element_ty == tl.float64 else tl.float32
     ALL: tl.constexpr = BLOCK_OUT * ROWS_PER_PROG
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
-    batch, first_row, first_column, count = place_in_short_rows(rows, written_length, ALL)
-    item = tl.arange(0, ALL)
-    # What is not written is computed too, as the tile's last output: masks are for row ends only.
-    row, column = in_short_rows(first_column + tl.minimum(item, count - 1), written_length)
+    # Divisions of 64 bits are branches: behind them all of a thread's loads are issued before its first sum. Divided by
+    # 32 bits, as `place_in_short_rows` and `in_short_rows` do, they came in three rounds, and took 1.06 times as long.
+    items = tl.cast(rows, tl.int64) * written_length
+    programs = blocks(items, ALL)
+    batch = tl.program_id(0) // programs
+    first = tl.program_id(0) % programs * ALL
+    first_row = first // written_length
+    count = tl.minimum(items - first, ALL).to(tl.int32)
+    item = (first - first_row * written_length).to(tl.int32) + tl.arange(0, ALL)
+    reciprocal = (tl.cast(written_length, tl.int64) + 2147483647) // written_length
+    row = tl.umulhi((item * 2).to(tl.uint32), reciprocal.to(tl.uint32)).to(tl.int32)
+    column = item - row * tl.cast(written_length, tl.int32)
+    held = tl.arange(0, ALL) < count
     sources = source + batch * source_batch_stride + first_row * source_row_stride
     targets = target + batch * target_batch_stride + first_row * target_row_stride
+    if WIDE:
+        read_at = row.to(tl.int64) * source_row_stride
+        write_at = row.to(tl.int64) * target_row_stride + column
+    else:
+        read_at = row * tl.cast(source_row_stride, tl.int32)
+        write_at = row * tl.cast(target_row_stride, tl.int32) + column
     lead = kernel_size - 1 - PADDING if BACKWARD else PADDING
     left = column * STRIDE - lead
-    if WIDE:
-        sources += row.to(tl.int64) * source_row_stride + left
-        targets += row.to(tl.int64) * target_row_stride + column
-    else:
-        sources += row * tl.cast(source_row_stride, tl.int32) + left
-        targets += row * tl.cast(target_row_stride, tl.int32) + column
     bounds = (tl.cast(read_length, tl.int32), tl.cast(length, tl.int32), PADDING)
     total = tl.zeros((ALL,), ACC)
-    if WINDOW > 0:  # by several taps: loads of all would need too many registers
-        IN_TURNS: tl.constexpr = WINDOW // TAPS_OF_TURN * TAPS_OF_TURN
-        for first in tl.range(0, IN_TURNS, TAPS_OF_TURN):
-            for tap in tl.static_range(TAPS_OF_TURN):
-                total += _tap(sources + first + tap, left + first + tap, bounds, kernel_size, SCALED, DIVISOR, ACC)
-        for tap in tl.static_range(IN_TURNS, WINDOW):
-            total += _tap(sources + tap, left + tap, bounds, kernel_size, SCALED, DIVISOR, ACC)
+    if WINDOW > 0:
+        for tap in tl.static_range(WINDOW):
+            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, SCALED, DIVISOR, ACC)
     else:
         # Of a window that is far longer than the row, only the taps that some window has inside the row.
         for tap in range(
             tl.maximum(lead - (written_length - 1) * STRIDE, 0), tl.minimum(kernel_size, read_length + lead)
         ):
-            total += _tap(sources + tap, left + tap, bounds, kernel_size, SCALED, DIVISOR, ACC)
+            total += _tap(sources, read_at, left + tap, held, bounds, kernel_size, SCALED, DIVISOR, ACC)
     if DIVISOR == "window":
         total *= inverse(kernel_size, WINDOW, ACC)
     elif not SCALED:
-        total *= reciprocal(divisor(left, kernel_size, 0, bounds[1], bounds[1] + PADDING, DIVISOR), ACC)
-    tl.store(targets, total.to(target.dtype.element_ty), mask=item < count)
+        total /= divisor(left, kernel_size, 0, bounds[1], bounds[1] + PADDING, DIVISOR).to(ACC)
+    tl.store(targets + write_at, total.to(target.dtype.element_ty), mask=held)
 
 
 @triton.jit
-def _tap(pointers, column, bounds, kernel_size, SCALED: tl.constexpr, DIVISOR: tl.constexpr, ACC: tl.constexpr):
+def _tap(sources, read_at, column, held, bounds, kernel_size, SCALED: tl.constexpr, DIVISOR: tl.constexpr,
+         ACC: tl.constexpr):  # fmt: skip
     """Load a column of each row, 0 outside the row; if SCALED, divide it as its window was.
 
     `bounds` are the length of a row that is read, that of a row of x, and the padding.
     """
     read_length, length, padding = bounds
-    inside = column.to(tl.uint32) < read_length.to(tl.uint32)  # a negative one is large
-    value = tl.load(pointers, mask=inside, other=0.0).to(ACC)
+    inside = held & (column.to(tl.uint32) < read_length.to(tl.uint32))  # a negative one is large
+    value = tl.load(sources + (read_at + column), mask=inside, other=0.0).to(ACC)
     if SCALED:
-        value *= reciprocal(divisor(column - padding, kernel_size, 0, length, length + padding, DIVISOR), ACC)
+        value /= divisor(column - padding, kernel_size, 0, length, length + padding, DIVISOR).to(ACC)
     return value
