@@ -1,8 +1,9 @@
 """Wide windows at strides of 2 and more, forward: sums of the columns between window starts. See `jit/strips.py`.
 
-BLOCK_OUT is the number of strips of a tile; the last of them, its halo, begin no window of the tile's own. ALIGNED says
-that rows and strips begin at multiples of 16 bytes, SHORT that the strips of all rows are numbered through, CHUNK how
-many columns of a strip are read at a time.
+BLOCK_OUT is the number of strips of a tile; the last of them, its halo, begin no window of the tile's own. ALIGNED is 1
+if rows and strips begin at multiples of 16 bytes, else how many elements are loaded at once wherever a strip begins (0
+if one). SHORT says that the strips of all rows are numbered through, CHUNK how many columns of a strip are read at a
+time.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ def strips_serve(case: Case) -> bool:
 def strips_tile(size: Size, case: Case) -> Tile | None:
     """Return the tile of that size, or one that its halo fits into; None if it makes no sense."""
     warps, elements = size
-    chunk, halo = chunk_of(case), halo_of(case)
+    width, halo = elements_of_load(case), halo_of(case)
+    chunk = chunk_of(case, width, width - 1)
     is_interpreted = elements > 512 * warps  # tiles are larger there
-    if are_pieces_read(case) and not is_interpreted:
-        chunk = chunk_of(case, case.group, case.group - 1)
-        chunks = cdiv(columns_of_strip(case) + case.group - 1, chunk)
-        elements = min(max(power_of_2_to(4 * elements // chunks), 256 * warps), 1024 * warps)
+    if width == case.group and not is_interpreted:
+        chunks = cdiv(columns_of_strip(case) + width - 1, chunk)
+        block = min(max(power_of_2_to(4 * elements // chunks), 256 * warps), 1024 * warps) // chunk
     else:
-        elements = power_of_2_to(4 * elements // max(cdiv(columns_of_strip(case), chunk), 4))
+        block = power_of_2_to(4 * elements // max(cdiv(columns_of_strip(case), chunk), 4)) // (chunk // width)
     least = power_of_2_from(cdiv(BYTES_OF_PROGRAM, columns_of_strip(case) * case.itemsize))
-    block = max(elements // chunk, min(power_of_2_from(4 * halo), MOST_STRIPS), least)
+    block = max(block, min(power_of_2_from(4 * halo), MOST_STRIPS), least)
     block = min(block, MOST_STRIPS, power_of_2_from(case.batch * case.rows * (case.columns + halo)))
     too_wide = block * max(case.stride, case.kernel_size) >= 2**29
     if block <= halo or too_wide or (not is_interpreted and block * chunk > 32 * warps * STRIP_REGISTERS):
@@ -64,8 +65,9 @@ def strips_tiling(
         and all(number % case.group == 0 for number in (case.stride, case.padding, case.length))
     ):
         alignment, chunk = 1, chunk_of(case, case.group)
-    elif are_in_rows and are_pieces_read(case):
-        alignment, chunk = 2, chunk_of(case, case.group, case.group - 1)
+    elif are_in_rows and elements_of_load(case) > 1:
+        alignment = elements_of_load(case)
+        chunk = chunk_of(case, alignment, alignment - 1)
     # Numbered through, every row has a halo, and all tiles need masks; else a row's last tile may be half empty.
     tiles = cdiv(columns, outputs)
     is_short = 4 * per_row < (3 if tiles > 2 else 3.5) * tiles * outputs
@@ -85,9 +87,14 @@ def columns_of_strip(case: Case) -> int:
     return min(case.stride, case.kernel_size)
 
 
-def are_pieces_read(case: Case) -> bool:
-    """Say whether a strip is read by pieces of 16 bytes wherever it begins: if its elements are small and many."""
-    return case.layout == "rows" and case.itemsize == 2 and columns_of_strip(case) >= 8 * case.group
+def elements_of_load(case: Case) -> int:
+    """Count the elements that a thread loads at once wherever strips begin: several if they are small and many."""
+    columns = columns_of_strip(case)
+    if case.layout != "rows" or case.itemsize != 2 or columns < 4 * case.group:
+        return 1
+    if columns >= 8 * case.group:
+        return case.group
+    return 2 if case.length >= LONG_ROW else 1  # masks of pairs cost more
 
 
 def chunk_of(case: Case, width: int = 1, slack: int = 0) -> int:

@@ -36,15 +36,15 @@ def sums_of_strips(sources, step, column, limits, COLUMNS: tl.constexpr, REST: t
 
 
 @triton.jit
-def sums_of_strip_pieces(sources, first, end, end_of_rest, MASKED: tl.constexpr, COLUMNS: tl.constexpr,
-                    REST: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
-    """Return the sums of each strip's columns from `first` to `end`, and to `end_of_rest`, by aligned loads.
+def sums_of_strip_pieces(sources, first, ends, MASKED: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
+                         REST: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+    """Return the sums of each strip's columns from `first` to the two `ends`, by aligned loads of WIDTH elements.
 
-    `sources` is [strips, CHUNK], whose rows begin at multiples of 16 bytes, less than that before the strip; columns
-    are counted from there. Unless MASKED, all COLUMNS of a strip and its first REST are meant.
+    `sources` is [strips, CHUNK], whose rows begin where such loads do, up to WIDTH - 1 columns before the strip;
+    columns are counted from there. Unless MASKED, all COLUMNS of a strip and its first REST are meant.
     """
     CHUNK: tl.constexpr = sources.shape[1]
-    WIDTH: tl.constexpr = 128 // sources.dtype.element_ty.primitive_bitwidth
+    end, end_of_rest = ends
     lane = tl.arange(0, CHUNK)[None, :]
     total = tl.zeros(sources.shape, ACC)
     rest = tl.zeros(sources.shape, ACC)

@@ -5,7 +5,8 @@ sum of all its columns and that of its first WINDOW % STRIDE. A window is WINDOW
 columns of one more: sums of whole strips double in length, each taken from its own and its neighbours' by `tl.gather`,
 so that an output costs two exchanges for each bit of their number, and nothing is ever subtracted. Few threads read a
 strip, because a sum over threads costs each of them an exchange for every doubling. Half-precision elements of long
-strips are read by aligned pieces of 16 bytes, wherever strips begin: one at a time they reached 0.8 of the bandwidth.
+strips are read by aligned pieces of 16 bytes, or pairs, wherever strips begin: one at a time they reached 0.7 to 0.8 of
+the bandwidth. Where all strips of a tile begin in a piece alike, what belongs to them is told apart once for all.
 
 It is chosen for wide windows, forward. An element costs four to eight instructions: it is loaded, converted and added;
 in short rows, whose tiles all need masks, up to 18.
@@ -35,7 +36,7 @@ def forward_by_strips(
     STRIDE: tl.constexpr,
     PADDING: tl.constexpr,
     DIVISOR: tl.constexpr,
-    ALIGNED: tl.constexpr,  # 1 if rows and strips begin at multiples of 16 bytes, 2 if only what is read does, else 0
+    ALIGNED: tl.constexpr,  # 1 if rows and strips begin at multiples of 16 bytes, else elements of an aligned load
     SHORT: tl.constexpr,  # the strips of all rows are numbered through
     WIDE: tl.constexpr,
     BLOCK_OUT: tl.constexpr,  # strips of a program, the last HALO of which begin no window of its own
@@ -51,6 +52,8 @@ def forward_by_strips(
     # Numbered through, rows are shorter than this; else, no strip of a tile ends beyond it.
     REACH: tl.constexpr = 2**29 if SHORT else BLOCK_OUT * STRIDE + WINDOW
     GROUP: tl.constexpr = min(8 // CHUNK, BLOCK_OUT) if CHUNK < 8 else 1  # strips of a thread, if windows have many
+    OFFSET: tl.constexpr = tl.int64 if WIDE else tl.int32
+    step = tl.cast(x_col_stride, OFFSET)
     strip = tl.arange(0, BLOCK_OUT)
     if SHORT:
         per_row = tl.cast(out_length, tl.int32) + HALO
@@ -64,12 +67,8 @@ def forward_by_strips(
         wanted = held & (output < out_length) & (strip < OUTPUTS)
         # As if strips went on to the next row, and what is missing or too much from there to its first strip.
         to_next_row = x_row_stride - tl.cast(per_row * STRIDE, tl.int64) * x_col_stride
-        if WIDE:
-            read_at = number.to(tl.int64) * STRIDE * x_col_stride + row.to(tl.int64) * to_next_row
-            write_at = row.to(tl.int64) * y_row_stride + output
-        else:
-            read_at = number * (STRIDE * tl.cast(x_col_stride, tl.int32)) + row * to_next_row.to(tl.int32)
-            write_at = row * tl.cast(y_row_stride, tl.int32) + output
+        read_at = number.to(OFFSET) * (STRIDE * step) + row.to(OFFSET) * to_next_row.to(OFFSET)
+        write_at = row.to(OFFSET) * tl.cast(y_row_stride, OFFSET) + output
         first = first_row * 0
         inside = (first_row < 0) & False
     else:
@@ -80,7 +79,7 @@ def forward_by_strips(
         last_start = (BLOCK_OUT - 1) * STRIDE
         held = strip >= 0
         wanted = strip < tl.minimum(out_length - first, OUTPUTS).to(tl.int32)
-        read_at = strip.to(tl.int64) * STRIDE * x_col_stride
+        read_at = strip.to(OFFSET) * (STRIDE * step)
         write_at = strip
         inside = (begin >= 0) & (begin + ((BLOCK_OUT - 1) * STRIDE + COLUMNS) <= length)
     WIDTH: tl.constexpr = 128 // x.dtype.element_ty.primitive_bitwidth
@@ -89,24 +88,25 @@ def forward_by_strips(
     if ALIGNED == 1:  # a piece of 16 bytes lies in its row as a whole or not at all
         read_at = tl.multiple_of(read_at, WIDTH)
         piece = lane // WIDTH * WIDTH
-    lane_at = lane.to(tl.int64) * x_col_stride
     sources = x + batch * x_batch_stride + first_row * x_row_stride + begin * x_col_stride
     shift = strip * 0
     if ALIGNED == 1:
         sources = tl.multiple_of(sources, 16)
-    if ALIGNED == 2:  # what is read begins up to WIDTH - 1 columns before a strip
-        sources += read_at
-        shift = (sources.to(tl.int64) // (16 // WIDTH) % WIDTH).to(tl.int32)
-        sources = tl.multiple_of(sources - shift, 16)[:, None] + lane
-    else:
-        sources += read_at[:, None] + lane_at
+    elif ALIGNED > 1:  # what is read begins up to ALIGNED - 1 columns before a strip
+        before = (sources.to(tl.int64) // (16 // WIDTH) % ALIGNED).to(tl.int32)
+        sources = tl.multiple_of(sources - before, 16 // WIDTH * ALIGNED)
+        read_at += before
+        shift = (read_at & (ALIGNED - 1)).to(tl.int32)
+        read_at = tl.multiple_of(read_at - shift, ALIGNED)
+    sources += read_at[:, None] + lane * step
     targets = y + batch * y_batch_stride + first_row * y_row_stride + first + write_at
 
     if inside:  # windows that begin in the tile, and are not in its halo, end in it
-        if ALIGNED == 2:
-            whole, rest = sums_of_strip_pieces(sources, shift, shift + COLUMNS, shift + REST, False, COLUMNS, REST, ACC)
+        if ALIGNED > 1:
+            ends = shift + COLUMNS, shift + REST
+            whole, rest = sums_of_strip_pieces(sources, shift, ends, False, ALIGNED, COLUMNS, REST, ACC)
         else:
-            whole, rest = sums_of_strips(sources, x_col_stride, None, None, COLUMNS, REST, ACC)
+            whole, rest = sums_of_strips(sources, step, None, None, COLUMNS, REST, ACC)
         mean = windows_of_strips(whole, rest, WHOLE, REST, GROUP) * tl.full((), 1.0 / WINDOW, ACC)
         tl.store(targets, mean.to(y.dtype.element_ty), mask=wanted if HALO > 0 else None)
     else:
@@ -116,16 +116,16 @@ def forward_by_strips(
         extent = tl.maximum(high, 0).to(tl.int32)
         padded_end = tl.minimum(length - begin - low + PADDING, REACH).to(tl.int32)
         start -= low
-        if ALIGNED == 2:
+        if ALIGNED > 1:
             first_in_row = shift + tl.maximum(-start, 0)
             end_in_row = tl.where(held, shift + tl.minimum(extent - start, COLUMNS), 0)
-            end_of_rest = tl.minimum(shift + REST, end_in_row)
-            whole, rest = sums_of_strip_pieces(sources, first_in_row, end_in_row, end_of_rest, True, COLUMNS, REST, ACC)
+            ends = end_in_row, tl.minimum(shift + REST, end_in_row)
+            whole, rest = sums_of_strip_pieces(sources, first_in_row, ends, True, ALIGNED, COLUMNS, REST, ACC)
         else:
             column = tl.where(held, start, -REACH)[:, None] + piece
             # Of windows that are far longer than the row, only the columns that some strip has inside the row.
             limits = (extent, tl.maximum(low - last_start, 0), extent + low)
-            whole, rest = sums_of_strips(sources, x_col_stride, column, limits, COLUMNS, REST, ACC)
+            whole, rest = sums_of_strips(sources, step, column, limits, COLUMNS, REST, ACC)
         total = windows_of_strips(whole, rest, WHOLE, REST, GROUP)
         if DIVISOR == "window":
             total *= tl.full((), 1.0 / WINDOW, ACC)

@@ -37,10 +37,19 @@ STRIPS = {
     "entries apart": (Window(25, 12, 3), (2, 5, 100), "every second row", torch.float64, 32, {"SHORT": True}),
     "pieces of 16 bytes": (Window(64, 32, 16), (1, 3, 512), "contiguous", torch.bfloat16, 8, {"ALIGNED": 1}),
     "pieces of strips": (
-        Window(150, 75, 33), (1, 3, 999), "contiguous", torch.float16, 8, {"ALIGNED": 2, "SHORT": False},
+        Window(150, 75, 33), (1, 3, 999), "contiguous", torch.float16, 8, {"ALIGNED": 8, "SHORT": False},
     ),
     "such, of short rows, counted without padding": (
-        Window(117, 105, 58, True, False), (2, 5, 203), "odd offset", torch.bfloat16, 16, {"ALIGNED": 2, "SHORT": True},
+        Window(117, 105, 58, True, False), (2, 5, 203), "odd offset", torch.bfloat16, 16, {"ALIGNED": 8, "SHORT": True},
+    ),
+    "pairs of even strips": (
+        Window(170, 58, 51), (1, 2, 4300), "contiguous", torch.float16, 16, {"ALIGNED": 2, "SHORT": False},
+    ),
+    "pairs of odd strips": (
+        Window(99, 33, 40, True, False), (1, 2, 4301), "odd offset", torch.bfloat16, 32, {"ALIGNED": 2, "SHORT": False},
+    ),
+    "pairs, rows numbered through": (
+        Window(130, 41, 52, True), (2, 2, 4301), "contiguous", torch.float16, 256, {"ALIGNED": 2, "SHORT": True},
     ),
     "such, aligned, of short rows": (
         Window(64, 32, 8), (2, 4, 128), "contiguous", torch.float16, 32, {"ALIGNED": 1, "SHORT": True},
