@@ -2,14 +2,14 @@
 
 BLOCK_OUT is the number of strips of a tile; the last of them, its halo, begin no window of the tile's own. ALIGNED is 1
 if rows and strips begin at multiples of 16 bytes, else how many elements are loaded at once wherever a strip begins (0
-if one). SHORT says that the strips of all rows are numbered through, CHUNK how many columns of a strip are read at a
-time.
+if one), and WHOLE says that no such load is of two rows. SHORT says that the strips of all rows are numbered through,
+CHUNK how many columns of a strip are read at a time.
 """
 
 from __future__ import annotations
 
 from ...geometry import cdiv, power_of_2_from, power_of_2_to
-from .case import WIDEST_AT_A_STRIDE, Case, Size, Tile
+from .case import WIDEST_ALIGNMENT, WIDEST_AT_A_STRIDE, Case, Size, Tile
 
 BYTES_OF_PROGRAM = 1900  # to read; starting a program for less takes longer
 MOST_STRIPS = 4096  # of a tile
@@ -32,7 +32,7 @@ def strips_serve(case: Case) -> bool:
 def strips_tile(size: Size, case: Case) -> Tile | None:
     """Return the tile of that size, or one that its halo fits into; None if it makes no sense."""
     warps, elements = size
-    width, halo = elements_of_load(case), halo_of(case)
+    width, halo = elements_of_load(case, case.alignment == WIDEST_ALIGNMENT), halo_of(case)
     chunk = chunk_of(case, width, width - 1)
     is_interpreted = elements > 512 * warps  # tiles are larger there
     if width == case.group and not is_interpreted:
@@ -65,8 +65,8 @@ def strips_tiling(
         and all(number % case.group == 0 for number in (case.stride, case.padding, case.length))
     ):
         alignment, chunk = 1, chunk_of(case, case.group)
-    elif are_in_rows and elements_of_load(case) > 1:
-        alignment = elements_of_load(case)
+    elif are_in_rows and elements_of_load(case, are_aligned[0]) > 1:
+        alignment = elements_of_load(case, are_aligned[0])
         chunk = chunk_of(case, alignment, alignment - 1)
     # Numbered through, every row has a halo, and all tiles need masks; else a row's last tile may be half empty.
     tiles = cdiv(columns, outputs)
@@ -74,7 +74,8 @@ def strips_tiling(
     is_short &= per_row * (per_row + tile[0]) < 2**31  # as `in_short_rows` divides
     is_short &= per_row * case.stride + case.kernel_size < 2**29
     programs = cdiv(case.rows * per_row, outputs) if is_short else case.rows * tiles
-    return programs, {"ALIGNED": alignment, "SHORT": is_short, "CHUNK": chunk}
+    is_uncut = alignment > 1 and are_aligned[0] and are_loads_uncut(case, alignment)
+    return programs, {"ALIGNED": alignment, "SHORT": is_short, "CHUNK": chunk, "WHOLE": is_uncut}
 
 
 def halo_of(case: Case) -> int:
@@ -87,14 +88,24 @@ def columns_of_strip(case: Case) -> int:
     return min(case.stride, case.kernel_size)
 
 
-def elements_of_load(case: Case) -> int:
-    """Count the elements that a thread loads at once wherever strips begin: several if they are small and many."""
+def elements_of_load(case: Case, is_aligned: bool) -> int:
+    """Count the elements that a thread loads at once wherever strips begin: several if they are small and many.
+
+    Where a row may begin or end between two of them, masks cost more: pairs are worth it only where few tiles need any.
+    """
     columns = columns_of_strip(case)
-    if case.layout != "rows" or case.itemsize != 2 or columns < 4 * case.group:
+    if case.layout != "rows" or case.itemsize != 2 or columns < case.group:
         return 1
     if columns >= 8 * case.group:
         return case.group
-    return 2 if case.length >= LONG_ROW else 1  # masks of pairs cost more
+    if case.length < LONG_ROW:
+        return 2 if is_aligned and are_loads_uncut(case, 2) else 1
+    return 2 if columns >= 4 * case.group else 1
+
+
+def are_loads_uncut(case: Case, width: int) -> bool:
+    """Say whether aligned loads of `width` elements lie in an aligned row as a whole or not at all."""
+    return case.length % width == 0 and case.stride % width == 0
 
 
 def chunk_of(case: Case, width: int = 1, slack: int = 0) -> int:

@@ -45,7 +45,7 @@ def avg_pool1d_forward_kernel(
     BLOCK_OUT: tl.constexpr,
     ROWS_PER_PROG: tl.constexpr,
     CHUNK: tl.constexpr,  # columns that are read at a time, outputs that a thread of "vectors" writes at a time
-    WHOLE: tl.constexpr,  # rows of y begin with groups of "vectors"
+    WHOLE: tl.constexpr,  # rows of y begin with groups of "vectors"; no load of "strips" is of two rows
     GAP: tl.constexpr,  # see `vectors.slide`
 ):
     """y[b, r, o] = the mean of x[b, r, o * STRIDE - PADDING :][:kernel_size]."""
@@ -69,7 +69,7 @@ def avg_pool1d_forward_kernel(
     elif ALGORITHM == "strips":
         forward_by_strips(
             x, y, rows, length, out_length, x_batch_stride, x_row_stride, x_col_stride, y_batch_stride, y_row_stride,
-            WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, BLOCK_OUT, CHUNK,
+            WINDOW, STRIDE, PADDING, DIVISOR, ALIGNED, SHORT, WIDE, WHOLE, BLOCK_OUT, CHUNK,
         )  # fmt: skip
     elif ALGORITHM == "columns":
         pool_columns(

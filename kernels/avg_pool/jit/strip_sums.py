@@ -36,12 +36,13 @@ def sums_of_strips(sources, step, column, limits, COLUMNS: tl.constexpr, REST: t
 
 
 @triton.jit
-def sums_of_strip_pieces(sources, first, ends, MASKED: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
+def sums_of_strip_pieces(sources, first, ends, limits, CUT: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
                          REST: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
     """Return the sums of each strip's columns from `first` to the two `ends`, by aligned loads of WIDTH elements.
 
     `sources` is [strips, CHUNK], whose rows begin where such loads do, up to WIDTH - 1 columns before the strip;
-    columns are counted from there. Unless MASKED, all COLUMNS of a strip and its first REST are meant.
+    columns are counted from there. What has no column between the two `limits` is not read. Unless CUT, the ends are
+    behind all COLUMNS of a strip and its first REST.
     """
     CHUNK: tl.constexpr = sources.shape[1]
     end, end_of_rest = ends
@@ -51,19 +52,19 @@ def sums_of_strip_pieces(sources, first, ends, MASKED: tl.constexpr, WIDTH: tl.c
     for at in tl.static_range(0, COLUMNS + WIDTH - 1, CHUNK):
         column = lane + at
         piece = lane // WIDTH * WIDTH + at
-        if MASKED:
-            is_needed = (piece + WIDTH > first[:, None]) & (piece < end[:, None])
+        if limits is not None:
+            is_needed = (piece + WIDTH > limits[0][:, None]) & (piece < limits[1][:, None])
             values = tl.load(sources + at, mask=is_needed, other=0.0).to(ACC)
         elif at + CHUNK > COLUMNS:
             values = tl.load(sources + at, mask=piece < end[:, None], other=0.0).to(ACC)
         else:
             values = tl.load(sources + at).to(ACC)
-        if MASKED or at < WIDTH - 1:
+        if CUT or at < WIDTH - 1:
             values = tl.where(column >= first[:, None], values, 0.0)
-        if MASKED or at + CHUNK > COLUMNS:
+        if CUT or at + CHUNK > COLUMNS:
             values = tl.where(column < end[:, None], values, 0.0)
         total += values
-        if at + CHUNK <= REST and not MASKED:
+        if at + CHUNK <= REST and not CUT:
             rest += values
         elif at < REST + WIDTH - 1 and REST > 0:
             rest += tl.where(column < end_of_rest[:, None], values, 0.0)

@@ -39,6 +39,7 @@ def forward_by_strips(
     ALIGNED: tl.constexpr,  # 1 if rows and strips begin at multiples of 16 bytes, else elements of an aligned load
     SHORT: tl.constexpr,  # the strips of all rows are numbered through
     WIDE: tl.constexpr,
+    UNCUT: tl.constexpr,  # an aligned load lies in a row as a whole or not at all
     BLOCK_OUT: tl.constexpr,  # strips of a program, the last HALO of which begin no window of its own
     CHUNK: tl.constexpr,  # columns that are read at a time
 ):
@@ -104,7 +105,7 @@ def forward_by_strips(
     if inside:  # windows that begin in the tile, and are not in its halo, end in it
         if ALIGNED > 1:
             ends = shift + COLUMNS, shift + REST
-            whole, rest = sums_of_strip_pieces(sources, shift, ends, False, ALIGNED, COLUMNS, REST, ACC)
+            whole, rest = sums_of_strip_pieces(sources, shift, ends, None, False, ALIGNED, COLUMNS, REST, ACC)
         else:
             whole, rest = sums_of_strips(sources, step, None, None, COLUMNS, REST, ACC)
         mean = windows_of_strips(whole, rest, WHOLE, REST, GROUP) * tl.full((), 1.0 / WINDOW, ACC)
@@ -117,10 +118,14 @@ def forward_by_strips(
         padded_end = tl.minimum(length - begin - low + PADDING, REACH).to(tl.int32)
         start -= low
         if ALIGNED > 1:
-            first_in_row = shift + tl.maximum(-start, 0)
-            end_in_row = tl.where(held, shift + tl.minimum(extent - start, COLUMNS), 0)
-            ends = end_in_row, tl.minimum(shift + REST, end_in_row)
-            whole, rest = sums_of_strip_pieces(sources, first_in_row, ends, True, ALIGNED, COLUMNS, REST, ACC)
+            limits = shift + tl.maximum(-start, 0), tl.where(held, shift + tl.minimum(extent - start, COLUMNS), 0)
+            if UNCUT:
+                from_column, ends = shift, (shift + COLUMNS, shift + REST)
+            else:
+                from_column, ends = limits[0], (limits[1], tl.minimum(shift + REST, limits[1]))
+            whole, rest = sums_of_strip_pieces(
+                sources, from_column, ends, limits, not UNCUT, ALIGNED, COLUMNS, REST, ACC
+            )
         else:
             column = tl.where(held, start, -REACH)[:, None] + piece
             # Of windows that are far longer than the row, only the columns that some strip has inside the row.

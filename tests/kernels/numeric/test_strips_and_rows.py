@@ -51,6 +51,18 @@ STRIPS = {
     "pairs, rows numbered through": (
         Window(130, 41, 52, True), (2, 2, 4301), "contiguous", torch.float16, 256, {"ALIGNED": 2, "SHORT": True},
     ),
+    "pairs in short rows": (
+        Window(45, 10, 7, True, False), (2, 5, 96), "contiguous", torch.float16, 64,
+        {"ALIGNED": 2, "SHORT": True, "WHOLE": True},
+    ),
+    "pairs in short rows, behind even padding": (
+        Window(70, 12, 34), (1, 5, 160), "contiguous", torch.bfloat16, 64,
+        {"ALIGNED": 2, "SHORT": True, "WHOLE": True},
+    ),
+    "pieces of strips in short rows": (
+        Window(150, 72, 69), (2, 5, 304), "contiguous", torch.bfloat16, 16,
+        {"ALIGNED": 8, "SHORT": True, "WHOLE": True},
+    ),
     "such, aligned, of short rows": (
         Window(64, 32, 8), (2, 4, 128), "contiguous", torch.float16, 32, {"ALIGNED": 1, "SHORT": True},
     ),
