@@ -38,6 +38,8 @@ def strips_tile(size: Size, case: Case) -> Tile | None:
     if width == case.group and not is_interpreted:
         chunks = cdiv(columns_of_strip(case) + width - 1, chunk)
         block = min(max(power_of_2_to(4 * elements // chunks), 256 * warps), 1024 * warps) // chunk
+        if warps < 4 and 2 * halo > block:
+            return None  # tiles of more warps have a smaller share of halo
     else:
         block = power_of_2_to(4 * elements // max(cdiv(columns_of_strip(case), chunk), 4)) // (chunk // width)
     least = power_of_2_from(cdiv(BYTES_OF_PROGRAM, columns_of_strip(case) * case.itemsize))

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from .registers import over_threads
-from .tiles import blocks, divisor, in_short_rows, inverse
+from .tiles import READ_ONCE, blocks, divisor, in_short_rows, inverse
 
 MOST_WINDOWS = tl.constexpr(4)  # that are summed one by one
 
@@ -77,7 +77,7 @@ def forward_by_rows(
             # If there are several outputs, all threads of a row need it.
             total = (over_threads(total) if BLOCK_OUT == 1 else tl.sum(total, axis=1))[:, None]
         else:
-            values = tl.load(sources, mask=lane < length, other=0.0).to(ACC)
+            values = tl.load(sources, mask=lane < length, other=0.0, eviction_policy=READ_ONCE).to(ACC)
             from_left = tl.cumsum(values, axis=1)
             from_right = tl.cumsum(values, axis=1, reverse=True)
             last = tl.minimum(start + WINDOW, length) - 1
@@ -260,12 +260,12 @@ def _totals(sources, step, shift, length, WINDOW: tl.constexpr, FIRST: tl.conste
         totals = totals + (tl.zeros(sources.shape, ACC),)
     for at in tl.static_range(0, CHUNKS * CHUNK, CHUNK):
         pointers = sources + at * step
+        piece = lane // WIDTH * WIDTH + at  # a column if SLACK is 0
         if at + CHUNK <= SURE:
-            values = tl.load(pointers).to(ACC)
-        elif SLACK == 0:
-            values = tl.load(pointers, mask=lane + at < length, other=0.0).to(ACC)
+            values = tl.load(pointers, eviction_policy=READ_ONCE).to(ACC)
         else:
-            values = tl.load(pointers, mask=lane // WIDTH * WIDTH + at < end, other=0.0).to(ACC)
+            values = tl.load(pointers, mask=piece < end, other=0.0, eviction_policy=READ_ONCE).to(ACC)
+        if at + CHUNK > SURE and SLACK > 0:
             values = tl.where(lane + at < end, values, 0.0)
         if at < SLACK:
             values = tl.where(lane + at >= shift[:, None], values, 0.0)

@@ -4,6 +4,7 @@ import triton
 import triton.language as tl
 
 from .registers import over_threads
+from .tiles import READ_ONCE
 
 UNROLLED_CHUNKS = tl.constexpr(16)  # loads of a strip that are written out; more are looped over, some at once
 CHUNKS_AT_ONCE = tl.constexpr(8)  # loads in flight
@@ -54,11 +55,11 @@ def sums_of_strip_pieces(sources, first, ends, limits, CUT: tl.constexpr, WIDTH:
         piece = lane // WIDTH * WIDTH + at
         if limits is not None:
             is_needed = (piece + WIDTH > limits[0][:, None]) & (piece < limits[1][:, None])
-            values = tl.load(sources + at, mask=is_needed, other=0.0).to(ACC)
+            values = tl.load(sources + at, mask=is_needed, other=0.0, eviction_policy=READ_ONCE).to(ACC)
         elif at + CHUNK > COLUMNS:
-            values = tl.load(sources + at, mask=piece < end[:, None], other=0.0).to(ACC)
+            values = tl.load(sources + at, mask=piece < end[:, None], other=0.0, eviction_policy=READ_ONCE).to(ACC)
         else:
-            values = tl.load(sources + at).to(ACC)
+            values = tl.load(sources + at, eviction_policy=READ_ONCE).to(ACC)
         if CUT or at < WIDTH - 1:
             values = tl.where(column >= first[:, None], values, 0.0)
         if CUT or at + CHUNK > COLUMNS:
@@ -107,11 +108,11 @@ def _chunk(sources, step, column, limits, at, END: tl.constexpr, ENDS: tl.conste
     before_end = at + tl.arange(0, CHUNK)[None, :] < END
     if limits is None:
         if ENDS:
-            return tl.load(pointers, mask=before_end, other=0.0).to(ACC)
+            return tl.load(pointers, mask=before_end, other=0.0, eviction_policy=READ_ONCE).to(ACC)
         else:
-            return tl.load(pointers).to(ACC)
+            return tl.load(pointers, eviction_policy=READ_ONCE).to(ACC)
     else:
         inside = (column + at).to(tl.uint32) < limits[0].to(tl.uint32)  # a negative one is large
         if ENDS:
             inside = inside & before_end
-        return tl.load(pointers, mask=inside, other=0.0).to(ACC)
+        return tl.load(pointers, mask=inside, other=0.0, eviction_policy=READ_ONCE).to(ACC)

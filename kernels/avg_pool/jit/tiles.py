@@ -7,6 +7,10 @@ tiles. A tile is addressed from a 64-bit scalar base, so that offsets within it 
 import triton
 import triton.language as tl
 
+# The eviction policy of loads of what no other program needs, or few: it leaves the L2 to what others wrote or will
+# read. Modified lines that stay there need not be written to memory while this is read: 100 MB took 0.9 of the time.
+READ_ONCE = tl.constexpr("evict_first")
+
 
 @triton.jit
 def blocks(extent, BLOCK: tl.constexpr):
