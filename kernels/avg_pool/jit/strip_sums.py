@@ -11,7 +11,8 @@ CHUNKS_AT_ONCE = tl.constexpr(8)  # loads in flight
 
 
 @triton.jit
-def sums_of_strips(sources, step, column, limits, COLUMNS: tl.constexpr, REST: tl.constexpr, ACC: tl.constexpr):
+def sums_of_strips(sources, step, column, limits, POLICY: tl.constexpr, COLUMNS: tl.constexpr, REST: tl.constexpr,
+                   ACC: tl.constexpr):  # fmt: skip
     """Return the sums of the first COLUMNS columns of each strip, and of its first REST; `sources` is [strips, CHUNK].
 
     Columns are `step` elements apart. `column` are those of the tile, and `limits` where the row ends and between
@@ -20,15 +21,15 @@ def sums_of_strips(sources, step, column, limits, COLUMNS: tl.constexpr, REST: t
     CHUNK: tl.constexpr = sources.shape[1]
     FULL: tl.constexpr = REST // CHUNK * CHUNK
     total = tl.zeros(sources.shape, ACC)
-    total = _add(total, sources, step, column, limits, 0, FULL)
+    total = _add(total, sources, step, column, limits, POLICY, 0, FULL)
     rest = total
     if FULL < REST:
-        values = _chunk(sources, step, column, limits, FULL, COLUMNS, FULL + CHUNK > COLUMNS, ACC)
+        values = _chunk(sources, step, column, limits, POLICY, FULL, COLUMNS, FULL + CHUNK > COLUMNS, ACC)
         rest += tl.where(tl.arange(0, CHUNK)[None, :] < REST - FULL, values, 0.0)
         total += values
-        total = _add(total, sources, step, column, limits, FULL + CHUNK, COLUMNS)
+        total = _add(total, sources, step, column, limits, POLICY, FULL + CHUNK, COLUMNS)
     else:
-        total = _add(total, sources, step, column, limits, FULL, COLUMNS)
+        total = _add(total, sources, step, column, limits, POLICY, FULL, COLUMNS)
     whole = over_threads(total)
     if REST > 0:
         return whole, over_threads(rest)
@@ -77,42 +78,43 @@ def sums_of_strip_pieces(sources, first, ends, limits, CUT: tl.constexpr, WIDTH:
 
 
 @triton.jit
-def _add(total, sources, step, column, limits, FROM: tl.constexpr, TO: tl.constexpr):
+def _add(total, sources, step, column, limits, POLICY: tl.constexpr, FROM: tl.constexpr, TO: tl.constexpr):
     """Add the columns of each strip from FROM to TO to `total`, [strips, CHUNK]."""
     CHUNK: tl.constexpr = total.shape[1]
     if TO - FROM <= UNROLLED_CHUNKS * CHUNK:
         for at in tl.static_range(FROM, TO, CHUNK):
-            total += _chunk(sources, step, column, limits, at, TO, at + CHUNK > TO, total.dtype)
+            total += _chunk(sources, step, column, limits, POLICY, at, TO, at + CHUNK > TO, total.dtype)
     else:
         STEP: tl.constexpr = CHUNKS_AT_ONCE * CHUNK
         if limits is None:
             LAST: tl.constexpr = FROM + (TO - FROM) // STEP * STEP
             for at in range(FROM, LAST, STEP):
                 for ahead in tl.static_range(0, STEP, CHUNK):
-                    total += _chunk(sources, step, column, limits, at + ahead, TO, False, total.dtype)
+                    total += _chunk(sources, step, column, limits, POLICY, at + ahead, TO, False, total.dtype)
             for at in tl.static_range(LAST, TO, CHUNK):
-                total += _chunk(sources, step, column, limits, at, TO, at + CHUNK > TO, total.dtype)
+                total += _chunk(sources, step, column, limits, POLICY, at, TO, at + CHUNK > TO, total.dtype)
         else:
             _, low, high = limits
             for at in range(tl.maximum(low // CHUNK * CHUNK, FROM), tl.minimum(high, TO), STEP):
                 for ahead in tl.static_range(0, STEP, CHUNK):
-                    total += _chunk(sources, step, column, limits, at + ahead, TO, True, total.dtype)
+                    total += _chunk(sources, step, column, limits, POLICY, at + ahead, TO, True, total.dtype)
     return total
 
 
 @triton.jit
-def _chunk(sources, step, column, limits, at, END: tl.constexpr, ENDS: tl.constexpr, ACC: tl.constexpr):
+def _chunk(sources, step, column, limits, POLICY: tl.constexpr, at, END: tl.constexpr, ENDS: tl.constexpr,
+           ACC: tl.constexpr):  # fmt: skip
     """Load CHUNK columns of each strip from `at` on; 0 after END, which some lie after if ENDS, and outside the row."""
     CHUNK: tl.constexpr = sources.shape[1]
     pointers = sources + at * step
     before_end = at + tl.arange(0, CHUNK)[None, :] < END
     if limits is None:
         if ENDS:
-            return tl.load(pointers, mask=before_end, other=0.0, eviction_policy=READ_ONCE).to(ACC)
+            return tl.load(pointers, mask=before_end, other=0.0, eviction_policy=POLICY).to(ACC)
         else:
-            return tl.load(pointers, eviction_policy=READ_ONCE).to(ACC)
+            return tl.load(pointers, eviction_policy=POLICY).to(ACC)
     else:
         inside = (column + at).to(tl.uint32) < limits[0].to(tl.uint32)  # a negative one is large
         if ENDS:
             inside = inside & before_end
-        return tl.load(pointers, mask=inside, other=0.0, eviction_policy=READ_ONCE).to(ACC)
+        return tl.load(pointers, mask=inside, other=0.0, eviction_policy=POLICY).to(ACC)

@@ -17,7 +17,7 @@ import triton.language as tl
 
 from .strip_sums import sums_of_strip_pieces, sums_of_strips
 from .strip_windows import windows_of_strips
-from .tiles import blocks, divisor, in_short_rows, place, place_in_short_rows
+from .tiles import READ_ONCE, blocks, divisor, in_short_rows, place, place_in_short_rows
 
 
 @triton.jit
@@ -107,7 +107,7 @@ def forward_by_strips(
             ends = shift + COLUMNS, shift + REST
             whole, rest = sums_of_strip_pieces(sources, shift, ends, None, False, ALIGNED, COLUMNS, REST, ACC)
         else:
-            whole, rest = sums_of_strips(sources, step, None, None, COLUMNS, REST, ACC)
+            whole, rest = sums_of_strips(sources, step, None, None, READ_ONCE, COLUMNS, REST, ACC)
         mean = windows_of_strips(whole, rest, WHOLE, REST, GROUP) * tl.full((), 1.0 / WINDOW, ACC)
         tl.store(targets, mean.to(y.dtype.element_ty), mask=wanted if HALO > 0 else None)
     else:
@@ -130,7 +130,9 @@ def forward_by_strips(
             column = tl.where(held, start, -REACH)[:, None] + piece
             # Of windows that are far longer than the row, only the columns that some strip has inside the row.
             limits = (extent, tl.maximum(low - last_start, 0), extent + low)
-            whole, rest = sums_of_strips(sources, step, column, limits, COLUMNS, REST, ACC)
+            # Under masks, Triton 3.6 spends five instructions on the policy of a load: too many for two bytes.
+            POLICY: tl.constexpr = READ_ONCE if ALIGNED == 1 or WIDTH < 8 else ""
+            whole, rest = sums_of_strips(sources, step, column, limits, POLICY, COLUMNS, REST, ACC)
         total = windows_of_strips(whole, rest, WHOLE, REST, GROUP)
         if DIVISOR == "window":
             total *= tl.full((), 1.0 / WINDOW, ACC)
