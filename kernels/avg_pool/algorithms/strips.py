@@ -38,11 +38,13 @@ def strips_tile(size: Size, case: Case) -> Tile | None:
     if width == case.group and not is_interpreted:
         chunks = cdiv(columns_of_strip(case) + width - 1, chunk)
         block = min(max(power_of_2_to(4 * elements // chunks), 256 * warps), 1024 * warps) // chunk
-        if warps < 4 and 2 * halo > block:
-            return None  # tiles of more warps have a smaller share of halo
     else:
         block = power_of_2_to(4 * elements // max(cdiv(columns_of_strip(case), chunk), 4)) // (chunk // width)
+    if warps < 4 and 2 * halo > block and not is_interpreted:
+        return None  # tiles of more warps have a smaller share of halo
     least = power_of_2_from(cdiv(BYTES_OF_PROGRAM, columns_of_strip(case) * case.itemsize))
+    if width < case.group and case.itemsize == 2 and case.length < LONG_ROW:  # one warp with more strips is as fast
+        least = max(least, min(power_of_2_from(16 * halo), 256, 32 * warps * STRIP_REGISTERS // chunk))
     block = max(block, min(power_of_2_from(4 * halo), MOST_STRIPS), least)
     block = min(block, MOST_STRIPS, power_of_2_from(case.batch * case.rows * (case.columns + halo)))
     too_wide = block * max(case.stride, case.kernel_size) >= 2**29

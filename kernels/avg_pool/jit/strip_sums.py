@@ -4,7 +4,6 @@ import triton
 import triton.language as tl
 
 from .registers import over_threads
-from .tiles import READ_ONCE
 
 UNROLLED_CHUNKS = tl.constexpr(16)  # loads of a strip that are written out; more are looped over, some at once
 CHUNKS_AT_ONCE = tl.constexpr(8)  # loads in flight
@@ -38,8 +37,8 @@ def sums_of_strips(sources, step, column, limits, POLICY: tl.constexpr, COLUMNS:
 
 
 @triton.jit
-def sums_of_strip_pieces(sources, first, ends, limits, CUT: tl.constexpr, WIDTH: tl.constexpr, COLUMNS: tl.constexpr,
-                         REST: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
+def sums_of_strip_pieces(sources, first, ends, limits, CUT: tl.constexpr, WIDTH: tl.constexpr, POLICY: tl.constexpr,
+                         COLUMNS: tl.constexpr, REST: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
     """Return the sums of each strip's columns from `first` to the two `ends`, by aligned loads of WIDTH elements.
 
     `sources` is [strips, CHUNK], whose rows begin where such loads do, up to WIDTH - 1 columns before the strip;
@@ -56,11 +55,11 @@ def sums_of_strip_pieces(sources, first, ends, limits, CUT: tl.constexpr, WIDTH:
         piece = lane // WIDTH * WIDTH + at
         if limits is not None:
             is_needed = (piece + WIDTH > limits[0][:, None]) & (piece < limits[1][:, None])
-            values = tl.load(sources + at, mask=is_needed, other=0.0, eviction_policy=READ_ONCE).to(ACC)
+            values = tl.load(sources + at, mask=is_needed, other=0.0, eviction_policy=POLICY).to(ACC)
         elif at + CHUNK > COLUMNS:
-            values = tl.load(sources + at, mask=piece < end[:, None], other=0.0, eviction_policy=READ_ONCE).to(ACC)
+            values = tl.load(sources + at, mask=piece < end[:, None], other=0.0, eviction_policy=POLICY).to(ACC)
         else:
-            values = tl.load(sources + at, eviction_policy=READ_ONCE).to(ACC)
+            values = tl.load(sources + at, eviction_policy=POLICY).to(ACC)
         if CUT or at < WIDTH - 1:
             values = tl.where(column >= first[:, None], values, 0.0)
         if CUT or at + CHUNK > COLUMNS:
