@@ -1,4 +1,4 @@
-"""Programs that need torch, in forks of one process that has imported it: the import takes longer than most of them.
+"""Programs in forks of a process that has imported what they import: that takes longer than most of them.
 
 Neither tunedb nor Triton is imported there: a program imports them itself, with its own environment and path.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
+import importlib
 import json
 import os
 import runpy
@@ -16,12 +18,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 ROOT = Path(__file__).parent.parent
 MAX_REQUEST = 1_000_000  # bytes
-SERVER = "import sys; from tests.forked import serve; sys.exit(serve(int(sys.argv[1])))"
+SERVER = "import sys; from tests.forked import serve; sys.exit(serve(int(sys.argv[1]), sys.argv[2:]))"
+LIBRARIES = ("alembic.command", "filelock", "platformdirs", "rich.progress", "sqlalchemy.dialects.sqlite", "typer")
+WITH_TORCH = ("torch", *LIBRARIES)
+TOPS = tuple(name.partition(".")[0] for name in LIBRARIES)
 
 
 def run(
@@ -31,75 +38,167 @@ def run(
 
     The program ends as any other does, with its exit handlers and threads. It has the server's hash seed and options.
     """
-    words = [str(word) for word in words]
-    request = {"words": words, "env": dict(os.environ if env is None else env), "cwd": str(Path(cwd).absolute())}
-    ours, theirs = socket.socketpair()
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, ours, ours.makefile() as answers:
-        with theirs:
-            descriptors = [out.fileno(), err.fileno(), theirs.fileno()]
-            socket.send_fds(_server(), [json.dumps(request).encode()], descriptors)
-        ours.settimeout(timeout)
-        pid = int(answers.readline())
-        try:
-            code = int(answers.readline())
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, Path(os.devnull).open() as nothing:
+        streams = [nothing.fileno(), out.fileno(), err.fileno()]
+        pid, answers = _begin(words, env, cwd, streams, WITH_TORCH, timeout)
+        with answers:
+            try:
+                code = int(answers.readline())
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise
         for file in (out, err):
             file.seek(0)
-        return subprocess.CompletedProcess(words, code, out.read(), err.read())
+        return subprocess.CompletedProcess([str(word) for word in words], code, out.read(), err.read())
+
+
+class Program:
+    """A program that runs in a fork, with pipes on all sides, as subprocess.Popen gives it."""
+
+    def __init__(
+        self,
+        words: Sequence[object],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | str = ".",
+        libraries: Sequence[str] = LIBRARIES,
+    ) -> None:
+        pipes = [os.pipe() for _ in range(3)]
+        (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
+        self.stdin, self.stdout, self.stderr = os.fdopen(ours_in, "w"), os.fdopen(ours_out), os.fdopen(ours_err)
+        theirs = [theirs_in, theirs_out, theirs_err]
+        try:
+            self.pid, self._answers = _begin(words, env, cwd, theirs, libraries, None)
+        finally:
+            for descriptor in theirs:
+                os.close(descriptor)
+        self.returncode: int | None = None
+        self._codes: list[int] = []
+        self._waiter = threading.Thread(target=self._wait, daemon=True)
+        self._waiter.start()
+
+    def _wait(self) -> None:
+        with self._answers:
+            self._codes.append(int(self._answers.readline()))
+
+    def poll(self) -> int | None:
+        """Return the exit code if it has ended."""
+        if self.returncode is None and self._codes:
+            self.returncode = self._codes[0]
+        return self.returncode
+
+    def wait(self, timeout: float = 120) -> int:
+        """Return the exit code when it has ended; it is killed if it takes longer."""
+        self._waiter.join(timeout)
+        if self.poll() is None:
+            self.kill()
+            raise subprocess.TimeoutExpired("a program in a fork", timeout)
+        return self._codes[0]
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = 120) -> tuple[str, str]:
+        """Close its input; return the rest of what it says, when it has ended."""
+        with contextlib.suppress(BrokenPipeError):
+            self.stdin.close()
+        said = ["", ""]
+
+        def read(number: int) -> None:
+            with (self.stdout, self.stderr)[number] as stream:
+                said[number] = stream.read()
+
+        readers = [threading.Thread(target=read, args=(number,), daemon=True) for number in range(2)]
+        for reader in readers:
+            reader.start()
+        self.wait(timeout)
+        for reader in readers:
+            reader.join(timeout)
+        return said[0], said[1]
+
+
+def _begin(
+    words: Sequence[object],
+    env: Mapping[str, str] | None,
+    cwd: Path | str,
+    streams: Sequence[int],
+    libraries: Sequence[str],
+    timeout: float | None,
+) -> tuple[int, TextIO]:
+    """Start a program on these streams; return its id and where its exit code will stand."""
+    request = {
+        "words": [str(word) for word in words],
+        "env": dict(os.environ if env is None else env),
+        "cwd": str(Path(cwd).absolute()),
+    }
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            socket.send_fds(_server(tuple(libraries)), [json.dumps(request).encode()], [*streams, theirs.fileno()])
+        ours.settimeout(timeout)
+        answers = ours.makefile()
+        return int(answers.readline()), answers
 
 
 @functools.cache
-def _server() -> socket.socket:
+def _server(libraries: tuple[str, ...]) -> socket.socket:
     """Start the process that forks, once; it ends when this end of its socket closes."""
     ours, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
     with theirs:
         number = theirs.fileno()
-        process = subprocess.Popen([sys.executable, "-c", SERVER, str(number)], cwd=ROOT, pass_fds=[number])
+        words = [sys.executable, "-c", SERVER, str(number), *libraries]
+        process = subprocess.Popen(words, cwd=ROOT, pass_fds=[number])
     atexit.register(process.wait)
     atexit.register(ours.close)  # before that
     return ours
 
 
-def serve(number: int) -> int | str | None:
+def serve(number: int, libraries: Sequence[str]) -> int | str | None:
     """Fork once for each request; return the exit code of the program in its fork, and in the server at the end."""
-    import alembic.command  # noqa: F401 - for the forks
-    import rich.progress  # noqa: F401
-    import sqlalchemy.dialects.sqlite  # noqa: F401
-    import torch  # noqa: F401
-    import typer  # noqa: F401
-
+    for library in libraries:
+        importlib.import_module(library)
     is_ours = ("tunedb", "tests", "triton")
     assert not [name for name in sys.modules if name.split(".")[0] in is_ours and name not in ("tests", __name__)]
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy what it visits
     with socket.socket(fileno=number) as requests:
         while True:
-            text, descriptors, *_ = socket.recv_fds(requests, MAX_REQUEST, 3)
+            text, descriptors, *_ = socket.recv_fds(requests, MAX_REQUEST, 4)
             if not text:
                 return 0
-            answer = socket.socket(fileno=descriptors.pop())
+            *streams, last = descriptors
+            answer = socket.socket(fileno=last)
             if os.fork() == 0:  # it answers and waits, so that programs may run side by side
                 requests.close()
                 if (program := os.fork()) == 0:
                     answer.close()
-                    return _run(json.loads(text), *descriptors)
+                    return _run(json.loads(text), streams)
+                for descriptor in streams:
+                    os.close(descriptor)
                 answer.sendall(f"{program}\n".encode())
                 answer.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])}\n".encode())
                 os._exit(0)
             answer.close()
-            for descriptor in descriptors:
+            for descriptor in streams:
                 os.close(descriptor)
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
 
 
-def _run(request: dict[str, object], out: int, err: int) -> int | str | None:
+def _run(request: dict[str, object], streams: Sequence[int]) -> int | str | None:
     """Become the program that was asked for; return its exit code."""
     words, env, cwd = request["words"], request["env"], request["cwd"]
     assert isinstance(words, list)
     assert isinstance(env, dict)
-    for descriptor, stream in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
+    for stream, descriptor in enumerate(streams):
         os.dup2(descriptor, stream)
         os.close(descriptor)
     inherited = {"", str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests import forked
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -29,21 +31,46 @@ def stand_ins() -> str:
     return folder
 
 
+def with_stand_ins(env: Mapping[str, str] | None) -> dict[str, str]:
+    """The environment, this process's if there is none, with stand-ins for torch and Triton."""
+    env = dict(os.environ if env is None else env)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [stand_ins(), env.get("PYTHONPATH")]))
+    return env
+
+
 def start(
     code: str, *arguments: object, env: Mapping[str, str] | None = None, needs_torch: bool = False
-) -> subprocess.Popen[str]:
-    """A process that runs the code, with pipes on all sides; its kernels are made up, and so are torch and Triton."""
+) -> forked.Program:
+    """A process that runs the code, with pipes on all sides; its kernels are made up, and so are torch and Triton.
+
+    It is forked from one that has imported SQLAlchemy and the like.
+    """
+    words = ["-c", code, *arguments]
+    if needs_torch:
+        return forked.Program(words, env=env, cwd=ROOT, libraries=forked.WITH_TORCH)
+    return forked.Program(words, env=with_stand_ins(env), cwd=ROOT)
+
+
+def start_anew(code: str, *arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """A process as of `start`, in which nothing is imported yet: for tests of imports and of Python's options."""
     words = [sys.executable, "-c", code, *map(str, arguments)]
     pipe = subprocess.PIPE
-    env = dict(os.environ if env is None else env)
-    if not needs_torch:
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, [stand_ins(), env.get("PYTHONPATH")]))
-    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=env)
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=with_stand_ins(env))
 
 
-def output_of(code: str, *arguments: object, env: Mapping[str, str] | None = None, needs_torch: bool = False) -> str:
+def output_of(
+    code: str,
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    needs_torch: bool = False,
+    is_anew: bool = False,
+) -> str:
     """What a process that runs the code prints; it must end well, and say nothing on stderr."""
-    process = start(code, *arguments, env=env, needs_torch=needs_torch)
+    process: forked.Program | subprocess.Popen[str]
+    if is_anew:
+        process = start_anew(code, *arguments, env=env)
+    else:
+        process = start(code, *arguments, env=env, needs_torch=needs_torch)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, ""), err
     return out

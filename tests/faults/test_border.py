@@ -14,7 +14,7 @@ import pytest
 
 from tests.fakes import DEVICE
 from tests.faults import calls
-from tests.faults.parts import output_of, start
+from tests.faults.parts import output_of, start_anew
 from tunedb.tuner import border
 
 WITHOUT_A_PACKAGE = """
@@ -128,12 +128,12 @@ def test_a_logging_handler_that_raises_costs_no_call_its_config(monkeypatch: pyt
 
 @pytest.mark.parametrize("package", ["sqlalchemy", "alembic", "platformdirs", "sqlite3", "fcntl"])
 def test_without_a_package_a_call_gets_its_config(package: str, tmp_path: Path) -> None:
-    out, err = start(WITHOUT_A_PACKAGE, tmp_path / "store.db", package).communicate(timeout=60)
+    out, err = start_anew(WITHOUT_A_PACKAGE, tmp_path / "store.db", package).communicate(timeout=60)
     assert json.loads(out or "[]") == [[2, "sweep"]] * 2, err
 
 
 def test_calls_at_the_end_of_a_process_are_served_and_tuned_where_python_still_can(tmp_path: Path) -> None:
-    lines = map(json.loads, output_of(AT_THE_END, tmp_path / "store.db").splitlines())
+    lines = map(json.loads, output_of(AT_THE_END, tmp_path / "store.db", is_anew=True).splitlines())
     answers = {where: (block, source) for where, block, source in lines}
     assert answers["a thread"] == (2, "sweep")
     assert answers["atexit"] == (2, "sweep")
@@ -149,5 +149,5 @@ from tests.faults import calls
 tuner = calls.tuner()
 print(json.dumps([calls.call(tuner, n)[:2] for n in range(2)]))
 """
-    out, err = start(code, env=env).communicate(timeout=60)
+    out, err = start_anew(code, env=env).communicate(timeout=60)
     assert json.loads(out or "[]") == [[2, "sweep"]] * 2, err

@@ -57,7 +57,6 @@ while True:
 def held(path: Path, code: str) -> Iterator[None]:
     """Another process holds the store."""
     process = start(code, path)
-    assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     try:
         yield

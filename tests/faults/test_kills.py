@@ -119,10 +119,7 @@ def test_killed_writers_lose_nothing_that_was_acknowledged_and_tear_nothing(quic
 def test_a_waiter_takes_over_from_a_killed_sweeper_and_the_others_read_what_it_found(quick_path: Path) -> None:
     path = quick_path
     waiters, sweeper = start(WAITERS, path), start(SWEEPER, path)
-    assert sweeper.stdout is not None
-    assert waiters.stdout is not None
     assert (waiters.stdout.readline(), sweeper.stdout.readline()) == ("ready\n", "sweeping\n")
-    assert waiters.stdin is not None
     waiters.stdin.write("go\n")
     waiters.stdin.flush()
     time.sleep(0.5)
@@ -142,7 +139,6 @@ def test_a_waiter_takes_over_from_a_killed_sweeper_and_the_others_read_what_it_f
 def test_a_stopped_sweeper_keeps_nobody_waiting_for_longer_than_the_lock_s_timeout(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     sweeper = start(SWEEPER, path)
-    assert sweeper.stdout is not None
     assert sweeper.stdout.readline() == "sweeping\n"
     sweeper.send_signal(signal.SIGSTOP)
     try:
@@ -156,7 +152,6 @@ def test_a_stopped_sweeper_keeps_nobody_waiting_for_longer_than_the_lock_s_timeo
 
 def test_an_upgrade_that_was_killed_has_changed_nothing_and_the_next_one_goes_through(stored_url: str) -> None:
     upgrader = start(UPGRADER, stored_url)
-    assert upgrader.stdout is not None
     assert upgrader.stdout.readline() == "upgraded\n"
     upgrader.kill()
     upgrader.communicate()

@@ -38,7 +38,7 @@ def quick_schemas() -> None:
 
 
 def test_eight_processes_can_open_one_absent_store(stored_url: str) -> None:
-    assert output_of(OPENER, stored_url, env={**os.environ, "PYTHONWARNINGS": "error"}) == ""
+    assert output_of(OPENER, stored_url, env={**os.environ, "PYTHONWARNINGS": "error"}, is_anew=True) == ""
     check(stored_url)
 
 

@@ -40,7 +40,6 @@ def test_a_killed_sweep_loses_the_trial_in_flight_and_the_next_one_builds_on_the
     store: Store, tmp_path: Path
 ) -> None:
     process = start(KILLED, tmp_path / "tunedb.db")
-    assert process.stdout is not None
     assert process.stdout.readline() == "at the last one\n"
     process.send_signal(signal.SIGKILL)
     process.communicate()
