@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
 
-def read_package() -> dict[str, ast.Module]:
+@functools.cache
+def package() -> dict[str, ast.Module]:
     """Every file of the package by its path within it, such as `store/sql/engine.py`."""
     files = {}
     for folder, prefix in (("tunedb", ""), ("kernels", "kernels/"), ("migrations", "migrations/")):
@@ -51,6 +53,12 @@ def import_graph(files: Mapping[str, ast.Module]) -> dict[str, set[str]]:
             if imported is not None and imported != path:
                 graph[path].add(imported)
     return graph
+
+
+@functools.cache
+def package_graph() -> dict[str, set[str]]:
+    """The files of the package that each of them imports."""
+    return import_graph(package())
 
 
 def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:

@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tests.architecture.imports import ROOT, circles, import_graph, imported_names, read_package
+from tests.architecture.imports import ROOT, circles, import_graph, imported_names, package, package_graph
 
 # Nine lines, the top one first. A file may import from its own line and from those below it, also inside functions and
 # for type checkers.
@@ -35,9 +35,6 @@ OWNERS = {
     "triton": ("kernels", "runtime", "decorator", "core/tagged.py"),
 }
 
-FILES = read_package()
-GRAPH = import_graph(FILES)
-
 
 def folder_of(path: str) -> str:
     """The folder at the top of the package, or the name of a file that lies there."""
@@ -45,13 +42,13 @@ def folder_of(path: str) -> str:
 
 
 def test_every_folder_has_its_place() -> None:
-    assert {folder_of(path) for path in FILES} - {"migrations"} <= set(HEIGHT)
+    assert {folder_of(path) for path in package()} - {"migrations"} <= set(HEIGHT)
 
 
 def test_imports_run_downwards() -> None:
     upwards = [
         f"{path} imports {imported}"
-        for path, imports in GRAPH.items()
+        for path, imports in package_graph().items()
         for imported in imports
         if "migrations" not in (folder_of(path), folder_of(imported))
         and HEIGHT[folder_of(imported)] > HEIGHT[folder_of(path)]
@@ -60,13 +57,13 @@ def test_imports_run_downwards() -> None:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    assert [sorted(circle) for circle in circles(GRAPH)] == []
+    assert [sorted(circle) for circle in circles(package_graph())] == []
 
 
 def test_each_dependency_is_imported_by_its_owners_only() -> None:
     strangers = [
         f"{path} imports {name}"
-        for path, tree in FILES.items()
+        for path, tree in package().items()
         for name in imported_names(path, tree)
         if not path.startswith(OWNERS.get(name.split(".")[0], ("",)))
     ]
@@ -80,7 +77,7 @@ READ_THE_ENVIRONMENT = {"settings.py", "_internal/child_environment.py", "adopti
 def test_the_environment_is_read_in_settings_only() -> None:
     readers = {
         path
-        for path, tree in FILES.items()
+        for path, tree in package().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     }
@@ -88,7 +85,7 @@ def test_the_environment_is_read_in_settings_only() -> None:
 
 
 def test_the_top_level_folders_are_never_imported_by_their_own_names() -> None:
-    everywhere = dict(FILES)
+    everywhere = dict(package())
     for folder in ("tests", "benchmarks", "examples"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             source = path.read_text()
@@ -100,13 +97,13 @@ def test_the_top_level_folders_are_never_imported_by_their_own_names() -> None:
 
 
 def test_migrations_import_no_live_code() -> None:
-    for path in FILES:
+    for path in package():
         if path.startswith("migrations/versions/"):
-            assert not GRAPH[path], path
+            assert not package_graph()[path], path
 
 
 def test_a_file_says_what_lives_in_it_and_stays_small() -> None:
-    for path, tree in FILES.items():
+    for path, tree in package().items():
         source = (ROOT / "tunedb" / path).read_text()
         assert len(source.splitlines()) <= 300, f"{path} is long: are these two files?"
         assert not source.strip() or ast.get_docstring(tree), f"{path}: no sentence says what lives here"
@@ -114,7 +111,7 @@ def test_a_file_says_what_lives_in_it_and_stays_small() -> None:
 
 @pytest.mark.parametrize("folder", ["core", "runtime", "decorator"])
 def test_a_folder_that_others_import_parts_of_loads_nothing_by_itself(folder: str) -> None:
-    assert not [node for node in FILES[f"{folder}/__init__.py"].body if not isinstance(node, ast.Expr)]
+    assert not [node for node in package()[f"{folder}/__init__.py"].body if not isinstance(node, ast.Expr)]
 
 
 def test_the_graph_sees_imports_of_every_kind() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.architecture.imports import read_package
+from tests.architecture.imports import package
 
 # Of work on a thread of its own, or around a fork: none of these frames is a call's.
 ALLOWED = {(path, "exception") for path in ("_internal/forks.py", "_internal/timer.py", "store/store_thread.py")}
@@ -12,7 +12,7 @@ ALLOWED = {(path, "exception") for path in ("_internal/forks.py", "_internal/tim
 
 def test_a_log_record_gets_the_text_of_an_error_and_not_the_error() -> None:
     faults = []
-    for path, tree in read_package().items():
+    for path, tree in package().items():
         for handler in ast.walk(tree):
             if not isinstance(handler, ast.ExceptHandler):
                 continue

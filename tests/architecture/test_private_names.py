@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-import pytest
-
-from tests.architecture.test_import_order import FILES
+from tests.architecture.imports import package
 
 # Two of torch, because the compile worker loads none; three of Triton; and one that reads attributes only, because core
 # loads no Triton.
@@ -60,9 +58,9 @@ def private_names(tree: ast.Module) -> Iterator[str]:
                 yield str(name)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path not in COMPAT])
-def test_private_names_stand_in_the_compat_files_only(path: str) -> None:
-    assert list(private_names(FILES[path])) == []
+def test_private_names_stand_in_the_compat_files_only() -> None:
+    found = {path: list(private_names(tree)) for path, tree in package().items() if path not in COMPAT}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 def test_the_test_sees_private_names() -> None:
@@ -79,4 +77,4 @@ self._own; torch.__version__
 """
     names = set(private_names(ast.parse(code)))
     assert names == {"_C", "knobs", "_sleep", "_current_level", "packed_metadata", "_init_handles"}
-    assert all(list(private_names(FILES[path])) for path in COMPAT)
+    assert all(list(private_names(package()[path])) for path in COMPAT)
