@@ -20,6 +20,7 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 
 import tunedb
+from tests import forked
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.decorator.stub import GPU, StubDriver
 from tests.store.samples import sweep
@@ -94,10 +95,7 @@ print(json.dumps(answer))
 
 def run_apart(*arguments: str, **environment: str) -> dict[str, Any]:
     """What a process with these settings says."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = forked.run(["-c", RUN, *arguments], env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -7,8 +7,6 @@ import logging
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 
 import tunedb
+from tests import forked
 from tests.cli.conftest import Cli, Kernel, put
 from tests.conftest import runs_interpreter
 from tests.faults.parts import ROOT
@@ -57,9 +56,7 @@ def test_commands_run_kernels_without_a_gpu_in_an_empty_environment(tmp_path: Pa
         f"lookup {PROBLEM}",
     ]
     environment = {"PATH": os.defpath, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    ran = subprocess.run(
-        [sys.executable, "-c", EACH, *lines], env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
+    ran = forked.run(["-c", EACH, *lines], env=environment, timeout=300)
     printed = re.split("\0 (.+)\n", ran.stdout)
     assert printed[1::2] == ["0", "0", "0"], ran.stderr
     assert "mean nothing for a GPU" in ran.stderr
