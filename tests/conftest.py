@@ -87,6 +87,14 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time for the store, however busy the machine is."""
+    from tests.patience import be_patient
+
+    be_patient(monkeypatch.setattr)
+
+
+@pytest.fixture
 def sticky(tmp_path: Path) -> Path:
     """A folder as /tmp is: everyone may make entries, and remove none but their own."""
     folder = tmp_path / "shared"

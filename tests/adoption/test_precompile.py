@@ -46,6 +46,9 @@ import pytest, torch
 from triton import knobs
 import tunedb
 from tests.decorator.stub import stub_gpu
+from tests.patience import be_patient
+
+be_patient()
 
 class Said(logging.Handler):
     def emit(self, record): answer["said"].append(record.getMessage())
@@ -155,6 +158,7 @@ def read_only(folder: Path) -> Iterator[None]:
     assert before == {path: (path.stat().st_mode, path.stat().st_mtime_ns) for path in paths}
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_process_with_the_folder_compiles_nothing(
     tmp_path: Path, cache: Path, stub: StubDriver, store: Store, cli: Cli  # noqa: F811
 ) -> None:  # fmt: skip

@@ -251,6 +251,7 @@ def test_a_call_of_compiled_code_asks_no_store(
     assert graphs.lists() == [[64]]
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_store_that_fails_leaves_compiled_code_valid(stub: StubDriver, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = tuned(do_bench=Bench(2.0, 1.0))
     kernel[grid_of(100)](torch.zeros(100), torch.zeros(100), 100)

@@ -237,6 +237,7 @@ def test_the_knob_prints_each_config_and_the_result(
     assert "best config selected: BLOCK: 16" in printed
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.skipif(not hasattr(knobs.autotuning, "listener"), reason="this Triton has no such knob")
 def test_the_listener_is_told_of_a_tuning_and_of_a_hit(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, Any]] = []

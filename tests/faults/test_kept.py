@@ -137,6 +137,7 @@ def test_whatever_happens_to_a_store_each_finished_sweep_is_in_it_at_the_end(
     world.guarded.close()
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize("fault", ["remove", "empty", "replace"])
 def test_a_file_that_goes_under_a_process_costs_nothing_that_is_tuned_after_it(
     fault: str, quick_path: Path, records: pytest.LogCaptureFixture

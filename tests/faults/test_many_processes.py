@@ -9,10 +9,7 @@ from tests.faults.parts import output_of, start
 from tunedb.store import check, open_store
 
 # Many processes on few cores: how long a call waits for its store is not what is tested.
-PATIENT = """
-from tunedb.store import guarded, wait_budget, writer
-wait_budget.CALL_S = guarded.CALL_S = guarded.READ_S = writer.RESULT_S = writer.TRIALS_S = 60.0
-"""
+PATIENT = "import tests.patience; tests.patience.be_patient()"
 
 OPENERS = """
 import sys

@@ -120,6 +120,7 @@ def test_one_slow_trial_spares_the_other_calls_the_same_wait(tmp_path: Path) -> 
     assert guarded._store._store.log.count("start_sweep") == 1  # type: ignore[union-attr]
 
 
+@pytest.mark.usefixtures("patience")
 def test_no_thread_waits_for_a_store_while_others_wait_for_it_to_end_its_sweep(tmp_path: Path) -> None:
     """Else their waits would add up. Only the trials are written meanwhile, which has a limit for all threads."""
     tuner = calls.tuner(store=str(tmp_path / "store.db"))
