@@ -32,7 +32,12 @@ TOPS = tuple(name.partition(".")[0] for name in LIBRARIES)
 
 
 def run(
-    words: Sequence[object], *, env: Mapping[str, str] | None = None, cwd: Path | str = ".", timeout: float = 120
+    words: Sequence[object],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | str = ".",
+    timeout: float = 120,
+    libraries: Sequence[str] = WITH_TORCH,
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with these words (`-c CODE`, `-m MODULE` or a file, and arguments), as subprocess.run does.
 
@@ -40,7 +45,7 @@ def run(
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err, Path(os.devnull).open() as nothing:
         streams = [nothing.fileno(), out.fileno(), err.fileno()]
-        pid, answers = _begin(words, env, cwd, streams, WITH_TORCH, timeout)
+        pid, answers = _begin(words, env, cwd, streams, libraries, timeout)
         with answers:
             try:
                 code = int(answers.readline())

@@ -105,6 +105,7 @@ if len(sys.argv) > 3:
 """
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize("mode", ["tune", "strict"])
 def test_hits_load_neither_sqlalchemy_nor_what_tunes_up_to_the_end_of_the_process(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "t.db"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.fakes import FakeKernel
 from tests.faults import calls
 from tests.faults.parts import ROOT
@@ -199,8 +198,8 @@ def test_a_file_of_hostile_lines_is_refused_by_the_command_in_a_few_words(tmp_pa
     file = tmp_path / "$(touch evil).jsonl"
     for content in (b"\x80\x04\x95evil.", b"[" * 1_000_000, b'{"format":"tunedb sweeps","version":1,"sweeps":1}\n' * 3):
         file.write_bytes(content)
-        words = [sys.executable, "-m", "tunedb", "import", str(file), "--store", str(tmp_path / "store.db")]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+        words = ["-m", "tunedb", "import", str(file), "--store", str(tmp_path / "store.db")]
+        done = forked.run(words, cwd=ROOT, libraries=forked.LIBRARIES)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         assert len(done.stderr) < 1000

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.fakes import FakeKernel, config
 from tests.faults import calls
 from tests.faults.parts import ROOT
@@ -92,8 +91,8 @@ def test_an_export_with_a_wrong_checksum_is_refused_and_stores_nothing(path: Pat
     file.write_bytes(file.read_bytes().replace(b'"time_us":5.0', b'"time_us":1.0', 1))
     with pytest.raises(ImportRejected, match="checksum is wrong"):
         load(file)
-    words = [sys.executable, "-m", "tunedb", "import", str(file), "--store", str(other)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    words = ["-m", "tunedb", "import", str(file), "--store", str(other)]
+    done = forked.run(words, cwd=ROOT, libraries=forked.LIBRARIES)
     assert done.returncode == 2
     assert "checksum is wrong" in done.stderr
     assert "Traceback" not in done.stderr

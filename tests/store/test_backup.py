@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.store.samples import failed, sweep
 from tests.store.test_schema import second_revision
 from tunedb.errors import SettingError, StoreCorrupt, StoreError, StoreUnavailable
@@ -153,7 +154,7 @@ except StoreUnavailable as error:
     print(error)
 """
     before = names(tmp_path)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
     assert done.stdout.startswith(f"Can't use sqlite:///{path}: ")
     assert names(tmp_path) == before
 
@@ -221,7 +222,7 @@ with pytest.MonkeyPatch.context() as patch:
     except StoreUnavailable as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
     assert done.stdout.startswith("Schema 0003 is not upgraded, as the store can't be backed up: ")
     assert (current(str(path)), backups(path)) == ("0003", [])
     second_revision(tmp_path / "again", monkeypatch)

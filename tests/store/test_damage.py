@@ -6,13 +6,12 @@ import logging
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.store.samples import DEVICE, HASH, sweep
 from tunedb.errors import StoreCorrupt, StoreError
 from tunedb.store import check, current, open_store, upgrade
@@ -127,7 +126,7 @@ def test_an_empty_file_is_a_fresh_store(tmp_path: Path) -> None:
 def test_many_processes_set_a_damaged_file_aside_once(path: Path) -> None:
     path.write_bytes(b"no database" * 1000)
     code = f"from tunedb.store import open_store; open_store({str(path)!r})"
-    processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    processes = [forked.Program(["-c", code]) for _ in range(4)]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, errors
     assert len(aside(path)) == 1

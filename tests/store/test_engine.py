@@ -7,7 +7,6 @@ import logging
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.store.samples import DEVICE, HASH, sweep, trial
 from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.store import Store, current, open_store, upgrade
@@ -173,7 +173,7 @@ except StoreUnavailable as error:
     print(error)
 print(len(list(store.iter_sweeps(finished=False))))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
     message, _, count = done.stdout.strip().partition("\n")
     assert message.startswith(f"Can't use sqlite:///{path}: "), done.stderr
     assert count == "1"
@@ -206,7 +206,7 @@ try:
 except StoreUnavailable as error:
     print(error)
 """
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        done = forked.run(["-c", code], libraries=forked.LIBRARIES)
         assert done.returncode == 0, done.stderr
         count, write, absent = done.stdout.splitlines()
         assert count == "1"
@@ -302,5 +302,5 @@ if child:
     assert os.waitpid(child, 0)[1] == 0
     print(len(list(store.iter_sweeps())))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
     assert (done.stdout, done.stderr) == ("3\n", "")

@@ -7,7 +7,6 @@ import re
 import shutil
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import tunedb.migrations
+from tests import forked
 from tests.store.assets import make
 from tests.store.revisions import later_version
 from tests.store.samples import failed, sweep
@@ -226,13 +226,8 @@ REPOSITORY = Path(tunedb.migrations.__file__).resolve().parent.parent
 )
 def test_developers_can_use_the_alembic_command(file_url: str) -> None:
     for words in (["upgrade", "head"], ["check"], ["downgrade", "base"], ["upgrade", "head"], ["current"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "alembic", "-x", f"url={file_url}", *words],
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        told = ["-m", "alembic", "-x", f"url={file_url}", *words]
+        done = forked.run(told, cwd=REPOSITORY, libraries=forked.LIBRARIES)
         assert done.returncode == 0, done.stderr
     assert "0003 (head)" in done.stdout
     assert current(file_url) == schema.HEAD

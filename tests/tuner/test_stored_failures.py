@@ -82,6 +82,7 @@ def test_a_default_after_a_failure_is_not_given_up_for_a_near_problems_config(st
     assert (tuner.refresh(), better) == (0, [])
 
 
+@pytest.mark.usefixtures("patience")
 @pytest.mark.parametrize("status", ["failed", "aborted"])
 def test_it_reaches_no_shared_store_and_is_taken_from_none(status: str, store: Store, tmp_path: Path) -> None:
     path = str(tmp_path / "shared.db")
