@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tests.conftest import runs_kernels
+from tests.conftest import INTERPRETED, runs_kernels
 from tunedb.core.problem import Config
 from tunedb.kernels.avg_pool.algorithms import pieces
 from tunedb.kernels.avg_pool.algorithms.case import Case
@@ -128,3 +128,21 @@ def test_the_last_tile_ends_with_the_row(length: int, padding: int) -> None:
     """It overlaps the one before, and no other tile reads or counts the end of the row."""
     window = Window(80, 1, padding, False, False)
     check("contiguous", length + window.kernel_size - 1 - 2 * padding, window, F16, BY_EXCHANGES)
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="the interpreter alone tells which addresses are accessed")
+@pytest.mark.parametrize("length", [831, 1153])
+def test_no_output_is_written_twice(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tiles may round it differently, so that the result would depend on which one ends last."""
+    from triton.runtime import interpreter
+
+    store, written = interpreter.InterpreterBuilder.create_masked_store, []
+
+    def recording(builder, pointers, value, mask, *arguments):
+        written.extend(pointers.data[mask.data].tolist())
+        return store(builder, pointers, value, mask, *arguments)
+
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_masked_store", recording)
+    config = Config.of(ALGORITHM="pieces", BLOCK_OUT=8 * BY_EXCHANGES, ROWS_PER_PROG=1, num_warps=1)
+    pool(laid_out("odd offset", 1, 3, length, F16), Window(80, 1, 30), config)
+    assert len(written) == len(set(written)) == 3 * Window(80, 1, 30).output_length(length)
