@@ -63,7 +63,8 @@ def chart(folder: str) -> str:
 def origin(facts: Row, name: str) -> str:
     """Return the sentence that says on what and when the results of a file were measured."""
     versions = [f"driver {facts['driver']}", f"torch {facts['torch'].partition('+')[0]}", f"Triton {facts['triton']}"]
-    return f"On one {facts['device']} ({', '.join(versions)}), {facts['date']}: [{name}](../benchmarks/results/{name}).\n"
+    where = f"On one {facts['device']} ({', '.join(versions)}), {facts['date']}"
+    return f"{where}: [{name}](../benchmarks/results/{name}).\n"
 
 
 def measured(link: str = "") -> str | None:
@@ -149,7 +150,8 @@ def problems_of_the_file() -> str | None:
     )
     changes = pool_results.before_and_after(rows, before).splitlines()[2:]
     ratios = [[float(line.split("|")[-2]) for line in changes if f"| {name} |" in line] for name in DIRECTIONS]
-    lines.append(_line("over that of the kernels before, measured in the same run, geometric mean", [f"{geometric_mean(each):.3f}" for each in ratios]))
+    means = [f"{geometric_mean(each):.3f}" for each in ratios]
+    lines.append(_line("over that of the kernels before, measured in the same run, geometric mean", means))
     lines.append(_line("the same, lowest", [f"{min(each):.3f}" for each in ratios]))
     return "\n".join(lines) + f"\n\n{origin(rows[-1], FILE)}"
 
