@@ -34,11 +34,9 @@ def load_column(at, column, bounds, HOW: tl.constexpr):
     """
     sources, step, place, span, _ = at
     source = sources + column * step
-    # What no other window holds is read once, and need not stay in the cache.
-    POLICY: tl.constexpr = "evict_first" if HOW[HOW_WINDOW] <= HOW[HOW_STRIDE] else ""
     if HOW[HOW_MASKED]:
         inside = (place + column).to(tl.uint32) < span.to(tl.uint32)
-        value = tl.load(source, mask=inside[:, None], other=0.0, eviction_policy=POLICY).to(HOW[HOW_ACC])
+        value = tl.load(source, mask=inside[:, None], other=0.0).to(HOW[HOW_ACC])
         if HOW[HOW_SCALED]:
             left, low, high, padded_high = bounds
             start = left + column * HOW[HOW_STRIDE]
@@ -46,7 +44,7 @@ def load_column(at, column, bounds, HOW: tl.constexpr):
             value *= (1.0 / count.to(HOW[HOW_ACC]))[:, None]
         return value
     else:
-        return tl.load(source, eviction_policy=POLICY).to(HOW[HOW_ACC])
+        return tl.load(source).to(HOW[HOW_ACC])
 
 
 @triton.jit
