@@ -63,10 +63,10 @@ def check(
 
 
 STACKS = [  # window, batch entries, channels, length, blocks of a thread
-    (Window(129, 1, 5), 1, 5, 1500, 1),  # a program inside the row
-    (Window(128, 1, 64, False, False), 2, 13, 700, 1),
-    (Window(150, 1, 0), 2, 3, 2100, 1),
-    (Window(300, 1, 150), 1, 35, 400, 2),  # programs with some of the channels
+    (Window(513, 1, 5), 1, 5, 3000, 1),  # a program inside the row
+    (Window(512, 1, 256, False, False), 2, 13, 900, 2),
+    (Window(520, 1, 0), 2, 3, 2500, 1),
+    (Window(600, 1, 300), 1, 35, 620, 2),  # programs with some of the channels
 ]
 
 
