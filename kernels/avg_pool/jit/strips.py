@@ -6,7 +6,7 @@ columns of one more: sums of whole strips double in length, each taken from its 
 so that an output costs two exchanges for each bit of their number, and nothing is ever subtracted. Few threads read a
 strip, because a sum over threads costs each of them an exchange for every doubling. Half-precision elements of long
 strips are read by aligned pieces of 16 bytes, or pairs, wherever strips begin: one at a time they reached 0.7 to 0.8 of
-the bandwidth. Where all strips of a tile begin in a piece alike, what belongs to them is told apart once for all.
+the bandwidth. If all strips of a tile begin at the same column of a piece, one selection serves them all.
 
 It is chosen for wide windows, forward. An element costs four to eight instructions: it is loaded, converted and added;
 in short rows, whose tiles all need masks, up to 18.
