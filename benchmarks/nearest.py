@@ -146,7 +146,7 @@ def main(words: list[str] | None = None) -> None:
         print(worst_defaults(rows, names, [sweep.problem for sweep in chosen], options.worst))
     if options.json:
         latest = max(sweeps, key=lambda sweep: str(sweep.finished))
-        facts = {"device": str(latest.device), **json.loads(latest.environment.key)}
+        facts = {"device": latest.device.name, **json.loads(latest.environment.key)}
         facts |= {"date": str(latest.finished)[:10], "cut_off": options.cut_off[0]}
         facts |= {"command": f"python -m benchmarks.nearest --sample {' --sample '.join(options.sample)}"}
         options.json.write_text(json.dumps(facts | figures, indent=1) + "\n")

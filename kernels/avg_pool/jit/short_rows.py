@@ -33,7 +33,7 @@ def pool_short_rows(
     ALL: tl.constexpr = BLOCK_OUT * ROWS_PER_PROG
     SCALED: tl.constexpr = BACKWARD and DIVISOR != "window"
     # Divisions of 64 bits are branches: behind them all of a thread's loads are issued before its first sum. Divided by
-    # 32 bits, as `place_in_short_rows` and `in_short_rows` do, they came in three rounds, and took 1.06 times as long.
+    # 32 bits, as in `place_in_short_rows` and `in_short_rows`, they come in three rounds, and rows of 65 take longer.
     items = tl.cast(rows, tl.int64) * written_length
     programs = blocks(items, ALL)
     batch = tl.program_id(0) // programs
