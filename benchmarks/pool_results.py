@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import geometric_mean, median, quantiles
@@ -179,9 +180,9 @@ def before_and_after(rows: Sequence[Row], before: Sequence[Row]) -> str:
 
 def algorithms(rows: Sequence[Row]) -> str:
     """Return a Markdown table of the algorithms: on how many problems each won, and what it reaches of a copy there."""
-    won = {row["config"]["ALGORITHM"] for row in rows if row["config"]}
+    won = Counter(name for name in map(_algorithm, rows) if name)
     lines = ["| `ALGORITHM` | forward | backward | of a copy (geometric mean) |", "|---|---|---|---|"]
-    for name in sorted(won, key=lambda name: -len([row for row in rows if _algorithm(row) == name])):
+    for name in sorted(won, key=lambda name: (-won[name], name)):  # of equal ones always in one order
         mine = [row for row in rows if _algorithm(row) == name]
         counts = (str(sum(row["direction"] == direction for row in mine)) for direction in DIRECTIONS)
         large = [row["of_copy"] for row in mine if row["of_copy"] and row["bytes"] >= LARGE_BYTES]

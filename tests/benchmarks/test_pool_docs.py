@@ -85,3 +85,10 @@ def test_results_of_older_forms_fill_nothing(folder: Path) -> None:
     (folder / pool_docs.UNTUNED).write_text(json.dumps({"summary": {}, "rows": []}))
     (folder / pool_docs.COMPILED).write_text(json.dumps({"rows": [{"kernel": "avg_pool1d"}]}))
     assert [pool_docs.defaults(), pool_docs.on_sm_89(), pool_docs.sweeps(), pool_docs.algorithms()] == [None] * 4
+
+
+def test_algorithms_that_won_as_often_stand_in_the_order_of_their_names() -> None:
+    names = ["taps", "rows", "vectors", "gather", "strips", "layers"]  # a set's order is another in each process
+    rows = [{"config": {"ALGORITHM": name}, "direction": "forward", "of_copy": None, "bytes": 1} for name in names]
+    lines = pool_results.algorithms([*rows, rows[0]]).splitlines()[2:]
+    assert [line.split("`")[1] for line in lines] == ["taps", "gather", "layers", "rows", "strips", "vectors"]
