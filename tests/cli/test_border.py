@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from tests.cli.conftest import Answer, Cli, put
 from tests.cli.test_command import ALL
-from tests.faults.parts import output_of, start
+from tests.faults.parts import output_of, start, start_anew
 from tests.store.samples import sweep
 from tunedb.cli import run, streams
 from tunedb.cli.commands import ls
@@ -295,7 +295,7 @@ main()
 )  # fmt: skip
 def test_an_interrupt_while_modules_are_imported_is_one_line(number: int, module: str, line: str, said: str) -> None:
     open_store(os.environ["TUNEDB_STORE"]).close()
-    process = start(SIGNALLED, int(number), module, line)
+    process = start_anew(SIGNALLED, int(number), module, line)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (128 + number, "", f"tunedb: {said}\n")
 
