@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from types import FrameType
 
 # Python calls these while it frees objects, and drops what they raise, whatever it is.
-_DROPS_EXCEPTIONS = ("_remove", "remove", "__del__")
+_DROPS_EXCEPTIONS = ("_remove", "remove", "__del__", "_remove_id")
+_HAS_WEAK_REFERENCES = "torch._dynamo.utils"  # whose callbacks are lambdas
 
 
 class Terminated(Exception):
@@ -20,6 +21,12 @@ class Late(OSError):
 
 
 KINDS: tuple[type[Exception], ...] = (Terminated, TimeoutError, Late)
+
+
+def _is_freeing(frame: FrameType) -> bool:
+    """Whether Python has called the function because an object is freed."""
+    name = frame.f_code.co_name
+    return name in _DROPS_EXCEPTIONS or (name == "<lambda>" and frame.f_globals.get("__name__") == _HAS_WEAK_REFERENCES)
 
 
 def _is_in_a_log_handler(frame: FrameType | None) -> bool:
@@ -37,7 +44,7 @@ def handling(kind: type[Exception]) -> Iterator[list[str]]:
     came: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if frame is not None and (frame.f_code.co_name in _DROPS_EXCEPTIONS or _is_in_a_log_handler(frame)):
+        if frame is not None and (_is_freeing(frame) or _is_in_a_log_handler(frame)):
             signal.setitimer(signal.ITIMER_REAL, 1e-3)
             return
         came.append("" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}")
