@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +58,14 @@ def drop_unwritten() -> None:
         writer._unwritten.discard(waiting)
 
 
+def end_timers() -> None:
+    """End what the test left to be done later: in another test it would find no store, and say so there."""
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+            thread.join(1.0)
+
+
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A store in the test's own folder, no cache, and no settings from the environment that started the tests."""
@@ -71,6 +80,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         if variable.startswith("TUNEDB_"):  # those that the test set: they may be wrong on purpose
             monkeypatch.delenv(variable)
     settings._change({})
+    end_timers()
     drop_unwritten()
 
 

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tests.conftest import end_timers
 from tunedb._internal.timer import RearmingTimer
 
 
@@ -73,6 +74,18 @@ def test_a_closed_timer_never_runs() -> None:
     timer.arm()
     threading.Event().wait(0.1)
     assert runs == []
+
+
+def test_a_timer_that_a_test_leaves_is_ended_and_can_be_armed_again() -> None:
+    runs: queue.Queue[int] = queue.Queue()
+    timer = RearmingTimer(0.2, lambda: bool(runs.put(1)))
+    timer.arm()
+    end_timers()
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+    with pytest.raises(queue.Empty):
+        runs.get(timeout=0.4)
+    timer.arm()
+    runs.get(timeout=10)
 
 
 def test_a_process_without_threads_to_spare_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,8 @@ class RearmingTimer:
     def arm(self) -> None:
         """Run the action after the interval, unless that is already planned."""
         with self._lock:
-            if self._timer is not None or self._is_closed:
+            is_planned = self._timer is not None and self._timer.is_alive()
+            if is_planned or self._is_closed:
                 return
             timer = threading.Timer(self._seconds, self._run)
             timer.daemon = True
