@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -63,7 +64,8 @@ def end_timers() -> None:
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
             thread.cancel()
-            thread.join(1.0)
+            with contextlib.suppress(RuntimeError):  # it is only being started, and will find itself cancelled
+                thread.join(1.0)
 
 
 @pytest.fixture(autouse=True)
