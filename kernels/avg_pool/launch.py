@@ -1,7 +1,7 @@
 """The host side of average pooling: outputs, and launches of the two kernels.
 
 The op and the sweep make their outputs and launches here and nowhere else. An exported module holds copies of
-`is_channels_last`, `empty_pooled`, `simplified` and `described`: they use no class of the library, and no import.
+`empty_pooled`, `simplified` and `described`: they use no class of the library, and no import.
 """
 
 from __future__ import annotations
@@ -23,31 +23,15 @@ from .strides import (
     batch_entries,
     collapsed,
     flattened,
+    is_channels_last,
     is_collapsible,
     is_gapless,
     is_in_rows,
-    layout_of,
+    layout_between,
     view_of,
 )
 
 INT32_END = 2**31  # a grid holds fewer programs, and narrow offsets stay below it
-
-
-def is_channels_last(x: torch.Tensor) -> bool:
-    """Say whether torch gives the pooled x channels-last strides: `is_channels_last_strides_2d` of (N, C, 1, L)."""
-    if x.dim() != 3:
-        return False
-    batch, channels, length = x.shape
-    batch_stride, channel_stride, stride = x.stride()
-    plane = length * stride
-    return (
-        batch > 0
-        and channels > 0
-        and channel_stride != 0
-        and stride >= channels * channel_stride
-        and batch_stride >= plane
-        and plane != channel_stride
-    )
 
 
 def empty_output(x: torch.Tensor, window: Window) -> torch.Tensor:
@@ -62,7 +46,7 @@ def empty_grad_input(grad_y: torch.Tensor, length: int) -> torch.Tensor:
 
 def empty_pooled(like: torch.Tensor, columns: int) -> torch.Tensor:
     """Return an empty tensor like `like` with that many columns: channels-last if `like` is, else contiguous."""
-    if is_channels_last(like):
+    if is_channels_last(tuple(like.shape), like.stride()):
         batch, channels, _ = like.shape
         return like.new_empty((batch, columns, channels)).transpose(1, 2)
     return like.new_empty((*like.shape[:-1], columns))
@@ -154,8 +138,10 @@ def case_of(
     """Return the case of a launch that reads `source` and writes `target`; `window` is kernel size, stride, padding."""
     (batch, rows, read_length), written_length = source[0], target[0][2]
     lengths = (written_length, read_length) if is_backward else (read_length, written_length)
-    alignment = min(alignment_of(source, addresses[0], itemsize), alignment_of(target, addresses[1], itemsize))
-    layout = layout_of(source)
+    layout = layout_between(source, target)
+    alignment = min(
+        alignment_of(source, addresses[0], itemsize, layout), alignment_of(target, addresses[1], itemsize, layout)
+    )
     return Case(is_backward, layout, itemsize, batch, rows, *lengths, *window, *source[1][1:2], alignment, source[1][2])
 
 
@@ -177,8 +163,8 @@ def described(
     if algorithm in INTO_ARRAYS:  # their rows need not begin where batch entries do
         views = batch_entries(source), batch_entries(target)
     are_aligned = (
-        alignment_of(views[0], addresses[0], case.itemsize) == WIDEST_ALIGNMENT,
-        alignment_of(views[1], addresses[1], case.itemsize) == WIDEST_ALIGNMENT,
+        alignment_of(views[0], addresses[0], case.itemsize, case.layout) == WIDEST_ALIGNMENT,
+        alignment_of(views[1], addresses[1], case.itemsize, case.layout) == WIDEST_ALIGNMENT,
     )
     are_in_rows = is_in_rows(source) and is_in_rows(target)
     programs, constants = tiling(algorithm, (block, per_program), case, are_aligned, are_in_rows)

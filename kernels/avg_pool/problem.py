@@ -11,7 +11,7 @@ from tunedb.core.problem import Problem
 
 from ..geometry import Window
 from .algorithms.case import Case
-from .strides import alignment_of, collapsed, layout_of, view_of
+from .strides import View, alignment_of, collapsed, is_channels_last, layout_of, view_of
 
 LAYOUTS = ("rows", "transposed", "general")
 
@@ -60,9 +60,9 @@ class Pool:
         length = shape[-1]
         columns = window.output_length(length) if backward else length
         batch, rows = (1, shape[0]) if len(shape) == 2 else (shape[0], shape[1])
-        view = collapsed(((batch, rows, columns), fresh_strides(rows, columns, layout)))
-        alignment = alignment_of(view, 0, dtype.itemsize) if alignment is None else alignment
-        return cls(*view[0][:2], length, window.normalised(length), dtype, layout_of(view), alignment)
+        view, layout = _seen(((batch, rows, columns), fresh_strides(rows, columns, layout)), length, len(shape))
+        alignment = alignment_of(view, 0, dtype.itemsize, layout) if alignment is None else alignment
+        return cls(*view[0][:2], length, window.normalised(length), dtype, layout, alignment)
 
     @classmethod
     def of_problem(cls, problem: Problem) -> Pool:
@@ -73,9 +73,9 @@ class Pool:
 
     @classmethod
     def _of(cls, read: torch.Tensor, length: int, window: Window) -> Pool:
-        view = collapsed(view_of(read.shape, read.stride()))
-        alignment = alignment_of(view, read.data_ptr(), read.element_size())
-        return cls(*view[0][:2], length, window.normalised(length), read.dtype, layout_of(view), alignment)
+        view, layout = _seen(view_of(read.shape, read.stride()), length, read.dim())
+        alignment = alignment_of(view, read.data_ptr(), read.element_size(), layout)
+        return cls(*view[0][:2], length, window.normalised(length), read.dtype, layout, alignment)
 
     def case(self, is_backward: bool) -> Case:
         """Return what the choice of an algorithm depends on."""
@@ -95,6 +95,19 @@ class Pool:
     def _facts(self) -> dict[str, object]:
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
         return facts | asdict(facts.pop("window"))
+
+
+def _seen(view: View, length: int, dimensions: int) -> tuple[View, str]:
+    """Return what is read with its batch entries seen as one where they can be, and its layout.
+
+    `length` is that of a row of x, `dimensions` the number of the tensor's. A single column of gradients has the layout
+    of the gradient that is written.
+    """
+    (_, rows, columns), strides = view
+    if columns == 1 < min(rows, length) and dimensions == 3 and strides[1] == 1 and is_channels_last(*view):
+        return view, "transposed"
+    view = collapsed(view)
+    return view, layout_of(view)
 
 
 def fresh_strides(rows: int, columns: int, layout: str) -> tuple[int, int, int]:

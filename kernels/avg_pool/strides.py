@@ -70,7 +70,32 @@ def layout_of(view: View) -> str:
     return "transposed" if strides[1] == 1 and shape[1] > 1 else "general"
 
 
-def alignment_of(view: View, address: int, itemsize: int) -> int:
+def layout_between(source: View, target: View) -> str:
+    """Return the layout in which one view is read and the other written: a single column has that of the other."""
+    return layout_of(target if source[0][2] == 1 else source)
+
+
+def is_channels_last(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Say whether torch gives a tensor pooled from one with these strides, in elements, channels-last ones.
+
+    It does for what `is_channels_last_strides_2d` says of (N, C, 1, L); never for (C, L).
+    """
+    if len(shape) != 3:
+        return False
+    batch, channels, length = shape
+    batch_stride, channel_stride, stride = strides
+    plane = length * stride
+    return (
+        batch > 0
+        and channels > 0
+        and channel_stride != 0
+        and stride >= channels * channel_stride
+        and batch_stride >= plane
+        and plane != channel_stride
+    )
+
+
+def alignment_of(view: View, address: int, itemsize: int, layout: str) -> int:
     """Return the largest of 16, 8, 4, 2 and 1 that divides the address and every pitch, in bytes.
 
     A pitch is the stride of an axis that is neither contiguous nor of extent 1. The columns of the general layout do
@@ -78,7 +103,7 @@ def alignment_of(view: View, address: int, itemsize: int) -> int:
     """
     shape, strides = view
     bits = WIDEST_ALIGNMENT | address
-    for axis in (0, 2) if layout_of(view) == "transposed" else (0, 1):
+    for axis in (0, 2) if layout == "transposed" else (0, 1):
         if shape[axis] > 1:
             bits |= strides[axis] * itemsize
     return bits & -bits

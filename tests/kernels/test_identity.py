@@ -13,7 +13,7 @@ from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.problem import Problem
 from tunedb.errors import SettingError
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
-from tunedb.kernels.avg_pool.launch import empty_grad_input, empty_output
+from tunedb.kernels.avg_pool.launch import backward_launch, empty_grad_input, empty_output, forward_launch
 from tunedb.kernels.avg_pool.problem import LAYOUTS, Pool
 from tunedb.kernels.geometry import Window
 
@@ -159,6 +159,38 @@ def test_a_gradient_is_channels_last_where_the_one_it_comes_from_is() -> None:
     assert empty_grad_input(torch.empty(2, 5, 3).transpose(1, 2), 10).stride() == (30, 1, 3)
     assert empty_grad_input(torch.empty(2, 3, 5), 10).stride() == (30, 10, 1)
     assert empty_grad_input(torch.empty(()).expand(2, 3, 5), 10).stride() == (30, 10, 1)
+
+
+def test_a_gradient_of_one_column_has_the_layout_of_the_one_that_is_written() -> None:
+    window = Window(8, 8)
+    pool = Pool.of_grad(fresh((5, 4, 1), "transposed"), 8, window)
+    assert (pool.layout, pool.batch, pool.rows, pool.alignment) == ("transposed", 5, 4, 16)
+    pool = Pool.of_grad(fresh((5, 4, 1), "rows"), 8, window)
+    assert (pool.layout, pool.batch, pool.rows, pool.alignment) == ("rows", 1, 20, 4)
+    assert Pool.of_grad(fresh((4, 1), "transposed"), 8, window).layout == "rows"  # as torch's, it has no batch entries
+
+
+@given(
+    st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 300)),
+    st.sampled_from(LAYOUTS),
+    st.sampled_from((torch.float16, torch.float32, torch.float64)),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(0, 150),
+)
+def test_every_config_of_a_space_is_launched_as_its_algorithm(
+    shape: tuple[int, int, int], layout: str, dtype: torch.dtype, kernel_size: int, stride: int, padding: int
+) -> None:
+    """A launch that took "taps" in its place would be right, and many times slower."""
+    window = Window(min(kernel_size, shape[2]), stride, min(padding, kernel_size // 2, shape[2] // 2))
+    x = fresh(shape, layout, dtype)
+    y = empty_output(x, window)
+    for config in FORWARD.space(Pool.of_input(x, window).forward_problem(), RTX_4090):
+        assert forward_launch(x, y, window, config).constants["ALGORITHM"] == config["ALGORITHM"]
+    grad_y = fresh((*shape[:2], y.shape[2]), layout, dtype)
+    grad_x = empty_grad_input(grad_y, shape[2])
+    for config in BACKWARD.space(Pool.of_grad(grad_y, shape[2], window).backward_problem(), RTX_4090):
+        assert backward_launch(grad_y, grad_x, window, config).constants["ALGORITHM"] == config["ALGORITHM"]
 
 
 SHAPES = """

@@ -27,8 +27,9 @@ def launch_of(
     """Describe the launch that pools x into y: its grid, the numbers after the tensors, and what goes by name."""
     window, itemsize = (kernel_size, stride, padding), x.element_size()
     view = collapsed(view_of(x.shape, x.stride()))
-    alignment = alignment_of(view, x.data_ptr(), itemsize)
-    case = Case(False, layout_of(view), itemsize, *view[0], y.shape[-1], *window, alignment=alignment)
+    layout = layout_of(view)
+    alignment = alignment_of(view, x.data_ptr(), itemsize, layout)
+    case = Case(False, layout, itemsize, *view[0], y.shape[-1], *window, alignment=alignment)
     algorithm, block, per_program, options = choose(x.dtype, case, alignment)
     views = view_of(x.shape, x.stride()), view_of(y.shape, y.stride())
     source, target, tile = simplified(*views, x.shape[-1], window, (algorithm, block, per_program))

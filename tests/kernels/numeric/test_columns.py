@@ -31,6 +31,7 @@ COLUMNS = [  # window, batch entries, channels, length, length of a run, items
     (Window(50, 1, 25), 2, 6, 64, 8, 64),  # more strips than a thread holds
     (Window(75, 2, 3), 1, 4, 300, 4, 64),
     (Window(91, 1, 45), 3, 5, 20, 7, 32),  # windows that are far longer than the row
+    (Window(61, 61), 3, 10, 61, 1, 64),  # one output a row
 ]
 
 
@@ -130,6 +131,7 @@ LAYERS = [  # window, batch entries, channels, length, elements of a tile
     (Window(16, 2, 8, True, False), 3, 3, 50, 128),
     (Window(4, 2, 0), 5, 1, 9, 64),
     (Window(6, 4, 3, True), 3, 34, 2, 512),  # entries of one strip
+    (Window(40, 40), 3, 5, 61, 256),  # one window a row, and columns that it does not hold
     (Window(8, 3, 4), 3, 5, 41, 256),  # a group of which the beginning is in another entry, whose strips are not whole
 ]
 
