@@ -76,6 +76,15 @@ def output_of(
     return out
 
 
+def write_all() -> None:
+    """Write what a busy machine may not have written when calls returned: `os._exit` loses it."""
+    from tunedb.store.wait_budget import one_call
+    from tunedb.store.writer import flush_writers
+
+    with one_call(30):
+        flush_writers()
+
+
 def crowd(count: int, work: Callable[[int], object]) -> list[Any]:
     """What `work(n)` gives in each of `count` processes that begin at the same moment.
 
@@ -92,6 +101,7 @@ def crowd(count: int, work: Callable[[int], object]) -> list[Any]:
                 os.close(opener)
                 os.read(gate, 1)
                 text = json.dumps(work(n))
+                write_all()
                 with os.fdopen(end, "w") as file:
                     file.write(text)
                 status = 0

@@ -19,7 +19,7 @@ FORK = """
 import json, os, sys, threading, time, warnings
 warnings.simplefilter("ignore")  # a fork beside threads is what is tested
 from tests.faults import calls
-from tests.faults.parts import crowd
+from tests.faults.parts import crowd, write_all
 tuner = calls.tuner(store=sys.argv[1])
 calls.call(tuner, 0)
 """
@@ -53,6 +53,7 @@ if child == 0:
     own = calls.tuner(store=sys.argv[1])
     found = [calls.call(held, n)[:2] for n, held in ((1, tuner), (2, own))]
     own.close()
+    write_all()
     stored = sum(1 for _ in __import__("tunedb.store").store.open_store(sys.argv[1]).iter_sweeps())
     print(json.dumps([found, stored]), flush=True)
     os._exit(0)
