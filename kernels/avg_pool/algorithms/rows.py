@@ -64,6 +64,8 @@ def rows_tiling(
         if is_covered and case.out_length > 1 and length <= SHORT_ROW:
             lanes = min(lanes, 8)  # a row's sum is handed to its threads by one exchange for each doubling of them
         chunk = min(chunk, lanes)
+    elif not is_added_up:  # in some layouts Triton 3.8 can't pick many elements from a tile of fewer
+        chunk = max(chunk, power_of_2_from(case.columns))
     chunks = cdiv(case.read_length + slack, chunk) if is_added_up else 0
     programs = cdiv(case.rows, tile[1])
     if is_written_over_ends(case):

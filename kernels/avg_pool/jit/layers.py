@@ -133,7 +133,7 @@ def _values(at, length, out_length, ACC: tl.constexpr, MASKED: tl.constexpr, WIN
     beginning = tl.zeros(window.shape, ACC)
     for back in tl.static_range((WINDOW + STRIDE - 1) // STRIDE):
         if MASKED:
-            is_there = (window - back).to(tl.uint32) < out_length.to(tl.uint32)
+            is_there = (window - back).to(tl.uint32) < tl.cast(out_length, tl.uint32)
             value = tl.load(sources + (offsets - back * step), mask=is_there, other=0.0).to(ACC)
             if DIVISOR != "window":
                 start = (window - back) * STRIDE - WINDOWS[2]

@@ -81,7 +81,7 @@ def _tap(sources, read_at, column, held, bounds, kernel_size, SCALED: tl.constex
     `bounds` are the length of a row that is read, that of a row of x, and the padding.
     """
     read_length, length, padding = bounds
-    inside = held & (column.to(tl.uint32) < read_length.to(tl.uint32))  # a negative one is large
+    inside = held & (column.to(tl.uint32) < tl.cast(read_length, tl.uint32))  # a negative one is large
     value = tl.load(sources + (read_at + column), mask=inside, other=0.0).to(ACC)
     if SCALED:
         value /= divisor(column - padding, kernel_size, 0, length, length + padding, DIVISOR).to(ACC)

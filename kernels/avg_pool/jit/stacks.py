@@ -117,7 +117,7 @@ def _loaded(pointers, place, column, step, bounds, MASKED: tl.constexpr, HOW: tl
     if MASKED:
         start, length, _, row_length, _ = bounds
         at = start + place + column
-        value = tl.load(pointers + column * step, mask=at.to(tl.uint32) < length.to(tl.uint32), other=0.0).to(ACC)
+        value = tl.load(pointers + column * step, mask=at.to(tl.uint32) < tl.cast(length, tl.uint32), other=0.0).to(ACC)
         if HOW[3] and HOW[2] != "window":
             value *= reciprocal(divisor(at - HOW[1], HOW[0], 0, row_length, row_length + HOW[1], HOW[2]), ACC)
         return value

@@ -50,6 +50,21 @@ OTHERS = """
 """
 
 
+OF_ONE = """
+{"shape": [5, 12, 640], "kernel_size": 640, "layout": "transposed"}
+{"shape": [1, 12, 640], "kernel_size": 640, "stride": 1, "layout": "transposed", "dtype": "float16"}
+{"shape": [2, 5, 16], "kernel_size": 14, "stride": 16, "padding": 4, "layout": "transposed", "dtype": "float16"}
+{"shape": [64, 3, 9], "kernel_size": 9, "stride": 1, "count_include_pad": false}
+{"shape": [1, 900], "kernel_size": 900, "stride": 1, "dtype": "float16"}
+{"shape": [4, 1, 700], "kernel_size": 400, "stride": 301, "padding": 1, "count_include_pad": false, "ceil_mode": true}
+"""
+NARROW = """
+{"shape": [5, 1, 16], "kernel_size": 16, "stride": 1, "padding": 8}
+{"shape": [640, 300, 128], "kernel_size": 128, "stride": 1, "padding": 64}
+{"shape": [64, 9, 100], "kernel_size": 100, "stride": 10, "padding": 40}
+"""
+
+
 def launch_of(kernel: Any, problem: Problem, config: Config) -> Launch:
     """The launch of a config on tensors that need no memory."""
     pool = Pool.of_problem(problem)
@@ -108,6 +123,29 @@ def accesses(binary: Binary, kind: str) -> list[str]:
     """The PTX of the accesses of that kind, `ld` or `st`, that have no mask."""
     found = re.findall(rf"^.*\b{kind}\.global\S*", binary.asm["ptx"], re.MULTILINE)
     return [access for access in found if "@" not in access]
+
+
+@both
+@pytest.mark.parametrize("line", OF_ONE.strip().splitlines())
+def test_extents_of_1_compile_in_each_algorithm(kernel: Any, line: str) -> None:
+    """Triton makes a number that is 1 a constant, which has no methods."""
+    problem = kernel.problem(json.loads(line))
+    firsts = {config["ALGORITHM"]: config for config in reversed(kernel.space(problem, RTX_4090))}
+    for config in firsts.values():
+        compile_for(launch_of(kernel, problem, config), 90)
+
+
+@both
+@pytest.mark.parametrize("line", NARROW.strip().splitlines())
+def test_rows_that_are_summed_from_both_ends_compile_in_all_tiles(kernel: Any, line: str) -> None:
+    """Triton 3.8 fails where more elements are picked from a tile than it has, in some of its layouts."""
+    problem = kernel.problem(json.loads(line))
+    configs = [config for config in kernel.space(problem, RTX_4090) if config["ALGORITHM"] == "rows"]
+    assert configs
+    for config in configs:
+        launch = launch_of(kernel, problem, config)
+        assert launch.constants["ALIGNED"] == 0
+        compile_for(launch, 90)
 
 
 @both
