@@ -7,6 +7,8 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+from tests import quick_interpreter
+
 # Python calls these while it frees objects, and drops what they raise, whatever it is.
 _DROPS_EXCEPTIONS = ("_remove", "remove", "__del__", "_remove_id")
 _HAS_WEAK_REFERENCES = "torch._dynamo.utils"  # whose callbacks are lambdas
@@ -29,10 +31,17 @@ def _is_freeing(frame: FrameType) -> bool:
     return name in _DROPS_EXCEPTIONS or (name == "<lambda>" and frame.f_globals.get("__name__") == _HAS_WEAK_REFERENCES)
 
 
-def _is_in_a_log_handler(frame: FrameType | None) -> bool:
-    """Whether Python's logging is writing a record: its handlers drop what is raised meanwhile."""
+def _is_out_of_place(frame: FrameType | None) -> bool:
+    """Whether what is raised would be dropped, or break what is not tunedb's, for good.
+
+    Python's log handlers drop it. Triton's interpreter, while it puts its own functions in the place of the language's
+    or takes them back, would stop half-way, and later launches of the process would fail.
+    """
     while frame is not None:
-        if frame.f_code.co_name == "emit" and frame.f_globals.get("__name__") == "logging":
+        module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
+        if (module, name) == ("logging", "emit") or module == quick_interpreter.__name__:
+            return True
+        if module == "triton.runtime.interpreter" and name.startswith(("_patch", "restore", "set_attr")):
             return True
         frame = frame.f_back
     return False
@@ -44,7 +53,7 @@ def handling(kind: type[Exception]) -> Iterator[list[str]]:
     came: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if frame is not None and (_is_freeing(frame) or _is_in_a_log_handler(frame)):
+        if frame is not None and (_is_freeing(frame) or _is_out_of_place(frame)):
             signal.setitimer(signal.ITIMER_REAL, 1e-3)
             return
         came.append("" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}")
