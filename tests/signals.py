@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import traceback
 from collections.abc import Iterator
 from types import FrameType
 
@@ -34,12 +35,13 @@ def _is_freeing(frame: FrameType) -> bool:
 def _is_out_of_place(frame: FrameType | None) -> bool:
     """Whether what is raised would be dropped, or break what is not tunedb's, for good.
 
-    Python's log handlers drop it. Triton's interpreter, while it puts its own functions in the place of the language's
-    or takes them back, would stop half-way, and later launches of the process would fail.
+    Python drops it while it frees an object, and in its log handlers; also where these call other functions: a file
+    lock that is freed releases itself. Triton's interpreter, while it puts its own functions in the place of the
+    language's or takes them back, would stop half-way, and later launches of the process would fail.
     """
     while frame is not None:
         module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
-        if (module, name) == ("logging", "emit") or module == quick_interpreter.__name__:
+        if _is_freeing(frame) or (module, name) == ("logging", "emit") or module == quick_interpreter.__name__:
             return True
         if module == "triton.runtime.interpreter" and name.startswith(("_patch", "restore", "set_attr")):
             return True
@@ -53,10 +55,10 @@ def handling(kind: type[Exception]) -> Iterator[list[str]]:
     came: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if frame is not None and (_is_freeing(frame) or _is_out_of_place(frame)):
+        if _is_out_of_place(frame):
             signal.setitimer(signal.ITIMER_REAL, 1e-3)
             return
-        came.append("" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}")
+        came.append(" < ".join(f"{at.f_code.co_filename}:{at.f_lineno}" for at, _ in traceback.walk_stack(frame)))
         raise kind("of the program")
 
     before = signal.signal(signal.SIGALRM, stop)
