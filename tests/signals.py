@@ -10,9 +10,11 @@ from types import FrameType
 
 from tests import quick_interpreter
 
-# Python calls these while it frees objects, and drops what they raise, whatever it is.
-_DROPS_EXCEPTIONS = ("_remove", "remove", "__del__", "_remove_id")
+# Python calls these while it frees objects, NumPy the last to learn what a value is; what they raise is dropped.
+_DROPS_EXCEPTIONS = ("_remove", "remove", "__del__", "_remove_id", "__len__")
 _HAS_WEAK_REFERENCES = "torch._dynamo.utils"  # whose callbacks are lambdas
+# Here an OSError is an answer: that there is no such file, or that a folder is there already.
+_ASKS_BY_ERROR = ("genericpath", "posixpath", "pathlib", "pathlib._local", "importlib._bootstrap_external")
 
 
 class Terminated(Exception):
@@ -26,22 +28,25 @@ class Late(OSError):
 KINDS: tuple[type[Exception], ...] = (Terminated, TimeoutError, Late)
 
 
-def _is_freeing(frame: FrameType) -> bool:
-    """Whether Python has called the function because an object is freed."""
+def _is_dropping(frame: FrameType) -> bool:
+    """Whether what the function raises is dropped, whatever it is."""
     name = frame.f_code.co_name
     return name in _DROPS_EXCEPTIONS or (name == "<lambda>" and frame.f_globals.get("__name__") == _HAS_WEAK_REFERENCES)
 
 
-def _is_out_of_place(frame: FrameType | None) -> bool:
+def is_out_of_place(frame: FrameType | None) -> bool:
     """Whether what is raised would be dropped, or break what is not tunedb's, for good.
 
     Python drops it while it frees an object, and in its log handlers; also where these call other functions: a file
-    lock that is freed releases itself. Triton's interpreter, while it puts its own functions in the place of the
-    language's or takes them back, would stop half-way, and later launches of the process would fail.
+    lock that is freed releases itself. Its functions on paths, and its imports, take it for an answer if it is an
+    OSError. Triton's interpreter, while it puts its own functions in the place of the language's or takes them back,
+    would stop half-way, and later launches of the process would fail.
     """
     while frame is not None:
         module, name = frame.f_globals.get("__name__"), frame.f_code.co_name
-        if _is_freeing(frame) or (module, name) == ("logging", "emit") or module == quick_interpreter.__name__:
+        if _is_dropping(frame) or (module, name) == ("logging", "emit"):
+            return True
+        if module in _ASKS_BY_ERROR or module == quick_interpreter.__name__:
             return True
         if module == "triton.runtime.interpreter" and name.startswith(("_patch", "restore", "set_attr")):
             return True
@@ -55,7 +60,7 @@ def handling(kind: type[Exception]) -> Iterator[list[str]]:
     came: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if _is_out_of_place(frame):
+        if is_out_of_place(frame):
             signal.setitimer(signal.ITIMER_REAL, 1e-3)
             return
         came.append(" < ".join(f"{at.f_code.co_filename}:{at.f_lineno}" for at, _ in traceback.walk_stack(frame)))

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
+from tunedb._internal.gate import Gate
 from tunedb.store import at_end
 
 IDLE_S = 2.0  # a thread without work ends after this
@@ -30,7 +31,7 @@ class Job(Generic[_T]):
 
     def __init__(self, work: Callable[[], _T]) -> None:
         self._work: Callable[[], _T] | None = work
-        self._done = threading.Event()
+        self._done = Gate()
         self._began: float | None = None
         self.value: _T | None = None  # what the work returned; None if it was cancelled or raised
 
@@ -50,7 +51,7 @@ class Job(Generic[_T]):
                 str(error),
             )
         finally:
-            self._done.set()
+            self._done.open()
 
     def wait(self, seconds: float) -> bool:
         """Wait for the end of the work; return whether it is done."""
@@ -58,7 +59,7 @@ class Job(Generic[_T]):
 
     def running_s(self) -> float:
         """Return for how many seconds the work has been running; 0 if it has not begun or is done."""
-        return 0.0 if self._began is None or self._done.is_set() else time.monotonic() - self._began
+        return 0.0 if self._began is None or self._done.is_open else time.monotonic() - self._began
 
     def cancel(self) -> None:
         """Don't do the work, if it has not begun."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
+from tunedb._internal.gate import Gate
 from tunedb._internal.timer import RearmingTimer
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreBusy
@@ -55,7 +56,8 @@ class Writer:
 
     def renew(self) -> None:
         """Start again in a forked child: what waits is written by the parent."""
-        self._changed = threading.Condition()  # of what waits, or whether it is tried
+        self._guard = threading.RLock()  # not a Condition, which a signal's exception can leave locked (see `Gate`)
+        self._change = Gate()  # the next one, of what waits or whether it is tried
         self._waiting: dict[str, Sweep] = {}
         self._is_trying = False  # an access that writes what waits is submitted
         self._busy_since: float | None = None
@@ -67,12 +69,12 @@ class Writer:
 
     def waiting(self) -> list[Sweep]:
         """Return the finished sweeps that are not written yet."""
-        with self._changed:
+        with self._guard:
             return list(self._waiting.values())
 
     def put(self, sweep: Sweep) -> None:
         """Keep a finished sweep until it is written, which begins at once. Does not wait for it."""
-        with self._changed:
+        with self._guard:
             self._end_parts(sweep.uid)
             self._waiting[sweep.uid] = sweep
             _unwritten.add(self)
@@ -88,12 +90,16 @@ class Writer:
 
     def write(self) -> None:
         """Have what waits written, unless the store rests. Does not wait for it."""
-        with self._changed:
-            is_trying = self._is_trying and not self._thread.hangs()
-            if is_trying or not self._waiting or self._results.is_open:
-                return
-            self._is_trying = True
-        self._thread.submit(self._write_next)
+        try:
+            with self._guard:
+                is_trying = self._is_trying and not self._thread.hangs()
+                if is_trying or not self._waiting or self._results.is_open:
+                    return
+                self._is_trying = True
+            self._thread.submit(self._write_next)
+        except BaseException:  # of a signal handler: the next call submits it again
+            self._is_trying = False
+            raise
 
     def flush(self) -> bool:
         """Write what waits, also to a store that rests, within the call's budget; return whether all is written."""
@@ -106,14 +112,14 @@ class Writer:
             self.write()
             if self._thread.unfinished():
                 budget.wait(self._thread.submit(lambda: None))  # parts of sweeps, and counts
-            budget.wait(_Until(self._changed, lambda: not self._is_trying))
+            budget.wait(_Until(self, lambda: not self._is_trying))
             more = bool(self._waiting) and budget.left > 0 and (was_trying or len(self._waiting) < count)
         return not self._waiting
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""
-        done = _Until(self._changed, lambda: self.is_settled(sweep_uid))
-        with self._changed:
+        done = _Until(self, lambda: self.is_settled(sweep_uid))
+        with self._guard:
             is_opening, self._is_first_to_wait = self._is_opening and self._is_first_to_wait, False
         if is_opening:  # making the first schema takes longer
             wait_budget.current().wait(done, wait_budget.CALL_S)
@@ -127,12 +133,16 @@ class Writer:
 
     def open(self, load: Callable[[], None]) -> None:
         """Begin to open the store for writing, unless it is or rests, after `load` has imported what that needs."""
-        with self._changed:
-            if self._is_opening or self.store.is_whole or self._results.is_open:
-                return
-            self._is_opening = True
-        self._thread.submit(load)
-        self._thread.submit(self._open)
+        try:
+            with self._guard:
+                if self._is_opening or self.store.is_whole or self._results.is_open:
+                    return
+                self._is_opening = True
+            self._thread.submit(load)
+            self._thread.submit(self._open)
+        except BaseException:  # as in `write`
+            self._is_opening = False
+            raise
 
     def _open(self) -> None:
         try:
@@ -164,7 +174,7 @@ class Writer:
                 before.cancel()
                 self._details.trip()  # the parts of other sweeps would keep their calls waiting as well
             left -= self._monotonic() - start
-            with self._changed:
+            with self._guard:
                 if not before.value or left <= 0:
                     self._end_parts(uid)
                     return
@@ -201,16 +211,17 @@ class Writer:
 
     def _write_next(self) -> None:
         """Write the oldest sweep that waits, on the writer's thread, and submit the next: a fork may come between."""
-        with self._changed:
+        with self._guard:
             sweep = next(iter(self._waiting.values()), None)
         goes_on = sweep is not None and self._write(sweep)
-        with self._changed:
+        with self._guard:
             # Without a thread this is a call, which leaves the rest to the next one.
             goes_on = self._is_trying = goes_on and bool(self._waiting) and self._thread.runs_here()
             if not self._waiting:
                 self._busy_since = None
                 _unwritten.discard(self)
-            self._changed.notify_all()
+            changed, self._change = self._change, Gate()
+        changed.open()
         if goes_on:
             self._thread.submit(self._write_next)
         elif self._waiting:
@@ -234,7 +245,7 @@ class Writer:
             let_pass(error)
             self._fail(error)
             return False
-        with self._changed:
+        with self._guard:
             self._waiting.pop(sweep.uid, None)
         self._busy_since = None
         return True
@@ -256,7 +267,7 @@ class Writer:
 
     def report(self) -> None:
         """Log how many finished sweeps are lost, at the end of the process."""
-        with self._changed:
+        with self._guard:
             lost, self._lost = self._lost + len(self._waiting), 0
             self._waiting.clear()
             _unwritten.discard(self)
@@ -265,15 +276,21 @@ class Writer:
 
 
 class _Until:
-    """A condition that other threads bring about."""
+    """A condition that the writer's thread brings about."""
 
-    def __init__(self, changed: threading.Condition, is_true: Callable[[], bool]) -> None:
-        self._changed = changed
+    def __init__(self, writer: Writer, is_true: Callable[[], bool]) -> None:
+        self._writer = writer
         self._is_true = is_true
 
     def wait(self, seconds: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(self._is_true, seconds)
+        until = time.monotonic() + seconds
+        while True:
+            change, left = self._writer._change, until - time.monotonic()
+            if self._is_true():
+                return True
+            if left <= 0:
+                return False
+            change.wait(left)
 
 
 def flush_writers() -> bool:
