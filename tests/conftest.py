@@ -53,7 +53,7 @@ def drop_unwritten() -> None:
     from tunedb.store import writer
 
     for waiting in list(writer._unwritten):
-        with waiting._changed:
+        with waiting._guard:
             waiting._waiting.clear()
         waiting.close()
         writer._unwritten.discard(waiting)

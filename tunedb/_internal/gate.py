@@ -1,8 +1,10 @@
-"""An event that happens once, for threads to wait for."""
+"""What threads wait for, safe from the exceptions of signal handlers."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 
 
 class Gate:
@@ -27,3 +29,26 @@ class Gate:
         if not self.is_open and self._lock.acquire(timeout=seconds):
             self._lock.release()  # if a signal's exception comes before this, the gate is open all the same
         return self.is_open
+
+
+class Changes:
+    """The changes of something, told by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._next = Gate()
+
+    def tell(self) -> None:
+        """Let those look again that wait for a change."""
+        change, self._next = self._next, Gate()
+        change.open()
+
+    def wait_for(self, is_true: Callable[[], bool], seconds: float) -> bool:
+        """Wait until a change has made it true, for so many seconds at most; return whether it is."""
+        until = time.monotonic() + seconds
+        while True:
+            change, left = self._next, until - time.monotonic()
+            if is_true():
+                return True
+            if left <= 0:
+                return False
+            change.wait(left)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
-from tunedb._internal.gate import Gate
+from tunedb._internal.gate import Changes
 from tunedb._internal.timer import RearmingTimer
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreBusy
@@ -56,8 +56,8 @@ class Writer:
 
     def renew(self) -> None:
         """Start again in a forked child: what waits is written by the parent."""
-        self._guard = threading.RLock()  # not a Condition, which a signal's exception can leave locked (see `Gate`)
-        self._change = Gate()  # the next one, of what waits or whether it is tried
+        self._guard = threading.RLock()  # a Condition can be left locked (see `Gate`)
+        self._changes = Changes()  # of what waits, and of whether it is tried
         self._waiting: dict[str, Sweep] = {}
         self._is_trying = False  # an access that writes what waits is submitted
         self._busy_since: float | None = None
@@ -112,13 +112,13 @@ class Writer:
             self.write()
             if self._thread.unfinished():
                 budget.wait(self._thread.submit(lambda: None))  # parts of sweeps, and counts
-            budget.wait(_Until(self, lambda: not self._is_trying))
+            budget.wait(_Until(self._changes, lambda: not self._is_trying))
             more = bool(self._waiting) and budget.left > 0 and (was_trying or len(self._waiting) < count)
         return not self._waiting
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""
-        done = _Until(self, lambda: self.is_settled(sweep_uid))
+        done = _Until(self._changes, lambda: self.is_settled(sweep_uid))
         with self._guard:
             is_opening, self._is_first_to_wait = self._is_opening and self._is_first_to_wait, False
         if is_opening:  # making the first schema takes longer
@@ -220,8 +220,7 @@ class Writer:
             if not self._waiting:
                 self._busy_since = None
                 _unwritten.discard(self)
-            changed, self._change = self._change, Gate()
-        changed.open()
+            self._changes.tell()
         if goes_on:
             self._thread.submit(self._write_next)
         elif self._waiting:
@@ -278,19 +277,12 @@ class Writer:
 class _Until:
     """A condition that the writer's thread brings about."""
 
-    def __init__(self, writer: Writer, is_true: Callable[[], bool]) -> None:
-        self._writer = writer
+    def __init__(self, changes: Changes, is_true: Callable[[], bool]) -> None:
+        self._changes = changes
         self._is_true = is_true
 
     def wait(self, seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while True:
-            change, left = self._writer._change, until - time.monotonic()
-            if self._is_true():
-                return True
-            if left <= 0:
-                return False
-            change.wait(left)
+        return self._changes.wait_for(self._is_true, seconds)
 
 
 def flush_writers() -> bool:
