@@ -87,7 +87,9 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
     assert [(block, source) for block, source, _, _ in (first, second)] == [(2, "sweep")] * 2
     assert first[-1] < BOUND
     assert second[-1] < (BOUND if what == "every lock" else 1)  # the first may have read the store already
-    assert len([record for record in records.records if record.levelname == "WARNING"]) <= 1
+    # A wait for SQLite ends as a busy store, or on a loaded machine as one that gives no answer.
+    causes = [record.args[1] for record in records.records if record.levelname == "WARNING"]  # type: ignore[index]
+    assert len(causes) == len(set(causes)) <= 2
     seconds[0] += RETRY_AFTER_S + 1
     assert calls.call(tuner, 3)[:2] == (2, "sweep")
     with open_store(str(path)) as store:
