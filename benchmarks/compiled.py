@@ -1,6 +1,6 @@
 """Compile candidates of average pooling for GPUs that need not be present, and count what they need.
 
-    python -m benchmarks.compiled --sample 1:60 --json benchmarks/results/compiled.json
+    python -m benchmarks.compiled --sample 1:60 --sample 201:60 --sample 202:60 --json benchmarks/results/compiled.json
 
 No time is measured. For each algorithm and direction, the first config of the first few sampled problems that it serves
 is compiled for sm_89 (RTX 4090) and sm_90 (H100, H200): registers and spills per thread, shared memory per block,
