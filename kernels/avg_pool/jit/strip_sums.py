@@ -37,43 +37,64 @@ def sums_of_strips(sources, step, column, limits, POLICY: tl.constexpr, COLUMNS:
 
 
 @triton.jit
-def sums_of_strip_pieces(sources, first, ends, limits, CUT: tl.constexpr, WIDTH: tl.constexpr, POLICY: tl.constexpr,
-                         COLUMNS: tl.constexpr, REST: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
-    """Return the sums of each strip's columns from `first` to the two `ends`, by aligned loads of WIDTH elements.
+def sums_of_strip_pieces(starts, shift, row, CUT: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr,
+                         POLICY: tl.constexpr, COLUMNS: tl.constexpr, REST: tl.constexpr,
+                         ACC: tl.constexpr):  # fmt: skip
+    """Return the sums of the first COLUMNS columns of each strip, and of its first REST, by loads of WIDTH elements.
 
-    `sources` is [strips, CHUNK], whose rows begin where such loads do, up to WIDTH - 1 columns before the strip;
-    columns are counted from there. What has no column between the two `limits` is not read. Unless CUT, the ends are
-    behind all COLUMNS of a strip and its first REST.
+    `starts` is where such loads are aligned, `shift` columns before each strip; columns are counted from there. `row`
+    is between which of them the strip's row lies: what is outside counts as 0. Without it, nothing is. Only if CUT, an
+    aligned load may be partly outside: its columns in the row are then read one by one.
     """
-    CHUNK: tl.constexpr = sources.shape[1]
-    end, end_of_rest = ends
     lane = tl.arange(0, CHUNK)[None, :]
+    sources = starts[:, None] + lane
+    end, end_of_rest = (shift + COLUMNS)[:, None], (shift + REST)[:, None]
     total = tl.zeros(sources.shape, ACC)
     rest = tl.zeros(sources.shape, ACC)
+    if row is not None:
+        pieces = tl.maximum(row[1] - row[0] - (WIDTH - 1), 0)  # columns that begin one that lies in the row as a whole
     for at in tl.static_range(0, COLUMNS + WIDTH - 1, CHUNK):
         column = lane + at
         piece = lane // WIDTH * WIDTH + at
-        if limits is not None:
-            is_needed = (piece + WIDTH > limits[0][:, None]) & (piece < limits[1][:, None])
+        if row is not None:
+            is_needed = (piece - row[0][:, None]).to(tl.uint32) < pieces[:, None].to(tl.uint32)
+            if at + CHUNK > COLUMNS:
+                is_needed = is_needed & (piece < end)
             values = tl.load(sources + at, mask=is_needed, other=0.0, eviction_policy=POLICY).to(ACC)
         elif at + CHUNK > COLUMNS:
-            values = tl.load(sources + at, mask=piece < end[:, None], other=0.0, eviction_policy=POLICY).to(ACC)
+            values = tl.load(sources + at, mask=piece < end, other=0.0, eviction_policy=POLICY).to(ACC)
         else:
             values = tl.load(sources + at, eviction_policy=POLICY).to(ACC)
-        if CUT or at < WIDTH - 1:
-            values = tl.where(column >= first[:, None], values, 0.0)
-        if CUT or at + CHUNK > COLUMNS:
-            values = tl.where(column < end[:, None], values, 0.0)
+        if at < WIDTH - 1:
+            values = tl.where(column >= shift[:, None], values, 0.0)
+        if at + CHUNK > COLUMNS:
+            values = tl.where(column < end, values, 0.0)
         total += values
-        if at + CHUNK <= REST and not CUT:
+        if at + CHUNK <= REST:
             rest += values
         elif at < REST + WIDTH - 1 and REST > 0:
-            rest += tl.where(column < end_of_rest[:, None], values, 0.0)
+            rest += tl.where(column < end_of_rest, values, 0.0)
+    if CUT and row is not None:
+        low, high = row
+        first_piece, last_piece = low & -WIDTH, high & -WIDTH
+        first_piece = tl.where(first_piece < low, first_piece, -WIDTH)  # unless it lies in the row as a whole
+        last_piece = tl.where(last_piece >= low, last_piece, -WIDTH)
+        begin = tl.maximum(low, shift)
+        columns = tl.maximum(tl.minimum(high, shift + COLUMNS) - begin, 0)
+        for at in tl.static_range(0, 2 * WIDTH, CHUNK):
+            part = lane // WIDTH + at // WIDTH
+            piece = tl.where(part == 0, first_piece[:, None], tl.where(part == 1, last_piece[:, None], -WIDTH))
+            column = piece + lane % WIDTH
+            inside = (column - begin[:, None]).to(tl.uint32) < columns[:, None].to(tl.uint32)
+            values = tl.load(starts[:, None] + column, mask=inside, other=0.0).to(ACC)
+            total += values
+            if REST > 0:
+                rest += tl.where(column < end_of_rest, values, 0.0)
     whole = over_threads(total)
     if REST > 0:
         return whole, over_threads(rest)
     else:
-        return whole, whole
+        return whole, whole  # Triton 3.6 returns no None
 
 
 @triton.jit

@@ -99,15 +99,15 @@ def forward_by_strips(
         read_at += before
         shift = (read_at & (ALIGNED - 1)).to(tl.int32)
         read_at = tl.multiple_of(read_at - shift, ALIGNED)
-    sources += read_at[:, None] + lane * step
+    starts = sources + read_at
+    sources = starts[:, None] + lane * step
     targets = y + batch * y_batch_stride + first_row * y_row_stride + first + write_at
 
     # Loads of parts of lines that other warps load parts of must leave them in the L1: 430 MB took 1.3 times as long.
     POLICY: tl.constexpr = READ_ONCE if WIDTH < 8 or ALIGNED == 2 or CHUNK >= 64 else ""
     if inside:  # windows that begin in the tile, and are not in its halo, end in it
         if ALIGNED > 1:
-            ends = shift + COLUMNS, shift + REST
-            whole, rest = sums_of_strip_pieces(sources, shift, ends, None, False, ALIGNED, POLICY, COLUMNS, REST, ACC)
+            whole, rest = sums_of_strip_pieces(starts, shift, None, False, CHUNK, ALIGNED, POLICY, COLUMNS, REST, ACC)
         else:
             whole, rest = sums_of_strips(sources, step, None, None, POLICY, COLUMNS, REST, ACC)
         mean = windows_of_strips(whole, rest, WHOLE, REST, GROUP) * tl.full((), 1.0 / WINDOW, ACC)
@@ -120,13 +120,12 @@ def forward_by_strips(
         padded_end = tl.minimum(length - begin - low + PADDING, REACH).to(tl.int32)
         start -= low
         if ALIGNED > 1:
-            limits = shift + tl.maximum(-start, 0), tl.where(held, shift + tl.minimum(extent - start, COLUMNS), 0)
-            if UNCUT:
-                from_column, ends = shift, (shift + COLUMNS, shift + REST)
-            else:
-                from_column, ends = limits[0], (limits[1], tl.minimum(shift + REST, limits[1]))
+            before_begin = tl.minimum(tl.maximum(begin, 0), ALIGNED).to(tl.int32)  # no load begins further before
+            row_begin = shift - start - before_begin
+            row_end = tl.where(held, shift + tl.minimum(extent - start, COLUMNS + ALIGNED), row_begin)
+            of_row = row_begin, row_end
             whole, rest = sums_of_strip_pieces(
-                sources, from_column, ends, limits, not UNCUT, ALIGNED, POLICY, COLUMNS, REST, ACC
+                starts, shift, of_row, not UNCUT, CHUNK, ALIGNED, POLICY, COLUMNS, REST, ACC
             )
         else:
             column = tl.where(held, start, -REACH)[:, None] + piece

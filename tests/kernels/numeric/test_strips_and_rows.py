@@ -126,6 +126,8 @@ def test_what_strips_and_rows_leave_to_others() -> None:
     assert forward(100_000, 49_001, 2000, 2, 0)[0] == "strips"
     assert "strips" not in forward(100_000, 46_801, 6400, 2, 0)  # its halo would be most of a tile
     assert "rows" not in forward(1025, 2, 1000, 25, 0)
+    assert forward(192, 1, 191, 95, 11)[0] == "rows"  # its one window sees nearly all of a row, whatever the stride
+    assert "rows" not in forward(192, 1, 91, 95, 11)
     assert "strips" not in forward(64, 13, 338, 5, 169)  # a window of 68 strips, of a row of 13
     case = Case(False, "rows", 4, 1, 99, 1000, 91, 100, 10, 0)
     assert not can_run("strips", 9, case)
