@@ -95,16 +95,19 @@ def columns_of_strip(case: Case) -> int:
 def elements_of_load(case: Case, is_aligned: bool) -> int:
     """Count the elements that a thread loads at once wherever strips begin: several if they are small and many.
 
-    Where a row may begin or end between two of them, masks cost more: pairs are worth it only where few tiles need any.
+    By instructions counted for sm_90: pairs cost least where rows end between two of them never, or in few tiles.
     """
     columns = columns_of_strip(case)
     if case.layout != "rows" or case.itemsize != 2 or columns < case.group:
         return 1
     if columns >= 8 * case.group:
         return case.group
-    if case.length < LONG_ROW:
-        return 2 if is_aligned and are_loads_uncut(case, 2) else 1
-    return 2 if columns >= 4 * case.group else 1
+    is_short = case.length < LONG_ROW
+    if is_short and is_aligned and are_loads_uncut(case, 2):
+        return 2
+    if is_short or columns < 4 * case.group:
+        return case.group if columns >= 2 * case.group else 1
+    return 2
 
 
 def are_loads_uncut(case: Case, width: int) -> bool:

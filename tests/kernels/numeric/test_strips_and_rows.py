@@ -66,7 +66,7 @@ STRIPS = {
     "such, aligned, of short rows": (
         Window(64, 32, 8), (2, 4, 128), "contiguous", torch.float16, 32, {"ALIGNED": 1, "SHORT": True},
     ),
-    "an odd address": (Window(64, 32, 16), (1, 3, 512), "odd offset", torch.bfloat16, 8, {"ALIGNED": 0}),
+    "an odd address": (Window(64, 32, 16), (1, 3, 512), "odd offset", torch.bfloat16, 8, {"ALIGNED": 8}),
     "columns between windows": (Window(20, 50, 9, True), (1, 3, 640), "contiguous", torch.float32, 4, {"SHORT": False}),
     "columns apart": (Window(30, 14, 15), (2, 3, 300), "every second column", torch.float32, 8, {"SHORT": False}),
     "columns apart in short rows": (
