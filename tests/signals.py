@@ -11,7 +11,8 @@ from types import FrameType
 from tests import quick_interpreter
 
 # Python calls these while it frees objects, NumPy the last to learn what a value is; what they raise is dropped.
-_DROPS_EXCEPTIONS = ("_remove", "remove", "__del__", "_remove_id", "__len__")
+_DROPS_EXCEPTIONS = ("__del__", "__len__")
+_CALLBACKS = ("remove", "_remove")  # of weak references: how their names begin
 _HAS_WEAK_REFERENCES = "torch._dynamo.utils"  # whose callbacks are lambdas
 # Here an OSError is an answer: that there is no such file, or that a folder is there already.
 _ASKS_BY_ERROR = ("genericpath", "posixpath", "pathlib", "pathlib._local", "importlib._bootstrap_external")
@@ -31,7 +32,8 @@ KINDS: tuple[type[Exception], ...] = (Terminated, TimeoutError, Late)
 def _is_dropping(frame: FrameType) -> bool:
     """Whether what the function raises is dropped, whatever it is."""
     name = frame.f_code.co_name
-    return name in _DROPS_EXCEPTIONS or (name == "<lambda>" and frame.f_globals.get("__name__") == _HAS_WEAK_REFERENCES)
+    is_lambda = name == "<lambda>" and frame.f_globals.get("__name__") == _HAS_WEAK_REFERENCES
+    return name in _DROPS_EXCEPTIONS or name.startswith(_CALLBACKS) or is_lambda
 
 
 def is_out_of_place(frame: FrameType | None) -> bool:
