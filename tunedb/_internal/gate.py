@@ -35,19 +35,27 @@ class Changes:
     """The changes of something, told by one thread at a time."""
 
     def __init__(self) -> None:
-        self._next = Gate()
+        self.next = Gate()
 
     def tell(self) -> None:
         """Let those look again that wait for a change."""
-        change, self._next = self._next, Gate()
+        change, self.next = self.next, Gate()
         change.open()
 
-    def wait_for(self, is_true: Callable[[], bool], seconds: float) -> bool:
-        """Wait until a change has made it true, for so many seconds at most; return whether it is."""
+
+class Until:
+    """A condition that some change makes true."""
+
+    def __init__(self, changes: Changes, is_true: Callable[[], bool]) -> None:
+        self._changes = changes
+        self._is_true = is_true
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is true, for so many seconds at most; return whether it is."""
         until = time.monotonic() + seconds
         while True:
-            change, left = self._next, until - time.monotonic()
-            if is_true():
+            change, left = self._changes.next, until - time.monotonic()
+            if self._is_true():
                 return True
             if left <= 0:
                 return False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
-from tunedb._internal.gate import Changes
+from tunedb._internal.gate import Changes, Until
 from tunedb._internal.timer import RearmingTimer
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreBusy
@@ -97,7 +97,8 @@ class Writer:
                     return
                 self._is_trying = True
             self._thread.submit(self._write_next)
-        except BaseException:  # of a signal handler: the next call submits it again
+        # Raised again: an interrupt, or what a signal handler raises. Nothing may be submitted; the next call tries.
+        except BaseException:
             self._is_trying = False
             raise
 
@@ -112,13 +113,13 @@ class Writer:
             self.write()
             if self._thread.unfinished():
                 budget.wait(self._thread.submit(lambda: None))  # parts of sweeps, and counts
-            budget.wait(_Until(self._changes, lambda: not self._is_trying))
+            budget.wait(Until(self._changes, lambda: not self._is_trying))
             more = bool(self._waiting) and budget.left > 0 and (was_trying or len(self._waiting) < count)
         return not self._waiting
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""
-        done = _Until(self._changes, lambda: self.is_settled(sweep_uid))
+        done = Until(self._changes, lambda: self.is_settled(sweep_uid))
         with self._guard:
             is_opening, self._is_first_to_wait = self._is_opening and self._is_first_to_wait, False
         if is_opening:  # making the first schema takes longer
@@ -140,7 +141,8 @@ class Writer:
                 self._is_opening = True
             self._thread.submit(load)
             self._thread.submit(self._open)
-        except BaseException:  # as in `write`
+        # Raised again, as in `write`.
+        except BaseException:
             self._is_opening = False
             raise
 
@@ -272,17 +274,6 @@ class Writer:
             _unwritten.discard(self)
         if lost:
             _log.warning("Finished sweeps that could not be written to %s and are lost: %d.", self._failures.url, lost)
-
-
-class _Until:
-    """A condition that the writer's thread brings about."""
-
-    def __init__(self, changes: Changes, is_true: Callable[[], bool]) -> None:
-        self._changes = changes
-        self._is_true = is_true
-
-    def wait(self, seconds: float) -> bool:
-        return self._changes.wait_for(self._is_true, seconds)
 
 
 def flush_writers() -> bool:

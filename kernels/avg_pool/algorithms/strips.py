@@ -95,7 +95,8 @@ def columns_of_strip(case: Case) -> int:
 def elements_of_load(case: Case, is_aligned: bool) -> int:
     """Count the elements that a thread loads at once wherever strips begin: several if they are small and many.
 
-    By instructions counted for sm_90: pairs cost least where rows end between two of them never, or in few tiles.
+    Pairs cost least where no row ends within one, or where few tiles hold the end of a row; else whole groups do,
+    unless strips are too short for them. So said instructions, counted for sm_90.
     """
     columns = columns_of_strip(case)
     if case.layout != "rows" or case.itemsize != 2 or columns < case.group:

@@ -9,7 +9,7 @@ strips are read by aligned pieces of 16 bytes, or pairs, wherever strips begin: 
 the bandwidth. If all strips of a tile begin at the same column of a piece, one selection serves them all.
 
 It is chosen for wide windows, forward. An element costs four to eight instructions: it is loaded, converted and added;
-in short rows, whose tiles all need masks, up to 18.
+in short rows, whose tiles all need masks, up to 21.
 """
 
 import triton
