@@ -101,11 +101,15 @@ def _stacks(sources, targets, x_step, y_step, bounds, MASKED: tl.constexpr, HOW:
         for back in tl.static_range(2, STACKED + 1):
             suffix += _loaded(lanes, place, STACKED - back, x_step, bounds, MASKED, HOW)
             suffixes = (suffix,) + suffixes
+        # All before the first store: a load behind a store waits for what is stored, as it may read it.
+        nexts = ()
+        for output in tl.static_range(STACKED - 1):
+            nexts = nexts + (_loaded(lanes, place, WINDOW + output, x_step, bounds, MASKED, HOW),)
         room = tl.where(own_item < ITEMS, bounds[2] - place, 0)
         to = targets + place.to(y_step.dtype) * y_step + channel
         for output in tl.static_range(STACKED):
             if output > 0:
-                inner += _loaded(lanes, place, WINDOW + output - 1, x_step, bounds, MASKED, HOW)
+                inner += nexts[output - 1]
             mean = (inner + suffixes[output]) * _factor(place + output, bounds, MASKED, HOW)
             tl.store(to + output * y_step, mean.to(targets.dtype.element_ty), mask=room > output)
 
