@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import calls
-from tests.store.revisions import later_version
+from tests.store.revisions import HEAD, LATER, later_version
 from tunedb.store import check, current, open_store, upgrade
 from tunedb.store.sql import schema
 from tunedb.store.sql.engine import locate
@@ -57,7 +57,7 @@ def test_a_store_of_a_newer_version_is_left_as_it_is_and_calls_go_on(
     assert path.read_bytes() == before
     (told,) = (record.getMessage() for record in records.records if record.levelname == "WARNING")
     assert "Schema 9999" in told
-    assert "newer than 0003" in told
+    assert f"newer than {HEAD}" in told
     assert "pip install --upgrade tunedb" in told
 
 
@@ -66,7 +66,7 @@ def test_a_store_of_an_older_version_is_upgraded_by_its_first_call_and_answers_i
 ) -> None:
     later_version(tmp_path, monkeypatch)
     assert called(path, 0, 2) == [(2, "store"), (2, "sweep")]
-    assert current(str(path)) == "0004"
+    assert current(str(path)) == LATER
     assert stored(path) == [0, 1, 2]
 
 
@@ -83,7 +83,7 @@ def test_a_process_that_may_not_write_upgrades_nothing(
         with pytest.raises(LookupError):
             calls.call(tuner, 5)
         tuner.close()
-    assert (path.read_bytes(), current(str(path))) == (before, "0003")
+    assert (path.read_bytes(), current(str(path))) == (before, HEAD)
 
 
 def test_a_revision_that_fails_half_way_leaves_the_store_as_it_was_and_calls_go_on(
@@ -92,7 +92,7 @@ def test_a_revision_that_fails_half_way_leaves_the_store_as_it_was_and_calls_go_
     with monkeypatch.context() as patch:
         later_version(tmp_path, patch, last='op.execute("SELECT * FROM nowhere")')
         assert called(path, 0, 2) == [(2, "sweep")] * 2
-        assert current(str(path)) == "0003"
+        assert current(str(path)) == HEAD
     assert sum("nowhere" in record.getMessage() for record in records.records) == 1
     check(str(path))
     assert called(path, 0, 1) == [(2, "store")] * 2
@@ -106,7 +106,7 @@ def test_two_versions_that_use_one_file_in_turn_lose_no_row(
         later_version(tmp_path, patch)
         assert called(path, 0, 10) == [(2, "store"), (2, "sweep")]
     assert called(path, 0, 20) == [(2, "sweep")] * 2  # the earlier version can't read it, and leaves it alone
-    assert (current(str(path)), stored(path)) == ("0004", [0, 1, 10])
+    assert (current(str(path)), stored(path)) == (LATER, [0, 1, 10])
     later_version(tmp_path / "again", monkeypatch)
     assert called(path, 0, 1, 10) == [(2, "store")] * 3
     assert stored(path) == [0, 1, 10]

@@ -10,12 +10,14 @@ import pytest
 import tunedb.migrations
 from tunedb.store.sql import revision, schema
 
+HEAD = revision.HEAD
+LATER = f"{int(HEAD) + 1:04d}"
 _REVISION = '''"""What a later version may change."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "{later}"
+down_revision = "{head}"
 
 
 def upgrade():
@@ -37,11 +39,11 @@ def downgrade():
 def later_version(
     folder: Path, patch: pytest.MonkeyPatch, last: str = "pass", rename: tuple[str, str] = ("host", "host")
 ) -> None:
-    """From now on this is a later version, whose newest revision is 0004; `last` is what its upgrade ends with."""
+    """From now on this is a later version, whose newest revision is `LATER`; `last` is what its upgrade ends with."""
     scripts = folder / "migrations"
     shutil.copytree(Path(tunedb.migrations.__file__).parent, scripts)
-    text = _REVISION.format(last=last, old=rename[0], new=rename[1])
-    (scripts / "versions" / "0004_later.py").write_text(text)
+    text = _REVISION.format(last=last, old=rename[0], new=rename[1], head=HEAD, later=LATER)
+    (scripts / "versions" / f"{LATER}_later.py").write_text(text)
     patch.setattr(schema, "SCRIPTS", str(scripts))
-    patch.setattr(schema, "HEAD", "0004")
-    patch.setattr(revision, "HEAD", "0004")
+    patch.setattr(schema, "HEAD", LATER)
+    patch.setattr(revision, "HEAD", LATER)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import forked
+from tests.store.revisions import HEAD, LATER
 from tests.store.samples import failed, sweep
 from tests.store.test_schema import second_revision
 from tunedb.errors import SettingError, StoreCorrupt, StoreError, StoreUnavailable
@@ -194,7 +195,7 @@ def test_an_upgrade_of_an_older_file_backs_it_up_first(
         open_store(str(path))
         upgrade(str(path))
     (made,) = backups(path)
-    assert (current(str(made)), current(str(path))) == ("0003", "0004")
+    assert (current(str(made)), current(str(path))) == (HEAD, LATER)
     with contextlib.closing(sqlite3.connect(made)) as connection:
         assert connection.execute("SELECT count(*) FROM sweep").fetchone() == (2,)
     (record,) = (record.getMessage() for record in caplog.records if "alembic" not in record.name)
@@ -223,11 +224,11 @@ with pytest.MonkeyPatch.context() as patch:
         print(error)
 """
     done = forked.run(["-c", code], libraries=forked.LIBRARIES)
-    assert done.stdout.startswith("Schema 0003 is not upgraded, as the store can't be backed up: ")
-    assert (current(str(path)), backups(path)) == ("0003", [])
+    assert done.stdout.startswith(f"Schema {HEAD} is not upgraded, as the store can't be backed up: ")
+    assert (current(str(path)), backups(path)) == (HEAD, [])
     second_revision(tmp_path / "again", monkeypatch)
     upgrade(str(path))
-    assert (current(str(path)), len(backups(path))) == ("0004", 1)
+    assert (current(str(path)), len(backups(path))) == (LATER, 1)
 
 
 def test_an_upgrade_that_fails_leaves_no_backup_of_what_is_still_there(
@@ -237,4 +238,4 @@ def test_an_upgrade_that_fails_leaves_no_backup_of_what_is_still_there(
     for _ in range(2):
         with pytest.raises(StoreError, match="nowhere"):
             open_store(str(path))
-    assert (current(str(path)), backups(path)) == ("0003", [])
+    assert (current(str(path)), backups(path)) == (HEAD, [])

@@ -20,7 +20,7 @@ from alembic.script import ScriptDirectory
 import tunedb.migrations
 from tests import forked
 from tests.store.assets import make
-from tests.store.revisions import later_version
+from tests.store.revisions import HEAD, LATER, later_version
 from tests.store.samples import failed, sweep
 from tunedb.errors import SchemaMismatch, SchemaNewer, SchemaOlder, StoreError
 from tunedb.store import check, current, open_store, upgrade
@@ -124,7 +124,7 @@ def test_a_failing_revision_leaves_nothing_behind(
     with pytest.raises(StoreError, match="nowhere"):
         upgrade(stored_url)
     assert objects(stored_url) == first
-    assert current(stored_url) == "0003"
+    assert current(stored_url) == HEAD
 
 
 def test_an_older_store_is_upgraded_with_its_rows(
@@ -135,13 +135,13 @@ def test_an_older_store_is_upgraded_with_its_rows(
         store.put_sweeps([sweep(1), failed(2)])
     second_revision(tmp_path, monkeypatch)
     with pytest.raises(
-        SchemaOlder, match=r"Schema 0003 in .* is older than 0004, which .*tunedb.* needs\. Run: tunedb"
+        SchemaOlder, match=rf"Schema {HEAD} in .* is older than {LATER}, which .*tunedb.* needs\. Run: tunedb"
     ):
         open_store(stored_url, migrate=False)
     with pytest.raises(SchemaOlder):
         check(stored_url)
-    assert current(stored_url) == "0003"
-    assert upgrade(stored_url) == "0003"
+    assert current(stored_url) == HEAD
+    assert upgrade(stored_url) == HEAD
     with locate(stored_url).read() as connection:
         counts = [connection.exec_driver_sql(f"SELECT count(*) FROM {name}").scalar() for name in ("sweep", "trial")]
     assert counts == [2, 6]  # with foreign keys on, rebuilding `sweep` would have deleted the trials
@@ -154,11 +154,11 @@ def test_opening_upgrades_a_file_and_leaves_a_shared_database_to_the_command(
     second_revision(tmp_path, monkeypatch)
     if stored_url.startswith("sqlite"):
         open_store(stored_url)
-        assert current(stored_url) == "0004"
+        assert current(stored_url) == LATER
     else:
         with pytest.raises(SchemaOlder, match="Run: tunedb db upgrade"):
             open_store(stored_url)
-        assert current(stored_url) == "0003"
+        assert current(stored_url) == HEAD
 
 
 def test_foreign_keys_hold_again_after_an_upgrade_in_memory() -> None:
@@ -173,7 +173,7 @@ def test_a_store_of_a_newer_library_is_left_alone(work: Any, stored_url: str) ->
         connection.exec_driver_sql(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0009'")
     first = objects(stored_url)
     with pytest.raises(
-        SchemaNewer, match=r"Schema 0009 in .* is newer than 0003, .* Run: pip install --upgrade tunedb"
+        SchemaNewer, match=rf"Schema 0009 in .* is newer than {HEAD}, .* Run: pip install --upgrade tunedb"
     ):
         work(stored_url)
     assert (objects(stored_url), current(stored_url)) == (first, "0009")
@@ -206,7 +206,7 @@ def test_asking_about_an_absent_store_does_not_make_one(file_url: str, tmp_path:
 def test_an_empty_shared_database_is_no_store_until_it_is_upgraded(postgresql_url: str) -> None:
     assert current(postgresql_url) is None
     assert open_store(postgresql_url, create=False) is None
-    with pytest.raises(SchemaOlder, match=r"Found no schema in .*, expected 0003\. Run: tunedb db upgrade"):
+    with pytest.raises(SchemaOlder, match=rf"Found no schema in .*, expected {HEAD}\. Run: tunedb db upgrade"):
         open_store(postgresql_url)
     assert objects(postgresql_url) == {}
 
@@ -229,7 +229,7 @@ def test_developers_can_use_the_alembic_command(file_url: str) -> None:
         told = ["-m", "alembic", "-x", f"url={file_url}", *words]
         done = forked.run(told, cwd=REPOSITORY, libraries=forked.LIBRARIES)
         assert done.returncode == 0, done.stderr
-    assert "0003 (head)" in done.stdout
+    assert f"{HEAD} (head)" in done.stdout
     assert current(file_url) == schema.HEAD
 
 
@@ -250,7 +250,7 @@ def test_a_file_of_an_unreleased_schema_is_named_and_stays_as_it_is(tmp_path: Pa
     path = unreleased(tmp_path)
     before = path.read_bytes()
     for touch in (open_store, upgrade, check):
-        with pytest.raises(SchemaMismatch, match=r"Found schema 0001 .* expected 0003.* Run: mv '.*'") as raised:
+        with pytest.raises(SchemaMismatch, match=rf"Found schema 0001 .* expected {HEAD}.* Run: mv '.*'") as raised:
             touch(str(path))
         assert not isinstance(raised.value, SchemaOlder)  # whose message names an upgrade, which would fail
         assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""The six tables as typed models. Queries are in `store` and its parts, conversions to records in `rows`."""
+"""The seven tables as typed models. Queries are in `store` and its parts, conversions to records in `rows`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column
 
+from tunedb.core.claim import ClaimState
 from tunedb.core.sweep import (
     COUNTED_SOURCES,
     REFERRING,
@@ -212,6 +213,26 @@ class MissRow(Base):
     count: Mapped[int]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime] = mapped_column(index=True)
+
+
+class ClaimRow(Base):
+    """A lease of one process on a problem, a device and a kernel's hash: only it sweeps them. Never leaves its store.
+
+    No foreign keys: a claim is older than the first sweep, with which its problem and device are stored.
+    """
+
+    __tablename__ = "claim"
+    __table_args__ = (_one_of("state", ClaimState),)
+
+    kernel: Mapped[str] = mapped_column(BoundedString(200), primary_key=True)
+    problem: Mapped[str] = mapped_column(BoundedString(64), primary_key=True)  # digest
+    device: Mapped[str] = mapped_column(BoundedString(64), primary_key=True)  # digest
+    kernel_hash: Mapped[str] = mapped_column(BoundedString(64), primary_key=True)
+    owner: Mapped[str]
+    place: Mapped[str | None] = mapped_column(BoundedString(64))  # names the lock file that the owner holds
+    attempt: Mapped[int]  # grows whenever it is taken
+    state: Mapped[str] = mapped_column(BoundedString(16))
+    expires: Mapped[datetime]  # by the database's clock; of one that was given back, when that was
 
 
 # Here and not at the first query: while this runs it holds a lock of SQLAlchemy's, which a child that is forked then

@@ -93,6 +93,11 @@ HAS_UNFINISHED = (
     f"SELECT EXISTS (SELECT 1 {_JOINED} WHERE {_IDENTITY} AND sweep.environment = :environment "
     "AND (sweep.status IN ('running', 'aborted') OR NOT sweep.complete))"
 )
+HAS_OTHER = (
+    f"SELECT EXISTS (SELECT 1 {_JOINED} WHERE {_IDENTITY} AND sweep.environment = :environment AND sweep.uid <> :uid "
+    "AND sweep.status = 'tuned' AND NOT EXISTS (SELECT 1 FROM mark WHERE mark.sweep_uid = sweep.uid "
+    f"AND mark.kind = '{MarkKind.QUARANTINE}'))"
+)
 TRIED = (
     f"SELECT {_columns('trial', ('config',))} FROM trial JOIN sweep ON sweep.id = trial.sweep_id "
     f"WHERE sweep.uid = :sweep LIMIT {MAX_TRIED}"

@@ -12,6 +12,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
+from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Mark, Sweep, Trial, UsageCount
@@ -20,6 +21,7 @@ from tunedb.errors import StoreError, UnknownSweep
 from tunedb.store.interface import SweepStore
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
+from tunedb.store.sql.claims import Claims
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
@@ -34,7 +36,8 @@ PAUSE_S = 0.05  # between two transactions: SQLite's waiting writers look every 
 
 
 class Store(SweepStore):
-    """A store in one database, opened by `open_store`: sweeps, `marks`, `usage` counts, and `upkeep` of all sweeps.
+    """A store in one database, opened by `open_store`: sweeps, `marks`, `claims`, `usage` counts, and `upkeep` of all
+    sweeps.
 
     Every method raises StoreError if the database fails, and ValueError for a record that can't be kept.
     """
@@ -49,6 +52,7 @@ class Store(SweepStore):
         self._access = Access(database, replace_damaged=replace_damaged)
         self.url = database.url  # printable: without the password
         self.marks = Marks(self._access)
+        self.claims = Claims(self._access)
         self.usage = UsageCounts(self._access)
         self.upkeep = Upkeep(self._access)
         self._rows = SweepRows(self._access, self.marks, now)
@@ -125,13 +129,44 @@ class Store(SweepStore):
         with self._access.write() as connection:
             for sweep in sweeps:
                 done += 1
-                if self._rows.put(connection, sweep):
-                    new += 1
-                    if sweep.status == "tuned":
-                        self.usage.forget_misses(connection, sweep)
+                new += self._put(connection, sweep)
                 if time.monotonic() > until:
                     break
         return new, done
+
+    def _put(self, connection: sa.Connection, sweep: Sweep) -> bool:
+        is_new = self._rows.put(connection, sweep)
+        if is_new and sweep.status == "tuned":
+            self.usage.forget_misses(connection, sweep)
+        return is_new
+
+    def publish(self, sweep: Sweep, claim: Claim) -> bool:
+        """Keep a whole finished sweep and give back its claim, both or neither; return whether it is kept.
+
+        It is not if another process has taken the claim over. Publishing it a second time changes nothing.
+        """
+        rows.check_sweep(sweep)
+        with self._access.write() as connection:
+            if not self.claims.end_in(connection, claim, ClaimState.RELEASED):
+                return self._rows.is_finished(connection, sweep.uid)
+            self._put(connection, sweep)
+        return True
+
+    def publish_unclaimed(self, sweep: Sweep, claimant: Claimant) -> bool:
+        """Keep a whole finished sweep that began without a claim; return whether it is kept.
+
+        It is not if another process has claimed the problem, or published a sweep of it in the same environment.
+        """
+        rows.check_sweep(sweep)
+        with self._access.write() as connection:
+            claim = self.claims.take_in(connection, ClaimKey(sweep.problem, sweep.device, sweep.kernel_hash), claimant)
+            if not claim.is_ours:
+                return self._rows.is_finished(connection, sweep.uid)
+            is_first = not self._rows.has_other(connection, sweep)
+            if is_first:
+                self._put(connection, sweep)
+            self.claims.end_in(connection, claim, ClaimState.RELEASED)
+        return is_first
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that problem, device and kernel: without trials, with their counts.

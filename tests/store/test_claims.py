@@ -1,0 +1,216 @@
+"""Claims on each engine: one owner at a time, by the database's clock, fenced by the number of the attempt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from tests.store.samples import DEVICE, HASH, sweep, without_trials
+from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Mark, MarkKind
+from tunedb.store import Store, open_store, upgrade
+
+KEY = ClaimKey(sweep().problem, DEVICE, HASH)
+FIRST, SECOND = Claimant("first"), Claimant("second")
+SHORT = Claimant("short", lease=0.05)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def expired(store: Store, claimant: Claimant = SHORT) -> Claim:
+    """A claim whose lease has run out."""
+    claim = store.claims.take(KEY, claimant)
+    assert claim.is_ours
+    until(lambda: store.claims.get(KEY).age > 0)
+    return claim
+
+
+def test_a_claim_has_one_owner_until_it_is_given_back(store: Store) -> None:
+    assert store.claims.get(KEY) is None
+    ours = store.claims.take(KEY, FIRST)
+    assert (ours.is_ours, ours.owner, ours.attempt, ours.state) == (True, "first", 1, "held")
+    assert -61 < ours.age < 0
+    theirs = store.claims.take(KEY, SECOND)
+    assert (theirs.is_ours, theirs.owner, theirs.attempt) == (False, "first", 1)
+    assert store.claims.end(ours, ClaimState.RELEASED)
+    again = store.claims.take(KEY, SECOND)
+    assert (again.is_ours, again.owner, again.attempt) == (True, "second", 2)
+
+
+def test_the_owner_itself_does_not_get_it_twice(store: Store) -> None:
+    assert store.claims.take(KEY, FIRST).is_ours
+    assert not store.claims.take(KEY, FIRST).is_ours
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ClaimKey(sweep(2).problem, DEVICE, HASH),
+        ClaimKey(Problem(KEY.problem.key, "another"), DEVICE, HASH),
+        ClaimKey(KEY.problem, replace(DEVICE, multiprocessors=114), HASH),
+        ClaimKey(KEY.problem, DEVICE, "0" * 64),
+    ],
+)
+def test_claims_of_another_identity_are_independent(store: Store, other: ClaimKey) -> None:
+    assert store.claims.take(KEY, FIRST).is_ours
+    assert store.claims.take(other, SECOND).is_ours
+
+
+def test_a_claim_passes_on_when_its_lease_has_run_out_and_its_owner_is_fenced(store: Store) -> None:
+    old = expired(store)
+    new = store.claims.take(KEY, SECOND)
+    assert (new.is_ours, new.attempt) == (True, 2)
+    assert not store.claims.renew(old, 60)
+    assert not store.claims.end(old, ClaimState.FAILED)
+    assert (store.claims.get(KEY).owner, store.claims.get(KEY).attempt) == ("second", 2)
+    assert not store.publish(sweep(), old)
+    assert list(store.iter_sweeps(finished=False)) == []
+    assert store.publish(sweep(), new)
+
+
+def test_an_owner_whose_lease_ran_out_goes_on_if_nobody_has_taken_over(store: Store) -> None:
+    late = expired(store)
+    assert store.claims.renew(late, 60)
+    assert not store.claims.take(KEY, SECOND).is_ours
+
+
+def test_a_lease_that_is_renewed_begins_again(store: Store) -> None:
+    claim = store.claims.take(KEY, Claimant("first", lease=9.0))
+    assert -9.1 < store.claims.get(KEY).age < 0
+    assert store.claims.renew(claim, 60)
+    assert -60.1 < store.claims.get(KEY).age < -9.1
+    assert store.claims.get(KEY).attempt == 1
+
+
+def test_those_who_waited_while_a_sweep_failed_do_not_take_its_claim_and_others_do(store: Store) -> None:
+    claim = store.claims.take(KEY, FIRST)
+    assert store.claims.end(claim, ClaimState.FAILED)
+    waited = store.claims.take(KEY, SECOND, waited=60.0)
+    assert (waited.is_ours, waited.state, waited.attempt) == (False, "failed", 1)
+    assert store.claims.take(KEY, SECOND).is_ours
+
+
+def test_the_holder_of_a_lock_file_need_not_wait_for_the_lease_of_the_process_that_held_it(store: Store) -> None:
+    dead = store.claims.take(KEY, Claimant("dead", place="a"))
+    assert not store.claims.take(KEY, Claimant("elsewhere", place="b")).is_ours
+    assert not store.claims.take(KEY, Claimant("without a lock file")).is_ours
+    assert store.claims.take(KEY, Claimant("next", place="a")).is_ours
+    assert not store.claims.renew(dead, 60)
+
+
+def test_two_without_a_lock_file_are_not_taken_for_one_place(store: Store) -> None:
+    assert store.claims.take(KEY, FIRST).is_ours
+    assert not store.claims.take(KEY, SECOND).is_ours
+
+
+@pytest.mark.parametrize("lease", [0.0, -1.0, 3600.5, float("inf"), float("nan")])
+def test_a_lease_that_would_never_end_is_refused(lease: float) -> None:
+    with pytest.raises(ValueError, match="a lease of at most 3600 s"):
+        Claimant("first", lease=lease)
+
+
+@pytest.mark.parametrize("state", ["held", "failed", "released"])
+def test_a_claim_from_the_far_future_blocks_nobody(store: Store, state: str) -> None:
+    store.claims.take(KEY, FIRST)
+    with store._access.write() as connection:
+        connection.exec_driver_sql(f"UPDATE claim SET state = '{state}', expires = '2999-01-01 00:00:00.000000'")
+    assert store.claims.take(KEY, SECOND, waited=5.0).is_ours
+
+
+def test_what_a_dead_process_holds_can_be_given_back_at_once(store: Store) -> None:
+    keys = [ClaimKey(sweep(n).problem, DEVICE, HASH) for n in range(4)]
+    for key in keys[:3]:
+        store.claims.take(key, FIRST)
+    store.claims.take(keys[3], SECOND)
+    store.claims.end(store.claims.take(keys[2], FIRST), ClaimState.FAILED)
+    assert store.claims.give_back("first") == 2
+    assert [store.claims.get(key).state for key in keys] == ["released", "released", "failed", "held"]
+
+
+def test_a_sweep_is_published_and_its_claim_given_back_at_once(store: Store) -> None:
+    claim, done = store.claims.take(KEY, FIRST), sweep()
+    assert store.publish(done, claim)
+    assert store.get_sweeps(*_identity()) == [without_trials(done)]
+    assert store.claims.get(KEY).state == "released"
+    assert store.publish(done, claim)  # the answer of the first time may have been lost
+    assert not store.publish(sweep(), claim)
+    assert len(store.upkeep.uids()) == 1
+
+
+def test_a_running_sweep_is_published_as_it_ended(store: Store) -> None:
+    claim, done = store.claims.take(KEY, FIRST), sweep()
+    store.start_sweep(
+        replace(done, status="running", config=None, time_us=None, default_time_us=None, finished=None, trials=())
+    )
+    assert store.publish(done, claim)
+    assert store.get_sweep(done.uid) == done
+
+
+def test_of_those_that_swept_without_a_claim_the_first_to_publish_wins(store: Store) -> None:
+    first, second, third = sweep(), sweep(), sweep(environment=replace(sweep().environment, triton="4.0.0"))
+    assert store.publish_unclaimed(first, FIRST)
+    assert not store.publish_unclaimed(second, SECOND)
+    assert store.publish_unclaimed(third, SECOND)  # stale there, so it is no winner here
+    assert set(store.upkeep.uids()) == {first.uid, third.uid}
+    store.marks.put(first.uid, Mark(MarkKind.QUARANTINE, "wrong"))
+    assert store.publish_unclaimed(second, SECOND)
+
+
+def test_nothing_is_published_without_a_claim_while_another_process_holds_it(store: Store) -> None:
+    claim = store.claims.take(KEY, FIRST)
+    assert not store.publish_unclaimed(sweep(), SECOND)
+    assert store.claims.renew(claim, 60)
+    assert len(store.upkeep.uids()) == 0
+
+
+def _identity() -> tuple[object, ...]:
+    return KEY.problem, KEY.device, KEY.kernel_hash
+
+
+def test_of_many_that_claim_at_once_each_time_one_gets_it(stored_url: str) -> None:
+    if stored_url.startswith("postgresql"):
+        upgrade(stored_url)
+
+    def claim(n: int) -> list[int]:
+        with open_store(stored_url) as store:
+            return [
+                number
+                for number in range(12)
+                if store.claims.take(ClaimKey(sweep(number).problem, DEVICE, HASH), Claimant(f"owner {n}")).is_ours
+            ]
+
+    open_store(stored_url).close()
+    with ThreadPoolExecutor(8) as pool:
+        taken = [number for numbers in pool.map(claim, range(8)) for number in numbers]
+    assert sorted(taken) == list(range(12))
+
+
+def test_each_take_over_has_its_own_number_however_many_race_for_it(stored_url: str) -> None:
+    if stored_url.startswith("postgresql"):
+        upgrade(stored_url)
+    open_store(stored_url).close()
+
+    def claim(n: int) -> list[int]:
+        with open_store(stored_url) as store:
+            attempts = []
+            for _ in range(10):
+                claim = store.claims.take(KEY, Claimant(f"owner {n}"))
+                if claim.is_ours:
+                    attempts.append(claim.attempt)
+                    assert store.claims.end(claim, ClaimState.RELEASED)
+            return attempts
+
+    with ThreadPoolExecutor(6) as pool:
+        attempts = [number for numbers in pool.map(claim, range(6)) for number in numbers]
+    assert sorted(attempts) == list(range(1, len(attempts) + 1))
