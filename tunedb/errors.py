@@ -100,6 +100,10 @@ class StoreUnavailable(StoreError):
     """The store is not there, full, read-only, unreachable, or lacks its driver."""
 
 
+class StoreReadOnly(StoreUnavailable):
+    """The store may be read but not written: by this user, or by anyone at present."""
+
+
 class StoreBusy(StoreUnavailable):
     """Another process holds the store: a later try may succeed."""
 

@@ -11,14 +11,13 @@ import pytest
 from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_explain_mark import ASKED, tuned
 from tests.fakes import FakeClock, config
-from tests.store.odd_rows import plant
+from tests.store.odd_rows import TABLES, plant
 from tests.store.samples import NOON, trial
 from tunedb import settings
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, MarkKind, Source, Sweep, UsageCount
 from tunedb.store import open_store
-from tunedb.store.sql.models import Base
 from tunedb.tuner.tuner import Tuner
 
 OTHER = Device("NVIDIA L4", "cuda", "sm_89", 58)
@@ -63,7 +62,7 @@ def good(kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch) -> list[Sw
         store.put_sweep(base)
         store.add_usage([UsageCount(base.problem, INTERPRETER, Source.DEFAULT, 2, NOON, tuned(900).finished or NOON)])
     put(*sweeps)
-    for table in Base.metadata.tables:
+    for table in TABLES:
         plant(f"sqlite:///{url}", table)
     put(*(known(0, problem=Problem.of("pool", **f), device=device) for f in FACTS for device in (INTERPRETER, OTHER)))
     put(known(5, config=Config.of(BLOCK=128, dtype="x"), time_us=5e-324, default_time_us=1e308))

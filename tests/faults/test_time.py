@@ -191,9 +191,9 @@ class Remote:
         self.silent: threading.Event | None = None
         self.refuses, self.sent = False, list[str]()
 
-    def get_kernel_sweeps(self, kernel: str, *_: object) -> list[object]:
+    def get_newest(self, kernel: str, *_: object) -> tuple[list[object], bool]:
         self._answer()
-        return [sweep(1)]
+        return [sweep(1)], True
 
     def put_sweep(self, done: object) -> bool:
         self._answer()

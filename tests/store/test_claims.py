@@ -6,18 +6,25 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.store.samples import DEVICE, HASH, sweep, without_trials
 from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Mark, MarkKind
+from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.store import Store, open_store, upgrade
+from tunedb.store.claim_keeper import Publication
 
 KEY = ClaimKey(sweep().problem, DEVICE, HASH)
 FIRST, SECOND = Claimant("first"), Claimant("second")
 SHORT = Claimant("short", lease=0.05)
+
+
+def publish(store: Store, done: Sweep, claim: Claim | None, claimant: Claimant = FIRST) -> bool:
+    """Publish a sweep of a problem of which nothing was stored; return whether it is kept."""
+    return store.publish(done, claim, claimant, is_first=True) == Publication.KEPT
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -74,9 +81,9 @@ def test_a_claim_passes_on_when_its_lease_has_run_out_and_its_owner_is_fenced(st
     assert not store.claims.renew(old, 60)
     assert not store.claims.end(old, ClaimState.FAILED)
     assert (store.claims.get(KEY).owner, store.claims.get(KEY).attempt) == ("second", 2)
-    assert not store.publish(sweep(), old)
+    assert not publish(store, sweep(), old)
     assert list(store.iter_sweeps(finished=False)) == []
-    assert store.publish(sweep(), new)
+    assert publish(store, sweep(), new)
 
 
 def test_an_owner_whose_lease_ran_out_goes_on_if_nobody_has_taken_over(store: Store) -> None:
@@ -128,6 +135,21 @@ def test_a_claim_from_the_far_future_blocks_nobody(store: Store, state: str) -> 
     assert store.claims.take(KEY, SECOND, waited=5.0).is_ours
 
 
+@pytest.mark.parametrize(
+    "odd", ["state = 'lost'", "expires = 'tomorrow'", "attempt = 'third'", "attempt = 2147483647", "owner = x'ff'"]
+)
+def test_a_claim_that_makes_no_sense_is_taken_over_at_once_or_when_its_lease_ends(tmp_path: Path, odd: str) -> None:
+    with open_store(str(tmp_path / "store.db")) as store:
+        store.claims.take(KEY, SHORT)
+        with store._access.write() as connection:
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints=ON")
+            connection.exec_driver_sql(f"UPDATE claim SET {odd}")
+        until(lambda: store.claims.take(KEY, SECOND).is_ours)
+        claim = store.claims.get(KEY)
+        assert (claim.owner, claim.state) == ("second", "held")
+        assert store.claims.end(claim, ClaimState.RELEASED)
+
+
 def test_what_a_dead_process_holds_can_be_given_back_at_once(store: Store) -> None:
     keys = [ClaimKey(sweep(n).problem, DEVICE, HASH) for n in range(4)]
     for key in keys[:3]:
@@ -140,11 +162,11 @@ def test_what_a_dead_process_holds_can_be_given_back_at_once(store: Store) -> No
 
 def test_a_sweep_is_published_and_its_claim_given_back_at_once(store: Store) -> None:
     claim, done = store.claims.take(KEY, FIRST), sweep()
-    assert store.publish(done, claim)
+    assert publish(store, done, claim)
     assert store.get_sweeps(*_identity()) == [without_trials(done)]
     assert store.claims.get(KEY).state == "released"
-    assert store.publish(done, claim)  # the answer of the first time may have been lost
-    assert not store.publish(sweep(), claim)
+    assert publish(store, done, claim)  # the answer of the first time may have been lost
+    assert not publish(store, sweep(), claim)
     assert len(store.upkeep.uids()) == 1
 
 
@@ -153,23 +175,23 @@ def test_a_running_sweep_is_published_as_it_ended(store: Store) -> None:
     store.start_sweep(
         replace(done, status="running", config=None, time_us=None, default_time_us=None, finished=None, trials=())
     )
-    assert store.publish(done, claim)
+    assert publish(store, done, claim)
     assert store.get_sweep(done.uid) == done
 
 
 def test_of_those_that_swept_without_a_claim_the_first_to_publish_wins(store: Store) -> None:
     first, second, third = sweep(), sweep(), sweep(environment=replace(sweep().environment, triton="4.0.0"))
-    assert store.publish_unclaimed(first, FIRST)
-    assert not store.publish_unclaimed(second, SECOND)
-    assert store.publish_unclaimed(third, SECOND)  # stale there, so it is no winner here
+    assert publish(store, first, None, FIRST)
+    assert not publish(store, second, None, SECOND)
+    assert publish(store, third, None, SECOND)  # stale there, so it is no winner here
     assert set(store.upkeep.uids()) == {first.uid, third.uid}
     store.marks.put(first.uid, Mark(MarkKind.QUARANTINE, "wrong"))
-    assert store.publish_unclaimed(second, SECOND)
+    assert publish(store, second, None, SECOND)
 
 
 def test_nothing_is_published_without_a_claim_while_another_process_holds_it(store: Store) -> None:
     claim = store.claims.take(KEY, FIRST)
-    assert not store.publish_unclaimed(sweep(), SECOND)
+    assert not publish(store, sweep(), None, SECOND)
     assert store.claims.renew(claim, 60)
     assert len(store.upkeep.uids()) == 0
 

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.odd_rows import plant
+from tests.store.odd_rows import TABLES, plant
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, sweep
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES, Mark, MarkKind, Source, Sweep, UsageCount
 from tunedb.store import Store, dump, garbage, load, open_store, receive, upgrade, winner
 from tunedb.store.exchange.python_source import python_source
-from tunedb.store.sql.models import Base
 
 OTHER = Device("NVIDIA L4", "cuda", "sm_89", 58)
 
@@ -82,7 +81,7 @@ def read_all(store: Store, good: list[Sweep], tmp_path: Path) -> None:
 def test_every_reader_gives_the_rest(
     stored_url: str, good: list[Sweep], tmp_path: Path, records: pytest.LogCaptureFixture
 ) -> None:
-    for table in Base.metadata.tables:
+    for table in TABLES:
         assert plant(stored_url, table) > 5
     with open_store(stored_url) as store:
         read_all(store, good, tmp_path)

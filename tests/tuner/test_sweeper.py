@@ -12,7 +12,7 @@ from tests.fakes import DEVICE, FakeKernel, config, task_of
 from tests.tuner.tuners import tuner_on
 from tunedb.store import Store
 from tunedb.tuner.problem_lock import lock_problem
-from tunedb.tuner.sweeper import Answered, Skipped, Swept
+from tunedb.tuner.tuning_result import Answered, Skipped, Swept
 
 TIMES = {1: 9.0, 2: 5.0}
 
@@ -61,7 +61,7 @@ def test_a_task_that_another_process_is_tuning_is_skipped(store: Store, tmp_path
 
     results: list[object] = []
     while_locked(lambda: results.append(tuner_on(store, tmp_path, lock_timeout=0.1).tune_ahead(task)))
-    assert results == [Skipped("another process is still tuning this problem")]
+    assert results == [Skipped("another process is still tuning this problem", is_claimed=True)]
     tuner_on(store, tmp_path).tune_ahead(task)
     while_locked(lambda: results.append(tuner_on(store, tmp_path, lock_timeout=0.1).tune_ahead(task, force=True)))
     assert isinstance(results[1], Skipped)  # with `force` what is stored is no answer

@@ -6,19 +6,21 @@ Reads of a store that fails are misses. Writes are done by a thread of their own
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
+from tunedb.core.sweep import Mark, MarkKind, Sweep, Trial, UsageCount
 from tunedb.errors import StoreUnavailable
 from tunedb.store import wait_budget
 from tunedb.store.breaker import Breaker, FailureLog
+from tunedb.store.claim_keeper import ClaimKeeper
 from tunedb.store.interface import SweepStore
-from tunedb.store.local import LocalStore, NotLoaded
+from tunedb.store.local import LocalStore, NotLoaded, whole_of
+from tunedb.store.local_claims import LocalClaims
 from tunedb.store.reopening import ReopeningStore
 from tunedb.store.store_thread import StoreThread
 from tunedb.store.wait_budget import CALL_S
@@ -118,6 +120,15 @@ class GuardedStore(SweepStore):
         if self._writable:
             self._open()
             self.writer.put(sweep)
+
+    @property
+    def claim_keepers(self) -> Sequence[ClaimKeeper]:
+        """The claims of this store, which the problem's lock file backs up."""
+        return (LocalClaims(self.writer, self.finish_sweep, is_writable=self._writable),)
+
+    def withdraw(self, sweep_uid: str, reason: str) -> None:
+        """Quarantine a sweep. A mark that can't be written is lost."""
+        self.writer.detail(lambda store: whole_of(store).marks.put(sweep_uid, Mark(MarkKind.QUARANTINE, reason)))
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, UsageCount
+from tunedb.store.claim_keeper import ClaimKeeper
 
 
 class SweepStore(ABC):
@@ -68,6 +69,17 @@ class SweepStore(ABC):
     @abstractmethod
     def finish_sweep(self, sweep: Sweep) -> None:
         """Give a running sweep its outcome and its trials, as they ended. A finished one stays as it is."""
+
+    @property
+    @abstractmethod
+    def claim_keepers(self) -> Sequence[ClaimKeeper]:
+        """Where problems are claimed: the first that answers has the claim, the last keeps this process's sweeps."""
+
+    def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:  # noqa: B027 (a store need not)
+        """Forget what is in memory of that identity's sweeps: another process may have published one."""
+
+    def withdraw(self, sweep_uid: str, reason: str) -> None:  # noqa: B027 (for stores that queue)
+        """Quarantine a sweep that was kept before it was known that another process had taken its claim over."""
 
     def wait_until_written(self, sweep_uid: str) -> bool:  # noqa: ARG002 (for stores that queue)
         """Wait a while for a finished sweep that waits in memory; return whether it is written.

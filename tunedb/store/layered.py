@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, UsageCount
+from tunedb.store.claim_keeper import ClaimKeeper
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.interface import SweepStore
 from tunedb.store.shared import SharedStore
@@ -79,6 +80,20 @@ class LayeredStore(SweepStore):
         self.local.finish_sweep(sweep)
         if self.shared is not None:
             self.shared.finish_sweep(sweep)
+
+    @property
+    def claim_keepers(self) -> Sequence[ClaimKeeper]:
+        """The claims of the shared store, and those of the local one, which count while the shared one is away."""
+        return (*(() if self.shared is None else (self.shared.claims,)), *self.local.claim_keepers)
+
+    def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:
+        """Read the rows of the shared store again when they are next asked for."""
+        if self.shared is not None:
+            self.shared.refresh(problem, device, kernel_hash)
+
+    def withdraw(self, sweep_uid: str, reason: str) -> None:
+        """Quarantine a sweep in the local store, as the shared one does not have it."""
+        self.local.withdraw(sweep_uid, reason)
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written to the local store; return whether it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,6 +17,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
 from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.settings import expand
+from tunedb.store.claim_keeper import ClaimKeeper
 from tunedb.store.interface import SweepStore
 
 if TYPE_CHECKING:
@@ -147,6 +148,11 @@ class LocalStore(SweepStore):
         self._whole: Store | None = None
 
     @property
+    def claim_keepers(self) -> Sequence[ClaimKeeper]:
+        """The claims of the whole store."""
+        return self.whole.claim_keepers
+
+    @property
     def is_whole(self) -> bool:
         """Whether the store is open with all of its methods."""
         return self._whole is not None
@@ -237,3 +243,8 @@ class LocalStore(SweepStore):
         whole, self._whole = self._whole, None
         if whole is not None:
             whole.close()
+
+
+def whole_of(store: Store | LocalStore) -> Store:
+    """Return the store with all of its methods."""
+    return store.whole if isinstance(store, LocalStore) else store

@@ -1,4 +1,4 @@
-"""A shared store as a call uses it: read once per kernel and device, within a second, and from then on from memory.
+"""A shared store as a call uses it: a few rows are read within a second, and from then on are in memory.
 
 Threads of its own talk to it, so that a server that hangs costs a call one second, once.
 """
@@ -8,39 +8,41 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections import defaultdict
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
-from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password, without_passwords
+from tunedb.core.claim import Claim, Claimant
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
+from tunedb.errors import StoreReadOnly
 from tunedb.store import at_end, wait_budget
 from tunedb.store.breaker import Breaker
-from tunedb.store.reopening import ReopeningStore
-from tunedb.store.store_thread import StoreThread
+from tunedb.store.claim_keeper import Publication, Settled
+from tunedb.store.remote import RemoteAccess
+from tunedb.store.shared_claims import SharedClaims
+from tunedb.store.shared_rows import SharedRows
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
-DEADLINE_S = 1.0  # a call waits this long for the first read of a kernel's rows
+DEADLINE_S = 1.0  # a call waits this long for rows that it needs, for a claim, and for its sweep to arrive
+SEND_S = 10.0  # a sweep is sent again and again for this long if its connection is cut: a server that restarts
 CLOSE_S = 2.0  # the end of a process waits this long for what is still to be written
 MAX_UNSENT = 256  # sweeps on their way to a server that is slow; beyond that they stay in the local store
 
 _log = logging.getLogger("tunedb")
 _all: weakref.WeakSet[SharedStore] = weakref.WeakSet()
-_Kernel = tuple[str, str, str]  # kernel, its hash, device digest
 
 
 class SharedStore:
     """One shared store, from which finished sweeps are read and to which they are written.
 
-    A call never makes it, migrates it or waits for its writes; each cause of a failure is logged once. Writes that are
-    refused hide no row from reads, whose failure stops both for a while. `load` imports what `opener` needs, on the
-    caller's thread: that is no wait for a store.
+    A call never makes it or migrates it; each cause of a failure is logged once. Writes that are refused hide no row
+    from reads, whose failure stops both for a while. One that may only be read is a reader: nothing is sent to it, and
+    nothing claimed. `load` imports what `opener` needs, on the caller's thread: that is no wait for a store.
     """
 
     def __init__(
@@ -50,18 +52,20 @@ class SharedStore:
         *,
         load: Callable[[], None] = lambda: None,
         writable: bool = True,
-        deadline: float = DEADLINE_S,
+        deadline: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.url = without_password(url)
-        self._load = load
+        self.deadline = DEADLINE_S if deadline is None else deadline
         self._writable = writable
-        self._deadline = deadline
-        self._rows: dict[_Kernel, dict[str, list[Sweep]]] = {}
-        self._store = ReopeningStore(opener)
-        self._reader, self._sender = StoreThread("tunedb-shared", monotonic), StoreThread("tunedb-sender", monotonic)
         self._reads, self._writes = Breaker(monotonic), Breaker(monotonic)
         self._causes: set[str] = set()
+        reader = RemoteAccess("tunedb-shared", opener, self._fail_read, monotonic)
+        self._sender = RemoteAccess("tunedb-sender", opener, self._fail_write, monotonic)
+        claims = RemoteAccess("tunedb-claims", opener, self._fail_claim, monotonic)
+        self._rows = SharedRows(reader, lambda: not self._reads.is_open, load, self.deadline)
+        self._accesses = (reader, self._sender, claims)
+        self.claims = SharedClaims(claims, self.takes_writes, load, self.deadline, self.publish)
         self.renew()
         _all.add(self)
         forks.renew_in_child(self)
@@ -71,39 +75,72 @@ class SharedStore:
         self._finished = 0
         self._sent = 0
 
+    def takes_writes(self) -> bool:
+        """Say whether something may be written: the store is not left alone, and is not known to be read only."""
+        return self._writable and not self._reads.is_open and not self._writes.is_open
+
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
-        """Return the finished sweeps of that identity, as they were when the kernel was first read on this device."""
-        return self._kernel(problem.kernel, device, kernel_hash).get(problem.key, [])
+        """Return the finished sweeps of that identity, as they were when they were first read or last refreshed."""
+        return self._rows.of_problem(problem, device, kernel_hash)
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
-        """Return the finished sweeps of all problems of the kernel; empty if the store does not answer in time."""
-        return [sweep for sweeps in self._kernel(kernel, device, kernel_hash).values() for sweep in sweeps]
+        """Return the newest sweeps of a kernel on a device; empty if the store does not answer in time."""
+        return self._rows.of_kernel(kernel, device, kernel_hash)
 
-    def _kernel(self, kernel: str, device: Device, kernel_hash: str) -> dict[str, list[Sweep]]:
-        key = (kernel, kernel_hash, device.digest)
-        if key not in self._rows and not self._reads.is_open:
-            self._load()
-            job = self._reader.submit(lambda: self._try_read(key, device))
-            if not wait_budget.current().wait(job, self._deadline):
-                job.cancel()
-                if self._reader.busy_s() >= 0.9 * self._deadline:  # else the budget was spent, or it was behind others
-                    self._rest(f"no answer within {self._deadline:g} s", "late", self._reads, self._writes)
-        return self._rows.get(key, {})
+    def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:
+        """Read the rows of that identity again when they are next asked for."""
+        self._rows.refresh(problem, device, kernel_hash)
 
     def finish_sweep(self, sweep: Sweep) -> None:
         """Write a sweep that has a winner in the background, and not at all if the store fails.
 
         A sweep that is not written stays in the local store; `tunedb sync` unites the two.
         """
-        if self._writable and sweep.leaves_its_store:
-            self._finished += 1
-            if not self._writes.is_open and self._sender.unfinished() < MAX_UNSENT:
-                self._sender.submit(lambda: self._try_send(sweep))
+        self._send(lambda store: store.put_sweep(sweep), sweep, self.deadline)
+
+    def publish(
+        self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool, settled: Settled
+    ) -> Publication:
+        """Write a sweep under its claim: see `ClaimKeeper.publish`. A call waits a second for it, of its budget."""
+        kept: list[Publication] = []
+
+        def send(store: Store) -> bool:
+            kept.append(store.publish(sweep, claim, claimant, is_first=is_first))
+            return True
+
+        def done() -> Publication:
+            return kept[-1] if kept else Publication.UNKNOWN
+
+        job = self._send(send, sweep, SEND_S, lambda: settled(done()))
+        if job is None:
+            settled(Publication.UNKNOWN)
+        else:
+            wait_budget.current().wait(job, self.deadline)
+        return done()
+
+    def _send(
+        self,
+        work: Callable[[Store], object],
+        sweep: Sweep,
+        again_s: float,
+        settled: Callable[[], object] = lambda: None,
+    ) -> wait_budget.Waitable | None:
+        if not (self._writable and sweep.leaves_its_store):
+            return None
+        self._finished += 1
+        if self._writes.is_open or self._reads.is_open or self._sender.unfinished() >= MAX_UNSENT:
+            return None
+
+        def count(store: Store) -> None:
+            work(store)
+            self._sent += 1
+
+        return self._sender.submit(count, again_s, lambda: self._writable and not self._writes.is_open, settled)
 
     def flush(self) -> bool:
         """Wait within the call's budget for what is being sent; return whether all was sent."""
-        if self._sender.unfinished():
-            wait_budget.current().wait(self._sender.submit(lambda: None))
+        for access in self._accesses[1:]:
+            access.flush()
         return self._sent == self._finished
 
     def close(self, wait: float = CLOSE_S) -> None:
@@ -113,40 +150,37 @@ class SharedStore:
 
     def report(self) -> None:
         """Log how many finished sweeps are only in the local store, at the end of the process."""
-        if unsent := self._finished - self._sent:
+        if self._writable and (unsent := self._finished - self._sent):
             _log.warning(
                 "Finished sweeps that were not sent to %s and are in the local store only: %d. Run: tunedb sync",
                 self.url, unsent,
             )  # fmt: skip
 
-    def _try_read(self, key: _Kernel, device: Device) -> None:
-        if key in self._rows or self._reads.is_open:
-            return
-        try:
-            sweeps = self._store.run(lambda store: store.get_kernel_sweeps(key[0], device, key[1]), again=False)
-        except Exception as error:  # a store failure never reaches the caller of a kernel
-            let_pass(error)
-            self._rest(f"{type(error).__name__}: {error}", type(error).__name__, self._reads, self._writes)
-            return
-        by_problem: dict[str, list[Sweep]] = defaultdict(list)
-        for sweep in sweeps or ():
-            if sweep.leaves_its_store:  # another version of tunedb may have sent others
-                by_problem[sweep.problem.key].append(sweep)
-        self._rows[key] = dict(by_problem)
+    def _fail_read(self, error: Exception | None) -> None:
+        self._rest(error, self._reads, self._writes)
 
-    def _try_send(self, sweep: Sweep) -> None:
-        if self._writes.is_open:
-            return
-        try:
-            self._store.run(lambda store: store.put_sweep(sweep), again=False)
-            self._sent += 1
-        except Exception as error:  # a store failure never reaches the caller of a kernel
-            let_pass(error)
-            self._rest(f"{type(error).__name__}: {error}", type(error).__name__, self._writes)
+    def _fail_write(self, error: Exception | None) -> None:
+        if isinstance(error, StoreReadOnly):
+            self._become_reader(error)
+        else:
+            self._rest(error, self._writes)
 
-    def _rest(self, text: str, cause: str, *breakers: Breaker) -> None:
+    def _fail_claim(self, error: Exception | None) -> None:
+        if error is None:
+            self._rest(error, self._reads, self._writes)
+        else:
+            self._fail_write(error)
+
+    def _become_reader(self, error: Exception) -> None:
+        if self._writable:
+            self._writable = False
+            _log.info("Shared store %s is only read: it takes no writes. %s", self.url, without_passwords(str(error)))
+
+    def _rest(self, error: Exception | None, *breakers: Breaker) -> None:
         for breaker in breakers:
             breaker.trip()
+        cause = "late" if error is None else type(error).__name__
+        text = f"no answer within {self.deadline:g} s" if error is None else f"{cause}: {error}"
         if cause not in self._causes:
             self._causes.add(cause)
             _log.warning(

@@ -181,7 +181,7 @@ class Writer:
                     self._end_parts(uid)
                     return
                 self._begun[uid] = left
-        self._parts[uid] = self._detail(work, lambda: uid in self._begun)
+        self._parts[uid] = self.detail(work, lambda: uid in self._begun)
 
     def _end_parts(self, uid: str) -> None:
         """Write no more parts of a sweep, not even those that are submitted: the finished sweep brings them."""
@@ -190,13 +190,15 @@ class Writer:
 
     def add(self, work: Callable[[Store], object]) -> None:
         """Write something that may be lost, such as counts, within the call's budget."""
-        wait_budget.current().wait(self._detail(work))
+        wait_budget.current().wait(self.detail(work))
 
     def rest_details(self) -> None:
         """Write no parts of sweeps for a while: the store failed."""
         self._details.trip()
 
-    def _detail(self, work: Callable[[Store], object], is_wanted: Callable[[], bool] = lambda: True) -> Job[bool]:
+    def detail(self, work: Callable[[Store], object], is_wanted: Callable[[], bool] = lambda: True) -> Job[bool]:
+        """Have something written that may be lost; the job's value is whether it was."""
+
         def run() -> bool:
             if self._details.is_open or not is_wanted():
                 return False

@@ -54,6 +54,11 @@ class ProblemLock:
         """Whether it keeps out other processes too, and not only other threads."""
         return self._file_lock is not None
 
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """The device and inode of the lock file that is held; None if there is none."""
+        return self._identity if self.held else None
+
     def keep_until(self, is_done: Callable[[], bool]) -> None:
         """Keep other processes out until `is_done`, for ten seconds at most; the holder does not wait."""
         self._is_done = is_done

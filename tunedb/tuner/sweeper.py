@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
-from tunedb.core.sweep import Source, Sweep, SweepStatus
+from tunedb.core.claim import LEASE_S
+from tunedb.core.sweep import Source, Sweep
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
@@ -24,44 +25,13 @@ from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.crash_record import CrashRecord
 from tunedb.tuner.lookup import Lookup
+from tunedb.tuner.tuning_result import Answered, Skipped, Swept, TuningResult
 
 if TYPE_CHECKING:
     from tunedb.sweep.history import SweepHistory
-    from tunedb.tuner.problem_lock import ProblemLock
+    from tunedb.tuner.turn import SweepTurn
 
 _log = logging.getLogger("tunedb")
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """The outcome if nothing was swept and this choice serves: another thread's, another process's, or the store's."""
-
-    choice: Choice
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """The outcome of a sweep. `choice` is what serves after it; None if the sweep produced no config."""
-
-    sweep: Sweep
-    choice: Choice | None
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether every config failed."""
-        return self.sweep.status == SweepStatus.FAILED
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """The outcome if nothing was swept and nothing is stored that could serve."""
-
-    reason: str
-
-    choice = None
-
-
-TuningResult = Answered | Swept | Skipped
 
 
 @dataclass(slots=True)
@@ -93,9 +63,15 @@ class Sweeper:
         clock: Callable[[int], Clock],
         spent: Spent,
         supervised: bool,
+        lease: float = LEASE_S,
+        owner: str | None = None,
+        on_late: Callable[[TuningTask], object] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spent = spent
+        self._lease = lease
+        self._given_owner = owner
+        self._on_late = on_late
         self._settings = settings
         self._store = store
         self._lookup = lookup
@@ -112,6 +88,7 @@ class Sweeper:
         # Two sweeps at a time on one GPU would disturb each other's times. Reentrant, because a sweep's reference may
         # itself call a kernel that is tuned.
         self._one_sweep = threading.RLock()
+        self._owner: str | None = self._given_owner  # of claims; made at the first one
 
     def tune_in_call(self, task: TuningTask) -> TuningResult:
         """Sweep within what is left of the process's budget, unless the store answers or the task failed not long ago.
@@ -133,10 +110,10 @@ class Sweeper:
         if self._budget_left() <= 0:
             return Skipped("the budget is spent")
         look = partial(self._look, task, settled_by_failure=True)
-        with self._locked(task, lambda: look().is_settled) as lock:
+        with self._turn(task, lambda: look().is_settled) as turn:
             state = look()
-            if state.is_settled or not lock.held:
-                return self._unswept(task, state)
+            if state.is_settled or not turn.take(lambda: look().is_settled, is_first=state.choice is None):
+                return self._unswept(task, look() if turn.lock.held else state, turn)
             history = self._lookup.history(task)  # not under the lock: other threads would wait for the store as well
             with self._alone_in_process() as is_alone:
                 if not is_alone:
@@ -145,10 +122,10 @@ class Sweeper:
                 if budget <= 0:
                     return Skipped("the budget is spent")
                 try:
-                    sweep = self._sweep(task, lock, history, budget, LogObserver())
+                    sweep = self._sweep(task, turn, history, budget, LogObserver())
                 finally:
                     self.spent.seconds += self._monotonic() - start
-            return self._swept(sweep, state, lock)
+            return self._swept(task, sweep, state, turn)
 
     @contextlib.contextmanager
     def _alone_in_process(self) -> Iterator[bool]:
@@ -164,30 +141,39 @@ class Sweeper:
                 self._one_sweep.release()
 
     def tune_ahead(
-        self, task: TuningTask, *, force: bool, builds_on: Collection[str] | None, budget: float, observer: Observer
+        self,
+        task: TuningTask,
+        *,
+        force: bool,
+        builds_on: Collection[str] | None,
+        budget: float,
+        observer: Observer,
+        waits: bool = True,
     ) -> TuningResult:
         """Sweep within the budget, in seconds, unless the store answers; with `force`, sweep in any case.
 
-        Trials of earlier sweeps with the uids of `builds_on` count, or of all unfinished ones if it is None.
+        Trials of earlier sweeps with the uids of `builds_on` count, or of all unfinished ones if it is None. A task
+        that another process has claimed is Skipped, at once unless this one `waits`.
         Raises what the kernel's workload and its clock raise.
         """
         if budget <= 0:
             return Skipped("the budget is spent")
         look = _State if force else partial(self._look, task, settled_by_failure=False)
-        with self._locked(task, lambda: look().is_settled) as lock:
+        with self._turn(task, lambda: look().is_settled, waits=waits) as turn:
             state = look()
-            if state.is_settled or not lock.held:
-                return self._unswept(task, state)
+            is_first = state.choice is None and not force
+            if state.is_settled or not turn.take(lambda: look().is_settled, is_first=is_first):
+                return self._unswept(task, look() if turn.lock.held else state, turn)
             history = self._lookup.history(task, whole_space=force, builds_on=builds_on)
             with self._one_sweep:
-                sweep = self._sweep(task, lock, history, budget, observer, forgets=builds_on is not None)
-            return self._swept(sweep, state, lock)
+                sweep = self._sweep(task, turn, history, budget, observer, forgets=builds_on is not None)
+            return self._swept(task, sweep, state, turn)
 
     @contextlib.contextmanager
     def alone(self, task: TuningTask) -> Iterator[bool]:
         """Keep others from tuning this task meanwhile; yields whether the lock was acquired within its timeout."""
-        with self._locked(task, lambda: False) as lock, self._one_sweep:
-            yield lock.held
+        with self._turn(task, lambda: False) as turn, self._one_sweep:
+            yield turn.lock.held
 
     def clock(self, task: TuningTask, index: int) -> Clock:
         """Return the clock of the task's kernel on the device of that index."""
@@ -197,12 +183,18 @@ class Sweeper:
     def _budget_left(self) -> float:
         return self._settings.budget - self.spent.seconds
 
-    def _locked(
-        self, task: TuningTask, is_settled: Callable[[], bool]
-    ) -> contextlib.AbstractContextManager[ProblemLock]:
-        from tunedb.tuner.problem_lock import lock_problem  # here, because a hit needs no filelock
+    def _turn(
+        self, task: TuningTask, is_settled: Callable[[], bool], *, waits: bool = True
+    ) -> contextlib.AbstractContextManager[SweepTurn]:
+        from tunedb.tuner.turn import new_owner, sweep_turn  # here, because a hit needs no filelock
 
-        return lock_problem(self._locks, task.problem, task.device, self._settings.lock_timeout, is_settled)
+        if self._owner is None:
+            self._owner = new_owner()
+        return sweep_turn(
+            task, self._store, self._locks, owner=self._owner, lease=self._lease,
+            patience=self._settings.lock_timeout if waits else 0.0, is_known=is_settled,
+            on_late=partial(self._on_late, task),
+        )  # fmt: skip
 
     def _look(self, task: TuningTask, *, settled_by_failure: bool) -> _State:
         """Return the task's state, given what other threads and processes have tuned."""
@@ -214,19 +206,20 @@ class Sweeper:
             return _State(None, is_settled=has_failed and settled_by_failure)
         return _State(choice, is_settled=not self._lookup.remaining(task, choice))
 
-    def _unswept(self, task: TuningTask, state: _State) -> Answered | Skipped:
-        if not state.is_settled:
-            _log.info("%s: another process is still tuning this problem.", task.kernel.name)
+    def _unswept(self, task: TuningTask, state: _State, turn: SweepTurn) -> Answered | Skipped:
         if state.choice is not None:
             return Answered(state.choice)
+        if turn.has_failed_elsewhere:
+            return Skipped("a sweep of it has just failed in another process")
         if state.is_settled:
             return Skipped("a sweep of it failed on this machine not long ago")
-        return Skipped("another process is still tuning this problem")
+        _log.info("%s: another process is still tuning this problem.", task.kernel.name)
+        return Skipped("another process is still tuning this problem", is_claimed=True)
 
     def _sweep(
         self,
         task: TuningTask,
-        lock: ProblemLock,
+        turn: SweepTurn,
         history: SweepHistory,
         budget: float,
         observer: Observer,
@@ -239,7 +232,7 @@ class Sweeper:
         assert task.index is not None  # only tasks on a device of this process are swept
         assert environment is not None
         # Without a lock between processes another one may be using the record.
-        is_recorded = lock.excludes_processes and not self._is_supervised
+        is_recorded = turn.lock.excludes_processes and not self._is_supervised
         record = CrashRecord(self._locks, task, environment)
         if forgets or not is_recorded:
             record.clear()
@@ -249,7 +242,7 @@ class Sweeper:
                 context = SweepContext(
                     environment=environment,
                     make_clock=partial(self.clock, task, task.index),
-                    recorder=self._store,
+                    recorder=turn,
                     observer=watching,
                     monotonic=self._monotonic,
                 )
@@ -257,12 +250,28 @@ class Sweeper:
         finally:
             self._lookup.neighbors.forget(task)
 
-    def _swept(self, sweep: Sweep, state: _State, lock: ProblemLock) -> Swept:
+    def _swept(self, task: TuningTask, sweep: Sweep, state: _State, turn: SweepTurn) -> Swept | Skipped:
         # Processes that wait for it would find nothing, and sweep again. Threads find it in memory.
         if not self._store.wait_until_written(sweep.uid):
-            lock.keep_until(partial(self._store.is_settled, sweep.uid))
+            turn.lock.keep_until(partial(self._store.is_settled, sweep.uid))
+        if turn.is_overtaken:
+            return self._adopted(task, sweep, turn)
         if sweep.config is None:
             return Swept(sweep, None)
         if state.choice is not None and not sweep.complete:
             return Swept(sweep, state.choice)  # it may not have tried the incumbent; the store ranks it behind too
         return Swept(sweep, Choice(sweep.config, Source.SWEEP, sweep))
+
+    def _adopted(self, task: TuningTask, sweep: Sweep, turn: SweepTurn) -> Swept | Skipped:
+        """Return the choice of the process that took this one's claim over, so that all of them use one config."""
+        turn.wait_for_the_other()
+        choice = self._lookup.get(task).choice
+        _log.warning(
+            "%s (%s): another process took its claim over and tuned it as well; %s.",
+            task.kernel.name,
+            task.problem,
+            "its result serves" if choice is not None else "it has no result yet, so the default serves",
+        )
+        if choice is None:
+            return Skipped("another process has taken its claim over", is_claimed=True)
+        return Swept(sweep, choice)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from tunedb.core.claim import LEASE_S
 from tunedb.core.device import Environment
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
@@ -25,7 +26,8 @@ from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.lookup import Lookup
 from tunedb.tuner.override import forced_config
-from tunedb.tuner.sweeper import Spent, Sweeper, Swept, TuningResult
+from tunedb.tuner.sweeper import Spent, Sweeper
+from tunedb.tuner.tuning_result import Swept, TuningResult
 from tunedb.tuner.unhashed import choice_without_hash, fault_of
 from tunedb.tuner.usage_counter import UsageCounter
 
@@ -41,6 +43,8 @@ class Tuner:
     environment_of: returns a task's environment; None if this process does not have the device.
     clock: the clock by device index, for kernels that have none of their own.
     spent: the seconds spent sweeping inside calls, shared by the tuners of a process.
+    lease: the seconds after which a claim passes on whose process is gone; it is renewed three times as often.
+    owner: the name under which this process claims problems; by default, one that no other process has.
     supervised: whether another process notices which config ends this one, so that no record of it is needed.
     on_better: called if the store now has an answer for a task that the default served.
     """
@@ -55,6 +59,8 @@ class Tuner:
         clock: Callable[[int], Clock] = clock_for,
         spent: Spent | None = None,
         supervised: bool = False,
+        lease: float = LEASE_S,
+        owner: str | None = None,
         on_better: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +73,7 @@ class Tuner:
         self.lookup = Lookup(store, self.cache, environment_of, monotonic)
         self._sweeper = Sweeper(
             settings, store, self.lookup, self.cache, locks=locks, clock=clock, spent=self.spent, supervised=supervised,
-            monotonic=monotonic,
+            lease=lease, owner=owner, on_late=self._forget, monotonic=monotonic,
         )  # fmt: skip
         self._on_better = on_better
 
@@ -178,14 +184,17 @@ class Tuner:
         builds_on: Collection[str] | None = None,
         budget: float = float("inf"),
         observer: Observer | None = None,
+        waits: bool = True,
     ) -> TuningResult:
         """Tune a task ahead of its calls, unless the store has its config; with `force`, tune it again.
 
-        The sweep builds on trials of unfinished sweeps: only of those with the uids of `builds_on`, if it is given.
+        A task that another process has claimed is waited for, or, unless this one `waits`, Skipped at once: it then
+        `is_claimed`, and tuning it again later finds the other's result, or that the claim is free. The sweep builds on
+        trials of unfinished sweeps: only of those with the uids of `builds_on`, if it is given.
         Raises what the kernel's workload and its clock raise.
         """
         result = self._sweeper.tune_ahead(
-            task, force=force, builds_on=builds_on, budget=budget, observer=observer or LogObserver()
+            task, force=force, builds_on=builds_on, budget=budget, observer=observer or LogObserver(), waits=waits
         )
         if result.choice is not None:
             self.cache.put(task, result.choice, ask_again=False)
@@ -219,6 +228,11 @@ class Tuner:
             return stored is not None
         remembered, near = self.cache.get(task), self.lookup.neighbors.choice(task)
         return near is not None and remembered is not None and near.config != remembered.config
+
+    def _forget(self, task: TuningTask) -> None:
+        """Make the next call decide again: what served it so far is not what other processes use."""
+        self.cache.forget(task)
+        self._on_better()
 
     def close(self) -> None:
         """Stop the repeated look-ups, write the counts, and close the store."""

@@ -27,7 +27,7 @@ from tunedb.registry import kernel_named
 from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.lock_folder import lock_folder
-from tunedb.tuner.sweeper import Skipped, Swept
+from tunedb.tuner.tuning_result import Skipped, Swept
 from tunedb.tuner.verification import verify
 from tunedb.worker.messages import (
     DeviceLost,

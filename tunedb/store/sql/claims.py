@@ -14,6 +14,7 @@ from tunedb.core.claim import MAX_LEASE_S, Claim, Claimant, ClaimKey, ClaimState
 from tunedb.errors import StoreError
 from tunedb.store.sql import statements
 from tunedb.store.sql.base import Access
+from tunedb.store.sql.statements import MAX_COUNT
 
 _KEY = "kernel = :kernel AND problem = :problem AND device = :device AND kernel_hash = :kernel_hash"
 _OURS = f"{_KEY} AND owner = :owner AND attempt = :attempt AND state = '{ClaimState.HELD}'"
@@ -40,11 +41,13 @@ class Claims:
             "INSERT INTO claim (kernel, problem, device, kernel_hash, owner, place, attempt, state, expires) "
             f"VALUES (:kernel, :problem, :device, :kernel_hash, :owner, :place, 1, '{ClaimState.HELD}', {later}) "
             "ON CONFLICT (kernel, problem, device, kernel_hash) DO UPDATE SET owner = excluded.owner, "
-            "place = excluded.place, attempt = claim.attempt + 1, state = excluded.state, expires = excluded.expires "
-            f"WHERE claim.state = '{ClaimState.RELEASED}' "
-            f"OR (claim.state = '{ClaimState.FAILED}' AND claim.expires <= {clock['in_seconds'].format('-:waited')}) "
-            f"OR (claim.state = '{ClaimState.HELD}' AND (claim.expires <= {now} OR claim.place = excluded.place)) "
-            f"OR claim.expires > {clock['in_seconds'].format(MAX_LEASE_S)}"
+            "place = excluded.place, state = excluded.state, expires = excluded.expires, "
+            f"attempt = CASE WHEN claim.attempt < {MAX_COUNT} THEN claim.attempt + 1 ELSE 1 END "
+            # What none of these is, such as a row that makes no sense, is free.
+            f"WHERE NOT COALESCE(claim.expires <= {clock['in_seconds'].format(MAX_LEASE_S)} AND ("
+            f"(claim.state = '{ClaimState.FAILED}' AND claim.expires > {clock['in_seconds'].format('-:waited')}) "
+            f"OR (claim.state = '{ClaimState.HELD}' AND claim.expires > {now} "
+            "AND COALESCE(claim.place <> excluded.place, 1 = 1))), 1 = 0)"
         )
         self._get = sa.text(f"SELECT owner, attempt, state, {clock['age']} AS age FROM claim WHERE {_KEY}")
         self._renew = sa.text(f"UPDATE claim SET expires = {later} WHERE {_OURS}")
@@ -107,7 +110,8 @@ class Claims:
         row = connection.execute(self._get, statements.identity(key.problem, key.device, key.kernel_hash)).one_or_none()
         if row is None:
             return None
-        try:
-            return Claim(key, str(row.owner), int(row.attempt), ClaimState(row.state), float(row.age), is_ours)
-        except (ValueError, TypeError) as error:  # SQLite holds anything in any column
-            raise StoreError(f"A claim of {key.problem.kernel} can't be read: {error}. Run: tunedb db check") from error
+        # SQLite holds anything in any column; what makes no sense is overwritten by the next claimant.
+        attempt = row.attempt if type(row.attempt) is int else 0
+        state = ClaimState(row.state) if row.state in tuple(ClaimState) else ClaimState.RELEASED
+        age = float(row.age) if isinstance(row.age, int | float) else 0.0
+        return Claim(key, str(row.owner), attempt, state, age, is_ours)

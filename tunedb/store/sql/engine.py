@@ -16,12 +16,14 @@ from sqlalchemy.pool import NullPool, StaticPool
 from tunedb._internal import safe_path
 from tunedb._internal.control import suppress
 from tunedb._internal.redact import is_ambiguous, is_path, masked, secrets_of, without_password
-from tunedb.errors import StoreError, StoreUnavailable
+from tunedb.errors import StoreError, StoreReadOnly, StoreUnavailable
 from tunedb.settings import expand, password_in_environment
 from tunedb.store.sql import postgresql, sqlite_file
+from tunedb.store.sql.in_flight import in_flight
 from tunedb.store.sql.sqlite_failures import failure_of, refused, unavailable, unusable
 from tunedb.store.sql.sqlite_file import STATEMENT_S, StatementLimit
 
+_PG_READ_ONLY = ("42501", "25006")  # insufficient_privilege, read_only_sql_transaction: a role, or a standby
 _PG_BUSY = ("55P03", "57014")  # lock_not_available, query_canceled: what the two time-outs below end in
 
 
@@ -44,7 +46,7 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Yield a connection that reads: each SELECT sees what is committed, and blocks no writer."""
-        with self.guard, self._translated(), self.engine.connect() as connection:
+        with self.guard, self._translated(), self._connected() as connection:
             if not self.is_sqlite:
                 postgresql.begin(connection, self.busy_timeout)
             yield connection
@@ -52,7 +54,7 @@ class Database:
     @contextlib.contextmanager
     def write(self, *, foreign_keys: bool = True) -> Iterator[sa.Connection]:
         """Yield a connection in a transaction that may write; it is committed at the end, rolled back on an error."""
-        with self.guard, self._translated(), self.engine.connect() as connection:
+        with self.guard, self._translated(), self._connected() as connection:
             if not self.is_sqlite:
                 postgresql.begin(connection, self.busy_timeout)
                 yield connection
@@ -69,6 +71,13 @@ class Database:
                 if not foreign_keys:
                     connection.rollback()
                     connection.exec_driver_sql("PRAGMA foreign_keys=ON")
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        with self.engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            with contextlib.nullcontext() if self.is_sqlite or driver is None else in_flight(driver):
+                yield connection
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -89,7 +98,10 @@ class Database:
             return failure_of(driver_error, self.url, self.path)
         if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
             return refused(driver_error, self.url)
-        return unavailable(driver_error, self.url, is_busy=getattr(driver_error, "sqlstate", None) in _PG_BUSY)
+        code = getattr(driver_error, "sqlstate", None)
+        if code in _PG_READ_ONLY:
+            return StoreReadOnly(str(unavailable(driver_error, self.url, "Grant this role the right to write.")))
+        return unavailable(driver_error, self.url, is_busy=code in _PG_BUSY)
 
 
 def locate(url_or_path: str, *, busy_timeout: float = 30.0, read_only: bool = False) -> Database:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from tunedb._internal import safe_path
-from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreUnavailable
+from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
 
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _HINTS = {
@@ -38,6 +38,8 @@ def failure_of(error: BaseException, url: str, path: Path | None) -> StoreError:
         )
     if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
         return refused(error, url)
+    if code == sqlite3.SQLITE_READONLY:
+        return StoreReadOnly(str(unavailable(error, url, _HINTS[code])))
     busy = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return unavailable(error, url, _HINTS.get(code), is_busy=busy)
 

@@ -18,6 +18,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Mark, Sweep, Trial, UsageCount
 from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError, UnknownSweep
+from tunedb.store.claim_keeper import ClaimKeeper, Publication
 from tunedb.store.interface import SweepStore
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
@@ -26,6 +27,7 @@ from tunedb.store.sql.engine import Database
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 from tunedb.store.sql.records import in_order
+from tunedb.store.sql.store_claims import StoreClaims
 from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows, unfinished_query
 from tunedb.store.sql.upkeep import Upkeep
 from tunedb.store.sql.usage import UsageCounts
@@ -68,6 +70,11 @@ class Store(SweepStore):
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def claim_keepers(self) -> Sequence[ClaimKeeper]:
+        """The claims of this store."""
+        return (StoreClaims(self.claims, self.publish),)
 
     def add_usage(self, counts: Iterable[UsageCount]) -> None:
         """Add to the usage counts."""
@@ -140,33 +147,31 @@ class Store(SweepStore):
             self.usage.forget_misses(connection, sweep)
         return is_new
 
-    def publish(self, sweep: Sweep, claim: Claim) -> bool:
-        """Keep a whole finished sweep and give back its claim, both or neither; return whether it is kept.
+    def publish(self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool) -> Publication:
+        """Keep a whole finished sweep and give back its claim, both or neither. A second time changes nothing.
 
-        It is not if another process has taken the claim over. Publishing it a second time changes nothing.
+        Nothing is kept if another process has taken the claim over. A sweep without a claim that `is_first`, which says
+        that nothing was stored when it began, is not kept either if another process has claimed its problem, or
+        published a sweep of it in the same environment.
         """
         rows.check_sweep(sweep)
+        key = ClaimKey(sweep.problem, sweep.device, sweep.kernel_hash)
         with self._access.write() as connection:
-            if not self.claims.end_in(connection, claim, ClaimState.RELEASED):
-                return self._rows.is_finished(connection, sweep.uid)
-            self._put(connection, sweep)
-        return True
-
-    def publish_unclaimed(self, sweep: Sweep, claimant: Claimant) -> bool:
-        """Keep a whole finished sweep that began without a claim; return whether it is kept.
-
-        It is not if another process has claimed the problem, or published a sweep of it in the same environment.
-        """
-        rows.check_sweep(sweep)
-        with self._access.write() as connection:
-            claim = self.claims.take_in(connection, ClaimKey(sweep.problem, sweep.device, sweep.kernel_hash), claimant)
-            if not claim.is_ours:
-                return self._rows.is_finished(connection, sweep.uid)
-            is_first = not self._rows.has_other(connection, sweep)
-            if is_first:
+            if claim is None and is_first:
+                claim = self.claims.take_in(connection, key, claimant)
+                if not claim.is_ours:
+                    return self._overtaken(connection, sweep)
+                if self._rows.has_other(connection, sweep):
+                    self.claims.end_in(connection, claim, ClaimState.RELEASED)
+                    return self._overtaken(connection, sweep)
+            if claim is None or self.claims.end_in(connection, claim, ClaimState.RELEASED):
                 self._put(connection, sweep)
-            self.claims.end_in(connection, claim, ClaimState.RELEASED)
-        return is_first
+                return Publication.KEPT
+            return self._overtaken(connection, sweep)
+
+    def _overtaken(self, connection: sa.Connection, sweep: Sweep) -> Publication:
+        """Return OVERTAKEN, unless this very sweep was kept before: the answer may have been lost on its way."""
+        return Publication.KEPT if self._rows.is_finished(connection, sweep.uid) else Publication.OVERTAKEN
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that problem, device and kernel: without trials, with their counts.
@@ -208,6 +213,10 @@ class Store(SweepStore):
         They come without trials, with their counts.
         """
         return self._rows.of_kernel(kernel, device, kernel_hash, most)
+
+    def get_newest(self, kernel: str, device: Device, kernel_hash: str, most: int) -> tuple[list[Sweep], bool]:
+        """Return the newest finished sweeps of a kernel on a device, at most `most`, and whether these are all."""
+        return self._rows.newest(kernel, device, kernel_hash, most)
 
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""

@@ -190,6 +190,14 @@ class SweepRows:
         values = {"kernel": kernel, "device": device.digest, "kernel_hash": kernel_hash}
         return self.select(_OF_KERNEL, {**values, "most": statements.NO_LIMIT if most is None else most}, device=device)
 
+    def newest(self, kernel: str, device: Device, kernel_hash: str, most: int) -> tuple[list[Sweep], bool]:
+        """Return the newest readable sweeps of a kernel on a device, at most `most`, and whether there are no more."""
+        values = {"kernel": kernel, "device": device.digest, "kernel_hash": kernel_hash, "most": most + 1}
+        with self._access.read() as connection:
+            selected = connection.execute(_OF_KERNEL, values).all()
+            marks = self._marks.select(connection, [row.uid for row in selected[:most]])
+        return self._records(selected[:most], marks, device=device), len(selected) <= most
+
     def select(self, query: sa.Executable, values: Mapping[str, Any] | None = None, **known: Any) -> list[Sweep]:
         """Return the readable sweeps of a query over `WITH_FACTS`; `known` may give facts that it leaves out."""
         with self._access.read() as connection:

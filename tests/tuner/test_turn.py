@@ -1,0 +1,320 @@
+"""The turn to sweep: one process of all that use a store sweeps a problem, and the others adopt what it published."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, task_of
+from tunedb import settings
+from tunedb.core.claim import Claimant, ClaimKey, ClaimState
+from tunedb.core.task import Choice
+from tunedb.store import Store, open_store
+from tunedb.store.claim_keeper import Publication
+from tunedb.store.guarded import GuardedStore
+from tunedb.store.layered import LayeredStore
+from tunedb.store.shared import SharedStore
+from tunedb.tuner.tuner import Tuner
+from tunedb.tuner.tuning_result import Answered, Skipped, Swept
+
+TIMES = {1: 9.0, 2: 5.0, 4: 7.0}
+ANOTHER = Claimant("another process")
+pytestmark = pytest.mark.usefixtures("patience")
+
+
+@pytest.fixture
+def shared_path(tmp_path: Path) -> str:
+    """The shared store, which is there."""
+    path = str(tmp_path / "shared.db")
+    open_store(path).close()
+    return path
+
+
+class Host:
+    """A host: a state folder of its own, and the shared store."""
+
+    def __init__(self, folder: Path, shared: str | None, name: str, *, lease: float = 60.0, **given: object) -> None:
+        self.folder = folder / name
+        self.url = str(self.folder / "store.db")
+        local = GuardedStore(self.url, lambda: open_store(self.url))
+        remote = None if shared is None else SharedStore(shared, lambda: open_store(shared), deadline=60.0)
+        self.store = LayeredStore(local, remote)
+        self.better = 0
+        self.tuner = Tuner(
+            settings.read(given), self.store, locks=self.folder / "locks", clock=FakeClock,
+            environment_of=lambda _: ENVIRONMENT, lease=lease, on_better=self._count,
+        )  # fmt: skip
+
+    def _count(self) -> None:
+        self.better += 1
+
+    def call(self, kernel: FakeKernel, n: int = 1) -> Choice:
+        """A call of the kernel."""
+        return self.tuner.choose(kernel, kernel.problem(n=n), -1)
+
+    def sweeps(self) -> list[tuple[str, str]]:
+        """The uid and status of each sweep in the local store."""
+        self.store.local.flush()
+        with open_store(self.url) as store:
+            return [(sweep.uid, str(sweep.status)) for sweep in store.iter_sweeps(finished=False)]
+
+
+def key_of(kernel: FakeKernel, n: int = 1) -> ClaimKey:
+    """The key of a problem of the kernel."""
+    return ClaimKey.of(task_of(kernel, n=n))
+
+
+def uid_of(choice: Choice) -> str:
+    """The uid of the sweep behind a choice."""
+    assert choice.sweep is not None
+    return choice.sweep.uid
+
+
+def in_thread(work: Callable[[], object]) -> Callable[[], object]:
+    """Do the work on a thread; return what waits for it and gives what it returned."""
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(work()))
+    thread.start()
+
+    def join() -> object:
+        thread.join(60)
+        return results[0]
+
+    return join
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_of_two_hosts_one_sweeps_and_the_other_adopts_its_sweep(tmp_path: Path, shared_path: str) -> None:
+    first, second = Host(tmp_path, shared_path, "a"), Host(tmp_path, shared_path, "b")
+    begun, go_on = threading.Event(), threading.Event()
+    slow = FakeKernel(TIMES, on_compile=lambda _: (begun.set(), go_on.wait(30)))
+    swept = in_thread(lambda: first.call(slow))
+    begun.wait(30)
+    idle = FakeKernel(TIMES)
+    adopted = in_thread(lambda: second.call(idle))
+    with open_store(shared_path) as store:
+        eventually(lambda: store.claims.get(key_of(idle)).state == "held")
+        go_on.set()
+        assert uid_of(swept()) == uid_of(adopted())
+        assert (swept().source, adopted().source, idle.tried) == ("sweep", "store", [])
+        assert list(store.upkeep.uids()) == [uid_of(swept())]
+        assert store.claims.get(key_of(idle)).state == "released"
+        assert store.claims.get(key_of(idle)).attempt == 1  # who waited did not need it
+    assert second.sweeps() == []
+
+
+def test_a_claim_that_is_free_again_without_a_sweep_is_taken_by_one_who_waits(tmp_path: Path, shared_path: str) -> None:
+    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
+    with open_store(shared_path) as store:
+        claim = store.claims.take(key_of(kernel), ANOTHER)
+        call = in_thread(lambda: host.call(kernel))
+        time.sleep(0.1)
+        assert kernel.tried == []
+        store.claims.end(claim, ClaimState.RELEASED)
+        assert call().source == "sweep"
+
+
+def test_those_who_wait_for_a_sweep_that_fails_take_the_default_and_do_not_try(
+    tmp_path: Path, shared_path: str
+) -> None:
+    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
+    with open_store(shared_path) as store:
+        claim = store.claims.take(key_of(kernel), ANOTHER)
+        calls = [in_thread(lambda: host.call(kernel)), in_thread(lambda: host.call(kernel))]
+        time.sleep(0.2)  # one waits for the claim, the other for its thread
+        store.claims.end(claim, ClaimState.FAILED)
+        assert [call().source for call in calls] == ["default"] * 2
+    assert kernel.tried == []
+    assert Host(tmp_path, shared_path, "b").call(kernel).source == "sweep"  # which did not wait
+
+
+def test_a_sweep_that_fails_gives_its_claim_back_as_failed(tmp_path: Path, shared_path: str) -> None:
+    kernel = FakeKernel({1: "runtime_error", 2: "wrong"})
+    assert Host(tmp_path, shared_path, "a").call(kernel).source == "default"
+    with open_store(shared_path) as store:
+        eventually(lambda: store.claims.get(key_of(kernel)).state == "failed")
+
+
+@pytest.mark.parametrize(("error", "state"), [(ValueError("odd"), "failed"), (KeyboardInterrupt(), "released")])
+def test_an_error_gives_the_claim_back_as_failed_and_an_interrupt_as_free(
+    tmp_path: Path, shared_path: str, error: BaseException, state: str
+) -> None:
+    def fail(block: int) -> None:
+        raise error
+
+    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES, on_compile=fail)
+    try:
+        assert host.call(kernel).source == "default"
+    except KeyboardInterrupt:
+        assert state == "released"
+    with open_store(shared_path) as store:
+        eventually(lambda: store.claims.get(key_of(kernel)).state == state)
+
+
+def test_past_the_bound_a_call_takes_the_default_and_asks_again_later(tmp_path: Path, shared_path: str) -> None:
+    host, kernel = Host(tmp_path, shared_path, "a", lock_timeout=0.2), FakeKernel(TIMES)
+    with open_store(shared_path) as store:
+        claim = store.claims.take(key_of(kernel), ANOTHER)
+        begun = time.monotonic()
+        assert host.call(kernel).source == "default"
+        assert time.monotonic() - begun > 0.2
+        assert kernel.tried == []
+        assert host.tuner.cache.has_weak
+        store.claims.end(claim, ClaimState.RELEASED)
+
+
+def test_a_killed_owners_claim_passes_on_after_its_lease(tmp_path: Path, shared_path: str) -> None:
+    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
+    with open_store(shared_path) as store:
+        store.claims.take(key_of(kernel), Claimant("killed", lease=0.3))
+        assert host.call(kernel).source == "sweep"
+        assert store.claims.get(key_of(kernel)).attempt == 2
+
+
+def test_a_claim_is_renewed_for_as_long_as_the_sweep_runs(tmp_path: Path, shared_path: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    kernel = FakeKernel(TIMES, on_compile=lambda _: (begun.set(), go_on.wait(30)))
+    host = Host(tmp_path, shared_path, "a", lease=2.0)
+    call = in_thread(lambda: host.call(kernel))
+    begun.wait(30)
+    with open_store(shared_path) as store:
+        first = store.claims.get(key_of(kernel))
+        renewed = []
+
+        def is_renewed() -> bool:
+            renewed.append(store.claims.get(key_of(kernel)).age)
+            return len(renewed) > 1 and renewed[-1] < renewed[-2]
+
+        eventually(is_renewed)
+        go_on.set()
+        assert call().source == "sweep"
+        assert store.claims.get(key_of(kernel)).attempt == first.attempt
+
+
+def test_an_owner_that_was_overtaken_publishes_nothing_and_adopts_the_others_sweep(
+    tmp_path: Path, shared_path: str, records: pytest.LogCaptureFixture
+) -> None:
+    """As a process that was stopped for longer than its lease, while another one tuned the problem."""
+    other = Host(tmp_path, shared_path, "b")
+    theirs: list[Choice] = []
+
+    def pause(block: int) -> None:
+        if not theirs:
+            with open_store(shared_path) as store, store._access.write() as connection:
+                connection.exec_driver_sql("UPDATE claim SET expires = '2000-01-01 00:00:00.000000'")
+            theirs.append(other.call(FakeKernel({1: 9.0, 4: 3.0})))
+
+    host = Host(tmp_path, shared_path, "a")
+    choice = host.call(FakeKernel(TIMES, on_compile=pause))
+    assert uid_of(choice) == uid_of(theirs[0])
+    assert choice.config["BLOCK"] == 4
+    with open_store(shared_path) as store:
+        assert list(store.upkeep.uids()) == [uid_of(choice)]
+    assert [status for _, status in host.sweeps()] == ["aborted"]
+    said = [record.getMessage() for record in records.records if "took its claim over" in record.getMessage()]
+    assert len(said) == 1
+    assert "its result serves" in said[0]
+    again = Host(tmp_path, shared_path, "a").call(FakeKernel(TIMES))  # the next process of that host
+    assert (uid_of(again), again.source) == (uid_of(choice), "store")
+
+
+def test_one_that_was_overtaken_waits_for_the_others_sweep_which_still_runs(tmp_path: Path, shared_path: str) -> None:
+    kernel = FakeKernel(TIMES)
+    with open_store(shared_path) as store:
+
+        def overtake(block: int) -> None:
+            with store._access.write() as connection:
+                connection.exec_driver_sql("UPDATE claim SET owner = 'another process', attempt = 7")
+
+        def publish() -> str:
+            done = Host(tmp_path, None, "c").call(FakeKernel({1: 9.0, 4: 3.0})).sweep
+            time.sleep(0.3)
+            claim = store.claims.get(key_of(kernel))
+            assert store.publish(done, claim, ANOTHER, is_first=True) == Publication.KEPT
+            return done.uid
+
+        kernel.on_compile = overtake
+        host = Host(tmp_path, shared_path, "a")
+        call = in_thread(lambda: host.call(kernel))
+        eventually(lambda: (found := store.claims.get(key_of(kernel))) is not None and found.attempt == 7)
+        assert publish() == uid_of(call())
+
+
+def test_warm_passes_over_what_is_claimed_elsewhere_and_finds_it_later(tmp_path: Path, shared_path: str) -> None:
+    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
+    task = task_of(kernel)
+    with open_store(shared_path) as store:
+        claim = store.claims.take(key_of(kernel), ANOTHER)
+        begun = time.monotonic()
+        result = host.tuner.tune_ahead(task, waits=False)
+        assert isinstance(result, Skipped)
+        assert result.is_claimed
+        assert time.monotonic() - begun < 30
+        done = Host(tmp_path, None, "c").call(FakeKernel({1: 9.0, 4: 3.0})).sweep
+        assert store.publish(done, claim, ANOTHER, is_first=True) == Publication.KEPT
+    found = host.tuner.tune_ahead(task, waits=False)
+    assert isinstance(found, Answered)
+    assert uid_of(found.choice) == done.uid
+    assert kernel.tried == []
+
+
+def test_warm_on_a_store_of_its_own_claims_there(store: Store, tmp_path: Path) -> None:
+    kernel = FakeKernel(TIMES, on_compile=lambda _: states.append(store.claims.get(key_of(kernel)).state))
+    states: list[str] = []
+    tuner = Tuner(
+        settings.read({}), store, locks=tmp_path / "locks", clock=FakeClock, environment_of=lambda _: ENVIRONMENT
+    )
+    assert isinstance(tuner.tune_ahead(task_of(kernel)), Swept)
+    assert set(states) == {"held"}
+    assert store.claims.get(key_of(kernel)).state == "released"
+
+
+def test_a_process_that_was_killed_on_this_host_keeps_nobody_waiting(store: Store, tmp_path: Path) -> None:
+    """Its lock file is free, so that its claim is known to be nobody's."""
+    kernel = FakeKernel(TIMES, on_compile=lambda _: claims.append(store.claims.get(key_of(kernel))))
+    claims: list = []
+
+    def tuner(**given: object) -> Tuner:
+        return Tuner(
+            settings.read(given), store, locks=tmp_path / "locks", clock=FakeClock, environment_of=lambda _: ENVIRONMENT
+        )
+
+    tuner().tune_ahead(task_of(kernel))
+    with store._access.write() as connection:
+        connection.exec_driver_sql("UPDATE claim SET state = 'held', expires = datetime('now', '+60 seconds')")
+    assert isinstance(tuner(lock_timeout=0.0).tune_ahead(task_of(kernel), force=True), Swept)
+    assert claims[-1].attempt == 2
+
+
+def test_a_shared_store_that_may_only_be_read_is_read_and_asked_for_nothing_else(
+    tmp_path: Path, shared_path: str, records: pytest.LogCaptureFixture
+) -> None:
+    first = Host(tmp_path, shared_path, "a").call(FakeKernel({1: 9.0, 4: 3.0}))
+    Path(shared_path).chmod(0o400)
+    remote = SharedStore(shared_path, lambda: open_store(shared_path, migrate=False, create=False), deadline=60.0)
+    reader = Host(tmp_path, None, "b")
+    reader.store.shared = remote
+    assert uid_of(reader.call(FakeKernel(TIMES))) == uid_of(first)
+    for n in (2, 3):
+        assert reader.call(FakeKernel(TIMES), n).source == "sweep"
+    remote.flush()
+    remote.report()
+    assert [record.getMessage() for record in records.records if record.levelname == "WARNING"] == []
+
+
+def test_another_device_or_version_of_the_kernel_is_not_waited_for(tmp_path: Path, shared_path: str) -> None:
+    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
+    with open_store(shared_path) as store:
+        store.claims.take(ClaimKey(kernel.problem(n=1), DEVICE, "0" * 64), ANOTHER)
+        assert host.call(kernel).source == "sweep"

@@ -1,0 +1,80 @@
+"""The claims of the local store as a call uses them, next to the problem's lock file.
+
+They matter where the lock file does not reach: processes of other hosts on one PostgreSQL, and people who look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
+from tunedb.core.sweep import Sweep
+from tunedb.store import wait_budget
+from tunedb.store.claim_keeper import ClaimKeeper, Publication, Settled
+from tunedb.store.local import whole_of
+from tunedb.store.writer import TRIALS_S, Writer
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+
+class LocalClaims(ClaimKeeper):
+    """The claims of a guarded store. A store that is not open yet, busy or broken has none: the lock file is enough.
+
+    `keep` has a finished sweep written.
+    """
+
+    def __init__(self, writer: Writer, keep: Callable[[Sweep], object], *, is_writable: bool) -> None:
+        self._writer = writer
+        self._keep = keep
+        self._is_writable = is_writable
+
+    def take(self, key: ClaimKey, claimant: Claimant, waited: float = 0.0, patience: float = 0.0) -> Claim | None:
+        """Take the claim if it is free; None if the store is not open for writing, or takes too long."""
+        taken: list[Claim] = []
+        self._ask(lambda store: taken.append(whole_of(store).claims.take(key, claimant, waited)), patience)
+        return taken[0] if taken else None
+
+    def get(self, key: ClaimKey, patience: float = 0.0) -> Claim | None:
+        """Return the claim; None if there is none, or the store takes too long."""
+        stored: list[Claim | None] = []
+        self._ask(lambda store: stored.append(whole_of(store).claims.get(key)), patience)
+        return stored[0] if stored else None
+
+    def renew(self, claim: Claim, lease: float) -> None:
+        """Have the lease begin again, in the background."""
+        self._writer.detail(lambda store: whole_of(store).claims.renew(claim, lease))
+
+    def end(self, claim: Claim, state: ClaimState) -> None:
+        """Have the claim given back, in the background, after the sweep that is to be written before."""
+        self._writer.detail(lambda store: whole_of(store).claims.end(claim, state))
+
+    def publish(
+        self,
+        sweep: Sweep,
+        claim: Claim | None,
+        claimant: Claimant,
+        *,
+        is_first: bool,  # noqa: ARG002 (a local store takes every sweep of its own processes)
+        settled: Settled,
+    ) -> Publication:
+        """Have the sweep written, unless its claim was overtaken, and then its claim given back; waits for neither."""
+        is_ours = [True]
+        if claim is not None:
+            self._ask(lambda store: is_ours.append(whole_of(store).claims.renew(claim, claimant.lease)))
+        kept = Publication.KEPT if is_ours[-1] else Publication.OVERTAKEN
+        if kept == Publication.KEPT:
+            self._keep(sweep)
+            if claim is not None:
+                self.end(claim, ClaimState.RELEASED)
+        settled(kept)
+        return kept
+
+    def _ask(self, work: Callable[[Store], object], patience: float = 0.0) -> None:
+        if not (self._is_writable and self._writer.store.is_whole):
+            return
+        job = self._writer.detail(work)
+        if not (patience and job.wait(patience)) and not wait_budget.current().wait(job, TRIALS_S):
+            job.cancel()
+            self._writer.rest_details()

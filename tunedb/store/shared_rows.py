@@ -1,0 +1,108 @@
+"""The rows of a shared store that a process has read: a page of each kernel's newest, and those of single problems."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from tunedb._internal.bounded import make_room
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
+from tunedb.store.remote import RemoteAccess
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+PAGE_ROWS = 1000  # of a kernel on a device, the newest, in 0.1 s: as many as the nearest problem is sought among
+MAX_PROBLEMS = 8192  # whose rows are in memory; beyond that the older half is read again
+
+_T = TypeVar("_T")
+_Kernel = tuple[str, str, str]  # kernel, its hash, device digest
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """The newest sweeps of a kernel on a device; all of them if it `is_whole`."""
+
+    is_whole: bool
+    sweeps: list[Sweep]
+    by_problem: dict[str, list[Sweep]] = field(default_factory=lambda: defaultdict(list))
+
+
+class SharedRows:
+    """The rows that were read. A kernel with few is read as a whole, of others each problem that is asked for.
+
+    `is_usable` says whether the store may be asked; one that is not asked, or gives no answer, has nothing.
+    """
+
+    def __init__(
+        self, reader: RemoteAccess, is_usable: Callable[[], bool], load: Callable[[], None], deadline: float
+    ) -> None:
+        self._reader = reader
+        self._is_usable = is_usable
+        self._load = load
+        self._deadline = deadline
+        self._pages: dict[_Kernel, _Page] = {}
+        self._problems: dict[tuple[_Kernel, str], list[Sweep]] = {}
+        self._stale: dict[tuple[_Kernel, str], None] = {}
+
+    def of_problem(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the finished sweeps of that identity."""
+        kernel = (problem.kernel, kernel_hash, device.digest)
+        key = (kernel, problem.key)
+        page = self._pages.get(kernel)
+        if key not in self._stale:
+            if key in self._problems:
+                return self._problems[key]
+            page = self._page(kernel, device)
+            if page is None:
+                return []
+            if page.is_whole:
+                return page.by_problem.get(problem.key, [])
+        rows = self._ask(lambda store: store.get_sweeps(problem, device, kernel_hash))
+        if rows is None:  # better some rows than none
+            return self._problems.get(key) or ([] if page is None else page.by_problem.get(problem.key, []))
+        make_room(self._problems, MAX_PROBLEMS)
+        self._problems[key] = _facts(rows)
+        self._stale.pop(key, None)
+        return self._problems[key]
+
+    def of_kernel(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the newest sweeps of a kernel on a device, and those of its problems that were asked for since."""
+        key = (kernel, kernel_hash, device.digest)
+        page = self._page(key, device)
+        asked = [sweep for (of, _), sweeps in list(self._problems.items()) if of == key for sweep in sweeps]
+        by_uid = {sweep.uid: sweep for sweep in (*([] if page is None else page.sweeps), *asked)}
+        return list(by_uid.values())
+
+    def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:
+        """Read the rows of that identity again when they are next asked for."""
+        make_room(self._stale, MAX_PROBLEMS)
+        self._stale[(problem.kernel, kernel_hash, device.digest), problem.key] = None
+
+    def _page(self, key: _Kernel, device: Device) -> _Page | None:
+        page = self._pages.get(key)
+        if page is None:
+            answer = self._ask(lambda store: store.get_newest(key[0], device, key[1], PAGE_ROWS))
+            if answer is None:
+                return None
+            rows, is_whole = answer
+            page = _Page(is_whole, _facts(rows))
+            for sweep in page.sweeps:
+                page.by_problem[sweep.problem.key].append(sweep)
+            self._pages[key] = page
+        return page
+
+    def _ask(self, work: Callable[[Store], _T]) -> _T | None:
+        if not self._is_usable():
+            return None
+        self._load()
+        return self._reader.ask(work, self._deadline, self._is_usable)
+
+
+def _facts(sweeps: list[Sweep]) -> list[Sweep]:
+    """Return those that are facts for other machines: another version of tunedb may have sent others."""
+    return [sweep for sweep in sweeps if sweep.leaves_its_store]
