@@ -72,12 +72,16 @@ def _stored_kernel(store: Store | None, name: str) -> RegisteredKernel:
     return registry.kernel_named(name) if stored is None else stored
 
 
-def make_tuner(store: Store) -> Tuner:
-    """Return a tuner that works on the store itself, so that a failure of the store ends the command."""
+def make_tuner(store: Store, *, shares: bool = False) -> Tuner:
+    """Return a tuner that works on the store itself, so that a failure of the store ends the command.
+
+    One that `shares` claims problems in the shared store, finds there what others tuned, and publishes its sweeps.
+    """
+    from tunedb.tuner.session import with_shared
     from tunedb.tuner.tuner import Tuner
 
     current = settings.current()
-    return Tuner(current, store, locks=lock_folder(current))
+    return Tuner(current, with_shared(store, current) if shares else store, locks=lock_folder(current))
 
 
 def tune(
@@ -98,7 +102,7 @@ def tune(
     from tunedb.worker.child import tune_task
     from tunedb.worker.supervisor import Supervisor
 
-    tuner, begun = make_tuner(store), time.monotonic()
+    tuner, begun = make_tuner(store, shares=True), time.monotonic()
     builds_on = () if from_nothing else None
     _warn_about_interpreter(tasks)
     rows: list[dict[str, Any]] = []

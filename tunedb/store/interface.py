@@ -81,6 +81,9 @@ class SweepStore(ABC):
     def withdraw(self, sweep_uid: str, reason: str) -> None:  # noqa: B027 (for stores that queue)
         """Quarantine a sweep that was kept before it was known that another process had taken its claim over."""
 
+    def copy_here(self, sweep: Sweep) -> None:  # noqa: B027 (for stores of several layers)
+        """Copy a sweep that a look-up found to the local store, with its trials, unless it is there."""
+
     def wait_until_written(self, sweep_uid: str) -> bool:  # noqa: ARG002 (for stores that queue)
         """Wait a while for a finished sweep that waits in memory; return whether it is written.
 

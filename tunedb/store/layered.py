@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
@@ -14,14 +15,17 @@ from tunedb.store.guarded import GuardedStore
 from tunedb.store.interface import SweepStore
 from tunedb.store.shared import SharedStore
 
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
 
 class LayeredStore(SweepStore):
-    """The local store, which is always there, and a shared one.
+    """The local store, which is always there, and a shared one. For a command the local one is the store itself.
 
     A sweep's layer has no influence on whether it wins.
     """
 
-    def __init__(self, local: GuardedStore, shared: SharedStore | None = None) -> None:
+    def __init__(self, local: GuardedStore | Store, shared: SharedStore | None = None) -> None:
         self.local = local
         self.shared = shared
 
@@ -94,6 +98,13 @@ class LayeredStore(SweepStore):
     def withdraw(self, sweep_uid: str, reason: str) -> None:
         """Quarantine a sweep in the local store, as the shared one does not have it."""
         self.local.withdraw(sweep_uid, reason)
+
+    def copy_here(self, sweep: Sweep) -> None:
+        """Copy a sweep of the shared store to the local one, so that this machine's commands find it there."""
+        here = self.local.get_sweeps(sweep.problem, sweep.device, sweep.kernel_hash)
+        if self.shared is not None and sweep.uid not in {stored.uid for stored in here}:
+            for whole in self.shared.get_whole(sweep.uid):
+                self.local.finish_sweep(dataclasses.replace(whole, origin="imported"))
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written to the local store; return whether it is."""

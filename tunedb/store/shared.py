@@ -91,6 +91,11 @@ class SharedStore:
         """Read the rows of that identity again when they are next asked for."""
         self._rows.refresh(problem, device, kernel_hash)
 
+    def get_whole(self, uid: str) -> list[Sweep]:
+        """Return the sweep of this uid with its trials; empty if it is no winner, or the store does not answer."""
+        pages = self._rows.ask(lambda store: list(store.get_whole([uid])))
+        return [sweep for page in pages or () for sweep in page if sweep.leaves_its_store]
+
     def finish_sweep(self, sweep: Sweep) -> None:
         """Write a sweep that has a winner in the background, and not at all if the store fails.
 

@@ -62,7 +62,7 @@ class SharedRows:
                 return []
             if page.is_whole:
                 return page.by_problem.get(problem.key, [])
-        rows = self._ask(lambda store: store.get_sweeps(problem, device, kernel_hash))
+        rows = self.ask(lambda store: store.get_sweeps(problem, device, kernel_hash))
         if rows is None:  # better some rows than none
             return self._problems.get(key) or ([] if page is None else page.by_problem.get(problem.key, []))
         make_room(self._problems, MAX_PROBLEMS)
@@ -86,7 +86,7 @@ class SharedRows:
     def _page(self, key: _Kernel, device: Device) -> _Page | None:
         page = self._pages.get(key)
         if page is None:
-            answer = self._ask(lambda store: store.get_newest(key[0], device, key[1], PAGE_ROWS))
+            answer = self.ask(lambda store: store.get_newest(key[0], device, key[1], PAGE_ROWS))
             if answer is None:
                 return None
             rows, is_whole = answer
@@ -96,7 +96,8 @@ class SharedRows:
             self._pages[key] = page
         return page
 
-    def _ask(self, work: Callable[[Store], _T]) -> _T | None:
+    def ask(self, work: Callable[[Store], _T]) -> _T | None:
+        """Return what a read returns; None if the store does not answer in time, or is left alone."""
         if not self._is_usable():
             return None
         self._load()

@@ -17,6 +17,7 @@ from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import Settings
 from tunedb.store import at_end
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
+from tunedb.store.interface import SweepStore
 from tunedb.store.layered import LayeredStore
 from tunedb.store.local import LocalOpener, load_sqlalchemy
 from tunedb.store.shared import DEADLINE_S, SharedStore, flush_shared
@@ -46,6 +47,7 @@ _shared: dict[tuple[str, bool], SharedStore] = {}
 _absent: set[str] = set()  # stores that are not there, and were logged
 # By URL: those of earlier settings whose results still wait. Later settings find them there.
 _writers: dict[str, Writer] = {}
+COMMAND_S = 5.0  # a command waits this long for an answer of the shared store
 CHANGE_S = 0.5  # a change of the settings waits this long for what is still to be written
 _guard = threading.RLock()
 _log = logging.getLogger("tunedb")
@@ -90,6 +92,19 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
     )
     layers = LayeredStore(local, shared)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
+
+
+def with_shared(store: Store, settings: Settings) -> SweepStore:
+    """Return a store that a command has opened as one with the shared store that the settings name, if they do."""
+    if settings.shared is None or settings.shared == settings.store:
+        return store
+    shared = SharedStore(
+        settings.shared,
+        partial(_open_shared, settings.shared),
+        load=partial(load_sqlalchemy, settings.shared),
+        deadline=COMMAND_S,
+    )
+    return LayeredStore(store, shared)
 
 
 def _opened(opener: Callable[[], Any], url: str) -> Any:
@@ -161,7 +176,8 @@ def _forget() -> None:
         return
     with one_call(CHANGE_S):
         before.close()  # outside the guard: it may wait for the store, and other threads must not
-    writer = before.store.local.writer if isinstance(before.store, LayeredStore) else None
+    local = before.store.local if isinstance(before.store, LayeredStore) else None
+    writer = local.writer if isinstance(local, GuardedStore) else None
     if writer is not None and writer.waiting():
         with _guard:
             _writers[before.settings.store] = writer

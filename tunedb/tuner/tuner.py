@@ -197,6 +197,8 @@ class Tuner:
             task, force=force, builds_on=builds_on, budget=budget, observer=observer or LogObserver(), waits=waits
         )
         if result.choice is not None:
+            if result.choice.sweep is not None:
+                self.store.copy_here(result.choice.sweep)
             self.cache.put(task, result.choice, ask_again=False)
             self._on_better()
         return result

@@ -25,6 +25,7 @@ from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
 from tunedb.runtime.current_device import placement_of
+from tunedb.store.wait_budget import one_call
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.tuning_result import Skipped, Swept
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from tunedb.store import Store
     from tunedb.tuner.tuner import Tuner
 
+STORES_S = 60.0  # for which a task waits for its stores in all, where a call waits two seconds
+
 _log = logging.getLogger("tunedb")
 
 
@@ -71,7 +74,8 @@ def tune_task(
     from tunedb.runtime.failures import reason_of_one
 
     try:
-        result = tuner.tune_ahead(task, force=force, builds_on=builds_on, budget=budget, observer=observer)
+        with one_call(STORES_S):
+            result = tuner.tune_ahead(task, force=force, builds_on=builds_on, budget=budget, observer=observer)
     except (torch.OutOfMemoryError, MemoryError):
         return "out of memory", None
     except (CallerError, SettingError) as error:  # the other problems of a list can be tuned all the same
@@ -156,11 +160,12 @@ def main() -> None:
 
     threading.Thread(target=read, daemon=True).start()
     from tunedb.store import open_store
+    from tunedb.tuner.session import with_shared
     from tunedb.tuner.tuner import Tuner
 
     current = settings.current()
     store = open_store(current.store, migrate=False)
-    tuner = Tuner(current, store, locks=lock_folder(current), supervised=True)
+    tuner = Tuner(current, with_shared(store, current), locks=lock_folder(current), supervised=True)
     events.put(Ready())
     while run(tuner, store, start.index, requests.get(), events):
         pass

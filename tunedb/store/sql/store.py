@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import FINISHED, Mark, Sweep, Trial, UsageCount
+from tunedb.core.sweep import FINISHED, Mark, MarkKind, Sweep, Trial, UsageCount
 from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.store.claim_keeper import ClaimKeeper, Publication
@@ -75,6 +75,10 @@ class Store(SweepStore):
     def claim_keepers(self) -> Sequence[ClaimKeeper]:
         """The claims of this store."""
         return (StoreClaims(self.claims, self.publish),)
+
+    def withdraw(self, sweep_uid: str, reason: str) -> None:
+        """Quarantine a sweep."""
+        self.marks.put(sweep_uid, Mark(MarkKind.QUARANTINE, reason))
 
     def add_usage(self, counts: Iterable[UsageCount]) -> None:
         """Add to the usage counts."""
