@@ -10,7 +10,8 @@ LIMITS = {
     "tunedb.store.guarded": ("CALL_S", "READ_S"),
     "tunedb.store.reopening": ("OPENING_S",),
     "tunedb.store.writer": ("RESULT_S", "TRIALS_S"),
-    "tunedb.tuner.session": ("BUSY_TIMEOUT_S", "CALL_S", "CHANGE_S"),
+    "tunedb.store.shared": ("DEADLINE_S", "SEND_S"),
+    "tunedb.tuner.session": ("BUSY_TIMEOUT_S", "CALL_S", "CHANGE_S", "DEADLINE_S"),
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tests.fakes import ENVIRONMENT, FakeClock, FakeKernel
 from tunedb import settings
+from tunedb.core.claim import LEASE_S
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner import session
 from tunedb.tuner.tuner import Tuner
@@ -14,12 +15,13 @@ from tunedb.tuner.tuner import Tuner
 TIMES = {1: 9.0, 2: 5.0, 4: 7.0}  # of the fake kernel; the default is the first
 
 
-def tuner(layers: LayeredStore | None = None, **given: object) -> Tuner:
+def tuner(layers: LayeredStore | None = None, lease: float = LEASE_S, **given: object) -> Tuner:
     """A tuner for these settings, wired as in a program but for `layers`, whose sweeps run on the fake clock."""
     wired = session.make_tuner(settings.read(given))
     return Tuner(
-        wired.settings, layers or wired.store, locks=wired.locks, clock=FakeClock, environment_of=lambda _: ENVIRONMENT
-    )
+        wired.settings, layers or wired.store, locks=wired.locks, clock=FakeClock, environment_of=lambda _: ENVIRONMENT,
+        lease=lease,
+    )  # fmt: skip
 
 
 def call(

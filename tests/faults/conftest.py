@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.conftest import file_url, postgresql_server, postgresql_url, stored_url
+from tests.store.conftest import file_url, postgresql_instance, postgresql_server, postgresql_url, stored_url
 
-__all__ = ["file_url", "postgresql_server", "postgresql_url", "stored_url"]
+__all__ = ["file_url", "postgresql_instance", "postgresql_server", "postgresql_url", "stored_url"]
 
 
 @pytest.fixture

