@@ -46,15 +46,17 @@ class RemoteAccess:
         again_s: float,
         is_wanted: Callable[[], bool] = lambda: True,
         settled: Callable[[], object] = lambda: None,
+        fail: Callable[[Exception], object] | None = None,
     ) -> Job[_T | None]:
         """Have an access done after those before it; it is tried again for `again_s` seconds if it fails.
 
-        Its value is None if it failed, or is not wanted any more when its turn comes. `settled` is called at its end.
+        Its value is None if it failed, or is not wanted any more when its turn comes. `settled` is called at its end,
+        and `fail`, if it is given, instead of the one that hears of all others' failures.
         """
 
         def run() -> _T | None:
             try:
-                return self._try(work, again_s, is_wanted)
+                return self._try(work, again_s, is_wanted, fail or self._fail)
             finally:
                 settled()
 
@@ -89,7 +91,13 @@ class RemoteAccess:
         if self._thread.unfinished():
             wait_budget.current().wait(self._thread.submit(lambda: None))
 
-    def _try(self, work: Callable[[Store], _T], again_s: float, is_wanted: Callable[[], bool]) -> _T | None:
+    def _try(
+        self,
+        work: Callable[[Store], _T],
+        again_s: float,
+        is_wanted: Callable[[], bool],
+        fail: Callable[[Exception], object],
+    ) -> _T | None:
         began = time.monotonic()
         self._runs_on = threading.get_ident()
         try:
@@ -98,12 +106,12 @@ class RemoteAccess:
                     return self._store.run(work, again=False)
                 except StoreUnavailable as error:
                     if isinstance(error, StoreReadOnly) or time.monotonic() - began + AGAIN_S >= again_s:
-                        self._fail(error)
+                        fail(error)
                         return None
                 time.sleep(AGAIN_S)
         except Exception as error:  # a store failure never reaches the caller of a kernel
             let_pass(error)
-            self._fail(error)
+            fail(error)
         finally:
             self._runs_on = None
         return None

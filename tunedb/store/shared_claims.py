@@ -49,14 +49,18 @@ class SharedClaims(ClaimKeeper):
     def renew(self, claim: Claim, lease: float) -> None:
         """Have the lease begin again, in the background."""
         if not self._access.unfinished():  # else the last one still waits for a store that is away
-            self._access.submit(lambda store: store.claims.renew(claim, lease), lease / 3)
+            self._access.submit(lambda store: store.claims.renew(claim, lease), lease / 3, fail=_let_it_be)
 
     def end(self, claim: Claim, state: ClaimState) -> None:
         """Have the claim given back, in the background."""
-        self._access.submit(lambda store: store.claims.end(claim, state), self._deadline)
+        self._access.submit(lambda store: store.claims.end(claim, state), self._deadline, fail=_let_it_be)
 
     def publish(
         self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool, settled: Settled
     ) -> Publication:
         """Have a finished sweep sent under its claim; UNKNOWN if that takes longer than a call waits."""
         return self._publish(sweep, claim, claimant, is_first=is_first, settled=settled)
+
+
+def _let_it_be(_: Exception) -> None:
+    """Do nothing: the next renewal may come through, and a claim that is not given back passes on with its lease."""

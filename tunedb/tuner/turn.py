@@ -78,6 +78,8 @@ class SweepTurn:
         if not self.lock.held:
             return False
         self._keepers, self._is_first = self._store.claim_keepers, is_first
+        if self._is_settled(is_settled):  # so that who only comes late claims nothing
+            return False
         for keeper in self._keepers:
             claim = self._wait_for(keeper, is_settled)
             if claim is None:
@@ -85,9 +87,9 @@ class SweepTurn:
             if claim.is_ours:
                 self._keeper, self._claim = keeper, claim
                 self._timer.arm()
+                # Another process may have published its sweep, and given the claim back, since we looked.
+                return claim.attempt == 1 or not self._is_settled(is_settled)
             self._store.refresh(*self._identity)
-            if claim.is_ours:
-                return not is_settled()
             self.has_failed_elsewhere = claim.state == ClaimState.FAILED
             self.is_claimed_elsewhere = claim.state == ClaimState.HELD
             return False
@@ -180,14 +182,17 @@ class SweepTurn:
             if claim.state == ClaimState.FAILED:
                 return claim
             if claim.state == ClaimState.RELEASED or claim.age > 0:
-                self._store.refresh(*self._identity)
-                if is_settled():
+                if self._is_settled(is_settled):
                     return dataclasses.replace(claim, state=ClaimState.RELEASED)
                 claim = keeper.take(self._key, self._who, self._waited())
             else:
                 poll = self._sleep(poll)
                 claim = keeper.get(self._key, poll)
         return claim
+
+    def _is_settled(self, is_settled: Callable[[], bool]) -> bool:
+        self._store.refresh(*self._identity)
+        return is_settled()
 
     def _waited(self) -> float:
         return time.monotonic() - self._began
