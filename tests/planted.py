@@ -48,8 +48,8 @@ class Planted:
     hash = "cd" * 32
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
-        """Its problem has no arguments."""
-        return problem_of(b1=0.001)
+        """Arguments are outcomes; without any, there is one config."""
+        return problem_of(**(arguments or {"b1": 0.001}))
 
     def space(self, problem: Problem, device: Device) -> Sequence[Config]:
         """A config for each fact."""

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -273,6 +273,11 @@ def unknown_variables() -> list[str]:
 def is_interpreted() -> bool:
     """Say whether this process asks Triton for its interpreter (TRITON_INTERPRET=1)."""
     return os.environ.get("TRITON_INTERPRET", "").lower() in ("1", "true", "on", "yes", "y")
+
+
+def visible_devices(variables: Iterable[str]) -> str | None:
+    """Return the GPUs that this process may use: the value of the first of these variables that is set."""
+    return next((os.environ[variable] for variable in variables if variable in os.environ), None)
 
 
 def ask_for_interpreter() -> None:

@@ -17,6 +17,7 @@ REASONS = {
     ("_internal/timer.py", "_run"): "on a thread of its own",
     ("adoption/program.py", "start_quickly"): "before the program begins",
     ("adoption/site_hook/sitecustomize.py", "_call"): "may run where tunedb, and its let_pass, is missing",
+    ("fleet/host.py", "_work"): "on a thread of its own, which hands it to the main thread",
     ("core/source_values.py", "cells_of"): "only an empty cell is read",
     ("_internal/setting_values.py", "parse_seconds"): "only a text is read",
     ("decorator/dispatch/grid_cache.py", "__call__"): "of calls that are answered from a plan; it calls again",

@@ -20,8 +20,9 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer
+from tunedb.worker.death import Death
 from tunedb.worker.messages import Request, Tuned
-from tunedb.worker.supervisor import Supervisor, _Death
+from tunedb.worker.supervisor import Supervisor
 
 STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
 
@@ -203,12 +204,12 @@ def test_a_process_that_ends_behind_a_stored_sweep_loses_nothing(
 ) -> None:
     ask = supervisor._ask
 
-    def end_unheard(task: Request, observer: Observer, until: float) -> _Death:
+    def end_unheard(task: Request, observer: Observer, until: float) -> Death:
         """The answer is lost with the process."""
         answer = ask(task, observer, until)
         assert isinstance(answer, Tuned)
         supervisor._end()
-        return _Death("runtime_error", "the process ended with signal 11", Config.of(BLOCK=2), answer.uid)
+        return Death("runtime_error", "the process ended with signal 11", Config.of(BLOCK=2), answer.uid)
 
     monkeypatch.setattr(supervisor, "_ask", end_unheard)
     notebook = Notebook()

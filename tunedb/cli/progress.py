@@ -57,7 +57,7 @@ class Progress:
         """End the problem; `source` says how it ended."""
         text = f"{self._place()} {source}: {self._name}"
         if sweep is not None and sweep.config is not None:
-            text += f" -> {sweep.config} {_times(sweep.time_us, sweep.default_time_us)}"
+            text += f" -> {sweep.config} {times_text(sweep.time_us, sweep.default_time_us)}"
         elif sweep is not None:
             text += f". {one_line(self._why)} See: tunedb show {sweep.uid[:12]}"
         self._drop_bar()
@@ -98,9 +98,9 @@ class Progress:
             self._say(f"  {trial.config}: {how}{f' ({note})' if note else ''}")
         elif self._bars is None and time.monotonic() - self._printed_at > PAUSE:
             self._printed_at = time.monotonic()
-            self._say(f"{self._place()} {self._left} candidates left, best so far {_times(best_us, default_us)}")
+            self._say(f"{self._place()} {self._left} candidates left, best so far {times_text(best_us, default_us)}")
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, advance=1, times=_times(best_us, default_us))
+            self._bars.update(self._task, advance=1, times=times_text(best_us, default_us))
 
     def finished(self, sweep: Sweep) -> None:
         """Show nothing: `done` prints how the sweep ended."""
@@ -109,6 +109,7 @@ class Progress:
         return f"[{self._number}/{self._problems}]"
 
 
-def _times(best_us: float | None, default_us: float | None) -> str:
+def times_text(best_us: float | None, default_us: float | None) -> str:
+    """Return the best time and the default's, as far as they are known."""
     best = "" if best_us is None else f"{best_us:.1f} us"
     return best if default_us is None else f"{best} (default {default_us:.1f} us)"

@@ -104,7 +104,7 @@ def tune(
 
     tuner, begun = make_tuner(store, shares=True), time.monotonic()
     builds_on = () if from_nothing else None
-    _warn_about_interpreter(tasks)
+    warn_about_interpreter(tasks)
     rows: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(len(tasks)))
@@ -124,14 +124,15 @@ def tune(
                     task.problem, task.arguments, force=force, builds_on=builds_on, budget=left, observer=progress
                 )
             progress.done(source, sweep)
-            rows.append(_row(task, source, sweep))
+            rows.append(task_row(task, source, sweep))
             if worker is None and sweep is not None and suspect_of(sweep) is not None:
                 log.error("tunedb: The device is lost. Run the same command again: it goes on from here.")
                 break
     return rows
 
 
-def _row(task: TuningTask, source: str, sweep: Sweep | None) -> dict[str, Any]:
+def task_row(task: TuningTask, source: str, sweep: Sweep | None) -> dict[str, Any]:
+    """Return a task as `tunedb warm` prints it: how it ended, and the sweep behind that."""
     config = None if sweep is None or sweep.config is None else sweep.config.plain()
     return {
         "uid": sweep and sweep.uid,
@@ -146,7 +147,8 @@ def _row(task: TuningTask, source: str, sweep: Sweep | None) -> dict[str, Any]:
     }
 
 
-def _warn_about_interpreter(tasks: Sequence[TuningTask]) -> None:
+def warn_about_interpreter(tasks: Sequence[TuningTask]) -> None:
+    """Say what sweeps in Triton's interpreter are good for, if these tasks run there."""
     if not tasks or tasks[0].index is None or tasks[0].index >= 0:
         return
     log.warning("No GPU is used: this is Triton's interpreter, on the CPU. Its times mean nothing for a GPU.")

@@ -119,4 +119,13 @@ class CompilePool:
 
 def workers() -> int:
     """Return how many configs are compiled at a time: one for each core that this process may use, at most 16."""
-    return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+    return min(_limit, len(os.sched_getaffinity(0)))
+
+
+def limit_workers(most: int | None) -> None:
+    """Have this process compile at most so many configs at a time: its share, where others compile as well."""
+    global _limit
+    _limit = MAX_WORKERS if most is None else max(1, min(most, MAX_WORKERS))
+
+
+_limit = MAX_WORKERS

@@ -15,9 +15,11 @@ import signal
 import sys
 import threading
 from collections.abc import Collection
+from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 from tunedb import settings
+from tunedb._internal import interrupts
 from tunedb._internal.control import let_pass
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Source, Sweep, Trial
@@ -143,6 +145,11 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
     return True
 
 
+def _raise_terminated(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one must not come in the way of what the first one leaves to do
+    raise interrupts.Terminated
+
+
 def main() -> None:
     """Do what the messages on stdin ask for, one after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent as well, which ends this process
@@ -159,16 +166,23 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
+    from tunedb.runtime.compile_pool import limit_workers
     from tunedb.store import open_store
     from tunedb.tuner.session import with_shared
     from tunedb.tuner.tuner import Tuner
 
+    limit_workers(start.compiles)
     current = settings.current()
     store = open_store(current.store, migrate=False)
     tuner = Tuner(current, with_shared(store, current), locks=lock_folder(current), supervised=True)
+    signal.signal(signal.SIGTERM, _raise_terminated)  # not before: an exception would not stop an import of torch
     events.put(Ready())
-    while run(tuner, store, start.index, requests.get(), events):
-        pass
+    try:
+        while run(tuner, store, start.index, requests.get(), events):
+            pass
+    except interrupts.Terminated:  # what it held of its problem is given back
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
     os._exit(1)  # an orderly end may hang on what is left of the device
 
 

@@ -21,6 +21,7 @@ class Start:
     log_level: int
     store: str
     lock_timeout: float
+    compiles: int | None = None  # configs that it compiles at a time; None: one for each core
 
 
 @dataclass(frozen=True, slots=True)

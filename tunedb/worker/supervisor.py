@@ -9,20 +9,13 @@ import contextlib
 import dataclasses
 import logging
 import math
-import os
 import queue
-import signal
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tunedb._internal.child_environment import environment_without
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, now
 from tunedb.errors import StoreError, SweepError, UnknownSweep
@@ -30,9 +23,9 @@ from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.verification import Verification
+from tunedb.worker.death import Death, death_of
 from tunedb.worker.messages import (
     DeviceLost,
-    Event,
     Request,
     Start,
     SweepStarted,
@@ -42,56 +35,52 @@ from tunedb.worker.messages import (
     Tuned,
     Verified,
     Verify,
-    decode,
     encode,
 )
+from tunedb.worker.process import Events, start_process
 
 # By judgement, for a busy machine.
 MAX_START_S = 300.0  # for importing torch and making a CUDA context
 MAX_STEP_S = 120.0  # for one step of a trial: compiling a config, or checking and timing it
 MAX_OVERTIME_S = 10.0  # after its budget, in which a sweep ends by itself
 MAX_EXIT_S = 10.0  # in which a worker that closed its events ends by itself
+MAX_RELEASE_S = 3.0  # in which an interrupted worker gives back what it holds of its problem
 MAX_RESTARTS = 5  # of the worker, for one problem
-
-# Signals by which a process ends itself: what it ran is to blame. Any other signal comes from outside, such as from a
-# person or from a system that is out of memory.
-_FAULT_SIGNALS = {
-    signal.SIGSEGV,
-    signal.SIGBUS,
-    signal.SIGFPE,
-    signal.SIGILL,
-    signal.SIGABRT,
-    signal.SIGTRAP,
-    signal.SIGSYS,
-}
 
 _log = logging.getLogger("tunedb")
 
 
-@dataclass(frozen=True)
-class _Death:
-    """The end of a worker in the middle of a task."""
-
-    status: str | None  # of the suspect's trial; None if the suspect is not to blame
-    reason: str
-    suspect: Config | None  # the config that was being tried
-    sweep_uid: str | None
+class Interrupted(Exception):
+    """Another thread has ended the worker."""
 
 
 class Supervisor:
     """The supervisor of one worker at a time, started at its first task, on one device and one store.
 
-    A trial that makes no progress for `step` seconds is given up, and the worker ended.
+    A trial that makes no progress for `step` seconds is given up, and the worker ended. The worker gets `variables` in
+    its environment, and compiles so many configs at a time as `compiles` says; None: one for each core.
     """
 
-    def __init__(self, store: Store, settings: Settings, index: int, step: float = MAX_STEP_S) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        index: int,
+        step: float = MAX_STEP_S,
+        *,
+        variables: Mapping[str, str] | None = None,
+        compiles: int | None = None,
+    ) -> None:
         self._store = store
         self._settings = settings
         self._index = index
         self._step = step
+        self._variables = variables or {}
+        self._compiles = compiles
+        self._is_interrupted = False
         self._child: subprocess.Popen[str] | None = None
         self._sweep_uid: str | None = None  # of the sweep that the worker is in
-        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._events: Events = queue.SimpleQueue()
 
     def __enter__(self) -> Supervisor:
         return self
@@ -99,7 +88,9 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end()
+        if kind is not None:
+            self.interrupt()
+        self._end(patience=MAX_RELEASE_S if kind is not None else 0.0)
         if self._sweep_uid is not None:  # interrupted: the worker was ended in the middle of it
             with contextlib.suppress(StoreError, UnknownSweep):  # `tunedb warm --incomplete` finds it all the same
                 self._abort(self._store.get_sweep(self._sweep_uid))
@@ -127,7 +118,7 @@ class Supervisor:
                 builds_on = [*builds_on, sweep.uid]
             answer = self._ask(Tune(problem, arguments, force, left, builds_on), observer, start + budget)
             self._sweep_uid = None
-            if isinstance(answer, _Death):
+            if isinstance(answer, Death):
                 sweep = self._record(answer, observer)
                 if sweep is not None and sweep.status != "aborted":  # only the answer was lost
                     return "sweep" if sweep.status == "tuned" else sweep.status, sweep
@@ -149,6 +140,20 @@ class Supervisor:
             _log.error("%s (%s): given up, after %d processes.", problem.kernel, problem, 1 + MAX_RESTARTS)
         return "aborted", sweep
 
+    def interrupt(self, *, force: bool = False) -> None:
+        """End the worker for good, also from another thread: what waits for it raises Interrupted.
+
+        It gives back what it holds of its problem; with `force` it has no time for that.
+        """
+        self._is_interrupted = True
+        child = self._child
+        if child is not None:
+            child.kill() if force else child.terminate()
+
+    def _check_interrupt(self) -> None:
+        if self._is_interrupted:
+            raise Interrupted
+
     def verify(self, sweep: Sweep, observer: Observer) -> Verification:
         """Verify a winner as `verification.verify` does. A winner that ends its worker fails.
 
@@ -157,11 +162,11 @@ class Supervisor:
         answer = self._ask(Verify(sweep.problem, sweep.uid), observer)
         if isinstance(answer, Verified):
             return answer.verification
-        assert isinstance(answer, _Death)
+        assert isinstance(answer, Death)
         is_fault = answer.status is not None and answer.suspect == sweep.config
         return Verification("fails" if is_fault else "untried", answer.reason)
 
-    def _ask(self, task: Request, observer: Observer, until: float = math.inf) -> Tuned | Verified | _Death:
+    def _ask(self, task: Request, observer: Observer, until: float = math.inf) -> Tuned | Verified | Death:
         """Return the worker's answer to a task, or how the worker ended; the observer hears what happens until then.
 
         `until` is the moment, by the monotonic clock, at which the budget ends.
@@ -181,23 +186,18 @@ class Supervisor:
             except queue.Empty:
                 self._end()
                 if left < patience:  # it may have made progress yet: no config is to blame
-                    return _Death(None, "the time was spent", suspect, uid)
-                return _Death("timeout", f"nothing happened for {patience:.0f} s", suspect, uid)
+                    return Death(None, "the time was spent", suspect, uid)
+                return Death("timeout", f"nothing happened for {patience:.0f} s", suspect, uid)
+            self._check_interrupt()
             if event is None:
-                code = self._end(patience=MAX_EXIT_S)
-                if code is None:
-                    return _Death("runtime_error", "the process did not end", suspect, uid)
-                if code < 0 and -code not in _FAULT_SIGNALS:
-                    return _Death(None, f"the process was ended from outside, with signal {-code}", suspect, uid)
-                how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                return _Death("runtime_error", f"the process ended with {how}", suspect, uid)
+                return death_of(self._end(patience=MAX_EXIT_S), suspect, uid)
             patience = self._step
             match event:
                 case Tuned() | Verified():
                     return event
                 case DeviceLost(reason):
                     self._end()
-                    return _Death("runtime_error", reason, suspect, uid)
+                    return Death("runtime_error", reason, suspect, uid)
                 case SweepStarted(uid, candidates):
                     self._sweep_uid = uid
                     observer.started(self._store.get_sweep(uid), candidates)
@@ -206,7 +206,7 @@ class Supervisor:
                 case Tried(trial, best_us, default_us):
                     observer.tried(trial, best_us, default_us)
 
-    def _record(self, death: _Death, observer: Observer) -> Sweep | None:
+    def _record(self, death: Death, observer: Observer) -> Sweep | None:
         """Abort the sweep whose worker ended. A suspect that is to blame gets a trial, so that the next sweep skips it.
 
         A sweep that was finished stays as it is. Returns None if the worker ended before any trial.
@@ -241,26 +241,10 @@ class Supervisor:
     def _worker(self) -> subprocess.Popen[str]:
         if self._child is not None:
             return self._child
-        # `-m` looks in the current folder first, whose files may have the names of modules: allowed only if we do too.
-        safely = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
-        read_end, write_end = os.pipe()
-        # Ctrl-C reaches the worker too, which would print a trace if it is still loading torch: it inherits the block.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
-            self._child = subprocess.Popen(
-                [sys.executable, *safely, "-m", "tunedb.worker.child", str(write_end)],
-                stdin=subprocess.PIPE,
-                stdout=2,  # what kernels print must not mix with the command's output
-                pass_fds=[write_end],
-                env=environment_without(),
-                text=True,
-            )
-        finally:
-            os.close(write_end)
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        self._events = queue.SimpleQueue()
-        threading.Thread(target=_read, args=(read_end, self._events), daemon=True).start()
-        start = Start(self._index, _log.getEffectiveLevel(), self._settings.store, self._settings.lock_timeout)
+        self._child, self._events = start_process(self._variables)
+        self._check_interrupt()
+        current = self._settings
+        start = Start(self._index, _log.getEffectiveLevel(), current.store, current.lock_timeout, self._compiles)
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(encode(start))
@@ -269,6 +253,7 @@ class Supervisor:
             event = self._events.get(timeout=MAX_START_S)
         except queue.Empty:
             event = None
+        self._check_interrupt()
         if event is None:
             code = self._end(patience=MAX_EXIT_S)
             how = "it hangs" if code is None else f"exit code {code}"
@@ -289,10 +274,3 @@ class Supervisor:
             assert child.stdin is not None
             child.stdin.close()
         return code
-
-
-def _read(file_descriptor: int, events: queue.SimpleQueue[Event | None]) -> None:
-    with os.fdopen(file_descriptor) as file, contextlib.suppress(ValueError):  # a line that the worker's end cut off
-        for line in file:
-            events.put(decode(line))
-    events.put(None)

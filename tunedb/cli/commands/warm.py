@@ -62,13 +62,26 @@ def warm(
         typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and for running it."),
     ] = 120.0,
     forward_only: Annotated[bool, typer.Option("--forward-only", help="Leave out gradients.")] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            "--devices",
+            metavar="all|0,2|UUID",
+            help="The GPUs to use, of those that CUDA_VISIBLE_DEVICES shows. The default is all.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", min=1, help="Without a GPU: tune in so many interpreters at a time."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Tune again what is stored, from nothing.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
     """Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.
 
-    What is stored already is left as it is. A kernel's gradient is tuned with it. On a GPU the sweeps run in a process
-    of their own: a config that hangs or crashes costs its trial, and the run goes on. Without a GPU the kernels run in
+    What is stored already is left as it is. A kernel's gradient is tuned with it. Every GPU of this host is used; what
+    another process tunes is passed over and looked at again at the end. On a GPU the sweeps run in a process of their
+    own: a config that hangs or crashes costs its trial, and the run goes on. Without a GPU the kernels run in
     Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 if a problem ended without a config, or was
     not reached.
     """
@@ -82,9 +95,11 @@ def warm(
     lines = read_shapes(shapes, kernel) if shapes is not None else []
 
     from tunedb.cli.device import index_to_run_on
+    from tunedb.cli.host_tasks import on_slots, slots_to_use, tune_on_slots
     from tunedb.cli.tasks import tasks_of, tune
 
     index = index_to_run_on()
+    slots = slots_to_use(index, devices, workers)
     tasks: list[TuningTask] = []
     if kernel is not None:
         registry.kernel_named(kernel)  # raises if there is no such kernel
@@ -96,10 +111,19 @@ def warm(
     with writing() as store:
         if from_misses or again:
             kind = "incomplete" if incomplete else "stale" if stale else "missed"
-            tasks = _pending(store, index, kernel, kind, forward_only=forward_only)
-        tasks = list({(task.kernel.name, task.problem): task for task in tasks}.values())
-        step = trial_timeout if index >= 0 else None
-        rows = tune(tasks, store, force=force or again, from_nothing=force, budget=budget, step=step)
+            indices = {slot.device.digest: slot.here for slot in reversed(slots) if slot.here is not None}
+            for here in reversed(indices.values()) if slots else [index]:
+                tasks += _pending(store, here, kernel, kind, forward_only=forward_only)
+        elif slots:
+            tasks = on_slots(tasks, slots)
+        tasks = list({(task.kernel.name, task.problem, task.device.digest): task for task in tasks}.values())
+        if slots:
+            rows = tune_on_slots(
+                tasks, slots, store, force=force or again, from_nothing=force, budget=budget, step=trial_timeout
+            )
+        else:
+            step = trial_timeout if index >= 0 else None
+            rows = tune(tasks, store, force=force or again, from_nothing=force, budget=budget, step=step)
     print_rows(rows, format, _COLUMNS)
     if len(rows) < len(tasks) or any(row["config"] is None for row in rows):
         raise typer.Exit(1)

@@ -1,0 +1,125 @@
+"""`warm` with several workers: its options, its rows and its progress."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.planted import KERNEL, NAME, register_lightly
+from tests.store.samples import DEVICE
+from tunedb import registry
+from tunedb.cli.host_progress import TimeLeft
+from tunedb.cli.host_tasks import on_slots, slots_to_use
+from tunedb.core.device import INTERPRETER, Device, Placement
+from tunedb.core.task import TuningTask
+from tunedb.errors import SettingError
+from tunedb.fleet.slots import Slot
+
+OTHER = Device("another GPU", "cuda", "sm_1", 1)
+
+
+@pytest.fixture
+def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with three problems of the planted kernel, one of which fails; processes know the kernel as well."""
+    monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(registry, "kernel_named", lambda name: KERNEL)
+    monkeypatch.setattr(registry, "kernel_names", lambda: [NAME])
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
+    problems = [{"b1": 0.001}, {"b1": "wrong"}, {"b1": 0.03, "b2": 0.001}]
+    path = tmp_path / "shapes.jsonl"
+    path.write_text("".join(json.dumps({"kernel": NAME, **outcomes}) + "\n" for outcomes in problems))
+    return path
+
+
+def test_several_workers_tune_the_lines_of_a_file(cli: Cli, shapes: Path) -> None:
+    answer = cli("warm", "--from", shapes, "--workers", 2, "--format", "json")
+    assert answer.code == 1
+    assert [(row["source"], row["config"]) for row in answer.json] == [
+        ("sweep", {"BLOCK": 1}), ("failed", None), ("sweep", {"BLOCK": 2}),
+    ]  # fmt: skip
+    assert {row["uid"] for row in answer.json} == {row["uid"] for row in cli("ls", "--format", "json").json}
+    lines = [line for line in answer.err.splitlines() if line.startswith("[")]
+    assert [line.partition("]")[0] for line in lines] == ["[1/3", "[2/3", "[3/3"]
+    assert "wrong: 1 of 8 elements is wrong See: tunedb show" in answer.err
+    assert re.search(r", about \d+ s left$", lines[0])
+    assert "left" not in lines[2]
+    again = cli("warm", "--from", shapes, "--workers", 2, "--format", "json")
+    assert [row["source"] for row in again.json] == ["stored", "failed", "stored"]
+
+
+def test_force_tunes_again_what_is_stored(cli: Cli, shapes: Path) -> None:
+    shapes.write_text(json.dumps({"kernel": NAME, "b1": 0.001}))
+    for _ in range(2):
+        answer = cli("warm", "--from", shapes, "--workers", 2, "--format", "json", "--force")
+        assert [row["source"] for row in answer.json] == ["sweep"]
+
+
+def test_a_spent_budget_is_exit_code_1_and_says_what_is_left(cli: Cli, shapes: Path) -> None:
+    answer = cli("warm", "--from", shapes, "--workers", 1, "--budget", 0)
+    assert answer.code == 1
+    assert "The budget is spent: 3 problems are left." in answer.err
+
+
+def test_progress_of_all_workers_is_one_display_on_a_terminal(
+    cli: Cli, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    answer = cli("warm", "--from", shapes, "--workers", 2)
+    assert answer.code == 1
+    for text in ("2 workers", "interpreter 0", "interpreter 1", "3/3"):
+        assert text in answer.err
+    assert "tuning:" not in answer.err
+
+
+def test_quiet_says_nothing(cli: Cli, shapes: Path) -> None:
+    shapes.write_text(json.dumps({"kernel": NAME, "b1": 0.001}))
+    assert cli("warm", "--from", shapes, "--workers", 2, "-q").err == ""
+
+
+def test_options_that_do_not_fit_the_host_are_refused(cli: Cli, shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = cli("warm", "--from", shapes, "--devices", "all")
+    assert (answer.code, answer.err) == (
+        2, "tunedb: --devices: no GPU is used. To tune in several interpreters: --workers 2\n",
+    )  # fmt: skip
+    assert cli("warm", "--from", shapes, "--workers", 0).code == 2
+    with pytest.raises(SettingError, match="--workers: expected no GPU"):
+        slots_to_use(0, None, 2)
+
+
+def test_every_gpu_is_used_unless_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = [Slot(f"GPU {number}", DEVICE, number, 0) for number in range(3)]
+    monkeypatch.setattr("tunedb.fleet.slots.gpu_slots", lambda: slots)
+    assert slots_to_use(0, None, None) == slots
+    assert slots_to_use(0, "1", None) == [slots[1]]
+    monkeypatch.setattr("tunedb.fleet.slots.gpu_slots", lambda: slots[:1])
+    assert slots_to_use(0, None, None) == []  # the current device alone, as without these options
+    assert slots_to_use(-1, None, None) == []
+
+
+def test_a_problem_is_tuned_once_for_each_model_of_gpu() -> None:
+    task = TuningTask(KERNEL, KERNEL.problem({}), Placement(INTERPRETER, -1), {"n": 1})
+    slots = [Slot("GPU 0", DEVICE, 0, 0), Slot("GPU 1", OTHER, 1, 0), Slot("GPU 2", DEVICE, 2, 0)]
+    tasks = on_slots([task], slots)
+    assert [(each.device, each.index, each.arguments) for each in tasks] == [
+        (OTHER, 1, {"n": 1}), (DEVICE, 0, {"n": 1}),
+    ]  # fmt: skip
+
+
+def test_the_time_left_is_that_of_what_is_left_at_the_pace_so_far() -> None:
+    keys = [("kernel", "hash", str(number), "device") for number in range(4)]
+    left = TimeLeft(dict(zip(keys, (10.0, 10.0, 20.0, 400.0), strict=True)), slots=2)
+    assert left.text() == ""
+    left.done(keys[0], 20.0)
+    assert left.text() == "about 8 min left"  # 430 s of two slots' work, twice as long as expected
+    left.done(keys[3], 800.0)
+    assert left.text() == "about 30 s left"
+    left.done(keys[1], 20.0)
+    left.done(keys[2], 20.0)
+    assert left.text() == ""

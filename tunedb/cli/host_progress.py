@@ -1,0 +1,148 @@
+"""Progress of problems that several slots tune at once: one display for all, or plain lines off a terminal."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from tunedb._internal.printable import printable
+from tunedb.cli.command import is_verbose, log
+from tunedb.cli.output import one_line
+from tunedb.cli.progress import times_text
+from tunedb.core.sweep import Trial
+from tunedb.core.task import TaskKey, TuningTask
+from tunedb.fleet.host import Outcome
+from tunedb.fleet.slots import Slot
+
+
+class TimeLeft:
+    """An estimate of the time that is left, from expected seconds and those that the tasks before really took."""
+
+    def __init__(self, seconds: Mapping[TaskKey, float], slots: int) -> None:
+        self._left = dict(seconds)
+        self._slots = max(1, slots)
+        self._expected = self._took = 0.0
+
+    def done(self, key: TaskKey, took: float) -> None:
+        """Note that a task is done, and how many seconds it took."""
+        self._expected += self._left.pop(key, 0.0)
+        self._took += took
+
+    def text(self) -> str:
+        """Return the estimate in words; empty before the first task is done, and after the last."""
+        if not self._left or not self._expected:
+            return ""
+        seconds = sum(self._left.values()) / self._slots * self._took / self._expected
+        return f"about {math.ceil(seconds)} s left" if seconds < 100 else f"about {math.ceil(seconds / 60)} min left"
+
+
+class HostProgress:
+    """Progress of a run on several slots: the observer (`tunedb.fleet.host.HostObserver`) of that run."""
+
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        seconds: Mapping[TaskKey, float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._count, self._number = len(seconds), 0
+        self._left = TimeLeft(seconds, len(slots))
+        self._monotonic = monotonic
+        self._tasks: dict[str, tuple[TuningTask, float]] = {}  # by slot: what it does, and since when
+        self._why: dict[str, str] = {}  # by slot: the first config failed
+        self._passed_over: set[TaskKey] = set()
+        self._bars: Bars | None = None
+        self._rows: dict[str, TaskID] = {}
+        if sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
+            console = Console(stderr=True, markup=False, emoji=False, highlight=False)
+            self._bars = Bars(
+                *columns, TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(), console=console,
+                transient=True,
+            )  # fmt: skip
+            self._whole = self._bars.add_task(f"{len(slots)} workers", total=self._count, note="")
+            for slot in slots:
+                self._rows[slot.name] = self._bars.add_task(slot.name, total=None, note="starts")
+
+    def __enter__(self) -> HostProgress:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def begins(self, slot: Slot, task: TuningTask) -> None:
+        """Show what the slot does now."""
+        self._tasks[slot.name] = task, self._monotonic()
+        self._why.pop(slot.name, None)
+        self._row(slot, f"{slot.name} {_name(task)}", note="")
+
+    def started(self, slot: Slot, candidates: int) -> None:
+        """Show that a sweep starts."""
+        if self._bars is not None:
+            self._bars.reset(self._rows[slot.name], total=candidates, note="")
+        else:
+            log.info("%s tuning: %s, %d candidates", slot.name, _name(self._tasks[slot.name][0]), candidates)
+
+    def tried(self, slot: Slot, trial: Trial, best_us: float | None, default_us: float | None) -> None:
+        """Show the trial: in the slot's bar, and with -v as a line."""
+        note = trial.note({})
+        if note:
+            self._why.setdefault(slot.name, f"{trial.status}: {note}")
+        if is_verbose():
+            how = f"{trial.time_us:.1f} us" if trial.time_us is not None else trial.status
+            self._say(f"  {slot.name} {trial.config}: {how}{f' ({note})' if note else ''}")
+        if self._bars is not None:
+            self._bars.update(self._rows[slot.name], advance=1, note=times_text(best_us, default_us))
+
+    def passed_over(self, slot: Slot, task: TuningTask) -> None:
+        """Show that the task is tuned elsewhere; once, not at each look."""
+        self._row(slot, slot.name, note="waits for what is tuned elsewhere")
+        if task.key not in self._passed_over:
+            self._passed_over.add(task.key)
+            self._say(f"{slot.name} passes over {_name(task)}: it is tuned elsewhere, and looked at again at the end")
+
+    def done(self, slot: Slot, outcome: Outcome) -> None:
+        """Show how a task ended, how many are done, and the time left."""
+        self._number += 1
+        task, sweep = outcome.task, outcome.sweep
+        begun = self._tasks.get(slot.name, (task, self._monotonic()))[1]
+        self._left.done(task.key, self._monotonic() - begun)
+        text = f"[{self._number}/{self._count}] {slot.name} {outcome.word}: {_name(task)}"
+        if sweep is not None and sweep.config is not None:
+            text += f" -> {sweep.config} {times_text(sweep.time_us, sweep.default_time_us)}"
+        elif sweep is not None:
+            text += f". {one_line(self._why.get(slot.name, ''))} See: tunedb show {sweep.uid[:12]}"
+        left = self._left.text()
+        if self._bars is not None:
+            self._bars.update(self._whole, advance=1, note=left)
+            self._say(text)
+        else:
+            self._say(f"{text}{f', {left}' if left else ''}")
+        self._row(slot, slot.name, note="")
+
+    def _row(self, slot: Slot, text: str, note: str) -> None:
+        if self._bars is not None:
+            self._bars.reset(self._rows[slot.name], total=None, description=text, note=note)
+
+    def _say(self, text: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(printable(text))
+        else:
+            log.info("%s", text)
+
+
+def _name(task: TuningTask) -> str:
+    return f"{task.kernel.name} ({task.problem})"

@@ -1,0 +1,141 @@
+"""Slots: the places of this host where one sweep at a time runs, which are its GPUs, or interpreters on the CPU."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunedb import settings
+from tunedb._internal.child_environment import environment_without
+from tunedb.core.device import INTERPRETER, Device, Placement
+from tunedb.errors import SettingError, SweepError
+from tunedb.runtime.current_device import gpu
+
+PROBE_S = 120.0  # for a process that asks what a GPU is; by judgement: it imports torch and makes a CUDA context
+_PROBE = """
+import dataclasses, json
+from tunedb.runtime.current_device import gpu
+device = gpu(0)
+names = ("name", "backend", "arch", "multiprocessors", "info")
+print(json.dumps({name: getattr(device, name) for name in names}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place where one sweep at a time runs, in a worker of its own."""
+
+    name: str  # for people, such as `GPU 0`
+    device: Device
+    here: int | None  # the device's index in this process; None if only a process of its own sees it
+    index: int  # the device's index in the worker
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the worker's environment
+    words: tuple[str, ...] = ()  # by which `--devices` may name it, other than by its number
+
+    @property
+    def placement(self) -> Placement:
+        """The placement on its device, as this process sees it."""
+        return Placement(self.device, self.here)
+
+
+def interpreters(workers: int) -> list[Slot]:
+    """Return slots for so many interpreters on the CPU."""
+    return [Slot(f"interpreter {number}", INTERPRETER, -1, -1, {"TRITON_INTERPRET": "1"}) for number in range(workers)]
+
+
+def gpu_slots() -> list[Slot]:
+    """Return a slot for each GPU that this process may use; none without a GPU.
+
+    CUDA_VISIBLE_DEVICES says which they are, by number, UUID or name of a MIG instance.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    if not count:
+        return []
+    variables = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES") if torch.version.hip else ("CUDA_VISIBLE_DEVICES",)
+    names = visible_names(settings.visible_devices(variables), count)
+    return [
+        _gpu_slot(number, name, number if number < count else None, dict.fromkeys(variables, name))
+        for number, name in enumerate(names)
+    ]
+
+
+def visible_names(listed: str | None, count: int) -> list[str]:
+    """Return what a worker's CUDA_VISIBLE_DEVICES has to be for each GPU of which this process sees `count`.
+
+    `listed` is this process's own CUDA_VISIBLE_DEVICES. CUDA shows a process only the first MIG instance of the list;
+    the others are returned too, because a worker of its own sees each of them.
+    """
+    if listed is None:
+        return [str(number) for number in range(count)]
+    names = list(dict.fromkeys(name.strip() for name in listed.split(",")))
+    if names[0].startswith("MIG-"):
+        return [name for name in names if name.startswith("MIG-")]
+    return names[:count]
+
+
+def select(slots: Sequence[Slot], text: str) -> list[Slot]:
+    """Return the slots that `text` names: `all`, or numbers and UUIDs, or the beginnings of these, with commas.
+
+    Numbers count the visible GPUs from 0, as torch does. Raises SettingError for a word that names none or several.
+    """
+    if text.strip() == "all":
+        return list(slots)
+    selected: dict[int, Slot] = {}
+    for word in (word.strip() for word in text.split(",")):
+        numbers = [number for number, slot in enumerate(slots) if _is_named(slot, number, word)]
+        if len(numbers) != 1:
+            known = ", ".join(_described(number, slot) for number, slot in enumerate(slots)) or "none"
+            fault = "no visible GPU" if not numbers else "several GPUs"
+            raise SettingError(f"--devices: {word!r} names {fault}. Visible: {known}. To use all: --devices all")
+        selected[numbers[0]] = slots[numbers[0]]
+    return list(selected.values())
+
+
+def _is_named(slot: Slot, number: int, word: str) -> bool:
+    if word.isdecimal():
+        return int(word) == number
+    return len(word) >= len("GPU-x") and any(name.lower().startswith(word.lower()) for name in slot.words)
+
+
+def _described(number: int, slot: Slot) -> str:
+    return " or ".join((str(number), *slot.words)) + f" ({slot.device.name})"
+
+
+def _gpu_slot(number: int, name: str, here: int | None, variables: Mapping[str, str]) -> Slot:
+    words = [] if name.isdecimal() else [name]
+    if here is None:
+        device = probe(variables)
+    else:
+        device, uuid = gpu(here), _uuid(here)
+        if uuid and not words:
+            words.append(uuid)
+    return Slot(f"GPU {number}", device, here, 0, variables, tuple(words))
+
+
+def _uuid(index: int) -> str:
+    import torch
+
+    uuid = getattr(torch.cuda.get_device_properties(index), "uuid", None)  # not in every build of torch
+    return "" if uuid is None else f"GPU-{uuid}"
+
+
+def probe(variables: Mapping[str, str], run: Callable[..., Any] = subprocess.run) -> Device:
+    """Return the only GPU that a process with these variables sees. Raises SweepError if it sees none."""
+    answer = run(
+        [sys.executable, "-P", "-c", _PROBE],
+        env=environment_without() | dict(variables),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PROBE_S,
+    )
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
+        raise SweepError(f"The GPU {', '.join(variables.values())} can't be used: {reason}")
+    return Device(**json.loads(answer.stdout))
