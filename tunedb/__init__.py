@@ -11,6 +11,7 @@ from tunedb.errors import (
     IdentityError,
     ImportRejected,
     MissError,
+    RanksDisagree,
     SchemaMismatch,
     SchemaNewer,
     SchemaOlder,
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     from tunedb.decorator.buckets import multiple_of as multiple_of
     from tunedb.decorator.buckets import pow2 as pow2
     from tunedb.decorator.decorate import autotune as autotune
+    from tunedb.fleet.agreement import RankDifference as RankDifference
+    from tunedb.fleet.agreement import agree as agree
+    from tunedb.fleet.result import WarmResult as WarmResult
+    from tunedb.fleet.warming import warm_many as warm_many
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
 
@@ -55,8 +60,11 @@ _LAZY = {
     "Config": "tunedb.core.problem",
     "Device": "tunedb.core.device",
     "Problem": "tunedb.core.problem",
+    "RankDifference": "tunedb.fleet.agreement",
+    "WarmResult": "tunedb.fleet.result",
     "adopt": "tunedb.adoption.adopting",
     "adopted": "tunedb.adoption.listing",
+    "agree": "tunedb.fleet.agreement",
     "autotune": "tunedb.decorator.decorate",
     "configure": "tunedb.settings",
     "flush": "tunedb.api",
@@ -65,6 +73,7 @@ _LAZY = {
     "pow2": "tunedb.decorator.buckets",
     "using": "tunedb.settings",
     "warm": "tunedb.api",
+    "warm_many": "tunedb.fleet.warming",
 }
 
 __all__ = [
@@ -80,6 +89,8 @@ __all__ = [
     "ImportRejected",
     "MissError",
     "Problem",
+    "RankDifference",
+    "RanksDisagree",
     "SchemaMismatch",
     "SchemaNewer",
     "SchemaOlder",
@@ -94,8 +105,10 @@ __all__ = [
     "TrialError",
     "TunedbError",
     "UnknownSweep",
+    "WarmResult",
     "adopt",
     "adopted",
+    "agree",
     "autotune",
     "configure",
     "flush",
@@ -104,6 +117,7 @@ __all__ = [
     "pow2",
     "using",
     "warm",
+    "warm_many",
 ]
 
 __getattr__, __dir__ = lazy(globals(), _LAZY)

@@ -11,6 +11,7 @@ TunedbError
 │   ├── TrialError           one config failed; `status` says how
 │   ├── HostFaultError       this machine failed (a full disk, no compiler, no memory): no config is to blame
 │   └── StickyDeviceError    the CUDA context is lost: nothing more can run in this process
+├── RanksDisagree            ranks of a job use different configs (`tunedb.agree`)
 ├── UnknownSweep             no sweep, or more than one, has a uid that starts like that (also a LookupError)
 ├── ImportRejected           a file to import was refused; `line` says where
 └── StoreError               the store failed
@@ -78,6 +79,10 @@ class HostFaultError(SweepError):
 
 class StickyDeviceError(SweepError):
     """The CUDA context is lost (an illegal access, say): restart the process."""
+
+
+class RanksDisagree(TunedbError):
+    """Ranks of a `torch.distributed` job use different configs for a problem, see `tunedb.agree`."""
 
 
 class UnknownSweep(TunedbError, LookupError):

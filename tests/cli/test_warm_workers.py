@@ -13,11 +13,11 @@ from tests.planted import KERNEL, NAME, register_lightly
 from tests.store.samples import DEVICE
 from tunedb import registry
 from tunedb.cli.host_progress import TimeLeft
-from tunedb.cli.host_tasks import on_slots, slots_to_use
+from tunedb.cli.host_tasks import slots_to_use
 from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
-from tunedb.fleet.slots import Slot
+from tunedb.fleet.slots import Slot, on_slots
 
 OTHER = Device("another GPU", "cuda", "sm_1", 1)
 

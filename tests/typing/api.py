@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -66,6 +67,19 @@ def choices() -> None:
     tunedb.lookup(3)  # type: ignore[arg-type]  # no name
     tunedb.lookup("avg_pool1d", device="H200")  # a Device, its name, or None for the current one
     tunedb.lookup("avg_pool1d", device=3)  # type: ignore[arg-type]  # no name
+
+
+def fleets() -> None:
+    """Any executor, or one that only submits; problems are mappings, or what identifies them."""
+    problems = [{"kernel": "avg_pool1d", "shape": (4, 8, 64), "kernel_size": 8}]
+    with ThreadPoolExecutor() as executor:
+        results = tunedb.warm_many(problems, executor, on_result=print, force=True, trial_timeout=60)
+    assert_type(results, list[tunedb.WarmResult])
+    assert_type(tunedb.warm_many(iter([tunedb.Problem.of("k", n=1)]))[0].config, tunedb.Config | None)
+    tunedb.warm_many(problems, 3)  # type: ignore[arg-type]  # no executor
+    results[0].outcome = "lost"  # type: ignore[misc]  # frozen
+    assert_type(tunedb.agree(on_difference="report"), list[tunedb.RankDifference])
+    tunedb.agree(on_difference="ignore")  # type: ignore[arg-type]  # neither of the two
 
 
 def kernels() -> None:

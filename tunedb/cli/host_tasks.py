@@ -36,16 +36,6 @@ def slots_to_use(index: int, devices: str | None, workers: int | None) -> list[S
     return slots if len(slots) > 1 else []
 
 
-def on_slots(tasks: Sequence[TuningTask], slots: Sequence[Slot]) -> list[TuningTask]:
-    """Return the tasks for each model of GPU among the slots."""
-    placements = {slot.device.digest: slot.placement for slot in reversed(slots)}
-    return [
-        TuningTask(task.kernel, task.problem, placement, task.arguments)
-        for placement in reversed(placements.values())
-        for task in tasks
-    ]
-
-
 def tune_on_slots(
     tasks: Sequence[TuningTask],
     slots: Sequence[Slot],

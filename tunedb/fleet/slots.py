@@ -11,7 +11,9 @@ from typing import Any
 
 from tunedb import settings
 from tunedb._internal.child_environment import environment_without
+from tunedb._internal.control import let_pass
 from tunedb.core.device import INTERPRETER, Device, Placement
+from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError, SweepError
 from tunedb.runtime.current_device import gpu
 
@@ -97,6 +99,16 @@ def select(slots: Sequence[Slot], text: str) -> list[Slot]:
     return list(selected.values())
 
 
+def on_slots(tasks: Sequence[TuningTask], slots: Sequence[Slot]) -> list[TuningTask]:
+    """Return the tasks for each model of GPU among the slots."""
+    placements = {slot.device.digest: slot.placement for slot in reversed(slots)}
+    return [
+        TuningTask(task.kernel, task.problem, placement, task.arguments)
+        for placement in reversed(placements.values())
+        for task in tasks
+    ]
+
+
 def _is_named(slot: Slot, number: int, word: str) -> bool:
     if word.isdecimal():
         return int(word) == number
@@ -112,7 +124,11 @@ def _gpu_slot(number: int, name: str, here: int | None, variables: Mapping[str, 
     if here is None:
         device = probe(variables)
     else:
-        device, uuid = gpu(here), _uuid(here)
+        try:
+            device, uuid = gpu(here), _uuid(here)
+        except RuntimeError as error:  # this process is a fork of one that uses CUDA: it can't
+            let_pass(error)
+            device, uuid = probe(variables), ""
         if uuid and not words:
             words.append(uuid)
     return Slot(f"GPU {number}", device, here, 0, variables, tuple(words))

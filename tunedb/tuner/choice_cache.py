@@ -45,6 +45,10 @@ class ChoiceCache:
             self._timer.arm()  # in a forked child, which has no timer yet
         return self._choices.get(task.key)
 
+    def choices(self) -> dict[TaskKey, Choice]:
+        """Return all choices, as they were made."""
+        return dict(self._choices)
+
     @property
     def has_weak(self) -> bool:
         """Whether a task is to be looked up again."""

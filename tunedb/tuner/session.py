@@ -167,7 +167,8 @@ def generation() -> int:
     return _generation
 
 
-def _forget() -> None:
+def forget() -> None:
+    """Forget what this process has looked up: the next calls ask the stores again."""
     global _active
     with _guard:
         before, _active = _active, None
@@ -201,7 +202,7 @@ def _renew() -> None:
         clear_plans()  # so that the next call of each kind asks the tuner, which then looks for a better choice again
 
 
-settings_module.on_change(_forget)
+settings_module.on_change(forget)
 
 
 def _close() -> None:

@@ -74,7 +74,7 @@ class Supervisor:
         self._store = store
         self._settings = settings
         self._index = index
-        self._step = step
+        self.step = step  # seconds; a change counts from the next task on
         self._variables = variables or {}
         self._compiles = compiles
         self._is_interrupted = False
@@ -175,7 +175,7 @@ class Supervisor:
         assert child.stdin is not None
         suspect: Config | None = None
         uid: str | None = None
-        patience = self._step + self._settings.lock_timeout  # before a sweep starts, another process may hold the lock
+        patience = self.step + self._settings.lock_timeout  # before a sweep starts, another process may hold the lock
         with contextlib.suppress(BrokenPipeError):  # its end is seen below
             child.stdin.write(encode(task))
             child.stdin.flush()
@@ -191,7 +191,7 @@ class Supervisor:
             self._check_interrupt()
             if event is None:
                 return death_of(self._end(patience=MAX_EXIT_S), suspect, uid)
-            patience = self._step
+            patience = self.step
             match event:
                 case Tuned() | Verified():
                     return event

@@ -95,8 +95,9 @@ def warm(
     lines = read_shapes(shapes, kernel) if shapes is not None else []
 
     from tunedb.cli.device import index_to_run_on
-    from tunedb.cli.host_tasks import on_slots, slots_to_use, tune_on_slots
+    from tunedb.cli.host_tasks import slots_to_use, tune_on_slots
     from tunedb.cli.tasks import tasks_of, tune
+    from tunedb.fleet.slots import on_slots
 
     index = index_to_run_on()
     slots = slots_to_use(index, devices, workers)
