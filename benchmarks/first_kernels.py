@@ -113,8 +113,8 @@ def _product(c: Any, a: Any, b: Any, *_: int) -> Any:  # noqa: ARG001 - as above
     return a @ b
 
 
-_TILES = [(128, 256, 64), (256, 128, 64), (64, 256, 32), (128, 128, 32), (128, 64, 32), (64, 128, 32), (128, 32, 32),
-          (64, 32, 32), (128, 128, 64), (64, 64, 64)]  # fmt: skip
+TILES = [(128, 256, 64), (256, 128, 64), (64, 256, 32), (128, 128, 32), (128, 64, 32), (64, 128, 32), (128, 32, 32),
+         (64, 32, 32), (128, 128, 64), (64, 64, 64)]  # fmt: skip
 CASES = {
     "softmax, 6 configs": Case(
         softmax_kernel, tuple(({"BLOCK": 2048}, {"num_warps": warps}) for warps in (1, 2, 4, 8, 16, 32)), ("columns",),
@@ -124,7 +124,7 @@ CASES = {
         matmul_kernel,
         tuple(
             ({"M": m, "N": n, "K": k, "GROUP": 8}, {"num_warps": 8 if m * n > 16384 else 4, "num_stages": stages})
-            for m, n, k in _TILES
+            for m, n, k in TILES
             for stages in (3, 4)
         ),
         ("m", "n", "k"),
