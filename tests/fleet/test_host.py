@@ -19,6 +19,7 @@ from tests.fleet.conftest import Outcomes, tasks_of, write_shapes
 from tests.planted import HANG_WHILE
 from tests.threads import eventually
 from tunedb import settings
+from tunedb.core.claim import ClaimKey, ClaimState
 from tunedb.core.sweep import Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import StoreUnavailable, SweepError
@@ -240,5 +241,19 @@ def test_an_interrupt_ends_all_workers_and_keeps_what_was_tuned(tmp_path: Path, 
     assert time.monotonic() - begun < 30
     assert Counter(sweep.status for sweep in store.iter_sweeps(finished=False)) == {"tuned": 1, "aborted": 2}
     for task in tasks_of(*problems):  # nobody holds a problem any more
+        claim = store.claims.get(ClaimKey.of(task))
+        assert claim is not None
+        assert claim.state != ClaimState.HELD
         with lock_problem(lock_folder(settings.current()), task.problem, task.device, 0.0) as lock:
             assert lock.held
+
+
+def test_a_claim_that_its_worker_could_not_give_back_is_given_back_for_it(store: Store) -> None:
+    assert [outcome.word for outcome in tune(store, [{"b1": "crash"}])] == ["failed"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tunedb.worker.supervisor.MAX_RESTARTS", 0)
+        assert [outcome.word for outcome in tune(store, [{"b2": "crash"}])] == ["aborted"]
+    for key in (ClaimKey.of(task) for task in tasks_of({"b1": "crash"}, {"b2": "crash"})):
+        claim = store.claims.get(key)
+        assert claim is not None
+        assert claim.state != ClaimState.HELD

@@ -122,9 +122,7 @@ class _Crew:
         ordered = longest_first(tasks, {task.key: run.seconds.get(task.key, 0.0) for task in tasks})
         self._tasks = TaskQueue(ordered, run.settings.lock_timeout)
         self._queue: queue.SimpleQueue[_Event | BaseException | None] = queue.SimpleQueue()
-        # A worker does not wait for a problem that is tuned elsewhere: there are others.
-        settings = dataclasses.replace(run.settings, lock_timeout=0.0)
-        shared = partial(Supervisor, run.store, settings, compiles=core_share(len(slots)))
+        shared = partial(Supervisor, run.store, run.settings, compiles=core_share(len(slots)))
         self._supervisors = {slot.name: shared(slot.index, run.step, variables=slot.variables) for slot in slots}
         self._threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"tunedb {slot.name}", daemon=True) for slot in slots
@@ -194,7 +192,7 @@ class _Crew:
         try:
             word, sweep = supervisor.tune(
                 task.problem, task.arguments, force=is_forced, builds_on=run.builds_on, budget=left,
-                observer=_Relay(slot, self._tell),
+                observer=_Relay(slot, self._tell), waits=False,  # there are others
             )  # fmt: skip
         except SweepError:
             self._tasks.give_back(task)

@@ -65,11 +65,13 @@ def tune_task(
     budget: float,
     observer: Observer,
     builds_on: Collection[str] | None = None,
+    waits: bool = True,
 ) -> tuple[str, Sweep | None]:
     """Tune a task; return how it ended and the sweep: `sweep`, `stored`, `failed`, `aborted`, `busy`, `out of memory`.
 
-    `busy` means that another process tunes the problem. Raises what `Tuner.tune_ahead` raises; but too little memory is
-    an outcome, and so, with a log record, is a problem that the kernel or the user's own code can't handle.
+    `busy` means that another process tunes the problem; it is waited for if this one `waits`. Raises what
+    `Tuner.tune_ahead` raises; but too little memory is an outcome, and so, with a log record, is a problem that the
+    kernel or the user's own code can't handle.
     """
     import torch
 
@@ -77,7 +79,9 @@ def tune_task(
 
     try:
         with one_call(STORES_S):
-            result = tuner.tune_ahead(task, force=force, builds_on=builds_on, budget=budget, observer=observer)
+            result = tuner.tune_ahead(
+                task, force=force, builds_on=builds_on, budget=budget, observer=observer, waits=waits
+            )
     except (torch.OutOfMemoryError, MemoryError):
         return "out of memory", None
     except (CallerError, SettingError) as error:  # the other problems of a list can be tuned all the same
@@ -88,7 +92,7 @@ def tune_task(
         _log.error("%s could not be tuned. %s", task, reason_of_one(error))
         return "aborted", None
     if isinstance(result, Skipped):
-        return "busy", None
+        return "busy" if result.is_claimed else "failed", None
     if result.choice is None:
         assert isinstance(result, Swept)
         return result.sweep.status, result.sweep
@@ -131,8 +135,9 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
     task = TuningTask(kernel, problem, placement_of(index))
     if isinstance(message, Tune):
         outcome, sweep = tune_task(
-            tuner, task, force=message.force, builds_on=message.builds_on, budget=message.budget, observer=events
-        )
+            tuner, task, force=message.force, builds_on=message.builds_on, budget=message.budget, observer=events,
+            waits=message.waits,
+        )  # fmt: skip
         is_lost = sweep is not None and suspect_of(sweep) is not None
         events.put(Tuned(outcome, None if sweep is None else sweep.uid, is_lost))
         return not is_lost
@@ -174,7 +179,8 @@ def main() -> None:
     limit_workers(start.compiles)
     current = settings.current()
     store = open_store(current.store, migrate=False)
-    tuner = Tuner(current, with_shared(store, current), locks=lock_folder(current), supervised=True)
+    stores = with_shared(store, current)
+    tuner = Tuner(current, stores, locks=lock_folder(current), supervised=True, owner=start.owner)
     signal.signal(signal.SIGTERM, _raise_terminated)  # not before: an exception would not stop an import of torch
     events.put(Ready())
     try:

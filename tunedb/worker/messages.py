@@ -21,6 +21,7 @@ class Start:
     log_level: int
     store: str
     lock_timeout: float
+    owner: str | None = None  # the name under which it claims problems
     compiles: int | None = None  # configs that it compiles at a time; None: one for each core
 
 
@@ -33,6 +34,7 @@ class Tune:
     force: bool
     budget: float  # seconds
     builds_on: Sequence[str] | None = None  # uids, see `Tuner.tune_ahead`
+    waits: bool = True  # for another process that has claimed the problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from tunedb.errors import StoreError, SweepError, UnknownSweep
 from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer, suspect_of
+from tunedb.tuner.claimant import new_owner
 from tunedb.tuner.verification import Verification
 from tunedb.worker.death import Death, death_of
 from tunedb.worker.messages import (
@@ -77,6 +78,7 @@ class Supervisor:
         self.step = step  # seconds; a change counts from the next task on
         self._variables = variables or {}
         self._compiles = compiles
+        self._owner = new_owner()
         self._is_interrupted = False
         self._child: subprocess.Popen[str] | None = None
         self._sweep_uid: str | None = None  # of the sweep that the worker is in
@@ -91,6 +93,8 @@ class Supervisor:
         if kind is not None:
             self.interrupt()
         self._end(patience=MAX_RELEASE_S if kind is not None else 0.0)
+        if kind is not None:
+            self._give_back()
         if self._sweep_uid is not None:  # interrupted: the worker was ended in the middle of it
             with contextlib.suppress(StoreError, UnknownSweep):  # `tunedb warm --incomplete` finds it all the same
                 self._abort(self._store.get_sweep(self._sweep_uid))
@@ -104,6 +108,7 @@ class Supervisor:
         budget: float,
         observer: Observer,
         builds_on: Sequence[str] | None = None,
+        waits: bool = True,
     ) -> tuple[str, Sweep | None]:
         """Tune a problem as `child.tune_task` does. A config that hangs, crashes or loses the device costs a restart.
 
@@ -116,7 +121,7 @@ class Supervisor:
                 _log.warning("%s (%s): going on in a new process.", problem.kernel, problem)
             if builds_on is not None and sweep is not None:
                 builds_on = [*builds_on, sweep.uid]
-            answer = self._ask(Tune(problem, arguments, force, left, builds_on), observer, start + budget)
+            answer = self._ask(Tune(problem, arguments, force, left, builds_on, waits), observer, start + budget)
             self._sweep_uid = None
             if isinstance(answer, Death):
                 sweep = self._record(answer, observer)
@@ -138,7 +143,22 @@ class Supervisor:
                 break
         else:
             _log.error("%s (%s): given up, after %d processes.", problem.kernel, problem, 1 + MAX_RESTARTS)
+        self._give_back()
         return "aborted", sweep
+
+    def _give_back(self) -> None:
+        """Give back the claims of a worker that has ended and could not: others need not wait for their lease."""
+        from tunedb.store import open_store
+
+        with contextlib.suppress(StoreError):  # then they do
+            self._store.claims.give_back(self._owner)
+        if self._settings.shared is None:
+            return
+        with contextlib.suppress(StoreError):
+            shared = open_store(self._settings.shared, busy_timeout=MAX_RELEASE_S, migrate=False, create=False)
+            if shared is not None:
+                with shared:
+                    shared.claims.give_back(self._owner)
 
     def interrupt(self, *, force: bool = False) -> None:
         """End the worker for good, also from another thread: what waits for it raises Interrupted.
@@ -244,7 +264,9 @@ class Supervisor:
         self._child, self._events = start_process(self._variables)
         self._check_interrupt()
         current = self._settings
-        start = Start(self._index, _log.getEffectiveLevel(), current.store, current.lock_timeout, self._compiles)
+        start = Start(
+            self._index, _log.getEffectiveLevel(), current.store, current.lock_timeout, self._owner, self._compiles
+        )
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(encode(start))
