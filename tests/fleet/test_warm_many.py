@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from tests.planted import HANG_WHILE, KERNEL, NAME, problem_of
 from tests.threads import eventually
 from tunedb import registry, settings
 from tunedb.core.problem import Problem
+from tunedb.core.sweep import Mark, MarkKind
 from tunedb.errors import SettingError, StoreUnavailable
 from tunedb.fleet import workplace as places
 from tunedb.fleet.job import run_job
@@ -92,6 +94,26 @@ def test_results_of_workers_with_another_store_are_stored_here_with_their_trials
         assert {sweep.uid for sweep in theirs.iter_sweeps()} == set(stored)
 
 
+def test_a_worker_tunes_nothing_that_is_stored_here(store: Store, tmp_path: Path) -> None:
+    (first,) = tunedb.warm_many(PROBLEMS[:1])
+    with processes(1, tmp_path) as executor:
+        results = tunedb.warm_many(PROBLEMS[:2], executor)
+        assert [result.outcome for result in results] == ["stored", "sweep"]
+        assert results[0].sweep is not None
+        assert first.sweep is not None
+        assert results[0].sweep.uid == first.sweep.uid
+    assert len(list(store.iter_sweeps())) == 2
+
+
+def test_a_quarantined_sweep_is_not_what_a_worker_hears_of(store: Store, tmp_path: Path) -> None:
+    (first,) = tunedb.warm_many(PROBLEMS[:1])
+    assert first.sweep is not None
+    store.marks.put(first.sweep.uid, Mark(MarkKind.QUARANTINE, "no good"))
+    with processes(1, tmp_path) as executor:
+        (second,) = tunedb.warm_many(PROBLEMS[:1], executor)
+    assert (second.outcome, second.sweep == first.sweep) == ("sweep", False)
+
+
 def test_a_call_gets_what_was_tuned_elsewhere(tmp_path: Path) -> None:
     problem = problem_of(b1=0.03, b2=0.001)
     from tunedb.tuner import session
@@ -141,7 +163,8 @@ def test_an_executor_that_breaks_keeps_what_was_done_and_reports_the_rest(store:
     def break_it(result: tunedb.WarmResult) -> None:
         if result.outcome == "sweep":
             for process in list(executor._processes.values()):
-                os.kill(process.pid or 0, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid or 0, signal.SIGKILL)
 
     with processes(2, tmp_path) as executor:
         results = tunedb.warm_many(problems, executor, on_result=break_it)
@@ -193,7 +216,10 @@ def test_an_answer_that_can_not_be_read_is_a_lost_result(change: Callable[[Any],
 def test_the_sweep_of_another_problem_is_not_taken_for_this_one() -> None:
     other = run_job(request(PROBLEMS[1]))
     [result] = tunedb.warm_many(PROBLEMS[:1], Done(lambda answer: other))
-    assert (result.outcome, result.error) == ("lost", "ImportRejected: the worker sent the sweep of another problem")
+    assert (result.outcome, result.error) == (
+        "lost",
+        "ImportRejected: expected sweeps of one problem, got that of another one",
+    )
 
 
 def request(problem: Mapping[str, Any], **facts: str) -> dict[str, Any]:

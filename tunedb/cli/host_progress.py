@@ -17,7 +17,7 @@ from tunedb._internal.printable import printable
 from tunedb.cli.command import is_verbose, log
 from tunedb.cli.output import one_line
 from tunedb.cli.progress import times_text
-from tunedb.core.sweep import Trial
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.core.task import TaskKey, TuningTask
 from tunedb.fleet.host import Outcome
 from tunedb.fleet.slots import Slot
@@ -52,9 +52,12 @@ class HostProgress:
         slots: Sequence[Slot],
         seconds: Mapping[TaskKey, float],
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        title: str | None = None,
+        at_a_time: int | None = None,
     ) -> None:
         self._count, self._number = len(seconds), 0
-        self._left = TimeLeft(seconds, len(slots))
+        self._left = TimeLeft(seconds, len(slots) if at_a_time is None else at_a_time)
         self._monotonic = monotonic
         self._tasks: dict[str, tuple[TuningTask, float]] = {}  # by slot: what it does, and since when
         self._why: dict[str, str] = {}  # by slot: the first config failed
@@ -68,7 +71,7 @@ class HostProgress:
                 *columns, TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(), console=console,
                 transient=True,
             )  # fmt: skip
-            self._whole = self._bars.add_task(f"{len(slots)} workers", total=self._count, note="")
+            self._whole = self._bars.add_task(title or f"{len(slots)} workers", total=self._count, note="")
             for slot in slots:
                 self._rows[slot.name] = self._bars.add_task(slot.name, total=None, note="starts")
 
@@ -116,22 +119,27 @@ class HostProgress:
 
     def done(self, slot: Slot, outcome: Outcome) -> None:
         """Show how a task ended, how many are done, and the time left."""
-        self._number += 1
-        task, sweep = outcome.task, outcome.sweep
+        task = outcome.task
         begun = self._tasks.get(slot.name, (task, self._monotonic()))[1]
-        self._left.done(task.key, self._monotonic() - begun)
-        text = f"[{self._number}/{self._count}] {slot.name} {outcome.word}: {_name(task)}"
+        why = self._why.get(slot.name, "")
+        self.end(slot.name, task, outcome.word, outcome.sweep, self._monotonic() - begun, why)
+        self._row(slot, slot.name, note="")
+
+    def end(self, where: str, task: TuningTask, word: str, sweep: Sweep | None, took: float, why: str) -> None:
+        """Show how a task ended: where, how many seconds it took, and, if there is no config, why."""
+        self._number += 1
+        self._left.done(task.key, took)
+        text = f"[{self._number}/{self._count}] {f'{where} ' if where else ''}{word}: {_name(task)}"
         if sweep is not None and sweep.config is not None:
             text += f" -> {sweep.config} {times_text(sweep.time_us, sweep.default_time_us)}"
-        elif sweep is not None:
-            text += f". {one_line(self._why.get(slot.name, ''))} See: tunedb show {sweep.uid[:12]}"
+        elif why or sweep is not None:
+            text += f". {one_line(why)}{f' See: tunedb show {sweep.uid[:12]}' if sweep else ''}"
         left = self._left.text()
         if self._bars is not None:
             self._bars.update(self._whole, advance=1, note=left)
             self._say(text)
         else:
             self._say(f"{text}{f', {left}' if left else ''}")
-        self._row(slot, slot.name, note="")
 
     def _row(self, slot: Slot, text: str, note: str) -> None:
         if self._bars is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tunedb._internal.control import let_pass
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
-from tunedb.errors import ImportRejected, StoreError
+from tunedb.errors import StoreError
 from tunedb.fleet.job import request_of, run_job
+from tunedb.fleet.known import known_sweeps, sweeps_in
 from tunedb.fleet.result import WarmResult
+from tunedb.fleet.versions import kernel_fact
 from tunedb.fleet.workplace import interrupt_jobs
 
 if TYPE_CHECKING:
@@ -59,8 +60,10 @@ def run_on_executor(
         while waiting or running:
             while waiting and (at_a_time is None or running < at_a_time):
                 number, (problem, arguments) = waiting.pop(0)
+                known = "" if force else known_sweeps(store, problem, facts[kernel_fact(problem.kernel)])
+                request = request_of(problem, arguments, facts, known=known, force=force, step=step)
                 try:
-                    future = executor.submit(run_job, request_of(problem, arguments, facts, force=force, step=step))
+                    future = executor.submit(run_job, request)
                 # An engine may raise anything if its workers are gone or it was shut down.
                 except Exception as error:
                     let_pass(error)
@@ -117,13 +120,9 @@ class _Futures:
 
 def _result(problem: Problem, future: Any) -> WarmResult:
     """Return what a future brings. Raises nothing that the worker or the engine raised."""
-    from tunedb.store.exchange import jsonl
-
     try:
         answer = future.result()
-        sweeps = jsonl.load(io.BytesIO(answer["sweeps"].encode()), strict=True).sweeps if answer["sweeps"] else ()
-        if any(sweep.problem != problem for sweep in sweeps):
-            raise ImportRejected("the worker sent the sweep of another problem")
+        sweeps = sweeps_in(answer["sweeps"], problem)
         return WarmResult(problem, answer["outcome"], next(iter(sweeps), None), answer["worker"], answer["error"])
     # Cancelled, the worker died, the answer can't be read: an engine has errors of its own, some of them no Exception.
     except BaseException as error:

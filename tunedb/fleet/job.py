@@ -5,14 +5,15 @@ An engine sends `run_job` by its name and a request of JSON's types, and takes b
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
-from tunedb.errors import TunedbError
+from tunedb.errors import StoreError, TunedbError
+from tunedb.fleet.known import sweeps_in, text_of
 from tunedb.fleet.versions import difference, facts_of, worker_name
 from tunedb.fleet.workplace import workplace
 
@@ -20,12 +21,18 @@ REFUSED = "refused"  # outcome: the worker's versions differ from the client's
 
 
 def request_of(
-    problem: Problem, arguments: Mapping[str, Any] | None, facts: Mapping[str, str], *, force: bool, step: float
+    problem: Problem,
+    arguments: Mapping[str, Any] | None,
+    facts: Mapping[str, str],
+    *,
+    known: str = "",
+    force: bool,
+    step: float,
 ) -> dict[str, Any]:
-    """Return the request for a problem; `facts` are the client's, see `versions`."""
+    """Return the request for a problem; `facts` are the client's, see `versions`, and `known` its sweeps as text."""
     return {
         "kernel": problem.kernel, "key": problem.key, "arguments": None if arguments is None else dict(arguments),
-        "facts": dict(facts), "force": force, "step": step,
+        "facts": dict(facts), "known": known, "force": force, "step": step,
     }  # fmt: skip
 
 
@@ -44,6 +51,9 @@ def run_job(request: dict[str, Any]) -> dict[str, Any]:
         with workplace().slot() as (slot, supervisor):
             worker = f"{worker}, {slot.name}"
             supervisor.step = request["step"]
+            if request["known"]:
+                with suppress(StoreError):  # then it is tuned once more
+                    supervisor.store.put_sweeps(sweeps_in(request["known"], problem))
             word, sweep = supervisor.tune(
                 problem, request["arguments"], force=request["force"], budget=float("inf"), observer=notes,
                 builds_on=() if request["force"] else None,
@@ -54,12 +64,8 @@ def run_job(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(word: str, worker: str, sweep: Sweep | None = None, error: str | None = None) -> dict[str, Any]:
-    from tunedb.store.exchange import jsonl
-
-    text = io.StringIO()
-    if sweep is not None and sweep.leaves_its_store:
-        jsonl.dump([sweep], text)
-    return {"outcome": word, "worker": worker, "sweeps": text.getvalue(), "error": error}
+    sweeps = "" if sweep is None else text_of([sweep])
+    return {"outcome": word, "worker": worker, "sweeps": sweeps, "error": error}
 
 
 class _Notes:

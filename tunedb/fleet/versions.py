@@ -21,10 +21,15 @@ def facts_of(kernels: Iterable[str]) -> Facts:
     facts = {"tunedb": sys.modules["tunedb"].__version__, "Triton": here.triton, "torch": here.torch, "Python": python}
     for name in kernels:
         try:
-            facts[f"kernel {name}"] = registry.kernel_named(name).hash
+            facts[kernel_fact(name)] = registry.kernel_named(name).hash
         except (TunedbError, ImportError) as error:
-            facts[f"kernel {name}"] = f"unusable ({error})"
+            facts[kernel_fact(name)] = f"unusable ({error})"
     return facts
+
+
+def kernel_fact(name: str) -> str:
+    """Return the name of the fact that is a kernel's hash."""
+    return f"kernel {name}"
 
 
 def difference(worker: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str | None:

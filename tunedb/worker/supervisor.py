@@ -72,7 +72,7 @@ class Supervisor:
         variables: Mapping[str, str] | None = None,
         compiles: int | None = None,
     ) -> None:
-        self._store = store
+        self.store = store
         self._settings = settings
         self._index = index
         self.step = step  # seconds; a change counts from the next task on
@@ -97,7 +97,7 @@ class Supervisor:
             self._give_back()
         if self._sweep_uid is not None:  # interrupted: the worker was ended in the middle of it
             with contextlib.suppress(StoreError, UnknownSweep):  # `tunedb warm --incomplete` finds it all the same
-                self._abort(self._store.get_sweep(self._sweep_uid))
+                self._abort(self.store.get_sweep(self._sweep_uid))
 
     def tune(
         self,
@@ -132,7 +132,7 @@ class Supervisor:
                     break
             else:
                 assert isinstance(answer, Tuned)
-                sweep = None if answer.uid is None else self._store.get_sweep(answer.uid)
+                sweep = None if answer.uid is None else self.store.get_sweep(answer.uid)
                 if sweep is not None:
                     observer.finished(sweep)
                 if not answer.is_device_lost:
@@ -151,7 +151,7 @@ class Supervisor:
         from tunedb.store import open_store
 
         with contextlib.suppress(StoreError):  # then they do
-            self._store.claims.give_back(self._owner)
+            self.store.claims.give_back(self._owner)
         if self._settings.shared is None:
             return
         with contextlib.suppress(StoreError):
@@ -220,7 +220,7 @@ class Supervisor:
                     return Death("runtime_error", reason, suspect, uid)
                 case SweepStarted(uid, candidates):
                     self._sweep_uid = uid
-                    observer.started(self._store.get_sweep(uid), candidates)
+                    observer.started(self.store.get_sweep(uid), candidates)
                 case Trying(suspect):
                     observer.trying(suspect)
                 case Tried(trial, best_us, default_us):
@@ -233,7 +233,7 @@ class Supervisor:
         """
         if death.sweep_uid is None:
             return None
-        sweep = self._store.get_sweep(death.sweep_uid)
+        sweep = self.store.get_sweep(death.sweep_uid)
         if sweep.status == "running":
             if death.suspect is None:
                 return None
@@ -245,7 +245,7 @@ class Supervisor:
                 if death.suspect in trials:  # it died in the race
                     trial = dataclasses.replace(trial, uid=trials[death.suspect].uid)
                 trials[death.suspect] = trial
-                self._store.put_trial(sweep.uid, trial)
+                self.store.put_trial(sweep.uid, trial)
                 observer.tried(trial, None, None)
             sweep = self._abort(dataclasses.replace(sweep, trials=tuple(trials.values())))
         observer.finished(sweep)
@@ -255,7 +255,7 @@ class Supervisor:
         """Store a running sweep as aborted, with its trials, which the store counts. A finished one stays as it is."""
         if sweep.status == SweepStatus.RUNNING:
             sweep = dataclasses.replace(sweep, status=SweepStatus.ABORTED, complete=False, finished=now())
-            self._store.finish_sweep(sweep)
+            self.store.finish_sweep(sweep)
         return sweep
 
     def _worker(self) -> subprocess.Popen[str]:

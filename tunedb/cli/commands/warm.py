@@ -75,6 +75,14 @@ def warm(
         typer.Option("--workers", metavar="N", min=1, help="Without a GPU: tune in so many interpreters at a time."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Tune again what is stored, from nothing.")] = False,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Tune on the workers of the Dask cluster whose scheduler is at HOST:PORT, and store the results here.",
+        ),
+    ] = None,
     format: FormatOption = Format.table,
 ) -> None:
     """Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.
@@ -92,6 +100,11 @@ def warm(
             "warm: expected either a kernel and its problem's options, or --from-misses, or one of --from FILE, "
             "--stale and --incomplete with or without a kernel. See: tunedb warm --help"
         )
+    if dask is not None and (from_misses or again or devices or workers or not math.isinf(budget)):
+        raise SettingError(
+            "--dask: expected a kernel and its problem's options, or --from FILE; and neither --budget, --devices nor "
+            "--workers, as each worker has its own GPU."
+        )
     lines = read_shapes(shapes, kernel) if shapes is not None else []
 
     from tunedb.cli.device import index_to_run_on
@@ -100,7 +113,7 @@ def warm(
     from tunedb.fleet.slots import on_slots
 
     index = index_to_run_on()
-    slots = slots_to_use(index, devices, workers)
+    slots = [] if dask is not None else slots_to_use(index, devices, workers)
     tasks: list[TuningTask] = []
     if kernel is not None:
         registry.kernel_named(kernel)  # raises if there is no such kernel
@@ -118,7 +131,11 @@ def warm(
         elif slots:
             tasks = on_slots(tasks, slots)
         tasks = list({(task.kernel.name, task.problem, task.device.digest): task for task in tasks}.values())
-        if slots:
+        if dask is not None:
+            from tunedb.cli.dask_tasks import tune_on_dask
+
+            rows = tune_on_dask(dask, tasks, store, force=force, step=trial_timeout)
+        elif slots:
             rows = tune_on_slots(
                 tasks, slots, store, force=force or again, from_nothing=force, budget=budget, step=trial_timeout
             )
