@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.planted import KERNEL, NAME, problem_of, register_lightly
+from tests.store.conftest import postgresql_instance, postgresql_server, postgresql_url
 from tunedb.core.device import INTERPRETER, Placement
 from tunedb.core.task import TuningTask
+
+__all__ = ["postgresql_instance", "postgresql_server", "postgresql_url"]
 
 Outcomes = Mapping[str, float | str]
 

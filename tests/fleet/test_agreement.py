@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import tunedb
 from tests import forked
 from tunedb.core.problem import Config, Problem
 from tunedb.fleet.agreement import compare
+from tunedb.store import upgrade
 
 PROBLEM = Problem.of("softmax", columns=100)
 
@@ -113,3 +116,17 @@ def test_two_ranks_hear_the_same_over_gloo(tmp_path: Path) -> None:
         0,
     ]
     assert first["said"] == [f"Ranks differ. {sentence}"]
+
+
+def test_four_ranks_of_two_hosts_agree_cold_and_warm_if_they_share_a_store(tmp_path: Path, postgresql_url: str) -> None:
+    upgrade(postgresql_url)
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4")
+    shared = postgresql_url.replace("postgresql://", "postgresql+psycopg://")
+    ran = subprocess.run(
+        [*torchrun, "-m", "tests.fleet.ranks", str(tmp_path), shared], env=os.environ | {"TUNEDB_MODE": "tune"},
+        capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    without_a_store, cold, warm = json.loads(ran.stdout.splitlines()[-1])
+    assert without_a_store == 8
+    assert (cold, warm) == (0, 0)

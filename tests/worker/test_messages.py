@@ -31,7 +31,7 @@ PROBLEM = Problem.of("fake", n=1, dtype="float32")
 @pytest.mark.parametrize(
     "message",
     [
-        Start(0, 20, "/a b/tunedb.db", 60.0),
+        Start(0, 20, "/a b/tunedb.db", None, 60.0),
         Tune(PROBLEM, None, force=False, budget=math.inf),
         Tune(PROBLEM, {"shape": [1, 2], "ceil_mode": True}, force=True, budget=0.5),
         Verify(PROBLEM, "ab" * 16),

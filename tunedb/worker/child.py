@@ -162,7 +162,7 @@ def main() -> None:
     start: Start = decode(sys.stdin.readline())
     logging.basicConfig(format="%(message)s")
     logging.getLogger("tunedb").setLevel(start.log_level)
-    settings.configure(store=start.store, lock_timeout=start.lock_timeout)
+    settings.configure(store=start.store, shared=start.shared, lock_timeout=start.lock_timeout)
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def read() -> None:

@@ -20,6 +20,7 @@ class Start:
     index: int
     log_level: int
     store: str
+    shared: str | None
     lock_timeout: float
     owner: str | None = None  # the name under which it claims problems
     compiles: int | None = None  # configs that it compiles at a time; None: one for each core

@@ -265,8 +265,9 @@ class Supervisor:
         self._check_interrupt()
         current = self._settings
         start = Start(
-            self._index, _log.getEffectiveLevel(), current.store, current.lock_timeout, self._owner, self._compiles
-        )
+            self._index, _log.getEffectiveLevel(), current.store, current.shared, current.lock_timeout, self._owner,
+            self._compiles,
+        )  # fmt: skip
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(encode(start))
