@@ -81,7 +81,7 @@ def plant(url: str, table: str, base: int = 1) -> int:
 
 
 def _copies(table: str, row: dict[str, Any], cases: list[tuple[str, Any]]) -> list[dict[str, Any]]:
-    fresh = [name for name in ("uid", "digest") if name in row]
+    fresh = [name for name in ("uid", "digest", "own") if name in row]
     copies = []
     for number, (name, value) in enumerate(cases, 1):
         ids: dict[str, Any] = {"id": row["id"] + 10_000 * number} if "id" in row else {}
@@ -141,7 +141,7 @@ def _plant_postgresql(server: psycopg.Connection[Any], table: str, cases: list[t
 
 def _plant(table: str, cases: list[tuple[str, Any]], base: int, insert: Any, rows: Any, commit: Any) -> int:
     if table == "miss":  # each count needs a problem of its own
-        [row] = rows("miss", f"problem_id = {base}")
+        [row] = rows("miss", f"problem_id = {base} AND host_id = {base}")
         [problem] = rows("problem", f"id = {base}")
         for number, (name, value) in enumerate(cases, 1):
             fresh = base + 50_000 + number
@@ -151,6 +151,9 @@ def _plant(table: str, cases: list[tuple[str, Any]], base: int, insert: Any, row
         [row] = rows(table, f"id = {base}")
         for copy in _copies(table, row, cases):
             insert(table, copy)
+            if table == "host":
+                [count, *_] = rows("miss", f"host_id = {base}")
+                insert("miss", {**count, "host_id": copy["id"]})
             if table in ("problem", "device"):
                 [sweep] = rows("sweep", f"{table}_id = {base} LIMIT 1")
                 reference = {f"{table}_id": copy["id"]}

@@ -10,7 +10,7 @@ from tests.store.samples import DEVICE, NOON, failed, sweep
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.sweep import COUNTED_SOURCES, MISSES, UsageCount
 from tunedb.store import Store
-from tunedb.store.sql import usage
+from tunedb.store.sql import statements
 
 
 def count(n: int = 1, source: str = "default", times: int = 1, hour: int = 0, device: Device = DEVICE) -> UsageCount:
@@ -40,8 +40,8 @@ def test_every_source_can_be_counted(store: Store) -> None:
     assert store.usage.by_source() == dict.fromkeys(sorted(COUNTED_SOURCES), 1)
 
 
-def test_a_tuned_problem_is_no_miss_any_more_but_its_hits_stay(store: Store) -> None:
-    both = [count(1), count(1, "nearest"), count(1, "store"), count(2), count(1, device=INTERPRETER)]
+def test_a_tuned_problem_is_no_open_miss_but_stays_countable(store: Store) -> None:
+    both = [count(1, times=3), count(1, "nearest"), count(1, "store"), count(2), count(1, device=INTERPRETER)]
     store.add_usage(both)
     store.put_sweep(failed(1))
     assert len(store.usage.get(COUNTED_SOURCES)) == 5
@@ -55,13 +55,20 @@ def test_a_tuned_problem_is_no_miss_any_more_but_its_hits_stay(store: Store) -> 
         ],
         key=str,
     )
+    settled = [one for one in store.usage.served(MISSES) if not one.is_open]
+    assert [(one.usage.problem, one.usage.source, one.usage.count) for one in settled] == [
+        (sweep(1).problem, "default", 3),
+        (sweep(1).problem, "nearest", 1),
+    ]
+    assert all(one.tuned is not None and one.tuned >= one.usage.last_seen for one in settled)
+    assert store.usage.by_source() == {"default": 5, "nearest": 1, "store": 1}
 
 
 @pytest.mark.parametrize("spread", [0, 1])
 def test_the_table_keeps_the_rows_that_were_seen_last(
     store: Store, monkeypatch: pytest.MonkeyPatch, spread: int
 ) -> None:
-    monkeypatch.setattr(usage, "MAX_ROWS", 3)
+    monkeypatch.setattr(statements, "MAX_ROWS", 3)
     store.add_usage([count(n, hour=n * spread) for n in range(7)])
     assert len(store.usage.get(MISSES)) == 3
     store.add_usage([count(9, hour=9)])
@@ -72,15 +79,28 @@ def test_the_table_keeps_the_rows_that_were_seen_last(
         assert {one.problem for one in found} == {sweep(n).problem for n in (5, 6, 9)}
 
 
+def at(store: Store, hour: int) -> Store:
+    """The same store, opened by a process whose clock stands at so many hours after noon."""
+    return Store(store._access.database, now=lambda: NOON + timedelta(hours=hour))
+
+
 def test_a_miss_that_is_told_of_after_its_problem_was_tuned_is_none(store: Store) -> None:
-    store.put_sweep(sweep(1, finished=NOON + timedelta(hours=2)))
+    at(store, 2).put_sweep(sweep(1, finished=NOON + timedelta(hours=2)))
     store.add_usage([count(1, hour=1)])  # by a process that kept it in memory until now
     assert store.usage.get(MISSES) == []
     store.add_usage([count(1, hour=3)])  # what is stored does not launch there
     assert [one.count for one in store.usage.get(MISSES)] == [2]
 
 
+def test_an_older_sweep_that_arrives_after_a_miss_answers_it(store: Store) -> None:
+    store.add_usage([count(1, hour=5)])
+    at(store, 4).put_sweep(sweep(1, finished=NOON))
+    assert [one.count for one in store.usage.get(MISSES)] == [1]
+    at(store, 6).put_sweep(sweep(1, finished=NOON + timedelta(hours=1), origin="imported"))
+    assert store.usage.get(MISSES) == []
+
+
 def test_hits_make_room_for_misses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage, "MAX_ROWS", 3)
+    monkeypatch.setattr(statements, "MAX_ROWS", 3)
     store.add_usage([count(1), *(count(n, "store", hour=n) for n in range(2, 8))])
     assert [one.problem for one in store.usage.get(MISSES)] == [sweep(1).problem]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from tunedb.core.device import Device, Environment
+from tunedb.core.device import Device, Environment, host
 from tunedb.core.problem import Config, Problem
 
 
@@ -118,7 +118,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class UsageCount:
-    """A count of the calls of a problem on a device that one source served, in a store's own processes."""
+    """A count of the calls of a problem on a device that one source served, in the processes of one host."""
 
     problem: Problem
     device: Device
@@ -126,6 +126,12 @@ class UsageCount:
     count: int
     first_seen: datetime
     last_seen: datetime
+    host: str = field(default_factory=host)  # the name of the host that counted; empty for a sum over hosts
+
+    @property
+    def day(self) -> str:
+        """The day that the count belongs to, in UTC, such as 2026-08-22."""
+        return f"{self.last_seen.astimezone(UTC):%Y-%m-%d}"
 
 
 @dataclass(frozen=True, slots=True)

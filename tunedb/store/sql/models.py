@@ -1,4 +1,4 @@
-"""The seven tables as typed models. Queries are in `store` and its parts, conversions to records in `rows`."""
+"""The tables as typed models. Queries are in `store` and its parts, conversions to records in `rows`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tunedb.core.sweep import (
     TrialOutcome,
     TrialStatus,
 )
-from tunedb.store.sql.rows import MAX_TEXT, ORIGINS, time_from_text
+from tunedb.store.sql.rows import HOST_ORIGINS, MAX_TEXT, ORIGINS, time_from_text
 
 
 class _Bounded(sa.TypeDecorator[str]):
@@ -201,15 +201,31 @@ class MarkRow(Base):
     time: Mapped[datetime]
 
 
+class HostRow(Base):
+    """A host that counts calls, under a uid of its own: two stores of one host are two rows, as both only count up."""
+
+    __tablename__ = "host"
+    __table_args__ = (_one_of("origin", HOST_ORIGINS),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(BoundedString(32), unique=True)
+    name: Mapped[str]
+    own: Mapped[str | None] = mapped_column(BoundedText(), unique=True)  # the name, unless another store sent it
+    origin: Mapped[str] = mapped_column(BoundedString(16))  # `local` counts here; `gone` is the sum of many
+    merged: Mapped[str | None] = mapped_column(BoundedString(10))  # its counts up to this day are in the sum of `gone`
+
+
 class MissRow(Base):
-    """A count of the calls of a problem on a device that a source served; `default` and `nearest` are misses. Local."""
+    """A count of the calls that a source served, by host and day; `default` and `nearest` are misses."""
 
     __tablename__ = "miss"
     __table_args__ = (_one_of("served_by", COUNTED_SOURCES), sa.CheckConstraint("count > 0", name="count"))
 
-    problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"), primary_key=True)
+    host_id: Mapped[int] = mapped_column(sa.ForeignKey("host.id"), primary_key=True)
+    problem_id: Mapped[int] = mapped_column(sa.ForeignKey("problem.id"), primary_key=True, index=True)
     device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), primary_key=True, index=True)
     served_by: Mapped[str] = mapped_column(BoundedString(16), primary_key=True)
+    day: Mapped[str] = mapped_column(BoundedString(10), primary_key=True)  # in UTC, such as 2026-08-22
     count: Mapped[int]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime] = mapped_column(index=True)

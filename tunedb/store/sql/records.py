@@ -19,7 +19,10 @@ from tunedb.store.sql.rows import (
     MAX_TEXT,
     NUMBERS,
     TIMES,
+    check_day,
     check_facts,
+    check_host,
+    check_length,
     check_mark,
     check_moment,
     check_sweep,
@@ -125,16 +128,25 @@ def _info(text: object) -> dict[str, Any]:
     return dict(info)
 
 
-def to_usage(row: sa.Row[*tuple[Any, ...]]) -> UsageCount:
-    """Return the count in a row of `miss` with its facts. Raises StoreError if this version can't read the row."""
-    with _reading("Count of", row.kernel):
-        problem, device = Problem(row.key, row.kernel), to_device(row)
+def to_problem(row: Any) -> Problem:
+    """Return the problem in a row's columns. Raises StoreError if this version can't read the row."""
+    with _reading("Problem of", row.kernel):
+        problem = Problem(row.key, row.kernel)
+        check_length("problem", problem.key)
+        return problem
+
+
+def to_usage(row: sa.Row[*tuple[Any, ...]], problem: Problem, device: Device, host: str) -> UsageCount:
+    """Return the count in a row of `miss`. Raises StoreError if this version can't read the row."""
+    with _reading("Count of", problem.kernel):
         check_facts(problem, device)
+        check_host(host)
+        check_day(row.day)
         count = row._mapping["count"]  # `row.count` is a tuple's method
         require(type(count) is int and count > 0, count, "a count of calls")
         for moment in (row.first_seen, row.last_seen):
             check_moment(moment)
-        return UsageCount(problem, device, Source(row.served_by), count, row.first_seen, row.last_seen)
+        return UsageCount(problem, device, Source(row.served_by), count, row.first_seen, row.last_seen, host)
 
 
 def to_sweep(

@@ -15,7 +15,9 @@ from tunedb.core.problem import Problem
 from tunedb.core.sweep import REFERRING, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
 
 ORIGINS = ("local", "imported")
+HOST_ORIGINS = ("local", "imported", "gone")  # of counts
 MAX_TEXT = 2**16  # characters of a text; a problem or a config of a hundred facts takes less than a tenth
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UID = re.compile(r"[0-9a-f]{32}")
 _ERROR_CHARS = 4000  # a compiler may print megabytes
 _LAST_MARK = 9000  # the last year of a mark's time: another mark must be able to follow it
@@ -66,6 +68,16 @@ def check_moment(moment: object) -> None:
 def is_uid(uid: object) -> bool:
     """Say whether it is a uid."""
     return isinstance(uid, str) and _UID.fullmatch(uid) is not None
+
+
+def check_host(name: object) -> None:
+    """Raise ValueError unless it is a host's name that every engine gives back as it is."""
+    _check_line("host", name)
+
+
+def check_day(day: object) -> None:
+    """Raise ValueError unless it is a day as counts have it."""
+    require(isinstance(day, str) and _DAY.fullmatch(day) is not None, day, "a day such as 2026-08-22")
 
 
 def check_uid(uid: object) -> None:

@@ -118,8 +118,9 @@ class SqliteReader:
     def add_usage(self, counts: Iterable[UsageCount]) -> bool:
         """Add to the usage counts; return False, having added nothing, if that takes the whole store.
 
-        It does if a problem or a device is not stored yet, and if there are so many counts that some have to go.
+        It does if a host, a problem or a device is not stored yet, and if some of so many counts have to go.
         """
+        counts = list(counts)
         with self._failing():
             driver = sqlite_file.connect(self.path, self._busy_timeout, self._limit)
             with contextlib.closing(driver):
@@ -131,8 +132,9 @@ class SqliteReader:
                     values = statements.count_values(usage) | {"first_seen": first, "last_seen": last}
                     if self._run(driver, statements.COUNT, values).rowcount < 1:
                         return False
-                if self._run(driver, statements.COUNTS).fetchone()[0] > statements.MAX_ROWS:
-                    return False
+                for host in {usage.host for usage in counts}:
+                    if self._run(driver, statements.COUNTS, {"host": host}).fetchone()[0] > statements.MAX_ROWS:
+                        return False
                 self._run(driver, "COMMIT")
         return True
 

@@ -19,7 +19,7 @@ MARK = ("id", "uid", "sweep_uid", "kind", "reason", "time")
 FACTS = ("kernel", "key", "name", "backend", "arch", "multiprocessors", "info")  # of a sweep's problem and device
 TIMES = ("started", "finished", "expires", "arrived", "time")
 NO_LIMIT = 2**31 - 1
-MAX_ROWS = 10_000  # of usage counts; beyond that those that were not seen for longest are removed
+MAX_ROWS = 10_000  # of one host's usage counts; beyond that those that were not seen for longest are removed
 MAX_COUNT = 2**31 - 1  # of calls: what PostgreSQL's integers hold
 MAX_SWEEPS = 500  # of one problem that a look-up reads, in 0.1 s: an import may bring any number
 MAX_MARKS = 10_000  # of a page of sweeps; beyond that older ones, which say nothing any more, are left out
@@ -42,7 +42,7 @@ def count_values(usage: UsageCount) -> dict[str, Any]:
     problem, device = rows.problem_values(usage.problem), rows.device_values(usage.device)
     return {
         **problem, "problem": problem["digest"], **device, "device": device["digest"],
-        "source": str(usage.source), "count": usage.count, "max": MAX_COUNT,
+        "host": usage.host, "source": str(usage.source), "day": usage.day, "count": usage.count, "max": MAX_COUNT,
     }  # fmt: skip
 
 
@@ -111,13 +111,14 @@ NEWEST_MARKS = (
 )
 # The facts of the problem and the device have to be as their digests say: an altered row is written again first.
 COUNT = (
-    "INSERT INTO miss (problem_id, device_id, served_by, count, first_seen, last_seen) "
-    "SELECT problem.id, device.id, :source, :count, :first_seen, :last_seen FROM problem, device "
-    "WHERE problem.kernel = :kernel AND problem.digest = :problem AND problem.key = :key "
+    "INSERT INTO miss (host_id, problem_id, device_id, served_by, day, count, first_seen, last_seen) "
+    "SELECT host.id, problem.id, device.id, :source, :day, :count, :first_seen, :last_seen FROM host, problem, device "
+    "WHERE host.own = :host AND host.origin = 'local' "
+    "AND problem.kernel = :kernel AND problem.digest = :problem AND problem.key = :key "
     "AND device.digest = :device AND device.name = :name AND device.backend = :backend AND device.arch = :arch "
     "AND device.multiprocessors = :multiprocessors "
-    "ON CONFLICT (problem_id, device_id, served_by) DO UPDATE SET last_seen = excluded.last_seen, "
+    "ON CONFLICT (host_id, problem_id, device_id, served_by, day) DO UPDATE SET last_seen = excluded.last_seen, "
     "count = CASE WHEN miss.count < :max - excluded.count THEN miss.count + excluded.count ELSE :max END"
 )
-COUNTS = "SELECT count(*) FROM miss"
+COUNTS = "SELECT count(*) FROM miss WHERE host_id IN (SELECT id FROM host WHERE own = :host AND origin = 'local')"
 REVISIONS = f"SELECT version_num FROM {VERSION_TABLE}"

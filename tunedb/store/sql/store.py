@@ -140,16 +140,10 @@ class Store(SweepStore):
         with self._access.write() as connection:
             for sweep in sweeps:
                 done += 1
-                new += self._put(connection, sweep)
+                new += self._rows.put(connection, sweep)
                 if time.monotonic() > until:
                     break
         return new, done
-
-    def _put(self, connection: sa.Connection, sweep: Sweep) -> bool:
-        is_new = self._rows.put(connection, sweep)
-        if is_new and sweep.status == "tuned":
-            self.usage.forget_misses(connection, sweep)
-        return is_new
 
     def publish(self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool) -> Publication:
         """Keep a whole finished sweep and give back its claim, both or neither. A second time changes nothing.
@@ -169,7 +163,7 @@ class Store(SweepStore):
                     self.claims.end_in(connection, claim, ClaimState.RELEASED)
                     return self._overtaken(connection, sweep)
             if claim is None or self.claims.end_in(connection, claim, ClaimState.RELEASED):
-                self._put(connection, sweep)
+                self._rows.put(connection, sweep)
                 return Publication.KEPT
             return self._overtaken(connection, sweep)
 
