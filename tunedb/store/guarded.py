@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb._internal.control import let_pass
@@ -28,6 +29,7 @@ from tunedb.store.writer import Writer
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.sql.hosts import HostSum
 
 BUSY_TIMEOUT_S = 0.7  # SQLite waits this long for another process's write, on the thread that accesses it
 READ_S = 1.0  # a read that takes longer has failed: the store is left alone for a while
@@ -104,6 +106,10 @@ class GuardedStore(SweepStore):
         """Add to the usage counts. Counts that can't be written are lost."""
         if self._writable:
             self.writer.add(lambda store: store.add_usage(counts))
+
+    def get_own_counts(self, since: datetime) -> list[HostSum]:
+        """Return what was counted in this store since then. For a thread that keeps no call waiting: it may raise."""
+        return self._store.run(lambda store: store.get_own_counts(since)) or []
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a running sweep, within the time that its trials may take."""

@@ -115,8 +115,12 @@ class LayeredStore(SweepStore):
         return self.local.is_settled(sweep_uid)
 
     def add_usage(self, counts: Iterable[UsageCount]) -> None:
-        """Add to the usage counts of the local store: counts are not shared."""
+        """Add to the usage counts of the local store, whose sums then go to the shared one, as far as it works."""
+        counts = list(counts)
         self.local.add_usage(counts)
+        if self.shared is not None and counts:
+            since = min(usage.first_seen for usage in counts)
+            self.shared.take_counts(lambda: self.local.get_own_counts(since))
 
     def close(self) -> None:
         """Close the local store. The shared one stays open: the process uses it under later settings as well."""

@@ -6,6 +6,7 @@ import functools
 import stat
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,6 +23,7 @@ from tunedb.store.interface import SweepStore
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.sql.hosts import HostSum
     from tunedb.store.sql.sqlite_reader import SqliteReader
 
 _T = TypeVar("_T")
@@ -232,6 +234,10 @@ class LocalStore(SweepStore):
         counts = list(counts)
         if not self._read(lambda store: store.add_usage(counts) is not False):
             self.whole.add_usage(counts)
+
+    def get_own_counts(self, since: datetime) -> list[HostSum]:
+        """Return what hosts counted in this store since then, by host and day."""
+        return self.whole.get_own_counts(since)
 
     def release(self) -> None:
         """Close the connection that is kept for the next read."""

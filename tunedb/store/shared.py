@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
+from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password, without_passwords
 from tunedb.core.claim import Claim, Claimant
 from tunedb.core.device import Device
@@ -27,6 +28,7 @@ from tunedb.store.shared_rows import SharedRows
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.sql.hosts import HostSum
 
 DEADLINE_S = 1.0  # a call waits this long for rows that it needs, for a claim, and for its sweep to arrive
 SEND_S = 10.0  # a sweep is sent again and again for this long if its connection is cut: a server that restarts
@@ -59,12 +61,14 @@ class SharedStore:
         self.deadline = DEADLINE_S if deadline is None else deadline
         self._writable = writable
         self._reads, self._writes = Breaker(monotonic), Breaker(monotonic)
+        self._count_writes = Breaker(monotonic)  # apart: a role may write sweeps, and no counts
         self._causes: set[str] = set()
         reader = RemoteAccess("tunedb-shared", opener, self._fail_read, monotonic)
         self._sender = RemoteAccess("tunedb-sender", opener, self._fail_write, monotonic)
         claims = RemoteAccess("tunedb-claims", opener, self._fail_claim, monotonic)
+        self._counts = RemoteAccess("tunedb-counts", opener, self._fail_counts, monotonic)
         self._rows = SharedRows(reader, lambda: not self._reads.is_open, load, self.deadline)
-        self._accesses = (reader, self._sender, claims)
+        self._accesses = (reader, self._sender, claims, self._counts)
         self.claims = SharedClaims(claims, self.takes_writes, load, self.deadline, self.publish)
         self.renew()
         _all.add(self)
@@ -142,6 +146,27 @@ class SharedStore:
 
         return self._sender.submit(count, again_s, lambda: self._writable and not self._writes.is_open, settled)
 
+    def take_counts(self, read: Callable[[], list[HostSum]]) -> None:
+        """Write what `read` returns, what hosts counted, in the background; not at all if the store fails.
+
+        They are sums: what is not written now comes with a later change of the same count, or with `tunedb sync`.
+        """
+
+        def send(store: Store) -> None:
+            try:
+                sums = read()
+            # Of the local store, which logs its own failures, and is no fault of this one.
+            except Exception as error:
+                let_pass(error)
+                return
+            store.usage.hosts.take(sums)
+
+        if self._takes_counts() and self._counts.unfinished() < MAX_UNSENT:
+            self._counts.submit(send, self.deadline, self._takes_counts)
+
+    def _takes_counts(self) -> bool:
+        return self.takes_writes() and not self._count_writes.is_open
+
     def flush(self) -> bool:
         """Wait within the call's budget for what is being sent; return whether all was sent."""
         for access in self._accesses[1:]:
@@ -175,6 +200,9 @@ class SharedStore:
             self._rest(error, self._reads, self._writes)
         else:
             self._fail_write(error)
+
+    def _fail_counts(self, error: Exception | None) -> None:
+        self._rest(error, self._count_writes)
 
     def _become_reader(self, error: Exception) -> None:
         if self._writable:

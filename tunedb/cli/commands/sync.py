@@ -26,17 +26,20 @@ def sync(
 ) -> None:
     """Exchange sweeps with a shared store: each store gets the tuned sweeps, with trials, and the marks that it lacks.
 
-    Sweeps that failed or were aborted stay where they are: they concern the machine that made them.
+    Sweeps that failed or were aborted stay where they are: they concern the machine that made them. The other store
+    also gets the counts of hits and misses, as sums for each host (`tunedb misses --fleet`); it sends none back.
     It can be repeated, and interrupted at any time. It never creates or upgrades the other store. Exit code 1 if rows
     were rejected, because this version can't read them as sweeps or marks; all other rows were exchanged.
     """
     from tunedb.store import receive
+    from tunedb.store.exchange.sync import send_counts
 
     shared = url or settings.current().shared
     if not shared:
         raise SettingError("sync: no shared store is set. Name one: --with URL, or TUNEDB_SHARED.")
     with _other(shared) as other, writing() as store:
         received, sent = receive(store, other), receive(other, store)
+        counts = send_counts(store, other)
     rejected = received.rejected + sent.rejected
     print_record(
         {
@@ -46,6 +49,7 @@ def sync(
             "known": received.known,
             "marks_sent": sent.marks,
             "marks_received": received.marks,
+            "counts_sent": counts,
             "rejected": rejected,
         },
         format,

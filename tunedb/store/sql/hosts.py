@@ -48,6 +48,11 @@ class HostSum:
     origin: str  # of the host in the store that it was read from
     usage: UsageCount
 
+    @property
+    def is_sendable(self) -> bool:
+        """Whether another store may take it: not a sum of merged hosts, of which that store may have some."""
+        return self.origin != "gone" and rows.is_uid(self.host_uid)
+
 
 class Hosts:
     """The hosts whose counts a store has: those that count in it, and those that another store sent."""
@@ -161,7 +166,7 @@ def _locked(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     return sa.select(*HostRow.__table__.columns).where(*where).with_for_update()
 
 
-def _gone(before: datetime, here: str) -> sa.Select[Any]:
+def _gone(before: datetime, here: str) -> sa.Select[*tuple[Any, ...]]:
     return (
         sa.select(HostRow.id, HostRow.name)
         .join_from(HostRow, MissRow)

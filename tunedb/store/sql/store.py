@@ -24,6 +24,7 @@ from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.claims import Claims
 from tunedb.store.sql.engine import Database
+from tunedb.store.sql.hosts import HostSum
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 from tunedb.store.sql.records import in_order
@@ -83,6 +84,10 @@ class Store(SweepStore):
     def add_usage(self, counts: Iterable[UsageCount]) -> None:
         """Add to the usage counts."""
         self.usage.add(counts)
+
+    def get_own_counts(self, since: datetime) -> list[HostSum]:
+        """Return what hosts counted in this store since then, by host and day, for a shared store."""
+        return [one for one in self.usage.sums(since=since) if one.origin == "local"]
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a running sweep, so that its trials can be kept as they are measured."""

@@ -70,7 +70,7 @@ class UsageCounts:
         """Return the sums over all hosts and days, the most frequent first, also of misses that were tuned since."""
         sums: dict[tuple[str, str, Source], UsageCount] = {}
         hosts: dict[tuple[str, str, Source], set[str]] = defaultdict(set)
-        for one in self.sums(MissRow.served_by.in_(sources)):
+        for one in self.sums(sources):
             usage = one.usage
             key = (usage.problem.kernel + usage.problem.digest, usage.device.digest, usage.source)
             hosts[key].add(usage.host)
@@ -97,9 +97,16 @@ class UsageCounts:
                     totals[tuple(group)][source] += count
         return dict(totals)
 
-    def sums(self, *where: sa.ColumnElement[bool]) -> Iterator[HostSum]:
-        """Yield the counts by host and day; what can't be read is left out."""
-        query = sa.select(*MissRow.__table__.columns).where(*where)
+    def sums(self, sources: Sequence[str] | None = None, since: datetime | None = None) -> Iterator[HostSum]:
+        """Yield the counts by host and day, of some sources, or that changed since then.
+
+        What can't be read is left out.
+        """
+        query = sa.select(*MissRow.__table__.columns)
+        if sources is not None:
+            query = query.where(MissRow.served_by.in_(sources))
+        if since is not None:
+            query = query.where(MissRow.last_seen >= since)
         with self._access.read() as connection:
             selected = connection.execute(query).all()
             hosts = {row.id: row for row in connection.execute(sa.select(*HostRow.__table__.columns))}
