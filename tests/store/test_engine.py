@@ -166,7 +166,7 @@ from tests.store.samples import sweep, trial
 from tunedb.errors import StoreUnavailable
 from tunedb.store import open_store
 store = open_store({str(path)!r})
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 try:
     store.put_sweep(sweep(2, trials=[trial(error="x" * 4000) for _ in range(100)]))
 except StoreUnavailable as error:
@@ -284,7 +284,7 @@ def test_a_shared_store_has_a_schema_of_its_own(postgresql_url: str) -> None:
     upgrade(postgresql_url)
     with psycopg.connect(postgresql_url) as connection:
         tables = connection.execute("SELECT table_schema, table_name FROM information_schema.tables").fetchall()
-    names = {"device", "problem", "sweep", "trial", "mark", "miss", "claim", "tunedb_alembic_version"}
+    names = {"claim", "device", "problem", "sweep", "trial", "mark", "host", "miss", "tunedb_alembic_version"}
     assert {name for schema, name in tables if schema == "tunedb"} == names
     assert not {name for schema, name in tables if schema == "public"} & names
 
