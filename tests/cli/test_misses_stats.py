@@ -44,6 +44,9 @@ def test_misses_are_listed_by_count(cli: Cli) -> None:
         "arch": "sm_90",
         "served_by": "nearest",
         "count": 5,
+        "hosts": 1,
+        "loss_us": None,
+        "tuned": None,
         "first_seen": NOON.isoformat(),
         "last_seen": (NOON + timedelta(hours=1)).isoformat(),
     }
@@ -80,6 +83,7 @@ def test_stats_count_what_the_store_holds_and_served(cli: Cli, tmp_path: Path) -
         "hits": 12,
         "stale": 8,
         "misses": 3,
+        "misses_tuned": 0,
         "served": {"store": 4, "stale": 8, "nearest": 1, "default": 2, "sweep": 16, "override": 32},
         "sweeps": {"running": 1, "tuned": 2, "failed": 1, "aborted": 0},
         "imported": 1,

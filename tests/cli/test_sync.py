@@ -37,11 +37,12 @@ def test_sync_unites_and_says_how_many(
         "known": 1,
         "marks_sent": 0,
         "marks_received": 2,
+        "counts_sent": 0,
         "rejected": 0,
     }
     again = cli("sync", "--format", "json").json
     assert {name: again[name] for name in again if name != "with"} == {
-        "sent": 0, "received": 0, "known": 3, "marks_sent": 0, "marks_received": 0, "rejected": 0,
+        "sent": 0, "received": 0, "known": 3, "marks_sent": 0, "marks_received": 0, "counts_sent": 0, "rejected": 0,
     }  # fmt: skip
     everywhere = {stored[0].uid, theirs.uid, ours.uid}
     stays = stored[1].uid  # it failed

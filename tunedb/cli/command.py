@@ -27,6 +27,9 @@ DeviceOption = Annotated[
     str | None,
     typer.Option("--device", metavar="NAME", help="A stored device: its name, or a part of it that fits no other."),
 ]
+FleetOption = Annotated[
+    bool, typer.Option("--fleet", help="Of all hosts: ask the shared store, instead of the local one.")
+]
 KernelOption = Annotated[str | None, typer.Option("--kernel", metavar="NAME", help="Only this kernel.")]
 
 _PANEL = "On every command"

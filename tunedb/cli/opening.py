@@ -23,23 +23,32 @@ _IN_MEMORY = ("sqlite://", "sqlite:///:memory:", ":memory:")
 
 
 @contextlib.contextmanager
-def reading(*, announced: bool = True) -> Iterator[Store | None]:
-    """Open the store as it is; None if there is none, which is said if `announced`. Makes and changes nothing."""
+def reading(*, announced: bool = True, fleet: bool = False) -> Iterator[Store | None]:
+    """Open the store as it is; None if there is none, which is said if `announced`. Makes and changes nothing.
+
+    With `fleet` it is the shared store, which hosts send their counts to; the local one if no shared one is named.
+    """
     from tunedb.store import open_store
 
-    store = open_store(settings.current().store, migrate=False, create=False)
+    store = open_store(_url(fleet=fleet), migrate=False, create=False)
     if store is None:
         if announced:
-            log.info("There is no store at %s.", printable_store())
+            log.info("There is no store at %s.", printable_store(fleet=fleet))
         yield None
         return
     with store:
         yield store
 
 
-def printable_store() -> str:
+def _url(*, fleet: bool) -> str:
+    current = settings.current()
+    is_named = current.sources["store"] == "argument"  # --store
+    return current.shared if fleet and current.shared and not is_named else current.store
+
+
+def printable_store(*, fleet: bool = False) -> str:
     """Return where the store is, for a message."""
-    return without_password(settings.current().store)
+    return without_password(_url(fleet=fleet))
 
 
 @contextlib.contextmanager

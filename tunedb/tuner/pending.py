@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from tunedb.core.task import TuningTask
 from tunedb.errors import TunedbError
 from tunedb.runtime.current_device import device_of
 from tunedb.store.retention import ABANDONED
+from tunedb.tuner.miss_cost import by_cost
 from tunedb.tuner.problem_lock import lock_problem
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ class Pending:
 
 
 def missed(store: Store, index: int, installed: Installed) -> Pending:
-    """Return the tasks that calls on this device missed, the most frequent first."""
+    """Return the tasks that calls on this device missed, those first that cost most."""
     device = device_of(index)
-    counts: Counter[Problem] = Counter()
-    for usage in store.usage.get(MISSES):
-        if usage.device == device:
-            counts[usage.problem] += usage.count
-    return tasks_for([problem for problem, _ in counts.most_common()], index, installed, any_sizes=True)
+    misses = [miss for miss in store.usage.served(MISSES) if miss.is_open and miss.usage.device == device]
+    costs: defaultdict[Problem, float] = defaultdict(float)
+    for one in by_cost(store, misses):
+        costs[one.miss.usage.problem] += one.cost
+    problems = sorted(costs, key=lambda problem: -costs[problem])
+    return tasks_for(problems, index, installed, any_sizes=True)
 
 
 def stale(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: str | None = None) -> Pending:

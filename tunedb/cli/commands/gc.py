@@ -1,4 +1,4 @@
-"""`tunedb gc`: the only command that removes sweeps."""
+"""`tunedb gc`: the only command that removes sweeps. It also adds up the counts of hosts that are gone."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import reading, sweep_row
 from tunedb.cli.output import Format, print_rows
+from tunedb.core.device import host
 from tunedb.core.sweep import now
 from tunedb.errors import SettingError
 
@@ -29,9 +30,11 @@ def gc(
 
     Obsolete are: sweeps of an installed kernel whose source has changed since; failures that have expired; and sweeps
     that have been running for more than a day. A kernel that is not installed keeps its sweeps. What a shared store
-    still holds comes back with the next sync: run gc there too, with --store URL.
+    still holds comes back with the next sync: run gc there too, with --store URL. Counts of other hosts that were not
+    seen for 30 days, such as pods, are added up under one name.
     """
     from tunedb.store import garbage
+    from tunedb.store.retention import HOST_GONE
     from tunedb.tuner.unhashed import fault_of
 
     counts: Counter[str] = Counter()  # of sweeps by kernel
@@ -60,6 +63,11 @@ def gc(
                 _ask(len(obsolete))
             removed = store.upkeep.remove(sweep for sweep, _ in obsolete)
             log.info("%d sweeps removed from %s.", removed, store.url)
+        if gone := store.usage.hosts.gone(moment - HOST_GONE, host()):
+            if not dry_run:
+                store.usage.hosts.merge_gone(moment - HOST_GONE, host())
+            what = "would be added up" if dry_run else "are added up"
+            log.info("Counts of %d hosts that were not seen for %d days %s.", len(gone), HOST_GONE.days, what)
 
 
 def _ask(count: int) -> None:

@@ -2,43 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.command import DeviceOption, FleetOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import printable_store, reading
 from tunedb.cli.output import Format, print_rows
-from tunedb.core.sweep import MISSES, UsageCount
+from tunedb.core.sweep import MISSES
 from tunedb.tuner.stored_device import devices_named
 
-_COLUMNS = ("kernel", "problem", "device", "served_by", "count", "first_seen", "last_seen")
+if TYPE_CHECKING:
+    from tunedb.store import Store
+    from tunedb.store.sql.usage import ServedCount
+
+_COLUMNS = ("kernel", "problem", "device", "served_by", "count", "hosts", "loss_us", "tuned", "last_seen")
 
 
 @command("misses")
-def misses(kernel: KernelOption = None, device: DeviceOption = None, format: FormatOption = Format.table) -> None:
-    """List the problems that calls asked for and no stored sweep answered, the most frequent first.
+def misses(
+    kernel: KernelOption = None,
+    device: DeviceOption = None,
+    fleet: FleetOption = False,
+    all_misses: Annotated[bool, typer.Option("--all", help="Also the misses that were tuned since.")] = False,
+    format: FormatOption = Format.table,
+) -> None:
+    """List the problems that calls asked for and no stored sweep answered, those first that cost most.
 
-    Exit code 1 if there are any. A process counts each problem once, and writes its counts every minute and at exit.
-    A problem that was tuned is no longer a miss.
+    Exit code 1 if there are any that were not tuned since. A process counts each problem once, and writes its counts
+    every minute and at exit. `loss_us` is what a launch loses, by the sweep of the nearest tuned problem of the kernel,
+    and a miss costs its count times that. `tuned` is when a sweep answered the problem, after it was last missed.
     """
-    with reading() as store:
-        counts = [] if store is None else store.usage.get(MISSES)
-    if kernel is not None:
-        counts = [count for count in counts if count.problem.kernel == kernel]
-    if device is not None:
-        wanted = devices_named((count.device for count in counts), device)
-        counts = [count for count in counts if count.device in wanted]
-    print_rows([_row(count) for count in counts], format, _COLUMNS)
-    if not counts:
-        if store is not None:
-            log.info("No misses%s in %s.", " of that" if kernel or device else "", printable_store())
+    from tunedb.tuner.miss_cost import by_cost
+
+    with reading(fleet=fleet) as store:
+        served = [] if store is None else _misses(store, kernel, device)
+        wanted = [miss for miss in served if all_misses or miss.is_open]
+        rows = [] if store is None else [_row(cost.miss, cost.loss_us) for cost in by_cost(store, wanted)]
+    print_rows(rows, format, _COLUMNS)
+    if store is None:
         return
-    log.info("Tune those of the current device: tunedb warm --from-misses")
+    still_open = sum(miss.is_open for miss in served)
+    if tuned := len(served) - still_open:
+        log.info(
+            "Tuned since they were missed: %d.%s", tuned, "" if all_misses else " List them too: tunedb misses --all"
+        )
+    if not still_open:
+        log.info("No misses%s in %s.", " of that" if kernel or device else "", printable_store(fleet=fleet))
+        return
+    log.info("Tune those of the current device: tunedb warm --from-misses%s", " --fleet" if fleet else "")
     raise typer.Exit(1)
 
 
-def _row(usage: UsageCount) -> dict[str, Any]:
+def _misses(store: Store, kernel: str | None, device: str | None) -> list[ServedCount]:
+    served = store.usage.served(MISSES)
+    if kernel is not None:
+        served = [miss for miss in served if miss.usage.problem.kernel == kernel]
+    if device is not None:
+        wanted = devices_named((miss.usage.device for miss in served), device)
+        served = [miss for miss in served if miss.usage.device in wanted]
+    return served
+
+
+def _row(miss: ServedCount, loss_us: float | None) -> dict[str, Any]:
+    usage = miss.usage
     return {
         "kernel": usage.problem.kernel,
         "problem": usage.problem.plain(),
@@ -46,6 +73,9 @@ def _row(usage: UsageCount) -> dict[str, Any]:
         "arch": usage.device.arch,
         "served_by": usage.source,
         "count": usage.count,
+        "hosts": miss.hosts,
+        "loss_us": loss_us,
+        "tuned": miss.tuned and miss.tuned.isoformat(),
         "first_seen": usage.first_seen.isoformat(),
         "last_seen": usage.last_seen.isoformat(),
     }

@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from tunedb.cli.command import FormatOption, command
+import typer
+
+from tunedb.cli.command import FleetOption, FormatOption, command
 from tunedb.cli.opening import printable_store, reading, say_unfinished
-from tunedb.cli.output import Format, print_record
+from tunedb.cli.output import Format, print_record, print_rows
 from tunedb.core.sweep import COUNTED_SOURCES, MISSES, SweepStatus
+from tunedb.errors import SettingError
 
 HITS = ("store", "stale")  # the sources that are backed by a stored sweep of the problem itself
+GROUPS = ("kernel", "device", "host", "day")
 
 
 @command("stats")
-def stats(format: FormatOption = Format.table) -> None:
+def stats(
+    by: Annotated[
+        str | None,
+        typer.Option("--by", metavar="NAMES", help=f"Count by some of {', '.join(GROUPS)}, with commas between them."),
+    ] = None,
+    fleet: FleetOption = False,
+    format: FormatOption = Format.table,
+) -> None:
     """Print what the store holds, and how often it answered.
 
     `served` counts, by source, each problem once per process: hits are `store` and `stale`, misses are `nearest` and
-    `default`. `seconds` is the time that the sweeps took, imported ones included.
+    `default`. `misses_tuned` are those misses whose problem was tuned since. `seconds` is the time that the sweeps
+    took, imported ones included. With `--by`: a row for each kernel, device, host or day (in UTC), or for each
+    combination of several, with its counts.
     """
-    served = dict.fromkeys(map(str, COUNTED_SOURCES), 0)
+    if by is not None:
+        _print_groups(_names(by), format, fleet=fleet)
+        return
+    served: dict[str, int] = dict.fromkeys(map(str, COUNTED_SOURCES), 0)
     sweeps = dict.fromkeys(map(str, SweepStatus), 0)
     rest: dict[str, Any] = {"imported": 0, "seconds": 0.0, "problems": 0, "devices": 0}
-    with reading() as store:
+    tuned = 0
+    with reading(fleet=fleet) as store:
         if store is not None:
             served |= store.usage.by_source()
+            tuned = sum(miss.usage.count for miss in store.usage.served(MISSES) if not miss.is_open)
             totals = store.upkeep.totals()
             sweeps, rest = totals.sweeps, {name: getattr(totals, name) for name in rest}
     print_record(
         {
-            "store": printable_store(),
-            "hits": sum(served[source] for source in HITS),
-            "stale": served["stale"],
-            "misses": sum(served[source] for source in MISSES),
+            "store": printable_store(fleet=fleet),
+            **_summary(served),
+            "misses_tuned": tuned,
             "served": served,
             "sweeps": sweeps,
             **rest,
@@ -40,3 +58,28 @@ def stats(format: FormatOption = Format.table) -> None:
         format,
     )
     say_unfinished(sweeps[SweepStatus.RUNNING])
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= set(GROUPS) or len(set(names)) < len(names):
+        raise SettingError(f"--by: expected some of {', '.join(GROUPS)}, each once, got {text!r}.")
+    return names
+
+
+def _print_groups(names: list[str], format: Format, *, fleet: bool) -> None:
+    with reading(fleet=fleet) as store:
+        totals = {} if store is None else store.usage.totals(names)
+    rows = []
+    for values, counts in sorted(totals.items()):
+        served: dict[str, int] = dict.fromkeys(map(str, COUNTED_SOURCES), 0) | counts
+        rows.append({**dict(zip(names, values, strict=True)), **_summary(served), **served})
+    print_rows(rows, format, [*names, "hits", "misses", *COUNTED_SOURCES])
+
+
+def _summary(served: Mapping[str, int]) -> dict[str, int]:
+    return {
+        "hits": sum(served[source] for source in HITS),
+        "stale": served["stale"],
+        "misses": sum(served[source] for source in MISSES),
+    }

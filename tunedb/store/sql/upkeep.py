@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from tunedb.core.device import Device
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, SweepStatus
+from tunedb.errors import StoreError
 from tunedb.store.sql import records
 from tunedb.store.sql.base import PAGE, Access
-from tunedb.store.sql.models import DeviceRow, SweepRow, TrialRow
+from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,36 @@ class Totals:
     seconds: float
     problems: int
     devices: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceTotals:
+    """A device, its tuned problems, their sweeps, and when the last one ended."""
+
+    device: Device
+    problems: int
+    sweeps: int
+    last: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTotals:
+    """A kernel of one hash, its tuned problems, their sweeps, and when the last one ended."""
+
+    kernel: str
+    kernel_hash: str
+    problems: int
+    sweeps: int
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """The microseconds that a launch of a tuned problem gains over the default, by its own sweep."""
+
+    problem: Problem
+    device_digest: str
+    gain_us: float
 
 
 class Upkeep:
@@ -65,6 +97,66 @@ class Upkeep:
         with self._access.read() as connection:
             selected = connection.execute(query).all()
         return list(self._access.readable(selected, records.to_device))
+
+    def device_totals(self) -> list[DeviceTotals]:
+        """Return every stored device with its totals, by name."""
+        finished = sa.select(SweepRow.device_id, SweepRow.problem_id, SweepRow.finished).where(
+            SweepRow.status == "tuned"
+        )
+        problems: dict[int, set[int]] = defaultdict(set)
+        sweeps: Counter[int] = Counter()
+        last: dict[int, datetime] = {}
+        with self._access.read() as connection:
+            selected = connection.execute(sa.select(*DeviceRow.__table__.columns)).all()
+            for device_id, problem_id, moment in connection.execute(finished):
+                problems[device_id].add(problem_id)
+                sweeps[device_id] += 1
+                if isinstance(moment, datetime):
+                    last[device_id] = max(moment, last.get(device_id, moment))
+        devices = self._access.readable(selected, lambda row: (row.id, records.to_device(row)))
+        totals = [DeviceTotals(one, len(problems[id_]), sweeps[id_], last.get(id_)) for id_, one in devices]
+        return sorted(totals, key=lambda one: one.device.key)
+
+    def kernel_totals(self) -> list[KernelTotals]:
+        """Return every stored kernel with its totals by hash, by name."""
+        query = (
+            sa.select(ProblemRow.kernel, SweepRow.kernel_hash, SweepRow.problem_id, SweepRow.finished)
+            .join_from(SweepRow, ProblemRow)
+            .where(SweepRow.status == "tuned")
+        )
+        problems: dict[tuple[str, str], set[int]] = defaultdict(set)
+        sweeps: Counter[tuple[str, str]] = Counter()
+        last: dict[tuple[str, str], datetime] = {}
+        with self._access.read() as connection:
+            for kernel, kernel_hash, problem_id, moment in connection.execute(query):
+                if not (isinstance(kernel, str) and isinstance(kernel_hash, str) and isinstance(moment, datetime)):
+                    continue
+                key = kernel, kernel_hash
+                problems[key].add(problem_id)
+                sweeps[key] += 1
+                last[key] = max(moment, last.get(key, moment))
+        return [KernelTotals(*key, len(problems[key]), sweeps[key], last[key]) for key in sorted(sweeps)]
+
+    def gains(self, kernel: str, most: int) -> list[Gain]:
+        """Return what tuning gained for a kernel's problems, on any device: the newest sweeps first, at most `most`."""
+        query = (
+            sa.select(ProblemRow.kernel, ProblemRow.key, DeviceRow.digest, SweepRow.time_us, SweepRow.default_time_us)
+            .join_from(SweepRow, ProblemRow)
+            .join(DeviceRow, SweepRow.device_id == DeviceRow.id)
+            .where(ProblemRow.kernel == kernel, SweepRow.status == "tuned")
+            .where(SweepRow.time_us.is_not(None), SweepRow.default_time_us.is_not(None))
+            .order_by(SweepRow.finished.desc(), SweepRow.uid)
+            .limit(most)
+        )
+
+        def to_gain(row: Any) -> Gain:
+            if not (isinstance(row.time_us, float) and isinstance(row.default_time_us, float)):
+                raise StoreError(f"Times of {kernel!r:.80} can't be read.")
+            return Gain(records.to_problem(row), row.digest, max(0.0, row.default_time_us - row.time_us))
+
+        with self._access.read() as connection:
+            selected = connection.execute(query).all()
+        return list(self._access.readable(selected, to_gain))
 
     def remove(self, sweeps: Iterable[Sweep]) -> int:
         """Remove sweeps and their trials, in one transaction; return how many sweeps.
