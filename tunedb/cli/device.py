@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from importlib import metadata
+from pathlib import Path
 
 from tunedb import settings
 from tunedb.core.device import Device, Placement
 from tunedb.errors import SettingError
 from tunedb.runtime import current_device
+from tunedb.settings import is_interpreted
 from tunedb.tuner.stored_device import device_named
 
+# Of NVIDIA, of AMD, and of both under Windows: what a machine without a GPU lacks.
+_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _NUMPY_FOR_TRITON_3_6 = ("1.", "2.0.", "2.1.", "2.2.", "2.3.")
 
 
@@ -24,6 +28,19 @@ def current_index() -> int:
 def current_placement() -> Placement:
     """Return the placement on the device of `current_index`."""
     return current_device.placement_of(current_index())
+
+
+def current_device_if_any() -> Device | None:
+    """Return the current GPU, or the interpreter if Triton was asked for it; None without either.
+
+    Loads torch only where a GPU's driver is, and then asks it.
+    """
+    if not is_interpreted() and not any(Path(path).exists() for path in _DRIVERS):
+        return None
+    with contextlib.suppress(ModuleNotFoundError):  # without torch nothing runs here
+        index = current_device.current_index()
+        return None if index is None else current_device.device_of(index)
+    return None
 
 
 def index_to_run_on() -> int:

@@ -4,11 +4,13 @@ from tunedb.cli.command import COMMANDS
 from tunedb.cli.commands import (
     db,
     demo,
+    devices,
     doctor,
     explain,
     export,
     gc,
     import_,
+    kernels,
     lookup,
     ls,
     mark,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunedb import registry
-from tunedb.cli.command import FormatOption, command, log
-from tunedb.cli.opening import writing
+from tunedb.cli.command import FleetOption, FormatOption, command, log
+from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.shapes_file import located, read_shapes
 from tunedb.errors import SettingError
@@ -41,8 +42,9 @@ def warm(
         ),
     ] = None,
     from_misses: Annotated[
-        bool, typer.Option("--from-misses", help="Tune the problems that calls missed, the most frequent first.")
+        bool, typer.Option("--from-misses", help="Tune the problems that calls missed, those first that cost most.")
     ] = False,
+    fleet: FleetOption = False,
     stale: Annotated[
         bool,
         typer.Option("--stale", help="Tune again what was tuned with other versions; KERNEL limits it to one kernel."),
@@ -53,6 +55,9 @@ def warm(
             "--incomplete",
             help="Finish sweeps that were cut short, aborted or interrupted; KERNEL limits it to one kernel.",
         ),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be tuned and how long it takes; tune nothing.")
     ] = False,
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", min=0, help="Stop after so long, with the best so far.")
@@ -95,6 +100,8 @@ def warm(
     """
     again = stale or incomplete
     sources = (kernel is not None and not again and shapes is None, shapes is not None, from_misses, stale, incomplete)
+    if fleet and not from_misses:
+        raise SettingError("warm: --fleet says whose misses to tune. Add --from-misses.")
     if sum(sources) != 1 or (arguments and not sources[0]) or (kernel is not None and from_misses):
         raise SettingError(
             "warm: expected either a kernel and its problem's options, or --from-misses, or one of --from FILE, "
@@ -109,6 +116,7 @@ def warm(
 
     from tunedb.cli.device import index_to_run_on
     from tunedb.cli.host_tasks import slots_to_use, tune_on_slots
+    from tunedb.cli.plan import print_plan
     from tunedb.cli.tasks import tasks_of, tune
     from tunedb.fleet.slots import on_slots
 
@@ -122,15 +130,18 @@ def warm(
     for line in lines:
         with located(line.path, line.number):
             tasks += tasks_of(line.kernel_name(), line.arguments, index, forward_only=forward_only)
-    with writing() as store:
+    with reading() if dry_run else writing() as store:
         if from_misses or again:
             kind = "incomplete" if incomplete else "stale" if stale else "missed"
             indices = {slot.device.digest: slot.here for slot in reversed(slots) if slot.here is not None}
             for here in reversed(indices.values()) if slots else [index]:
-                tasks += _pending(store, here, kernel, kind, forward_only=forward_only)
+                tasks += _pending(store, here, kernel, kind, fleet=fleet, forward_only=forward_only)
         elif slots:
             tasks = on_slots(tasks, slots)
         tasks = list({(task.kernel.name, task.problem, task.device.digest): task for task in tasks}.values())
+        if dry_run or store is None:
+            print_plan(tasks, store, format, force=force or again)
+            return
         if dask is not None:
             from tunedb.cli.dask_tasks import tune_on_dask
 
@@ -147,12 +158,17 @@ def warm(
         raise typer.Exit(1)
 
 
-def _pending(store: Store, index: int, kernel: str | None, kind: str, *, forward_only: bool) -> list[TuningTask]:
+def _pending(
+    store: Store | None, index: int, kernel: str | None, kind: str, *, fleet: bool, forward_only: bool
+) -> list[TuningTask]:
     from tunedb.cli.tasks import make_tuner
     from tunedb.tuner import pending
 
     if kind == "missed":
-        work = pending.missed(store, index, registry.installed)
+        with reading(fleet=True) if fleet else nullcontext(store) as counted:
+            work = pending.missed(counted, index, registry.installed) if counted else pending.Pending([], [])
+    elif store is None:
+        work = pending.Pending([], [])
     else:
         select = pending.stale if kind == "stale" else pending.incomplete
         work = select(store, make_tuner(store), index, registry.installed, kernel)
