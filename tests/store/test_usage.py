@@ -100,6 +100,13 @@ def test_an_older_sweep_that_arrives_after_a_miss_answers_it(store: Store) -> No
     assert store.usage.get(MISSES) == []
 
 
+def test_a_sweep_from_the_future_answers_no_miss_before_its_time(store: Store) -> None:
+    store.add_usage([count(1, hour=5)])
+    at(store, 9).put_sweep(sweep(1))
+    assert [one.count for one in at(store, 8).usage.get(MISSES)] == [1]
+    assert at(store, 9).usage.get(MISSES) == []
+
+
 def test_hits_make_room_for_misses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statements, "MAX_ROWS", 3)
     store.add_usage([count(1), *(count(n, "store", hour=n) for n in range(2, 8))])

@@ -59,7 +59,9 @@ def test_a_tuner_counts_each_first_use_and_writes_when_it_is_closed(tmp_path: Pa
         for _ in range(3):
             tuner.choose(kernel, kernel.problem(n=5), -1)
         tuner.close()
-    assert open_store(path).usage.by_source() == {"store": 2, "sweep": 1}  # the first one's miss is settled
+    store = open_store(path)
+    assert store.usage.by_source() == {"default": 1, "store": 2, "sweep": 1}
+    assert store.usage.get(["default"]) == []  # the first one's miss is settled
 
 
 @runs_interpreter

@@ -56,7 +56,7 @@ class Store(SweepStore):
         self.url = database.url  # printable: without the password
         self.marks = Marks(self._access)
         self.claims = Claims(self._access)
-        self.usage = UsageCounts(self._access)
+        self.usage = UsageCounts(self._access, now)
         self.upkeep = Upkeep(self._access)
         self._rows = SweepRows(self._access, self.marks, now)
 

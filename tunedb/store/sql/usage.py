@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES, Source, UsageCount
+from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import Access
@@ -42,8 +43,9 @@ class ServedCount:
 class UsageCounts:
     """The queries of the table `miss`. What each host counted, and what other stores sent, is in `hosts`."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, now: Callable[[], datetime] = utc_now) -> None:
         self._access = access
+        self._now = now
         self.hosts = Hosts(access)
 
     def add(self, counts: Iterable[UsageCount]) -> None:
@@ -136,7 +138,8 @@ class UsageCounts:
     def _tuned(self) -> dict[tuple[str, str], datetime]:
         """Return when this store took the newest winner of each missed problem on a device.
 
-        An imported sweep may be older than the miss that it answers, so the time of its arrival counts.
+        An imported sweep may be older than the miss that it answers, so the time of its arrival counts: not if it
+        is still to come.
         """
         missed = sa.exists().where(
             MissRow.problem_id == SweepRow.problem_id,
@@ -154,7 +157,7 @@ class UsageCounts:
         with self._access.read() as connection:
             for row in connection.execute(query):
                 moment = row.finished if row.arrived is None else row.arrived
-                if isinstance(moment, datetime) and moment.tzinfo is not None:
+                if isinstance(moment, datetime) and moment.tzinfo is not None and moment <= self._now():
                     key = (f"{row.kernel}{row.digest}", row.device)
                     tuned[key] = max(moment, tuned.get(key, moment))
         return tuned
