@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 
 from tests.store.conftest import opened
 from tests.store.samples import DEVICE, NOON, sweep
 from tunedb.core.sweep import COUNTED_SOURCES, MISSES, Source, UsageCount
-from tunedb.store import Store, open_store
+from tunedb.errors import StoreUnavailable
+from tunedb.store import Store, open_store, upgrade
 from tunedb.store.exchange.sync import send_counts
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.store.retention import HOST_GONE
 from tunedb.store.shared import SharedStore
-from tunedb.store.sql import statements
+from tunedb.store.sql import schema, statements
+from tunedb.store.sql.engine import locate
 from tunedb.store.sql.hosts import GONE
 
 LONG_AFTER = NOON + HOST_GONE + timedelta(days=9)
@@ -232,3 +236,42 @@ def test_a_shared_store_that_takes_no_counts_takes_sweeps(tmp_path: Path, caplog
     assert set(theirs.upkeep.uids()) == {done.uid}
     assert len([record for record in caplog.records if "can't be used" in record.getMessage()]) == 1
     assert store.usage.by_source() == {"default": 2}
+
+
+def test_a_shared_store_that_hangs_keeps_no_one_who_counts_waiting(tmp_path: Path) -> None:
+    store, opening = local(tmp_path / "a"), threading.Event()
+
+    def hang() -> Store:
+        opening.wait()
+        raise StoreUnavailable("It was away.")
+
+    layered = LayeredStore(GuardedStore("local", lambda: store), SharedStore("shared", hang))
+    try:
+        for _ in range(3):
+            layered.add_usage([count("node1", 1, 2)])  # returns while the shared store still hangs
+    finally:
+        opening.set()
+    assert store.usage.by_source() == {"default": 6}
+    assert layered.shared is not None
+    layered.shared.close(wait=60)
+
+
+def test_counts_of_before_hosts_were_kept_apart_are_one_host_s_and_stay(stored_url: str, tmp_path: Path) -> None:
+    upgrade(stored_url)
+    with open_store(stored_url) as store:
+        store.put_sweep(sweep(2))
+        store.add_usage([count("node1", 1, 3), count("node2", 1, 4, day=1), count("node2", 1, 5, source=Source.STORE)])
+    with schema.transaction(locate(stored_url)) as connection:
+        command.downgrade(schema.alembic_config(connection), "0004")
+        before = connection.exec_driver_sql("SELECT served_by, count FROM miss ORDER BY count").all()
+    assert [tuple(row) for row in before] == [("store", 5), ("default", 7)]
+    assert upgrade(stored_url) == "0004"
+    with open_store(stored_url) as store, local(tmp_path / "fleet") as fleet:
+        assert store.usage.totals(["host", "day"]) == {
+            ("", "2026-08-22"): {"store": 5},
+            ("", "2026-08-23"): {"default": 7},
+        }
+        assert [send(store, fleet), send(store, fleet)] == [2, 0]
+        store.add_usage([count("node1", 1, 1)])
+        assert fleet.usage.by_source() == {"default": 7, "store": 5}
+        assert store.usage.by_source() == {"default": 8, "store": 5}

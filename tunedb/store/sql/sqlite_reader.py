@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tunedb._internal import forks, safe_path
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Sweep, UsageCount
+from tunedb.core.sweep import Mark, Sweep, UsageCount, new_uid
 from tunedb.errors import StoreUnavailable
 from tunedb.store.sql import records, revision, rows, sqlite_file, statements
 from tunedb.store.sql.records import ReadableRows
@@ -118,7 +118,7 @@ class SqliteReader:
     def add_usage(self, counts: Iterable[UsageCount]) -> bool:
         """Add to the usage counts; return False, having added nothing, if that takes the whole store.
 
-        It does if a host, a problem or a device is not stored yet, and if some of so many counts have to go.
+        It does if a problem or a device is not stored yet, and if there are so many counts that some have to go.
         """
         counts = list(counts)
         with self._failing():
@@ -126,6 +126,9 @@ class SqliteReader:
             with contextlib.closing(driver):
                 self._run(driver, "BEGIN IMMEDIATE")
                 self._check_revision(driver)
+                for host in {usage.host for usage in counts}:
+                    rows.check_host(host)
+                    self._run(driver, statements.OWN_HOST, {"uid": new_uid(), "host": host})
                 for usage in counts:
                     rows.check_facts(usage.problem, usage.device)
                     first, last = rows.text_from_time(usage.first_seen), rows.text_from_time(usage.last_seen)

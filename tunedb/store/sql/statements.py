@@ -109,6 +109,7 @@ NEWEST_MARKS = (
     "row_number() OVER (PARTITION BY mark.sweep_uid, mark.kind ORDER BY mark.time DESC, mark.uid DESC) AS age "
     f"FROM mark WHERE {_ARE_ASKED}) AS aged WHERE aged.age <= :newest) ORDER BY mark.time, mark.uid"
 )
+OWN_HOST = "INSERT INTO host (uid, name, own, origin) VALUES (:uid, :host, :host, 'local') ON CONFLICT (own) DO NOTHING"
 # The facts of the problem and the device have to be as their digests say: an altered row is written again first.
 COUNT = (
     "INSERT INTO miss (host_id, problem_id, device_id, served_by, day, count, first_seen, last_seen) "
