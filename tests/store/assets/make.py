@@ -46,7 +46,7 @@ def sweeps() -> list[Sweep]:
 def served() -> list[UsageCount]:
     """A hit, and misses that are left."""
     return [
-        UsageCount(problem(n), DEVICES[0], Source(source), count, NOON, NOON + timedelta(minutes=count))
+        UsageCount(problem(n), DEVICES[0], Source(source), count, NOON, NOON + timedelta(minutes=count), "node7")
         for n, source, count in ((1, "store", 5), (8, "default", 3), (9, "nearest", 2))
     ]
 
