@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES, UsageCount, new_uid
 from tunedb.store.sql import rows, statements
 from tunedb.store.sql.base import PAGE, Access, AnyRow
-from tunedb.store.sql.models import HostRow, MissRow, UtcTime
+from tunedb.store.sql.models import HostRow, MissRow, ProblemRow, UtcTime
 
 GONE = "(gone hosts)"  # the name of the sum of all hosts that were not seen for long
 
@@ -83,34 +84,40 @@ class Hosts:
         return changed
 
     def _take_page(self, connection: sa.Connection, page: list[HostSum]) -> int:
-        hosts: dict[str, AnyRow] = {}
-        ids: dict[object, int] = {}
-        changed = 0
-        for one in page:
-            usage = one.usage
-            host = hosts.get(one.host_uid)
-            if host is None:
-                host = hosts[one.host_uid] = self._taken(connection, one.host_uid, usage.host)
-            if host.origin != "imported" or (host.merged is not None and one.day <= host.merged):
-                continue
-            if usage.problem not in ids:
-                ids[usage.problem] = self._access.problem_id(connection, usage.problem)
-            if usage.device not in ids:
-                ids[usage.device] = self._access.device_id(connection, usage.device)
-            values = {
-                "host_id": host.id,
-                "problem_id": ids[usage.problem],
-                "device_id": ids[usage.device],
-                "served_by": str(usage.source),
+        hosts = {one.host_uid: self._taken(connection, one.host_uid, one.usage.host) for one in _by_host(page)}
+        taken = [one for one in page if _is_new(hosts[one.host_uid], one)]
+        problems = self._problem_ids(connection, {one.usage.problem for one in taken})
+        devices = {device: self._access.device_id(connection, device) for device in {one.usage.device for one in taken}}
+        values = [
+            {
+                "host_id": hosts[one.host_uid].id,
+                "problem_id": problems[one.usage.problem],
+                "device_id": devices[one.usage.device],
+                "served_by": str(one.usage.source),
                 "day": one.day,
-                "count": min(usage.count, statements.MAX_COUNT),
-                "first_seen": usage.first_seen,
-                "last_seen": usage.last_seen,
+                "count": min(one.usage.count, statements.MAX_COUNT),
+                "first_seen": one.usage.first_seen,
+                "last_seen": one.usage.last_seen,
             }
-            changed += connection.execute(_TAKE, values, execution_options={"preserve_rowcount": True}).rowcount
+            for one in taken
+        ]
+        if not values:
+            return 0
+        changed = connection.execute(_TAKE, values, execution_options={"preserve_rowcount": True}).rowcount
         for host in hosts.values():
             shorten(connection, host.id)
         return changed
+
+    def _problem_ids(self, connection: sa.Connection, problems: Collection[Problem]) -> dict[Problem, int]:
+        """Return the ids of problems; those that are stored, as most are, by one query."""
+        by_digest = {problem.digest: problem for problem in problems}
+        query = sa.select(ProblemRow.id, ProblemRow.kernel, ProblemRow.key, ProblemRow.digest)
+        ids = {}
+        for row in connection.execute(query.where(ProblemRow.digest.in_(by_digest))):
+            problem = by_digest[row.digest]
+            if (row.kernel, row.key) == (problem.kernel, problem.key):
+                ids[problem] = row.id
+        return ids | {one: self._access.problem_id(connection, one) for one in problems if one not in ids}
 
     def _taken(self, connection: sa.Connection, uid: str, name: str) -> AnyRow:
         """Return the row of another store's host, locked: `merge_gone` of another process must not come between."""
@@ -160,6 +167,15 @@ class Hosts:
             self._access.insert(connection, HostRow, values)  # or another process was faster
             found = connection.scalars(query).one()
         return found
+
+
+def _by_host(page: Iterable[HostSum]) -> Iterable[HostSum]:
+    """Return one sum of each host, in their order: hosts are locked in one order by all."""
+    return {one.host_uid: one for one in page}.values()
+
+
+def _is_new(host: AnyRow, one: HostSum) -> bool:
+    return host.origin == "imported" and (host.merged is None or one.day > host.merged)
 
 
 def _locked(*where: sa.ColumnElement[bool]) -> sa.Select[Any]:
