@@ -20,7 +20,7 @@ from tunedb._internal import safe_path
 from tunedb._internal.control import let_pass, suppress
 from tunedb.errors import StoreUnavailable
 
-TABLES = ("device", "problem", "sweep", "trial", "mark", "miss", "host", "tunedb_alembic_version")
+TABLES = ("device", "problem", "sweep", "trial", "mark", "miss", "host", "claim", "tunedb_alembic_version")
 BESIDE = ("-journal", "-wal", "-shm")  # the files that SQLite opens with a database
 MAX_SQL = 10_000  # characters of a table's definition; ours have at most 2,000
 MAX_CHECKED = 100  # files whose definitions are remembered as sound
