@@ -11,6 +11,7 @@ import pytest
 from tests.cli.conftest import Cli, Kernel
 from tests.cli.test_explain_mark import tuned
 from tests.store.conftest import opened
+from tests.store.conftest import postgresql_instance as postgresql_instance
 from tests.store.conftest import postgresql_server as postgresql_server
 from tests.store.conftest import postgresql_url as postgresql_url
 from tests.store.samples import DEVICE, NOON, sweep
