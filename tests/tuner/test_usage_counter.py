@@ -95,6 +95,24 @@ def test_a_process_writes_its_counts_at_exit(tmp_path: Path) -> None:
     assert miss.first_seen < miss.last_seen
 
 
+@runs_interpreter
+def test_counts_are_in_the_shared_store_when_the_process_has_ended(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.db"
+    open_store(str(shared)).close()
+    environment = os.environ | {
+        "TRITON_INTERPRET": "1",
+        "TUNEDB_MODE": "record",
+        "TUNEDB_SHARED": f"sqlite:///{shared}",
+    }
+    program = "import torch\nfrom tunedb.kernels import avg_pool1d\navg_pool1d(torch.ones(2, 3, 16), 4)\n"
+    for state in ("a", "b", "a"):  # two state folders, as of two hosts
+        own = {"TUNEDB_STORE": str(tmp_path / state / "t.db")}
+        assert forked.run(["-c", program], env=environment | own).returncode == 0
+    with open_store(str(shared)) as store:
+        assert store.usage.by_source() == {"default": 3}
+        assert sorted(one.usage.count for one in store.usage.sums()) == [1, 2]
+
+
 def test_every_source_of_a_choice_can_be_counted(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "t.db"))
     counts = UsageCounter(store.add_usage)
