@@ -44,7 +44,7 @@ class FormerSeconds:
         last = self._last.get((name, task.problem.digest, device))
         if last is not None and not added:
             return Expected(last[1], "its last sweep")
-        rates, configs = self._rates.get((name, device)), added or _configs(task)
+        rates, configs = self._rates.get((name, device)), added or configs_of(task)
         if not rates or not configs:
             return Expected(None, None)
         return Expected(configs * statistics.median(rates), "other sweeps of the kernel")
@@ -66,7 +66,8 @@ class FormerSeconds:
                 self._last[key] = sweep, seconds
 
 
-def _configs(task: TuningTask) -> int:
+def configs_of(task: TuningTask) -> int:
+    """Return the number of configs in a task's search space; 0 if its kernel makes no sense of the problem."""
     try:
         return len(task.kernel.space(task.problem, task.device))
     except ODD_FACTS:  # the sweep itself will say so
