@@ -1,4 +1,4 @@
-"""Claims: which process may sweep a problem on a device, until when."""
+"""Claims: which process may sweep a problem on a device, until when; and an index for a kernel's newest sweeps."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -24,7 +24,9 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN ('held', 'released', 'failed')", name=op.f("ck_claim_state")),
         sa.PrimaryKeyConstraint("kernel", "problem", "device", "kernel_hash", name=op.f("pk_claim")),
     )
+    op.create_index(op.f("ix_sweep_device_id_kernel_hash_id"), "sweep", ["device_id", "kernel_hash", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_sweep_device_id_kernel_hash_id"), "sweep")
     op.drop_table("claim")

@@ -51,8 +51,7 @@ def find_task(
     """
     tunable = registry.kernel_named(kernel) if kernel in registry.kernel_names() else _stored_kernel(store, kernel)
     problem = tunable.problem(arguments)
-    swept = () if device is None or store is None else store.iter_sweeps(kernel=tunable.name)
-    placement = find_placement({sweep.device for sweep in swept}, device)
+    placement = find_placement(() if device is None or store is None else store.upkeep.devices(tunable.name), device)
     return problem, None if placement is None else TuningTask(tunable, problem, placement, arguments)
 
 

@@ -16,7 +16,7 @@ from tunedb.store.remote import RemoteAccess
 if TYPE_CHECKING:
     from tunedb.store import Store
 
-PAGE_ROWS = 1000  # of a kernel on a device, the newest, in 0.1 s: as many as the nearest problem is sought among
+PAGE_ROWS = 500  # of a kernel on a device, the newest: reading them takes a tenth of the second that a call waits
 MAX_PROBLEMS = 8192  # whose rows are in memory; beyond that the older half is read again
 
 _T = TypeVar("_T")

@@ -69,5 +69,4 @@ def stored_kernel(store: Store | None, name: str) -> StoredKernel | None:
 
 def stored_names(store: Store, name: str) -> list[str]:
     """Return the names of stored kernels that end in this name, after a dot: those of other modules."""
-    names = {sweep.problem.kernel for sweep in store.iter_sweeps() if sweep.config is not None}
-    return sorted(stored for stored in names if stored.endswith(f".{name}"))
+    return [stored for stored in store.upkeep.kernels() if stored.endswith(f".{name}")]

@@ -225,6 +225,7 @@ class Tuner:
 
     def _has_better(self, task: TuningTask) -> bool:
         """Say whether a task that got a weak choice would get another one now: its own, or a near problem's."""
+        self.store.refresh(task.problem, task.device, task.kernel.hash)  # another host may have published it since
         stored, has_failed = self.lookup.get(task)
         if stored is not None or has_failed:
             return stored is not None

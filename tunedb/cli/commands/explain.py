@@ -14,6 +14,7 @@ from tunedb.core.sweep import now
 if TYPE_CHECKING:
     from tunedb.tuner.explanation import Explanation
 
+MAX_OTHERS = 1000  # sweeps of the kernel among which near problems are sought, those that came last
 _COLUMNS = ("uid", "verdict", "config", "time_us", "finished", "why")
 
 
@@ -46,7 +47,7 @@ def explain(
                 sweeps, task, environment, moment, wrong_configs(store, task, environment, sweeps)
             )
             if not _is_answered(explanations):
-                others = store.iter_sweeps(kernel=problem.kernel)
+                others = store.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
                 explanations += explanation.explain_near_problems(others, task, environment, moment)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):

@@ -133,6 +133,7 @@ class SweepRow(Base):
         sa.CheckConstraint("(status = 'tuned') = (config IS NOT NULL)", name="config"),
         sa.CheckConstraint("time_us >= 0 AND default_time_us >= 0", name="times"),
         sa.Index(None, "problem_id", "device_id", "kernel_hash"),
+        sa.Index(None, "device_id", "kernel_hash", "id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

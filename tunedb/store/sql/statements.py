@@ -82,6 +82,15 @@ OF_KERNEL = (
     "AND problem.kernel = :kernel AND device.digest = :device AND sweep.kernel_hash = :kernel_hash "
     f"AND sweep.status <> 'running' ORDER BY {_ENDED} DESC, sweep.uid LIMIT :most"
 )
+# The last to arrive, by an index: of a hundred thousand, the last to end would be sought among all.
+NEWEST_WINNERS = (
+    f"SELECT {_columns('sweep', SWEEP)}, {_columns('problem', FACTS[:2])}, {_columns('device', FACTS[2:])} "
+    "FROM (SELECT sweep.id AS id FROM sweep JOIN problem ON problem.id = sweep.problem_id "
+    "WHERE sweep.device_id = (SELECT device.id FROM device WHERE device.digest = :device) "
+    "AND sweep.kernel_hash = :kernel_hash AND problem.kernel = :kernel AND sweep.status = 'tuned' "
+    "ORDER BY sweep.id DESC LIMIT :most) AS newest JOIN sweep ON sweep.id = newest.id "
+    "JOIN problem ON problem.id = sweep.problem_id JOIN device ON device.id = sweep.device_id ORDER BY sweep.id DESC"
+)
 WRONG_CONFIGS = (
     f"SELECT {_columns('trial', ('config',))} {_JOINED} JOIN trial ON trial.sweep_id = sweep.id "
     f"WHERE {_IDENTITY} AND sweep.environment = :environment AND sweep.origin = 'local' "

@@ -218,7 +218,7 @@ class Store(SweepStore):
         return self._rows.of_kernel(kernel, device, kernel_hash, most)
 
     def get_newest(self, kernel: str, device: Device, kernel_hash: str, most: int) -> tuple[list[Sweep], bool]:
-        """Return the newest finished sweeps of a kernel on a device, at most `most`, and whether these are all."""
+        """Return the tuned sweeps of a kernel on a device that came last, at most `most`, and whether these are all."""
         return self._rows.newest(kernel, device, kernel_hash, most)
 
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
@@ -254,8 +254,11 @@ class Store(SweepStore):
         device_name: str | None = None,
         finished: bool = True,
         with_trials: bool = False,
+        latest: int | None = None,
     ) -> Iterator[Sweep]:
         """Yield the sweeps by kernel, problem, device, time of finish and uid; running ones only without `finished`.
+
+        With `latest`, only as many as that, those that came last.
 
         Reads page by page, so that a slow consumer does not block writers.
         """
@@ -266,6 +269,8 @@ class Store(SweepStore):
             query = query.where(DeviceRow.name == device_name)
         if finished:
             query = query.where(SweepRow.status != "running")
+        if latest is not None:
+            query = query.where(SweepRow.id.in_(query.order_by(SweepRow.id.desc()).limit(latest)))
         texts = (ProblemRow.kernel, ProblemRow.key, DeviceRow.name, DeviceRow.digest)
         query = query.order_by(
             *map(self._access.bytewise, texts), SweepRow.finished.is_(None), SweepRow.finished, SweepRow.uid

@@ -44,8 +44,11 @@ _OF_PROBLEM, _FIRST_OF_PROBLEM = (
     sa.text(text).columns(*_OF_SWEEP, sa.column(_MARKED, sa.Boolean))
     for text in (statements.OF_PROBLEM, statements.FIRST_OF_PROBLEM)
 )
-_OF_KERNEL = sa.text(statements.OF_KERNEL).columns(
-    *_OF_SWEEP, *({**ProblemRow.__table__.c, **DeviceRow.__table__.c}[name] for name in statements.FACTS)
+_OF_KERNEL, _NEWEST_WINNERS = (
+    sa.text(text).columns(
+        *_OF_SWEEP, *({**ProblemRow.__table__.c, **DeviceRow.__table__.c}[name] for name in statements.FACTS)
+    )
+    for text in (statements.OF_KERNEL, statements.NEWEST_WINNERS)
 )
 
 
@@ -191,10 +194,10 @@ class SweepRows:
         return self.select(_OF_KERNEL, {**values, "most": statements.NO_LIMIT if most is None else most}, device=device)
 
     def newest(self, kernel: str, device: Device, kernel_hash: str, most: int) -> tuple[list[Sweep], bool]:
-        """Return the newest readable sweeps of a kernel on a device, at most `most`, and whether there are no more."""
+        """Return a kernel's readable winners that came last, at most `most`, and whether these are all."""
         values = {"kernel": kernel, "device": device.digest, "kernel_hash": kernel_hash, "most": most + 1}
         with self._access.read() as connection:
-            selected = connection.execute(_OF_KERNEL, values).all()
+            selected = connection.execute(_NEWEST_WINNERS, values).all()
             marks = self._marks.select(connection, [row.uid for row in selected[:most]])
         return self._records(selected[:most], marks, device=device), len(selected) <= most
 

@@ -90,9 +90,18 @@ class Upkeep:
                 connection.scalar(sa.select(devices)) or 0,
             )
 
-    def devices(self) -> list[Device]:
-        """Return the devices that finished sweeps are of."""
+    def kernels(self) -> list[str]:
+        """Return the names of the kernels that have a winner."""
+        tuned = sa.exists().where(SweepRow.problem_id == ProblemRow.id, SweepRow.status == "tuned")
+        with self._access.read() as connection:
+            names = connection.scalars(sa.select(ProblemRow.kernel).where(tuned).distinct()).all()
+        return sorted(name for name in names if isinstance(name, str))
+
+    def devices(self, kernel: str | None = None) -> list[Device]:
+        """Return the devices that finished sweeps, of one kernel or of all, are of."""
         swept = sa.select(SweepRow.device_id).where(SweepRow.status != "running").distinct()
+        if kernel is not None:
+            swept = swept.join_from(SweepRow, ProblemRow).where(ProblemRow.kernel == kernel)
         query = sa.select(*DeviceRow.__table__.columns).where(DeviceRow.id.in_(swept))
         with self._access.read() as connection:
             selected = connection.execute(query).all()
