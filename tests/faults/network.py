@@ -75,6 +75,7 @@ class Forwarder(_Listener):
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self.connections = 0
+        self.is_silent = False  # what comes in is taken, and goes no further
         super().__init__()
 
     def _serve(self, client: socket.socket) -> None:
@@ -88,7 +89,8 @@ class Forwarder(_Listener):
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while content := source.recv(65536):
-                target.sendall(content)
+                if not self.is_silent:
+                    target.sendall(content)
         finally:
             target.shutdown(socket.SHUT_WR)  # also when the other side was killed
 

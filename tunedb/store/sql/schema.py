@@ -206,11 +206,31 @@ def alembic_config(connection: sa.Connection) -> Config:
 
 
 def _revision(connection: sa.Connection) -> str | None:
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
+    if connection.dialect.name == "postgresql":
+        # None if there is no such table; a role that may only read may not be allowed to read this one.
+        may_read = connection.scalar(
+            sa.select(sa.func.has_table_privilege(sa.func.to_regclass(VERSION_TABLE), "SELECT"))
+        )
+        if not may_read:
+            return None if may_read is None else _revision_by_columns(connection)
+    elif not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     query: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))
     stored = [value if isinstance(value, str) else repr(value) for value in connection.scalars(query)]
     return max((printable(value[:MAX_REVISION]) for value in stored), default=None)  # of several, what refuses most
+
+
+def _revision_by_columns(connection: sa.Connection) -> str:
+    """Return HEAD if PostgreSQL has all columns of it; else what no revision is called."""
+    from tunedb.store.sql.models import Base
+
+    query = sa.text(
+        "SELECT attrelid::regclass::text, attname FROM pg_catalog.pg_attribute JOIN pg_catalog.pg_class "
+        "ON pg_class.oid = attrelid WHERE relnamespace = to_regnamespace(:schema) AND attnum > 0"
+    )
+    stored = {tuple(row) for row in connection.execute(query, {"schema": PG_SCHEMA})}
+    needed = {(table.name, column.name) for table in Base.metadata.tables.values() for column in table.columns}
+    return HEAD if needed <= stored else "not readable"
 
 
 def _is_file(path: Path, url: str) -> bool:
