@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Self
 
 
+STARTUP = 2  # messages of a client, without a password: it asks for TLS, and says who it is
+
+
 class _Listener(abc.ABC):
     """Hands each connection to a thread; closed at the end of the `with` block."""
 
@@ -75,7 +78,7 @@ class Forwarder(_Listener):
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self.connections = 0
-        self.is_silent = False  # what comes in is taken, and goes no further
+        self.is_silent = False  # connections are made, and then nothing of them goes further
         super().__init__()
 
     def _serve(self, client: socket.socket) -> None:
@@ -87,9 +90,11 @@ class Forwarder(_Listener):
         self._pump(client, server)
 
     def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        count = 0
         try:
             while content := source.recv(65536):
-                if not self.is_silent:
+                count += 1
+                if count <= STARTUP or not self.is_silent:
                     target.sendall(content)
         finally:
             target.shutdown(socket.SHUT_WR)  # also when the other side was killed

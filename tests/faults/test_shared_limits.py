@@ -110,8 +110,8 @@ def test_connections_that_fall_silent_are_given_up_and_replaced_however_often(
         shared = remote(forwarder.url(), deadline=2.0, monotonic=lambda: seconds[0])
         assert len(shared.get_sweeps(sweep(0).problem, DEVICE, HASH)) == 1
         reader = shared._accesses[0]
-        for n in range(1, MAX_GIVEN_UP + 3):
-            shared.deadline = shared._rows._deadline = 0.5
+        for n in range(1, MAX_GIVEN_UP + 2):
+            shared.deadline = shared._rows._deadline = 0.4
             forwarder.is_silent = True
             shared.refresh(sweep(n).problem, DEVICE, HASH)
             found = shared.get_sweeps(sweep(n).problem, DEVICE, HASH)
