@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-
 STARTUP = 2  # messages of a client, without a password: it asks for TLS, and says who it is
 
 
