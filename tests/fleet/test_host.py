@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -257,3 +258,15 @@ def test_a_claim_that_its_worker_could_not_give_back_is_given_back_for_it(store:
         claim = store.claims.get(key)
         assert claim is not None
         assert claim.state != ClaimState.HELD
+
+
+def test_a_slot_waits_for_a_gpu_that_another_process_uses(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter stands for the GPU."""
+    tries = iter([False, False, True, True])
+    monkeypatch.setattr("tunedb.fleet.host.try_gpu", lambda name: contextlib.nullcontext(next(tries)))
+    slot = dataclasses.replace(interpreters(1)[0], variables={"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "0"})
+    outcomes = tune_on_host(tasks_of({"b1": 0.001}, {"b2": 0.001}), [slot], HostRun(store, settings.current()), Heard())
+    assert [outcome.word for outcome in outcomes] == ["sweep", "sweep"]
+    assert next(tries, None) is None
+    monkeypatch.setattr("tunedb.fleet.host.try_gpu", lambda name: contextlib.nullcontext(False))
+    assert tune_on_host(tasks_of({"b4": 0.001}), [slot], HostRun(store, settings.current(), budget=0.3), Heard()) == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.store.samples import DEVICE
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.errors import SettingError, SweepError
 from tunedb.fleet import slots as module
+from tunedb.fleet.gpu_lock import try_gpu
 from tunedb.fleet.slots import Slot, gpu_slots, interpreters, probe, select, visible_names
 
 OTHER = Device("another GPU", "cuda", "sm_1", 1)
@@ -118,3 +121,27 @@ def test_a_process_says_what_its_gpu_is_or_why_there_is_none() -> None:
 def test_interpreters_are_slots_of_their_own() -> None:
     assert [(slot.device, slot.index) for slot in interpreters(2)] == [(INTERPRETER, -1)] * 2
     assert len({slot.name for slot in interpreters(3)}) == 3
+
+
+def test_one_process_of_a_host_at_a_time_has_a_gpu(tmp_path: Path) -> None:
+    with try_gpu("0", tmp_path) as first, try_gpu("0", tmp_path) as second, try_gpu("GPU-1", tmp_path) as other:
+        assert (first, second, other) == (True, False, True)
+    with try_gpu("0", tmp_path) as again:
+        assert again
+    (tmp_path / "file").touch()
+    with try_gpu("0", tmp_path / "file") as unlocked:  # no lock file can be there: nobody is kept from the GPU
+        assert unlocked
+
+
+def test_a_process_that_ends_leaves_its_gpu(tmp_path: Path) -> None:
+    program = "import sys, time; from pathlib import Path; from tunedb.fleet.gpu_lock import try_gpu\n"
+    program += "with try_gpu('0', Path(sys.argv[1])) as held: print(held, flush=True); time.sleep(600)"
+    holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "True\n"
+    with try_gpu("0", tmp_path) as held:
+        assert not held
+    holder.kill()
+    holder.communicate()
+    with try_gpu("0", tmp_path) as held:
+        assert held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,9 @@ def tune_on_dask(
     rows: dict[Any, dict[str, Any]] = {}
     with dask_cluster(address, sorted({task.kernel.name for task in tasks})) as cluster:
         jobs = [(task.problem, task.arguments) for task in tasks]
-        results = warm_on(cluster.executor, jobs, store, force=force, step=step, at_a_time=cluster.at_a_time)
-        with HostProgress([], seconds, title=f"{cluster.workers} Dask workers", at_a_time=cluster.at_a_time) as shown:
+        arriving = warm_on(cluster.executor, jobs, store, force=force, step=step, at_a_time=cluster.at_a_time)
+        progress = HostProgress([], seconds, title=f"{cluster.workers} Dask workers", at_a_time=cluster.at_a_time)
+        with contextlib.closing(arriving) as results, progress as shown:
             for result in results:
                 task, sweep = by_problem[result.problem], result.sweep
                 took = (sweep.finished - sweep.started).total_seconds() if sweep and sweep.finished else 0.0

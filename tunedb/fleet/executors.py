@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -45,7 +46,7 @@ def run_on_executor(
     force: bool,
     step: float,
     at_a_time: int | None = None,
-) -> Iterator[WarmResult]:
+) -> Generator[WarmResult, None, None]:
     """Yield the result of each job as it arrives; its sweep is stored by then.
 
     `facts`: see `versions`. `at_a_time`: how many jobs the executor is given at once; None: all.
@@ -75,11 +76,12 @@ def run_on_executor(
                 number, future = futures.next_done()
                 running -= 1
                 yield _stored(_result(jobs[number][0], future), store, unstored)
-        if unstored:
-            store.put_sweeps(unstored)
     except BaseException:
         futures.cancel()
+        with suppress(StoreError):  # what ended the run is raised
+            store.put_sweeps(unstored)
         raise
+    store.put_sweeps(unstored)
 
 
 class _Futures:

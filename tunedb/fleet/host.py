@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from tunedb.core.sweep import Sweep, SweepStatus, Trial, now
+from tunedb.core.sweep import Sweep, Trial, now
 from tunedb.core.task import TaskKey, TuningTask
 from tunedb.errors import SweepError
+from tunedb.fleet.gpu_lock import try_gpu
 from tunedb.fleet.order import longest_first
 from tunedb.fleet.queue import TaskQueue
 from tunedb.fleet.slots import Slot
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from tunedb.core.problem import Config
     from tunedb.store import Store
 
+POLL_S = 0.1  # between two looks for a GPU that another process uses
+MIN_BUDGET_S = 0.1  # of a task that was taken just before the budget was spent
 BUSY, STORED = "busy", "stored"  # of `child.tune_task`
 _log = logging.getLogger("tunedb")
 
@@ -181,32 +185,46 @@ class _Crew:
         return None if time.monotonic() >= self._deadline else self._tasks.take(slot.device.digest)
 
     def _tune(self, slot: Slot, supervisor: Supervisor, task: TuningTask) -> None:
-        run, left = self._run, self._deadline - time.monotonic()
-        is_forced = run.force
-        if is_forced and self._tasks.was_passed_over(task):
-            sweep = self._swept_meanwhile(task)
-            if sweep is not None:
-                self._done(slot, Outcome(task, STORED, sweep))
+        with contextlib.ExitStack() as held:
+            if not self._wait_for_gpu(slot, held):
+                self._tasks.give_back(task)
                 return
-        self._tell(lambda observer: observer.begins(slot, task))
-        try:
-            word, sweep = supervisor.tune(
-                task.problem, task.arguments, force=is_forced, builds_on=run.builds_on, budget=left,
-                observer=_Relay(slot, self._tell), waits=False,  # there are others
-            )  # fmt: skip
-        except SweepError:
-            self._tasks.give_back(task)
-            raise
+            self._tell(lambda observer: observer.begins(slot, task))
+            try:
+                word, sweep = self._ask(slot, supervisor, task)
+            except SweepError:
+                self._tasks.give_back(task)
+                raise
         if word == BUSY and self._tasks.pass_over(task):
             self._tell(lambda observer: observer.passed_over(slot, task))
         else:
             self._done(slot, Outcome(task, word, sweep))
 
-    def _swept_meanwhile(self, task: TuningTask) -> Sweep | None:
-        """Return a sweep of the task that ended well since this run began: it is not tuned again."""
-        sweeps = self._run.store.get_sweeps(task.problem, task.device, task.kernel.hash)
-        ended = [sweep for sweep in sweeps if sweep.status == SweepStatus.TUNED and sweep.started >= self._began]
-        return max(ended, key=lambda sweep: sweep.started, default=None)
+    def _wait_for_gpu(self, slot: Slot, held: contextlib.ExitStack) -> bool:
+        """Wait until no other process of this host sweeps on the slot's GPU; return False if the run ends before."""
+        while slot.gpu_name is not None and not self._tasks.is_closed and time.monotonic() < self._deadline:
+            with contextlib.ExitStack() as tried:
+                if tried.enter_context(try_gpu(slot.gpu_name)):
+                    held.push(tried.pop_all())
+                    return True
+            time.sleep(POLL_S)
+        return slot.gpu_name is None
+
+    def _ask(self, slot: Slot, supervisor: Supervisor, task: TuningTask) -> tuple[str, Sweep | None]:
+        """Have the worker tune the task; after a pass-over not again if the other process's sweep ended well."""
+        run = self._run
+        ask = partial(
+            supervisor.tune, task.problem, task.arguments, builds_on=run.builds_on, observer=_Relay(slot, self._tell),
+            waits=False,  # there are others
+        )  # fmt: skip
+        if run.force and self._tasks.was_passed_over(task):
+            word, sweep = ask(force=False, budget=self._left())
+            if word != STORED or sweep is None or (sweep.finished is not None and sweep.finished >= self._began):
+                return word, sweep
+        return ask(force=run.force, budget=self._left())
+
+    def _left(self) -> float:
+        return max(self._deadline - time.monotonic(), MIN_BUDGET_S)
 
     def _done(self, slot: Slot, outcome: Outcome) -> None:
         self._tasks.done(outcome.task)
@@ -217,7 +235,7 @@ class _Crew:
 
 
 class _Relay:
-    """The observer of one slot's sweeps, hands on to the run's observer what `sweep.observer.Observer` hears."""
+    """The observer of one slot's sweeps: what it hears, as `sweep.observer.Observer`, the run's observer hears."""
 
     def __init__(self, slot: Slot, tell: Callable[[Callable[[HostObserver], None]], None]) -> None:
         self._slot = slot

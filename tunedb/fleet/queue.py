@@ -28,13 +28,13 @@ class TaskQueue:
         self._patience = patience
         self._monotonic = monotonic
         self._progress_at = monotonic()
-        self._is_closed = False
+        self.is_closed = False
         self._changed = threading.Condition()
 
     def take(self, device: str) -> TuningTask | None:
         """Return the next task for the device of that digest; waits for one that may still come. None: that was all."""
         with self._changed:
-            while not self._is_closed:
+            while not self.is_closed:
                 now = self._monotonic()
                 task = next((task for task in self._waiting if task.device.digest == device), None)
                 if task is not None:
@@ -86,5 +86,5 @@ class TaskQueue:
     def close(self) -> None:
         """Give out no more tasks."""
         with self._changed:
-            self._is_closed = True
+            self.is_closed = True
             self._changed.notify_all()

@@ -39,6 +39,11 @@ class Slot:
     words: tuple[str, ...] = ()  # by which `--devices` may name it, other than by its number
 
     @property
+    def gpu_name(self) -> str | None:
+        """The GPU's name on this host, as CUDA_VISIBLE_DEVICES takes it; None for an interpreter."""
+        return self.variables.get("CUDA_VISIBLE_DEVICES")
+
+    @property
     def placement(self) -> Placement:
         """The placement on its device, as this process sees it."""
         return Placement(self.device, self.here)

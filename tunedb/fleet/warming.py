@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
@@ -73,8 +74,9 @@ def warm_many(
             if executor is None:
                 _warm_here(unique, store, take, force=force, step=trial_timeout)
             else:
-                for result in warm_on(executor, unique, store, force=force, step=trial_timeout):
-                    take(result)
+                with contextlib.closing(warm_on(executor, unique, store, force=force, step=trial_timeout)) as arriving:
+                    for result in arriving:
+                        take(result)
         finally:
             if results:
                 session.forget()  # this process's calls, too, get the new configs
@@ -83,7 +85,7 @@ def warm_many(
 
 def warm_on(
     executor: SubmitsJobs, jobs: Sequence[Job], store: Store, *, force: bool, step: float, at_a_time: int | None = None
-) -> Iterator[WarmResult]:
+) -> Generator[WarmResult, None, None]:
     """Yield the results of jobs on an executor, which gets the longest first. See `run_on_executor`."""
     tasks = tasks_of(jobs)
     ordered = longest_first(tasks, expected_seconds(tasks, store))

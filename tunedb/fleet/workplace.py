@@ -90,10 +90,9 @@ class Workplace:
             for slot in sorted(slots, key=lambda slot: slot.name not in self._supervisors):
                 if slot.name in self._busy:
                     continue
-                if self._slots:
+                if slot.gpu_name is not None:
                     with contextlib.ExitStack() as held:
-                        name = slot.variables["CUDA_VISIBLE_DEVICES"]
-                        if not held.enter_context(try_gpu(name)):
+                        if not held.enter_context(try_gpu(slot.gpu_name)):
                             continue
                         leaving.push(held.pop_all())
                 self._busy.add(slot.name)
