@@ -180,46 +180,40 @@ def test_an_executor_that_breaks_keeps_what_was_done_and_reports_the_rest(store:
     assert [(result.outcome, bool(result.error)) for result in late] == [("lost", True)] * 4
 
 
-class Done(Executor):
-    """An executor whose jobs are done at once, with what a function makes of their answers."""
+class Answers(Executor):
+    """An executor whose every job ends at once, with what a function returns or raises."""
 
-    def __init__(self, change: Callable[[dict[str, Any]], Any] = lambda answer: answer, times: int = 1) -> None:
-        self.change, self.times = change, times
+    def __init__(self, answer: Callable[[], Any] = lambda: None) -> None:
+        self.answer = answer
 
     def submit(self, function: Any, /, *arguments: Any, **keywords: Any) -> Future[Any]:  # type: ignore[override]
         future: Future[Any] = Future()
         try:
-            for _ in range(self.times):
-                answer = self.change(function(*arguments))
-            future.set_result(answer)
-        except BaseException as error:  # as executors do
+            future.set_result(self.answer())
+        except ZeroDivisionError as error:
             future.set_exception(error)
         return future
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda answer: None,
-        lambda answer: {},
-        lambda answer: answer | {"sweeps": answer["sweeps"].replace("planted", "implanted")},
-        lambda answer: answer | {"sweeps": answer["sweeps"][:-20]},
-        lambda answer: 1 / 0,
-    ],
-)
-def test_an_answer_that_can_not_be_read_is_a_lost_result(change: Callable[[Any], Any], tmp_path: Path) -> None:
-    with tunedb.using(store=tmp_path / "client.db"):
-        [result] = tunedb.warm_many(PROBLEMS[:1], Done(change))
+def test_a_result_is_stored_once_and_one_that_can_not_be_read_is_lost(store: Store) -> None:
+    answer, other = run_job(request(PROBLEMS[0])), run_job(request(PROBLEMS[1]))
+    text = answer["sweeps"]
+    unreadable: list[Callable[[], Any]] = [
+        lambda: None,
+        dict,
+        lambda: answer | {"sweeps": text.replace("planted", "implanted")},
+        lambda: answer | {"sweeps": text[:-20]},
+        lambda: 1 / 0,
+        lambda: other,  # the sweep of another problem
+    ]
+    for raised in unreadable:
+        [result] = tunedb.warm_many(PROBLEMS[:1], Answers(raised))
         assert (result.outcome, result.config, bool(result.error)) == ("lost", None, True)
-
-
-def test_the_sweep_of_another_problem_is_not_taken_for_this_one() -> None:
-    other = run_job(request(PROBLEMS[1]))
-    [result] = tunedb.warm_many(PROBLEMS[:1], Done(lambda answer: other))
-    assert (result.outcome, result.error) == (
-        "lost",
-        "ImportRejected: expected sweeps of one problem, got that of another one",
-    )
+    assert result.error == "ImportRejected: expected sweeps of one problem, got that of another one"
+    for _ in range(2):  # an answer that arrives twice
+        [result] = tunedb.warm_many(PROBLEMS[:1], Answers(lambda: answer))
+        assert result.outcome == "sweep"
+    assert len([sweep for sweep in store.iter_sweeps() if sweep.problem == result.problem]) == 1
 
 
 def request(problem: Mapping[str, Any], **facts: str) -> dict[str, Any]:
@@ -230,13 +224,6 @@ def request(problem: Mapping[str, Any], **facts: str) -> dict[str, Any]:
     arguments = {name: value for name, value in problem.items() if name != "kernel"}
     ours = facts_of([NAME]) | facts
     return request_of(KERNEL.problem(arguments), arguments, ours, force=False, step=60.0)
-
-
-def test_a_result_that_arrives_twice_is_stored_once(store: Store) -> None:
-    answers = [run_job(request(PROBLEMS[0]))] * 2
-    for answer in answers:
-        assert tunedb.warm_many(PROBLEMS[:1], Done(lambda _, answer=answer: answer))[0].outcome == "sweep"
-    assert len(list(store.iter_sweeps())) == 1
 
 
 class Job:
@@ -264,11 +251,11 @@ class Engine:
 
 
 def test_an_engine_with_futures_of_its_own_serves_as_well(store: Store) -> None:
-    assert [result.outcome for result in tunedb.warm_many(PROBLEMS, Engine())] == ["sweep"] * 4
-    assert len(list(store.iter_sweeps())) == 4
+    assert [result.outcome for result in tunedb.warm_many(PROBLEMS[:2], Engine())] == ["sweep"] * 2
+    assert len(list(store.iter_sweeps())) == 2
 
 
-@pytest.mark.parametrize("fact", ["tunedb", "Triton", "torch", "Python", f"kernel {NAME}"])
+@pytest.mark.parametrize("fact", ["tunedb", "Python", f"kernel {NAME}"])
 def test_a_worker_that_differs_refuses_and_names_itself_and_both_values(store: Store, fact: str) -> None:
     other = "ab" * 32 if fact.startswith("kernel") else "0.0.1"
     answer = run_job(request(PROBLEMS[0], **{fact: other}))
@@ -352,7 +339,7 @@ def test_what_is_no_problem_is_refused_before_anything_is_tuned(
     store: Store, problem: Any, error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error, match=said):
-        tunedb.warm_many([PROBLEMS[0], problem], Done())
+        tunedb.warm_many([PROBLEMS[0], problem], Answers())
     assert list(store.iter_sweeps(finished=False)) == []
 
 
@@ -364,4 +351,4 @@ def test_a_process_that_may_not_write_is_refused() -> None:
 
 
 def test_nothing_to_do_is_nothing_done(store: Store) -> None:
-    assert tunedb.warm_many([]) == tunedb.warm_many([], Done()) == []
+    assert tunedb.warm_many([]) == tunedb.warm_many([], Answers()) == []
