@@ -242,8 +242,9 @@ def test_each_take_over_has_its_own_number_however_many_race_for_it(busy_url: st
     assert sorted(attempts) == list(range(1, len(attempts) + 1))
 
 
-def test_everything_about_a_claim_works_through_a_pooler(pgbouncer: str, postgresql_url: str) -> None:
-    upgrade(postgresql_url)
+@pytest.mark.usefixtures("postgresql_url")
+def test_everything_about_a_claim_works_through_a_pooler(pgbouncer: str) -> None:
+    assert upgrade(pgbouncer) is None
     with open_store(pgbouncer) as store:
         old = expired(store)
         new = store.claims.take(KEY, SECOND)

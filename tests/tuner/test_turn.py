@@ -266,6 +266,53 @@ def test_one_that_was_overtaken_waits_for_the_others_sweep_which_still_runs(tmp_
         assert publish() == uid_of(call())
 
 
+def test_one_that_learns_only_later_that_it_was_overtaken_changes_to_the_others_sweep(
+    tmp_path: Path, shared_path: str, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Host(tmp_path, None, "c").call(FakeKernel({1: 9.0, 4: 3.0})).sweep
+    may_arrive, publish = threading.Event(), Store.publish
+    monkeypatch.setattr(Store, "publish", lambda *given, **more: (may_arrive.wait(30), publish(*given, **more))[1])
+    with open_store(shared_path) as store:
+
+        def overtake(block: int) -> None:
+            store.put_sweep(done)
+            with store._access.write() as connection:
+                connection.exec_driver_sql("UPDATE claim SET owner = 'another', attempt = 7, state = 'released'")
+
+        host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES, on_compile=overtake)
+        host.store.shared.deadline = 0.05  # for which a call waits until its sweep has arrived
+        first = host.call(kernel)
+        assert first.source == "sweep"
+        may_arrive.set()
+        eventually(lambda: host.better)
+        assert uid_of(host.call(kernel)) == done.uid != uid_of(first)
+        assert list(store.upkeep.uids()) == [done.uid]
+    assert records.text.count("was taken over before the sweep arrived") == 1
+    again = Host(tmp_path, shared_path, "a").call(FakeKernel(TIMES))
+    assert uid_of(again) == done.uid
+
+
+def test_a_store_that_is_away_when_a_sweep_begins_and_back_when_it_ends_keeps_the_first_one(
+    tmp_path: Path, shared_path: str
+) -> None:
+    done = Host(tmp_path, None, "c").call(FakeKernel({1: 9.0, 4: 3.0})).sweep
+    host = Host(tmp_path, shared_path, "a")
+    shared = host.store.shared
+
+    def come_back(block: int) -> None:
+        with open_store(shared_path) as store:
+            store.put_sweep(done)
+        for breaker in (shared._reads, shared._writes):
+            breaker.reset()
+
+    for breaker in (shared._reads, shared._writes):
+        breaker.trip()
+    choice = host.call(FakeKernel(TIMES, on_compile=come_back))
+    assert uid_of(choice) == done.uid
+    with open_store(shared_path) as store:
+        assert list(store.upkeep.uids()) == [done.uid]
+
+
 def test_warm_passes_over_what_is_claimed_elsewhere_and_finds_it_later(tmp_path: Path, shared_path: str) -> None:
     host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
     task = task_of(kernel)

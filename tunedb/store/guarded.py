@@ -25,7 +25,7 @@ from tunedb.store.local_claims import LocalClaims
 from tunedb.store.reopening import ReopeningStore
 from tunedb.store.store_thread import StoreThread
 from tunedb.store.wait_budget import CALL_S
-from tunedb.store.writer import Writer
+from tunedb.store.writer import BUSY_S, Writer
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -133,8 +133,9 @@ class GuardedStore(SweepStore):
         return (LocalClaims(self.writer, self.finish_sweep, is_writable=self._writable),)
 
     def withdraw(self, sweep_uid: str, reason: str) -> None:
-        """Quarantine a sweep. A mark that can't be written is lost."""
-        self.writer.detail(lambda store: whole_of(store).marks.put(sweep_uid, Mark(MarkKind.QUARANTINE, reason)))
+        """Quarantine a sweep, on a thread that may wait for that. A mark that can't be written is lost."""
+        mark = Mark(MarkKind.QUARANTINE, reason)
+        self.writer.detail(lambda store: whole_of(store).marks.put(sweep_uid, mark)).wait(BUSY_S)
 
     def wait_until_written(self, sweep_uid: str) -> bool:
         """Wait a while for a finished sweep to be written; return whether it is."""

@@ -159,6 +159,7 @@ class SweepTurn:
                 sweep.problem.kernel, sweep.problem,
             )  # fmt: skip
             self._store.withdraw(sweep.uid, "another process had taken its claim over")
+            self._store.refresh(*self._identity)
             self._on_late()
 
     def wait_for_the_other(self) -> None:
