@@ -160,13 +160,14 @@ def test_a_file_that_was_removed_is_not_made_again_behind_our_back(path: Path) -
 
 def test_a_full_disk_fails_the_write_and_not_the_read(path: Path) -> None:
     made(path)
+    most = path.stat().st_size + 20_000  # room for less than the trials take
     code = f"""
 import resource
 from tests.store.samples import sweep, trial
 from tunedb.errors import StoreUnavailable
 from tunedb.store import open_store
 store = open_store({str(path)!r})
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))
 try:
     store.put_sweep(sweep(2, trials=[trial(error="x" * 4000) for _ in range(100)]))
 except StoreUnavailable as error:
