@@ -40,6 +40,7 @@ class Settings:
 
     store: str  # path or SQLAlchemy URL of the local store
     shared: str | None  # SQLAlchemy URL of the shared store
+    bundles: tuple[str, ...]  # files that `tunedb export --format bundle` wrote, separated as in PATH
     mode: str  # one of MODES
     budget: float  # seconds that this process may spend sweeping inside calls
     lock_timeout: float  # seconds to wait for another process's sweep
@@ -79,6 +80,7 @@ def _parse_mode(value: str) -> str:
 _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
     "store": ("TUNEDB_STORE", parse_store, default_store),
     "shared": ("TUNEDB_SHARED", parse_path_or_url, lambda: None),
+    "bundles": ("TUNEDB_BUNDLES", parse_folders, tuple),
     "mode": ("TUNEDB_MODE", _parse_mode, lambda: "tune"),
     "budget": ("TUNEDB_BUDGET", parse_seconds, lambda: 120.0),
     "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", parse_seconds, lambda: 60.0),
@@ -178,6 +180,7 @@ def configure(
     *,
     store: str | os.PathLike[str] | None = _UNCHANGED,
     shared: str | None = _UNCHANGED,
+    bundles: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = _UNCHANGED,
     mode: Mode | None = _UNCHANGED,
     budget: float | None = _UNCHANGED,
     lock_timeout: float | None = _UNCHANGED,
@@ -191,6 +194,7 @@ def configure(
 
     store: the path or SQLAlchemy URL of the local store.
     shared: the SQLAlchemy URL of a shared store.
+    bundles: files that `tunedb export --format bundle` wrote, in addition to those of installed packages.
     mode: what a call may do on a miss.
     budget: the seconds that this process may spend sweeping inside calls.
     lock_timeout: the seconds to wait for another process's sweep of the same problem.
@@ -203,9 +207,9 @@ def configure(
 
     Forgets every remembered config. Raises SettingError for a value that can't be used; then nothing changes.
     """
-    keywords = {"store": store, "shared": shared, "mode": mode, "budget": budget, "lock_timeout": lock_timeout,
-                "override": override, "cache": cache, "switch_interval": switch_interval, "precompiled": precompiled,
-                "record_calls": record_calls}  # fmt: skip
+    keywords = {"store": store, "shared": shared, "bundles": bundles, "mode": mode, "budget": budget,
+                "lock_timeout": lock_timeout, "override": override, "cache": cache, "switch_interval": switch_interval,
+                "precompiled": precompiled, "record_calls": record_calls}  # fmt: skip
     with _lock:
         merged = _arguments | {name: value for name, value in keywords.items() if value is not _UNCHANGED}
         _change({name: value for name, value in merged.items() if value is not None})
@@ -216,6 +220,7 @@ def using(
     *,
     store: str | os.PathLike[str] | None = _UNCHANGED,
     shared: str | None = _UNCHANGED,
+    bundles: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = _UNCHANGED,
     mode: Mode | None = _UNCHANGED,
     budget: float | None = _UNCHANGED,
     lock_timeout: float | None = _UNCHANGED,
@@ -228,8 +233,9 @@ def using(
     """Configure the whole process for a block: `with tunedb.using(mode="off"): ...`. Takes what `configure` takes."""
     before = _arguments, _current
     configure(
-        store=store, shared=shared, mode=mode, budget=budget, lock_timeout=lock_timeout, override=override,
-        cache=cache, switch_interval=switch_interval, precompiled=precompiled, record_calls=record_calls,
+        store=store, shared=shared, bundles=bundles, mode=mode, budget=budget, lock_timeout=lock_timeout,
+        override=override, cache=cache, switch_interval=switch_interval, precompiled=precompiled,
+        record_calls=record_calls,
     )  # fmt: skip
     try:
         yield current()

@@ -55,6 +55,14 @@ class Source(StrEnum):
     OVERRIDE = "override"
 
 
+class Layer(StrEnum):
+    """The store that a sweep was read from."""
+
+    LOCAL = "local"
+    SHARED = "shared"
+    BUNDLE = "bundle"  # a read-only file that came with a package or an image
+
+
 class MarkKind(StrEnum):
     """The judgement of a mark on its sweep."""
 
@@ -179,6 +187,8 @@ class Sweep:
     host: str = ""
     uid: str = field(default_factory=new_uid)
     arrived: datetime | None = field(default=None, compare=False)  # when the store that it was read from took it
+    layer: Layer = field(default=Layer.LOCAL, compare=False)  # where it was read
+    bundle: str = field(default="", compare=False)  # the bundle's name, if it was read from one
 
     @property
     def speedup(self) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 from tunedb.core.device import Device, Placement
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import MISSES, Source, Sweep
+from tunedb.core.sweep import MISSES, Layer, Source, Sweep
 
 TaskKey = tuple[str, str, str, str]  # kernel's name, kernel hash, problem's key, device's digest
 
@@ -28,8 +28,13 @@ class Choice:
         """Whether a better answer may appear in the store: true of a default, and of another problem's config."""
         return self.source in MISSES
 
+    @property
+    def layer(self) -> Layer | None:
+        """The store that its sweep came from: local, shared or bundle; None without a sweep."""
+        return None if self.sweep is None else self.sweep.layer
+
     def __repr__(self) -> str:
-        sweep = "" if self.sweep is None else f", sweep={self.sweep.uid[:12]}"
+        sweep = "" if self.sweep is None else f", sweep={self.sweep.uid[:12]}, layer={self.sweep.layer}"
         return f"Choice({self.config}, source={self.source}{sweep}{', failed' if self.failed else ''})"
 
 

@@ -67,6 +67,11 @@ class GuardedStore(SweepStore):
         self._reader = StoreThread("tunedb-reader", monotonic, on_idle=self._store.release)
         self._breaker = Breaker(monotonic)
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no store yet, and nothing waits to be written to one."""
+        return not self._store.is_open and self._is_new() and not self.writer.waiting()
+
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the stored sweeps, and those that wait to be written; only those if the store fails."""
         self.writer.write()

@@ -1,4 +1,4 @@
-"""The local and the shared store as one: read together, the local one written first."""
+"""The local store, the shared one and bundles as one: read together, the local one written first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, Trial, UsageCount
+from tunedb.core.sweep import Layer, Sweep, Trial, UsageCount
+from tunedb.store.bundles import BundleLayer
 from tunedb.store.claim_keeper import ClaimKeeper
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.interface import SweepStore
@@ -20,28 +21,45 @@ if TYPE_CHECKING:
 
 
 class LayeredStore(SweepStore):
-    """The local store, which is always there, and a shared one. For a command the local one is the store itself.
+    """The local store, which is always there, a shared one, and bundles. For a command the local one is the store
+    itself.
 
-    A sweep's layer has no influence on whether it wins.
+    Whether a sweep is local or shared has no influence on whether it wins, so that all machines that share a store
+    agree. Sweeps of bundles rank behind them (`store.ranking`).
     """
 
-    def __init__(self, local: GuardedStore | Store, shared: SharedStore | None = None) -> None:
+    def __init__(
+        self,
+        local: GuardedStore | Store,
+        shared: SharedStore | None = None,
+        bundles: BundleLayer | None = None,
+    ) -> None:
         self.local = local
         self.shared = shared
+        self.bundles = bundles
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
-        """Return the finished sweeps of that identity in either layer."""
-        sweeps = self.local.get_sweeps(problem, device, kernel_hash)
-        if self.shared is None:
-            return sweeps
-        return united([*sweeps, *self._with_local_marks(self.shared.get_sweeps(problem, device, kernel_hash))])
+        """Return the finished sweeps of that identity in every layer."""
+        others = [] if self.bundles is None else self.bundles.get_sweeps(problem, device, kernel_hash)
+        is_needed = not (others and self._has_no_local)
+        sweeps = self.local.get_sweeps(problem, device, kernel_hash) if is_needed else []
+        if self.shared is not None:
+            others = [*self.shared.get_sweeps(problem, device, kernel_hash), *others]
+        return united([*sweeps, *(self._with_local_marks(others) if is_needed else others)]) if others else sweeps
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
-        """Return the finished sweeps of a kernel on a device in either layer; at most `most` of the local one."""
-        sweeps = self.local.get_kernel_sweeps(kernel, device, kernel_hash, most)
-        if self.shared is None:
-            return sweeps
-        return united([*sweeps, *self._with_local_marks(self.shared.get_kernel_sweeps(kernel, device, kernel_hash))])
+        """Return the finished sweeps of a kernel on a device in every layer; at most `most` of a store or a bundle."""
+        others = [] if self.bundles is None else self.bundles.get_kernel_sweeps(kernel, device, kernel_hash, most)
+        is_needed = not (others and self._has_no_local)
+        sweeps = self.local.get_kernel_sweeps(kernel, device, kernel_hash, most) if is_needed else []
+        if self.shared is not None:
+            others = [*self.shared.get_kernel_sweeps(kernel, device, kernel_hash), *others]
+        return united([*sweeps, *(self._with_local_marks(others) if is_needed else others)]) if others else sweeps
+
+    @property
+    def _has_no_local(self) -> bool:
+        """Whether no local store exists: a call that a bundle answers does not make one."""
+        return isinstance(self.local, GuardedStore) and self.local.is_absent
 
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
@@ -64,7 +82,7 @@ class LayeredStore(SweepStore):
         return self.local.get_whole(sweep_uids)
 
     def _with_local_marks(self, sweeps: list[Sweep]) -> list[Sweep]:
-        """Return sweeps of the shared store with the marks that the local store has of them."""
+        """Return sweeps of other layers with the marks that the local store has of them."""
         marks = self.local.get_marks_of([sweep.uid for sweep in sweeps]) if sweeps else {}
         return [
             dataclasses.replace(sweep, marks=(*sweep.marks, *marks[sweep.uid])) if sweep.uid in marks else sweep
@@ -101,8 +119,10 @@ class LayeredStore(SweepStore):
 
     def copy_here(self, sweep: Sweep) -> None:
         """Copy a sweep of the shared store to the local one, so that this machine's commands find it there."""
+        if self.shared is None or sweep.layer is Layer.BUNDLE:
+            return
         here = self.local.get_sweeps(sweep.problem, sweep.device, sweep.kernel_hash)
-        if self.shared is not None and sweep.uid not in {stored.uid for stored in here}:
+        if sweep.uid not in {stored.uid for stored in here}:
             for whole in self.shared.get_whole(sweep.uid):
                 self.local.finish_sweep(dataclasses.replace(whole, origin="imported"))
 

@@ -66,10 +66,10 @@ class LocalOpener:
         path = _plain_path(self._url)
         if path is None or not self._writable:
             return False
+        if self._has_no_file():
+            return True
         try:
             file = expand(path).stat()
-        except FileNotFoundError:
-            return True
         # No home folder, no permission, a NUL, a path that is too long: opening the store will say so.
         except (OSError, RuntimeError, ValueError) as error:
             let_pass(error)
@@ -89,9 +89,23 @@ class LocalOpener:
                 reader.release()
             else:
                 return LocalStore(reader, self._open_whole, lambda: self._is_loaded)
+        elif not self._writable and self._has_no_file():
+            return None
         if not self._is_loaded:
             raise NotLoaded(f"{self._url} can't be opened without SQLAlchemy.")
         return self._open_whole()
+
+    def _has_no_file(self) -> bool:
+        path = _plain_path(self._url)
+        try:
+            if path is not None:
+                expand(path).stat()
+        except FileNotFoundError:
+            return True
+        # As in `is_new`.
+        except (OSError, RuntimeError, ValueError) as error:
+            let_pass(error)
+        return False
 
     def _reader(self) -> SqliteReader | None:
         path = _path_of(self._url)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, cast
 
 from tunedb.core.device import Environment
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Source, Sweep
+from tunedb.core.sweep import Layer, Source, Sweep
 
 Obstacle = Literal["running", "failed", "aborted", "quarantined", "expired", "outside the space", "found wrong here"]
 RETRY_AFTER = timedelta(days=1)  # by judgement: a problem whose configs all failed is tried again after this
@@ -26,6 +26,7 @@ class Strength(NamedTuple):
     pinned: bool
     valid: bool
     complete: bool
+    measured: bool  # in this machine's store or one that it shares, not in a bundle
     finished: datetime  # as `ended` has it
     uid: str
 
@@ -65,7 +66,8 @@ def obstacle(
 def strength(sweep: Sweep, environment: Environment | None, now: datetime | None = None) -> Strength:
     """Return a finished sweep's strength in this environment; without one, every sweep is valid."""
     valid = environment is None or sweep.environment == environment
-    return Strength(sweep.is_pinned, valid, sweep.complete, ended(sweep, now), sweep.uid)
+    measured = sweep.layer is not Layer.BUNDLE
+    return Strength(sweep.is_pinned, valid, sweep.complete, measured, ended(sweep, now), sweep.uid)
 
 
 def ranked(
@@ -78,8 +80,8 @@ def ranked(
     """Return the sweeps that can answer, best first, each as `store` or, from another environment, `stale`.
 
     The sweeps are of one problem, device and kernel hash. Those with an `obstacle` are left out; the others are ordered
-    by their `strength`: pinned first, then valid before stale, complete before cut short, the last to end, then the
-    greater uid. Times of different sweeps are never compared.
+    by their `strength`: pinned first, then valid before stale, complete before cut short, those of a store before
+    those of a bundle, the last to end, then the greater uid. Times of different sweeps are never compared.
     """
     able = [
         (strength(sweep, environment, now), sweep) for sweep in sweeps if obstacle(sweep, known, now, wrong) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tunedb._internal.bounded import make_room
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Layer, Sweep
 from tunedb.store.remote import RemoteAccess
 
 if TYPE_CHECKING:
@@ -106,4 +107,4 @@ class SharedRows:
 
 def _facts(sweeps: list[Sweep]) -> list[Sweep]:
     """Return those that are facts for other machines: another version of tunedb may have sent others."""
-    return [sweep for sweep in sweeps if sweep.leaves_its_store]
+    return [dataclasses.replace(sweep, layer=Layer.SHARED) for sweep in sweeps if sweep.leaves_its_store]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tunedb.core.device import Environment, host
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep, TrialStatus, now
+from tunedb.core.sweep import Layer, Sweep, TrialStatus, now
 from tunedb.core.task import Choice, TuningTask
 from tunedb.store.interface import SweepStore
 from tunedb.store.ranking import has_failed, obstacle, winner
@@ -80,11 +80,14 @@ class Lookup:
     def remaining(self, task: TuningTask, choice: Choice) -> list[Config]:
         """Return the configs that came into the space since the answer's sweep: they are tried although it answers.
 
-        Empty for an answer that is pinned, stale or cut short by its budget. Trials of another environment do not
+        Empty for an answer that is pinned, stale or cut short by its budget, and for one of a bundle, which counts as
+        covering the space though its other trials stayed where it was tuned. Trials of another environment do not
         count, nor do those that only a shared store has.
         """
         answer = choice.sweep
-        if answer is None or choice.source != "store" or not answer.complete or answer.is_pinned:
+        if answer is None or answer.layer is Layer.BUNDLE:
+            return []
+        if choice.source != "store" or not answer.complete or answer.is_pinned:
             return []
         space = task.kernel.space(task.problem, task.device)
         default = task.kernel.default(task.problem, task.device)

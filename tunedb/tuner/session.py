@@ -16,6 +16,7 @@ from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import Settings
 from tunedb.store import at_end
+from tunedb.store.bundles import BundleLayer
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.interface import SweepStore
 from tunedb.store.layered import LayeredStore
@@ -44,6 +45,7 @@ _plans: weakref.WeakSet[_Table] = weakref.WeakSet()
 _generation = 0
 # By URL and whether it is written; kept when the settings change, with what was read.
 _shared: dict[tuple[str, bool], SharedStore] = {}
+_bundles: dict[tuple[str, ...], BundleLayer] = {}  # by the setting
 _absent: set[str] = set()  # stores that are not there, and were logged
 # By URL: those of earlier settings whose results still wait. Later settings find them there.
 _writers: dict[str, Writer] = {}
@@ -82,35 +84,49 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
                 load=partial(load_sqlalchemy, settings.shared),
                 writable=writable,
             )
+    bundles = None if settings.mode == "off" else bundle_layer(settings)
     local = GuardedStore(
         settings.store,
-        partial(_opened, opener, settings.store),
+        partial(_opened, opener, settings.store, bundles),
         load=opener.load,
         is_new=opener.is_new,
         writable=writable,
         writer=writer,
     )
-    layers = LayeredStore(local, shared)
+    layers = LayeredStore(local, shared, bundles)
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
 
 
+def bundle_layer(settings: Settings) -> BundleLayer:
+    """Return the bundles of these settings, which stay open when other settings change."""
+    layer = _bundles.get(settings.bundles)
+    if layer is None:
+        layer = _bundles[settings.bundles] = BundleLayer(settings.bundles)
+    return layer
+
+
+def with_bundles(store: Store, settings: Settings) -> SweepStore:
+    """Return a store that a command has opened as one with the bundles."""
+    return LayeredStore(store, bundles=bundle_layer(settings))
+
+
 def with_shared(store: Store, settings: Settings) -> SweepStore:
-    """Return a store that a command has opened as one with the shared store that the settings name, if they do."""
+    """Return a store that a command has opened as one with the bundles, and with the shared store, if one is named."""
     if settings.shared is None or settings.shared == settings.store:
-        return store
+        return with_bundles(store, settings)
     shared = SharedStore(
         settings.shared,
         partial(_open_shared, settings.shared),
         load=partial(load_sqlalchemy, settings.shared),
         deadline=COMMAND_S,
     )
-    return LayeredStore(store, shared)
+    return LayeredStore(store, shared, bundle_layer(settings))
 
 
-def _opened(opener: Callable[[], Any], url: str) -> Any:
-    """Open the store, and log, once, that there is none if nothing may be written."""
+def _opened(opener: Callable[[], Any], url: str, bundles: BundleLayer | None) -> Any:
+    """Open the store, and log, once, that there is none if nothing may be written, unless there are bundles."""
     store = opener()
-    if store is None and url not in _absent:
+    if store is None and url not in _absent and not (bundles is not None and bundles.is_known_to_have_any):
         _absent.add(url)
         _log.warning(
             "There is no store at %s: calls get untuned configs. See where it was named: tunedb path -v",

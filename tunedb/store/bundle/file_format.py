@@ -1,0 +1,79 @@
+"""The format of a bundle: a small SQLite file of tuned sweeps with a checksum at its end, which no program changes.
+
+It has tables and a version of its own, apart from the store's schema: packages that ship a bundle need not make it
+again for each migration. The bytes follow from the sweeps alone, whatever version of SQLite writes them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from tunedb.errors import StoreUnavailable
+
+VERSION = 1  # in the header as SQLite's user_version; a reader refuses another one
+APPLICATION_ID = int.from_bytes(b"tunb", "big")  # in the header, for `file` and for our own stores
+PAGE_SIZE = 4096
+MAGIC = b"SQLite format 3\0"
+SEAL = b"tunedb bundle, sha256: "  # before the checksum, after SQLite's last page, which SQLite ignores
+SEAL_BYTES = len(SEAL) + hashlib.sha256().digest_size
+
+# Rows are inserted in the order of their keys. `sweep` begins with what a look-up knows, so that no index is needed.
+TABLES = {
+    "device": (
+        "CREATE TABLE device (id INTEGER PRIMARY KEY, digest TEXT NOT NULL, name TEXT NOT NULL, backend TEXT NOT NULL, "
+        "arch TEXT NOT NULL, multiprocessors INTEGER NOT NULL, info TEXT NOT NULL)"
+    ),
+    "environment": "CREATE TABLE environment (id INTEGER PRIMARY KEY, key TEXT NOT NULL)",
+    "kernel": "CREATE TABLE kernel (id INTEGER PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL)",
+    "sweep": (
+        "CREATE TABLE sweep (kernel INTEGER NOT NULL, device INTEGER NOT NULL, problem TEXT NOT NULL, "
+        "id INTEGER NOT NULL, uid TEXT NOT NULL, environment INTEGER NOT NULL, complete INTEGER NOT NULL, "
+        "config TEXT NOT NULL, time_us REAL, default_time_us REAL, counts TEXT NOT NULL, started TEXT NOT NULL, "
+        "finished TEXT NOT NULL, PRIMARY KEY (kernel, device, problem, id)) WITHOUT ROWID"
+    ),
+    "trial": (
+        "CREATE TABLE trial (sweep INTEGER NOT NULL, uid TEXT NOT NULL, config TEXT NOT NULL, status TEXT NOT NULL, "
+        "outcome TEXT NOT NULL, reference TEXT, time_us REAL, p20_us REAL, p80_us REAL, compile_s REAL, "
+        "samples INTEGER NOT NULL, registers INTEGER, spills INTEGER, shared_bytes INTEGER, "
+        "PRIMARY KEY (sweep, uid)) WITHOUT ROWID"
+    ),
+}
+
+_SIZE, _COUNTER, _VALID_FOR, _SQLITE_VERSION = 28, 24, 92, 96  # offsets in the header: sqlite.org/fileformat.html
+_USER_VERSION, _APPLICATION_ID = 60, 68
+_WRITTEN_BY = 3_040_000  # the version of SQLite that the header names, whichever wrote the file
+
+
+def sealed(database: bytes) -> bytes:
+    """Return a database as a bundle: without traces of what SQLite wrote it, and with its checksum."""
+    header = bytearray(database)
+    for offset, number in ((_COUNTER, 1), (_VALID_FOR, 1), (_SQLITE_VERSION, _WRITTEN_BY)):
+        header[offset : offset + 4] = number.to_bytes(4, "big")
+    content = bytes(header)
+    return content + SEAL + hashlib.sha256(content).digest()
+
+
+def unsealed(bundle: bytes, name: str) -> bytes:
+    """Return the database in a bundle, of which `name` is for messages. Raises StoreUnavailable unless it is sound."""
+    if not is_bundle(bundle):
+        raise StoreUnavailable(f"Refused {name}: expected a file of `tunedb export --format bundle`, got another one.")
+    version = _number(bundle, _USER_VERSION)
+    if version != VERSION:
+        remedy = "pip install --upgrade tunedb" if version > VERSION else "tunedb export --format bundle -o FILE"
+        raise StoreUnavailable(f"Refused {name}: expected version {VERSION} of bundles, got {version}. Run: {remedy}")
+    content, seal = bundle[:-SEAL_BYTES], bundle[-SEAL_BYTES:]
+    if seal != SEAL + hashlib.sha256(content).digest() or len(content) != _number(bundle, _SIZE) * PAGE_SIZE:
+        raise StoreUnavailable(
+            f"Refused {name}: it is damaged, or was changed after its export. Install its package again, or run: "
+            "tunedb export --format bundle -o FILE"
+        )
+    return content
+
+
+def is_bundle(head: bytes) -> bool:
+    """Say whether a file that begins like this is a bundle, of any version."""
+    return head[: len(MAGIC)] == MAGIC and _number(head, _APPLICATION_ID) == APPLICATION_ID
+
+
+def _number(header: bytes, offset: int) -> int:
+    return int.from_bytes(header[offset : offset + 4], "big")

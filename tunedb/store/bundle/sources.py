@@ -1,0 +1,94 @@
+"""Where bundles are: files that the settings name, and files in installed packages. None of the packages is imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path, PurePath
+
+from tunedb._internal.control import let_pass
+
+GROUP = "tunedb.bundles"
+MAX_BYTES = 2**30  # of a bundle; twenty thousand winners take less than a hundredth
+
+_log = logging.getLogger("tunedb")
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSource:
+    """A bundle that is to be opened."""
+
+    name: str  # for people: the path, or the entry point and its package
+    path: Path | None  # None if it has none of its own: it is in a zip
+    read: Callable[[], bytes]  # returns its bytes; raises OSError
+
+
+def named(paths: Iterable[str]) -> list[BundleSource]:
+    """Return the bundles of the setting: files at these paths."""
+    return [_at(Path(path), path) for path in paths]
+
+
+def installed() -> list[BundleSource]:
+    """Return the bundles of installed packages, by name: entry points `NAME = "PACKAGE:FILE"`. The others are logged.
+
+    A package's finder says where it is, in a folder or in a zip. Its code is not run.
+    """
+    entries = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
+    return [source for _, entry in sorted(entries.items()) for source in _of(entry)]
+
+
+def _of(entry: EntryPoint) -> Iterator[BundleSource]:
+    package = "" if entry.dist is None else f" of {entry.dist.name}"
+    name = f"{entry.name}{package}"
+    try:
+        source = _in_package(entry.module, entry.attr, name)
+    # Another package's metadata may be anything, and so may the finders that are installed.
+    except Exception as error:
+        let_pass(error)
+        _log.warning("Bundle %s is left out: %s: %s", name, type(error).__name__, str(error))
+        return
+    if source is None:
+        _log.warning(
+            'Bundle %s is left out: expected a file, as in "PACKAGE:FILE", found none at %r. Install it again.',
+            name, entry.value,
+        )  # fmt: skip
+        return
+    yield source
+
+
+def _in_package(package: str, file: str, name: str) -> BundleSource | None:
+    """Return a file of a package; None if there is none."""
+    top, *below = package.split(".")
+    spec = _spec_of(top)
+    for location in (spec.submodule_search_locations or ()) if spec is not None and file else ():
+        path = Path(location, *below, file)
+        if path.is_file():
+            return _at(path.absolute(), name)
+        get_data = getattr(spec.loader if spec is not None else None, "get_data", None)  # a zip's; a file's has it too
+        if get_data is not None and not Path(location).is_dir():
+            return BundleSource(name, None, lambda: bytes(get_data(str(PurePath(location, *below, file)))))
+    return None
+
+
+def _spec_of(top: str) -> ModuleSpec | None:
+    module = sys.modules.get(top)
+    spec: ModuleSpec | None = getattr(module, "__spec__", None)
+    return spec if spec is not None else importlib.util.find_spec(top)
+
+
+def _at(path: Path, name: str) -> BundleSource:
+    def read() -> bytes:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"expected a file, got something else at {path}")
+        if status.st_size > MAX_BYTES:
+            raise OSError(f"expected at most {MAX_BYTES} bytes, got {status.st_size}")
+        return path.read_bytes()
+
+    return BundleSource(name, path, read)

@@ -1,0 +1,119 @@
+"""All bundles of a process as one read-only layer, found and opened at its first use. It never raises."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+
+from tunedb._internal import forks
+from tunedb._internal.control import let_pass
+from tunedb.core.device import Device
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep
+from tunedb.errors import StoreUnavailable
+from tunedb.store import wait_budget
+from tunedb.store.bundle import sources
+from tunedb.store.bundle.reading import Bundle
+from tunedb.store.bundle.sources import BundleSource
+from tunedb.store.store_thread import StoreThread
+
+READ_S = 1.0  # a call waits this long for what is in the bundles: their files may be on a network that hangs
+
+_log = logging.getLogger("tunedb")
+_logged: set[str] = set()  # what this process has said about bundles, however often the settings change
+_abandoned: list[Bundle] = []  # of the parent of this forked process: they are neither used nor closed in it
+
+
+class BundleLayer:
+    """The bundles that the settings name, and those of installed packages.
+
+    A call reads them on a thread of their own, within its time for stores; a bundle that can't be used is left out,
+    with one log record. `find_installed` returns the bundles of packages.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], find_installed: Callable[[], list[BundleSource]] = sources.installed
+    ) -> None:
+        self._paths = paths
+        self._find_installed = find_installed
+        self._thread = StoreThread("tunedb-bundles")
+        self._bundles: list[Bundle] | None = None
+        self.refused: dict[str, str] = {}  # why, by name
+        forks.renew_in_child(self)
+
+    def renew(self) -> None:
+        """Open the bundles again in a forked child: connections are the parent's."""
+        _abandoned.extend(self._bundles or ())
+        self._bundles = None
+
+    @property
+    def is_known_to_have_any(self) -> bool:
+        """Whether the bundles were opened, and there is one. Opens none."""
+        return bool(self._bundles)
+
+    def opened(self) -> list[Bundle]:
+        """Return the bundles that can be used, on the caller's thread."""
+        if self._bundles is None:
+            bundles = []
+            for source in (*sources.named(self._paths), *self._find_installed()):
+                try:
+                    bundles.append(Bundle(source))
+                except StoreUnavailable as error:
+                    self._refuse(source.name, str(error))
+            self._bundles = bundles
+        return list(self._bundles)
+
+    def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the sweeps of that identity in all bundles; none if they can't be read in time."""
+        return self._ask(lambda bundle: bundle.get_sweeps(problem, device, kernel_hash))
+
+    def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
+        """Return the sweeps of a kernel on a device, of each bundle the newest first, at most `most`."""
+        return self._ask(lambda bundle: bundle.get_kernel_sweeps(kernel, device, kernel_hash, most))
+
+    def iter_sweeps(self, *, kernel: str | None = None) -> Iterator[Sweep]:
+        """Yield the sweeps of a kernel or of all, with trials, bundle by bundle. Waits as long as it takes."""
+        for sweep in self._each(lambda bundle: list(bundle.iter_sweeps())):
+            if kernel in (None, sweep.problem.kernel):
+                yield sweep
+
+    def find(self, uid: str) -> list[Sweep]:
+        """Return the sweeps whose uids begin like this, each once, with trials. Waits as long as it takes."""
+        return list({sweep.uid: sweep for sweep in self._each(lambda bundle: bundle.find(uid))}.values())
+
+    def close(self) -> None:
+        """Close the bundles. They are opened again at the next use."""
+        bundles, self._bundles = self._bundles, None
+        for bundle in bundles or ():
+            bundle.close()
+
+    def _ask(self, read: Callable[[Bundle], list[Sweep]]) -> list[Sweep]:
+        if self._bundles == []:  # there are none, which is the usual case
+            return []
+        job = self._thread.submit(lambda: self._each(read))
+        if not wait_budget.current().wait(job, READ_S):
+            job.cancel()
+            self._say_once("late", f"Bundles gave no answer within {READ_S:g} s; calls go on without them.")
+        return job.value or []
+
+    def _each(self, read: Callable[[Bundle], list[Sweep]]) -> list[Sweep]:
+        sweeps: list[Sweep] = []
+        for bundle in self.opened():
+            try:
+                sweeps += read(bundle)
+            except sqlite3.Error as error:  # the file was changed after it was checked, or its disk fails
+                let_pass(error)
+                self._refuse(bundle.name, f"{bundle.name} can't be read: {error}.")
+                self._bundles = [other for other in self._bundles or () if other is not bundle]
+        return sweeps
+
+    def _refuse(self, name: str, reason: str) -> None:
+        self.refused[name] = reason
+        self._say_once(name, f"A bundle is left out. {reason}")
+
+    @staticmethod
+    def _say_once(about: str, sentence: str) -> None:
+        if about not in _logged:
+            _logged.add(about)
+            _log.warning("%s", sentence)
