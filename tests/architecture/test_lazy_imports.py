@@ -13,6 +13,7 @@ from tests import forked
 from tests.conftest import runs_interpreter
 from tests.faults import calls
 from tests.faults.parts import output_of
+from tests.store.bundled import write
 from tunedb.store import open_store
 
 HEAVY = ("torch", "triton", "sqlalchemy", "alembic", "typer", "rich", "filelock", "platformdirs", "numpy")
@@ -115,6 +116,36 @@ def test_hits_load_neither_sqlalchemy_nor_what_tunes_up_to_the_end_of_the_proces
     assert output_of(HITS, path, mode, "and writes its counts", is_anew=True).split() == []
     with open_store(str(path)) as store:
         assert store.usage.by_source() == {"sweep": 2} | ({"store": 2} if mode == "tune" else {})
+
+
+BUNDLED = """
+import sys
+HEAVY = "sqlalchemy", "alembic", "typer", "rich", "psycopg", "filelock", "tunedb.sweep.trials"
+import tunedb.settings
+from tests.faults import calls
+before = set(sys.modules)  # of the fakes
+hits = calls.tuner(store=sys.argv[1], mode=sys.argv[2])
+assert [calls.call(hits, n)[1] for n in (1, 2, 1)] == ["store", "store", "memory"]
+print(*{name for name in HEAVY if name in sys.modules} - before)
+"""
+
+
+@pytest.mark.usefixtures("patience")
+@pytest.mark.parametrize("mode", ["tune", "strict"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_calls_that_a_bundle_answers_load_neither_sqlalchemy_nor_what_tunes(
+    tmp_path: Path, mode: str, is_new: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuner = calls.tuner(store=str(tmp_path / "t.db"))
+    assert [calls.call(tuner, n)[1] for n in (1, 2)] == ["sweep", "sweep"]
+    tuner.close()
+    with open_store(str(tmp_path / "t.db")) as store:
+        write(tmp_path / "b.db", store.iter_sweeps(with_trials=True))
+    other = tmp_path / "other.db"
+    if not is_new:
+        open_store(str(other)).close()
+    monkeypatch.setenv("TUNEDB_BUNDLES", str(tmp_path / "b.db"))
+    assert output_of(BUNDLED, other, mode, is_anew=True).splitlines()[0].split() == []
 
 
 def test_commands_that_need_no_gpu_load_neither_torch_nor_triton(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_ls_prints_one_object_for_each_sweep(cli: Cli, stored: Sequence[Sweep]) 
         "finished": "2026-08-22T12:00:03.123456+00:00",
         "origin": "local",
         "host": "node7",
+        "layer": "local",
+        "bundle": None,
     }
 
 
@@ -132,6 +134,8 @@ def test_lookup_prints_one_object(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
         "speedup": 1.6,
         "uid": stored.uid,
         "finished": "2026-08-22T12:00:03.123456+00:00",
+        "layer": "local",
+        "bundle": None,
     }
 
 

@@ -56,7 +56,7 @@ def existing() -> Iterator[Store]:
     """Open the store as it is, to read and to write. Raises TunedbError if there is none."""
     with reading(announced=False) as store:
         if store is None:
-            raise TunedbError(f"There is no store at {printable_store()}. To tune a kernel: tunedb warm KERNEL --help")
+            raise no_store()
         yield store
 
 
@@ -102,6 +102,11 @@ def say_unfinished(count: int) -> None:
         log.info("%d running: swept at this moment, or interrupted. To finish these: tunedb warm --incomplete", count)
 
 
+def no_store() -> TunedbError:
+    """Return the error for a command that needs a store that is not there."""
+    return TunedbError(f"There is no store at {printable_store()}. To tune a kernel: tunedb warm KERNEL --help")
+
+
 def nothing_stored(problem: Problem, device: object, arguments: Mapping[str, Any]) -> TunedbError:
     """Return the error for a problem that nothing is stored for on a device, with the command that tunes it."""
     kernel = problem.kernel
@@ -133,6 +138,8 @@ def sweep_row(sweep: Sweep) -> dict[str, Any]:
         "finished": sweep.finished and sweep.finished.isoformat(),
         "origin": sweep.origin,
         "host": sweep.host,
+        "layer": sweep.layer,
+        "bundle": sweep.bundle or None,
     }
 
 

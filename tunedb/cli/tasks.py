@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
+from tunedb.cli.bundled import bundled_devices
 from tunedb.cli.command import log
 from tunedb.cli.device import find_placement
 from tunedb.cli.progress import Progress
@@ -51,7 +52,9 @@ def find_task(
     """
     tunable = registry.kernel_named(kernel) if kernel in registry.kernel_names() else _stored_kernel(store, kernel)
     problem = tunable.problem(arguments)
-    placement = find_placement(() if device is None or store is None else store.upkeep.devices(tunable.name), device)
+    stored = () if device is None or store is None else store.upkeep.devices(tunable.name)
+    bundled = () if device is None else bundled_devices()
+    placement = find_placement({*stored, *bundled}, device)
     return problem, None if placement is None else TuningTask(tunable, problem, placement, arguments)
 
 
@@ -71,16 +74,17 @@ def _stored_kernel(store: Store | None, name: str) -> RegisteredKernel:
     return registry.kernel_named(name) if stored is None else stored
 
 
-def make_tuner(store: Store, *, shares: bool = False) -> Tuner:
-    """Return a tuner that works on the store itself, so that a failure of the store ends the command.
+def make_tuner(store: Store | None, *, shares: bool = False) -> Tuner:
+    """Return a tuner that works on the store itself, so that a failure of the store ends the command, and on bundles.
 
     One that `shares` claims problems in the shared store, finds there what others tuned, and publishes its sweeps.
     """
-    from tunedb.tuner.session import with_shared
+    from tunedb.tuner.session import with_bundles, with_shared
     from tunedb.tuner.tuner import Tuner
 
     current = settings.current()
-    return Tuner(current, with_shared(store, current) if shares else store, locks=lock_folder(current))
+    layers = with_shared(store, current) if shares and store is not None else with_bundles(store, current)
+    return Tuner(current, layers, locks=lock_folder(current))
 
 
 def tune(

@@ -22,6 +22,7 @@ READ_S = 1.0  # a call waits this long for what is in the bundles: their files m
 
 _log = logging.getLogger("tunedb")
 _logged: set[str] = set()  # what this process has said about bundles, however often the settings change
+_layers: dict[tuple[str, ...], BundleLayer] = {}  # by the setting; kept when other settings change
 _abandoned: list[Bundle] = []  # of the parent of this forked process: they are neither used nor closed in it
 
 
@@ -46,6 +47,11 @@ class BundleLayer:
         """Open the bundles again in a forked child: connections are the parent's."""
         _abandoned.extend(self._bundles or ())
         self._bundles = None
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the bundles that can be used."""
+        return [bundle.name for bundle in self.opened()]
 
     @property
     def is_known_to_have_any(self) -> bool:
@@ -117,3 +123,11 @@ class BundleLayer:
         if about not in _logged:
             _logged.add(about)
             _log.warning("%s", sentence)
+
+
+def bundle_layer(paths: tuple[str, ...]) -> BundleLayer:
+    """Return this process's layer of the bundles at these paths and of those in packages."""
+    layer = _layers.get(paths)
+    if layer is None:
+        layer = _layers[paths] = BundleLayer(paths)
+    return layer

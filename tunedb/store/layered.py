@@ -12,6 +12,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Layer, Sweep, Trial, UsageCount
 from tunedb.store.bundles import BundleLayer
 from tunedb.store.claim_keeper import ClaimKeeper
+from tunedb.store.empty import EmptyStore
 from tunedb.store.guarded import GuardedStore
 from tunedb.store.interface import SweepStore
 from tunedb.store.shared import SharedStore
@@ -30,7 +31,7 @@ class LayeredStore(SweepStore):
 
     def __init__(
         self,
-        local: GuardedStore | Store,
+        local: GuardedStore | Store | EmptyStore,
         shared: SharedStore | None = None,
         bundles: BundleLayer | None = None,
     ) -> None:

@@ -15,8 +15,15 @@ from tunedb.store import has_failed, obstacle, ranked, strength, winners
 from tunedb.tuner.nearest import distance, nearest
 
 Differences = dict[str, dict[str, Any]]  # by field: what the sweep has (`found`), and what the call has (`needed`)
-_WINS = {"valid": "valid", "complete": "complete", "measured": "not of a bundle", "finished": "newest", "uid": "greater uid"}
-_LOSES = {"pinned": "not pinned", "measured": "of a bundle", "finished": "older", "uid": "smaller uid"}  # `_traits` says it of the other two
+_WINS = {
+    "valid": "valid",
+    "complete": "complete",
+    "measured": "not of a bundle",
+    "finished": "newest",
+    "uid": "greater uid",
+}
+# `_traits` says it of the other two.
+_LOSES = {"pinned": "not pinned", "measured": "of a bundle", "finished": "older", "uid": "smaller uid"}
 MAX_NEAR = 5  # sweeps of other problems that are explained
 HASH_DIGITS = 12  # of a kernel's hash that are shown
 

@@ -16,7 +16,8 @@ from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import Settings
 from tunedb.store import at_end
-from tunedb.store.bundles import BundleLayer
+from tunedb.store.bundles import BundleLayer, bundle_layer
+from tunedb.store.empty import EmptyStore
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
 from tunedb.store.interface import SweepStore
 from tunedb.store.layered import LayeredStore
@@ -45,7 +46,6 @@ _plans: weakref.WeakSet[_Table] = weakref.WeakSet()
 _generation = 0
 # By URL and whether it is written; kept when the settings change, with what was read.
 _shared: dict[tuple[str, bool], SharedStore] = {}
-_bundles: dict[tuple[str, ...], BundleLayer] = {}  # by the setting
 _absent: set[str] = set()  # stores that are not there, and were logged
 # By URL: those of earlier settings whose results still wait. Later settings find them there.
 _writers: dict[str, Writer] = {}
@@ -84,7 +84,7 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
                 load=partial(load_sqlalchemy, settings.shared),
                 writable=writable,
             )
-    bundles = None if settings.mode == "off" else bundle_layer(settings)
+    bundles = None if settings.mode == "off" else bundle_layer(settings.bundles)
     local = GuardedStore(
         settings.store,
         partial(_opened, opener, settings.store, bundles),
@@ -97,17 +97,9 @@ def make_tuner(settings: Settings, writer: Writer | None = None) -> Tuner:
     return Tuner(settings, layers, locks=lock_folder(settings), spent=_spent, on_better=clear_plans)
 
 
-def bundle_layer(settings: Settings) -> BundleLayer:
-    """Return the bundles of these settings, which stay open when other settings change."""
-    layer = _bundles.get(settings.bundles)
-    if layer is None:
-        layer = _bundles[settings.bundles] = BundleLayer(settings.bundles)
-    return layer
-
-
-def with_bundles(store: Store, settings: Settings) -> SweepStore:
-    """Return a store that a command has opened as one with the bundles."""
-    return LayeredStore(store, bundles=bundle_layer(settings))
+def with_bundles(store: Store | None, settings: Settings) -> SweepStore:
+    """Return a store that a command has opened, or none, as one with the bundles."""
+    return LayeredStore(EmptyStore() if store is None else store, bundles=bundle_layer(settings.bundles))
 
 
 def with_shared(store: Store, settings: Settings) -> SweepStore:
@@ -120,7 +112,7 @@ def with_shared(store: Store, settings: Settings) -> SweepStore:
         load=partial(load_sqlalchemy, settings.shared),
         deadline=COMMAND_S,
     )
-    return LayeredStore(store, shared, bundle_layer(settings))
+    return LayeredStore(store, shared, bundle_layer(settings.bundles))
 
 
 def _opened(opener: Callable[[], Any], url: str, bundles: BundleLayer | None) -> Any:

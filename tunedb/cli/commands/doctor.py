@@ -23,7 +23,7 @@ _COLUMNS = ("check", "status", "found", "fix")
 
 @command("doctor", configured=False)
 def doctor(store: str | None, format: FormatOption = Format.table) -> None:
-    """Look for faults of the store, the shared store and the settings, and say how to fix them.
+    """Look for faults of the store, the shared store, the bundles and the settings, and say how to fix them.
 
     Changes nothing. JSON is an array with an object for each check, whose status is ok, warn, bad or skipped. Exit
     code 0 if no status is warn or bad; 3 if the store can't be opened; 4 if its schema is not the one that is needed,
@@ -36,6 +36,8 @@ def doctor(store: str | None, format: FormatOption = Format.table) -> None:
 
 def _examine(overrides: dict[str, str]) -> Iterator[Finding]:
     from tunedb.cli.settings_check import check_settings
+    from tunedb.store.bundles import BundleLayer
+    from tunedb.store.doctor.bundles import examine_bundles
     from tunedb.store.doctor.examine import examine, examine_shared
     from tunedb.store.doctor.filesystem import sweep_locks
 
@@ -45,6 +47,7 @@ def _examine(overrides: dict[str, str]) -> Iterator[Finding]:
     yield from examine(used.store, hashes=hashes_of, writable=writable)
     yield sweep_locks(partial(lock_folder, used))
     yield from examine_shared(used.shared)
+    yield from examine_bundles(BundleLayer(used.bundles))
 
 
 def hashes_of(kernels: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
+from tunedb.cli.bundled import bundled_sweeps
 from tunedb.cli.command import DeviceOption, FormatOption, command, log
 from tunedb.cli.opening import nothing_stored, reading, sweep_row
 from tunedb.cli.output import Format, print_rows
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tunedb.tuner.explanation import Explanation
 
 MAX_OTHERS = 1000  # sweeps of the kernel among which near problems are sought, those that came last
-_COLUMNS = ("uid", "verdict", "config", "time_us", "finished", "why")
+_COLUMNS = ("uid", "verdict", "layer", "config", "time_us", "finished", "why")
 
 
 @command("explain", takes_problem=True)
@@ -36,18 +37,20 @@ def explain(
     from tunedb.tuner.lookup import wrong_configs
 
     if settings.current().shared:
-        log.info("This explains the local store only. To copy what the shared store has: tunedb sync")
+        log.info("This explains the local store and bundles only. To copy what the shared store has: tunedb sync")
     explanations: list[Explanation] = []
     with reading(announced=False) as store:
         problem, task = find_task(store, kernel, arguments, device)
-        if store is not None and task is not None:
+        if task is not None:
             environment, moment = environment_of(task), now()
-            sweeps = store.get_problem_sweeps(problem)
-            explanations = explanation.explain_problem(
-                sweeps, task, environment, moment, wrong_configs(store, task, environment, sweeps)
-            )
+            stored = [] if store is None else store.get_problem_sweeps(problem)
+            bundled = bundled_sweeps(store, kernel=problem.kernel)
+            wrong = () if store is None else wrong_configs(store, task, environment, stored)
+            sweeps = [*stored, *(sweep for sweep in bundled if sweep.problem == problem)]
+            explanations = explanation.explain_problem(sweeps, task, environment, moment, wrong)
             if not _is_answered(explanations):
-                others = store.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
+                near = () if store is None else store.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
+                others = [*near, *bundled]
                 explanations += explanation.explain_near_problems(others, task, environment, moment)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):

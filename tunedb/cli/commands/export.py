@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tunedb._internal.redact import is_path, without_password
+from tunedb.cli.bundled import check_output, write_bundle_of
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
 from tunedb.cli.opening import printable_store, reading, sweeps_of
 from tunedb.cli.output import stdout
@@ -27,6 +28,7 @@ class FileFormat(enum.StrEnum):
     jsonl = enum.auto()
     python = enum.auto()
     module = enum.auto()
+    bundle = enum.auto()
 
 
 @command("export")
@@ -34,28 +36,45 @@ def export(
     output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="The file to write; - is stdout.")],
     file_format: Annotated[
         FileFormat,
-        typer.Option("--format", help="jsonl: all that import needs; python: a table of configs; module: a kernel."),
+        typer.Option(
+            "--format",
+            help="jsonl: all that import needs; python: a table of configs; module: a kernel; "
+            "bundle: a read-only store for a package.",
+        ),
     ] = FileFormat.jsonl,
     kernel: KernelOption = None,
     device: DeviceOption = None,
+    winners: Annotated[
+        bool | None,
+        typer.Option("--winners/--all", help="Of a bundle: only what answers calls (the default), or all trials."),
+    ] = None,
 ) -> None:
     """Write stored sweeps to a file.
 
     The file is written as a whole or not at all. If nothing is stored, no file is written and the exit code is 1.
 
     jsonl is lossless, and what import reads; python is a module with a table of triton.Config; module is one
-    self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only.
+    self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only;
+    bundle is a read-only store that a package or an image ships, found by the entry point group tunedb.bundles and by
+    TUNEDB_BUNDLES. It holds no names of hosts, no marks and no texts of errors.
     """
     if not is_path(output):
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
     if output != STDOUT and Path(output).is_dir():
         raise SettingError(f"Expected a file to write, got the folder {output}. Name a file with -o.")
+    is_bundle = file_format is FileFormat.bundle
+    if winners is not None and not is_bundle:
+        raise SettingError("--winners and --all are of --format bundle: the other formats say what they hold.")
+    if is_bundle:
+        check_output(output)
     from tunedb.store import dump, opened_for_writing
 
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(as_file(stdout())) if output == STDOUT else output
         store = stack.enter_context(reading(announced=False))
-        stored = sweeps_of(store, kernel=kernel, device=device, with_trials=file_format is FileFormat.jsonl)
+        stored = sweeps_of(
+            store, kernel=kernel, device=device, with_trials=is_bundle or file_format is FileFormat.jsonl
+        )
         sweeps = (sweep for sweep in stored if sweep.leaves_its_store)
         first = next(sweeps, None)
         if first is None:
@@ -64,6 +83,11 @@ def export(
         try:
             if file_format is FileFormat.jsonl:
                 count = written = dump(found, target, ordered=True)
+            elif is_bundle:
+                exported = list(found)
+                count, written = len(exported), write_bundle_of(exported, output, only_winners=winners is not False)
+                if not written:
+                    raise TunedbError(f"No stored sweep can answer a call: no file was written. {_WHY_LEFT_OUT}")
             else:
                 from tunedb.cli import module_export
                 from tunedb.store.exchange.python_source import python_source

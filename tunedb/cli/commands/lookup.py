@@ -12,6 +12,7 @@ from tunedb.errors import MissError
 
 _FIELDS = (
     "kernel", "problem", "device", "config", "source", "time_us", "default_time_us", "speedup", "uid", "finished",
+    "layer", "bundle",
 )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def lookup(
             if format is Format.json:
                 say_answer("null")
             raise
-        choice = None if store is None or task is None else make_tuner(store).look_up(task)
+        choice = None if task is None else make_tuner(store).look_up(task)
     if choice is None or choice.sweep is None:
         if format is Format.json:
             say_answer("null")

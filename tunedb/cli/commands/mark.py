@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunedb import registry
+from tunedb.cli.bundled import find_sweep
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import existing
 from tunedb.cli.output import Format, print_record
@@ -32,7 +33,7 @@ def mark(
     if not reason.strip():
         raise SettingError("--reason: expected text, got nothing. Say why the sweep is marked.")
     with existing() as store:
-        sweep = store.get_sweep(uid)
+        sweep = find_sweep(store, uid)
         try:
             store.marks.put(sweep.uid, Mark.after(sweep.marks, kind, reason))
         except ValueError as error:

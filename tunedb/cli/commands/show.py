@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tunedb.cli.bundled import find_sweep
 from tunedb.cli.command import FormatOption, command, is_verbose
-from tunedb.cli.opening import existing, sweep_row, trial_row
+from tunedb.cli.opening import reading, sweep_row, trial_row
 from tunedb.cli.output import Format, print_record, print_table, say_answer
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
 from tunedb.sweep.race import TIE
@@ -25,8 +26,8 @@ def show(
 
     With -v: why each trial lost.
     """
-    with existing() as store:
-        sweep = store.get_sweep(uid)
+    with reading(announced=False) as store:
+        sweep = find_sweep(store, uid)
     trials = sorted(
         sweep.trials,
         key=lambda trial: (trial.config != sweep.config, trial.time_us is None, trial.time_us or 0.0, trial.config.key),

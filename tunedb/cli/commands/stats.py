@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from tunedb.cli.bundled import bundled_sweeps
 from tunedb.cli.command import FleetOption, FormatOption, command
 from tunedb.cli.opening import printable_store, reading, say_unfinished
 from tunedb.cli.output import Format, print_record, print_rows
-from tunedb.core.sweep import COUNTED_SOURCES, MISSES, SweepStatus
+from tunedb.core.sweep import COUNTED_SOURCES, MISSES, Layer, SweepStatus
 from tunedb.errors import SettingError
 
 HITS = ("store", "stale")  # the sources that are backed by a stored sweep of the problem itself
@@ -30,14 +31,15 @@ def stats(
 
     `served` counts, by source, each problem once per process: hits are `store` and `stale`, misses are `nearest` and
     `default`. `misses_tuned` are those misses whose problem was tuned since. `seconds` is the time that the sweeps
-    took, imported ones included. With `--by`: a row for each kernel, device, host or day (in UTC), or for each
-    combination of several, with its counts.
+    took, imported ones included. `layers` are the sweeps of the store, and those that only bundles have. With `--by`: a
+    row for each kernel, device, host or day (in UTC), or for each combination of several, with its counts.
     """
     if by is not None:
         _print_groups(_names(by), format, fleet=fleet)
         return
     served: dict[str, int] = dict.fromkeys(map(str, COUNTED_SOURCES), 0)
     sweeps = dict.fromkeys(map(str, SweepStatus), 0)
+    layers = {str(Layer.LOCAL): 0, str(Layer.BUNDLE): 0}
     rest: dict[str, Any] = {"imported": 0, "seconds": 0.0, "problems": 0, "devices": 0}
     tuned = 0
     with reading(fleet=fleet) as store:
@@ -45,7 +47,9 @@ def stats(
             served |= store.usage.by_source()
             tuned = sum(miss.usage.count for miss in store.usage.served(MISSES) if not miss.is_open)
             totals = store.upkeep.totals()
+            layers[Layer.LOCAL] = sum(totals.sweeps.values())
             sweeps, rest = totals.sweeps, {name: getattr(totals, name) for name in rest}
+        layers[Layer.BUNDLE] = len(bundled_sweeps(store))
     print_record(
         {
             "store": printable_store(fleet=fleet),
@@ -53,6 +57,7 @@ def stats(
             "misses_tuned": tuned,
             "served": served,
             "sweeps": sweeps,
+            "layers": layers,
             **rest,
         },
         format,

@@ -56,7 +56,10 @@ def sealed(database: bytes) -> bytes:
 def unsealed(bundle: bytes, name: str) -> bytes:
     """Return the database in a bundle, of which `name` is for messages. Raises StoreUnavailable unless it is sound."""
     if not is_bundle(bundle):
-        raise StoreUnavailable(f"Refused {name}: expected a file of `tunedb export --format bundle`, got another one.")
+        raise StoreUnavailable(
+            f"Refused {name}: it is no bundle, or a damaged one. To make one of a store, run: "
+            "tunedb export --format bundle -o FILE"
+        )
     version = _number(bundle, _USER_VERSION)
     if version != VERSION:
         remedy = "pip install --upgrade tunedb" if version > VERSION else "tunedb export --format bundle -o FILE"

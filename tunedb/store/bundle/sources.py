@@ -1,4 +1,4 @@
-"""Where bundles are: files that the settings name, and files in installed packages. None of the packages is imported."""
+"""Where bundles are: files that the settings name, and files in installed packages, which are not imported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from tunedb._internal.control import let_pass
 
@@ -66,14 +66,18 @@ def _in_package(package: str, file: str, name: str) -> BundleSource | None:
     """Return a file of a package; None if there is none."""
     top, *below = package.split(".")
     spec = _spec_of(top)
-    for location in (spec.submodule_search_locations or ()) if spec is not None and file else ():
+    if spec is None or not file:
+        return None
+    locations = list(spec.submodule_search_locations or ())
+    for location in locations:
         path = Path(location, *below, file)
         if path.is_file():
             return _at(path.absolute(), name)
-        get_data = getattr(spec.loader if spec is not None else None, "get_data", None)  # a zip's; a file's has it too
-        if get_data is not None and not Path(location).is_dir():
-            return BundleSource(name, None, lambda: bytes(get_data(str(PurePath(location, *below, file)))))
-    return None
+    read = getattr(spec.loader, "get_data", None)  # a zip's; that of a folder has one too
+    if read is None or not locations or any(Path(location).is_dir() for location in locations):
+        return None
+    inside = str(Path(locations[0], *below, file))
+    return BundleSource(name, None, lambda: bytes(read(inside)))
 
 
 def _spec_of(top: str) -> ModuleSpec | None:

@@ -64,7 +64,7 @@ def _database(sweeps: Sequence[Sweep], *, only_winners: bool) -> bytes:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
             # Of the first three, what a library was built with would decide otherwise.
             for pragma in (
-                *(f"page_size={file_format.PAGE_SIZE}", "encoding='UTF-8'", "auto_vacuum=NONE", "synchronous=OFF"),
+                *(f"page_size={file_format.PAGE_SIZE}", "encoding='UTF-8'", "auto_vacuum=NONE", "secure_delete=ON"),
                 *(f"application_id={file_format.APPLICATION_ID}", f"user_version={file_format.VERSION}"),
             ):
                 database.execute(f"PRAGMA {pragma}")

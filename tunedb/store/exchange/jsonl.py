@@ -65,7 +65,7 @@ def dump(sweeps: Iterable[Sweep], target: str | os.PathLike[str] | IO[str], *, o
             if not sweep.leaves_its_store:
                 continue
             line = to_line(sweep)
-            if _is_importable(sweep):
+            if is_importable(sweep):
                 body.write(line)
                 count += 1
         body.seek(0)
@@ -169,7 +169,8 @@ def _items(file: IO[bytes], copy: IO[bytes] | None = None) -> Iterator[Sweep | R
         raise ImportRejected(f"expected the {announced} sweeps that the first line announces, got {count - 2}", 1)
 
 
-def _is_importable(sweep: Sweep) -> bool:
+def is_importable(sweep: Sweep) -> bool:
+    """Say whether a store would take the sweep; one that none would is logged."""
     try:
         check_winner(sweep)
     except ValueError as error:

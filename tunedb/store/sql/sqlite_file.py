@@ -19,6 +19,7 @@ from pathlib import Path
 from tunedb._internal import safe_path
 from tunedb._internal.control import let_pass, suppress
 from tunedb.errors import StoreUnavailable
+from tunedb.store.bundle.file_format import APPLICATION_ID
 
 TABLES = ("device", "problem", "sweep", "trial", "mark", "miss", "host", "claim", "tunedb_alembic_version")
 BESIDE = ("-journal", "-wal", "-shm")  # the files that SQLite opens with a database
@@ -139,6 +140,10 @@ def _check_once(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _check_objects(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,):
+        raise StoreUnavailable(
+            f"Refused sqlite:///{path}: it is a bundle, which is read only, and no store. Name it in TUNEDB_BUNDLES."
+        )
     for kind, name, table, sql in connection.execute(_QUERY):
         if kind in ("view", "trigger"):
             found = f"the {kind} {name!r:.80}"

@@ -1,0 +1,222 @@
+"""A bundle's file: the same bytes for the same sweeps, nothing of the machine in it, and nothing of it is run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.store.bundled import altered, fixed, in_memory, uid, write
+from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, failed, sweep, sweeps, trial
+from tunedb.core.device import Device
+from tunedb.core.sweep import Layer, Mark, Sweep
+from tunedb.errors import StoreUnavailable
+from tunedb.store import open_store
+from tunedb.store.bundle import file_format
+from tunedb.store.bundle.writing import bundle_bytes
+
+# Of `fixed(1500)`, by whichever version of SQLite. It may change with the version of the format only.
+SHA256 = {
+    True: "9f1131d12a6679f507f3c22260eb391967372bacf9fc08571ccb3b869d4cc2c8",
+    False: "753f479599022f0690a388bb530ede7ebaf74ba6192679e47ba891409dc241b3",
+}
+
+
+@pytest.mark.parametrize("only_winners", [True, False])
+def test_the_bytes_follow_from_the_sweeps_alone(only_winners: bool) -> None:
+    made = fixed(1500)
+    content, count = bundle_bytes(made, only_winners=only_winners)
+    assert (count, hashlib.sha256(content).hexdigest()) == (1500, SHA256[only_winners])
+    Random(7).shuffle(made)
+    assert bundle_bytes(made, only_winners=only_winners)[0] == content
+
+
+def test_the_header_does_not_tell_which_sqlite_wrote_it() -> None:
+    content = bundle_bytes(fixed(3), only_winners=True)[0]
+    database = bytearray(content[: -file_format.SEAL_BYTES])
+    for offset in (24, 92, 96):  # change counter, version-valid-for, SQLITE_VERSION_NUMBER
+        database[offset : offset + 4] = (3_051_001).to_bytes(4, "big")
+    assert file_format.sealed(bytes(database)) == content
+    assert database[18:20] == b"\1\1"  # a rollback journal
+
+
+def test_another_sqlite_writes_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = pytest.importorskip("pysqlite3", reason="needs a second SQLite: pysqlite3-binary is not installed")
+    content = bundle_bytes(fixed(400), only_winners=False)[0]
+    monkeypatch.setattr("tunedb.store.bundle.writing.sqlite3", other)
+    assert bundle_bytes(fixed(400), only_winners=False)[0] == content
+
+
+def test_a_bundle_of_an_imported_copy_is_the_same_file(tmp_path: Path) -> None:
+    first, second = open_store("sqlite://"), open_store("sqlite://")
+    with first, second:
+        first.put_sweeps(fixed(3))
+        second.put_sweeps(dataclasses.replace(one, origin="imported", host="other") for one in fixed(3))
+        made = [bundle_bytes(store.iter_sweeps(with_trials=True), only_winners=False)[0] for store in (first, second)]
+    assert made[0] == made[1]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(sweeps(), max_size=5, unique_by=lambda one: one.uid))
+def test_what_goes_in_comes_out_without_host_errors_and_marks(put: list[Sweep]) -> None:
+    content, count = bundle_bytes(put, only_winners=False)
+    bundle = in_memory(content)
+    expected = {
+        one.uid: dataclasses.replace(
+            one,
+            origin="imported",
+            host="",
+            expires=None,
+            trials=tuple(dataclasses.replace(each, error=None) for each in one.trials),
+        )
+        for one in put
+    }
+    found = list(bundle.iter_sweeps())
+    assert len(found) == count
+    for one in found:
+        assert one == expected[one.uid]
+        assert (one.layer, one.bundle, one.marks) == (Layer.BUNDLE, "planted", ())
+        (again,) = [x for x in bundle.get_sweeps(one.problem, one.device, one.kernel_hash) if x.uid == one.uid]
+        assert again == dataclasses.replace(one, trials=())
+
+
+def test_nothing_of_the_machine_is_in_the_file() -> None:
+    content = bundle_bytes(fixed(5), only_winners=False)[0]
+    assert b"node7" not in content
+    assert b"/home/me" not in content
+    assert b"kernel3.py" not in content
+
+
+def test_winners_keep_the_trial_of_their_own_config() -> None:
+    (found,) = in_memory(bundle_bytes(fixed(1), only_winners=True)[0]).iter_sweeps()
+    assert [one.config for one in found.trials] == [found.config]
+    assert found.counts == {"compile_error": 1, "ok": 2}
+    (found,) = in_memory(bundle_bytes(fixed(1), only_winners=False)[0]).iter_sweeps()
+    assert len(found.trials) == 3
+
+
+def test_each_environment_has_its_winner_and_an_older_kernel_has_none() -> None:
+    newer = NOON + timedelta(days=1)
+    other = dataclasses.replace(ENVIRONMENT, triton="3.9.0")
+    kept = [sweep(1, uid=uid(1), finished=newer), sweep(1, uid=uid(2), environment=other)]
+    put = [
+        *kept,
+        sweep(1, uid=uid(3), finished=NOON),
+        sweep(1, uid=uid(4), finished=NOON, kernel_hash="0" * 64),
+        failed(2, uid=uid(5)),
+    ]
+    found = in_memory(bundle_bytes(put, only_winners=True)[0]).iter_sweeps()
+    assert {one.uid for one in found} == {one.uid for one in kept}
+
+
+def test_a_quarantined_sweep_stays_and_a_pinned_one_goes_alone() -> None:
+    pinned = sweep(1, uid=uid(1), marks=(Mark("pin", "mine"),))
+    bad = sweep(2, uid=uid(3), marks=(Mark("quarantine", "wrong"),))
+    put = [pinned, sweep(1, uid=uid(2), finished=NOON + timedelta(days=1)), bad]
+    for only_winners in (True, False):
+        (found,) = in_memory(bundle_bytes(put, only_winners=only_winners)[0]).iter_sweeps()
+        assert (found.uid, found.is_pinned) == (pinned.uid, False)
+
+
+def test_a_sweep_whose_own_trials_contradict_it_makes_no_bundle() -> None:
+    with pytest.raises(ValueError, match="ok"):
+        bundle_bytes([sweep(1, trials=(trial(256),))], only_winners=True)
+
+
+def test_the_newest_of_a_kernel_come_first() -> None:
+    put = [sweep(n, finished=NOON + timedelta(seconds=n)) for n in range(1, 6)]
+    bundle = in_memory(bundle_bytes(put, only_winners=True)[0])
+    found = bundle.get_kernel_sweeps("avg_pool1d", DEVICE, HASH, 2)
+    assert [one.problem["n"] for one in found] == [5, 4]
+    assert bundle.get_kernel_sweeps("avg_pool1d", Device("L4", "cuda", "sm_89", 58), HASH) == []
+    assert len(bundle.find(found[0].uid[:20])) == 1
+
+
+PLANTED: dict[str, Callable[[sqlite3.Connection], object]] = {
+    "a trigger": lambda db: db.execute("CREATE TRIGGER t AFTER INSERT ON sweep BEGIN DELETE FROM trial; END"),
+    "a view": lambda db: db.execute("CREATE VIEW v AS SELECT * FROM sweep"),
+    "a view in a table's place": lambda db: (
+        db.execute("ALTER TABLE sweep RENAME TO kept"),
+        db.execute("CREATE VIEW sweep AS SELECT * FROM kept"),
+    ),
+    "another table": lambda db: db.execute("CREATE TABLE more (x)"),
+    "a virtual table": lambda db: db.execute("CREATE VIRTUAL TABLE f USING fts5(x)"),
+    "an index": lambda db: db.execute("CREATE INDEX i ON sweep (abs(time_us))"),
+    "a column": lambda db: db.execute("ALTER TABLE sweep ADD COLUMN x"),
+    "a generated column": lambda db: db.execute("ALTER TABLE kernel ADD COLUMN x AS (abs(id))"),
+    "a table less": lambda db: db.execute("DROP TABLE trial"),
+    "another version": lambda db: db.execute("PRAGMA user_version=2"),
+    "another application": lambda db: db.execute("PRAGMA application_id=5"),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_file_with_anything_else_in_it_is_refused(planted: str, tmp_path: Path) -> None:
+    content = bundle_bytes(fixed(2), only_winners=True)[0]
+    with pytest.raises(StoreUnavailable, match=r"^Refused planted: .*(Run|run|again|tunedb export)"):
+        in_memory(altered(content, PLANTED[planted], tmp_path / "x.db"))
+
+
+def test_what_sqlite_changed_is_refused_by_its_checksum(tmp_path: Path) -> None:
+    path = write(tmp_path / "b.db", fixed(2))
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE sweep SET config = '{}'")
+    database.close()
+    with pytest.raises(StoreUnavailable, match="damaged, or was changed"):
+        in_memory(path.read_bytes())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_refused(data: st.DataObject) -> None:
+    content = bundle_bytes(fixed(40), only_winners=True)[0]
+    place = data.draw(st.integers(0, len(content) - 1))
+    kind = data.draw(st.sampled_from(["cut", "flip", "grow", "empty"]))
+    damaged = {
+        "cut": content[:place],
+        "flip": content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :],
+        "grow": content + content[place:],
+        "empty": b"",
+    }[kind]
+    with pytest.raises(StoreUnavailable, match="Refused planted"):
+        in_memory(damaged)
+
+
+def test_odd_rows_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    content = bundle_bytes(fixed(6), only_winners=True)[0]
+    odd = {1: "config = x'00ff'", 2: "time_us = 'fast'", 3: "config = '{\"A\":NaN}'", 4: "uid = 5", 5: "started = 9"}
+
+    def plant(database: sqlite3.Connection) -> None:
+        for number, change in odd.items():
+            database.execute(f"UPDATE sweep SET {change} WHERE id = {number}")
+
+    bundle = in_memory(altered(content, plant, tmp_path / "x.db"))
+    assert [one.problem["n"] for one in bundle.iter_sweeps()] == [6]
+    assert len(bundle.get_kernel_sweeps("avg_pool1d", DEVICE, HASH)) == 1
+    assert len([record for record in caplog.records if record.name == "tunedb"]) == 1
+
+
+def test_a_bundle_that_is_read_is_not_written_to(tmp_path: Path) -> None:
+    from tunedb.store.bundle.reading import Bundle
+    from tunedb.store.bundle.sources import named
+
+    path = write(tmp_path / "b.db", fixed(2))
+    # Beside a file that may be written, SQLite would roll it back.
+    (tmp_path / "b.db-journal").write_bytes(bytes.fromhex("d9d505f920a163d7") + bytes(600))
+    path.chmod(0o444)
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    bundle = Bundle(named([str(path)])[0])
+    assert len(list(bundle.iter_sweeps())) == 2
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        bundle._connection.execute("DELETE FROM sweep")
+    bundle.close()
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["b.db", "b.db-journal"]
