@@ -92,6 +92,45 @@ def test_pip_installs_it_with_its_kernels(tmp_path: Path) -> None:
     assert (tuned["kernel"], tuned["source"]) == ("example_softmax", "sweep")
 
 
+NEVER_MISSES = """
+import sys, torch
+from example_kernels.matmul import matmul, matmul_kernel
+from example_kernels.softmax import softmax
+from tunedb import MissError, settings
+for columns in (128, 256):
+    x = torch.randn(16, columns)
+    torch.testing.assert_close(softmax(x), torch.softmax(x, 1))
+a, b = torch.randn(20, 64).half(), torch.randn(64, 32).half()  # 20 rows are in the bucket of 32
+torch.testing.assert_close(matmul(a, b), a @ b, rtol=1e-2, atol=1e-2)
+try:
+    softmax(torch.randn(16, 64))
+except MissError:
+    print("missed", settings.current().mode, "sqlalchemy" in sys.modules)
+"""
+
+
+@in_the_interpreter
+def test_its_wheel_ships_a_bundle_with_which_calls_never_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(EXAMPLES, tmp_path / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+    pip = [sys.executable, "-m", "pip"]
+    offline = ["--quiet", "--no-deps", "--no-index"]
+    build = [*pip, "wheel", *offline, "--no-build-isolation", "-w", tmp_path / "dist", tmp_path / "source"]
+    subprocess.run(build, check=True)
+    (wheel,) = (tmp_path / "dist").iterdir()
+    subprocess.run([*pip, "install", *offline, "--target", tmp_path / "site", wheel], check=True)
+    for path in (tmp_path / "site").rglob("*.db"):
+        path.chmod(0o444)
+    home = tmp_path / "nothing" / "t.db"
+    monkeypatch.setenv("TUNEDB_STORE", str(home))
+    monkeypatch.setenv("TUNEDB_MODE", "strict")
+    assert python(tmp_path / "site", "-c", NEVER_MISSES).split() == ["missed", "strict", "False"]
+    rows = json.loads(python(tmp_path / "site", "-m", "tunedb", "ls", "--format", "json"))
+    assert {(row["kernel"], row["layer"], row["bundle"]) for row in rows} == {
+        (name, "bundle", "example of tunedb-example-kernels") for name in SMALL
+    }
+    assert not home.parent.exists()
+
+
 @in_the_interpreter
 @pytest.mark.usefixtures("package")
 @pytest.mark.parametrize("kernel", SMALL)

@@ -44,10 +44,12 @@ def _examine(overrides: dict[str, str]) -> Iterator[Finding]:
     used, faults = settings.read_usable(overrides)
     yield from check_settings(used, faults)
     writable = used.mode != "read" and not used.is_strict
-    yield from examine(used.store, hashes=hashes_of, writable=writable)
+    bundles = BundleLayer(used.bundles)
+    has_bundles = not writable and bool(bundles.names)
+    yield from examine(used.store, hashes=hashes_of, writable=writable, has_bundles=has_bundles)
     yield sweep_locks(partial(lock_folder, used))
     yield from examine_shared(used.shared)
-    yield from examine_bundles(BundleLayer(used.bundles))
+    yield from examine_bundles(bundles)
 
 
 def hashes_of(kernels: Iterable[str]) -> dict[str, str]:

@@ -25,7 +25,7 @@ Clock = Callable[[], datetime]
 
 
 @check("store")
-def opened(database: Database, writable: bool = True) -> Verdict:
+def opened(database: Database, writable: bool = True, has_bundles: bool = False) -> Verdict:
     """Report where the store is, of which kind, and whether it opens."""
     kind = "SQLite" if database.is_sqlite else "PostgreSQL"
     if database.is_sqlite and database.path is None:
@@ -40,6 +40,8 @@ def opened(database: Database, writable: bool = True) -> Verdict:
             f"{database.url}: a process was killed in the middle of a write, which the next reader rolls back",
             "tunedb db current",
         )
+    if revision is None and database.is_sqlite and not writable and has_bundles:
+        return ok(f"{database.url} is not there, and is not made in this mode: bundles answer calls")
     if revision is None and database.is_sqlite and not writable:
         return warn(
             f"There is no store at {database.url}, and in this mode calls make none",

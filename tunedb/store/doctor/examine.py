@@ -19,8 +19,12 @@ from tunedb.store.sql.engine import Database, locate
 CHECK_TIMEOUT_S = 5.0  # a check waits this long for a writer
 
 
-def examine(url: str, *, hashes: Hashes, writable: bool = True, now: Clock = utc_now) -> Iterator[Finding]:
+def examine(
+    url: str, *, hashes: Hashes, writable: bool = True, has_bundles: bool = False, now: Clock = utc_now
+) -> Iterator[Finding]:
     """Yield the findings about the store of this path or URL, which calls make if they may and it is not there.
+
+    If they may not and it is not there, it is missed only if no bundles answer either.
 
     A SQLite file in WAL mode, which tunedb never makes, gets SQLite's own side files from being read.
     """
@@ -29,7 +33,7 @@ def examine(url: str, *, hashes: Hashes, writable: bool = True, now: Clock = utc
     except Exception as error:  # as in `check`
         yield failed("store", error)
         return
-    store = checks.opened(database, writable)
+    store = checks.opened(database, writable, has_bundles)
     yield store
     if database.path is not None:
         yield from surroundings(database.path)
