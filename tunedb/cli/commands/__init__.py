@@ -5,6 +5,7 @@ from tunedb.cli.commands import (
     db,
     demo,
     devices,
+    diff,
     doctor,
     explain,
     export,

@@ -1,0 +1,107 @@
+"""`tunedb diff`: two stores, bundles, devices or environments, and what makes no pair."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli, put
+from tests.store.bundled import write
+from tests.store.samples import DEVICE, ENVIRONMENT, sweep, trial
+from tunedb.core.device import Device
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep
+from tunedb.store import open_store
+
+H100 = Device("NVIDIA H100 80GB HBM3", "cuda", "sm_90", 132)
+NEWER = dataclasses.replace(ENVIRONMENT, triton="3.9.0")
+
+
+def won(n: int, block: int, times: dict[int, float], **changes: Any) -> Sweep:
+    """A sweep of problem n that `block` won, with trials of these times."""
+    trials = tuple(trial(size, time_us=time) for size, time in times.items())
+    config = Config.of(BLOCK=block, num_warps=4)
+    return sweep(n, config=config, time_us=times[block], trials=trials, **changes)
+
+
+def stored(path: Path, *sweeps: Sweep) -> Path:
+    with open_store(str(path)) as store:
+        store.put_sweeps(sweeps)
+    return path
+
+
+def rows(cli: Cli, *words: object) -> tuple[int, dict[int, Any]]:
+    answer = cli("diff", *words, "--format", "json")
+    return answer.code, {row["problem"]["n"]: row for row in answer.json}
+
+
+BEFORE = (won(1, 128, {128: 10.0, 256: 12.0}), won(2, 128, {128: 10.0, 256: 11.0}), won(3, 128, {128: 10.0}))
+AFTER = (won(1, 128, {128: 9.0}), won(2, 256, {128: 12.0, 256: 8.0}), won(4, 128, {128: 1.0}))
+
+
+@pytest.mark.parametrize("kind", ["stores", "a store and a bundle"])
+def test_two_files_problem_by_problem(cli: Cli, tmp_path: Path, kind: str) -> None:
+    a = stored(tmp_path / "a.db", *BEFORE)
+    b = stored(tmp_path / "b.db", *AFTER) if kind == "stores" else write(tmp_path / "b.db", AFTER, only_winners=False)
+    code, found = rows(cli, a, b)
+    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flipped", 3: "only a", 4: "only b"})
+    assert found[2]["loss_of_a"] == pytest.approx(0.5)
+    assert found[2]["loss_of_b"] == pytest.approx(0.1)
+    assert found[2]["change"] == pytest.approx(-0.2)
+    assert (found[2]["config_a"]["BLOCK"], found[2]["config_b"]["BLOCK"]) == (128, 256)
+    assert found[3]["change"] is found[3]["loss_of_a"] is None
+    _, found = rows(cli, a, b, "--all")
+    assert (found[1]["verdict"], found[1]["loss_of_a"]) == ("same", 0.0)
+    answer = cli("diff", a, b)
+    assert "1 same, 1 flipped, 1 only a, 1 only b" in answer.err
+    assert len(answer.out.splitlines()) == 4
+
+
+def test_equal_stores_differ_in_nothing(cli: Cli, tmp_path: Path) -> None:
+    a = stored(tmp_path / "a.db", *BEFORE)
+    assert rows(cli, a, stored(tmp_path / "b.db", *BEFORE)) == (0, {})
+    assert rows(cli, a, a) == (0, {})
+
+
+def test_two_devices_of_the_store(cli: Cli) -> None:
+    put(*BEFORE, *(dataclasses.replace(one, device=H100) for one in AFTER))
+    code, found = rows(cli, "h200", "H100")
+    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flipped", 3: "only a", 4: "only b"})
+    assert (found[2]["device_a"], found[2]["device_b"]) == (DEVICE.name, H100.name)
+
+
+def test_two_environments_of_the_store(cli: Cli) -> None:
+    put(*BEFORE, *(dataclasses.replace(one, environment=NEWER) for one in AFTER))
+    code, found = rows(cli, "triton=3.8.0", "triton=3.9.0,torch=2.13.0")
+    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flipped", 3: "only a", 4: "only b"})
+    assert (found[2]["environment_a"]["triton"], found[2]["environment_b"]["triton"]) == ("3.8.0", "3.9.0")
+
+
+def test_a_kernel_that_changed_is_compared_as_it_was_tuned_last(cli: Cli, tmp_path: Path) -> None:
+    older = dataclasses.replace(won(1, 256, {256: 1.0}), kernel_hash="0" * 64, finished=BEFORE[0].started)
+    a = stored(tmp_path / "a.db", BEFORE[0], older)
+    assert rows(cli, a, stored(tmp_path / "b.db", BEFORE[0])) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("{a}", "h200"), 2, "Expected two stores, two devices or two environments, got a device and a store"),
+        (("{a}", "triton=3.8.0"), 2, "two environments, got a"),
+        (("nowhere.db", "{a}"), 2, "A file has to exist"),
+        (("h200", "rtx"), 1, "Nothing is tuned in device rtx"),
+        (("triton=3.8.0", "triton=3,cuda=5"), 2, "Expected some of triton=..., torch=..."),
+        (("{a}", "{text}"), 3, "expected a SQLite database"),
+        (("{a}", "{a}", "--kernel", "none"), 1, "Nothing is tuned of none"),
+    ],
+)
+def test_what_makes_no_pair_is_named(cli: Cli, tmp_path: Path, words: Any, code: int, said: str) -> None:
+    put(*BEFORE)
+    places = {"a": stored(tmp_path / "a.db", *BEFORE), "text": tmp_path / "text"}
+    places["text"].write_text("hello, this is a text that is no database, of more than a hundred bytes" * 9)
+    answer = cli("diff", *(word.format(**places) for word in words))
+    assert answer.code == code, answer
+    assert said in answer.err
