@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
@@ -14,9 +14,11 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import wait_budget
 from tunedb.store.bundle import sources
-from tunedb.store.bundle.reading import Bundle
 from tunedb.store.bundle.sources import BundleSource
 from tunedb.store.store_thread import StoreThread
+
+if TYPE_CHECKING:
+    from tunedb.store.bundle.reading import Bundle
 
 READ_S = 1.0  # a call waits this long for what is in the bundles: their files may be on a network that hangs
 
@@ -64,8 +66,10 @@ class BundleLayer:
             bundles = []
             for source in (*sources.named(self._paths), *self._find_installed()):
                 try:
+                    from tunedb.store.bundle.reading import Bundle  # here, because a Python may have no sqlite3
+
                     bundles.append(Bundle(source))
-                except StoreUnavailable as error:
+                except (StoreUnavailable, ImportError) as error:
                     self._refuse(source.name, str(error))
             self._bundles = bundles
         return list(self._bundles)
@@ -108,7 +112,8 @@ class BundleLayer:
         for bundle in self.opened():
             try:
                 sweeps += read(bundle)
-            except sqlite3.Error as error:  # the file was changed after it was checked, or its disk fails
+            # sqlite3's, or whatever else a file gives that was changed after it was checked: a call goes on.
+            except Exception as error:
                 let_pass(error)
                 self._refuse(bundle.name, f"{bundle.name} can't be read: {error}.")
                 self._bundles = [other for other in self._bundles or () if other is not bundle]
