@@ -140,7 +140,14 @@ def opened(url: str) -> Iterator[Store]:
         yield found
 
 
-LOOKUPS = ("get_sweeps", "get_kernel_sweeps", "get_wrong_configs", "get_tried_keys", "get_marks_of")
+LOOKUPS = (
+    "get_sweeps",
+    "get_kernel_sweeps",
+    "get_wrong_configs",
+    "get_tried_keys",
+    "get_marks_of",
+    "get_confirmations_of",
+)
 
 
 def compare_lookups(store: Store) -> None:

@@ -161,6 +161,17 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A fact about a sweep: in another environment, its winner was raced against its rivals, and still won."""
+
+    environment: Environment
+    time_us: float | None = None  # the winner's median there, in microseconds
+    default_time_us: float | None = None
+    time: datetime = field(default_factory=now)
+    uid: str = field(default_factory=new_uid)
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """The trials of one problem on one device in one go, and the config that won.
 
@@ -187,6 +198,7 @@ class Sweep:
     host: str = ""
     uid: str = field(default_factory=new_uid)
     arrived: datetime | None = field(default=None, compare=False)  # when the store that it was read from took it
+    confirmations: Sequence[Confirmation] = field(default=(), compare=False)  # facts of their own, as marks are
     layer: Layer = field(default=Layer.LOCAL, compare=False)  # where it was read
     bundle: str = field(default="", compare=False)  # the bundle's name, if it was read from one
 
@@ -195,6 +207,14 @@ class Sweep:
         """The default's time over the winner's, both from this sweep; None if it is not a number."""
         ratio = self.default_time_us / self.time_us if self.default_time_us and self.time_us else math.inf
         return ratio if math.isfinite(ratio) else None
+
+    def is_valid_in(self, environment: Environment | None) -> bool:
+        """Say whether it was tuned or confirmed in this environment; without one, every sweep is valid."""
+        return (
+            environment is None
+            or self.environment == environment
+            or any(confirmation.environment == environment for confirmation in self.confirmations)
+        )
 
     @property
     def leaves_its_store(self) -> bool:

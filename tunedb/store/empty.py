@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
+from tunedb.core.sweep import Confirmation, Mark, Sweep, Trial, UsageCount
 from tunedb.store.claim_keeper import ClaimKeeper
 from tunedb.store.interface import SweepStore
 
@@ -50,6 +50,10 @@ class EmptyStore(SweepStore):
     def get_tried_keys(self, sweep_uid: str) -> Collection[str]:  # noqa: ARG002
         """Return no key."""
         return ()
+
+    def get_confirmations_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Confirmation]]:  # noqa: ARG002
+        """Return no confirmation."""
+        return {}
 
     def get_marks_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Mark]]:  # noqa: ARG002
         """Return no mark."""

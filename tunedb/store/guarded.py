@@ -14,7 +14,7 @@ from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, MarkKind, Sweep, Trial, UsageCount
+from tunedb.core.sweep import Confirmation, Mark, MarkKind, Sweep, Trial, UsageCount
 from tunedb.errors import StoreUnavailable
 from tunedb.store import wait_budget
 from tunedb.store.breaker import Breaker, FailureLog
@@ -102,6 +102,10 @@ class GuardedStore(SweepStore):
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with their trials; none if the store fails."""
         return iter(self._read(lambda store: list(store.get_whole(sweep_uids))) or [] if sweep_uids else [])
+
+    def get_confirmations_of(self, sweep_uids: list[str]) -> dict[str, list[Confirmation]]:
+        """Return the confirmations of these sweeps by uid."""
+        return self._read(lambda store: store.get_confirmations_of(sweep_uids)) or {}
 
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps by uid; empty if the store fails."""

@@ -83,10 +83,19 @@ class LayeredStore(SweepStore):
         return self.local.get_whole(sweep_uids)
 
     def _with_local_marks(self, sweeps: list[Sweep]) -> list[Sweep]:
-        """Return sweeps of other layers with the marks that the local store has of them."""
-        marks = self.local.get_marks_of([sweep.uid for sweep in sweeps]) if sweeps else {}
+        """Return sweeps of other layers with the marks and confirmations that the local store has of them."""
+        if not sweeps:
+            return []
+        uids = [sweep.uid for sweep in sweeps]
+        marks, confirmed = self.local.get_marks_of(uids), self.local.get_confirmations_of(uids)
         return [
-            dataclasses.replace(sweep, marks=(*sweep.marks, *marks[sweep.uid])) if sweep.uid in marks else sweep
+            dataclasses.replace(
+                sweep,
+                marks=(*sweep.marks, *marks.get(sweep.uid, ())),
+                confirmations=(*sweep.confirmations, *confirmed.get(sweep.uid, ())),
+            )
+            if sweep.uid in marks or sweep.uid in confirmed
+            else sweep
             for sweep in sweeps
         ]
 
@@ -149,12 +158,17 @@ class LayeredStore(SweepStore):
 
 
 def united(sweeps: Iterable[Sweep]) -> list[Sweep]:
-    """Return each sweep once, with the marks of all its copies."""
+    """Return each sweep once, with the marks and confirmations of all its copies."""
     copies: dict[str, list[Sweep]] = defaultdict(list)
     for sweep in sweeps:
         copies[sweep.uid].append(sweep)
     united_sweeps = []
     for first, *others in copies.values():
         marks = {mark.uid: mark for copy in (first, *others) for mark in copy.marks}
-        united_sweeps.append(dataclasses.replace(first, marks=tuple(marks.values())) if others else first)
+        confirmed = {one.uid: one for copy in (first, *others) for one in copy.confirmations}
+        united_sweeps.append(
+            dataclasses.replace(first, marks=tuple(marks.values()), confirmations=tuple(confirmed.values()))
+            if others
+            else first
+        )
     return united_sweeps

@@ -15,7 +15,7 @@ from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.redact import is_path
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Sweep, Trial, UsageCount
+from tunedb.core.sweep import Confirmation, Mark, Sweep, Trial, UsageCount
 from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.settings import expand
 from tunedb.store.claim_keeper import ClaimKeeper
@@ -206,6 +206,10 @@ class LocalStore(SweepStore):
     def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
         """Return the keys of the configs that a sweep tried."""
         return self._read(lambda store: store.get_tried_keys(sweep_uid))
+
+    def get_confirmations_of(self, sweep_uids: list[str]) -> dict[str, list[Confirmation]]:
+        """Return the confirmations of these sweeps by uid."""
+        return self._read(lambda store: store.get_confirmations_of(sweep_uids))
 
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps by uid."""

@@ -65,8 +65,7 @@ def obstacle(
 
 def strength(sweep: Sweep, environment: Environment | None, now: datetime | None = None) -> Strength:
     """Return a finished sweep's strength in this environment; without one, every sweep is valid."""
-    valid = environment is None or sweep.environment == environment
-    measured = sweep.layer is not Layer.BUNDLE
+    valid, measured = sweep.is_valid_in(environment), sweep.layer is not Layer.BUNDLE
     return Strength(sweep.is_pinned, valid, sweep.complete, measured, ended(sweep, now), sweep.uid)
 
 

@@ -60,7 +60,9 @@ def explain_problem(
     explanations = []
     for place, (sweep, source) in enumerate(best_first):
         rival = best_first[1 if place == 0 else 0][0] if len(best_first) > 1 else None
-        reasons = (*_traits(sweep), *_against(sweep, rival, environment, now))
+        is_confirmed = source == "store" and environment is not None and sweep.environment != environment
+        confirmed = ("confirmed in this environment",) if is_confirmed else ()
+        reasons = (*confirmed, *_traits(sweep), *_against(sweep, rival, environment, now))
         differs = {} if source == "store" or environment is None else _soft_differences(sweep, environment)
         stale = ("stale",) if source == "stale" else ()
         explanations.append(

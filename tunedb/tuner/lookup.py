@@ -89,6 +89,9 @@ class Lookup:
             return []
         if choice.source != "store" or not answer.complete or answer.is_pinned:
             return []
+        environment = self.environment(task)
+        if environment is not None and answer.environment != environment:
+            return []  # it was confirmed in this one, which counts as covering the space too
         space = task.kernel.space(task.problem, task.device)
         default = task.kernel.default(task.problem, task.device)
         # The answer's own trials first: they mostly cover the space, and then nothing else need be read.
@@ -98,7 +101,6 @@ class Lookup:
         from tunedb.sweep.history import remaining_configs  # here, because a hit needs no part of a sweep
 
         stored = self._store.get_sweeps(task.problem, task.device, task.kernel.hash)
-        environment = self.environment(task)
         same = self._with_trials(
             sweep
             for sweep in stored

@@ -12,7 +12,7 @@ import torch
 from tunedb._internal.control import let_pass
 from tunedb.core.kernel import Workload
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Sweep, TrialStatus
 from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, HostFaultError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
@@ -31,7 +31,8 @@ MOVED_RATIO = 0.05  # by judgement: a time that differs by more than this from t
 class Verification:
     """The result of verifying a stored winner: `holds`, `moved` (its time differs, but it still wins), or a fault.
 
-    The faults are `wrong`, `fails` and `beaten` (by the default, by the margin). `untried` says nothing about it.
+    The faults are `wrong`, `fails` and `beaten` (by the default, by the margin). `overtaken` is one that a runner-up of
+    its sweep beats by the margin. `untried` says nothing about it.
     """
 
     verdict: str
@@ -44,17 +45,23 @@ class Verification:
         """Whether the sweep should no longer be used."""
         return self.verdict in ("wrong", "fails", "beaten")
 
+    @property
+    def still_wins(self) -> bool:
+        """Whether the winner was right, and no racer beat it."""
+        return self.verdict in ("holds", "moved")
 
-def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> Verification:
+
+def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer, *, rivals: int = 0) -> Verification:
     """Check the sweep's winner and race it against the default, on the task's device.
 
+    Up to so many `rivals` of its own sweep race too: its runners-up, which come with its trials.
     Raises StickyDeviceError if the device is lost.
     """
     try:
         with tuner.alone(task) as is_alone:
             if not is_alone:
                 return Verification("untried", "another process is tuning this problem")
-            return _verify(tuner, task, sweep, observer)
+            return _verify(tuner, task, sweep, observer, _runners_up(task, sweep)[:rivals])
     except (torch.OutOfMemoryError, MemoryError):
         return Verification("untried", "too little memory is free")
     except (CallerError, HostFaultError, SettingError) as error:
@@ -64,7 +71,16 @@ def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> 
         return Verification("untried", reason_of_one(error))
 
 
-def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) -> Verification:
+def _runners_up(task: TuningTask, sweep: Sweep) -> list[Config]:
+    """Return the other configs of today's space that the sweep timed, the fastest first."""
+    space = set(task.kernel.space(task.problem, task.device))
+    timed = [trial for trial in sweep.trials if trial.status == TrialStatus.OK and trial.time_us is not None]
+    timed.sort(key=lambda trial: (trial.time_us or 0.0, trial.config.key))
+    configs = dict.fromkeys(trial.config for trial in timed if trial.config in space and trial.config != sweep.config)
+    return list(configs)
+
+
+def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer, rivals: Sequence[Config]) -> Verification:
     assert task.index is not None
     assert sweep.config is not None
     default = task.kernel.default(task.problem, task.device)
@@ -77,7 +93,7 @@ def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer) ->
                 return clock.sample(workload.launcher(config), count)
 
         racers = []
-        for config in dict.fromkeys((sweep.config, default)):
+        for config in dict.fromkeys((sweep.config, default, *rivals)):
             observer.trying(config)
             fault = _fault(workload, config)
             if fault is not None and config == sweep.config:
@@ -108,6 +124,10 @@ def _judged(winner: Config, stored_us: float | None, default: Config, comparison
     if winner in comparison.failed:
         return Verification("fails", f"in the race: {comparison.failed[winner]}")
     ours, theirs = comparison.times[winner], comparison.times.get(default)
+    if winner in comparison.beaten and (theirs is None or theirs > ours * (1 - MARGIN)):
+        fastest = min(comparison.times, key=comparison.times.__getitem__)
+        reason = f"{ours:.1f} us, {fastest} takes {comparison.times[fastest]:.1f} us"
+        return Verification("overtaken", reason, ours, theirs)
     if theirs is not None and winner in comparison.beaten:
         return Verification("beaten", f"{ours:.1f} us, the default takes {theirs:.1f} us", ours, theirs)
     if stored_us and abs(ours / stored_us - 1) > MOVED_RATIO:

@@ -142,7 +142,7 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
         events.put(Tuned(outcome, None if sweep is None else sweep.uid, is_lost))
         return not is_lost
     try:
-        verification = verify(tuner, task, store.get_sweep(message.uid), events)
+        verification = verify(tuner, task, store.get_sweep(message.uid), events, rivals=message.rivals)
     except StickyDeviceError as error:
         events.put(DeviceLost(str(error)))
         return False
@@ -162,7 +162,7 @@ def main() -> None:
     start: Start = decode(sys.stdin.readline())
     logging.basicConfig(format="%(message)s")
     logging.getLogger("tunedb").setLevel(start.log_level)
-    settings.configure(store=start.store, shared=start.shared, lock_timeout=start.lock_timeout)
+    settings.configure(store=start.store, shared=start.shared, bundles=start.bundles, lock_timeout=start.lock_timeout)
     requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def read() -> None:

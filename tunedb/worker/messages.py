@@ -24,6 +24,7 @@ class Start:
     lock_timeout: float
     owner: str | None = None  # the name under which it claims problems
     compiles: int | None = None  # configs that it compiles at a time; None: one for each core
+    bundles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Verify:
 
     problem: Problem
     uid: str
+    rivals: int = 0  # runners-up that race too, see `verification.verify`
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ _TYPES: dict[str, Callable[..., Any]] = {
 _READERS: dict[str, Callable[[Any], Any]] = {
     "problem": lambda facts: Problem(facts["key"], facts["kernel"]),
     "config": Config,
+    "bundles": tuple,
     "trial": lambda facts: Trial(
         **facts
         | {

@@ -174,12 +174,12 @@ class Supervisor:
         if self._is_interrupted:
             raise Interrupted
 
-    def verify(self, sweep: Sweep, observer: Observer) -> Verification:
+    def verify(self, sweep: Sweep, observer: Observer, *, rivals: int = 0) -> Verification:
         """Verify a winner as `verification.verify` does. A winner that ends its worker fails.
 
         If another config ends the worker, the winner is `untried`.
         """
-        answer = self._ask(Verify(sweep.problem, sweep.uid), observer)
+        answer = self._ask(Verify(sweep.problem, sweep.uid, rivals), observer)
         if isinstance(answer, Verified):
             return answer.verification
         assert isinstance(answer, Death)
@@ -266,7 +266,7 @@ class Supervisor:
         current = self._settings
         start = Start(
             self._index, _log.getEffectiveLevel(), current.store, current.shared, current.lock_timeout, self._owner,
-            self._compiles,
+            self._compiles, current.bundles,
         )  # fmt: skip
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +13,14 @@ from tunedb import registry
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import existing
 from tunedb.cli.output import Format, one_line, print_rows
-from tunedb.core.sweep import Mark, MarkKind, Sweep
+from tunedb.core.sweep import Layer, Mark, MarkKind, Source, Sweep
 from tunedb.errors import SettingError, StickyDeviceError
 
 if TYPE_CHECKING:
     from tunedb.core.task import TuningTask
     from tunedb.store import Store
     from tunedb.tuner.tuner import Tuner
+    from tunedb.tuner.verification import Verification
 
 _COLUMNS = ("uid", "kernel", "problem", "config", "verdict", "stored_us", "time_us", "default_time_us", "reason")
 MAX_REASON = 1000  # characters of a reason that a mark keeps
@@ -31,6 +33,12 @@ def verify(
     sample: Annotated[
         int | None, typer.Option("--sample", metavar="N", min=1, help="Only N winners, picked at random.")
     ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Race stale winners against their runners-up; confirm or re-tune them.")
+    ] = False,
+    budget: Annotated[
+        float | None, typer.Option("--budget", metavar="SECONDS", min=0, help="With --stale: stop after so long.")
+    ] = None,
     trial_timeout: Annotated[
         float, typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and running it.")
     ] = 120.0,
@@ -42,15 +50,26 @@ def verify(
     loses to the default is quarantined, with the reason: calls get the sweep that it beat, or tune again. Reports, but
     does not change, winners whose time moved by more than 5 %. Exit code 1 if a winner was quarantined or could not be
     checked.
+
+    With `--stale`, after an upgrade: only winners of another environment, those first that calls used most. Winner,
+    runners-up and default race again. A winner that still holds is confirmed: it is valid in this environment, and
+    nothing sweeps its problem again. One that turned over is tuned again; none is quarantined. Exit code 1 if a winner
+    was slower than its default by 2 %, was wrong, failed, or could not be checked.
     """
+    if budget is not None and not stale:
+        raise SettingError("--budget is for --stale. Without it, limit the work by --sample or --kernel.")
     from tunedb.cli.device import index_to_run_on
 
     index = index_to_run_on()
     with existing() as store:
-        winners = _winners(store, index, kernel, device)
+        winners = _winners(store, index, kernel, device, only_stale=stale)
         if sample is not None and sample < len(winners):
             winners = random.sample(winners, sample)
-        rows = _verified(store, winners, index, trial_timeout if index >= 0 else None)
+        step = trial_timeout if index >= 0 else None
+        if stale:
+            _guard(store, winners, index, step, math.inf if budget is None else budget, format)
+            return
+        rows = _verified(store, winners, index, step)
     print_rows(rows, format, _COLUMNS)
     if not rows:
         log.info("Nothing is stored for the current device%s.", f" and {kernel}" if kernel else "")
@@ -58,7 +77,22 @@ def verify(
         raise typer.Exit(1)
 
 
-def _winners(store: Store, index: int, kernel: str | None, device: str | None) -> list[tuple[TuningTask, Sweep]]:
+def _guard(
+    store: Store, winners: list[tuple[TuningTask, Sweep]], index: int, step: float | None, budget: float, format: Format
+) -> None:
+    from tunedb.cli.guard import COLUMNS, guard
+
+    rows = guard(store, winners, index, step, budget)
+    print_rows(rows, format, COLUMNS)
+    if not rows:
+        log.info("Nothing is stale on the current device.")
+    if any(row["verdict"] not in ("holds", "moved", "overtaken", "not reached") for row in rows):
+        raise typer.Exit(1)
+
+
+def _winners(
+    store: Store, index: int, kernel: str | None, device: str | None, *, only_stale: bool
+) -> list[tuple[TuningTask, Sweep]]:
     """Return the winner of each stored problem on the current device. Raises SettingError if another one is named."""
     from tunedb.cli.tasks import make_tuner
     from tunedb.runtime.current_device import device_of
@@ -75,7 +109,9 @@ def _winners(store: Store, index: int, kernel: str | None, device: str | None) -
     winners = []
     for task in pending.tasks:
         choice = tuner.look_up(task)
-        if choice is not None and choice.sweep is not None:
+        if choice is None or choice.sweep is None or choice.layer is Layer.BUNDLE:
+            continue
+        if not only_stale or choice.source == Source.STALE:
             winners.append((task, choice.sweep))
     return winners
 
@@ -91,19 +127,20 @@ def _verified(
     tuner = make_tuner(store)
     if step is None:
         for number, (task, sweep) in enumerate(winners, 1):
-            rows.append(_row(store, task, sweep, _verify_here(tuner, task, sweep), number, len(winners)))
+            rows.append(_row(store, task, sweep, verify_here(tuner, task, sweep), number, len(winners)))
         return rows
     with Supervisor(store, tuner.settings, index, step) as worker:
         for number, (task, sweep) in enumerate(winners, 1):
-            rows.append(_row(store, task, sweep, worker.verify(sweep, _Silent()), number, len(winners)))
+            rows.append(_row(store, task, sweep, worker.verify(sweep, Silent()), number, len(winners)))
     return rows
 
 
-def _verify_here(tuner: Tuner, task: TuningTask, sweep: Sweep) -> Any:
+def verify_here(tuner: Tuner, task: TuningTask, sweep: Sweep, rivals: int = 0) -> Verification:
+    """Verify a winner in this process."""
     from tunedb.tuner.verification import Verification, verify
 
     try:
-        return verify(tuner, task, sweep, _Silent())
+        return verify(tuner, task, sweep, Silent(), rivals=rivals)
     except StickyDeviceError as error:
         return Verification("fails", str(error))
 
@@ -125,7 +162,7 @@ def _row(store: Store, task: TuningTask, sweep: Sweep, finding: Any, number: int
     }
 
 
-class _Silent:
+class Silent:
     """An observer that shows nothing."""
 
     def started(self, *event: object) -> None: ...

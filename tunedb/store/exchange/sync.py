@@ -38,6 +38,8 @@ def receive(into: Store, source: Store) -> Received:
     """
     known_marks, marks = set(into.marks.get_all()), source.marks.get_all()
     new_marks = into.marks.put_all(pair for pair in marks if pair not in known_marks)
+    known_confirmations = set(into.confirmations.get_all())
+    into.confirmations.put_all(pair for pair in source.confirmations.get_all() if pair not in known_confirmations)
     here, finished = set(into.upkeep.uids()), source.upkeep.uids()
     there = {uid for uid, status in finished.items() if status == SweepStatus.TUNED}
     missing = there - here

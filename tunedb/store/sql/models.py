@@ -202,6 +202,20 @@ class MarkRow(Base):
     time: Mapped[datetime]
 
 
+class ConfirmationRow(Base):
+    """A winner that still held in another environment: a fact of its own. It may arrive before its sweep, as a mark."""
+
+    __tablename__ = "confirmation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    uid: Mapped[str] = mapped_column(BoundedString(32), unique=True)
+    sweep_uid: Mapped[str] = mapped_column(BoundedString(32), index=True)
+    environment: Mapped[str]  # canonical JSON
+    time_us: Mapped[float | None]  # of the winner
+    default_time_us: Mapped[float | None]
+    time: Mapped[datetime]
+
+
 class HostRow(Base):
     """A host that counts calls, under a uid of its own: two stores of one host are two rows, as both only count up."""
 

@@ -13,12 +13,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tunedb.core.canonical import canonical, parse_json
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, MarkKind, Source, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, UsageCount
+from tunedb.core.sweep import (
+    Confirmation,
+    Mark,
+    MarkKind,
+    Source,
+    Sweep,
+    SweepStatus,
+    Trial,
+    TrialOutcome,
+    TrialStatus,
+    UsageCount,
+)
 from tunedb.errors import StoreError
 from tunedb.store.sql.rows import (
     MAX_TEXT,
     NUMBERS,
     TIMES,
+    check_confirmation,
     check_day,
     check_facts,
     check_host,
@@ -78,6 +90,17 @@ def to_mark(row: Any) -> tuple[str, Mark]:
         check_uid(row.sweep_uid)
         check_mark(mark)
         return row.sweep_uid, mark
+
+
+def to_confirmation(row: Any) -> tuple[str, Confirmation]:
+    """Return the uid of the sweep and its confirmation. Raises StoreError if this version can't read the row."""
+    with _reading("Confirmation", row.uid):
+        require(type(row.environment) is str, row.environment, "an environment as JSON")
+        environment = Environment.from_key(row.environment)
+        confirmation = Confirmation(environment, row.time_us, row.default_time_us, row.time, row.uid)
+        check_uid(row.sweep_uid)
+        check_confirmation(confirmation)
+        return row.sweep_uid, confirmation
 
 
 def to_trial(row: sa.Row[*tuple[Any, ...]]) -> Trial:
@@ -154,6 +177,7 @@ def to_sweep(
     trials: Sequence[Trial] = (),
     marks: Sequence[Mark] = (),
     *,
+    confirmations: Sequence[Confirmation] = (),
     problem: Problem | None = None,
     device: Device | None = None,
 ) -> Sweep:
@@ -183,6 +207,7 @@ def to_sweep(
             host=row.host,
             uid=row.uid,
             arrived=row.arrived,
+            confirmations=tuple(confirmations),
         )
         check_sweep(sweep)
         good = isinstance(sweep.counts, dict) and all(type(count) is int for count in sweep.counts.values())

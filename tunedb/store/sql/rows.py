@@ -10,9 +10,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tunedb.core.canonical import canonical
-from tunedb.core.device import Device
+from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import REFERRING, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
+from tunedb.core.sweep import (
+    REFERRING,
+    Confirmation,
+    Mark,
+    MarkKind,
+    Sweep,
+    SweepStatus,
+    Trial,
+    TrialOutcome,
+    TrialStatus,
+)
 
 ORIGINS = ("local", "imported")
 HOST_ORIGINS = ("local", "imported", "gone")  # of counts
@@ -113,6 +123,22 @@ def check_mark(mark: Mark) -> None:
     require(mark.time.year <= _LAST_MARK, mark.time, f"a mark before the year {_LAST_MARK + 1}")
 
 
+def check_confirmation(confirmation: Confirmation) -> None:
+    """Raise ValueError if a database would refuse the confirmation, or would not give it back as it is."""
+    check_uid(confirmation.uid)
+    check_environment(confirmation.environment)
+    _check_time("time_us", confirmation.time_us)
+    _check_time("default_time_us", confirmation.default_time_us)
+    check_moment(confirmation.time)
+
+
+def check_environment(environment: Environment) -> None:
+    """Raise ValueError if a database would refuse the environment, or would not give it back as it is."""
+    for name in environment.__slots__:
+        _check_line(name, getattr(environment, name))
+    check_length("environment", environment.key)  # raises IdentityError, a ValueError, for what is not text
+
+
 def check_facts(problem: Problem, device: Device) -> None:
     """Raise ValueError if a database would refuse the problem or the device, or would not give it back as it is."""
     check_length("problem", problem.key)
@@ -144,9 +170,7 @@ def check_sweep(sweep: Sweep) -> None:
     require(0 < len(sweep.kernel_hash) <= 64, sweep.kernel_hash, "a kernel hash of at most 64 characters")
     _check_line("host", sweep.host)
     check_facts(sweep.problem, sweep.device)
-    for name in sweep.environment.__slots__:
-        _check_line(name, getattr(sweep.environment, name))
-    check_length("environment", sweep.environment.key)  # raises IdentityError, a ValueError, for what is not text
+    check_environment(sweep.environment)
     if sweep.config is not None:
         check_length("config", sweep.config.key)
     for trial in sweep.trials:
@@ -215,6 +239,12 @@ def trial_values(trial: Trial) -> dict[str, Any]:
     values = {name: getattr(trial, name) for name in ("uid", "reference", *TIMES, *NUMBERS)}
     words = {"status": str(trial.status), "outcome": str(trial.outcome), "error": clean_error(trial.error)}
     return {**values, **words, "config": trial.config.key}
+
+
+def confirmation_values(confirmation: Confirmation) -> dict[str, Any]:
+    """Return the columns of a confirmation, without the sweep."""
+    values = {name: getattr(confirmation, name) for name in ("uid", "time_us", "default_time_us", "time")}
+    return {**values, "environment": confirmation.environment.key}
 
 
 def mark_values(mark: Mark) -> dict[str, Any]:

@@ -21,7 +21,18 @@ from tunedb._internal.control import let_pass, suppress
 from tunedb.errors import StoreUnavailable
 from tunedb.store.bundle.file_format import APPLICATION_ID
 
-TABLES = ("device", "problem", "sweep", "trial", "mark", "miss", "host", "claim", "tunedb_alembic_version")
+TABLES = (
+    "device",
+    "problem",
+    "sweep",
+    "trial",
+    "mark",
+    "miss",
+    "host",
+    "claim",
+    "confirmation",
+    "tunedb_alembic_version",
+)
 BESIDE = ("-journal", "-wal", "-shm")  # the files that SQLite opens with a database
 MAX_SQL = 10_000  # characters of a table's definition; ours have at most 2,000
 MAX_CHECKED = 100  # files whose definitions are remembered as sound

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from tunedb._internal import forks, safe_path
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Sweep, UsageCount, new_uid
+from tunedb.core.sweep import Confirmation, Mark, Sweep, UsageCount, new_uid
 from tunedb.errors import StoreUnavailable
 from tunedb.store.sql import records, revision, rows, sqlite_file, statements
 from tunedb.store.sql.records import ReadableRows
@@ -70,12 +70,13 @@ class SqliteReader:
         """Return the finished sweeps of that identity, without trials: see `SweepStore`."""
         values = statements.identity(problem, device, kernel_hash)
         with self._connected() as driver:
-            names, most = (*statements.SWEEP, "is_marked"), statements.MAX_SWEEPS
+            names, most = (*statements.SWEEP, "is_marked", "is_confirmed"), statements.MAX_SWEEPS
             selected = self._rows(driver, statements.OF_PROBLEM, {**values, "most": most + 1}, names)
             if len(selected) > most:
                 selected = self._rows(driver, statements.FIRST_OF_PROBLEM, {**values, "most": most}, names)
             marks = self._marks(driver, [row.uid for row in selected if row.is_marked])
-        return records.in_order(self._sweeps(selected, marks, problem=problem, device=device))
+            confirmed = self._confirmations(driver, [row.uid for row in selected if row.is_confirmed])
+        return records.in_order(self._sweeps(selected, marks, confirmed, problem=problem, device=device))
 
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """Return the finished sweeps of a kernel on a device, the newest first: see `SweepStore`."""
@@ -87,8 +88,9 @@ class SqliteReader:
                 {**values, "most": statements.NO_LIMIT if most is None else most},
                 (*statements.SWEEP, *statements.FACTS),
             )
-            marks = self._marks(driver, [row.uid for row in selected])
-        return list(self._sweeps(selected, marks, device=device))
+            uids = [row.uid for row in selected]
+            marks, confirmed = self._marks(driver, uids), self._confirmations(driver, uids)
+        return list(self._sweeps(selected, marks, confirmed, device=device))
 
     def get_wrong_configs(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment
@@ -114,6 +116,11 @@ class SqliteReader:
         """Return the marks of these sweeps, by the uid of the sweep, oldest first."""
         with self._connected() as driver:
             return self._marks(driver, sweep_uids)
+
+    def get_confirmations_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Confirmation]]:
+        """Return the confirmations of these sweeps, by the uid of the sweep, the newest first."""
+        with self._connected() as driver:
+            return self._confirmations(driver, sweep_uids)
 
     def add_usage(self, counts: Iterable[UsageCount]) -> bool:
         """Add to the usage counts; return False, having added nothing, if that takes the whole store.
@@ -141,8 +148,30 @@ class SqliteReader:
                 self._run(driver, "COMMIT")
         return True
 
-    def _sweeps(self, selected: Iterable[Any], marks: Mapping[str, Sequence[Mark]], **known: Any) -> Iterator[Sweep]:
-        return self._readable(selected, lambda row: records.to_sweep(row, marks=marks.get(row.uid, ()), **known))
+    def _sweeps(
+        self,
+        selected: Iterable[Any],
+        marks: Mapping[str, Sequence[Mark]],
+        confirmed: Mapping[str, Sequence[Confirmation]],
+        **known: Any,
+    ) -> Iterator[Sweep]:
+        def to_sweep(row: Any) -> Sweep:
+            facts = {"marks": marks.get(row.uid, ()), "confirmations": confirmed.get(row.uid, ())}
+            return records.to_sweep(row, **facts, **known)  # type: ignore[arg-type]
+
+        return self._readable(selected, to_sweep)
+
+    def _confirmations(self, driver: sqlite3.Connection, sweep_uids: Sequence[str]) -> dict[str, list[Confirmation]]:
+        by_sweep: defaultdict[str, list[Confirmation]] = defaultdict(list)
+        uids = [uid for uid in sweep_uids if rows.is_uid(uid)]
+        for start in range(0, len(uids), statements.PAGE):
+            named = {f"sweep_{n}": uid for n, uid in enumerate(uids[start : start + statements.PAGE])}
+            statement = statements.CONFIRMATIONS.replace(":sweeps", f"({', '.join(f':{name}' for name in named)})")
+            values = {**named, "most": statements.MAX_MARKS}
+            selected = self._rows(driver, statement, values, statements.CONFIRMATION)
+            for sweep_uid, confirmation in self._readable(selected, records.to_confirmation):
+                by_sweep[sweep_uid].append(confirmation)
+        return by_sweep
 
     def _marks(self, driver: sqlite3.Connection, sweep_uids: Sequence[str]) -> dict[str, list[Mark]]:
         by_sweep: defaultdict[str, list[Mark]] = defaultdict(list)

@@ -16,6 +16,7 @@ SWEEP = (
     "default_time_us", "counts", "started", "finished", "expires", "origin", "host", "arrived",
 )  # fmt: skip
 MARK = ("id", "uid", "sweep_uid", "kind", "reason", "time")
+CONFIRMATION = ("id", "uid", "sweep_uid", "environment", "time_us", "default_time_us", "time")
 FACTS = ("kernel", "key", "name", "backend", "arch", "multiprocessors", "info")  # of a sweep's problem and device
 TIMES = ("started", "finished", "expires", "arrived", "time")
 NO_LIMIT = 2**31 - 1
@@ -66,7 +67,8 @@ _ENDED = "CASE WHEN sweep.arrived < sweep.finished THEN sweep.arrived ELSE sweep
 _IS_PINNED = f"EXISTS (SELECT 1 FROM mark WHERE mark.sweep_uid = sweep.uid AND mark.kind = '{MarkKind.PIN}')"
 # Marks are few, and asked for only if there are any.
 _OF_PROBLEM = (
-    f"SELECT {_columns('sweep', SWEEP)}, EXISTS (SELECT 1 FROM mark WHERE mark.sweep_uid = sweep.uid) AS is_marked "
+    f"SELECT {_columns('sweep', SWEEP)}, EXISTS (SELECT 1 FROM mark WHERE mark.sweep_uid = sweep.uid) AS is_marked, "
+    "EXISTS (SELECT 1 FROM confirmation WHERE confirmation.sweep_uid = sweep.uid) AS is_confirmed "
     f"{_JOINED} WHERE {_IDENTITY} AND sweep.status <> 'running'"
 )
 OF_PROBLEM = f"{_OF_PROBLEM} ORDER BY sweep.finished, sweep.uid LIMIT :most"
@@ -117,6 +119,10 @@ NEWEST_MARKS = (
     f"SELECT {_columns('mark', MARK)} FROM mark WHERE mark.id IN (SELECT aged.id FROM (SELECT mark.id AS id, "
     "row_number() OVER (PARTITION BY mark.sweep_uid, mark.kind ORDER BY mark.time DESC, mark.uid DESC) AS age "
     f"FROM mark WHERE {_ARE_ASKED}) AS aged WHERE aged.age <= :newest) ORDER BY mark.time, mark.uid"
+)
+CONFIRMATIONS = (
+    f"SELECT {_columns('confirmation', CONFIRMATION)} FROM confirmation WHERE confirmation.sweep_uid IN :sweeps "
+    "ORDER BY confirmation.time DESC, confirmation.uid LIMIT :most"
 )
 OWN_HOST = "INSERT INTO host (uid, name, own, origin) VALUES (:uid, :host, :host, 'local') ON CONFLICT (own) DO NOTHING"
 # The facts of the problem and the device have to be as their digests say: an altered row is written again first.

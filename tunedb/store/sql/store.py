@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import FINISHED, Mark, MarkKind, Sweep, Trial, UsageCount
+from tunedb.core.sweep import FINISHED, Confirmation, Mark, MarkKind, Sweep, Trial, UsageCount
 from tunedb.core.sweep import now as utc_now
 from tunedb.errors import StoreError, UnknownSweep
 from tunedb.store.claim_keeper import ClaimKeeper, Publication
@@ -23,6 +23,7 @@ from tunedb.store.interface import SweepStore
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.claims import Claims
+from tunedb.store.sql.confirmations import Confirmations
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.hosts import HostSum
 from tunedb.store.sql.marks import Marks
@@ -58,7 +59,8 @@ class Store(SweepStore):
         self.claims = Claims(self._access)
         self.usage = UsageCounts(self._access, now)
         self.upkeep = Upkeep(self._access)
-        self._rows = SweepRows(self._access, self.marks, now)
+        self.confirmations = Confirmations(self._access)
+        self._rows = SweepRows(self._access, self.marks, self.confirmations, now)
 
     def close(self) -> None:
         """Forget the database; a database in memory is lost."""
@@ -193,6 +195,10 @@ class Store(SweepStore):
         """Return the marks of these sweeps, by the uid of the sweep, oldest first."""
         return self.marks.get_of(sweep_uids)
 
+    def get_confirmations_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Confirmation]]:
+        """Return the confirmations of these sweeps, by the uid of the sweep, the newest first."""
+        return self.confirmations.get_of(sweep_uids)
+
     def get_tried_keys(self, sweep_uid: str) -> Collection[str]:
         """Return the keys of the configs that a sweep tried, for any of its trials."""
         with self._access.read() as connection:
@@ -244,8 +250,10 @@ class Store(SweepStore):
                 several = "More than one sweep has" if matches else "No sweep has"
                 raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. Run: tunedb ls")
             trials = self._rows.trials(connection, [matches[0].id]).get(matches[0].id, ())
-            marks = self.marks.select(connection, [matches[0].uid])[matches[0].uid]
-        return records.to_sweep(matches[0], trials, marks)
+            uid = matches[0].uid
+            marks = self.marks.select(connection, [uid])[uid]
+            confirmations = self.confirmations.select(connection, [uid]).get(uid, ())
+        return records.to_sweep(matches[0], trials, marks, confirmations=confirmations)
 
     def iter_sweeps(
         self,

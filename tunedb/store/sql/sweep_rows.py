@@ -13,16 +13,17 @@ import sqlalchemy as sa
 from tunedb.core.canonical import canonical
 from tunedb.core.device import Device, Environment, host
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, Sweep, Trial
+from tunedb.core.sweep import Confirmation, Mark, Sweep, Trial
 from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import Access, AnyRow
+from tunedb.store.sql.confirmations import Confirmations
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 from tunedb.store.sql.statements import MAX_SWEEPS
 
 _log = logging.getLogger("tunedb")
-_MARKED = "is_marked"
+_MARKED, _CONFIRMED = "is_marked", "is_confirmed"
 _FINISHING = ("status", "complete", "config", "time_us", "default_time_us", "finished", "expires")
 WITH_FACTS = (
     sa.select(
@@ -70,9 +71,10 @@ def unfinished_query(problem: Problem, device: Device, kernel_hash: str, environ
 class SweepRows:
     """The rows of the tables `sweep` and `trial`."""
 
-    def __init__(self, access: Access, marks: Marks, now: Callable[[], datetime]) -> None:
+    def __init__(self, access: Access, marks: Marks, confirmations: Confirmations, now: Callable[[], datetime]) -> None:
         self._access = access
         self._marks = marks
+        self._confirmations = confirmations
         self._now = now
 
     def put(self, connection: sa.Connection, sweep: Sweep) -> bool:
@@ -164,11 +166,14 @@ class SweepRows:
         with self._access.read() as connection:
             by_id = {row.id: row for row in connection.execute(WITH_FACTS.where(SweepRow.id.in_(ids)))}
             trials = self.trials(connection, ids) if with_trials else {}
-            marks = self._marks.select(connection, [row.uid for row in by_id.values()])
+            uids = [row.uid for row in by_id.values()]
+            marks, confirmed = self._marks.select(connection, uids), self._confirmations.select(connection, uids)
         here = (by_id[sweep_id] for sweep_id in ids if sweep_id in by_id)  # one may have been removed meanwhile
 
         def to_sweep(row: AnyRow) -> Sweep:
-            sweep = records.to_sweep(row, trials.get(row.id, ()), marks[row.uid])
+            sweep = records.to_sweep(
+                row, trials.get(row.id, ()), marks[row.uid], confirmations=confirmed.get(row.uid, ())
+            )
             if with_trials and sweep.counts and not sweep.trials:
                 raise StoreError(f"The trials of sweep {sweep.uid} can't be read. Run: tunedb db check")
             return sweep
@@ -186,7 +191,9 @@ class SweepRows:
             if len(selected) > MAX_SWEEPS:
                 selected = connection.execute(_FIRST_OF_PROBLEM, {**values, "most": MAX_SWEEPS}).all()
             marks = self._marks.select(connection, [row.uid for row in selected if getattr(row, _MARKED)])
-        return self._records(selected, marks, problem=problem, device=device)
+            uids = [row.uid for row in selected if getattr(row, _CONFIRMED)]
+            confirmed = self._confirmations.select(connection, uids)
+        return self._records(selected, marks, confirmed, problem=problem, device=device)
 
     def of_kernel(self, kernel: str, device: Device, kernel_hash: str, most: int | None) -> list[Sweep]:
         """Return the readable finished sweeps of a kernel on a device, the newest first, at most `most`."""
@@ -198,20 +205,30 @@ class SweepRows:
         values = {"kernel": kernel, "device": device.digest, "kernel_hash": kernel_hash, "most": most + 1}
         with self._access.read() as connection:
             selected = connection.execute(_NEWEST_WINNERS, values).all()
-            marks = self._marks.select(connection, [row.uid for row in selected[:most]])
-        return self._records(selected[:most], marks, device=device), len(selected) <= most
+            uids = [row.uid for row in selected[:most]]
+            marks, confirmed = self._marks.select(connection, uids), self._confirmations.select(connection, uids)
+        return self._records(selected[:most], marks, confirmed, device=device), len(selected) <= most
 
     def select(self, query: sa.Executable, values: Mapping[str, Any] | None = None, **known: Any) -> list[Sweep]:
         """Return the readable sweeps of a query over `WITH_FACTS`; `known` may give facts that it leaves out."""
         with self._access.read() as connection:
             selected = connection.execute(query, values).all()
-            marks = self._marks.select(connection, [row.uid for row in selected])
-        return self._records(selected, marks, **known)
+            uids = [row.uid for row in selected]
+            marks, confirmed = self._marks.select(connection, uids), self._confirmations.select(connection, uids)
+        return self._records(selected, marks, confirmed, **known)
 
-    def _records(self, selected: Sequence[AnyRow], marks: Mapping[str, Sequence[Mark]], **known: Any) -> list[Sweep]:
-        return list(
-            self._access.readable(selected, lambda row: records.to_sweep(row, marks=marks.get(row.uid, ()), **known))
-        )
+    def _records(
+        self,
+        selected: Sequence[AnyRow],
+        marks: Mapping[str, Sequence[Mark]],
+        confirmed: Mapping[str, Sequence[Confirmation]],
+        **known: Any,
+    ) -> list[Sweep]:
+        def to_sweep(row: AnyRow) -> Sweep:
+            facts = {"marks": marks.get(row.uid, ()), "confirmations": confirmed.get(row.uid, ())}
+            return records.to_sweep(row, **facts, **known)  # type: ignore[arg-type]
+
+        return list(self._access.readable(selected, to_sweep))
 
     def trials(self, connection: sa.Connection, sweep_ids: Sequence[int]) -> dict[int, list[Trial]]:
         """Select the readable trials of these sweeps, by the id of the sweep."""

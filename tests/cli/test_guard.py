@@ -1,0 +1,111 @@
+"""`tunedb verify --stale`: what still holds becomes valid here, what turned over is tuned again, most used first."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli, Kernel, put
+from tests.cli.test_explain_mark import PROBLEM, here, tuned
+from tests.cli.test_verify import SHAPE, marks, verify
+from tests.cli.test_verify import fake_clock as fake_clock
+from tests.fakes import config
+from tests.store.samples import trial
+from tunedb import settings
+from tunedb.core.device import INTERPRETER
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Source, Sweep, UsageCount, now
+from tunedb.store import open_store
+
+OLD = dataclasses.replace(here(), triton="1.0")
+
+
+def stale(block: int, times: dict[int, float], problem: Problem = PROBLEM) -> Sweep:
+    """A sweep of another environment that `block` won, with these trials."""
+    trials = tuple(trial(config=config(size), time_us=time) for size, time in times.items())
+    return tuned(0, block, environment=OLD, problem=problem, time_us=times[block], trials=trials)
+
+
+def lookup(cli: Cli) -> Any:
+    return cli("lookup", "pool", *SHAPE, "--format", "json").json
+
+
+def test_a_winner_that_still_holds_becomes_valid_and_is_not_swept_again(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    kernels["pool"].times = {128: 100.0, 256: 50.0, 512: 70.0, 64: 1.0}  # 64 is new in the space since
+    stored = stale(256, {128: 100.0, 256: 50.0, 512: 70.0})
+    put(stored)
+    assert lookup(cli)["source"] == "stale"
+    [row] = verify(cli, "--stale")
+    assert (row["uid"], row["verdict"], row["action"], row["tuned"]) == (stored.uid, "holds", "confirmed", None)
+    assert sorted(kernels["pool"].tried) == [128, 256, 512]  # the default, the winner and the runner-up, no more
+    found = lookup(cli)
+    assert (found["source"], found["uid"]) == ("store", stored.uid)
+    assert verify(cli, "--stale") == []
+    [warmed] = cli("warm", "pool", *SHAPE, "--forward-only", "--format", "json").json
+    assert (warmed["source"], warmed["uid"]) == ("stored", stored.uid)
+    with open_store(settings.current().store) as store:
+        [(uid, confirmation)] = store.confirmations.get_all()
+    assert (uid, confirmation.environment, confirmation.time_us) == (stored.uid, here(), 50)
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict", "code", "best"),
+    [
+        ({128: 100.0, 256: 80.0, 512: 60.0}, "overtaken", 0, 512),
+        ({128: 70.0, 256: 80.0, 512: 75.0}, "beaten", 1, 128),
+        ({128: 100.0, 256: "wrong", 512: 60.0}, "wrong", 1, 512),
+        ({128: 100.0, 256: "compile_error", 512: 60.0}, "fails", 1, 512),
+    ],
+)
+def test_one_that_turned_over_is_tuned_again_and_stays_for_other_environments(
+    cli: Cli, kernels: dict[str, Kernel], times: dict[int, float | str], verdict: str, code: int, best: int
+) -> None:
+    stored = stale(256, {128: 100.0, 256: 50.0, 512: 70.0})
+    put(stored)
+    kernels["pool"].times = times
+    [row] = verify(cli, "--stale", code=code)
+    assert (row["uid"], row["verdict"], row["action"]) == (stored.uid, verdict, "tuned")
+    assert row["tuned"] == {"BLOCK": best}
+    found = lookup(cli)
+    assert (found["source"], found["config"]) == ("store", {"BLOCK": best})
+    assert marks(stored.uid) == []
+
+
+def test_the_most_used_come_first_and_the_budget_leaves_the_rest(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    kernels["pool"].times = {128: 100.0, 256: 50.0}
+    problems = [PROBLEM, *(Problem.of("pool", rows=n, kernel_size=2) for n in (5, 6))]
+    put(*(stale(256, {128: 100.0, 256: 50.0}, problem) for problem in problems))
+    with open_store(settings.current().store) as store:
+        moment = now()
+        store.add_usage([
+            UsageCount(problem, INTERPRETER, Source.STALE, count, moment, moment)
+            for problem, count in zip(problems, (2, 1, 9), strict=True)
+        ])  # fmt: skip
+    rows = verify(cli, "--stale", "--budget", "0")
+    assert [row["action"] for row in rows] == ["left", "left", "left"]
+    rows = verify(cli, "--stale")
+    assert [row["problem"]["rows"] for row in rows] == [6, 2, 5]
+    assert {row["action"] for row in rows} == {"confirmed"}
+
+
+def test_a_confirmation_travels_with_sync_and_is_explained(cli: Cli, kernels: dict[str, Kernel], tmp_path: Any) -> None:
+    kernels["pool"].times = {128: 100.0, 256: 50.0}
+    put(stale(256, {128: 100.0, 256: 50.0}))
+    verify(cli, "--stale")
+    other = tmp_path / "other.db"
+    open_store(str(other)).close()
+    assert cli("sync", "--with", other).code == 0
+    answer = cli("lookup", "pool", *SHAPE, "--format", "json", "--store", other)
+    assert answer.json["source"] == "store"
+    [entry] = cli("explain", "pool", *SHAPE, "--format", "json").json
+    assert (entry["source"], "confirmed in this environment" in entry["why"]) == ("store", True)
+
+
+def test_what_is_not_stale_is_left_alone(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    put(tuned())
+    answer = cli("verify", "--stale", "--format", "json")
+    assert (answer.code, answer.json) == (0, [])
+    assert "Nothing is stale on the current device." in answer.err
+    assert cli("verify", "--budget", "5").code == 2
