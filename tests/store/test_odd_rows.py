@@ -11,7 +11,7 @@ from tests.store.odd_rows import TABLES, plant
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, sweep
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import MISSES, Mark, MarkKind, Source, Sweep, UsageCount
+from tunedb.core.sweep import MISSES, Confirmation, Mark, MarkKind, Source, Sweep, UsageCount
 from tunedb.store import Store, dump, garbage, load, open_store, receive, upgrade, winner
 from tunedb.store.exchange.python_source import python_source
 
@@ -39,7 +39,9 @@ def good(stored_url: str) -> list[Sweep]:
     sweeps = sound()
     with open_store(stored_url) as store:
         store.add_usage([UsageCount(base().problem, DEVICE, Source.DEFAULT, 2, NOON, NOON + timedelta(days=90))])
-        store.put_sweeps([base(), *sweeps])
+        first = base()
+        store.put_sweeps([first, *sweeps])
+        store.confirmations.put_all([(first.uid, Confirmation(ENVIRONMENT, 12.0, 20.0, NOON))])
         store.add_usage([UsageCount(base().problem, DEVICE, Source.DEFAULT, 2, NOON, NOON + timedelta(days=90))])
         store.add_usage([usage(7)])
     return sweeps

@@ -26,7 +26,7 @@ from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, running, sweep,
 from tests.store.test_damage import hot_journal
 from tests.threads import eventually
 from tunedb.core.device import Device, host
-from tunedb.core.sweep import COUNTED_SOURCES, Mark, MarkKind, Source, UsageCount
+from tunedb.core.sweep import COUNTED_SOURCES, Confirmation, Mark, MarkKind, Source, UsageCount
 from tunedb.errors import StoreBusy, StoreCorrupt, StoreUnavailable
 from tunedb.store import Store, open_store, store_thread
 from tunedb.store.guarded import GuardedStore
@@ -75,6 +75,7 @@ def test_odd_rows_give_the_reader_what_they_give_the_whole_store(tmp_path: Path)
     base = sweep(1, marks=(Mark(MarkKind.UNPIN, "as it was", NOON),))
     with open_store(str(path)) as store:
         store.put_sweeps([base, sweep(1, marks=(PIN,)), sweep(2), sweep(1, device=other)])
+        store.confirmations.put_all([(base.uid, Confirmation(ENVIRONMENT, 12.0, 20.0, NOON))])
     for table in TABLES:
         if table not in ("host", "miss"):
             assert plant(f"sqlite:///{path}", table) > 5

@@ -32,7 +32,7 @@ def guard(
     """Race stale winners again, those first that calls used most, and return a row for each.
 
     A winner that still wins is confirmed. One that turned over is tuned again within what is left of the budget, in
-    seconds; a task that the budget does not reach is left. With `step`, a worker does it, and may take so many seconds
+    seconds, unless it is pinned; a task that the budget does not reach is left. With `step`, a worker does it, and may take so many seconds
     for each step.
     """
     tuner, until = make_tuner(store, shares=True), time.monotonic() + budget
@@ -59,6 +59,9 @@ def guard(
                 rows.append(_row(task, sweep, finding, "confirmed", None))
                 continue
             if finding.verdict == "untried":
+                rows.append(_row(task, sweep, finding, "left", None))
+                continue
+            if sweep.is_pinned:  # it would win against whatever is tuned now
                 rows.append(_row(task, sweep, finding, "left", None))
                 continue
             left = max(0.0, until - time.monotonic())
