@@ -16,7 +16,7 @@ from tests.store.samples import NOON, trial
 from tunedb import settings
 from tunedb.core.device import INTERPRETER, Device
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, MarkKind, Source, Sweep, UsageCount
+from tunedb.core.sweep import Confirmation, Mark, MarkKind, Source, Sweep, UsageCount
 from tunedb.store import open_store
 from tunedb.tuner.tuner import Tuner
 
@@ -60,6 +60,7 @@ def good(kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch) -> list[Sw
     url = settings.current().store
     with open_store(url) as store:
         store.put_sweep(base)
+        store.confirmations.put_all([(base.uid, Confirmation(base.environment, 12.0, 20.0, NOON))])
         store.add_usage([UsageCount(base.problem, INTERPRETER, Source.DEFAULT, 2, NOON, tuned(900).finished or NOON)])
     put(*sweeps)
     for table in TABLES:
@@ -76,6 +77,8 @@ COMMANDS: tuple[tuple[tuple[str, ...], set[int]], ...] = (
     (("explain", *ASKED), {0}),
     (("lookup", *ASKED), {0}),
     (("mark", "UID", "pin", "--reason", "x"), {0}),
+    (("verify", "--stale"), {0, 1}),
+    (("diff", "interpreter", "NVIDIA L4"), {1}),
     (("misses",), {1}),
     (("misses", "--all"), {1}),
     (("stats",), {0}),
@@ -110,7 +113,7 @@ def test_every_command_works_on_the_rest(
             assert all(one.uid[:12] in answer.out for one in good)
         if format == "json":
             assert answer.json is not None
-    for file_format, device in (("jsonl", None), ("python", "NVIDIA L4"), ("module", "NVIDIA L4")):
+    for file_format, device in (("jsonl", None), ("bundle", None), ("python", "NVIDIA L4"), ("module", "NVIDIA L4")):
         target = tmp_path / f"{file_format}.out"
         chosen = () if device is None else ("--device", device)
         answer = cli("export", "--format", file_format, "-o", target, "--kernel", "pool", *chosen)

@@ -9,8 +9,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tunedb.cli.command import log
-from tunedb.cli.commands.verify import Silent, verify_here
 from tunedb.cli.tasks import make_tuner
+from tunedb.cli.verifying import Silent, verify_here
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Confirmation, Source, Sweep
 from tunedb.worker.child import tune_task
@@ -32,8 +32,8 @@ def guard(
     """Race stale winners again, those first that calls used most, and return a row for each.
 
     A winner that still wins is confirmed. One that turned over is tuned again within what is left of the budget, in
-    seconds, unless it is pinned; a task that the budget does not reach is left. With `step`, a worker does it, and may take so many seconds
-    for each step.
+    seconds, unless it is pinned; a task that the budget does not reach is left. With `step`, a worker does it, and may
+    take so many seconds for each step.
     """
     tuner, until = make_tuner(store, shares=True), time.monotonic() + budget
     rows: list[dict[str, Any]] = []

@@ -13,14 +13,13 @@ from tunedb import registry
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import existing
 from tunedb.cli.output import Format, one_line, print_rows
+from tunedb.cli.verifying import Silent, verify_here
 from tunedb.core.sweep import Layer, Mark, MarkKind, Source, Sweep
-from tunedb.errors import SettingError, StickyDeviceError
+from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
     from tunedb.core.task import TuningTask
     from tunedb.store import Store
-    from tunedb.tuner.tuner import Tuner
-    from tunedb.tuner.verification import Verification
 
 _COLUMNS = ("uid", "kernel", "problem", "config", "verdict", "stored_us", "time_us", "default_time_us", "reason")
 MAX_REASON = 1000  # characters of a reason that a mark keeps
@@ -135,16 +134,6 @@ def _verified(
     return rows
 
 
-def verify_here(tuner: Tuner, task: TuningTask, sweep: Sweep, rivals: int = 0) -> Verification:
-    """Verify a winner in this process."""
-    from tunedb.tuner.verification import Verification, verify
-
-    try:
-        return verify(tuner, task, sweep, Silent(), rivals=rivals)
-    except StickyDeviceError as error:
-        return Verification("fails", str(error))
-
-
 def _row(store: Store, task: TuningTask, sweep: Sweep, finding: Any, number: int, count: int) -> dict[str, Any]:
     log.info("[%d/%d] %s: %s (%s)", number, count, finding.verdict, task.kernel.name, task.problem)
     if finding.is_fault:
@@ -160,12 +149,3 @@ def _row(store: Store, task: TuningTask, sweep: Sweep, finding: Any, number: int
         **dataclasses.asdict(finding),
         "quarantined": finding.is_fault,
     }
-
-
-class Silent:
-    """An observer that shows nothing."""
-
-    def started(self, *event: object) -> None: ...
-    def trying(self, *event: object) -> None: ...
-    def tried(self, *event: object) -> None: ...
-    def finished(self, *event: object) -> None: ...
