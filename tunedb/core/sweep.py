@@ -50,6 +50,7 @@ class Source(StrEnum):
     STORE = "store"
     STALE = "stale"
     NEAREST = "nearest"
+    HINT = "hint"
     DEFAULT = "default"
     SWEEP = "sweep"
     OVERRIDE = "override"
@@ -74,7 +75,7 @@ class MarkKind(StrEnum):
 
 FINISHED = (SweepStatus.TUNED, SweepStatus.FAILED, SweepStatus.ABORTED)
 COUNTED_SOURCES = tuple(source for source in Source if source is not Source.MEMORY)  # the sources that a store counts
-MISSES = (Source.NEAREST, Source.DEFAULT)  # sources without a sweep of the problem itself
+MISSES = (Source.NEAREST, Source.HINT, Source.DEFAULT)  # sources without a sweep of the problem itself
 REFERRING = (TrialOutcome.DUPLICATE_OF, TrialOutcome.KNOWN_FROM)  # the outcomes with a reference
 
 

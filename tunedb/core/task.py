@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunedb.core.device import Device, Placement
+from tunedb.core.hint import Hint
 from tunedb.core.kernel import TunableKernel
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import MISSES, Layer, Source, Sweep
@@ -16,16 +17,17 @@ TaskKey = tuple[str, str, str, str]  # kernel's name, kernel hash, problem's key
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The config that a call gets, and its source: memory, store, stale, nearest, default, sweep or override."""
+    """The config that a call gets, and its source: memory, store, stale, nearest, hint, default, sweep or override."""
 
     config: Config
     source: Source
     sweep: Sweep | None = None  # the sweep behind it, for `nearest` another problem's; None for default and override
     failed: Sweep | None = None  # the sweep of this very call, if every config failed in it
+    hint: Hint | None = None  # the hint behind it, for the source `hint`
 
     @property
     def is_weak(self) -> bool:
-        """Whether a better answer may appear in the store: true of a default, and of another problem's config."""
+        """Whether a better answer may appear in the store: of a default, another problem's config, and a hint."""
         return self.source in MISSES
 
     @property

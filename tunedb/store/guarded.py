@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tunedb._internal.control import let_pass
 from tunedb._internal.redact import without_password
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Confirmation, Mark, MarkKind, Sweep, Trial, UsageCount
 from tunedb.errors import StoreUnavailable
@@ -106,6 +107,10 @@ class GuardedStore(SweepStore):
     def get_confirmations_of(self, sweep_uids: list[str]) -> dict[str, list[Confirmation]]:
         """Return the confirmations of these sweeps by uid."""
         return self._read(lambda store: store.get_confirmations_of(sweep_uids)) or {}
+
+    def get_hints(self, kernel: str, device: str) -> list[Hint]:
+        """Return the hints of a kernel; none if the store fails."""
+        return self._read(lambda store: store.get_hints(kernel, device)) or []
 
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps by uid; empty if the store fails."""

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial, UsageCount
 from tunedb.store.claim_keeper import ClaimKeeper
@@ -57,6 +58,10 @@ class SweepStore(ABC):
     @abstractmethod
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with these uids and their trials, page by page; those that can't be read are left out."""
+
+    def get_hints(self, kernel: str, device: str) -> list[Hint]:  # noqa: ARG002 (a store need not have any)
+        """Return the newest hints of a kernel on the device with that label."""
+        return []
 
     @abstractmethod
     def start_sweep(self, sweep: Sweep) -> None:

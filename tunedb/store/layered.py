@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Layer, Sweep, Trial, UsageCount
 from tunedb.store.bundles import BundleLayer
@@ -81,6 +82,10 @@ class LayeredStore(SweepStore):
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with these uids that the local store has, with their trials."""
         return self.local.get_whole(sweep_uids)
+
+    def get_hints(self, kernel: str, device: str) -> list[Hint]:
+        """Return the hints of the local store: hints stay where they were imported."""
+        return self.local.get_hints(kernel, device)
 
     def _with_local_marks(self, sweeps: list[Sweep]) -> list[Sweep]:
         """Return sweeps of other layers with the marks and confirmations that the local store has of them."""

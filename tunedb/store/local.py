@@ -14,6 +14,7 @@ from tunedb._internal import forks, safe_path
 from tunedb._internal.control import let_pass, suppress
 from tunedb._internal.redact import is_path
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Confirmation, Mark, Sweep, Trial, UsageCount
 from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
@@ -214,6 +215,10 @@ class LocalStore(SweepStore):
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps by uid."""
         return self._read(lambda store: store.get_marks_of(sweep_uids))
+
+    def get_hints(self, kernel: str, device: str) -> list[Hint]:
+        """Return the newest hints of a kernel on the device with that label."""
+        return self._read(lambda store: store.get_hints(kernel, device))
 
     def get_unfinished(
         self, problem: Problem, device: Device, kernel_hash: str, environment: Environment

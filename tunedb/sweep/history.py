@@ -24,7 +24,7 @@ class SweepHistory:
     """The history that a sweep may build on."""
 
     incumbent: Config | None = None  # it has served until now, and races whatever its screening says
-    likely: Sequence[Config] = ()  # winners of near problems, the nearest first
+    likely: Sequence[Config] = ()  # winners of near problems, the nearest first, then hints
     unfinished: Sequence[Sweep] = ()  # this host's, of the same problem, device, kernel and environment, newest first
     suspects: Mapping[Config, Sequence[str]] = field(default_factory=dict)  # with the sweeps whose process they ended
     remaining: Sequence[Config] = ()  # the configs to try if stored trials cover the rest of the space; else empty

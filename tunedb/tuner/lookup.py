@@ -12,6 +12,7 @@ from tunedb.core.task import Choice, TuningTask
 from tunedb.store.interface import SweepStore
 from tunedb.store.ranking import has_failed, obstacle, winner
 from tunedb.tuner.choice_cache import ChoiceCache
+from tunedb.tuner.hints import Hints
 from tunedb.tuner.nearest import NearestNeighbors
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Lookup:
         self._cache = cache
         self.environment = environment_of
         self.neighbors = NearestNeighbors(store, cache, self.environment, monotonic)
+        self.hints = Hints(store, cache, self.environment, monotonic)
 
     def get(self, task: TuningTask) -> Answer:
         """Return the store's answer to a task."""
@@ -125,6 +127,10 @@ class Lookup:
     def _with_trials(self, sweeps: Iterable[Sweep]) -> list[Sweep]:
         return [sweep for page in self._store.get_whole([sweep.uid for sweep in sweeps]) for sweep in page]
 
+    def unmeasured(self, task: TuningTask) -> Choice | None:
+        """Return a config that nothing was measured with for this problem: of the nearest tuned one, or of a hint."""
+        return self.neighbors.choice(task) or self.hints.choice(task)
+
     def history(
         self, task: TuningTask, *, whole_space: bool = False, builds_on: Collection[str] | None = None
     ) -> SweepHistory:
@@ -146,7 +152,7 @@ class Lookup:
         unfinished = self._store.get_unfinished(task.problem, task.device, task.kernel.hash, environment)
         return SweepHistory(
             incumbent=None if choice is None else choice.config,
-            likely=self.neighbors.likely_configs(task),
+            likely=[*self.neighbors.likely_configs(task), *self.hints.likely_configs(task)],
             unfinished=[sweep for sweep in unfinished if builds_on is None or sweep.uid in builds_on],
             remaining=remaining,
         )

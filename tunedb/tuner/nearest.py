@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter, itemgetter
+from typing import Any
 
 from tunedb._internal.control import let_pass
 from tunedb.core.device import Environment
@@ -33,9 +34,14 @@ def distance(problem: Problem, other: Problem) -> float | None:
     """
     if problem.kernel != other.kernel or set(problem) != set(other):
         return None
+    return facts_distance(problem.plain(), other.plain())
+
+
+def facts_distance(facts: Mapping[str, Any], others: Mapping[str, Any]) -> float | None:
+    """Return how far two sets of facts with the same names are apart, as `distance` does; None if they differ in kind."""
     total = 0.0
-    for name, value in problem.plain().items():
-        other_value = other.plain()[name]
+    for name, value in facts.items():
+        other_value = others[name]
         if type(value) is int and type(other_value) is int and value >= 0 and other_value >= 0:
             total += abs(math.log2(value + 1) - math.log2(other_value + 1))
         elif value != other_value or type(value) is not type(other_value):

@@ -151,7 +151,7 @@ class Tuner:
                 return result.choice
             if isinstance(result, Swept) and result.has_failed:
                 failed = result.sweep
-        near = None if has_failed or failed else self.lookup.neighbors.choice(task)  # it failed too
+        near = None if has_failed or failed else self.lookup.unmeasured(task)  # it failed too
         return near or Choice(default, Source.DEFAULT, failed=failed)
 
     def look_up(self, task: TuningTask) -> Choice | None:
@@ -163,7 +163,7 @@ class Tuner:
 
     def predict(self, task: TuningTask) -> Choice:
         """Return the choice that a call in mode `read` gets, also on another machine's device. Remembers nothing."""
-        near = self.look_up(task) or self.lookup.neighbors.choice(task)
+        near = self.look_up(task) or self.lookup.unmeasured(task)
         return near or Choice(task.kernel.default(task.problem, task.device), Source.DEFAULT)
 
     def warm(
@@ -224,12 +224,12 @@ class Tuner:
         return len(answered)
 
     def _has_better(self, task: TuningTask) -> bool:
-        """Say whether a task that got a weak choice would get another one now: its own, or a near problem's."""
+        """Say whether a task that got a weak choice would get another one now: its own, a near problem's, a hint's."""
         self.store.refresh(task.problem, task.device, task.kernel.hash)  # another host may have published it since
         stored, has_failed = self.lookup.get(task)
         if stored is not None or has_failed:
             return stored is not None
-        remembered, near = self.cache.get(task), self.lookup.neighbors.choice(task)
+        remembered, near = self.cache.get(task), self.lookup.unmeasured(task)
         return near is not None and remembered is not None and near.config != remembered.config
 
     def _forget(self, task: TuningTask) -> None:

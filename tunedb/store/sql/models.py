@@ -266,6 +266,27 @@ class ClaimRow(Base):
     expires: Mapped[datetime]  # by the database's clock; of one that was given back, when that was
 
 
+class HintRow(Base):
+    """A config that another tool found. Never a fact: it is not exported, sent to another store or ranked.
+
+    It names a device by a label, and only some facts of a problem, so it refers to no other table.
+    """
+
+    __tablename__ = "hint"
+    __table_args__ = (sa.Index(None, "kernel", "device"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(BoundedString(64), unique=True)  # of kernel, facts, device, config and tool
+    kernel: Mapped[str] = mapped_column(BoundedString(200))
+    key: Mapped[str]  # canonical JSON: the facts that its tool knew
+    device: Mapped[str]  # a label in one spelling, such as nvidia_h100_80gb_hbm3
+    config: Mapped[str]  # canonical JSON
+    tool: Mapped[str] = mapped_column(BoundedString(32))
+    place: Mapped[str]  # the file and the key in it
+    evidence: Mapped[str]  # JSON: versions and times, as the tool kept them
+    arrived: Mapped[datetime]
+
+
 # Here and not at the first query: while this runs it holds a lock of SQLAlchemy's, which a child that is forked then
 # would find held for ever. A fork waits for imports.
 configure_mappers()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb.core.canonical import canonical, parse_json
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import (
     Confirmation,
@@ -33,6 +34,7 @@ from tunedb.store.sql.rows import (
     check_confirmation,
     check_day,
     check_facts,
+    check_hint,
     check_host,
     check_length,
     check_mark,
@@ -157,6 +159,17 @@ def to_problem(row: Any) -> Problem:
         problem = Problem(row.key, row.kernel)
         check_length("problem", problem.key)
         return problem
+
+
+def to_hint(row: Any) -> Hint:
+    """Return the hint in a row's columns. Raises StoreError if this version can't read the row."""
+    with _reading("Hint from", row.place):
+        check_moment(row.arrived)
+        hint = Hint(
+            Problem(row.key, row.kernel), row.device, Config(row.config), row.tool, row.place, row.evidence, row.arrived
+        )
+        check_hint(hint)
+        return hint
 
 
 def to_usage(row: sa.Row[*tuple[Any, ...]], problem: Problem, device: Device, host: str) -> UsageCount:

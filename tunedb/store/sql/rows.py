@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tunedb.core.canonical import canonical
+from tunedb.core.canonical import canonical, parse_json
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import (
     REFERRING,
@@ -139,6 +140,18 @@ def check_environment(environment: Environment) -> None:
     check_length("environment", environment.key)  # raises IdentityError, a ValueError, for what is not text
 
 
+def check_hint(hint: Hint) -> None:
+    """Raise ValueError if a database would refuse the hint, or would not give it back as it is."""
+    for name in ("device", "tool", "place"):
+        _check_line(name, getattr(hint, name))
+    require(0 < len(hint.tool) <= 32, hint.tool, "a tool's name of at most 32 characters")
+    check_length("problem", hint.problem.key)
+    check_length("config", hint.config.key)
+    good = hint.evidence.isascii() and isinstance(parse_json(hint.evidence), dict)  # raises IdentityError, a ValueError
+    require(good, hint.evidence, "evidence as JSON")
+    check_length("evidence", hint.evidence)
+
+
 def check_facts(problem: Problem, device: Device) -> None:
     """Raise ValueError if a database would refuse the problem or the device, or would not give it back as it is."""
     check_length("problem", problem.key)
@@ -250,3 +263,9 @@ def confirmation_values(confirmation: Confirmation) -> dict[str, Any]:
 def mark_values(mark: Mark) -> dict[str, Any]:
     """Return the columns of a mark, without the sweep."""
     return {"uid": mark.uid, "kind": str(mark.kind), "reason": mark.reason, "time": mark.time}
+
+
+def hint_values(hint: Hint) -> dict[str, Any]:
+    """Return the columns of a hint, but for the time of its arrival."""
+    values = {name: getattr(hint, name) for name in ("digest", "device", "tool", "place", "evidence")}
+    return {**values, "kernel": hint.problem.kernel, "key": hint.problem.key, "config": hint.config.key}

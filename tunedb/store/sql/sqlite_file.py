@@ -31,6 +31,7 @@ TABLES = (
     "host",
     "claim",
     "confirmation",
+    "hint",
     "tunedb_alembic_version",
 )
 BESIDE = ("-journal", "-wal", "-shm")  # the files that SQLite opens with a database

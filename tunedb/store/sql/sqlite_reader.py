@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tunedb._internal import forks, safe_path
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Confirmation, Mark, Sweep, UsageCount, new_uid
 from tunedb.errors import StoreUnavailable
@@ -111,6 +112,12 @@ class SqliteReader:
         """Return the keys of the configs that a sweep tried: see `SweepStore`."""
         with self._connected() as driver:
             return records.to_keys(self._rows(driver, statements.TRIED, {"sweep": sweep_uid}, ("config",)))
+
+    def get_hints(self, kernel: str, device: str) -> list[Hint]:
+        """Return the newest hints of a kernel on the device with that label: see `SweepStore`."""
+        values = {"kernel": kernel, "device": device, "most": statements.MAX_HINTS}
+        with self._connected() as driver:
+            return list(self._readable(self._rows(driver, statements.HINTS, values, statements.HINT), records.to_hint))
 
     def get_marks_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps, by the uid of the sweep, oldest first."""

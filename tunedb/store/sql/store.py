@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.device import Device, Environment
+from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Confirmation, Mark, MarkKind, Sweep, Trial, UsageCount
 from tunedb.core.sweep import now as utc_now
@@ -25,6 +26,7 @@ from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.claims import Claims
 from tunedb.store.sql.confirmations import Confirmations
 from tunedb.store.sql.engine import Database
+from tunedb.store.sql.hints import Hints
 from tunedb.store.sql.hosts import HostSum
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
@@ -40,8 +42,8 @@ PAUSE_S = 0.05  # between two transactions: SQLite's waiting writers look every 
 
 
 class Store(SweepStore):
-    """A store in one database, opened by `open_store`: sweeps, `marks`, `claims`, `usage` counts, and `upkeep` of all
-    sweeps.
+    """A store in one database, opened by `open_store`: sweeps, `marks`, `claims`, `usage` counts, `hints`, and `upkeep`
+    of all sweeps.
 
     Every method raises StoreError if the database fails, and ValueError for a record that can't be kept.
     """
@@ -60,6 +62,7 @@ class Store(SweepStore):
         self.usage = UsageCounts(self._access, now)
         self.upkeep = Upkeep(self._access)
         self.confirmations = Confirmations(self._access)
+        self.hints = Hints(self._access, now)
         self._rows = SweepRows(self._access, self.marks, self.confirmations, now)
 
     def close(self) -> None:
@@ -190,6 +193,10 @@ class Store(SweepStore):
     ) -> Collection[Config]:
         """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
         return self._rows.wrong_configs(problem, device, kernel_hash, environment)
+
+    def get_hints(self, kernel: str, device: str) -> list[Hint]:
+        """Return the newest hints of a kernel on the device with that label."""
+        return self.hints.get(kernel, device)
 
     def get_marks_of(self, sweep_uids: Sequence[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps, by the uid of the sweep, oldest first."""
