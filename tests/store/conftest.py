@@ -147,6 +147,7 @@ LOOKUPS = (
     "get_tried_keys",
     "get_marks_of",
     "get_confirmations_of",
+    "get_hints",
 )
 
 

@@ -74,8 +74,8 @@ class Candidates:
 
 
 def _meaning(config: Config) -> frozenset[tuple[str, str, Any]]:
-    knobs = {**_USUAL, **{name: value for name, value in config.items() if not _says_nothing(name, value)}}
-    return frozenset((name, type(value).__name__, value) for name, value in knobs.items())
+    told = {name: _short(value) for name, value in config.plain().items() if not _says_nothing(name, value)}
+    return frozenset((name, type(value).__name__, value) for name, value in {**_USUAL, **told}.items())
 
 
 def _says_nothing(name: str, value: Any) -> bool:

@@ -38,7 +38,7 @@ def distance(problem: Problem, other: Problem) -> float | None:
 
 
 def facts_distance(facts: Mapping[str, Any], others: Mapping[str, Any]) -> float | None:
-    """Return how far two sets of facts with the same names are apart, as `distance` does; None if they differ in kind."""
+    """Return how far two sets of facts with the same names are apart, as `distance` does; None if not comparable."""
     total = 0.0
     for name, value in facts.items():
         other_value = others[name]

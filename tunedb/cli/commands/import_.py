@@ -1,4 +1,4 @@
-"""`tunedb import`: sweeps from a file, or from another store."""
+"""`tunedb import`: sweeps from a file or from another store, and hints from other tools' files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,52 @@ SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite file, htt
 
 @command("import", interrupted="What was committed is stored: the same command adds the rest.")
 def import_(
-    source: Annotated[str, typer.Argument(metavar="FILE", help="What export wrote (- is stdin), or another store.")],
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="What export wrote (- is stdin), another store, or hints.")
+    ],
     strict: Annotated[bool, typer.Option("--strict", help="Store nothing if any line is rejected.")] = False,
+    as_hints: Annotated[
+        bool, typer.Option("--as-hints", help="A file or folder of another tool's configs: see the guide on hints.")
+    ] = False,
+    kernel: Annotated[
+        str | None, typer.Option("--kernel", metavar="NAME", help="The kernel that the hints are for.")
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=NAME", help="Rename a field or a knob; an empty new name leaves it out."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="FIELD=VALUE", help="Only entries with this field; empty: without the field."),
+    ] = None,
+    keys: Annotated[
+        str | None, typer.Option("--keys", metavar="NAMES", help="Names of a key's values in files without: M,N,K.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="The device of files that name none.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --as-hints: count, and store nothing.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Add tuned sweeps from a jsonl file, or from another store.
+    """Add tuned sweeps from a jsonl file, or from another store; or hints from files of other tools.
 
     Prints how many sweeps were stored, were known already (these stay as they are), and were rejected. Exit code 1 if
     lines were rejected; 2 if the whole file was refused, and nothing was stored.
+
+    With --as-hints: configs of vLLM, SGLang, Hugging Face's kernels, flash-linear-attention, Triton's cache_results,
+    triton-dejavu and Kernel Tuner. A hint is no fact: sweeps try it early, and a call that may not tune gets it if
+    nothing that was measured is near. Each entry is counted, and each that is rejected is named with its key.
     """
+    if as_hints:
+        from tunedb.cli.hint_import import import_hints
+
+        import_hints(
+            source, kernel=kernel, names=names or [], only=only or [], keys=keys, device=device, dry_run=dry_run,
+            strict=strict, format=format,
+        )  # fmt: skip
+        return
+    if kernel or names or only or keys or device or dry_run:
+        raise SettingError("--kernel, --map, --only, --keys, --device and --dry-run need --as-hints.")
     if not is_path(source) or _is_sqlite(source):
         _import_store(source, strict, format)
         return

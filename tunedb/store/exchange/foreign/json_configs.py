@@ -55,9 +55,7 @@ def _version_of_folder(path: Path) -> str | None:
 def _leaves(content: dict[str, Any], names: tuple[str, ...]) -> Iterator[tuple[dict[str, str], Any]]:
     """Yield what is below the keys, as many levels deep as objects of objects go, with the keys by name."""
     for key, value in content.items():
-        is_nested = (
-            len(names) > 1 and isinstance(value, dict) and any(isinstance(each, dict) for each in value.values())
-        )
+        is_nested = len(names) > 1 and isinstance(value, dict) and any(isinstance(one, dict) for one in value.values())
         below = _leaves(value, names[1:]) if is_nested else [({}, value)]
         for keys, leaf in below:
             yield {names[0]: key, **keys}, leaf

@@ -11,6 +11,7 @@ from tunedb._internal.printable import printable
 from tunedb.core.hint import Hint
 from tunedb.core.known_devices import device_label
 from tunedb.core.problem import LAUNCH_OPTIONS, Config, Problem
+from tunedb.errors import SettingError
 from tunedb.store.exchange.foreign.entry import Entry
 from tunedb.store.sql.rows import MAX_TEXT
 
@@ -36,20 +37,24 @@ class EntryMapping:
 
     def wants(self, entry: Entry) -> bool:
         """Say whether an entry is of the kernel, and has the fields that are asked for."""
-        if self.kernel is not None and entry.function is not None and not self.any_function:
-            if entry.function not in (self.kernel, self.kernel.rpartition(".")[2]):
-                return False
+        names = (None, self.kernel, (self.kernel or "").rpartition(".")[2])
+        if self.kernel is not None and not self.any_function and entry.function not in names:
+            return False
         texts = {name: _ABSENT if value is None else str(value) for name, value in entry.fields.items()}
         return all(texts.get(name, _ABSENT) == text for name, text in self.only.items())
 
     def hint(self, entry: Entry) -> Hint:
-        """Return the hint of an entry. Raises ValueError, which says what is missing or wrong."""
+        """Return the hint of an entry.
+
+        Raises SettingError if neither the entry nor the mapping names a kernel or a device, another ValueError for an
+        entry that can't be a hint.
+        """
         kernel = self.kernel or entry.function
         if kernel is None:
-            raise ValueError("the file names no kernel: name it with --kernel")
+            raise SettingError(f"No kernel is named in {entry.place}. Name the one that it is for: --kernel NAME")
         device = entry.device or self.device
         if device is None:
-            raise ValueError("the file names no device: name it with --device")
+            raise SettingError(f"No device is named in {entry.place}. Name the one that it is of: --device NAME")
         if not device.isprintable() or len(device) > MAX_TEXT:
             raise ValueError(f"expected a device's name without control characters, got {device!r:.60}")
         problem = Problem.of(kernel, **self._renamed(entry.fields))

@@ -1,0 +1,111 @@
+"""`import --as-hints`: what is read and stored is counted, what is not is named, and a dry run stores nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli, Kernel, put
+from tests.cli.test_explain_mark import tuned
+from tests.store.foreign import samples
+from tunedb import settings
+from tunedb.core.problem import Problem
+from tunedb.store import open_store
+
+NAME = "E=8,N=2,device_name=NVIDIA_L4,dtype=fp8_w8a8.json"
+
+
+def imported(cli: Cli, *words: object, code: int = 0) -> dict[str, int]:
+    """The counts of an import."""
+    answer = cli("import", "--as-hints", *words, "--format", "json")
+    assert answer.code == code, answer.err
+    counts: dict[str, int] = answer.json
+    return counts
+
+
+def stored() -> dict[tuple[str, str], int]:
+    """The number of stored hints by kernel and device."""
+    with open_store(settings.current().store) as store:
+        return store.hints.totals()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder as people have them: of vLLM, of Triton, of triton-dejavu, and other files."""
+    folder = tmp_path / "configs"
+    samples.put(folder / "moe" / NAME, {"triton_version": "3.6.0", "16": samples.KNOBS, "x": samples.KNOBS})
+    samples.put(folder / "cache" / "ABC" / "matmul.autotune.json", samples.autotune([16, 8], {64: 0.5, 128: 0.25}))
+    samples.put(folder / samples.DEJAVU_FOLDER / "cache.json", samples.DEJAVU)
+    samples.put(folder / "README.json", {})
+    return folder
+
+
+def test_every_entry_is_counted_and_every_rejection_is_named(cli: Cli, folder: Path) -> None:
+    answer = cli("import", "--as-hints", folder, "--kernel", "mine.matmul", "--keys", "M,N", "--device", "L4")
+    assert answer.code == 1
+    assert f"{folder}/moe/{NAME}: x: expected whole numbers as keys, got x" in answer.err
+    assert stored() == {("mine.matmul", "nvidia_l4"): 3}
+    counts = imported(cli, folder, "--kernel", "mine.matmul", "--keys", "M,N", "--device", "L4", code=1)
+    assert counts == {
+        "read": 3, "other": 0, "mapped": 3, "outside_space": 0, "unchecked": 3, "unknown_device": 0, "duplicate": 3,
+        "rejected": 1, "stored": 0,
+    }  # fmt: skip
+
+
+def test_a_dry_run_and_a_strict_one_store_nothing(cli: Cli, folder: Path) -> None:
+    options = (folder, "--kernel", "matmul", "--keys", "M,N", "--device", "L4")
+    assert imported(cli, *options, "--dry-run", code=1)["stored"] == 0
+    assert imported(cli, *options, "--strict", code=1)["stored"] == 0
+    assert not Path(settings.current().store).exists()
+
+
+def test_names_are_mapped_and_entries_chosen(cli: Cli, folder: Path) -> None:
+    file = folder / "moe" / NAME
+    (folder / "moe" / NAME).write_text('{"16": {"BLOCK_SIZE_M": 32, "num_warps": 4}, "32": {"BLOCK_SIZE_M": 64}}')
+    words = ("--kernel", "moe", "--map", "BLOCK_SIZE_M=BLOCK", "--map", "M=rows", "--map", "dtype=", "--only", "M=32")
+    counts = imported(cli, file, *words)
+    assert (counts["read"], counts["other"], counts["stored"]) == (2, 1, 1)
+    with open_store(settings.current().store) as store:
+        (hint,) = store.get_hints("moe", "nvidia_l4")
+    assert (dict(hint.problem), dict(hint.config)) == ({"rows": 32, "E": 8, "N": 2}, {"BLOCK": 64})
+
+
+def test_configs_outside_the_search_space_are_rejected_and_unknown_devices_are_counted(
+    cli: Cli, kernels: dict[str, Kernel], tmp_path: Path
+) -> None:
+    put(tuned(problem=Problem.of("pool", rows=16, kernel_size=1)))
+    knobs: list[dict[str, Any]] = [{"BLOCK": 128}, {"BLOCK": 512}]
+    known = samples.put(tmp_path / "N=1,device_name=NVIDIA_L4.json", {"16": knobs[0], "32": knobs[1]})
+    words = ("--kernel", "pool", "--map", "M=rows", "--map", "N=")
+    counts = imported(cli, known, *words, code=1)
+    assert (counts["outside_space"], counts["stored"], counts["unchecked"]) == (1, 1, 0)
+    answer = cli("import", "--as-hints", known, *words)
+    assert f"{known}: 32: BLOCK=512 is outside the search space of pool" in answer.err
+    unknown = samples.put(tmp_path / "N=1,device_name=Some_GPU.json", {"16": knobs[0], "32": knobs[1]})
+    counts = imported(cli, unknown, *words)
+    assert (counts["unknown_device"], counts["unchecked"], counts["stored"]) == (2, 2, 2)
+    assert stored() == {("pool", "nvidia_l4"): 1, ("pool", "some_gpu"): 2}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("nowhere",), "found nothing at nowhere"),
+        (("{file}",), "No kernel is named"),
+        (("{file}", "--kernel", "k", "--map", "M"), "--map: expected NAME=NAME, got 'M'"),
+        (("{file}", "--kernel", "k", "--map", "M=a", "--map", "M=b"), "--map: M is given twice"),
+    ],
+)
+def test_wrong_usage_is_said(cli: Cli, folder: Path, words: tuple[str, ...], message: str) -> None:
+    words = tuple(word.format(file=folder / "moe" / NAME) for word in words)
+    answer = cli("import", "--as-hints", *words)
+    assert answer.code == 2
+    assert message in answer.err
+
+
+def test_options_of_hints_need_hints(cli: Cli, folder: Path) -> None:
+    answer = cli("import", folder, "--kernel", "k")
+    assert answer.code == 2
+    assert "need --as-hints" in answer.err
