@@ -29,17 +29,25 @@ class FileFormat(enum.StrEnum):
     python = enum.auto()
     module = enum.auto()
     bundle = enum.auto()
+    json_configs = "json-configs"
+    t4 = enum.auto()
+    kernel_tuner_cache = "kernel-tuner-cache"
+
+
+_OF_FOLDERS = (FileFormat.json_configs, FileFormat.t4, FileFormat.kernel_tuner_cache)
 
 
 @command("export")
 def export(
-    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="The file to write; - is stdout.")],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="The file to write, or the folder; - is stdout.")
+    ],
     file_format: Annotated[
         FileFormat,
         typer.Option(
             "--format",
             help="jsonl: all that import needs; python: a table of configs; module: a kernel; "
-            "bundle: a read-only store for a package.",
+            "bundle: a read-only store for a package; others: folders.",
         ),
     ] = FileFormat.jsonl,
     kernel: KernelOption = None,
@@ -48,6 +56,29 @@ def export(
         bool | None,
         typer.Option("--winners/--all", help="Of a bundle: only what answers calls (the default), or all trials."),
     ] = None,
+    cover: Annotated[
+        float | None,
+        typer.Option("--cover", metavar="FACTOR", help="python: the fewest configs within this factor of the best."),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout", metavar="NAME", help="json-configs: names of files, with facts and {device} in braces."
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None, typer.Option("--rows", metavar="FACT", help="json-configs: the fact that is the key in a file.")
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=NAME", help="json-configs: rename a fact or a knob; empty leaves it out."),
+    ] = None,
+    fold_h200: Annotated[
+        bool, typer.Option("--fold-h200", help="json-configs: every H200 is NVIDIA_H200, as vLLM names it.")
+    ] = False,
+    triton_version: Annotated[
+        bool, typer.Option("--triton-version", help="json-configs: write the version into each file, as vLLM does.")
+    ] = False,
 ) -> None:
     """Write stored sweeps to a file.
 
@@ -57,14 +88,35 @@ def export(
     self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only;
     bundle is a read-only store that a package or an image ships, found by the entry point group tunedb.bundles and by
     TUNEDB_BUNDLES. It holds no names of hosts, no marks and no texts of errors.
+
+    json-configs, t4 and kernel-tuner-cache write a folder: the winners as vLLM, SGLang and Hugging Face's kernels read
+    them, or a file with all trials for each problem, as Kernel Tuner and its tools read them. With --cover, python is a
+    table of the fewest configs that serve all problems of a kernel, and a function that chooses one.
     """
-    if not is_path(output):
-        raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
-    if output != STDOUT and Path(output).is_dir():
-        raise SettingError(f"Expected a file to write, got the folder {output}. Name a file with -o.")
+    options = {"--layout": layout, "--rows": rows, "--map": names, "--fold-h200": fold_h200,
+               "--triton-version": triton_version}  # fmt: skip
+    given = [option for option, value in options.items() if value]
+    if given and file_format is not FileFormat.json_configs:
+        raise SettingError(f"{', '.join(given)}: needs --format json-configs.")
+    if cover is not None and file_format is not FileFormat.python:
+        raise SettingError("--cover needs --format python.")
     is_bundle = file_format is FileFormat.bundle
     if winners is not None and not is_bundle:
         raise SettingError("--winners and --all are of --format bundle: the other formats say what they hold.")
+    if not is_path(output):
+        raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
+    if file_format in _OF_FOLDERS:
+        from tunedb.cli.foreign_export import export_folder, layout_of
+
+        chosen = (
+            layout_of(layout, rows, names or [], folds_h200=fold_h200, with_version=triton_version)
+            if file_format is FileFormat.json_configs
+            else None
+        )
+        export_folder(output, file_format.value, chosen, kernel=kernel, device=device)
+        return
+    if output != STDOUT and Path(output).is_dir():
+        raise SettingError(f"Expected a file to write, got the folder {output}. Name a file with -o.")
     if is_bundle:
         check_output(output)
     from tunedb.store import dump, opened_for_writing
@@ -72,9 +124,8 @@ def export(
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(as_file(stdout())) if output == STDOUT else output
         store = stack.enter_context(reading(announced=False))
-        stored = sweeps_of(
-            store, kernel=kernel, device=device, with_trials=is_bundle or file_format is FileFormat.jsonl
-        )
+        with_trials = is_bundle or file_format is FileFormat.jsonl or cover is not None
+        stored = sweeps_of(store, kernel=kernel, device=device, with_trials=with_trials)
         sweeps = (sweep for sweep in stored if sweep.leaves_its_store)
         first = next(sweeps, None)
         if first is None:
@@ -90,11 +141,12 @@ def export(
                     raise TunedbError(f"No stored sweep can answer a call: no file was written. {_WHY_LEFT_OUT}")
             else:
                 from tunedb.cli import module_export
+                from tunedb.cli.foreign_export import covered
                 from tunedb.store.exchange.python_source import python_source
 
                 exported = list(found)
                 make = python_source if file_format is FileFormat.python else module_export.module_source
-                text, written = make(exported)
+                text, written = make(exported) if cover is None else covered(exported, cover)
                 count = len(exported)
                 with opened_for_writing(target) as file:
                     file.write(text)

@@ -29,10 +29,10 @@ def stats(
 ) -> None:
     """Print what the store holds, and how often it answered.
 
-    `served` counts, by source, each problem once per process: hits are `store` and `stale`, misses are `nearest`, `hint` and
-    `default`. `misses_tuned` are those misses whose problem was tuned since. `seconds` is the time that the sweeps
-    took, imported ones included. `layers` are the sweeps of the store, and those that only bundles have. With `--by`: a
-    row for each kernel, device, host or day (in UTC), or for each combination of several, with its counts.
+    `served` counts, by source, each problem once per process: hits are `store` and `stale`, misses are `nearest`,
+    `hint` and `default`. `misses_tuned` are those misses whose problem was tuned since. `seconds` is the time that the
+    sweeps took, imported ones included. `layers` are the sweeps of the store, and those that only bundles have. With
+    `--by`: a row for each kernel, device, host or day (in UTC), or for each combination of several, with its counts.
     """
     if by is not None:
         _print_groups(_names(by), format, fleet=fleet)

@@ -15,6 +15,7 @@ from tunedb.store.exchange.foreign.entry import MAX_FILE, Entry, Found, Rejectio
 
 TOOL = "kernel-tuner"
 SIZE = "problem_size"
+PROBLEM = "tunedb_problem"  # the problem's facts, in files that tunedb wrote
 FAILED_TIME = 1e20  # what older versions have in the place of a failed config's time
 
 
@@ -35,7 +36,7 @@ def read(path: Path) -> Found:
         yield Rejection(str(path), str(error))
         return
     knobs, time = min(timed, key=lambda timing: timing[1])
-    fields = content["tunedb_problem"] if isinstance(content.get("tunedb_problem"), dict) else {SIZE: size}
+    fields = content[PROBLEM] if isinstance(content.get(PROBLEM), dict) else {SIZE: size}
     evidence = {"times_ms": [time], "timings": [[config, [ms]] for config, ms in timed]}
     device, function = content.get("device_name"), content.get("kernel_name")
     yield Entry(

@@ -1,0 +1,66 @@
+"""The exports in other tools' formats: folders of files, and covers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunedb.cli.command import log
+from tunedb.cli.hint_import import pairs_of
+from tunedb.cli.opening import printable_store, reading, sweeps_of
+from tunedb.core.sweep import Sweep
+from tunedb.errors import SettingError, TunedbError
+from tunedb.store.exchange.foreign.json_files import Layout, json_files
+from tunedb.store.exchange.foreign.trial_files import cache_text, t4_text, trial_files
+from tunedb.store.exchange.jsonl import opened_for_writing
+from tunedb.store.exchange.python_source import latest_winners
+
+
+def layout_of(
+    name: str | None, rows: str | None, names: Sequence[str], *, folds_h200: bool, with_version: bool
+) -> Layout:
+    """Return the layout of json-configs. Raises SettingError if a part is missing."""
+    if name is None or rows is None:
+        raise SettingError(
+            "--format json-configs needs --layout and --rows, such as "
+            "--layout 'E={E},N={N},device_name={device},dtype={dtype}.json' --rows M"
+        )
+    return Layout(name, rows, pairs_of(names, "--map"), folds_h200, with_version)
+
+
+def export_folder(folder: str, format: str, layout: Layout | None, *, kernel: str | None, device: str | None) -> None:
+    """Write the winners of a kernel and a device, or of all, into a folder that is made if need be."""
+    if folder == "-" or Path(folder).is_file():
+        raise SettingError(f"--format {format} writes a folder, got {'stdout' if folder == '-' else folder}.")
+    with reading(announced=False) as store:
+        sweeps = sweeps_of(store, kernel=kernel, device=device, with_trials=layout is None)
+        winners = latest_winners(sweep for sweep in sweeps if sweep.leaves_its_store)
+    if not winners:
+        raise TunedbError(f"Nothing is stored that has a winner in {printable_store()}: no file was written.")
+    if layout is not None:
+        texts, count = json_files(winners, layout)
+    else:
+        texts = trial_files(winners, t4_text if format == "t4" else cache_text)
+        count = len(texts)
+    try:
+        for name, text in texts.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with opened_for_writing(path) as file:
+                file.write(text)
+    except OSError as error:
+        raise SettingError(f"Can't write into {folder}: {error.strerror}. Name another folder with -o.") from None
+    left = "" if count == len(winners) else f" {len(winners) - count} are left out."
+    log.info("%d winners written to %d files in %s.%s", count, len(texts), folder, left)
+
+
+def covered(sweeps: Sequence[Sweep], limit: float) -> tuple[str, int]:
+    """Return the source of a cover, and how many of the sweeps it stands for; the log says what it costs."""
+    from tunedb.store.exchange.cover_source import cover_source
+
+    text, cover = cover_source(latest_winners(sweeps), limit)
+    log.info(
+        "%d configs serve %d problems: %.3f times each one's best on average, %.3f at most.",
+        len(cover.configs), len(cover.losses), cover.mean_loss, cover.worst_loss,
+    )  # fmt: skip
+    return text, len(cover.losses)
