@@ -51,7 +51,7 @@ def test_the_kinds_of_files_are_told_apart_by_their_fields() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "E=8,N=2.json", "E=8,,device_name=a.json", "E=8,E=9,device_name=a.json", "device_name=.json",
+        "E=8,N=2.json", "E=8,,device_name=a.json", "E=8,E=9,device_name=a.json", "E=8,device=a.json",
         "E=8,device_name=a,block_shape=[1].json", "E=8,device_name=a,shape=[1,2].json", "E,device_name=a.json",
         "causal_conv1d_fwd_sm_90.json", "plans.json", "E=8,device_name=a.txt",
     ],
@@ -93,7 +93,7 @@ def test_the_nested_keys_of_lora_files_are_fields(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         ({"16": {"BLOCK": [1]}}, "16: BLOCK: expected a number"),
-        ({"x": KNOBS}, "x: expected whole numbers as keys"),
+        ({"x": KNOBS}, "expected whole numbers as keys"),
         ({"16": {}}, "16: expected an object with a config's knobs"),
         ({"16": 3}, "16: expected an object with a config's knobs"),
         ([KNOBS], "expected an object of configs"),
@@ -107,6 +107,15 @@ def test_each_fault_is_named_with_its_file_and_key(tmp_path: Path, content: Any,
     path = put(tmp_path / "E=8,N=2,device_name=NVIDIA_L4.json", content)
     (rejection,) = rejections(path)
     assert f"{rejection.place}: {rejection.reason}".startswith(f"{path}: {reason}")
+
+
+def test_a_name_without_a_device_and_a_file_of_another_kind_are_one_fault_each(tmp_path: Path) -> None:
+    (entry,) = entries(put(tmp_path / "E=8,N=2,device_name=,dtype=bf16.json", {"16": KNOBS}))
+    assert entry.device == "unnamed"
+    other = put(tmp_path / "a" / "world=16,H=7168,device_name=NVIDIA_GB300.json", {"source": 1, "configs": {}})
+    assert [one.reason for one in rejections(other)] == ["expected whole numbers as keys, got source, configs"]
+    put(tmp_path / "b" / "lora_expand,K=1024,R=64,device=NVIDIA_H200.json", {})
+    assert list(read(tmp_path / "b")) == []
 
 
 def test_a_fault_spoils_its_own_key_only(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 SUFFIX = ".json"
 DEVICE = "device_name"
+UNNAMED = "unnamed"  # the device of a name with `device_name=` and nothing behind it: SGLang ships some
 _DOWN = "_down"  # SGLang's: the second product of a mixture of experts
 _PART = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\[[^\]]*\]|[^,\[\]]*)")
 _SHAPE = re.compile(r"\[(\d+), ?(\d+)\]")
@@ -41,8 +42,9 @@ def parse_name(name: str) -> dict[str, Any]:
         if field in fields:
             raise ValueError(f"the field {field} is twice in the file's name")
         fields |= _shape(field, text) if text.startswith("[") else {field: _value(field, text)}
-    if not fields.get(DEVICE):
+    if DEVICE not in fields:
         raise ValueError(f"expected {DEVICE}=... in the file's name")
+    fields[DEVICE] = fields[DEVICE] or UNNAMED
     if is_down:
         fields["down"] = True
     return fields

@@ -17,6 +17,7 @@ from tunedb.store.exchange.foreign.file_name import DEVICE, kind_of, parse_name
 TOOL = "json-configs"
 TRITON_VERSION = "triton_version"
 ROWS = "M"  # the field of the keys; of a selective state update it is the batch times the heads
+_NUMBER = re.compile(r"\d{1,18}")
 _FOLDER = re.compile(r"triton_(\d+(?:_\d+)+)")
 _LORA_KEYS = ("max_loras", "num_slices", ROWS, "K", "N", "intermediate")  # the last one for mixtures of experts only
 
@@ -31,6 +32,8 @@ def read(path: Path) -> Found:
         version = content.pop(TRITON_VERSION, None) or _version_of_folder(path)
         if not (version is None or isinstance(version, str)):
             raise ValueError(f"{TRITON_VERSION}: expected a text, got {version!r:.40}")
+        if content and not any(map(_NUMBER.fullmatch, content)):  # a file of another kind
+            raise ValueError(f"expected whole numbers as keys, got {', '.join(content):.60}")
     except ValueError as error:
         yield Rejection(str(path), str(error))
         return
@@ -39,7 +42,7 @@ def read(path: Path) -> Found:
     for keys, config in _leaves(content, _LORA_KEYS if kind_of(fields) == "lora" else (ROWS,)):
         place = f"{path}: {'/'.join(keys.values())}"
         try:
-            if not all(re.fullmatch(r"\d{1,18}", key) for key in keys.values()):
+            if not all(map(_NUMBER.fullmatch, keys.values())):
                 raise ValueError(f"expected whole numbers as keys, got {'/'.join(keys.values()):.60}")
             numbers = {name: int(key) for name, key in keys.items()}
             yield Entry(TOOL, {**fields, **numbers}, check_knobs(config), place, device, None, evidence)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunedb.store.exchange.foreign import dejavu, fla, json_configs, kernel_tuner, triton_cache
 from tunedb.store.exchange.foreign.entry import Entry, Reader, Rejection
-from tunedb.store.exchange.foreign.file_name import parse_name
+from tunedb.store.exchange.foreign.file_name import DEVICE, parse_name
 
 
 def read(source: Path, names: tuple[str, ...] = ()) -> Iterator[Entry | Rejection]:
@@ -40,7 +40,7 @@ def reader_of(path: Path, names: tuple[str, ...] = ()) -> Reader | None:
     try:
         parse_name(path.name)
     except ValueError:
-        if "=" in path.name:
+        if f"{DEVICE}=" in path.name:
             return json_configs.read  # which says what is wrong with the name
         if fla.is_device_folder(path.resolve().parent.name):
             return partial(fla.read, names=names)
