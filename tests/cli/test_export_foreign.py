@@ -172,7 +172,7 @@ def test_kernel_tuner_s_cache_comes_back_as_a_hint_with_all_times(cli: Cli, whol
     answer = cli("import", "--as-hints", path, "--store", other, "--format", "json")
     assert answer.json["stored"] == 1, answer.err
     with open_store(str(other)) as store:
-        (hint,) = store.get_hints("avg_pool1d", "nvidia_h200")
+        (hint,) = store.hints.get_all("avg_pool1d", "nvidia_h200")
     assert (hint.config, hint.problem.plain()) == (whole.config, whole.problem.plain())
     assert json.loads(hint.evidence)["times_ms"] == [0.0125]
 

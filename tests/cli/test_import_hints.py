@@ -109,3 +109,11 @@ def test_options_of_hints_need_hints(cli: Cli, folder: Path) -> None:
     answer = cli("import", folder, "--kernel", "k")
     assert answer.code == 2
     assert "need --as-hints" in answer.err
+
+
+def test_explain_names_the_hint_that_serves(cli: Cli, kernels: dict[str, Kernel], tmp_path: Path) -> None:
+    file = samples.put(tmp_path / "N=1,device_name=interpreter.json", {"16": {"BLOCK": 256}})
+    assert imported(cli, file, "--kernel", "pool", "--map", "M=rows", "--map", "N=")["stored"] == 1
+    answer = cli("explain", "pool", "--shape", "16,1", "--kernel-size", "1")
+    assert answer.code == 1
+    assert f"A call that may not tune gets BLOCK=256, a hint from {file}: 16." in answer.err

@@ -15,7 +15,7 @@ from tunedb.cli.device import current_device_if_any
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_record
 from tunedb.core.device import Device
-from tunedb.core.hint import Candidates, Hint, facts_of
+from tunedb.core.hint import Candidates, Hint, facts_to_compare, short_facts
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.known_devices import device_label, known_device
 from tunedb.core.problem import Problem
@@ -133,7 +133,10 @@ class _Spaces:
         if name not in self._problems:
             sweeps = self._store.iter_sweeps(kernel=name) if self._store else ()
             self._problems[name] = list(dict.fromkeys(sweep.problem for sweep in sweeps))
-        fitting = (problem for problem in self._problems[name] if facts_of(hint.problem, problem) is not None)
+        facts = short_facts(hint.problem)
+        fitting = (
+            problem for problem in self._problems[name] if facts_to_compare(facts, short_facts(problem)) is not None
+        )
         yield from (problem for problem, _ in zip(fitting, range(MAX_PROBLEMS), strict=False))
 
     def _space(self, kernel: RegisteredKernel, problem: Problem, device: Device) -> Candidates | None:

@@ -40,24 +40,21 @@ class Hint:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def facts_of(hint: Problem, problem: Problem) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Return the facts of a hint, and those of a problem by the same names; None if the hint is of another kind.
+def short_facts(problem: Problem) -> dict[str, Any]:
+    """Return a problem's facts with each dtype as its short name, also where a hint has it as text."""
+    return {name: _short(value) for name, value in problem.plain().items()}
 
-    It is if the problem lacks one of the facts, or if the dtypes of its arguments are others. A dtype is its short name
-    on both sides.
+
+def facts_to_compare(hint: Mapping[str, Any], problem: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the facts of a hint that are to be compared with a problem's; None if the problem lacks one of them.
+
+    Both are `short_facts`. The dtypes of all arguments, if the hint has them, are compared here: None if they differ.
     """
-    if hint.kernel != problem.kernel:
-        return None
-    plain, facts, others = problem.plain(), {}, {}
-    for name, value in hint.plain().items():
-        if name == DTYPES and name not in plain:
-            if _dtypes(str(value).split(",")) != _dtypes(_dtypes_of(plain)):
-                return None
-        elif name not in plain:
+    if DTYPES in hint and DTYPES not in problem:
+        if _dtypes(str(hint[DTYPES]).split(",")) != _dtypes_of(problem):
             return None
-        else:
-            facts[name], others[name] = _short(value), _short(plain[name])
-    return facts, others
+        hint = {name: value for name, value in hint.items() if name != DTYPES}
+    return hint if hint.keys() <= problem.keys() else None
 
 
 class Candidates:
@@ -86,8 +83,8 @@ def _short(value: Any) -> Any:
     return value.removeprefix("torch.") if isinstance(value, str) else value
 
 
-def _dtypes_of(plain: Mapping[str, Any]) -> list[str]:
-    return [str(value) for name, value in plain.items() if name.endswith(".dtype")]
+def _dtypes_of(facts: Mapping[str, Any]) -> Counter[str]:
+    return _dtypes(str(value) for name, value in facts.items() if name.endswith(".dtype"))
 
 
 def _dtypes(names: Iterable[str]) -> Counter[str]:

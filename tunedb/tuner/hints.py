@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from operator import itemgetter
+from typing import Any
 
 from tunedb._internal.control import let_pass
 from tunedb.core.device import Environment
-from tunedb.core.hint import Candidates, Hint, facts_of
+from tunedb.core.hint import Candidates, Hint, facts_to_compare, short_facts
 from tunedb.core.known_devices import device_label
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Source
@@ -18,6 +19,8 @@ from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, ChoiceCache
 from tunedb.tuner.nearest import MAX_DISTANCE, facts_distance
 
 MAX_LIKELY = 3  # configs of hints that a sweep tries first: as many as of near problems
+
+_WithFacts = tuple[Hint, dict[str, Any]]
 
 _log = logging.getLogger("tunedb")
 
@@ -36,7 +39,7 @@ class Hints:
         self._cache = cache
         self._environment_of = environment_of
         self._monotonic = monotonic
-        self._recent: dict[tuple[str, str], tuple[float, list[Hint]]] = {}  # with the time of reading
+        self._recent: dict[tuple[str, str], tuple[float, list[_WithFacts]]] = {}  # with the time of reading
 
     def choice(self, task: TuningTask) -> Choice | None:
         """Return the config of the nearest hint, if one is near enough and its config is legal and not wrong here."""
@@ -69,11 +72,12 @@ class Hints:
         Of equally near hints the one with more facts comes first, then the one that arrived last.
         """
         near: list[tuple[float, int, int, Hint]] = []
-        for place, hint in enumerate(self._of_kernel(task)):
-            facts = facts_of(hint.problem, task.problem)
-            far = None if facts is None else facts_distance(*facts)
+        facts = short_facts(task.problem)
+        for place, (hint, hint_facts) in enumerate(self._of_kernel(task)):
+            compared = facts_to_compare(hint_facts, facts)
+            far = None if compared is None else facts_distance(compared, facts)
             if far is not None and far <= MAX_DISTANCE:
-                near.append((far, -len(hint.problem), place, hint))
+                near.append((far, -len(hint_facts), place, hint))
         if not near:
             return
         candidates = Candidates(task.kernel.space(task.problem, task.device))
@@ -82,10 +86,10 @@ class Hints:
             if config is not None:
                 yield hint, config
 
-    def _of_kernel(self, task: TuningTask) -> list[Hint]:
+    def _of_kernel(self, task: TuningTask) -> list[_WithFacts]:
         key = task.kernel.name, device_label(task.device.name)
         read_at, hints = self._recent.get(key, (float("-inf"), []))
         if self._monotonic() - read_at >= ASK_AGAIN_AFTER_S:
-            hints = self._store.get_hints(*key)
+            hints = [(hint, short_facts(hint.problem)) for hint in self._store.get_hints(*key)]
             self._recent[key] = self._monotonic(), hints
         return hints

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.store.foreign.samples import KNOBS
-from tunedb.core.hint import Candidates, Hint, facts_of
+from tunedb.core.hint import Candidates, Hint, facts_to_compare, short_facts
 from tunedb.core.problem import Config, Problem
 from tunedb.errors import SettingError
 from tunedb.store.exchange.foreign.entry import Entry, Rejection
@@ -111,15 +111,16 @@ def test_of_very_many_times_the_best_are_kept() -> None:
 def test_a_hint_is_for_problems_that_have_its_facts() -> None:
     import torch
 
-    problem = Problem.of("k", M=16, E=8, **{"x.dtype": torch.float16, "y.dtype": torch.float32, "x.layout": "rows"})
-    assert facts_of(Problem.of("k", M=32, **{"x.dtype": "torch.float16"}), problem) == (
-        {"M": 32, "x.dtype": "float16"}, {"M": 16, "x.dtype": "float16"},
-    )  # fmt: skip
-    assert facts_of(Problem.of("k", dtypes="float32,float16"), problem) == ({}, {})
-    for other in (
-        Problem.of("k", dtypes="float16"), Problem.of("k", N=1), Problem.of("other", M=16),
-    ):  # fmt: skip
-        assert facts_of(other, problem) is None
+    facts = short_facts(Problem.of("k", M=16, E=8, **{"x.dtype": torch.float16, "y.dtype": torch.float32}))
+
+    def compared(**hint: object) -> object:
+        return facts_to_compare(short_facts(Problem.of("k", **hint)), facts)
+
+    assert compared(M=32, **{"x.dtype": "torch.float16"}) == {"M": 32, "x.dtype": "float16"}
+    assert compared(dtypes="float32,torch.float16", M=1) == {"M": 1}
+    assert compared() == {}
+    assert compared(dtypes="float16") is None
+    assert compared(N=1) is None
 
 
 def test_options_that_a_config_leaves_out_are_triton_s_own() -> None:

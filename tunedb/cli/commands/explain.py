@@ -13,6 +13,8 @@ from tunedb.cli.problem_options import KernelArgument
 from tunedb.core.sweep import now
 
 if TYPE_CHECKING:
+    from tunedb.core.task import TuningTask
+    from tunedb.store import Store
     from tunedb.tuner.explanation import Explanation
 
 MAX_OTHERS = 1000  # sweeps of the kernel among which near problems are sought, those that came last
@@ -29,7 +31,7 @@ def explain(
     """Explain why each stored sweep of a problem is used or not; the winner comes first.
 
     If none is used, the kernel's nearest sweeps follow, with the fields in which they differ, and the exit code is 1.
-    `nearest` is the sweep whose config a call gets if it may not tune.
+    `nearest` is the sweep whose config a call gets if it may not tune. If there is none, but a hint, stderr names it.
     """
     from tunedb.cli.tasks import find_task
     from tunedb.runtime.current_device import environment_of
@@ -52,9 +54,19 @@ def explain(
                 near = () if store is None else store.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
                 others = [*near, *bundled]
                 explanations += explanation.explain_near_problems(others, task, environment, moment)
+                _say_hint(store, task)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):
         raise nothing_stored(problem, device if task is None else task.device, arguments)
+
+
+def _say_hint(store: Store, task: TuningTask) -> None:
+    """Log the hint that serves a call that may not tune, if one does."""
+    from tunedb.cli.tasks import make_tuner
+
+    choice = make_tuner(store).predict(task)
+    if choice.hint is not None:
+        log.info("A call that may not tune gets %s, a hint from %s.", choice.config, choice.hint.place)
 
 
 def _is_answered(explanations: list[Explanation]) -> bool:

@@ -35,8 +35,15 @@ class Hints:
                     new += self._access.insert(connection, HintRow, {**rows.hint_values(hint), "arrived": self._now()})
         return new
 
+    def get_all(self, kernel: str, device: str) -> list[Hint]:
+        """Return the hints of a kernel on the device with that label, with their evidence, the newest first."""
+        query = sa.select(*HintRow.__table__.columns).where(HintRow.kernel == kernel, HintRow.device == device)
+        with self._access.read() as connection:
+            selected = connection.execute(query.order_by(HintRow.id.desc())).all()
+        return list(self._access.readable(selected, records.to_hint))
+
     def get(self, kernel: str, device: str) -> list[Hint]:
-        """Return the newest hints of a kernel on the device with that label."""
+        """Return the newest hints of a kernel on the device with that label, without their evidence."""
         values = {"kernel": kernel, "device": device, "most": statements.MAX_HINTS}
         with self._access.read() as connection:
             selected = connection.execute(_OF_KERNEL, values).all()

@@ -165,8 +165,9 @@ def to_hint(row: Any) -> Hint:
     """Return the hint in a row's columns. Raises StoreError if this version can't read the row."""
     with _reading("Hint from", row.place):
         check_moment(row.arrived)
+        evidence = getattr(row, "evidence", "{}")  # a look-up leaves it out
         hint = Hint(
-            Problem(row.key, row.kernel), row.device, Config(row.config), row.tool, row.place, row.evidence, row.arrived
+            Problem(row.key, row.kernel), row.device, Config(row.config), row.tool, row.place, evidence, row.arrived
         )
         check_hint(hint)
         return hint

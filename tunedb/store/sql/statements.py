@@ -18,7 +18,7 @@ SWEEP = (
 MARK = ("id", "uid", "sweep_uid", "kind", "reason", "time")
 CONFIRMATION = ("id", "uid", "sweep_uid", "environment", "time_us", "default_time_us", "time")
 FACTS = ("kernel", "key", "name", "backend", "arch", "multiprocessors", "info")  # of a sweep's problem and device
-HINT = ("kernel", "key", "device", "config", "tool", "place", "evidence", "arrived")
+HINT = ("kernel", "key", "device", "config", "tool", "place", "arrived")  # a look-up needs no evidence, which is long
 TIMES = ("started", "finished", "expires", "arrived", "time")
 NO_LIMIT = 2**31 - 1
 MAX_ROWS = 10_000  # of one host's usage counts; beyond that those that were not seen for longest are removed
@@ -27,7 +27,7 @@ MAX_SWEEPS = 500  # of one problem that a look-up reads, in 0.1 s: an import may
 MAX_MARKS = 10_000  # of a page of sweeps; beyond that older ones, which say nothing any more, are left out
 NEWEST = 10  # of each sweep and kind: some of them may be unreadable
 PAGE = 200  # rows that one statement names by their ids; SQLite before 3.32 takes at most 999 parameters
-MAX_HINTS = 2000  # of a kernel on a device that are read; vLLM's and SGLang's wheels have about 600 for one GPU
+MAX_HINTS = 1000  # of a kernel on a device, the newest: a bound for one query, as for sweeps of near problems
 MAX_TRIED = 100_000  # trials of one sweep whose configs are read
 _TEXTS = {
     *("uid", "kernel_hash", "environment", "status", "config", "counts", "origin", "host"),
