@@ -117,3 +117,17 @@ def test_explain_names_the_hint_that_serves(cli: Cli, kernels: dict[str, Kernel]
     answer = cli("explain", "pool", "--shape", "16,1", "--kernel-size", "1")
     assert answer.code == 1
     assert f"A call that may not tune gets BLOCK=256, a hint from {file}: 16." in answer.err
+
+
+def test_the_hints_of_a_kernel_can_be_removed(cli: Cli, folder: Path) -> None:
+    file = folder / "moe" / NAME
+    for kernel in ("a", "b"):
+        imported(cli, file, "--kernel", kernel, code=1)
+    assert cli("gc", "--hints", "a", "--dry-run", "--format", "json").json == [
+        {"kernel": "a", "device": "nvidia_l4", "hints": 1}
+    ]
+    assert cli("gc", "--hints", "a").code == 2  # it can't ask
+    assert len(stored()) == 2
+    assert "1 hints removed" in cli("gc", "--hints", "a", "--yes").err
+    assert stored() == {("b", "nvidia_l4"): 1}
+    assert "There are no hints for a." in cli("gc", "--hints", "a", "--yes").err

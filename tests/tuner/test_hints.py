@@ -9,6 +9,7 @@ import pytest
 
 from tests.fakes import FakeKernel, config, task_of
 from tests.tuner.tuners import Time, tuner_on
+from tunedb.core.device import Device
 from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import MISSES
@@ -17,6 +18,7 @@ from tunedb.store import Store, open_store
 from tunedb.store.guarded import GuardedStore
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S
 from tunedb.tuner.nearest import MAX_DISTANCE
+from tunedb.tuner.stored_device import devices_named
 
 SPACE: dict[int, float | str] = {1: 9.0, 2: 8.0, 4: 7.0, 8: 5.0}
 
@@ -175,3 +177,10 @@ def test_a_kernel_that_fails_on_a_hint_and_a_store_that_fails_give_the_default(
         raise StoreError("it is away")
 
     assert served(GuardedStore("x.db", away), tmp_path) == (1, "default")  # type: ignore[arg-type]
+
+
+def test_a_stored_device_may_be_named_by_another_tool_s_label() -> None:
+    sxm, pcie = Device("NVIDIA H100 80GB HBM3", "cuda", "sm_90", 132), Device("NVIDIA H100 PCIe", "cuda", "sm_90", 114)
+    assert devices_named([sxm, pcie], "NVIDIA_H100_80GB_HBM3") == [sxm]
+    assert devices_named([sxm, pcie], "nvidia-h100-pcie") == [pcie]
+    assert devices_named([sxm, pcie], "NVIDIA_H200") == []

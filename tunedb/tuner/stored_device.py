@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tunedb.core.device import Device
+from tunedb.core.known_devices import device_label
 from tunedb.errors import SettingError
 
 
 def devices_named(devices: Iterable[Device], name: str, *, option: str = "--device") -> list[Device]:
     """Return the devices of that name, else those of the only name that contains it, in any case.
 
-    The architecture and the multiprocessors in a device's text can be part of it. Raises SettingError if several
-    names contain it; `option` is what the message calls it.
+    The architecture and the multiprocessors in a device's text can be part of it. If no name contains it, it may be
+    another tool's label of a device, such as NVIDIA_H100_80GB_HBM3. Raises SettingError if several names contain it;
+    `option` is what the message calls it.
     """
     candidates = sorted(set(devices), key=str)
     exact = [device for device in candidates if name in (device.name, str(device))]
@@ -21,7 +23,7 @@ def devices_named(devices: Iterable[Device], name: str, *, option: str = "--devi
     partly = [device for device in candidates if name.casefold() in str(device).casefold()]
     if len({device.name for device in partly}) > 1:
         raise SettingError(f"{option}: {name!r} fits {listed(partly)}. Give the whole name of one.")
-    return partly
+    return partly or [device for device in candidates if device_label(device.name) == device_label(name)]
 
 
 def device_named(devices: Iterable[Device], name: str, *, option: str = "--device") -> Device | None:

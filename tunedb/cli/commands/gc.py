@@ -1,4 +1,4 @@
-"""`tunedb gc`: the only command that removes sweeps. It also adds up the counts of hosts that are gone."""
+"""`tunedb gc`: the only command that removes sweeps, and hints. It also adds up the counts of hosts that are gone."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ _COLUMNS = ("uid", "kernel", "problem", "device", "status", "why")
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    hints: Annotated[
+        str | None, typer.Option("--hints", metavar="KERNEL", help="Remove this kernel's hints, and nothing else.")
+    ] = None,
     format: FormatOption = Format.table,
 ) -> None:
     """Remove obsolete sweeps, with their trials and marks, after asking.
@@ -33,6 +36,9 @@ def gc(
     still holds comes back with the next sync: run gc there too, with --store URL. Counts of other hosts that were not
     seen for 30 days, such as pods, are added up under one name.
     """
+    if hints is not None:
+        _remove_hints(hints, format, dry_run=dry_run, yes=yes)
+        return
     from tunedb.store import garbage
     from tunedb.store.retention import HOST_GONE
     from tunedb.tuner.unhashed import fault_of
@@ -60,7 +66,7 @@ def gc(
             log.info("Nothing to remove from %s.", store.url)
         elif not dry_run:
             if not yes:
-                _ask(len(obsolete))
+                _ask(f"{len(obsolete)} sweeps, their trials and their marks")
             removed = store.upkeep.remove(sweep for sweep, _ in obsolete)
             log.info("%d sweeps removed from %s.", removed, store.url)
         if gone := store.usage.hosts.gone(moment - HOST_GONE, host()):
@@ -70,12 +76,30 @@ def gc(
             log.info("Counts of %d hosts that were not seen for %d days %s.", len(gone), HOST_GONE.days, what)
 
 
-def _ask(count: int) -> None:
+def _remove_hints(kernel: str, format: Format, *, dry_run: bool, yes: bool) -> None:
+    """Remove the hints of a kernel, after asking; print how many there are by device."""
+    with reading() as store:
+        totals = {} if store is None else store.hints.totals()
+        rows = [
+            {"kernel": name, "device": device, "hints": count}
+            for (name, device), count in sorted(totals.items())
+            if name == kernel
+        ]
+        print_rows(rows, format, ("kernel", "device", "hints"))
+        if store is None or not rows:
+            log.info("There are no hints for %s.", kernel)
+        elif not dry_run:
+            if not yes:
+                _ask(f"hints of {kernel}")
+            log.info("%d hints removed from %s.", store.hints.remove(kernel), store.url)
+
+
+def _ask(what: str) -> None:
     if not sys.stdin.isatty():
         raise SettingError(
             "gc: can't ask, because stdin is not a terminal. See what would be removed: tunedb gc --dry-run. "
             "Then remove it: tunedb gc --yes"
         )
     url = without_password(settings.current().store)
-    if not typer.confirm(f"Remove these {count} sweeps, their trials and their marks from {url}?", err=True):
+    if not typer.confirm(f"Remove these {what} from {url}?", err=True):
         raise typer.Exit(1)
