@@ -1,13 +1,15 @@
 """Covers: the fewest configs that serve all stored problems of a kernel within a factor of their best times.
 
 A config's loss for a problem is its time over the best one, both of one sweep. Finding the fewest is the set cover
-problem: it is solved exactly if few sets of configs have to be tried, else greedily.
+problem: what is certain is taken first, and of the rest all sets are tried, or a greedy one is taken if there are many.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +20,7 @@ from tunedb.store.exchange.foreign.trial_files import timed_trial
 MAX_TRIED_SETS = 100_000  # sets of configs that are tried for an exact answer, in a second or two
 
 Losses = Mapping[Problem, Mapping[Config, float]]
+Served = Mapping[Config, set[Problem]]  # the problems that a config serves within the limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +69,65 @@ def losses_of(sweeps: Iterable[Sweep]) -> dict[Problem, dict[Config, float]]:
 
 def cover(losses: Losses, limit: float) -> Cover:
     """Return the fewest configs with which no problem's loss is above the limit; each problem gets the best of them."""
-    served = _served(losses, limit)
-    greedy = _greedy(losses, served)
-    smaller = _exact(losses, served, len(greedy))
-    configs = greedy if smaller is None else smaller or greedy
+    configs, is_exact = _fewest(losses, limit)
     chosen = {
         problem: min((config for config in configs if config in times), key=lambda one: (times[one], one.key))
         for problem, times in losses.items()
     }
-    return Cover(chosen, {problem: losses[problem][config] for problem, config in chosen.items()}, smaller is not None)
+    return Cover(chosen, {problem: losses[problem][config] for problem, config in chosen.items()}, is_exact)
 
 
-def _served(losses: Losses, limit: float) -> dict[Config, frozenset[Problem]]:
-    """Return the problems that each config serves within the limit, without configs that another one replaces."""
+def _fewest(losses: Losses, limit: float) -> tuple[list[Config], bool]:
+    """Return configs that serve all problems within the limit, and whether no fewer would do."""
     served: dict[Config, set[Problem]] = {}
     for problem, times in losses.items():
         for config, loss in times.items():
             if loss <= limit:
                 served.setdefault(config, set()).add(problem)
-    kept: dict[Config, frozenset[Problem]] = {}
-    for config in sorted(served, key=lambda one: (-len(served[one]), _total(losses, served[one], one), one.key)):
-        if not any(served[config] <= others for others in kept.values()):
-            kept[config] = frozenset(served[config])
-    return kept
+    # Of equal configs the one with the smaller losses comes first, and so is the one that stays.
+    order = sorted(served, key=lambda one: (-len(served[one]), _total(losses, served[one], one), one.key))
+    needed, rest = _reduced({config: served[config] for config in order}, set(losses))
+    greedy = _greedy(rest)
+    fewer = _exact(rest, len(greedy))
+    return [*needed, *(fewer or greedy)], fewer is not None
 
 
 def _total(losses: Losses, problems: Iterable[Problem], config: Config) -> float:
     return sum(losses[problem][config] for problem in problems)
 
 
-def _greedy(losses: Losses, served: Mapping[Config, frozenset[Problem]]) -> list[Config]:
+def _reduced(served: Served, left: set[Problem]) -> tuple[list[Config], dict[Config, set[Problem]]]:
+    """Return the configs that are needed in any case, and what is left to choose from; the fewest stay the fewest.
+
+    A config is needed if it is the only one that serves a problem. One is left out if another serves all that it does,
+    and so is a problem that is served whenever another one is.
+    """
+    needed: list[Config] = []
+    while True:
+        before = (len(left), len(served))
+        rest: dict[Config, set[Problem]] = {}
+        for config, problems in served.items():
+            still = problems & left
+            if still and not any(still <= others for others in rest.values()):
+                rest = {one: others for one, others in rest.items() if not others < still}
+                rest[config] = still
+        by_problem = {problem: frozenset(one for one in rest if problem in rest[one]) for problem in left}
+        for configs in by_problem.values():
+            if len(configs) == 1 and (config := next(iter(configs))) not in needed:
+                needed.append(config)
+                left = left - rest[config]
+        for problem, configs in by_problem.items():
+            if any(other in left and other != problem and by_problem[other] < configs for other in by_problem):
+                left = left - {problem}
+        served = rest
+        if (len(left), len(served)) == before:
+            return needed, {config: problems for config, problems in served.items() if problems & left} if left else {}
+
+
+def _greedy(served: Served) -> list[Config]:
     """Return configs, each of which serves the most of the problems that are left."""
-    left, configs = set(losses), []
+    left: set[Problem] = set().union(*served.values())
+    configs = []
     while left:
         best = max(served, key=lambda config: len(served[config] & left))  # of equal ones the first
         configs.append(best)
@@ -105,14 +135,16 @@ def _greedy(losses: Losses, served: Mapping[Config, frozenset[Problem]]) -> list
     return configs
 
 
-def _exact(losses: Losses, served: Mapping[Config, frozenset[Problem]], most: int) -> Sequence[Config] | None:
+def _exact(served: Served, most: int) -> Sequence[Config] | None:
     """Return fewer than `most` configs that serve all; nothing if there are none, None if that takes too long."""
-    everything, tried = set(losses), 0
+    places = {problem: place for place, problem in enumerate(set().union(*served.values()))}
+    masks = {config: sum(1 << places[problem] for problem in problems) for config, problems in served.items()}
+    everything, tried = (1 << len(places)) - 1, 0
     for size in range(1, most):
-        tried += math.comb(len(served), size)
+        tried += math.comb(len(masks), size)
         if tried > MAX_TRIED_SETS:
             return None
-        for configs in itertools.combinations(served, size):
-            if len(frozenset().union(*(served[config] for config in configs))) == len(everything):
+        for configs in itertools.combinations(masks, size):
+            if functools.reduce(operator.or_, (masks[config] for config in configs)) == everything:
                 return configs
     return ()
