@@ -288,6 +288,7 @@ def test_a_shared_store_has_a_schema_of_its_own(postgresql_url: str) -> None:
     names = {
         "claim",
         "confirmation",
+        "hint",
         "device",
         "problem",
         "sweep",
