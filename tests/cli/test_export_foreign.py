@@ -177,6 +177,12 @@ def test_kernel_tuner_s_cache_comes_back_as_a_hint_with_all_times(cli: Cli, whol
     assert json.loads(hint.evidence)["times_ms"] == [0.0125]
 
 
+def test_two_devices_of_one_name_share_no_file(cli: Cli, whole: Sweep, tmp_path: Path) -> None:
+    put(sweep(1, device=Device("NVIDIA H200", "cuda", "sm_90", 66)))
+    answer = cli("export", "-o", tmp_path / "t4", "--format", "t4")
+    assert (answer.code, "would share a file. Name one with --device." in answer.err) == (2, True)
+
+
 def test_an_export_again_gives_the_same_bytes(cli: Cli, whole: Sweep, tmp_path: Path) -> None:
     for format in ("t4", "kernel-tuner-cache"):
         for place in ("a", "b"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,7 @@ def test_kernel_tuner_s_cache_is_read_also_without_its_closing_brackets(tmp_path
 def test_other_files_of_a_folder_are_left_out_and_a_named_one_is_refused(tmp_path: Path) -> None:
     other = put(tmp_path / "kernels" / "matmul.json", {"name": "matmul", "num_warps": 4})
     put(tmp_path / "kernels" / "matmul.ttir", "module {}")
+    os.mkfifo(tmp_path / "kernels" / "E=8,N=2,device_name=NVIDIA_L4.json")
     assert list(read(tmp_path)) == []
     (rejection,) = rejections(other)
     assert rejection.reason == "the file's name is none of vLLM's, SGLang's or Hugging Face's"

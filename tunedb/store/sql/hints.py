@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import HintRow
 
+PAUSE_S = 0.05  # between two transactions: SQLite's waiting writers look every 50 ms at first
 _OF_KERNEL = sa.text(statements.HINTS).columns(*(HintRow.__table__.c[name] for name in statements.HINT))
 
 
@@ -26,8 +28,11 @@ class Hints:
 
     def put_all(self, hints: Iterable[Hint]) -> int:
         """Keep hints, page by page; return how many are new. A known one stays as it is."""
-        waiting, new = iter(hints), 0
+        waiting, new, is_first = iter(hints), 0, True
         while page := list(itertools.islice(waiting, PAGE)):
+            if not is_first:
+                time.sleep(PAUSE_S)
+            is_first = False
             for hint in page:
                 rows.check_hint(hint)
             with self._access.write() as connection:

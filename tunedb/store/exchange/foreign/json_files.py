@@ -34,7 +34,7 @@ class Layout:
     name: the name of a file, with facts of the problem, `device`, `triton` (a version such as 3_6_0) and `kernel` in
     braces. A part between commas whose fact is None is left out, as vLLM leaves `dtype` out.
     rows: the fact that is the key within a file.
-    names: new names of facts and knobs; a knob with an empty new name is left out.
+    names: new names of facts and knobs; one with an empty new name is left out.
     folds_h200: whether every H200 is written NVIDIA_H200, as vLLM does for mixtures of experts.
     with_version: whether a file holds the version of Triton, which SGLang does not expect there.
     """
@@ -61,7 +61,8 @@ class Layout:
 
     def facts(self, sweep: Sweep) -> dict[str, Any]:
         """Return the facts of a winner's problem by their new names."""
-        return {self.names.get(name, name): value for name, value in sweep.problem.plain().items()}
+        named = ((self.names.get(name, name), value) for name, value in sweep.problem.plain().items())
+        return {name: value for name, value in named if name}
 
     def row(self, sweep: Sweep) -> int:
         """Return the key of a winner within its file. Raises SettingError if it is not a whole number."""

@@ -24,9 +24,10 @@ def read(source: Path, names: tuple[str, ...] = ()) -> Iterator[Entry | Rejectio
     for folder, folders, files in os.walk(source):
         folders.sort()
         for name in sorted(files):
-            reader = reader_of(Path(folder, name), names)
+            path = Path(folder, name)
+            reader = reader_of(path, names) if path.is_file() else None  # a pipe would be waited for
             if reader is not None:
-                yield from reader(Path(folder, name))
+                yield from reader(path)
 
 
 def reader_of(path: Path, names: tuple[str, ...] = ()) -> Reader | None:

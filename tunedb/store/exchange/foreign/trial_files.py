@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
+from tunedb.errors import SettingError
 from tunedb.store.exchange.foreign.kernel_tuner import PROBLEM
 
 SCHEMA_VERSION = "1.0.0"  # of T4
@@ -35,8 +36,16 @@ _INVALIDITY: Mapping[str, str] = {
 
 
 def trial_files(sweeps: Iterable[Sweep], text_of: Callable[[Sweep], str]) -> dict[str, str]:
-    """Return the text of a file for each sweep by its name, such as `matmul-NVIDIA_H200-1f3a9c0d2b4e.json`."""
-    return {_name(sweep): text_of(sweep) for sweep in sweeps}
+    """Return the text of a file for each sweep by its name, such as `matmul-NVIDIA_H200-1f3a9c0d2b4e.json`.
+
+    Raises SettingError if two devices have one name.
+    """
+    files: dict[str, Sweep] = {}
+    for sweep in sweeps:
+        other = files.setdefault(_name(sweep), sweep)
+        if other is not sweep:
+            raise SettingError(f"{sweep.device} and {other.device} would share a file. Name one with --device.")
+    return {name: text_of(sweep) for name, sweep in files.items()}
 
 
 def cache_text(sweep: Sweep) -> str:
