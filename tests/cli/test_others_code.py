@@ -65,4 +65,5 @@ def test_only_places_keep_the_locales_encoding() -> None:
         for name, parameter in inspect.signature(command.function, eval_str=True).parameters.items()
         if get_origin(parameter.annotation) is Annotated and get_args(parameter.annotation)[0] in (str, str | None)
     }
-    assert texts - {*PLACES} == {"kernel", "device", "devices", "dask", "reason", "uid", "by"}
+    words = {"kernel", "device", "devices", "dask", "reason", "uid", "by", "hints", "keys", "layout", "rows"}
+    assert texts - {*PLACES} == words
