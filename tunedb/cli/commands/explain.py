@@ -54,7 +54,8 @@ def explain(
                 near = () if store is None else store.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
                 others = [*near, *bundled]
                 explanations += explanation.explain_near_problems(others, task, environment, moment)
-                _say_hint(store, task)
+                if store is not None:
+                    _say_hint(store, task)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):
         raise nothing_stored(problem, device if task is None else task.device, arguments)
