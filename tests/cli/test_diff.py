@@ -47,7 +47,7 @@ def test_two_files_problem_by_problem(cli: Cli, tmp_path: Path, kind: str) -> No
     a = stored(tmp_path / "a.db", *BEFORE)
     b = stored(tmp_path / "b.db", *AFTER) if kind == "stores" else write(tmp_path / "b.db", AFTER, only_winners=False)
     code, found = rows(cli, a, b)
-    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flipped", 3: "only a", 4: "only b"})
+    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flip", 3: "only A", 4: "only B"})
     assert found[2]["loss_of_a"] == pytest.approx(0.5)
     assert found[2]["loss_of_b"] == pytest.approx(0.1)
     assert found[2]["change"] == pytest.approx(-0.2)
@@ -56,7 +56,7 @@ def test_two_files_problem_by_problem(cli: Cli, tmp_path: Path, kind: str) -> No
     _, found = rows(cli, a, b, "--all")
     assert (found[1]["verdict"], found[1]["loss_of_a"]) == ("same", 0.0)
     answer = cli("diff", a, b)
-    assert "1 same, 1 flipped, 1 only a, 1 only b" in answer.err
+    assert "1 same, 1 flip, 1 only A, 1 only B" in answer.err
     assert len(answer.out.splitlines()) == 4
 
 
@@ -69,14 +69,14 @@ def test_equal_stores_differ_in_nothing(cli: Cli, tmp_path: Path) -> None:
 def test_two_devices_of_the_store(cli: Cli) -> None:
     put(*BEFORE, *(dataclasses.replace(one, device=H100) for one in AFTER))
     code, found = rows(cli, "h200", "H100")
-    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flipped", 3: "only a", 4: "only b"})
+    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flip", 3: "only A", 4: "only B"})
     assert (found[2]["device_a"], found[2]["device_b"]) == (DEVICE.name, H100.name)
 
 
 def test_two_environments_of_the_store(cli: Cli) -> None:
     put(*BEFORE, *(dataclasses.replace(one, environment=NEWER) for one in AFTER))
     code, found = rows(cli, "triton=3.8.0", "triton=3.9.0,torch=2.13.0")
-    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flipped", 3: "only a", 4: "only b"})
+    assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flip", 3: "only A", 4: "only B"})
     assert (found[2]["environment_a"]["triton"], found[2]["environment_b"]["triton"]) == ("3.8.0", "3.9.0")
 
 

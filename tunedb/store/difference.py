@@ -1,21 +1,28 @@
-"""Compares the winners of two stores, two devices or two environments: which configs differ, and by how much."""
+"""The difference between two sets of stored sweeps: of two stores, two devices or two environments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, TrialStatus
-from tunedb.store.exchange.python_source import latest_winners
+from tunedb.store.answers import answers
 
-Verdict = Literal["same", "flipped", "only a", "only b"]
+
+class Verdict(StrEnum):
+    """What became of a problem between the two sides."""
+
+    SAME = "same"  # both sides chose one config
+    FLIP = "flip"  # they chose different configs
+    ONLY_A = "only A"
+    ONLY_B = "only B"
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """The winners of one problem on both sides."""
+class Pair:
+    """The sweeps that answer one problem on the two sides; at most one of them is None."""
 
     problem: Problem
     a: Sweep | None
@@ -23,58 +30,63 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the two configs are the `same`, have `flipped`, or one side has none."""
-        if self.a is None or self.b is None:
-            return "only b" if self.a is None else "only a"
-        return "same" if self.a.config == self.b.config else "flipped"
+        """Whether both sides answer, and with one config."""
+        if self.a is None:
+            return Verdict.ONLY_B
+        if self.b is None:
+            return Verdict.ONLY_A
+        return Verdict.SAME if self.a.config == self.b.config else Verdict.FLIP
 
     @property
-    def change(self) -> float | None:
-        """By how much b's time is longer than a's, such as 0.05. They are of two sweeps: read it as a hint."""
-        return None if self.a is None or self.b is None else _over(self.b.time_us, self.a.time_us)
+    def ratio(self) -> float | None:
+        """B's time over A's, of different sweeps: machines, clocks and loads may differ as well. None without both."""
+        if self.a is None or self.b is None or not self.a.time_us or not self.b.time_us:
+            return None
+        return self.b.time_us / self.a.time_us
 
     @property
-    def loss_of_a(self) -> float | None:
-        """By how much a's config was slower than b's where b was tuned; None if it was not timed there."""
-        return _loss(self.a, self.b)
+    def cost_on_b(self) -> float | None:
+        """The time of A's config over that of B's own, both from B's sweep; None if it was not measured there."""
+        return slowdown(self.a, self.b)
 
     @property
-    def loss_of_b(self) -> float | None:
-        """By how much b's config was slower than a's where a was tuned; None if it was not timed there."""
-        return _loss(self.b, self.a)
+    def cost_on_a(self) -> float | None:
+        """The time of B's config over that of A's own, both from A's sweep; None if it was not measured there."""
+        return slowdown(self.b, self.a)
 
 
-def compare(a: Iterable[Sweep], b: Iterable[Sweep], *, across_devices: bool = False) -> list[Difference]:
-    """Return the differences of all problems that either side has a winner for, by kernel, problem and device.
+def difference(a: Iterable[Sweep], b: Iterable[Sweep], *, across_devices: bool = False) -> list[Pair]:
+    """Return a pair for each problem that a side answers, in the order of kernel, problem and device.
 
-    The sweeps come with their trials. Each side's winner is that of the kernel's hash that was tuned last there.
-    `across_devices` compares one device's problems with another's: then each side holds sweeps of one device.
+    Each side may hold any finished sweeps: which of them answers is decided as `answers` does, within the side. Give
+    sweeps with their trials, or the costs are None. `across_devices` pairs sweeps of different devices, of which each
+    side then has one; without it, a problem on two devices is two pairs.
     """
-
-    def keyed(sweeps: Iterable[Sweep]) -> dict[tuple[str, str, str], Sweep]:
-        return {
-            (sweep.problem.kernel, sweep.problem.key, "" if across_devices else sweep.device.key): sweep
-            for sweep in latest_winners(sweeps)
-        }
-
-    left, right = keyed(a), keyed(b)
-    differences = []
-    for key in sorted({*left, *right}):
-        ours, theirs = left.get(key), right.get(key)
-        sweep = ours or theirs
-        assert sweep is not None
-        differences.append(Difference(sweep.problem, ours, theirs))
-    return differences
+    sides = [_by_problem(sweeps, across_devices=across_devices) for sweeps in (a, b)]
+    keys = sorted(set(sides[0]) | set(sides[1]))
+    return [_pair(sides[0].get(key), sides[1].get(key)) for key in keys]
 
 
-def _loss(loser: Sweep | None, tuned: Sweep | None) -> float | None:
-    if loser is None or tuned is None:
+def slowdown(other: Sweep | None, sweep: Sweep | None) -> float | None:
+    """Return how many times as long another sweep's config takes as the winner of `sweep`, measured in `sweep`."""
+    if other is None or sweep is None or other.config is None or not sweep.time_us:
         return None
-    if loser.config == tuned.config:
-        return 0.0
-    times = [trial.time_us for trial in tuned.trials if trial.config == loser.config and trial.status == TrialStatus.OK]
-    return min((over for time in times if (over := _over(time, tuned.time_us)) is not None), default=None)
+    if other.config == sweep.config:
+        return 1.0
+    times = [
+        trial.time_us
+        for trial in sweep.trials
+        if trial.config == other.config and trial.status == TrialStatus.OK and trial.time_us is not None
+    ]
+    return min(times) / sweep.time_us if times else None
 
 
-def _over(time: float | None, base: float | None) -> float | None:
-    return time / base - 1 if time is not None and base else None
+def _by_problem(sweeps: Iterable[Sweep], *, across_devices: bool) -> dict[tuple[str, ...], Sweep]:
+    answered = [one for one in answers(sweeps) if one.sweep is not None]
+    return {(one.key[:2] if across_devices else one.key): one.sweep for one in answered if one.sweep is not None}
+
+
+def _pair(a: Sweep | None, b: Sweep | None) -> Pair:
+    sweep = a or b
+    assert sweep is not None  # the key came from one of the sides
+    return Pair(sweep.problem, a, b)

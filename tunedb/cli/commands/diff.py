@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from tunedb.cli.output import Format, print_rows
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError
-from tunedb.store.difference import Difference, Verdict, compare
+from tunedb.store.difference import Pair, Verdict, difference
 
 _COLUMNS = ("kernel", "problem", "device_a", "device_b", "verdict", "config_a", "config_b", "change", "loss_of_a")
 _SIDE = "A store or a bundle (a file, a URL), a stored device, or an environment such as triton=3.8.0."
@@ -35,7 +35,7 @@ def diff(
 ) -> None:
     """List how the winners of two stores, devices or environments differ: problem by problem.
 
-    `flipped` are problems whose winning configs differ; `only a` and `only b` those that one side has. `loss_of_a` says
+    `flip` is a problem whose winning configs differ, `only A` and `only B` one that one side has. `loss_of_a` says
     by how much A's config was slower than B's when B was tuned (0.05: by 5 %), if it was timed there. `change` compares
     the two winners' times, which are of two sweeps. Devices and environments are those of the store. Exit code 1 if
     anything differs.
@@ -47,12 +47,12 @@ def diff(
             "A file has to exist; a device is named as tunedb devices lists it."
         )
     (kind,) = kinds
-    differences = compare(_sweeps(kind, source, kernel), _sweeps(kind, target, kernel), across_devices=kind == "device")
-    found = [one for one in differences if one.verdict != "same"]
-    print_rows(map(_row, differences if all_ else found), format, _COLUMNS)
-    counts = Counter(one.verdict for one in differences)
-    log.info("%s", ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict)))
-    if found:
+    pairs = difference(_sweeps(kind, source, kernel), _sweeps(kind, target, kernel), across_devices=kind == "device")
+    differing = [pair for pair in pairs if pair.verdict is not Verdict.SAME]
+    print_rows(map(_row, pairs if all_ else differing), format, _COLUMNS)
+    counts = Counter(pair.verdict for pair in pairs)
+    log.info("%s", ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict))
+    if differing:
         raise typer.Exit(1)
 
 
@@ -113,17 +113,21 @@ def _matching(text: str) -> Callable[[Sweep], bool]:
     return lambda sweep: all(getattr(sweep.environment, name) == value for name, value in wanted.items())
 
 
-def _row(one: Difference) -> dict[str, Any]:
+def _row(pair: Pair) -> dict[str, Any]:
     return {
-        "kernel": one.problem.kernel,
-        "problem": one.problem.plain(),
-        "verdict": one.verdict,
-        **_side("a", one.a),
-        **_side("b", one.b),
-        "change": one.change,
-        "loss_of_a": one.loss_of_a,
-        "loss_of_b": one.loss_of_b,
+        "kernel": pair.problem.kernel,
+        "problem": pair.problem.plain(),
+        "verdict": str(pair.verdict),
+        **_side("a", pair.a),
+        **_side("b", pair.b),
+        "change": _more(pair.ratio),
+        "loss_of_a": _more(pair.cost_on_b),
+        "loss_of_b": _more(pair.cost_on_a),
     }
+
+
+def _more(ratio: float | None) -> float | None:
+    return None if ratio is None else ratio - 1
 
 
 def _side(name: str, sweep: Sweep | None) -> dict[str, Any]:
