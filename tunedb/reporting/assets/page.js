@@ -1,0 +1,209 @@
+// Draws the pictures of a report, and the view of one problem. Needs vega and vegaLite; asks no network.
+"use strict";
+const report = JSON.parse(document.getElementById("report").textContent);
+const byId = (id) => document.getElementById(id);
+const MAX_ROWS = 40; // of a race: the table has the others
+const PALETTE = ["#3b82c4", "#d06f00", "#878c95", "#9b6fc4", "#d9483b", "#9c8500", "#23897d", "#c46a9b"];
+const drawn = new Map(); // the view of each picture, by its element's id
+const number = (value, digits) =>
+  value === null || value === undefined ? "-" : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+function theme() {
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const front = colour("--front"), soft = colour("--soft"), line = colour("--line");
+  const text = { labelColor: soft, titleColor: soft, labelFontSize: 11.5, titleFontSize: 12, titleFontWeight: "normal" };
+  return {
+    background: null,
+    font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
+    view: { stroke: null },
+    range: { category: PALETTE },
+    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, gridOpacity: 0.7 },
+    legend: { ...text, orient: "top", symbolSize: 80 },
+    header: { ...text, labelColor: front, labelFontSize: 12 },
+    title: { color: front },
+    mark: { color: PALETTE[0] },
+    text: { color: front, fill: front },
+    rule: { color: soft },
+    line: { color: PALETTE[0] },
+  };
+}
+
+// A tooltip that is themed, and whose text is never read as HTML.
+const tip = document.createElement("div");
+tip.className = "tip";
+tip.hidden = true;
+document.body.append(tip);
+function showTip(handler, event, item, value) {
+  tip.replaceChildren();
+  tip.hidden = value === null || value === undefined || value === "";
+  if (tip.hidden) return;
+  for (const [name, text] of typeof value === "object" ? Object.entries(value) : [["", value]]) {
+    const line = document.createElement("div"), label = document.createElement("b");
+    label.textContent = name;
+    line.append(label, String(text));
+    tip.append(line);
+  }
+  const box = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 8))}px`;
+  tip.style.top = `${Math.max(4, event.clientY + 14 + box.height > innerHeight ? event.clientY - box.height - 10 : event.clientY + 14)}px`;
+}
+
+async function draw(id, spec, datasets = {}) {
+  const element = byId(`picture-${id}`);
+  drawn.get(id)?.finalize();
+  element.replaceChildren();
+  const isVega = (spec.$schema ?? "").includes("/vega/");
+  const compiled = isVega ? structuredClone(spec) : vegaLite.compile({ ...spec, datasets }, { config: theme() }).spec;
+  if (isVega) for (const data of compiled.data) if (datasets[data.name]) data.values = datasets[data.name];
+  const view = new vega.View(vega.parse(compiled, isVega ? theme() : undefined), { renderer: "svg", container: element, hover: true });
+  drawn.set(id, view);
+  await view.tooltip(showTip).runAsync();
+  return view;
+}
+
+// The view of one problem.
+const fields = report.races.fields;
+const trialsOf = (problem) => problem.trials.map((row, place) => {
+  const trial = Object.fromEntries(fields.map((name, index) => [name, row[index]]));
+  const knobs = report.races.configs[trial.config];
+  const value = (knob) => knobs[knob] ?? "-";
+  const text = Object.entries(knobs).map(([knob, value]) => `${knob}=${value}`).join(" ");
+  const axes = Object.fromEntries(problem.knobs.map((knob, index) => [`k${index}`, value(knob)]));
+  return {
+    ...trial, ...axes, place, config: text, name: problem.knobs.map(value).join(" · "), is_winner: place === 0 && problem.won,
+    role: place === 0 && problem.won ? "winner" : "other config", spilling: trial.spills ? "spills" : "no spills",
+    low: trial.low ?? trial.time, high: trial.high ?? trial.time,
+  };
+});
+
+function fill(id, rows, columns, marked = () => false) {
+  const body = byId(`table-${id}`).tBodies[0];
+  body.replaceChildren(...rows.map((row) => {
+    const line = document.createElement("tr");
+    if (marked(row)) line.className = "winner";
+    columns.forEach(([name, digits]) => {
+      const cell = line.insertCell();
+      cell.className = digits === undefined ? "text" : "number";
+      cell.textContent = digits === undefined ? row[name] || "-" : number(row[name], digits);
+    });
+    return line;
+  }));
+}
+
+const TRIAL_COLUMNS = [["config"], ["status"], ["time", 2], ["low", 2], ["high", 2], ["samples", 0], ["registers", 0], ["spills", 0], ["shared", 0], ["compile", 2], ["note"]];
+
+let shown = 0;
+async function showProblem(index) {
+  shown = index;
+  const problem = report.races.problems[index];
+  if (!problem) return;
+  byId("choose-problem").value = String(index);
+  byId("problem-answer").textContent = problem.sentence;
+  const cut = problem.complete ? "" : ", cut short";
+  byId("problem-facts").textContent = `Sweep ${problem.uid}, ${problem.state}${cut}, ${problem.finished ?? ""}; ${problem.environment}`;
+  const trials = trialsOf(problem), timed = trials.filter((trial) => trial.time !== null);
+  const race = [...timed].sort((a, b) => b.is_winner - a.is_winner || a.time - b.time).slice(0, MAX_ROWS);
+  byId("race-note").textContent = `Names: ${problem.knobs.join(" · ")}.` + (race.length < timed.length ? ` The ${race.length} fastest of ${timed.length}; the others are in the table.` : "");
+  const lines = [["default", problem.default], ["copy of the bytes", problem.limit]].filter(([, at]) => at).map(([line, at]) => ({ line, at }));
+  fill("trials", trials, TRIAL_COLUMNS, (trial) => trial.is_winner);
+  fill("failures", problem.failures.map(([status, reason, count, config]) => ({ status, reason, count, config })), [["status"], ["reason"], ["count", 0], ["config"]]);
+  byId("part-failures").hidden = problem.failures.length === 0;
+  byId("part-parallel").hidden = byId("part-race").hidden = byId("part-registers").hidden = timed.length === 0;
+  if (timed.length === 0) return;
+  await draw("race", report.specs.race, { trials: race, lines });
+  const measured = timed.filter((trial) => trial.registers !== null);
+  byId("part-registers").hidden = measured.length === 0;
+  if (measured.length) await draw("registers", report.specs.registers, { trials: measured });
+  await showParallel(problem, timed);
+}
+
+async function showParallel(problem, timed) {
+  const view = await draw("parallel", report.specs.parallel[problem.parallel], { trials: timed });
+  const dark = getComputedStyle(document.documentElement).getPropertyValue("--back").trim() === "#15171c";
+  view.signal("fast", dark ? "#7fb5f5" : "#1f5fbf").signal("slow", dark ? "#4a4f5a" : "#c9c9c9");
+  const lists = byId("parallel-lists");
+  lists.replaceChildren(...problem.knobs.map((knob, axis) => {
+    const label = document.createElement("label"), list = document.createElement("select");
+    const values = view.scale(`k${axis}`).domain().filter((value) => timed.some((trial) => trial[`k${axis}`] === value));
+    list.append(new Option("all", ""), ...values.map((value) => new Option(value, value)));
+    list.addEventListener("change", () => view.signal(`only_${axis}`, list.value).runAsync());
+    label.append(`${knob} `, list);
+    return label;
+  }));
+  const clear = document.createElement("button");
+  clear.type = "button";
+  clear.textContent = "Keep all";
+  clear.addEventListener("click", () => {
+    [...problem.knobs, "time"].forEach((_, axis) => view.signal(`brush_${axis}`, null));
+    lists.querySelectorAll("select").forEach((list, axis) => { list.value = ""; view.signal(`only_${axis}`, ""); });
+    view.runAsync();
+  });
+  lists.append(clear);
+  view.addDataListener("trials", (_, trials) => sayKept(trials));
+  await view.runAsync();
+  sayKept(view.data("trials"));
+}
+
+function sayKept(trials) {
+  const kept = trials.filter((trial) => trial.kept);
+  const best = kept.reduce((one, other) => (one === null || other.time < one.time ? other : one), null);
+  byId("parallel-kept").textContent = `${kept.length} of ${trials.length} configs kept` +
+    (best ? `; the fastest of them takes ${number(best.time, 2)} µs: ${best.config}` : "");
+}
+
+// Tables are copied as HTML for editors, and with tabs for spreadsheets.
+async function copyTable(button) {
+  const table = byId(button.dataset.table), before = button.textContent;
+  const text = [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent).join("\t")).join("\n");
+  const blob = (kind, content) => new Blob([content], { type: kind });
+  try {
+    await navigator.clipboard.write([new ClipboardItem({ "text/plain": blob("text/plain", text), "text/html": blob("text/html", table.outerHTML) })]);
+    button.textContent = "Copied";
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    button.textContent = document.execCommand("copy") ? "Copied" : "Can't copy here";
+    area.remove();
+  }
+  setTimeout(() => { button.textContent = before; }, 1500);
+}
+
+const chosen = new Map(); // the group of figures that is shown, by view
+async function showGroup(view, index) {
+  chosen.set(view, index);
+  const all = document.querySelectorAll(`[data-group-of="${view}"]`);
+  all.forEach((element) => { element.hidden = element.dataset.group !== String(index); });
+  for (const figure of report.figures.filter((figure) => figure.view === view && figure.group === index)) await draw(figure.id, figure.spec);
+}
+
+async function drawAll() {
+  document.documentElement.dataset.drawn = "no";
+  for (const figure of report.figures.filter((figure) => figure.group === null)) {
+    const view = await draw(figure.id, figure.spec);
+    if (figure.id === "speedups") view.addEventListener("click", (_, item) => goTo(item?.datum?.sweep));
+  }
+  for (const list of document.querySelectorAll("select[data-view]")) await showGroup(list.dataset.view, chosen.get(list.dataset.view) ?? 0);
+  await showProblem(shown);
+  document.documentElement.dataset.drawn = "yes";
+}
+
+function goTo(uid) {
+  const index = report.races.problems.findIndex((problem) => problem.uid === uid);
+  if (index < 0) return;
+  showProblem(index);
+  byId("problem").scrollIntoView();
+}
+
+byId("choose-problem")?.addEventListener("change", (event) => showProblem(Number(event.target.value)));
+document.querySelectorAll("select[data-view]").forEach((list) => list.addEventListener("change", () => showGroup(list.dataset.view, Number(list.value))));
+document.querySelectorAll("button.copy").forEach((button) => button.addEventListener("click", () => copyTable(button)));
+byId("theme").addEventListener("click", () => {
+  const isDark = getComputedStyle(document.documentElement).getPropertyValue("--back").trim() === "#15171c";
+  document.documentElement.dataset.theme = isDark ? "light" : "dark";
+  drawAll();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+drawAll();

@@ -1,0 +1,161 @@
+"""Reports: made from a store, and written as a page, as Markdown or as pictures."""
+
+from __future__ import annotations
+
+import html as html_text
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunedb.errors import StoreError
+from tunedb.reporting import html, markdown
+from tunedb.reporting.comparing import compare_view
+from tunedb.reporting.coverage import coverage_view
+from tunedb.reporting.facts import Facts, count_misses, facts_of, read_misses, read_sweeps
+from tunedb.reporting.knobs import knobs_view
+from tunedb.reporting.labels import knobs_of
+from tunedb.reporting.parts import View
+from tunedb.reporting.race_pictures import parallel_spec, race_spec, registers_spec
+from tunedb.reporting.races import page_data, shown_sweeps
+from tunedb.reporting.sides import comparison, natural_comparison
+from tunedb.reporting.summary import summary_sentence, summary_view
+
+if TYPE_CHECKING:
+    from tunedb.core.sweep import Sweep
+    from tunedb.store import Store
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report of what a store holds: `save` it, or show it in a notebook.
+
+    The same store gives the same report: times are absolute, and what is installed here plays no part but the bytes that
+    a kernel states.
+    """
+
+    title: str
+    intro: Sequence[str]
+    facts: Facts = field(repr=False)
+
+    def views(self) -> list[View]:
+        """Return the views, without the one of a single problem."""
+        return [
+            summary_view(self.facts),
+            knobs_view(self.facts),
+            compare_view(self.facts.comparison),
+            coverage_view(self.facts),
+        ]
+
+    def html(self) -> str:
+        """Return the page: one self-contained HTML file, which loads nothing from a network."""
+        races = page_data(self.facts)
+        data = {
+            "races": races,
+            "specs": {"race": race_spec(), "registers": registers_spec(), "parallel": _parallel(self.facts, races)},
+        }
+        labels = [f"{one['kernel']} · {one['label']} · {one['device']}" for one in races["problems"]]
+        return html.page(self.title, self.intro, self.views(), html.problem_section(labels), data)
+
+    def markdown(self) -> str:
+        """Return the summary, for an issue or a pull request."""
+        return markdown.markdown(self.title, self.intro, self.views())
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page, or the summary if the file's name ends in `.md`; return the file."""
+        file = Path(path)
+        text = self.markdown() if file.suffix == ".md" else self.html()
+        file.write_text(text, encoding="utf-8", newline="\n")
+        return file
+
+    def __repr__(self) -> str:
+        return f"Report({self.title!r}: {summary_sentence(self.facts)})"
+
+    def _repr_html_(self) -> str:
+        """Return a frame with the page, for notebooks."""
+        page = html_text.escape(self.html())
+        return f'<iframe srcdoc="{page}" title="tunedb report" style="width:100%;height:720px;border:0"></iframe>'
+
+
+def make_report(
+    store: Store,
+    kernels: Sequence[str] = (),
+    device: str | None = None,
+    compare: tuple[str, str] | None = None,
+) -> Report:
+    """Return the report of a store's sweeps of these kernels, or of all, on a device, or on all.
+
+    `compare` names two stores, two stored devices, or two of versions (`triton=3.8.0`); without it, the two devices
+    with the most problems in common are compared. Raises SettingError for names that nothing stored has.
+    """
+    sweeps = read_sweeps(store, kernels, device)
+    facts = facts_of(sweeps, read_misses(store, kernels, device), count_misses(store))
+    if compare is None:
+        facts = replace(facts, comparison=natural_comparison(sweeps))
+    else:
+        stored = sweeps if device is None else read_sweeps(store, kernels)
+        facts = replace(facts, comparison=comparison(stored, *compare, lambda url: _sweeps_of(url, kernels, device)))
+    return Report(_title(facts), _intro(facts), facts)
+
+
+def _sweeps_of(url: str, kernels: Sequence[str], device: str | None) -> list[Sweep]:
+    from tunedb.store import open_store
+
+    store = open_store(url, migrate=False, create=False)
+    if store is None:
+        raise StoreError(f"--compare: there is no store at {url}.")
+    with store:
+        return read_sweeps(store, kernels, device)
+
+
+def _title(facts: Facts) -> str:
+    kernels = sorted({answer.problem.kernel for answer in facts.answers})
+    devices = list(facts.devices.values())
+    named = ", ".join(kernels) if 0 < len(kernels) <= 3 else f"{len(kernels)} kernels"
+    where = devices[0] if len(devices) == 1 else f"{len(devices)} devices"
+    return f"{named} on {where}" if facts.answers else "Nothing is stored"
+
+
+def _intro(facts: Facts) -> list[str]:
+    moments = [one.finished for answer in facts.answers for one in answer.sweeps if one.finished is not None]
+    lines = []
+    if moments:
+        count = sum(len(answer.sweeps) for answer in facts.answers)
+        lines.append(
+            f"{count:,} sweeps, from {min(moments):%Y-%m-%d %H:%M} to {max(moments):%Y-%m-%d %H:%M} UTC. Times are medians in "
+            "microseconds; the times of one sweep are compared with each other, those of different sweeps only where it "
+            "is said."
+        )
+    lines += [f"All problems of {kernel}: {shared}" for kernel, shared in facts.labels.shared().items()]
+    return lines
+
+
+def _parallel(facts: Facts, races: dict[str, Any]) -> list[Any]:
+    """Return the specs of parallel coordinates, and give each problem the number of its own."""
+    specs: list[Any] = []
+    numbers: dict[tuple[str, ...], int] = {}
+    values: dict[str, dict[str, set[str]]] = {}
+    shown = list(shown_sweeps(facts))
+    for answer, sweep in shown:
+        of_kernel = values.setdefault(answer.problem.kernel, {})
+        every = {name for trial in sweep.trials for name in trial.config}
+        for trial in sweep.trials:
+            plain = trial.config.plain()
+            for name in every:
+                of_kernel.setdefault(name, set()).add(str(plain.get(name, "-")))
+    for (answer, sweep), problem in zip(shown, races["problems"], strict=True):
+        kernel = answer.problem.kernel
+        knobs = knobs_of(trial.config for trial in sweep.trials)
+        key = (kernel, *knobs)
+        if key not in numbers:
+            numbers[key] = len(specs)
+            specs.append(parallel_spec({knob: sorted(values[kernel][knob], key=_by_size) for knob in knobs}))
+        problem["parallel"] = numbers[key]
+    return specs
+
+
+def _by_size(text: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(text), text
+    except ValueError:
+        return 1, 0.0, text

@@ -1,0 +1,126 @@
+"""The facts that a report is made of, read from a store once."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tunedb.core.device import Device
+from tunedb.core.sweep import MISSES, Sweep
+from tunedb.reporting.labels import ProblemLabels, device_texts
+from tunedb.store.answers import Answer, AnswerState, PairKey, answers, key_of
+from tunedb.store.difference import Pair
+from tunedb.tuner.stored_device import devices_named
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two sides, and what each answers."""
+
+    a: str
+    b: str
+    pairs: Sequence[Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a store answers, what calls missed, and the two sides that are compared."""
+
+    answers: Sequence[Answer]
+    misses: Mapping[PairKey, int] = field(default_factory=dict)  # calls that no stored sweep has answered since
+    limits_us: Mapping[PairKey, float] = field(default_factory=dict)  # the time of copying what the problem moves
+    comparison: Comparison | None = None
+
+    @property
+    def labels(self) -> ProblemLabels:
+        """The labels of all problems."""
+        return ProblemLabels(answer.problem for answer in self.answers)
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """The devices' texts by digest."""
+        return device_texts(answer.device for answer in self.answers)
+
+    def groups(self) -> dict[tuple[str, str], list[Answer]]:
+        """Return the answers by kernel and device's digest, in the order of their names."""
+        grouped: dict[tuple[str, str], list[Answer]] = {}
+        for answer in sorted(self.answers, key=lambda one: (one.problem.kernel, str(one.device), one.key)):
+            grouped.setdefault((answer.problem.kernel, answer.device.digest), []).append(answer)
+        return grouped
+
+    def share_of_limit(self, answer: Answer) -> float | None:
+        """Return how much of the device's copy rate the answering config reaches; None if that is unknown."""
+        limit = self.limits_us.get(answer.key)
+        return (
+            None if limit is None or answer.sweep is None or not answer.sweep.time_us else limit / answer.sweep.time_us
+        )
+
+
+def read_sweeps(store: Store, kernels: Collection[str] = (), device: str | None = None) -> list[Sweep]:
+    """Return the finished sweeps, with their trials, of these kernels or all, on a device or all.
+
+    Raises SettingError if several stored devices fit the name.
+    """
+    wanted = None if device is None else devices_named(store.upkeep.devices(), device)
+    names: list[str | None] = [None] if wanted is None else sorted({one.name for one in wanted})
+    return [
+        sweep
+        for kernel in (sorted(kernels) or [None])
+        for name in names
+        for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=True)
+        if wanted is None or sweep.device in wanted
+    ]
+
+
+def read_misses(store: Store, kernels: Collection[str] = (), device: str | None = None) -> dict[PairKey, Answer]:
+    """Return the problems that calls missed and no sweep has answered since, as answers without a sweep."""
+    open_misses = [miss.usage for miss in store.usage.served(MISSES) if miss.is_open]
+    if kernels:
+        open_misses = [usage for usage in open_misses if usage.problem.kernel in kernels]
+    if device is not None:
+        wanted = devices_named((usage.device for usage in open_misses), device)
+        open_misses = [usage for usage in open_misses if usage.device in wanted]
+    return {
+        key_of(usage.problem, usage.device): Answer(usage.problem, usage.device, AnswerState.MISSED, None)
+        for usage in open_misses
+    }
+
+
+def count_misses(store: Store) -> dict[PairKey, int]:
+    """Return how many calls missed each problem that no sweep has answered since."""
+    counts: dict[PairKey, int] = {}
+    for miss in store.usage.served(MISSES):
+        if miss.is_open:
+            key = key_of(miss.usage.problem, miss.usage.device)
+            counts[key] = counts.get(key, 0) + miss.usage.count
+    return counts
+
+
+def facts_of(sweeps: Iterable[Sweep], missed: Mapping[PairKey, Answer], misses: Mapping[PairKey, int]) -> Facts:
+    """Return the facts of sweeps and misses."""
+    answered = answers(sweeps)
+    known = {answer.key for answer in answered}
+    every = [*answered, *(answer for key, answer in missed.items() if key not in known)]
+    every.sort(key=lambda answer: answer.key)
+    keys = {answer.key for answer in every}
+    return Facts(every, {key: count for key, count in sorted(misses.items()) if key in keys})
+
+
+def speedups(answered: Iterable[Answer]) -> list[float]:
+    """Return the speed-ups over the default of those that have one."""
+    return [one.sweep.speedup for one in answered if one.sweep is not None and one.sweep.speedup]
+
+
+def geometric_mean(values: Sequence[float]) -> float | None:
+    """Return the geometric mean; None without values."""
+    return statistics.geometric_mean(values) if values else None
+
+
+def devices_of(facts: Facts) -> list[Device]:
+    """Return the devices, in the order of their text."""
+    return sorted({answer.device for answer in facts.answers}, key=str)

@@ -1,0 +1,241 @@
+"""The view *Knobs*: which knob matters, and how few configs serve all problems of a kernel on a device."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, Trial
+from tunedb.reporting.facts import Facts, geometric_mean
+from tunedb.reporting.labels import config_text, knobs_of
+from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
+
+NEAR = 0.05  # a config serves a problem if it takes at most so much longer than the winner
+MAX_CONFIGS = 12  # of the cover curve: what more add is not seen
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """How much of the spread of times a knob explains by itself."""
+
+    knob: str
+    share: float
+    values: int  # that were tried
+    sweeps: int  # in which it differs
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A config of the cover curve, in the order in which configs are added."""
+
+    config: Config
+    alone: int  # problems that it serves
+    covered: int  # problems that it and those before it serve
+    loss: float  # geometric mean over the problems that one of them was tried for: best of them over the winner
+
+
+def importances(sweeps: Sequence[Sweep]) -> list[Importance]:
+    """Return the share of the variance of log time that each knob explains, the most first.
+
+    Sums over sweeps of the squares between the groups of one value, less what groups of this number explain by chance
+    (epsilon squared), over the total squares. Times are compared within a sweep only. A knob that differs together with
+    another one gets a share of what the other does.
+    """
+    between: dict[str, float] = defaultdict(float)
+    total: dict[str, float] = defaultdict(float)
+    values: dict[str, set[str]] = defaultdict(set)
+    counts: dict[str, int] = defaultdict(int)
+    for sweep in sweeps:
+        timed = [trial for trial in sweep.trials if trial.time_us]
+        if len(timed) < 3:
+            continue
+        logs = [math.log(trial.time_us or 1.0) for trial in timed]
+        mean = statistics.fmean(logs)
+        squares = sum((log - mean) ** 2 for log in logs)
+        for knob in knobs_of(trial.config for trial in timed):
+            groups = _by_value(timed, logs, knob)
+            if len(groups) < 2 or len(groups) == len(timed):
+                continue
+            explained = sum(len(group) * (statistics.fmean(group) - mean) ** 2 for group in groups.values())
+            noise = (squares - explained) / (len(timed) - len(groups))
+            between[knob] += explained - (len(groups) - 1) * noise
+            total[knob] += squares
+            values[knob].update(groups)
+            counts[knob] += 1
+    shares = [
+        Importance(knob, max(0.0, between[knob] / total[knob]) if total[knob] else 0.0, len(values[knob]), counts[knob])
+        for knob in counts
+    ]
+    return sorted(shares, key=lambda one: (-one.share, one.knob))
+
+
+def _by_value(timed: Sequence[Trial], logs: Sequence[float], knob: str) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = defaultdict(list)
+    for trial, log in zip(timed, logs, strict=True):
+        groups[repr(trial.config.plain().get(knob))].append(log)
+    return groups
+
+
+def cover(sweeps: Sequence[Sweep]) -> list[Cover]:
+    """Return the configs that serve most problems, each next one adding the most."""
+    losses: dict[Config, dict[int, float]] = defaultdict(dict)
+    for index, sweep in enumerate(sweeps):
+        for trial in sweep.trials:
+            if trial.time_us and sweep.time_us:
+                loss = max(1.0, trial.time_us / sweep.time_us)
+                losses[trial.config][index] = min(loss, losses[trial.config].get(index, math.inf))
+    serves = {config: {index for index, loss in by.items() if loss <= 1 + NEAR} for config, by in losses.items()}
+    chosen: list[Cover] = []
+    covered: set[int] = set()
+    best: dict[int, float] = {}
+    while len(chosen) < MAX_CONFIGS and len(covered) < len(sweeps):
+        config = max(serves, key=lambda one: (len(serves[one] - covered), -_mean_loss(best, losses[one]), one.key))
+        if not serves[config] - covered:
+            break
+        covered |= serves[config]
+        for index, loss in losses[config].items():
+            best[index] = min(loss, best.get(index, math.inf))
+        chosen.append(Cover(config, len(serves[config]), len(covered), _mean_loss({}, best)))
+    return chosen
+
+
+def _mean_loss(best: Mapping[int, float], losses: Mapping[int, float]) -> float:
+    merged = [min(loss, best.get(index, math.inf)) for index, loss in losses.items()]
+    return geometric_mean(merged) or math.inf
+
+
+def knobs_view(facts: Facts) -> View:
+    """Return the view, with figures for each kernel on each device."""
+    devices = facts.devices
+    groups, sentences = [], []
+    for (kernel, device), answered in facts.groups().items():
+        sweeps = [one.sweep for one in answered if one.sweep is not None and one.sweep.time_us]
+        if not sweeps:
+            continue
+        name, number = f"{kernel} on {devices[device]}", len(groups)
+        shares, covers = importances(sweeps), cover(sweeps)
+        groups.append(
+            (name, [_importance_figure(number, name, shares), _cover_figure(number, name, covers, len(sweeps))])
+        )
+        sentences.append(_sentence(name, shares, covers, len(sweeps)))
+    answer = " ".join(sentences[:4]) or "Nothing is tuned."
+    return View("knobs", "Knobs", "Which knob matters?", answer, groups=groups)
+
+
+def _sentence(name: str, shares: Sequence[Importance], covers: Sequence[Cover], problems: int) -> str:
+    text = f"{name}: "
+    if shares and shares[0].share > 0:
+        text += f"{shares[0].knob} explains {100 * shares[0].share:.0f} % of the spread of times"
+    else:
+        text += "no knob explains the spread of times by itself"
+    if covers:
+        text += f"; one config is within {NEAR:.0%} of the winner for {covers[0].alone} of {problems} problems"
+    if len(covers) > 1:
+        text += f", {len(covers)} configs for {covers[-1].covered}"
+    return text + "."
+
+
+def _importance_figure(number: int, name: str, shares: Sequence[Importance]) -> Figure:
+    columns = [
+        Column("knob"),
+        Column("variance explained", Kind.SHARE),
+        Column("values tried", Kind.COUNT),
+        Column("sweeps", Kind.COUNT),
+    ]
+    rows = [[one.knob, one.share, one.values, one.sweeps] for one in shares]
+    spec: Spec = {
+        "data": {"values": [{"knob": one.knob, "share": round(one.share, 4)} for one in shares]},
+        "width": "container",
+        "height": {"step": 26},
+        "encoding": {"y": {"field": "knob", "type": "nominal", "sort": None, "title": None}},
+        "layer": [
+            {
+                "mark": {"type": "bar", "tooltip": True},
+                "encoding": {
+                    "x": {
+                        "field": "share",
+                        "type": "quantitative",
+                        "title": "variance of log time explained",
+                        "axis": {"format": ".0%", "tickCount": 5},
+                        "scale": {"domain": [0, 1]},
+                    },
+                },
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 4},
+                "encoding": {
+                    "x": {"field": "share", "type": "quantitative"},
+                    "text": {"field": "share", "format": ".0%"},
+                },
+            },
+        ],
+    }
+    description = f"{name}: a bar for each knob, as long as the share of the variance of log time that it explains."
+    return Figure(
+        f"importance-{number}",
+        "Variance explained by each knob",
+        description,
+        spec,
+        Table(f"importance-{number}", "Knobs", columns, rows),
+    )
+
+
+def _cover_figure(number: int, name: str, covers: Sequence[Cover], problems: int) -> Figure:
+    columns = [
+        Column("configs", Kind.COUNT),
+        Column("the one added"),
+        Column("problems it serves", Kind.COUNT),
+        Column("served together", Kind.COUNT),
+        Column("share", Kind.SHARE),
+        Column("times the winner's time", Kind.RATIO),
+    ]
+    rows = [
+        [place, config_text(one.config), one.alone, one.covered, one.covered / problems, one.loss]
+        for place, one in enumerate(covers, 1)
+    ]
+    values: list[dict[str, Any]] = [
+        {"configs": row[0], "config": row[1], "alone": row[2], "share": round(row[4], 4)} for row in rows
+    ]
+    spec: Spec = {
+        "data": {"values": values},
+        "width": "container",
+        "height": 220,
+        "mark": {"type": "line", "point": {"size": 60}, "interpolate": "linear", "tooltip": True},
+        "encoding": {
+            "x": {
+                "field": "configs",
+                "type": "quantitative",
+                "title": "number of configs",
+                "axis": {"tickMinStep": 1, "format": "d"},
+                "scale": {"domainMin": 1, "nice": False, "zero": False},
+            },
+            "y": {
+                "field": "share",
+                "type": "quantitative",
+                "title": f"problems within {NEAR:.0%} of their winner",
+                "axis": {"format": ".0%"},
+                "scale": {"domain": [0, 1]},
+            },
+            "tooltip": [
+                {"field": "config", "title": "the one added"},
+                {"field": "alone", "title": "problems it serves"},
+                {"field": "share", "title": "served together", "format": ".1%"},
+            ],
+        },
+    }
+    description = (
+        f"{name}: how many of {problems} problems have a config within {NEAR:.0%} of their winner, "
+        "by the number of configs."
+    )
+    return Figure(
+        f"cover-{number}",
+        "How few configs serve all problems",
+        description,
+        spec,
+        Table(f"cover-{number}", "Configs, each adding the most", columns, rows),
+    )

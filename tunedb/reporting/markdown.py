@@ -1,0 +1,40 @@
+"""A report's summary as Markdown, to paste into an issue or a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunedb.reporting.parts import Table, View
+
+MAX_ROWS = 20  # of a table: an issue is not a place for more
+
+
+def markdown(title: str, intro: Sequence[str], views: Sequence[View]) -> str:
+    """Return the answers of the views, with the tables that stand by themselves."""
+    blocks = [f"# {title}", *map(_escaped, intro)]
+    for view in views:
+        blocks += [f"## {view.question}", _escaped(view.answer)]
+        for table in view.tables:
+            if table.rows:
+                blocks += [f"**{_escaped(table.title)}**", _table(table)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(table: Table) -> str:
+    used = [place for place, _ in enumerate(table.columns) if any(row[place] is not None for row in table.rows)]
+    columns = [table.columns[place] for place in used]
+    lines = [
+        [column.title for column in columns],
+        ["---:" if column.is_number else "---" for column in columns],
+        *([row[place] for place in used] for row in table.texts()[:MAX_ROWS]),
+    ]
+    text = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
+    left = len(table.rows) - MAX_ROWS
+    return text if left <= 0 else f"{text}\n\n{left:,} more rows."
+
+
+def _escaped(text: str) -> str:
+    """Return text that Markdown shows as it is: it may come from someone else's store."""
+    for sign in "\\`*_[]<>|":
+        text = text.replace(sign, f"\\{sign}")
+    return text

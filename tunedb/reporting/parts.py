@@ -1,0 +1,94 @@
+"""The parts of a report, whatever its format: views, figures and tables, and values as text with their unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from tunedb._internal.printable import printable
+
+Spec = Mapping[str, Any]  # a picture: a Vega-Lite or a Vega specification
+
+
+class Kind(StrEnum):
+    """The kind of a column's values, which decides how they are written."""
+
+    TEXT = "text"
+    TIME = "time"  # microseconds
+    RATIO = "ratio"  # how many times
+    SHARE = "share"  # from 0 to 1, written as per cent
+    COUNT = "count"
+    MOMENT = "moment"  # a time of day, in UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its title, with the unit, and the kind of its values."""
+
+    title: str
+    kind: Kind = Kind.TEXT
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are aligned by their last digit."""
+        return self.kind not in (Kind.TEXT, Kind.MOMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: values as they are, None for what is unknown."""
+
+    id: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+
+    def texts(self) -> list[list[str]]:
+        """Return the rows as people read them."""
+        return [
+            [text_of(value, column.kind) for value, column in zip(row, self.columns, strict=True)] for row in self.rows
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A picture with its table. `data` holds the rows of the spec's data by what a reader chooses among."""
+
+    id: str
+    title: str
+    description: str  # what a screen reader says
+    spec: Spec
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A part of the report that answers one question."""
+
+    id: str
+    name: str  # in the navigation
+    question: str
+    answer: str  # a sentence or two
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    groups: Sequence[tuple[str, Sequence[Figure]]] = field(default=())  # figures of which a reader sees one group
+
+
+def text_of(value: Any, kind: Kind) -> str:
+    """Return a value as people read it, without its unit, which the column's title names."""
+    if value is None:
+        return "-"
+    if kind is Kind.TIME:
+        return f"{value:,.2f}"
+    if kind is Kind.RATIO:
+        return f"{value:.3f}"
+    if kind is Kind.SHARE:
+        return f"{100 * value:.1f} %"
+    if kind is Kind.COUNT:
+        return f"{value:,}"
+    if kind is Kind.MOMENT and isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return printable(" ".join(str(value).split()))

@@ -1,0 +1,144 @@
+"""The view *Problem*: why a problem's config won, from all trials of its sweep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from tunedb.core.problem import Config
+from tunedb.core.sweep import Sweep, Trial, TrialOutcome
+from tunedb.reporting.facts import Facts
+from tunedb.reporting.labels import config_text, environment_text, knobs_of
+from tunedb.store.answers import Answer
+from tunedb.sweep.race import TIE
+
+MAX_ERROR = 160  # characters of a failure's reason in the page
+DIGITS = 3  # of a microsecond
+
+# The fields of a trial in the page, in the order of its row. Times are in microseconds.
+FIELDS = ("config", "status", "time", "low", "high", "samples", "compile", "registers", "spills", "shared", "note")
+
+
+def in_order(sweep: Sweep) -> list[Trial]:
+    """Return a sweep's trials: the winner, then the fastest first, then those without a time."""
+    return sorted(
+        sweep.trials,
+        key=lambda one: (one.config != sweep.config, one.time_us is None, one.time_us or 0.0, one.config.key, one.uid),
+    )
+
+
+def winning_sentence(sweep: Sweep) -> str:
+    """Return why the config won, in a sentence or two."""
+    trials = in_order(sweep)
+    timed = [one for one in trials if one.time_us is not None]
+    if sweep.config is None or sweep.time_us is None:
+        return f"None of {len(trials)} configs won: {failures_text(sweep) or 'no trial is stored'}."
+    text = f"{config_text(sweep.config)} takes {sweep.time_us:,.2f} µs"
+    if sweep.speedup is not None:
+        is_default = sweep.time_us == sweep.default_time_us
+        text += " and is the default" if is_default else f", {sweep.speedup:.3f} times as fast as the default"
+    others = [one for one in timed if one.config != sweep.config and one.outcome != TrialOutcome.DUPLICATE_OF]
+    if others and sweep.time_us:
+        over = (others[0].time_us or 0.0) / sweep.time_us - 1
+        text += f"; {_next_best(others[0], sweep, over)}"
+    failed = failures_text(sweep)
+    return f"{text}. {len(trials)} configs were tried{f', of which {failed}' if failed else ', all with a time'}."
+
+
+def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:
+    knobs = knobs_of([trial.config, sweep.config or trial.config])
+    name = ", ".join(f"{knob}={trial.config.plain().get(knob, '-')}" for knob in knobs)
+    if over > TIE:
+        return f"the next best ({name}) takes {over:.1%} longer"
+    if over > 0:
+        return f"the next best ({name}) is a near-tie, {over:.1%} longer"
+    return f"{name} was {abs(over):.1%} faster, which is within the margin that the default keeps its place by"
+
+
+def failures_text(sweep: Sweep) -> str:
+    """Return how many trials have no time, by status."""
+    counts = Counter(str(one.status) for one in sweep.trials if one.time_us is None)
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+
+def failures(sweep: Sweep) -> list[tuple[str, str, int, str]]:
+    """Return the trials without a time by status and reason: status, reason, how many, and one of their configs."""
+    grouped: dict[tuple[str, str], list[Trial]] = {}
+    for trial in in_order(sweep):
+        if trial.time_us is None:
+            grouped.setdefault((str(trial.status), note_text(sweep, trial) or "no reason is stored"), []).append(trial)
+    rows = [
+        (status, reason, len(trials), config_text(trials[0].config) or "")
+        for (status, reason), trials in grouped.items()
+    ]
+    return sorted(rows, key=lambda row: (-row[2], row))
+
+
+def note_text(sweep: Sweep, trial: Trial) -> str:
+    """Return what a trial's status does not say, on one line."""
+    note = " ".join(sweep.note_of(trial).split())
+    return note if len(note) <= MAX_ERROR else f"{note[:MAX_ERROR]}…"
+
+
+def page_data(facts: Facts) -> dict[str, Any]:
+    """Return all sweeps that answer, or that failed last, with their trials, as the page's script reads them."""
+    labels, devices = facts.labels, facts.devices
+    configs: dict[str, int] = {}
+    problems = []
+    for answer, sweep in shown_sweeps(facts):
+        trials = in_order(sweep)
+        knobs = knobs_of(trial.config for trial in trials)
+        problems.append(
+            {
+                "kernel": answer.problem.kernel,
+                "label": labels(answer.problem),
+                "device": devices[answer.device.digest],
+                "state": str(answer.state),
+                "uid": sweep.uid[:12],
+                "sentence": winning_sentence(sweep),
+                "environment": environment_text(sweep.environment),
+                "finished": sweep.finished and f"{sweep.finished:%Y-%m-%d %H:%M} UTC",
+                "complete": sweep.complete,
+                "won": sweep.config is not None,
+                "default": _rounded(sweep.default_time_us),
+                "limit": _rounded(facts.limits_us.get(answer.key)),
+                "knobs": knobs,
+                "failures": failures(sweep),
+                "trials": [_row(sweep, trial, configs) for trial in trials],
+            }
+        )
+    return {
+        "fields": FIELDS,
+        "configs": [{name: str(value) for name, value in Config(key).plain().items()} for key in configs],
+        "problems": problems,
+    }
+
+
+def shown_sweeps(facts: Facts) -> Iterator[tuple[Answer, Sweep]]:
+    """Yield each answer with the sweep that is shown of it: the one that answers, else the newest."""
+    for answer in facts.answers:
+        if answer.sweep is not None:
+            yield answer, answer.sweep
+        elif answer.sweeps:
+            yield answer, answer.sweeps[-1]
+
+
+def _row(sweep: Sweep, trial: Trial, configs: dict[str, int]) -> list[Any]:
+    return [
+        configs.setdefault(trial.config.key, len(configs)),
+        str(trial.status),
+        _rounded(trial.time_us),
+        _rounded(trial.p20_us),
+        _rounded(trial.p80_us),
+        trial.samples,
+        _rounded(trial.compile_s),
+        trial.registers,
+        trial.spills,
+        trial.shared_bytes,
+        note_text(sweep, trial),
+    ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)

@@ -1,0 +1,236 @@
+"""The view *Summary*: how much tuning bought."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tunedb.reporting.facts import Facts, geometric_mean, speedups
+from tunedb.reporting.labels import config_text
+from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
+from tunedb.store.answers import Answer, AnswerState
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFigures:
+    """The figures of a kernel on a device."""
+
+    kernel: str
+    device: str
+    states: Counter[str]
+    mean: float | None  # geometric mean of the speed-ups
+    median: float | None
+    best: float | None
+    total_speedup: float | None  # the defaults' times over the winners', each added up
+    share: float | None  # median of the shares of the device's copy rate
+    missed_calls: int
+    trials: int
+    failed_trials: int
+
+    @property
+    def answered(self) -> int:
+        """How many problems a sweep answers."""
+        return self.states[AnswerState.TUNED] + self.states[AnswerState.STALE]
+
+
+def group_figures(facts: Facts) -> list[GroupFigures]:
+    """Return the figures of each kernel on each device."""
+    devices = facts.devices
+    return [_figures(kernel, devices[device], answered, facts) for (kernel, device), answered in facts.groups().items()]
+
+
+def _figures(kernel: str, device: str, answered: Sequence[Answer], facts: Facts) -> GroupFigures:
+    gains = speedups(answered)
+    timed = [one.sweep for one in answered if one.sweep is not None and one.sweep.speedup]
+    shares = [share for one in answered if (share := facts.share_of_limit(one)) is not None]
+    trials = [trial for one in answered if one.sweep is not None for trial in one.sweep.trials]
+    won = sum(sweep.time_us or 0.0 for sweep in timed)
+    return GroupFigures(
+        kernel,
+        device,
+        Counter(one.state for one in answered),
+        mean=geometric_mean(gains),
+        median=statistics.median(gains) if gains else None,
+        best=max(gains, default=None),
+        total_speedup=sum(sweep.default_time_us or 0.0 for sweep in timed) / won if won else None,
+        share=statistics.median(shares) if shares else None,
+        missed_calls=sum(facts.misses.get(one.key, 0) for one in answered),
+        trials=len(trials),
+        failed_trials=sum(trial.time_us is None for trial in trials),
+    )
+
+
+def summary_view(facts: Facts) -> View:
+    """Return the view."""
+    groups = group_figures(facts)
+    table = groups_table(groups)
+    return View(
+        "summary",
+        "Summary",
+        "How much did tuning buy?",
+        summary_sentence(facts),
+        [Figure("speedups", "Speed-up of each problem", _DESCRIPTION, _spec(facts), problems_table(facts))],
+        [table],
+    )
+
+
+def summary_sentence(facts: Facts) -> str:
+    """Return the main figures as a sentence."""
+    states = Counter(answer.state for answer in facts.answers)
+    gains = speedups(facts.answers)
+    mean = geometric_mean(gains)
+    parts = [f"{count} {state}" for state in AnswerState if (count := states[state])]
+    text = f"{len(facts.answers)} problems: {', '.join(parts) or 'none'}."
+    if mean is not None:
+        text += (
+            f" The winners are {mean:.2f} times as fast as the defaults (geometric mean of {len(gains)} problems; "
+            f"median {statistics.median(gains):.2f}, most {max(gains):.2f})."
+        )
+    shares = [share for one in facts.answers if (share := facts.share_of_limit(one)) is not None]
+    if shares:
+        text += (
+            f" They reach {100 * statistics.median(shares):.0f} % of the device's copy rate (median of {len(shares)})."
+        )
+    if calls := sum(facts.misses.values()):
+        text += f" {calls:,} calls missed."
+    return text
+
+
+def groups_table(groups: Sequence[GroupFigures]) -> Table:
+    """Return the figures of the groups as a table."""
+    states = list(AnswerState)
+    columns = [
+        Column("kernel"),
+        Column("device"),
+        *(Column(state, Kind.COUNT) for state in states),
+        Column("speed-up, geometric mean", Kind.RATIO),
+        Column("median", Kind.RATIO),
+        Column("most", Kind.RATIO),
+        Column("of the sum of times", Kind.RATIO),
+        Column("share of copy rate, median", Kind.SHARE),
+        Column("missed calls", Kind.COUNT),
+        Column("trials", Kind.COUNT),
+        Column("without a time", Kind.COUNT),
+    ]
+    rows = [
+        [
+            group.kernel,
+            group.device,
+            *(group.states[state] for state in states),
+            group.mean,
+            group.median,
+            group.best,
+            group.total_speedup,
+            group.share,
+            group.missed_calls,
+            group.trials,
+            group.failed_trials,
+        ]
+        for group in groups
+    ]
+    return Table("groups", "By kernel and device", columns, rows)
+
+
+def problems_table(facts: Facts) -> Table:
+    """Return a row for each problem on each device, those first that tuning made faster by most."""
+    labels, devices = facts.labels, facts.devices
+    columns = [
+        Column("kernel"),
+        Column("problem"),
+        Column("device"),
+        Column("state"),
+        Column("config"),
+        Column("time (µs)", Kind.TIME),
+        Column("default (µs)", Kind.TIME),
+        Column("speed-up", Kind.RATIO),
+        Column("share of copy rate", Kind.SHARE),
+        Column("tuned (UTC)", Kind.MOMENT),
+        Column("sweep"),
+    ]
+    rows = []
+    for one in sorted(facts.answers, key=lambda one: (-((one.sweep and one.sweep.speedup) or 0.0), one.key)):
+        sweep = one.sweep
+        facts_of_problem = [one.problem.kernel, labels(one.problem), devices[one.device.digest], str(one.state)]
+        found = [None] * 5 if sweep is None else [config_text(sweep.config), sweep.time_us, sweep.default_time_us]
+        if sweep is not None:
+            found += [sweep.speedup, facts.share_of_limit(one)]
+        rows.append([*facts_of_problem, *found, sweep and sweep.finished, sweep and sweep.uid[:12]])
+    return Table("problems", "Every problem", columns, rows)
+
+
+_DESCRIPTION = (
+    "Each problem is a dot. Across: problems, those that gained least first. "
+    "Upwards: how many times as fast the winner is as the default, both measured in one sweep."
+)
+
+
+def _spec(facts: Facts) -> Spec:
+    labels, devices = facts.labels, facts.devices
+    shown = [one for one in facts.answers if one.sweep is not None and one.sweep.speedup]
+    shown.sort(key=lambda one: (one.sweep is not None and one.sweep.speedup, one.key))
+    several = len(devices) > 1
+    values = [
+        {
+            "rank": rank,
+            "speedup": round(one.sweep.speedup or 0.0, 4),
+            "group": one.problem.kernel + (f" on {devices[one.device.digest]}" if several else ""),
+            "state": str(one.state),
+            "problem": labels(one.problem),
+            "time": round(one.sweep.time_us or 0.0, 3),
+            "sweep": one.sweep.uid[:12],
+        }
+        for rank, one in enumerate(shown, 1)
+        if one.sweep is not None
+    ]
+    return {
+        "data": {"values": values},
+        "width": "container",
+        "height": 260,
+        "layer": [
+            {
+                "data": {"values": [{"one": 1}]},
+                "mark": {"type": "rule", "strokeDash": [4, 4]},
+                "encoding": {"y": {"field": "one", "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 45, "opacity": 0.85, "cursor": "pointer"},
+                "encoding": {
+                    "x": {
+                        "field": "rank",
+                        "type": "quantitative",
+                        "title": "problems, by speed-up",
+                        "axis": {"tickMinStep": 1, "format": "d"},
+                        "scale": {"zero": False, "nice": False, "padding": 8},
+                    },
+                    "y": {
+                        "field": "speedup",
+                        "type": "quantitative",
+                        "title": "times as fast as the default",
+                        "scale": {"type": "log", "nice": False, "padding": 8},
+                        "axis": {"tickCount": 6, "format": "~r"},
+                    },
+                    "color": {
+                        "field": "group",
+                        "type": "nominal",
+                        "title": None,
+                        "legend": {"columns": 2, "labelLimit": 420},
+                    },
+                    "shape": {
+                        "field": "state",
+                        "type": "nominal",
+                        "title": None,
+                        "scale": {"domain": ["tuned", "stale"], "range": ["circle", "triangle-up"]},
+                    },
+                    "tooltip": [
+                        {"field": "group", "title": "kernel"},
+                        {"field": "problem"},
+                        {"field": "speedup", "title": "times as fast", "format": ".3f"},
+                        {"field": "time", "title": "time (µs)", "format": ",.2f"},
+                        {"field": "state"},
+                    ],
+                },
+            },
+        ],
+    }
