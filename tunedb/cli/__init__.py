@@ -25,7 +25,7 @@ from tunedb.core.declaration import Argument
 
 # In the order of `tunedb --help`.
 ORDER = (
-    "warm", "run", "precompile", "lookup", "explain", "ls", "show", "diff", "mark", "verify", "misses", "stats",
+    "warm", "run", "precompile", "lookup", "explain", "ls", "show", "report", "diff", "mark", "verify", "misses", "stats",
     "kernels", "devices", "export", "import", "sync", "gc", "db current", "db check", "db upgrade", "db backup",
     "doctor", "demo", "path",
 )  # fmt: skip

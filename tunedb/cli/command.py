@@ -41,7 +41,14 @@ _STORE = Annotated[
 ]
 _QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.", rich_help_panel=_PANEL)]
 _VERBOSE = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=_PANEL)]
-PLACES = ("output", "source", "target", "url", "words")  # parameters that take a path, a store, or a program's words
+PLACES = (
+    "output",
+    "png",
+    "source",
+    "target",
+    "url",
+    "words",
+)  # parameters that take a path, a store, or a program's words
 COMMON_FLAGS = {"store": (_STORE, None), "quiet": (_QUIET, False), "verbose": (_VERBOSE, False)}
 
 

@@ -88,7 +88,7 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
             start += count
     spec: dict[str, Any] = {
         "width": "container",
-        "height": {"step": 30},
+        "height": 30 * len({value["group"] for value in values}),
         "layer": [
             {
                 "mark": {"type": "bar", "height": {"band": 0.75}},
@@ -105,7 +105,6 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
                         "type": "nominal",
                         "title": None,
                         "scale": {"domain": states},
-                        "legend": {"columns": 3},
                     },
                     "tooltip": [
                         {"field": "group", "title": "kernel"},

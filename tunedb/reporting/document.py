@@ -14,10 +14,9 @@ from tunedb.reporting.comparing import compare_view
 from tunedb.reporting.coverage import coverage_view
 from tunedb.reporting.facts import Facts, count_misses, facts_of, read_misses, read_sweeps
 from tunedb.reporting.knobs import knobs_view
-from tunedb.reporting.labels import knobs_of
 from tunedb.reporting.parts import View
 from tunedb.reporting.race_pictures import parallel_spec, race_spec, registers_spec
-from tunedb.reporting.races import page_data, shown_sweeps
+from tunedb.reporting.races import page_data
 from tunedb.reporting.sides import comparison, natural_comparison
 from tunedb.reporting.summary import summary_sentence, summary_view
 
@@ -52,7 +51,7 @@ class Report:
         races = page_data(self.facts)
         data = {
             "races": races,
-            "specs": {"race": race_spec(), "registers": registers_spec(), "parallel": _parallel(self.facts, races)},
+            "specs": {"race": race_spec(), "registers": registers_spec(), "parallel": _parallel(races)},
         }
         labels = [f"{one['kernel']} · {one['label']} · {one['device']}" for one in races["problems"]]
         return html.page(self.title, self.intro, self.views(), html.problem_section(labels), data)
@@ -130,32 +129,9 @@ def _intro(facts: Facts) -> list[str]:
     return lines
 
 
-def _parallel(facts: Facts, races: dict[str, Any]) -> list[Any]:
+def _parallel(races: dict[str, Any]) -> list[Any]:
     """Return the specs of parallel coordinates, and give each problem the number of its own."""
-    specs: list[Any] = []
     numbers: dict[tuple[str, ...], int] = {}
-    values: dict[str, dict[str, set[str]]] = {}
-    shown = list(shown_sweeps(facts))
-    for answer, sweep in shown:
-        of_kernel = values.setdefault(answer.problem.kernel, {})
-        every = {name for trial in sweep.trials for name in trial.config}
-        for trial in sweep.trials:
-            plain = trial.config.plain()
-            for name in every:
-                of_kernel.setdefault(name, set()).add(str(plain.get(name, "-")))
-    for (answer, sweep), problem in zip(shown, races["problems"], strict=True):
-        kernel = answer.problem.kernel
-        knobs = knobs_of(trial.config for trial in sweep.trials)
-        key = (kernel, *knobs)
-        if key not in numbers:
-            numbers[key] = len(specs)
-            specs.append(parallel_spec({knob: sorted(values[kernel][knob], key=_by_size) for knob in knobs}))
-        problem["parallel"] = numbers[key]
-    return specs
-
-
-def _by_size(text: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(text), text
-    except ValueError:
-        return 1, 0.0, text
+    for problem in races["problems"]:
+        problem["parallel"] = numbers.setdefault(tuple(problem["knobs"]), len(numbers))
+    return [parallel_spec({knob: () for knob in knobs}) for knobs in numbers]

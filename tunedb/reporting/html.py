@@ -102,7 +102,7 @@ def _figures(view: View) -> list[tuple[int | None, Figure]]:
 def _section(view: View) -> str:
     parts = [f'<section id="{view.id}" aria-labelledby="{view.id}-title"><h2 id="{view.id}-title">']
     parts.append(f'{escape(view.question)}</h2>\n<p class="answer">{escape(view.answer)}</p>\n')
-    parts += [f"{_filled(table)}\n" for table in view.tables]
+    parts += [f"{_filled(table)}\n" for table in view.tables if table.rows]
     parts += [_figure(figure) for figure in view.figures]
     if len(view.groups) > 1:
         options = "".join(
@@ -142,6 +142,7 @@ def _figure(figure: Figure) -> str:
 
 
 def _filled(table: Table) -> str:
+    table = table.without_empty_columns()
     classes = ["number" if column.is_number else "text" for column in table.columns]
     body = "".join(
         "<tr>"

@@ -151,7 +151,7 @@ def _importance_figure(number: int, name: str, shares: Sequence[Importance]) -> 
     spec: Spec = {
         "data": {"values": [{"knob": one.knob, "share": round(one.share, 4)} for one in shares]},
         "width": "container",
-        "height": {"step": 26},
+        "height": 26 * len(shares) or 26,
         "encoding": {"y": {"field": "knob", "type": "nominal", "sort": None, "title": None}},
         "layer": [
             {

@@ -21,12 +21,11 @@ def markdown(title: str, intro: Sequence[str], views: Sequence[View]) -> str:
 
 
 def _table(table: Table) -> str:
-    used = [place for place, _ in enumerate(table.columns) if any(row[place] is not None for row in table.rows)]
-    columns = [table.columns[place] for place in used]
+    table = table.without_empty_columns()
     lines = [
-        [column.title for column in columns],
-        ["---:" if column.is_number else "---" for column in columns],
-        *([row[place] for place in used] for row in table.texts()[:MAX_ROWS]),
+        [column.title for column in table.columns],
+        ["---:" if column.is_number else "---" for column in table.columns],
+        *table.texts()[:MAX_ROWS],
     ]
     text = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
     left = len(table.rows) - MAX_ROWS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -46,6 +46,12 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
 
+    def without_empty_columns(self) -> Table:
+        """Return the table without the columns that have no value in any row."""
+        used = [place for place, _ in enumerate(self.columns) if any(row[place] is not None for row in self.rows)]
+        rows = [[row[place] for place in used] for row in self.rows]
+        return Table(self.id, self.title, [self.columns[place] for place in used], rows) if self.rows else self
+
     def texts(self) -> list[list[str]]:
         """Return the rows as people read them."""
         return [
@@ -55,7 +61,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture with its table. `data` holds the rows of the spec's data by what a reader chooses among."""
+    """A picture with its table."""
 
     id: str
     title: str
@@ -74,7 +80,7 @@ class View:
     answer: str  # a sentence or two
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
-    groups: Sequence[tuple[str, Sequence[Figure]]] = field(default=())  # figures of which a reader sees one group
+    groups: Sequence[tuple[str, Sequence[Figure]]] = ()  # figures of which a reader sees one group
 
 
 def text_of(value: Any, kind: Kind) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunedb.reporting.parts import Spec
 
+STEP = 20  # pixels of a row; the page's script needs it too
 AXIS = "k"  # the fields of a trial's knobs are k0, k1, ...: a knob may have any name
 
 RACE_DESCRIPTION = (
@@ -20,8 +21,8 @@ PARALLEL_DESCRIPTION = (
 )
 
 
-def race_spec() -> Spec:
-    """Return the picture of a race, for data `trials` (name, time, low, high, role) and `lines` (name, at)."""
+def race_spec(rows: int = 1) -> Spec:
+    """Return the picture of a race of so many configs, for data `trials` (name, time, low, high, role) and `lines` (name, at)."""
     x = {
         "type": "quantitative",
         "title": "time (µs)",
@@ -43,11 +44,11 @@ def race_spec() -> Spec:
         "type": "nominal",
         "title": None,
         "scale": {"domain": ["winner", "other config"]},
-        "legend": {"orient": "top"},
+        "legend": {"symbolOpacity": 1, "symbolType": "circle", "symbolStrokeWidth": 0},
     }
     return {
         "width": "container",
-        "height": {"step": 20},
+        "height": STEP * rows,
         "layer": [
             {
                 "data": {"name": "lines"},
@@ -59,7 +60,7 @@ def race_spec() -> Spec:
                         "type": "nominal",
                         "title": None,
                         "legend": {"orient": "top"},
-                        "scale": {"domain": ["default", "copy of the bytes"], "range": [[5, 4], [1, 3]]},
+                        "scale": {"range": [[5, 4], [1, 3]]},
                     },
                     "tooltip": [{"field": "line"}, {"field": "at", "title": "time (µs)", "format": ",.2f"}],
                 },
@@ -129,7 +130,8 @@ def registers_spec() -> Spec:
 
 
 def parallel_spec(knobs: Mapping[str, Sequence[str]]) -> Spec:
-    """Return the picture of parallel coordinates in Vega, for data `trials`; `knobs` are the values of each, in order.
+    """Return the picture of parallel coordinates in Vega, for data `trials`; `knobs` are the values of each, in order;
+    the page's script fills in those of one sweep.
 
     A row of `trials` has k0, k1, ... as texts, time, and place (0 for the winner). A signal `brush_N` is the range on
     axis N, in pixels, and null without one; `only_N` is the one value that is kept, and empty without one.
@@ -165,15 +167,26 @@ def parallel_spec(knobs: Mapping[str, Sequence[str]]) -> Spec:
         "height": 300,
         "autosize": {"type": "fit-x", "contains": "padding"},
         "signals": [
+            {
+                "name": "width",
+                "init": "containerSize()[0]",
+                "on": [{"events": "window:resize", "update": "containerSize()[0]"}],
+            },
             {"name": "fast", "value": "#1f5fbf"},
             {"name": "slow", "value": "#c9c9c9"},
             *(signal for number in range(len(places)) for signal in _signals(number, places[number])),
         ],
         "data": [
-            {"name": "trials", "values": [], "transform": [{"type": "formula", "as": "kept", "expr": _kept(places)}]},
+            {"name": "trials", "values": []},
+            # Data of its own: the scales depend on the trials, and what is kept depends on the scales.
+            {
+                "name": "judged",
+                "source": "trials",
+                "transform": [{"type": "formula", "as": "kept", "expr": _kept(places)}],
+            },
             {
                 "name": "points",
-                "source": "trials",
+                "source": "judged",
                 "transform": [{"type": "fold", "fields": places, "as": ["axis", "value"]}],
             },
         ],
@@ -192,6 +205,7 @@ def parallel_spec(knobs: Mapping[str, Sequence[str]]) -> Spec:
                 "titleY": -14,
                 "titleLimit": 130,
                 "labelLimit": 90,
+                "labelPadding": 6,
                 **({"tickCount": 5, "format": ",~r"} if axis == "time" else {}),
             }
             for axis in places

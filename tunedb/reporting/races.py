@@ -108,7 +108,10 @@ def page_data(facts: Facts) -> dict[str, Any]:
                 "trials": [_row(sweep, trial, configs) for trial in trials],
             }
         )
+    gains = [sweep.speedup or 0.0 for _, sweep in shown_sweeps(facts)]
+    first = gains.index(max(gains)) if gains else 0  # what is shown at first: where tuning bought most
     return {
+        "first": first,
         "fields": FIELDS,
         "configs": [{name: str(value) for name, value in Config(key).plain().items()} for key in configs],
         "problems": problems,

@@ -65,14 +65,13 @@ def _figures(kernel: str, device: str, answered: Sequence[Answer], facts: Facts)
 def summary_view(facts: Facts) -> View:
     """Return the view."""
     groups = group_figures(facts)
-    table = groups_table(groups)
     return View(
         "summary",
         "Summary",
         "How much did tuning buy?",
         summary_sentence(facts),
         [Figure("speedups", "Speed-up of each problem", _DESCRIPTION, _spec(facts), problems_table(facts))],
-        [table],
+        [groups_table(groups)],
     )
 
 
@@ -100,7 +99,9 @@ def summary_sentence(facts: Facts) -> str:
 
 def groups_table(groups: Sequence[GroupFigures]) -> Table:
     """Return the figures of the groups as a table."""
-    states = list(AnswerState)
+    states = [
+        state for state in AnswerState if state is AnswerState.TUNED or any(group.states[state] for group in groups)
+    ]
     columns = [
         Column("kernel"),
         Column("device"),
@@ -215,12 +216,13 @@ def _spec(facts: Facts) -> Spec:
                         "field": "group",
                         "type": "nominal",
                         "title": None,
-                        "legend": {"columns": 2, "labelLimit": 420},
+                        "legend": {"labelLimit": 420},
                     },
                     "shape": {
                         "field": "state",
                         "type": "nominal",
                         "title": None,
+                        "legend": {} if any(value["state"] == "stale" for value in values) else None,
                         "scale": {"domain": ["tuned", "stale"], "range": ["circle", "triangle-up"]},
                     },
                     "tooltip": [

@@ -18,6 +18,7 @@ from tunedb.cli.commands import (
     misses,
     path,
     precompile,
+    report,
     run,
     show,
     stats,

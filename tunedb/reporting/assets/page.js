@@ -19,7 +19,7 @@ function theme() {
     view: { stroke: null },
     range: { category: PALETTE },
     axis: { ...text, gridColor: line, domainColor: line, tickColor: line, gridOpacity: 0.7 },
-    legend: { ...text, orient: "top", symbolSize: 80 },
+    legend: { ...text, orient: "top", symbolSize: 80, ...(innerWidth < 640 && { columns: 1, layout: { top: { direction: "vertical" } } }) },
     header: { ...text, labelColor: front, labelFontSize: 12 },
     title: { color: front },
     mark: { color: PALETTE[0] },
@@ -93,7 +93,7 @@ function fill(id, rows, columns, marked = () => false) {
 
 const TRIAL_COLUMNS = [["config"], ["status"], ["time", 2], ["low", 2], ["high", 2], ["samples", 0], ["registers", 0], ["spills", 0], ["shared", 0], ["compile", 2], ["note"]];
 
-let shown = 0;
+let shown = report.races.first;
 async function showProblem(index) {
   shown = index;
   const problem = report.races.problems[index];
@@ -111,22 +111,27 @@ async function showProblem(index) {
   byId("part-failures").hidden = problem.failures.length === 0;
   byId("part-parallel").hidden = byId("part-race").hidden = byId("part-registers").hidden = timed.length === 0;
   if (timed.length === 0) return;
-  await draw("race", report.specs.race, { trials: race, lines });
+  await draw("race", { ...report.specs.race, height: report.specs.race.height * race.length }, { trials: race, lines });
   const measured = timed.filter((trial) => trial.registers !== null);
   byId("part-registers").hidden = measured.length === 0;
   if (measured.length) await draw("registers", report.specs.registers, { trials: measured });
   await showParallel(problem, timed);
 }
 
+const bySize = (texts) => [...texts].sort((a, b) => (isNaN(a) || isNaN(b) ? isNaN(a) - isNaN(b) || (a < b ? -1 : 1) : a - b));
+
 async function showParallel(problem, timed) {
-  const view = await draw("parallel", report.specs.parallel[problem.parallel], { trials: timed });
+  const spec = structuredClone(report.specs.parallel[problem.parallel]);
+  problem.knobs.forEach((_, axis) => {
+    spec.scales.find((scale) => scale.name === `k${axis}`).domain = bySize(new Set(timed.map((trial) => trial[`k${axis}`])));
+  });
+  const view = await draw("parallel", spec, { trials: timed });
   const dark = getComputedStyle(document.documentElement).getPropertyValue("--back").trim() === "#15171c";
   view.signal("fast", dark ? "#7fb5f5" : "#1f5fbf").signal("slow", dark ? "#4a4f5a" : "#c9c9c9");
   const lists = byId("parallel-lists");
   lists.replaceChildren(...problem.knobs.map((knob, axis) => {
     const label = document.createElement("label"), list = document.createElement("select");
-    const values = view.scale(`k${axis}`).domain().filter((value) => timed.some((trial) => trial[`k${axis}`] === value));
-    list.append(new Option("all", ""), ...values.map((value) => new Option(value, value)));
+    list.append(new Option("all", ""), ...view.scale(`k${axis}`).domain().map((value) => new Option(value, value)));
     list.addEventListener("change", () => view.signal(`only_${axis}`, list.value).runAsync());
     label.append(`${knob} `, list);
     return label;
@@ -140,9 +145,9 @@ async function showParallel(problem, timed) {
     view.runAsync();
   });
   lists.append(clear);
-  view.addDataListener("trials", (_, trials) => sayKept(trials));
+  view.addDataListener("judged", (_, trials) => sayKept(trials));
   await view.runAsync();
-  sayKept(view.data("trials"));
+  sayKept(view.data("judged"));
 }
 
 function sayKept(trials) {

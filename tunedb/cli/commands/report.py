@@ -1,0 +1,99 @@
+"""`tunedb report`: what a store holds, as a page to look at and to send."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunedb._internal.redact import is_path, without_password
+from tunedb.cli.command import DeviceOption, command, log
+from tunedb.cli.opening import existing
+from tunedb.cli.output import stdout
+from tunedb.cli.streams import as_file
+from tunedb.errors import SettingError
+
+STDOUT = "-"
+MARKDOWN = (".md", ".markdown")
+
+
+class ReportFormat(enum.StrEnum):
+    """The formats of a report."""
+
+    html = enum.auto()
+    md = enum.auto()
+
+
+@command("report")
+def report(
+    kernels: Annotated[
+        list[str] | None, typer.Argument(metavar="[KERNEL]...", help="Only these kernels.", show_default=False)
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="The file to write; - is stdout, where Markdown goes anyway."
+        ),
+    ] = None,
+    format: Annotated[
+        ReportFormat | None,
+        typer.Option("--format", help="A page, or a summary in Markdown. Without it, the file's name decides."),
+    ] = None,
+    device: DeviceOption = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Compare two stores (files or URLs), two stored devices, or two versions, such as triton=3.8.0.",
+        ),
+    ] = None,
+    png: Annotated[
+        str | None,
+        typer.Option(
+            "--png", metavar="DIR", help="Also write the pictures into a folder. Needs the extra tunedb[png]."
+        ),
+    ] = None,
+) -> None:
+    """Write a report of the stored sweeps: what tuning bought, why each config won, which knob matters.
+
+    The page is one file that loads nothing from a network. The same store gives the same bytes, on any machine: stale is
+    what was tuned in another environment than the kernel's newest sweep on that device. Without --compare, the two
+    devices with the most problems in common are compared.
+    """
+    if output is not None and output != STDOUT and (not is_path(output) or Path(output).is_dir()):
+        raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
+    if format is None:
+        format = ReportFormat.md if output is not None and output.endswith(MARKDOWN) else ReportFormat.html
+    if output is None and format is ReportFormat.html and png is None:
+        raise SettingError("Expected a file to write the page to. Run: tunedb report -o report.html")
+    from tunedb.reporting.document import make_report
+
+    with existing() as store:
+        made = make_report(store, kernels or (), device, compare)
+    stored = {answer.problem.kernel for answer in made.facts.answers}
+    if unknown := sorted(set(kernels or ()) - stored):
+        raise SettingError(f"Nothing is stored for {', '.join(unknown)}. Stored kernels: see tunedb ls")
+    if png is not None:
+        from tunedb.reporting.png import save_pictures
+
+        log.info("%d pictures written to %s.", len(save_pictures(made, Path(png))), png)
+    if output is not None or format is ReportFormat.md:
+        _write(made.html() if format is ReportFormat.html else made.markdown(), output or STDOUT)
+
+
+def _write(text: str, output: str) -> None:
+    from tunedb.store import opened_for_writing
+
+    if output == STDOUT:
+        with as_file(stdout()) as target, opened_for_writing(target) as file:
+            file.write(text)
+        return
+    try:
+        with opened_for_writing(output) as file:
+            file.write(text)
+    except OSError as error:
+        raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
+    log.info("The report is in %s.", output)
