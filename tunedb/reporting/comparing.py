@@ -65,8 +65,8 @@ def flips_table(comparison: Comparison, labels: ProblemLabels) -> Table:
         [
             pair.problem.kernel,
             labels(pair.problem),
-            config_text(pair.a and pair.a.config),
-            config_text(pair.b and pair.b.config),
+            config_text(None if pair.a is None else pair.a.config),
+            config_text(None if pair.b is None else pair.b.config),
             pair.cost_on_b,
             pair.cost_on_a,
         ]

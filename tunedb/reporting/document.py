@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Report:
     """A report of what a store holds: `save` it, or show it in a notebook.
 
-    The same store gives the same report: times are absolute, and what is installed here plays no part but the bytes that
-    a kernel states.
+    The same store gives the same report: times are absolute, and what is installed here plays no part, but for the
+    bytes that an installed kernel states.
     """
 
     title: str
@@ -120,10 +120,10 @@ def _intro(facts: Facts) -> list[str]:
     lines = []
     if moments:
         count = sum(len(answer.sweeps) for answer in facts.answers)
+        first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(moments), max(moments)))
         lines.append(
-            f"{count:,} sweeps, from {min(moments):%Y-%m-%d %H:%M} to {max(moments):%Y-%m-%d %H:%M} UTC. Times are medians in "
-            "microseconds; the times of one sweep are compared with each other, those of different sweeps only where it "
-            "is said."
+            f"{count:,} sweeps, from {first} to {last} UTC. Times are medians in microseconds. "
+            "Times of one sweep are compared with each other; those of different sweeps only in Compare."
         )
     lines += [f"All problems of {kernel}: {shared}" for kernel, shared in facts.labels.shared().items()]
     return lines
@@ -134,4 +134,4 @@ def _parallel(races: dict[str, Any]) -> list[Any]:
     numbers: dict[tuple[str, ...], int] = {}
     for problem in races["problems"]:
         problem["parallel"] = numbers.setdefault(tuple(problem["knobs"]), len(numbers))
-    return [parallel_spec({knob: () for knob in knobs}) for knobs in numbers]
+    return [parallel_spec(dict.fromkeys(knobs, ())) for knobs in numbers]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device
-from tunedb.core.sweep import MISSES, Sweep
+from tunedb.core.sweep import MISSES, Sweep, Trial, TrialStatus
 from tunedb.reporting.labels import ProblemLabels, device_texts
 from tunedb.store.answers import Answer, AnswerState, PairKey, answers, key_of
 from tunedb.store.difference import Pair
@@ -67,10 +67,10 @@ def read_sweeps(store: Store, kernels: Collection[str] = (), device: str | None 
     Raises SettingError if several stored devices fit the name.
     """
     wanted = None if device is None else devices_named(store.upkeep.devices(), device)
-    names: list[str | None] = [None] if wanted is None else sorted({one.name for one in wanted})
+    names = [None] if wanted is None else sorted({one.name for one in wanted})
     return [
         sweep
-        for kernel in (sorted(kernels) or [None])
+        for kernel in (sorted(kernels) if kernels else [None])
         for name in names
         for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=True)
         if wanted is None or sweep.device in wanted
@@ -109,6 +109,11 @@ def facts_of(sweeps: Iterable[Sweep], missed: Mapping[PairKey, Answer], misses: 
     every.sort(key=lambda answer: answer.key)
     keys = {answer.key for answer in every}
     return Facts(every, {key: count for key, count in sorted(misses.items()) if key in keys})
+
+
+def is_timed(trial: Trial) -> bool:
+    """Say whether a trial counts in a race: its result was right, and it has a time."""
+    return trial.status == TrialStatus.OK and trial.time_us is not None
 
 
 def speedups(answered: Iterable[Answer]) -> list[float]:

@@ -125,8 +125,9 @@ def _section(view: View) -> str:
 
 def _picture(identity: str, title: str, description: str, more: str = "") -> str:
     return (
-        f'<figure id="part-{identity}" aria-labelledby="title-{identity}"><h3 id="title-{identity}">{escape(title)}</h3>'
-        f'<figcaption>{escape(description)}</figcaption>{more}<div class="picture" id="picture-{identity}"></div></figure>\n'
+        f'<figure id="part-{identity}" aria-labelledby="title-{identity}">'
+        f'<h3 id="title-{identity}">{escape(title)}</h3><figcaption>{escape(description)}</figcaption>{more}'
+        f'<div class="picture" id="picture-{identity}"></div></figure>\n'
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial
-from tunedb.reporting.facts import Facts, geometric_mean
+from tunedb.reporting.facts import Facts, geometric_mean, is_timed
 from tunedb.reporting.labels import config_text, knobs_of
 from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
 
@@ -51,7 +51,7 @@ def importances(sweeps: Sequence[Sweep]) -> list[Importance]:
     values: dict[str, set[str]] = defaultdict(set)
     counts: dict[str, int] = defaultdict(int)
     for sweep in sweeps:
-        timed = [trial for trial in sweep.trials if trial.time_us]
+        timed = [trial for trial in sweep.trials if is_timed(trial) and trial.time_us]
         if len(timed) < 3:
             continue
         logs = [math.log(trial.time_us or 1.0) for trial in timed]
@@ -86,7 +86,7 @@ def cover(sweeps: Sequence[Sweep]) -> list[Cover]:
     losses: dict[Config, dict[int, float]] = defaultdict(dict)
     for index, sweep in enumerate(sweeps):
         for trial in sweep.trials:
-            if trial.time_us and sweep.time_us:
+            if is_timed(trial) and trial.time_us and sweep.time_us:
                 loss = max(1.0, trial.time_us / sweep.time_us)
                 losses[trial.config][index] = min(loss, losses[trial.config].get(index, math.inf))
     serves = {config: {index for index, loss in by.items() if loss <= 1 + NEAR} for config, by in losses.items()}
@@ -112,7 +112,8 @@ def _mean_loss(best: Mapping[int, float], losses: Mapping[int, float]) -> float:
 def knobs_view(facts: Facts) -> View:
     """Return the view, with figures for each kernel on each device."""
     devices = facts.devices
-    groups, sentences = [], []
+    groups: list[tuple[str, list[Figure]]] = []
+    sentences = []
     for (kernel, device), answered in facts.groups().items():
         sweeps = [one.sweep for one in answered if one.sweep is not None and one.sweep.time_us]
         if not sweeps:
@@ -194,7 +195,7 @@ def _cover_figure(number: int, name: str, covers: Sequence[Cover], problems: int
         Column("share", Kind.SHARE),
         Column("times the winner's time", Kind.RATIO),
     ]
-    rows = [
+    rows: list[list[Any]] = [
         [place, config_text(one.config), one.alone, one.covered, one.covered / problems, one.loss]
         for place, one in enumerate(covers, 1)
     ]

@@ -65,7 +65,7 @@ def _race(report: Report) -> tuple[str, Spec] | None:
     if not races["problems"]:
         return None
     problem = races["problems"][races["first"]]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for place, row in enumerate(problem["trials"]):
         trial = dict(zip(races["fields"], row, strict=True))
         knobs = races["configs"][trial["config"]]

@@ -16,13 +16,16 @@ RACE_DESCRIPTION = (
 )
 REGISTERS_DESCRIPTION = "Each config is a dot. Across: registers per thread. Upwards: its median time."
 PARALLEL_DESCRIPTION = (
-    "Each config is a line through its values, one axis for each knob, to its time. The winner is drawn bold. Drag along "
-    "an axis to keep the configs within that range; a double click takes the range away. The lists below do the same."
+    "Each config is a line through its values, one axis for each knob, to its time. The winner is drawn bold. Drag "
+    "along an axis to keep the configs within that range; a double click takes the range away. The lists do the same."
 )
 
 
 def race_spec(rows: int = 1) -> Spec:
-    """Return the picture of a race of so many configs, for data `trials` (name, time, low, high, role) and `lines` (name, at)."""
+    """Return the picture of a race of so many configs.
+
+    Its data are `trials` (name, time, low, high, role) and `lines` (line, at).
+    """
     x = {
         "type": "quantitative",
         "title": "time (µs)",
@@ -47,6 +50,7 @@ def race_spec(rows: int = 1) -> Spec:
         "legend": {"symbolOpacity": 1, "symbolType": "circle", "symbolStrokeWidth": 0},
     }
     return {
+        "description": RACE_DESCRIPTION,
         "width": "container",
         "height": STEP * rows,
         "layer": [
@@ -88,6 +92,7 @@ def race_spec(rows: int = 1) -> Spec:
 def registers_spec() -> Spec:
     """Return the picture of registers and spills, for data `trials`."""
     return {
+        "description": REGISTERS_DESCRIPTION,
         "width": "container",
         "height": 240,
         "data": {"name": "trials"},
@@ -160,9 +165,10 @@ def parallel_spec(knobs: Mapping[str, Sequence[str]]) -> Spec:
         {"name": axis, "type": "point", "range": [{"signal": "height"}, 0], "domain": list(values), "padding": 0.3}
         for axis, values in zip(axes, knobs.values(), strict=True)
     ]
-    names = {axis: name for axis, name in zip(places, [*knobs, "time (µs)"], strict=True)}
+    names = dict(zip(places, [*knobs, "time (µs)"], strict=True))
     return {
         "$schema": "https://vega.github.io/schema/vega/v6.json",
+        "description": PARALLEL_DESCRIPTION,
         "padding": 8,
         "height": 300,
         "autosize": {"type": "fit-x", "contains": "padding"},

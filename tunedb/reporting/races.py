@@ -8,7 +8,7 @@ from typing import Any
 
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome
-from tunedb.reporting.facts import Facts
+from tunedb.reporting.facts import Facts, is_timed
 from tunedb.reporting.labels import config_text, environment_text, knobs_of
 from tunedb.store.answers import Answer
 from tunedb.sweep.race import TIE
@@ -24,14 +24,14 @@ def in_order(sweep: Sweep) -> list[Trial]:
     """Return a sweep's trials: the winner, then the fastest first, then those without a time."""
     return sorted(
         sweep.trials,
-        key=lambda one: (one.config != sweep.config, one.time_us is None, one.time_us or 0.0, one.config.key, one.uid),
+        key=lambda one: (one.config != sweep.config, not is_timed(one), one.time_us or 0.0, one.config.key, one.uid),
     )
 
 
 def winning_sentence(sweep: Sweep) -> str:
     """Return why the config won, in a sentence or two."""
     trials = in_order(sweep)
-    timed = [one for one in trials if one.time_us is not None]
+    timed = [one for one in trials if is_timed(one)]
     if sweep.config is None or sweep.time_us is None:
         return f"None of {len(trials)} configs won: {failures_text(sweep) or 'no trial is stored'}."
     text = f"{config_text(sweep.config)} takes {sweep.time_us:,.2f} µs"
@@ -58,7 +58,7 @@ def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:
 
 def failures_text(sweep: Sweep) -> str:
     """Return how many trials have no time, by status."""
-    counts = Counter(str(one.status) for one in sweep.trials if one.time_us is None)
+    counts = Counter(str(one.status) for one in sweep.trials if not is_timed(one))
     return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
 
 
@@ -66,7 +66,7 @@ def failures(sweep: Sweep) -> list[tuple[str, str, int, str]]:
     """Return the trials without a time by status and reason: status, reason, how many, and one of their configs."""
     grouped: dict[tuple[str, str], list[Trial]] = {}
     for trial in in_order(sweep):
-        if trial.time_us is None:
+        if not is_timed(trial):
             grouped.setdefault((str(trial.status), note_text(sweep, trial) or "no reason is stored"), []).append(trial)
     rows = [
         (status, reason, len(trials), config_text(trials[0].config) or "")
@@ -131,7 +131,7 @@ def _row(sweep: Sweep, trial: Trial, configs: dict[str, int]) -> list[Any]:
     return [
         configs.setdefault(trial.config.key, len(configs)),
         str(trial.status),
-        _rounded(trial.time_us),
+        _rounded(trial.time_us if is_timed(trial) else None),
         _rounded(trial.p20_us),
         _rounded(trial.p80_us),
         trial.samples,

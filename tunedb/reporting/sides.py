@@ -31,7 +31,7 @@ def comparison(sweeps: Sequence[Sweep], a: str, b: str, read: Reader) -> Compari
         return Comparison(a, b, difference(*(_of_versions(sweeps, side) for side in (a, b))))
     if any(is_store(side) or "=" in side for side in (a, b)):
         raise SettingError(
-            f"--compare: expected two stores, two devices, or two of versions such as triton=3.8.0; got {a!r} and {b!r}."
+            f"--compare: expected two stores, two devices, or two versions such as triton=3.8.0; got {a!r} and {b!r}."
         )
     return of_devices(sweeps, *(_device(sweeps, side) for side in (a, b)))
 

@@ -6,8 +6,9 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tunedb.reporting.facts import Facts, geometric_mean, speedups
+from tunedb.reporting.facts import Facts, geometric_mean, is_timed, speedups
 from tunedb.reporting.labels import config_text
 from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
 from tunedb.store.answers import Answer, AnswerState
@@ -58,7 +59,7 @@ def _figures(kernel: str, device: str, answered: Sequence[Answer], facts: Facts)
         share=statistics.median(shares) if shares else None,
         missed_calls=sum(facts.misses.get(one.key, 0) for one in answered),
         trials=len(trials),
-        failed_trials=sum(trial.time_us is None for trial in trials),
+        failed_trials=sum(not is_timed(trial) for trial in trials),
     )
 
 
@@ -154,10 +155,11 @@ def problems_table(facts: Facts) -> Table:
     for one in sorted(facts.answers, key=lambda one: (-((one.sweep and one.sweep.speedup) or 0.0), one.key)):
         sweep = one.sweep
         facts_of_problem = [one.problem.kernel, labels(one.problem), devices[one.device.digest], str(one.state)]
-        found = [None] * 5 if sweep is None else [config_text(sweep.config), sweep.time_us, sweep.default_time_us]
+        found: list[Any] = [None] * 7
         if sweep is not None:
-            found += [sweep.speedup, facts.share_of_limit(one)]
-        rows.append([*facts_of_problem, *found, sweep and sweep.finished, sweep and sweep.uid[:12]])
+            found = [config_text(sweep.config), sweep.time_us, sweep.default_time_us, sweep.speedup]
+            found += [facts.share_of_limit(one), sweep.finished, sweep.uid[:12]]
+        rows.append([*facts_of_problem, *found])
     return Table("problems", "Every problem", columns, rows)
 
 

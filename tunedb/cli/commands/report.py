@@ -59,8 +59,8 @@ def report(
 ) -> None:
     """Write a report of the stored sweeps: what tuning bought, why each config won, which knob matters.
 
-    The page is one file that loads nothing from a network. The same store gives the same bytes, on any machine: stale is
-    what was tuned in another environment than the kernel's newest sweep on that device. Without --compare, the two
+    The page is one file that loads nothing from a network. The same store gives the same bytes, on any machine: stale
+    is what was tuned in another environment than the kernel's newest sweep on that device. Without --compare, the two
     devices with the most problems in common are compared.
     """
     if output is not None and output != STDOUT and (not is_path(output) or Path(output).is_dir()):

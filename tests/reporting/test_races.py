@@ -1,0 +1,51 @@
+"""Why a config won, in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.store.samples import failed, sweep, trial
+from tunedb.core.problem import Config
+from tunedb.reporting.races import failures, in_order, winning_sentence
+
+WINNER = Config.of(BLOCK=128, num_warps=4)
+
+
+def test_the_winner_comes_first_then_the_fastest_then_what_failed() -> None:
+    blocks = [one.config["BLOCK"] for one in in_order(sweep(1))]
+    assert blocks == [128, 256, 512]
+    near = (trial(128), trial(256, time_us=12.4), trial(512, "wrong", time_us=None))
+    assert [one.config["BLOCK"] for one in in_order(sweep(1, trials=near))] == [128, 256, 512]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "1.600 times as fast as the default; the next best (BLOCK=256) takes 12.0% longer"),
+        ({"default_time_us": 12.5}, "takes 12.50 µs and is the default"),
+        ({"trials": (trial(128), trial(256, time_us=12.6))}, "is a near-tie, 0.8% longer"),
+        ({"trials": (trial(128), trial(256, time_us=12.4))}, "BLOCK=256 was 0.8% faster, which is within the margin"),
+        ({"trials": (trial(128),)}, "1 configs were tried, all with a time"),
+        ({"default_time_us": None}, "takes 12.50 µs; the next best"),
+    ],
+)
+def test_a_sentence_says_why_it_won(changes: dict[str, object], words: str) -> None:
+    assert words in winning_sentence(sweep(1, **changes))
+
+
+def test_a_sentence_says_that_none_won() -> None:
+    trials = (trial(128, "wrong", time_us=None), trial(256, "timeout", time_us=None), trial(512, "wrong", time_us=None))
+    assert winning_sentence(failed(1, trials=trials)) == "None of 3 configs won: 1 timeout, 2 wrong."
+    assert winning_sentence(failed(1, trials=())) == "None of 0 configs won: no trial is stored."
+
+
+def test_failures_are_grouped_by_status_and_reason_the_most_frequent_first() -> None:
+    trials = [
+        trial(128),
+        trial(1, "wrong", time_us=None, error="a"),
+        trial(2, "wrong", time_us=None, error="b\n  c"),
+        trial(4, "wrong", time_us=None, error="b c"),
+        trial(8, "timeout", time_us=None, error=None),
+    ]
+    rows = [(status, reason, count) for status, reason, count, _ in failures(sweep(1, trials=trials))]
+    assert rows == [("wrong", "b c", 2), ("timeout", "no reason is stored", 1), ("wrong", "a", 1)]
