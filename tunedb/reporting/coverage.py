@@ -70,6 +70,7 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
     values = []
     for kernel, device, *counts, _ in rows:
         name = kernel if len(kernel) <= SHORT_LABEL else f"…{kernel[-SHORT_LABEL:]}"
+        name = f"{name}\n{device}" if several else name
         start = 0
         for order, (state, count) in enumerate(zip(states, counts, strict=True)):
             if count:
@@ -87,8 +88,9 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
                 )
             start += count
     spec: dict[str, Any] = {
+        "data": {"values": values},
         "width": "container",
-        "height": 30 * len({value["group"] for value in values}),
+        "height": (40 if several else 30) * len({value["group"] for value in values}),
         "layer": [
             {
                 "mark": {"type": "bar", "height": {"band": 0.75}},
@@ -128,15 +130,13 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
                 },
             },
         ],
-        "encoding": {"y": {"field": "group", "type": "nominal", "title": None}},
+        "encoding": {
+            "y": {
+                "field": "group",
+                "type": "nominal",
+                "title": None,
+                "axis": {"labelExpr": "split(datum.label, '\\n')", "labelLimit": 190},  # kernel and device
+            }
+        },
     }
-    if not several:
-        return {"data": {"values": values}, **spec}
-    row = {
-        "field": "device",
-        "type": "nominal",
-        "title": None,
-        "header": {"labelAngle": 0, "labelAlign": "left", "labelOrient": "top", "labelFontWeight": "bold"},
-    }
-    inner = {**spec, "width": 520}
-    return {"data": {"values": values}, "facet": {"row": row}, "spec": inner}
+    return spec

@@ -14,8 +14,9 @@ from tunedb.reporting.comparing import compare_view
 from tunedb.reporting.coverage import coverage_view
 from tunedb.reporting.facts import Facts, count_misses, facts_of, read_misses, read_sweeps
 from tunedb.reporting.knobs import knobs_view
+from tunedb.reporting.parallel_picture import parallel_spec
 from tunedb.reporting.parts import View
-from tunedb.reporting.race_pictures import parallel_spec, race_spec, registers_spec
+from tunedb.reporting.race_pictures import race_spec, registers_spec
 from tunedb.reporting.races import page_data
 from tunedb.reporting.sides import comparison, natural_comparison
 from tunedb.reporting.summary import summary_sentence, summary_view

@@ -9,8 +9,9 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from tunedb.reporting.parallel_picture import PARALLEL_DESCRIPTION
 from tunedb.reporting.parts import Figure, Table, View
-from tunedb.reporting.race_pictures import PARALLEL_DESCRIPTION, RACE_DESCRIPTION, REGISTERS_DESCRIPTION
+from tunedb.reporting.race_pictures import RACE_DESCRIPTION, REGISTERS_DESCRIPTION
 
 SCRIPTS = ("vega-6.4.0.min.js", "vega-lite-6.4.3.min.js")  # their licences lie next to them
 LICENCES = ("vega-LICENSE.txt", "vega-lite-LICENSE.txt")

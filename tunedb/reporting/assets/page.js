@@ -19,7 +19,7 @@ function theme() {
     view: { stroke: null },
     range: { category: PALETTE },
     axis: { ...text, gridColor: line, domainColor: line, tickColor: line, gridOpacity: 0.7 },
-    legend: { ...text, orient: "top", symbolSize: 80, ...(innerWidth < 640 && { columns: 1, layout: { top: { direction: "vertical" } } }) },
+    legend: { ...text, orient: "top", symbolSize: 80, columns: innerWidth < 640 ? 1 : 4, ...(innerWidth < 640 && { layout: { top: { direction: "vertical" } } }) },
     header: { ...text, labelColor: front, labelFontSize: 12 },
     title: { color: front },
     mark: { color: PALETTE[0] },
