@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tunedb.core.device import Device as Device
     from tunedb.core.problem import Config as Config
     from tunedb.core.problem import Problem as Problem
+    from tunedb.core.sweep import Sweep as Sweep
+    from tunedb.core.sweep import Trial as Trial
     from tunedb.core.task import Choice as Choice
     from tunedb.decorator.buckets import multiple_of as multiple_of
     from tunedb.decorator.buckets import pow2 as pow2
@@ -48,6 +50,10 @@ if TYPE_CHECKING:
     from tunedb.fleet.agreement import agree as agree
     from tunedb.fleet.result import WarmResult as WarmResult
     from tunedb.fleet.warming import warm_many as warm_many
+    from tunedb.reporting.document import Report as Report
+    from tunedb.reporting.notebook import Sweeps as Sweeps
+    from tunedb.reporting.notebook import report as report
+    from tunedb.reporting.notebook import sweeps as sweeps
     from tunedb.settings import configure as configure
     from tunedb.settings import using as using
 
@@ -61,6 +67,10 @@ _LAZY = {
     "Device": "tunedb.core.device",
     "Problem": "tunedb.core.problem",
     "RankDifference": "tunedb.fleet.agreement",
+    "Report": "tunedb.reporting.document",
+    "Sweep": "tunedb.core.sweep",
+    "Sweeps": "tunedb.reporting.notebook",
+    "Trial": "tunedb.core.sweep",
     "WarmResult": "tunedb.fleet.result",
     "adopt": "tunedb.adoption.adopting",
     "adopted": "tunedb.adoption.listing",
@@ -71,6 +81,8 @@ _LAZY = {
     "lookup": "tunedb.api",
     "multiple_of": "tunedb.decorator.buckets",
     "pow2": "tunedb.decorator.buckets",
+    "report": "tunedb.reporting.notebook",
+    "sweeps": "tunedb.reporting.notebook",
     "using": "tunedb.settings",
     "warm": "tunedb.api",
     "warm_many": "tunedb.fleet.warming",
@@ -91,6 +103,7 @@ __all__ = [
     "Problem",
     "RankDifference",
     "RanksDisagree",
+    "Report",
     "SchemaMismatch",
     "SchemaNewer",
     "SchemaOlder",
@@ -101,7 +114,10 @@ __all__ = [
     "StoreError",
     "StoreReadOnly",
     "StoreUnavailable",
+    "Sweep",
     "SweepError",
+    "Sweeps",
+    "Trial",
     "TrialError",
     "TunedbError",
     "UnknownSweep",
@@ -115,6 +131,8 @@ __all__ = [
     "lookup",
     "multiple_of",
     "pow2",
+    "report",
+    "sweeps",
     "using",
     "warm",
     "warm_many",

@@ -49,6 +49,7 @@ LEFT_OUT = [
     ("sharing-a-store.md", "tunedb sync", "needs a shared store; the command's own tests run it"),
     ("production.md", "export TUNEDB_STORE=${TMPDIR", "needs Slurm"),
     ("production.md", "tunedb import $HOME/tuned.jsonl", "needs Slurm"),
+    ("reports.md", "tunedb report --compare", "needs two devices and two stores; the command's own tests have them"),
     ("torch-compile.md", "compiled = torch.compile", "Inductor compiles C++; tests of compiled code run the same"),
 ]
 

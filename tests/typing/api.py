@@ -69,6 +69,18 @@ def choices() -> None:
     tunedb.lookup("avg_pool1d", device=3)  # type: ignore[arg-type]  # no name
 
 
+def notebooks() -> None:
+    """Records of what is stored, and a report."""
+    stored = tunedb.sweeps(kernel="avg_pool1d", device="H200")
+    assert_type(stored, tunedb.Sweeps)
+    assert_type(stored[0], tunedb.Sweep)
+    assert_type(stored[0].trials[0], tunedb.Trial)
+    assert_type(stored.rows(), list[dict[str, Any]])
+    stored[0].time_us = 1.0  # type: ignore[misc]  # frozen
+    assert_type(tunedb.report(["a", "b"], compare=("H100", "H200")).save("report.html"), Path)
+    tunedb.report(compare="H100")  # type: ignore[arg-type]  # one side
+
+
 def fleets() -> None:
     """Any executor, or one that only submits; problems are mappings, or what identifies them."""
     problems = [{"kernel": "avg_pool1d", "shape": (4, 8, 64), "kernel_size": 8}]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from tunedb.core.device import Device, Environment, host
+from tunedb.core.notebook import html_table, shortened
 from tunedb.core.problem import Config, Problem
 
 
@@ -89,7 +90,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Trial:
     """One config, compiled, checked and timed for one problem on one device. Times are in microseconds."""
 
@@ -107,6 +108,10 @@ class Trial:
     outcome: TrialOutcome = TrialOutcome.MEASURED
     reference: str | None = None  # the uid that the outcome refers to
     uid: str = field(default_factory=new_uid)
+
+    def __repr__(self) -> str:
+        time = "" if self.time_us is None else f", time_us={self.time_us:.2f}"
+        return f"Trial({shortened(str(self.config))}, status={self.status}{time})"
 
     def note(self, configs: Mapping[str, Config]) -> str:
         """Return a note for people that adds to status and times; empty if there is nothing to add.
@@ -172,7 +177,7 @@ class Confirmation:
     uid: str = field(default_factory=new_uid)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sweep:
     """The trials of one problem on one device in one go, and the config that won.
 
@@ -202,6 +207,23 @@ class Sweep:
     confirmations: Sequence[Confirmation] = field(default=(), compare=False)  # facts of their own, as marks are
     layer: Layer = field(default=Layer.LOCAL, compare=False)  # where it was read
     bundle: str = field(default="", compare=False)  # the bundle's name, if it was read from one
+
+    def __repr__(self) -> str:
+        config = "" if self.config is None else f", {shortened(str(self.config), 60)}"
+        time = "" if self.time_us is None else f", time_us={self.time_us:.2f}"
+        problem = shortened(f"{self.problem.kernel}({self.problem})", 60)
+        return f"Sweep({self.uid[:12]}, {problem}, {self.device.name}, status={self.status}{config}{time})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of its trials, the fastest first, for notebooks."""
+        trials = sorted(self.trials, key=lambda trial: (trial.time_us is None, trial.time_us or 0.0, trial.config.key))
+        rows = [
+            (trial.config, trial.status, trial.time_us, trial.p20_us, trial.p80_us, trial.registers, trial.spills,
+             "winner" if trial.config == self.config else self.note_of(trial))
+            for trial in trials
+        ]  # fmt: skip
+        columns = ("config", "status", "time (µs)", "p20 (µs)", "p80 (µs)", "registers", "spills", "")
+        return html_table([f"{self!r}"], []) + html_table(columns, rows)
 
     @property
     def speedup(self) -> float | None:

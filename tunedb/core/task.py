@@ -9,6 +9,7 @@ from typing import Any
 from tunedb.core.device import Device, Placement
 from tunedb.core.hint import Hint
 from tunedb.core.kernel import TunableKernel
+from tunedb.core.notebook import shortened
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import MISSES, Layer, Source, Sweep
 
@@ -37,7 +38,7 @@ class Choice:
 
     def __repr__(self) -> str:
         sweep = "" if self.sweep is None else f", sweep={self.sweep.uid[:12]}, layer={self.sweep.layer}"
-        return f"Choice({self.config}, source={self.source}{sweep}{', failed' if self.failed else ''})"
+        return f"Choice({shortened(str(self.config))}, source={self.source}{sweep}{', failed' if self.failed else ''})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,105 @@
+"""`tunedb report`."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Cli
+from tests.reporting.stores import filled
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """This test's store, with sweeps of two devices."""
+    return filled(tmp_path / "tunedb.db")
+
+
+def test_a_page_is_written_whole_and_again_with_the_same_bytes(cli: Cli, store: Path, tmp_path: Path) -> None:
+    answer = cli("report", "-o", tmp_path / "report.html")
+    assert (answer.code, answer.out) == (0, "")
+    assert str(tmp_path / "report.html") in answer.err
+    first = (tmp_path / "report.html").read_bytes()
+    assert first.startswith(b"<!doctype html>")
+    assert cli("report", "-o", tmp_path / "report.html").code == 0
+    assert (tmp_path / "report.html").read_bytes() == first
+    assert sorted(path.name for path in tmp_path.iterdir() if "tunedb.db" not in path.name) == ["report.html"]
+
+
+def test_the_page_goes_to_stdout_if_asked(cli: Cli, store: Path) -> None:
+    assert cli("report", "-o", "-").out.startswith("<!doctype html>")
+
+
+def test_markdown_by_format_or_by_name(cli: Cli, store: Path, tmp_path: Path) -> None:
+    answer = cli("report", "--format", "md")
+    assert answer.out.startswith("# other, pool on 2 devices\n")
+    assert "| pool | NVIDIA A100 | 4 | 1 |" in answer.out
+    cli("report", "-o", tmp_path / "summary.md")
+    assert (tmp_path / "summary.md").read_text(encoding="utf-8") == answer.out
+
+
+def test_kernels_and_a_device_are_chosen(cli: Cli, store: Path) -> None:
+    assert cli("report", "other", "--format", "md").out.startswith("# other on NVIDIA A100\n")
+    assert "H100" not in cli("report", "pool", "--device", "a100", "--format", "md").out
+    both = cli("report", "pool", "other", "--device", "a100", "--format", "md").out
+    assert both.startswith("# other, pool on NVIDIA A100\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "tunedb report -o report.html"),
+        (("nope", "--format", "md"), "Nothing is stored for nope"),
+        (("--device", "nvidia", "--format", "md"), "Give the whole name of one"),
+        (("--compare", "a100", "4090", "--format", "md"), "4090"),
+        (("-o", "."), "Name a file with -o"),
+        (("-o", "missing/report.html"), "Can't write missing/report.html"),
+        (("-o", "postgresql://me:secret@host/x"), "postgresql://me:***@host/x"),
+    ],
+)
+def test_what_can_not_be_reported_is_a_line_that_says_why(
+    cli: Cli, store: Path, words: tuple[str, ...], said: str
+) -> None:
+    answer = cli("report", *words)
+    assert answer.code == 2
+    assert said in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_without_a_store_nothing_is_made(cli: Cli, tmp_path: Path) -> None:
+    answer = cli("report", "-o", tmp_path / "report.html")
+    assert answer.code == 1
+    assert "There is no store at" in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_need_their_extra(cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "vl_convert":
+            raise ModuleNotFoundError(name=name)
+        return before(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    answer = cli("report", "--png", tmp_path / "pictures")
+    assert answer.code == 2
+    assert "pip install 'tunedb[png]'" in answer.err
+
+
+def test_pictures_are_written(cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        import vl_convert  # noqa: F401
+    except ModuleNotFoundError:  # what is drawn is then not looked at
+        fake = types.SimpleNamespace(vegalite_to_png=lambda spec, scale: b"\x89PNG" + spec.encode())
+        monkeypatch.setitem(sys.modules, "vl_convert", fake)  # type: ignore[arg-type]
+    answer = cli("report", "--png", tmp_path / "pictures")
+    assert answer.code == 0
+    files = sorted((tmp_path / "pictures").iterdir())
+    assert {file.name for file in files} >= {"coverage.png", "race.png", "scatter.png", "speedups.png"}
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)

@@ -1,0 +1,139 @@
+"""Stored sweeps and reports for notebooks and programs: `tunedb.sweeps` and `tunedb.report`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunedb import settings
+from tunedb.core.notebook import html_table
+from tunedb.core.sweep import Sweep
+from tunedb.reporting.document import Report, make_report
+from tunedb.reporting.facts import facts_of, read_sweeps
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+
+MAX_ROWS = 60  # of sweeps that a notebook shows: a frame has them all
+
+
+class Sweeps(tuple[Sweep, ...]):
+    """Stored sweeps, as `tunedb.sweeps` returns them: a tuple that notebooks show as a table."""
+
+    __slots__ = ()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a flat row for each sweep: `pandas.DataFrame(sweeps.rows())`.
+
+        The facts of the problem are columns such as `problem.rows`, the knobs of the winner such as `config.BLOCK`.
+        """
+        return [
+            {
+                "uid": sweep.uid,
+                "kernel": sweep.problem.kernel,
+                "device": sweep.device.name,
+                "status": str(sweep.status),
+                "time_us": sweep.time_us,
+                "default_time_us": sweep.default_time_us,
+                "speedup": sweep.speedup,
+                "complete": sweep.complete,
+                "pinned": sweep.is_pinned,
+                "quarantined": sweep.is_quarantined,
+                "trials": sum(sweep.counts.values()),
+                "finished": sweep.finished,
+                **{f"environment.{name}": getattr(sweep.environment, name) for name in sweep.environment.__slots__},
+                **{f"problem.{name}": value for name, value in sweep.problem.plain().items()},
+                **{f"config.{name}": value for name, value in (sweep.config or {}).items()},
+            }
+            for sweep in self
+        ]
+
+    def trial_rows(self) -> list[dict[str, Any]]:
+        """Return a flat row for each trial of each sweep: `pandas.DataFrame(sweeps.trial_rows())`."""
+        return [
+            {
+                "sweep": sweep.uid,
+                "kernel": sweep.problem.kernel,
+                "device": sweep.device.name,
+                "status": str(trial.status),
+                "is_winner": trial.config == sweep.config,
+                "time_us": trial.time_us,
+                "p20_us": trial.p20_us,
+                "p80_us": trial.p80_us,
+                "samples": trial.samples,
+                "compile_s": trial.compile_s,
+                "registers": trial.registers,
+                "spills": trial.spills,
+                "shared_bytes": trial.shared_bytes,
+                "note": sweep.note_of(trial) or None,
+                **{f"problem.{name}": value for name, value in sweep.problem.plain().items()},
+                **{f"config.{name}": value for name, value in trial.config.plain().items()},
+            }
+            for sweep in self
+            for trial in sweep.trials
+        ]
+
+    def __repr__(self) -> str:
+        lines = "".join(f"\n  {sweep!r}" for sweep in self[:MAX_ROWS])
+        more = f"\n  and {len(self) - MAX_ROWS} more" if len(self) > MAX_ROWS else ""
+        return f"{len(self)} sweeps{':' if self else ''}{lines}{more}"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the sweeps, for notebooks."""
+        rows = [
+            (sweep.uid[:12], sweep.problem.kernel, sweep.problem, sweep.device.name, sweep.status, sweep.config,
+             sweep.time_us, sweep.default_time_us, sweep.speedup)
+            for sweep in self[:MAX_ROWS]
+        ]  # fmt: skip
+        columns = ("uid", "kernel", "problem", "device", "status", "config", "time (µs)", "default (µs)", "speed-up")
+        more = f"<p>And {len(self) - MAX_ROWS} more.</p>" if len(self) > MAX_ROWS else ""
+        return html_table(columns, rows) + more
+
+
+def sweeps(kernel: str | Sequence[str] | None = None, device: str | None = None) -> Sweeps:
+    """Return the finished sweeps of the local store with their trials, of a kernel or several, on a device.
+
+    `device` is the name of a stored one, or a part of it that fits no other. Empty if nothing is stored. Raises
+    SettingError for a name that fits several devices, and StoreError if the store can't be read.
+    """
+    with _store() as store:
+        return Sweeps(() if store is None else read_sweeps(store, _names(kernel), device))
+
+
+def report(
+    kernel: str | Sequence[str] | None = None,
+    device: str | None = None,
+    *,
+    compare: tuple[str, str] | None = None,
+) -> Report:
+    """Return a report of the local store, as `tunedb report` writes it: a notebook shows its page.
+
+    `compare` names two stores (paths or URLs), two stored devices, or two versions, such as
+    `("triton=3.6.0", "triton=3.8.0")`. Raises as `tunedb.sweeps` does.
+    """
+    with _store() as store:
+        if store is None:
+            return Report("Nothing is stored", (), facts_of([], {}, {}))
+        return make_report(store, _names(kernel), device, compare)
+
+
+@contextlib.contextmanager
+def _store() -> Iterator[Store | None]:
+    """Open the local store as it is, with all that this process has tuned."""
+    from tunedb.store import open_store
+    from tunedb.tuner import session
+
+    session.flush()
+    store = open_store(settings.current().store, migrate=False, create=False)
+    if store is None:
+        yield None
+        return
+    with store:
+        yield store
+
+
+def _names(kernel: str | Iterable[str] | None) -> tuple[str, ...]:
+    if kernel is None:
+        return ()
+    return (kernel,) if isinstance(kernel, str) else tuple(kernel)
