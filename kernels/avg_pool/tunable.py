@@ -89,6 +89,18 @@ class AvgPool:
 
         return PoolWorkload(Pool.of_problem(problem), self.backward, index)
 
+    def bytes_moved(self, problem: Problem) -> int | None:
+        """Return the bytes that any config has to read and write."""
+        from .traffic import bytes_moved
+
+        return bytes_moved(problem, self.backward)
+
+    def operations(self, problem: Problem) -> int:
+        """Return the operations of the definition."""
+        from .traffic import operations
+
+        return operations(problem)
+
     def compile_jobs(
         self, problem: Problem, config: Config, target: GPUTarget, tensor: torch.Tensor | None = None
     ) -> list[CompileJob]:

@@ -10,8 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, put
+from tests.cli.test_ls_show_lookup_path import tuned
 from tests.reporting.stores import filled
+from tests.store.samples import DEVICE, sweep
+from tunedb import settings
+from tunedb.kernels.avg_pool import FORWARD
+from tunedb.store import open_store
+from tunedb.store.sql.copy_rates import CopyRate
 
 
 @pytest.fixture
@@ -103,3 +109,24 @@ def test_pictures_are_written(cli: Cli, store: Path, tmp_path: Path, monkeypatch
     files = sorted((tmp_path / "pictures").iterdir())
     assert {file.name for file in files} >= {"coverage.png", "race.png", "scatter.png", "speedups.png"}
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+
+
+def test_the_share_of_the_copy_rate_is_shown_where_kernel_and_device_say_it(cli: Cli, tmp_path: Path) -> None:
+    pooled = tuned(DEVICE, time_us=12.5)
+    put(pooled, sweep(7))
+    with open_store(settings.current().store) as store:
+        store.copy_rates.put(DEVICE, CopyRate(1e9))
+    moved = FORWARD.bytes_moved(pooled.problem)
+    assert moved is not None
+    share = moved / 1e9 * 1e6 / 12.5
+    rows = {row["uid"]: row for row in cli("ls", "--limits", "--format", "json").json}
+    assert rows[pooled.uid]["copy_share"] == pytest.approx(share)
+    assert "copy_share" in cli("ls", "--limits").out.splitlines()[0]
+    assert "copy_share" not in cli("ls", "--format", "json").json[0]
+    record = cli("show", pooled.uid, "--format", "json").json
+    assert (record["bytes_moved"], record["copy_share"]) == (moved, pytest.approx(share))
+    assert record["gb_per_s"] == pytest.approx(moved / 12.5e-6 / 1e9)
+    assert f"{100 * share:.1f} %" in cli("report", "--format", "md").out
+    assert "copy of the bytes" in cli("report", "-o", "-").out
+    other = [row for uid, row in rows.items() if uid != pooled.uid]
+    assert [row["copy_share"] for row in other] == [None]  # a problem that the kernel does not know

@@ -117,6 +117,22 @@ class HasOtherSizes(Protocol):
 
 
 @runtime_checkable
+class StatesBytes(Protocol):
+    """A registered kernel that states what any config has to move: its limit is the device's copy rate."""
+
+    def bytes_moved(self, problem: Problem) -> int | None:
+        """Return the bytes that have to be read and written once each; None if the problem does not say it."""
+
+
+@runtime_checkable
+class StatesOperations(Protocol):
+    """A registered kernel that states the operations of its definition, however a config computes it."""
+
+    def operations(self, problem: Problem) -> int | None:
+        """Return the number of operations; None if the problem does not say it."""
+
+
+@runtime_checkable
 class ExportsModule(Protocol):
     """A registered kernel that can be exported as a self-contained module."""
 

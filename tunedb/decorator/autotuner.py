@@ -22,7 +22,7 @@ from tunedb.decorator.hooks import ArgumentGuards
 from tunedb.decorator.inductor import StoredPruning
 from tunedb.decorator.kernel import KernelSpec, KernelState, tritons_attributes
 from tunedb.decorator.launcher import Launcher
-from tunedb.decorator.registered import MakeArguments, RegisteredAutotuner
+from tunedb.decorator.registered import CountWork, MakeArguments, RegisteredAutotuner
 from tunedb.decorator.results import Results, Timings
 from tunedb.runtime import compat_triton
 
@@ -288,11 +288,13 @@ class Autotuner(triton.runtime.Autotuner, Generic[Fn]):  # type: ignore[misc]  #
         config = self._launcher.choose(call, self._launcher.index()).config
         return triton.runtime.Autotuner(self.fn, self.arg_names, [config], [], self.reset_to_zero, self.restore_value)
 
-    def registered(self, arguments: MakeArguments) -> RegisteredAutotuner:
+    def registered(
+        self, arguments: MakeArguments, bytes_moved: CountWork | None = None, operations: CountWork | None = None
+    ) -> RegisteredAutotuner:
         """Return what to register under the entry point group `tunedb.kernels`, by the kernel's name, to warm it.
 
-        `arguments(device, **facts)` makes a call for a problem: it returns the grid, and the kernel's arguments by
-        name. It gets those facts that it has parameters for: values of `key`, and `x_dtype`, `x_layout`, `x_aligned`
-        of a tensor x.
+        `arguments(device, **facts)` makes a call for a problem: it returns the grid and the kernel's arguments by name,
+        and gets those facts that it has parameters for: values of `key`; `x_dtype`, `x_layout`, `x_aligned` of a tensor
+        x. `bytes_moved(problem)` and `operations(problem)` state what any config has to do, for reports.
         """
-        return RegisteredAutotuner(self._state, arguments)
+        return RegisteredAutotuner(self._state, arguments, bytes_moved, operations)

@@ -27,15 +27,23 @@ if TYPE_CHECKING:
     from tunedb.decorator.tuning.workload import CallWorkload
 
 MakeArguments = Callable[..., tuple[Any, Mapping[str, Any]]]
+CountWork = Callable[[Problem], int]
 _META = torch.device("meta")  # takes no memory
 
 
 class RegisteredAutotuner:
     """A `tunedb.core.kernel.RegisteredKernel`, made by `kernel.registered(make_arguments)`."""
 
-    def __init__(self, state: KernelState, make_arguments: MakeArguments) -> None:
+    def __init__(
+        self,
+        state: KernelState,
+        make_arguments: MakeArguments,
+        bytes_moved: CountWork | None = None,
+        operations: CountWork | None = None,
+    ) -> None:
         self._state = state
         self._make_arguments = make_arguments
+        self._bytes_moved, self._operations = bytes_moved, operations
         self._parameters = list(inspect.signature(make_arguments).parameters.values())[1:]  # the first is the device
         self._arguments: dict[Problem, Mapping[str, Any]] = {}  # by the problem that was made of them
         self.gradient: str | None = None  # the name of the gradient's registered kernel, if the owner sets one
@@ -98,6 +106,14 @@ class RegisteredAutotuner:
             return []
         facts = self._facts(problem)
         return [parameter.name for parameter in self._parameters if parameter.name not in facts]
+
+    def bytes_moved(self, problem: Problem) -> int | None:
+        """Return the bytes that any config has to move, by the owner's function; None without one."""
+        return None if self._bytes_moved is None else self._bytes_moved(problem)
+
+    def operations(self, problem: Problem) -> int | None:
+        """Return the operations of the definition, by the owner's function; None without one."""
+        return None if self._operations is None else self._operations(problem)
 
     def workload(self, problem: Problem, index: int) -> CallWorkload:
         """Return new arguments for the problem on the device of that index."""

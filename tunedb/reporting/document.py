@@ -14,6 +14,7 @@ from tunedb.reporting.comparing import compare_view
 from tunedb.reporting.coverage import coverage_view
 from tunedb.reporting.facts import Facts, count_misses, facts_of, read_misses, read_sweeps
 from tunedb.reporting.knobs import knobs_view
+from tunedb.reporting.limits import limits_of
 from tunedb.reporting.parallel_picture import parallel_spec
 from tunedb.reporting.parts import View
 from tunedb.reporting.race_pictures import race_spec, registers_spec
@@ -90,6 +91,7 @@ def make_report(
     """
     sweeps = read_sweeps(store, kernels, device)
     facts = facts_of(sweeps, read_misses(store, kernels, device), count_misses(store))
+    facts = replace(facts, limits_us=limits_of(facts, store))
     if compare is None:
         facts = replace(facts, comparison=natural_comparison(sweeps))
     else:

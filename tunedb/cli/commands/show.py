@@ -8,6 +8,7 @@ import typer
 
 from tunedb.cli.bundled import find_sweep
 from tunedb.cli.command import FormatOption, command, is_verbose
+from tunedb.cli.limits import Limits
 from tunedb.cli.opening import reading, sweep_row, trial_row
 from tunedb.cli.output import Format, print_record, print_table, say_answer
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
@@ -28,6 +29,7 @@ def show(
     """
     with reading(announced=False) as store:
         sweep = find_sweep(store, uid)
+        limits = Limits(store).record(sweep)
     trials = sorted(
         sweep.trials,
         key=lambda trial: (trial.config != sweep.config, trial.time_us is None, trial.time_us or 0.0, trial.config.key),
@@ -39,6 +41,7 @@ def show(
         "started": sweep.started.isoformat(),
         "expires": sweep.expires and sweep.expires.isoformat(),
         "counts": dict(sweep.counts),
+        **limits,
     }
     rows = [trial_row(trial, sweep) for trial in trials]
     if format is not Format.table:

@@ -153,6 +153,10 @@ def warm(
         else:
             step = trial_timeout if index >= 0 else None
             rows = tune(tasks, store, force=force or again, from_nothing=force, budget=budget, step=step)
+        if dask is None:  # whose workers have the devices
+            from tunedb.tuner.copy_rate import measure_copy_rates
+
+            measure_copy_rates(store, tasks)
     print_rows(rows, format, _COLUMNS)
     if len(rows) < len(tasks) or any(row["config"] is None for row in rows):
         raise typer.Exit(1)

@@ -246,6 +246,18 @@ class MissRow(Base):
     last_seen: Mapped[datetime] = mapped_column(index=True)
 
 
+class CopyRateRow(Base):
+    """How fast a device copies, measured once: the limit of a kernel that moves bytes."""
+
+    __tablename__ = "copy_rate"
+    __table_args__ = (sa.CheckConstraint("bytes_per_s > 0", name="rate"),)
+
+    device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), primary_key=True)
+    bytes_per_s: Mapped[float]  # read and written, together
+    measured: Mapped[datetime]
+    host: Mapped[str]
+
+
 class ClaimRow(Base):
     """A lease of one process on a problem, a device and a kernel's hash: only it sweeps them. Never leaves its store.
 

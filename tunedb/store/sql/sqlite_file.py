@@ -32,6 +32,7 @@ TABLES = (
     "claim",
     "confirmation",
     "hint",
+    "copy_rate",
     "tunedb_alembic_version",
 )
 BESIDE = ("-journal", "-wal", "-shm")  # the files that SQLite opens with a database

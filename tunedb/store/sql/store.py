@@ -25,6 +25,7 @@ from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.claims import Claims
 from tunedb.store.sql.confirmations import Confirmations
+from tunedb.store.sql.copy_rates import CopyRates
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.hints import Hints
 from tunedb.store.sql.hosts import HostSum
@@ -42,8 +43,8 @@ PAUSE_S = 0.05  # between two transactions: SQLite's waiting writers look every 
 
 
 class Store(SweepStore):
-    """A store in one database, opened by `open_store`: sweeps, `marks`, `claims`, `usage` counts, `hints`, and `upkeep`
-    of all sweeps.
+    """A store in one database, opened by `open_store`: sweeps, and in parts of their own `marks`, `claims`, `usage`
+    counts, `hints`, `copy_rates` of devices, and `upkeep` of all sweeps.
 
     Every method raises StoreError if the database fails, and ValueError for a record that can't be kept.
     """
@@ -63,6 +64,7 @@ class Store(SweepStore):
         self.upkeep = Upkeep(self._access)
         self.confirmations = Confirmations(self._access)
         self.hints = Hints(self._access, now)
+        self.copy_rates = CopyRates(self._access)
         self._rows = SweepRows(self._access, self.marks, self.confirmations, now)
 
     def close(self) -> None:
