@@ -17,6 +17,7 @@ from tunedb.reporting.knobs import knobs_view
 from tunedb.reporting.limits import limits_of
 from tunedb.reporting.parallel_picture import parallel_spec
 from tunedb.reporting.parts import View
+from tunedb.reporting.picture import Picture, race_picture
 from tunedb.reporting.race_pictures import race_spec, registers_spec
 from tunedb.reporting.races import page_data
 from tunedb.reporting.sides import comparison, natural_comparison
@@ -61,6 +62,24 @@ class Report:
     def markdown(self) -> str:
         """Return the summary, for an issue or a pull request."""
         return markdown.markdown(self.title, self.intro, self.views())
+
+    def race(self, uid: str | None = None) -> Picture | None:
+        """Return the picture of a sweep's race: of the one with that uid, else of the one that tuning gained most in.
+
+        None if nothing was timed, or if the sweep is not one that answers.
+        """
+        return race_picture(self.facts, uid)
+
+    def pictures(self) -> dict[str, Picture]:
+        """Return the pictures of the views by a name for their files, and the race of `race()`."""
+        pictures = {
+            figure.id: Picture(figure.title if name is None else f"{figure.title}: {name}", figure.spec)
+            for view in self.views()
+            for name, figures in ((None, view.figures), *view.groups)
+            for figure in figures
+        }
+        race = self.race()
+        return pictures if race is None else {**pictures, "race": race}
 
     def save(self, path: str | Path) -> Path:
         """Write the page, or the summary if the file's name ends in `.md`; return the file."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from tunedb.cli.opening import existing
 from tunedb.cli.output import stdout
 from tunedb.cli.streams import as_file
 from tunedb.errors import SettingError
+
+if TYPE_CHECKING:
+    from tunedb.reporting.document import Report
 
 STDOUT = "-"
 MARKDOWN = (".md", ".markdown")
@@ -77,11 +80,20 @@ def report(
     if unknown := sorted(set(kernels or ()) - stored):
         raise SettingError(f"Nothing is stored for {', '.join(unknown)}. Stored kernels: see tunedb ls")
     if png is not None:
-        from tunedb.reporting.png import save_pictures
-
-        log.info("%d pictures written to %s.", len(save_pictures(made, Path(png))), png)
+        _draw(made, Path(png))
     if output is not None or format is ReportFormat.md:
         _write(made.html() if format is ReportFormat.html else made.markdown(), output or STDOUT)
+
+
+def _draw(made: Report, folder: Path) -> None:
+    pictures = made.pictures()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures.items():
+            picture.save(folder / f"{name}.png")
+    except OSError as error:
+        raise SettingError(f"Can't write to {folder}: {error.strerror}. Name another folder with --png.") from None
+    log.info("%d pictures written to %s.", len(pictures), folder)
 
 
 def _write(text: str, output: str) -> None:
