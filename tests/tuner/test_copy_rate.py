@@ -65,16 +65,6 @@ def test_a_failure_to_measure_is_logged_and_nothing_else(tmp_path: Path, caplog:
     assert "12 MiB are free" in caplog.text
 
 
-def test_the_first_rate_of_a_device_stays(tmp_path: Path) -> None:
-    with open_store(str(tmp_path / "t.db")) as store:
-        assert store.copy_rates.put(DEVICE, CopyRate(1e12))
-        assert not store.copy_rates.put(DEVICE, CopyRate(2e12))
-        assert store.copy_rates.get()[DEVICE.digest].bytes_per_s == 1e12
-        for rate in (0.0, -1.0, float("nan"), float("inf")):
-            with pytest.raises(ValueError, match="above 0"):
-                store.copy_rates.put(OTHER, CopyRate(rate))
-
-
 def test_a_limit_is_the_time_of_copying_what_is_moved() -> None:
     kernel, rates = Stating({1: 1.0}), {DEVICE.digest: CopyRate(2e12)}
     assert limit_us(kernel, Problem.of("fake", n=4), DEVICE, rates) == pytest.approx(2.0)

@@ -255,7 +255,7 @@ class CopyRateRow(Base):
     device_id: Mapped[int] = mapped_column(sa.ForeignKey("device.id"), primary_key=True)
     bytes_per_s: Mapped[float]  # read and written, together
     measured: Mapped[datetime]
-    host: Mapped[str]
+    host: Mapped[str] = mapped_column(BoundedText())
 
 
 class ClaimRow(Base):
