@@ -6,7 +6,6 @@ import triton.language as tl
 
 import tunedb
 
-ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 BLOCKS = ((64, 64, 32, 4), (128, 64, 32, 4), (64, 128, 32, 4), (128, 128, 32, 8), (32, 64, 64, 4))
 
 
@@ -52,15 +51,8 @@ def arguments(device, M, N, K, a_dtype=torch.float16):
     return call_for(a, b)
 
 
-def bytes_moved(problem):
-    """The bytes of a, b and c, each once; M is as its bucket has it."""
-    M, N, K = (problem[name] for name in ("M", "N", "K"))
-    return (M * K + K * N + M * N) * ITEM_BYTES[problem.plain()["a_dtype"]]
-
-
-def operations(problem):
-    """A multiplication and an addition for each element of the cube."""
-    return 2 * problem["M"] * problem["N"] * problem["K"]
-
-
-MATMUL = matmul_kernel.registered(arguments, bytes_moved=bytes_moved, operations=operations)
+MATMUL = matmul_kernel.registered(
+    arguments,
+    bytes_moved=lambda of: (of["M"] * of["K"] + of["K"] * of["N"] + of["M"] * of["N"]) * of["a.dtype"].itemsize,
+    operations=lambda of: 2 * of["M"] * of["N"] * of["K"],  # M is as its bucket has it
+)

@@ -192,3 +192,11 @@ def test_a_program_is_run_without_loading_the_library() -> None:
 
 def test_adopting_loads_neither_triton_nor_torch() -> None:
     assert loaded("import tunedb; tunedb.adopt()") == set()
+
+
+def test_a_report_loads_neither_torch_nor_triton(tmp_path: Path) -> None:
+    from tests.reporting.stores import filled
+
+    store = filled(tmp_path / "t.db")
+    program = "import tunedb; tunedb.report().html(); assert tunedb.sweeps()"
+    assert loaded(program, ("torch", "triton", "alembic", "typer", "rich", "numpy"), TUNEDB_STORE=str(store)) == set()

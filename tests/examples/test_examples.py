@@ -18,7 +18,8 @@ from tests import forked
 from tests.cli.conftest import Cli
 from tests.conftest import BROKEN, BROKEN_REASON, INTERPRETED
 from tests.planted import register
-from tunedb import settings
+from tunedb import registry, settings
+from tunedb.tuner.copy_rate import bytes_of, operations_of
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SMALL = {
@@ -240,3 +241,14 @@ def test_a_shapes_file_names_its_kernels(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.py")), ids=lambda path: path.name)
 def test_an_example_stays_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 60
+
+
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
+def test_an_example_states_what_it_has_to_do() -> None:
+    matmul = registry.kernel_named("example_matmul")
+    problem = matmul.problem({"M": 64, "N": 32, "K": 128})
+    assert bytes_of(matmul, problem) == (64 * 128 + 128 * 32 + 64 * 32) * 2
+    assert operations_of(matmul, problem) == 2 * 64 * 32 * 128
+    softmax = registry.kernel_named("example_softmax")
+    assert bytes_of(softmax, softmax.problem({"columns": 64})) is None  # the rows are in no problem

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,27 @@ def test_two_stores_and_two_versions_are_compared(store: Path, tmp_path: Path) -
     versions = tunedb.report(compare=("triton=3.8.0,torch=2.13.0", "triton=3.6.0"))
     assert versions.facts.comparison is not None
     assert [str(pair.verdict) for pair in versions.facts.comparison.pairs].count("only B") == 1
+
+
+def test_a_picture_is_a_specification_and_a_png_if_its_extra_is_there(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race = tunedb.report().race()
+    assert race is not None
+    bundle = race._repr_mimebundle_()
+    assert bundle["application/vnd.vegalite.v5+json"]["datasets"]["lines"][0]["line"] == "default"
+    fake = types.SimpleNamespace(vegalite_to_png=lambda spec, scale: b"\x89PNG")
+    monkeypatch.setitem(sys.modules, "vl_convert", fake)  # type: ignore[arg-type]
+    assert race._repr_mimebundle_()["image/png"] == b"\x89PNG"
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # as if it were not installed
+    assert "image/png" not in race._repr_mimebundle_()
+    with pytest.raises(tunedb.SettingError, match="png"):
+        race.png()
+
+
+def test_a_race_is_that_of_the_sweep_that_is_asked_for(store: Path) -> None:
+    race = tunedb.report().race(made(A, 2).uid)
+    assert race is not None
+    assert race.title == "pool n=2"
+    assert [row["role"] for row in race.spec["datasets"]["trials"]][:2] == ["winner", "other config"]
+    assert tunedb.report().race("0" * 32) is None

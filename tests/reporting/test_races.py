@@ -25,7 +25,7 @@ def test_the_winner_comes_first_then_the_fastest_then_what_failed() -> None:
         ({"default_time_us": 12.5}, "takes 12.50 µs and is the default"),
         ({"trials": (trial(128), trial(256, time_us=12.6))}, "is a near-tie, 0.8% longer"),
         ({"trials": (trial(128), trial(256, time_us=12.4))}, "BLOCK=256 was 0.8% faster, which is within the margin"),
-        ({"trials": (trial(128),)}, "1 configs were tried, all with a time"),
+        ({"trials": (trial(128),)}, "One config was tried, all with a time"),
         ({"default_time_us": None}, "takes 12.50 µs; the next best"),
     ],
 )

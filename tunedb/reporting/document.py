@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunedb._internal.redact import without_password
 from tunedb.errors import StoreError
 from tunedb.reporting import html, markdown
 from tunedb.reporting.comparing import compare_view
@@ -124,7 +125,7 @@ def _sweeps_of(url: str, kernels: Sequence[str], device: str | None) -> list[Swe
 
     store = open_store(url, migrate=False, create=False)
     if store is None:
-        raise StoreError(f"--compare: there is no store at {url}.")
+        raise StoreError(f"--compare: there is no store at {without_password(url)}.")
     with store:
         return read_sweeps(store, kernels, device)
 

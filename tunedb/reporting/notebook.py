@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +123,10 @@ def report(
 def _store() -> Iterator[Store | None]:
     """Open the local store as it is, with all that this process has tuned."""
     from tunedb.store import open_store
-    from tunedb.tuner import session
 
-    session.flush()
+    tuning = sys.modules.get("tunedb.tuner.session")  # loads torch, and is loaded where something was tuned
+    if tuning is not None:
+        tuning.flush()
     store = open_store(settings.current().store, migrate=False, create=False)
     if store is None:
         yield None

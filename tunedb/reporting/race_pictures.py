@@ -8,7 +8,7 @@ STEP = 20  # pixels of a row; the page's script needs it too
 
 RACE_DESCRIPTION = (
     "A row for each config, the winner first. The dot is the median time, the line through it reaches from the 20th to "
-    "the 80th percentile. Dashed lines are the default's time and, if it is known, the time of copying the same bytes."
+    "the 80th percentile. The dashed line is the default's time, a dotted one the time of copying the same bytes."
 )
 REGISTERS_DESCRIPTION = "Each config is a dot. Across: registers per thread. Upwards: its median time."
 
@@ -54,6 +54,7 @@ def race_spec(rows: int = 1) -> Spec:
                     "strokeDash": {
                         "field": "line",
                         "type": "nominal",
+                        "sort": None,
                         "title": None,
                         "legend": {"orient": "top"},
                         "scale": {"range": [[5, 4], [1, 3]]},

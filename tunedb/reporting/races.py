@@ -43,7 +43,8 @@ def winning_sentence(sweep: Sweep) -> str:
         over = (others[0].time_us or 0.0) / sweep.time_us - 1
         text += f"; {_next_best(others[0], sweep, over)}"
     failed = failures_text(sweep)
-    return f"{text}. {len(trials)} configs were tried{f', of which {failed}' if failed else ', all with a time'}."
+    tried = "One config was tried" if len(trials) == 1 else f"{len(trials)} configs were tried"
+    return f"{text}. {tried}{f', of which {failed}' if failed else ', all with a time'}."
 
 
 def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:

@@ -11,7 +11,6 @@ from tunedb.core.device import Device
 from tunedb.core.kernel import StatesBytes, StatesOperations, TunableKernel
 from tunedb.core.problem import Problem
 from tunedb.core.task import TuningTask
-from tunedb.runtime.copying import measured_rate
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -21,7 +20,7 @@ _log = logging.getLogger("tunedb")
 
 
 def measure_copy_rates(
-    store: Store, tasks: Iterable[TuningTask], measure: Callable[[int], float] = measured_rate
+    store: Store, tasks: Iterable[TuningTask], measure: Callable[[int], float] | None = None
 ) -> list[Device]:
     """Measure the GPUs of these tasks that have no rate in the store yet; return those that have one now.
 
@@ -33,6 +32,12 @@ def measure_copy_rates(
         from tunedb.store.sql.copy_rates import CopyRate
 
         known = store.copy_rates.get() if devices else {}
+        if set(known).issuperset(device.digest for device in devices):
+            return []
+        if measure is None:  # loads torch, which a report does without
+            from tunedb.runtime.copying import measured_rate
+
+            measure = measured_rate
         for device, index in devices.items():
             if device.digest not in known:
                 store.copy_rates.put(device, CopyRate(measure(index)))

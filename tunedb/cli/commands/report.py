@@ -79,6 +79,8 @@ def report(
     stored = {answer.problem.kernel for answer in made.facts.answers}
     if unknown := sorted(set(kernels or ()) - stored):
         raise SettingError(f"Nothing is stored for {', '.join(unknown)}. Stored kernels: see tunedb ls")
+    if device is not None and not stored:
+        raise SettingError(f"Nothing is stored on a device {device!r}. Stored devices: see tunedb devices")
     if png is not None:
         _draw(made, Path(png))
     if output is not None or format is ReportFormat.md:
