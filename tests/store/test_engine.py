@@ -285,8 +285,8 @@ def test_a_shared_store_has_a_schema_of_its_own(postgresql_url: str) -> None:
     upgrade(postgresql_url)
     with psycopg.connect(postgresql_url) as connection:
         tables = connection.execute("SELECT table_schema, table_name FROM information_schema.tables").fetchall()
-    names = {"claim", "confirmation", "copy_rate", "device", "hint", "problem", "sweep", "trial", "mark", "host", "miss"}
-    names |= {"tunedb_alembic_version"}
+    names = {"claim", "confirmation", "copy_rate", "device", "hint", "problem", "sweep", "trial", "mark", "host"}
+    names |= {"miss", "tunedb_alembic_version"}
     assert {name for schema, name in tables if schema == "tunedb"} == names
     assert not {name for schema, name in tables if schema == "public"} & names
 

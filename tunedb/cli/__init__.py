@@ -25,8 +25,8 @@ from tunedb.core.declaration import Argument
 
 # In the order of `tunedb --help`.
 ORDER = (
-    "warm", "run", "precompile", "lookup", "explain", "ls", "show", "report", "diff", "mark", "verify", "misses", "stats",
-    "kernels", "devices", "export", "import", "sync", "gc", "db current", "db check", "db upgrade", "db backup",
+    "warm", "run", "precompile", "lookup", "explain", "ls", "show", "report", "diff", "mark", "verify", "misses",
+    "stats", "kernels", "devices", "export", "import", "sync", "gc", "db current", "db check", "db upgrade", "db backup",
     "doctor", "demo", "path",
 )  # fmt: skip
 GROUPS = {"db": "The store's schema (its revision, a check, an upgrade), and a backup."}
