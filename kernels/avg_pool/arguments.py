@@ -1,4 +1,4 @@
-"""The arguments of a pooling problem: declared for the command line, and checked on the way to a `Pool`.
+"""The arguments of a pooling problem: declared for the command line, and checked on the way to a problem.
 
 The declaration loads neither torch nor Triton, so that `tunedb warm avg_pool1d --help` answers at once.
 """
@@ -6,6 +6,7 @@ The declaration loads neither torch nor Triton, so that `tunedb warm avg_pool1d 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tunedb.core.declaration import NOTES, Argument, dtype_name
@@ -14,7 +15,7 @@ from tunedb.errors import SettingError
 from ..geometry import Window
 
 if TYPE_CHECKING:
-    import torch
+    from tunedb.core.problem import Problem
 
     from .problem import Pool
 
@@ -31,8 +32,38 @@ ARGUMENTS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The pooling that arguments ask for, with torch's name of the dtype."""
+
+    shape: tuple[int, ...]
+    window: Window
+    dtype: str
+    layout: str
+
+
+def problem_of(arguments: Mapping[str, Any], backward: bool) -> Problem:
+    """Return the problem of these arguments, see `read`. Loads no torch."""
+    from .problem import problem_of_shape
+
+    kernel = "avg_pool1d_backward" if backward else "avg_pool1d"
+    asked = read(arguments)
+    return problem_of_shape(kernel, asked.shape, asked.window, asked.dtype, asked.layout, backward=backward)
+
+
 def pool_of(arguments: Mapping[str, Any], backward: bool) -> Pool:
-    """Return the pool of these arguments, of which `shape`, (N, C, L) or (C, L), and `kernel_size` are required.
+    """Return the pool of these arguments, see `read`."""
+    import torch
+
+    from .problem import Pool
+
+    asked = read(arguments)
+    dtype = getattr(torch, asked.dtype)
+    return Pool.of_shape(asked.shape, asked.window, dtype, asked.layout, backward=backward)
+
+
+def read(arguments: Mapping[str, Any]) -> Asked:
+    """Check arguments, of which `shape`, (N, C, L) or (C, L), and `kernel_size` are required.
 
     The others default to torch's: `stride` (kernel_size), `padding` (0), `ceil_mode` (False), `count_include_pad`
     (True), `dtype` ("float32"; a torch dtype too), `layout` ("rows", "transposed", "general"). `id` and `note` are
@@ -40,7 +71,7 @@ def pool_of(arguments: Mapping[str, Any], backward: bool) -> Pool:
 
     Raises SettingError, naming the argument, for unknown arguments and values that torch would refuse.
     """
-    from .problem import LAYOUTS, Pool
+    from .problem import LAYOUTS
 
     names = {argument.name for argument in ARGUMENTS}
     unknown = sorted(set(arguments) - names - NOTES)
@@ -61,7 +92,7 @@ def pool_of(arguments: Mapping[str, Any], backward: bool) -> Pool:
     layout = arguments.get("layout") or "rows"
     if layout not in LAYOUTS:
         raise SettingError(f"layout: expected one of {', '.join(LAYOUTS)}, got {layout!r}.")
-    return Pool.of_shape(shape, window, _dtype(arguments), layout, backward=backward)
+    return Asked(shape, window, _dtype(arguments), layout)
 
 
 def _missing(name: str, expected: str) -> SettingError:
@@ -95,12 +126,9 @@ def _switch(arguments: Mapping[str, Any], name: str, default: bool) -> bool:
     return value
 
 
-def _dtype(arguments: Mapping[str, Any]) -> torch.dtype:
-    import torch
-
+def _dtype(arguments: Mapping[str, Any]) -> str:
     value = arguments.get("dtype", "float32")
-    name = dtype_name(value) if isinstance(value, str) else value
-    dtype: Any = getattr(torch, name) if name in DTYPES else name
-    if dtype not in [getattr(torch, name) for name in DTYPES]:
+    name = dtype_name(str(value))  # a torch dtype's text is `torch.float32`
+    if name not in DTYPES or not (isinstance(value, str) or type(value).__name__ == "dtype"):
         raise SettingError(f"dtype: expected one of {', '.join(DTYPES)}, got {value!r}.")
-    return dtype  # type: ignore[no-any-return]
+    return name

@@ -6,7 +6,7 @@ The op and the sweep make their outputs and launches here and nowhere else. An e
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
@@ -30,6 +30,9 @@ from .strides import (
     layout_between,
     view_of,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 INT32_END = 2**31  # a grid holds fewer programs, and narrow offsets stay below it
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from tunedb.core.problem import Problem
+from tunedb.core.tagged import DtypeName
 
 from ..geometry import Window
 from .algorithms.case import Case
 from .strides import View, alignment_of, collapsed, is_channels_last, layout_of, view_of
 
+if TYPE_CHECKING:
+    import torch
+
 LAYOUTS = ("rows", "transposed", "general")
+ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}  # bytes, by torch's name of a dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +61,16 @@ class Pool:
         "rows" is contiguous, "transposed" is made as (N, L, C) and transposed, "general" is every second column of
         a contiguous tensor twice as long. `alignment` defaults to that of such a tensor.
         """
-        length = shape[-1]
-        columns = window.output_length(length) if backward else length
-        batch, rows = (1, shape[0]) if len(shape) == 2 else (shape[0], shape[1])
-        view, layout = _seen(((batch, rows, columns), fresh_strides(rows, columns, layout)), length, len(shape))
-        alignment = alignment_of(view, 0, dtype.itemsize, layout) if alignment is None else alignment
-        return cls(*view[0][:2], length, window.normalised(length), dtype, layout, alignment)
+        facts = fresh_facts(shape, window, dtype.itemsize, layout, backward=backward)
+        if alignment is not None:
+            facts["alignment"] = alignment
+        return cls(dtype=dtype, window=window.normalised(shape[-1]), **facts)
 
     @classmethod
     def of_problem(cls, problem: Problem) -> Pool:
         """Return the pool whose problem this is."""
-        window = Window(**{field.name: problem[field.name] for field in fields(Window)})
         names = (field.name for field in fields(cls) if field.name != "window")
-        return cls(window=window, **{name: problem[name] for name in names})
+        return cls(window=window_of(problem), **{name: problem[name] for name in names})
 
     @classmethod
     def _of(cls, read: torch.Tensor, length: int, window: Window) -> Pool:
@@ -79,10 +80,10 @@ class Pool:
 
     def case(self, is_backward: bool) -> Case:
         """Return what the choice of an algorithm depends on."""
-        window, length = self.window, self.length
-        sizes = (window.kernel_size, window.stride, window.padding)
-        facts = (self.batch, self.rows, length, window.output_length(length))
-        return Case(is_backward, self.layout, self.dtype.itemsize, *facts, *sizes, alignment=self.alignment)
+        return _case(
+            is_backward, self.layout, self.dtype.itemsize, (self.batch, self.rows, self.length), self.window,
+            self.alignment,
+        )  # fmt: skip
 
     def forward_problem(self) -> Problem:
         """Return the problem of the kernel `avg_pool1d`."""
@@ -95,6 +96,44 @@ class Pool:
     def _facts(self) -> dict[str, object]:
         facts = {field.name: getattr(self, field.name) for field in fields(self)}
         return facts | asdict(facts.pop("window"))
+
+
+def problem_of_shape(
+    kernel: str, shape: Sequence[int], window: Window, dtype: str, layout: str, *, backward: bool
+) -> Problem:
+    """Return the problem of `Pool.of_shape` for torch's dtype of that name. Loads no torch."""
+    facts = fresh_facts(shape, window, ITEMSIZES[dtype], layout, backward=backward)
+    return Problem.of(kernel, dtype=DtypeName(f"torch.{dtype}"), **facts, **asdict(window.normalised(shape[-1])))
+
+
+def window_of(problem: Problem) -> Window:
+    """Return the window of a problem."""
+    return Window(**{field.name: problem[field.name] for field in fields(Window)})
+
+
+def case_of(problem: Problem, is_backward: bool) -> Case:
+    """Return what the choice of an algorithm for a problem depends on. Loads no torch."""
+    itemsize = ITEMSIZES[problem.dtype_name("dtype").name.removeprefix("torch.")]
+    extents = problem["batch"], problem["rows"], problem["length"]
+    return _case(is_backward, problem["layout"], itemsize, extents, window_of(problem), problem["alignment"])
+
+
+def _case(
+    is_backward: bool, layout: str, itemsize: int, extents: tuple[int, int, int], window: Window, alignment: int
+) -> Case:
+    out_length, sizes = window.output_length(extents[2]), (window.kernel_size, window.stride, window.padding)
+    return Case(is_backward, layout, itemsize, *extents, out_length, *sizes, alignment=alignment)
+
+
+def fresh_facts(shape: Sequence[int], window: Window, itemsize: int, layout: str, *, backward: bool) -> dict[str, Any]:
+    """Return the facts of a new tensor of this shape, see `Pool.of_shape`, but for its window and dtype."""
+    length = shape[-1]
+    columns = window.output_length(length) if backward else length
+    batch, rows = (1, shape[0]) if len(shape) == 2 else (shape[0], shape[1])
+    view, layout = _seen(((batch, rows, columns), fresh_strides(rows, columns, layout)), length, len(shape))
+    (batch, rows, _), _ = view
+    alignment = alignment_of(view, 0, itemsize, layout)
+    return {"batch": batch, "rows": rows, "length": length, "layout": layout, "alignment": alignment}
 
 
 def _seen(view: View, length: int, dimensions: int) -> tuple[View, str]:

@@ -10,13 +10,12 @@ from tunedb.core.problem import Config, Problem
 
 from .algorithms import algorithms, tiles_of
 from .algorithms.case import MAX_UNROLLED_WINDOW
-from .problem import Pool
+from .problem import case_of, window_of
 
 
 def forward_space(problem: Problem, device: Device) -> tuple[Config, ...]:
     """List every config worth trying for y = avg_pool1d(x), the default first."""
-    pool = Pool.of_problem(problem)
-    return _space(pool, device, backward=False)
+    return _space(problem, device, backward=False)
 
 
 def forward_default(problem: Problem, device: Device) -> Config:
@@ -26,8 +25,7 @@ def forward_default(problem: Problem, device: Device) -> Config:
 
 def backward_space(problem: Problem, device: Device) -> tuple[Config, ...]:
     """List every config worth trying for the gradient, the default first."""
-    pool = Pool.of_problem(problem)
-    return _space(pool, device, backward=True)
+    return _space(problem, device, backward=True)
 
 
 def backward_default(problem: Problem, device: Device) -> Config:
@@ -37,14 +35,14 @@ def backward_default(problem: Problem, device: Device) -> Config:
 
 def window_class(problem: Problem) -> tuple[bool, str]:
     """Return what decides, besides the extents, which configs suit: are taps unrolled, and how do windows overlap?"""
-    window = Pool.of_problem(problem).window
+    window = window_of(problem)
     overlap = "none" if window.stride >= window.kernel_size else "dense" if window.stride == 1 else "strided"
     return window.kernel_size <= MAX_UNROLLED_WINDOW, overlap
 
 
-def _space(pool: Pool, device: Device, *, backward: bool) -> tuple[Config, ...]:
+def _space(problem: Problem, device: Device, *, backward: bool) -> tuple[Config, ...]:
     is_interpreted = device.backend == "interpreter"
-    case = pool.case(backward)
+    case = case_of(problem, backward)
     configs: list[Config] = []
     for algorithm in algorithms(case):
         tiles = tiles_of(algorithm, case, 0 if is_interpreted else device.multiprocessors)

@@ -8,14 +8,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunedb.core.declaration import Argument, Demo
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
+from tunedb.core.source_folder import hash_of_files
 from tunedb.core.sweep import Sweep
+from tunedb.runtime.versions import triton_version
 
-from .arguments import ARGUMENTS, pool_of
+from .arguments import ARGUMENTS, problem_of
 
 if TYPE_CHECKING:
     import torch
@@ -78,9 +81,8 @@ class AvgPool:
         return search_space.window_class(problem) == search_space.window_class(other)
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
-        """Return the problem of a line of a shapes file; `arguments.pool_of` has the keys. Raises SettingError."""
-        pool = pool_of(arguments, self.backward)
-        return pool.backward_problem() if self.backward else pool.forward_problem()
+        """Return the problem of a line of a shapes file; `arguments.read` has the keys. Raises SettingError."""
+        return problem_of(arguments, self.backward)
 
     def workload(self, problem: Problem, index: int) -> PoolWorkload:
         """Make tensors for the problem on the GPU of that index, or on the CPU for -1 (the interpreter)."""
@@ -123,6 +125,17 @@ class AvgPool:
 
 @functools.cache  # not a cached property: before Python 3.12 that has a lock, which a forked child may find held
 def _hash(backward: bool) -> str:
+    folder = Path(__file__).parent
+    return hash_of_files(
+        "avg_pool1d_backward" if backward else "avg_pool1d",
+        [*folder.rglob("*.py"), *folder.parent.glob("*.py")],
+        module=f"{__package__}.jit",
+        triton=triton_version(),
+        compute=functools.partial(_computed_hash, backward),
+    )
+
+
+def _computed_hash(backward: bool) -> str:
     from tunedb.core.source_hash import kernel_hash
 
     from . import jit

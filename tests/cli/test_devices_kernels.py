@@ -66,8 +66,9 @@ def test_devices_loads_no_torch_without_a_gpu(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from tunedb.cli import device, run
-device._DRIVERS = ()
+from tunedb.cli import run
+from tunedb.runtime import driver
+driver._DRIVERS = ("/absent",)
 code = run(["devices", "-q"])
 print(code, "torch" in sys.modules, "triton" in sys.modules)
 """

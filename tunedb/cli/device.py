@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
 
 from tunedb import settings
 from tunedb.core.device import Device, Placement
 from tunedb.errors import SettingError
-from tunedb.runtime import current_device
+from tunedb.runtime import current_device, driver
+from tunedb.runtime.driver import DriverSilent
 from tunedb.settings import is_interpreted
 from tunedb.tuner.stored_device import device_named
 
-# Of NVIDIA, of AMD, and of both under Windows: what a machine without a GPU lacks.
-_DRIVERS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _NUMPY_FOR_TRITON_3_6 = ("1.", "2.0.", "2.1.", "2.2.", "2.3.")
 
 
 def current_index() -> int:
-    """Return the index of the current GPU, or -1, Triton's interpreter, if there is no GPU."""
+    """Return the index of the current GPU, or -1, Triton's interpreter, if there is no GPU. Mostly loads no torch."""
+    if is_interpreted():
+        return -1
+    if "torch" not in sys.modules:
+        with contextlib.suppress(DriverSilent):
+            return -1 if driver.first_gpu() is None else 0
+    return _index_by_torch()
+
+
+def _index_by_torch() -> int:
     index = current_device.current_index()
     return -1 if index is None else index
 
 
 def current_placement() -> Placement:
     """Return the placement on the device of `current_index`."""
-    return current_device.placement_of(current_index())
+    index = current_index()
+    if index == 0 and "torch" not in sys.modules:
+        with contextlib.suppress(DriverSilent):
+            gpu = driver.first_gpu()
+            if gpu is not None:
+                return Placement(gpu, index)
+    return current_device.placement_of(index)
 
 
 def current_device_if_any() -> Device | None:
-    """Return the current GPU, or the interpreter if Triton was asked for it; None without either.
-
-    Loads torch only where a GPU's driver is, and then asks it.
-    """
-    if not is_interpreted() and not any(Path(path).exists() for path in _DRIVERS):
+    """Return the current GPU, or the interpreter if Triton was asked for it; None without either."""
+    if not is_interpreted() and not driver.has_driver():
         return None
     with contextlib.suppress(ModuleNotFoundError):  # without torch nothing runs here
-        index = current_device.current_index()
-        return None if index is None else current_device.device_of(index)
+        placement = current_placement()
+        return None if placement.is_interpreter and not is_interpreted() else placement.device
     return None
 
 
@@ -48,7 +59,7 @@ def index_to_run_on() -> int:
 
     Has to be called before Triton is loaded, which reads that wish once. torch does not load Triton.
     """
-    index = current_index()
+    index = _index_by_torch()
     if index < 0:
         settings.ask_for_interpreter()
         _check_interpreter()

@@ -13,7 +13,7 @@ from typing import Any
 
 from tunedb._internal.printable import printable
 from tunedb.core.canonical import digest_of, dump, parse_canonical, plain_facts
-from tunedb.core.tagged import text_of, untagged
+from tunedb.core.tagged import DtypeName, text_of, untagged
 from tunedb.errors import IdentityError
 
 _KERNEL = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,199}")
@@ -45,6 +45,13 @@ class _Facts(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def dtype_name(self, name: str) -> DtypeName:
+        """Return a fact that is a dtype, without loading torch or Triton. Raises IdentityError for another fact."""
+        value = self._values[name]
+        if not isinstance(value, dict) or list(value) != ["dtype"]:
+            raise IdentityError(f"{name}: expected a dtype, got {value!r:.100}.")
+        return DtypeName(value["dtype"])
 
     def plain(self) -> dict[str, Any]:
         """Return the facts with each dtype as its short name (`float32`): for people, and for `--format json`."""

@@ -8,9 +8,25 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tunedb.errors import IdentityError
+
+
+@dataclass(frozen=True, slots=True)
+class DtypeName:
+    """A dtype by its name, such as `torch.float32`, where loading torch or Triton for the dtype itself is too slow.
+
+    As a fact it is the same as the dtype.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _DTYPE.fullmatch(self.name):
+            raise IdentityError(f"Expected a dtype's name such as torch.float32, got {self.name!r:.100}.")
+
 
 INT64 = range(-(2**63), 2**63)
 _DTYPE = re.compile(r"(torch|triton)\.[a-z][a-z0-9_]{0,31}")
@@ -79,6 +95,8 @@ def is_storable(text: str) -> bool:
 
 def _dtype_name(value: object) -> str | None:
     """Return `torch.float32` or `triton.fp32` for a dtype, else None. Imports neither package to find out."""
+    if type(value) is DtypeName:
+        return value.name
     module = type(value).__module__
     if type(value).__name__ != "dtype" or module not in ("torch", "triton.language.core"):
         return None

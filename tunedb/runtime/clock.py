@@ -16,13 +16,13 @@ import torch
 
 from tunedb._internal.control import suppress
 from tunedb._internal.switch_interval import short_switch_interval
-from tunedb.core.kernel import TunableKernel
+from tunedb.runtime.clock_method import INTERPRETER_METHOD, METHOD
+from tunedb.runtime.clock_method import Clock as Clock
+from tunedb.runtime.clock_method import HasClock as HasClock
+from tunedb.runtime.clock_method import method_for as method_for
+from tunedb.runtime.clock_method import own_clock as own_clock
 from tunedb.runtime.compat_torch import spin
 from tunedb.runtime.failures import typed_errors
-
-# The version of the method below. It is part of a sweep's environment: when the way of timing changes, so must this,
-# and older sweeps become stale.
-METHOD = "events-2"
 
 _TIMING_S = 0.05  # of kernel time per call to `timing`. Chosen, as the next one
 _MAX_SAMPLES = 100  # per call to `timing`
@@ -46,24 +46,6 @@ class Timing:
         middle = median(samples)
         fifths = quantiles(samples, n=5, method="inclusive") if len(samples) > 1 else [middle] * 4
         return cls(middle, min(fifths[0], middle), max(fifths[3], middle), len(samples))  # rounding can cross them
-
-
-class Clock(Protocol):
-    """A clock that times launches on one device."""
-
-    @property
-    def method(self) -> str:
-        """The version of the method, for the environment of a sweep."""
-
-    @property
-    def once(self) -> bool:
-        """Whether the first call of `sample` is final: then nothing is raced, and nothing is compiled meanwhile."""
-
-    def sample(self, launch: Callable[[], object], count: int) -> list[float]:
-        """Return the microseconds of `count` launches, of a kernel that has run before.
-
-        Raises TrialError or StickyDeviceError if one fails.
-        """
 
 
 class GpuClock:
@@ -149,7 +131,7 @@ def _nothing() -> None:
 class WallClock:
     """A clock of the host's time around one launch, for the interpreter, whose times mean nothing for a GPU."""
 
-    method = "wall-1"
+    method = INTERPRETER_METHOD
     once = True
 
     def sample(self, launch: Callable[[], object], count: int) -> list[float]:  # noqa: ARG002 - one is enough
@@ -165,20 +147,6 @@ def clock_for(index: int) -> Clock:
     return WallClock() if index < 0 else GpuClock(index)
 
 
-@runtime_checkable
-class HasClock(Protocol):
-    """A tunable kernel with a clock of its own, whose method is part of the environment of its sweeps."""
-
-    @property
-    def clock(self) -> Clock | None:
-        """The clock, or None for `clock_for`."""
-
-
-def own_clock(kernel: TunableKernel) -> Clock | None:
-    """Return the kernel's own clock; None if it is timed by `clock_for`."""
-    return kernel.clock if isinstance(kernel, HasClock) else None
-
-
 def timing(clock: Clock, launch: Callable[[], object]) -> Timing:
     """Return the timing of up to 100 launches on an idle device, of fewer if they would take longer than 50 ms in all.
 
@@ -190,11 +158,6 @@ def timing(clock: Clock, launch: Callable[[], object]) -> Timing:
     first = clock.sample(launch, 3)
     count = min(_MAX_SAMPLES - 3, int(_TIMING_S * 1e6 / max(*first, 1.0)) - 3)
     return Timing.of(first + (clock.sample(launch, count) if count > 0 else []))
-
-
-def method_for(index: int) -> str:
-    """Return the method of `clock_for(index)`, without making one."""
-    return WallClock.method if index < 0 else GpuClock.method
 
 
 @contextlib.contextmanager

@@ -1,15 +1,16 @@
-"""The device that this process runs on, and its environment. Loads torch and Triton at the first question."""
+"""The device that this process runs on, and its environment. Loads torch at the first question about a GPU."""
 
 from __future__ import annotations
 
 import functools
 import platform
-from pathlib import Path
 
-from tunedb._internal.control import let_pass
 from tunedb._internal.printable import printable
 from tunedb.core.device import INTERPRETER, Device, Environment, Placement
 from tunedb.core.task import TuningTask
+from tunedb.runtime.clock_method import method_for, own_clock
+from tunedb.runtime.driver import kernel_driver_version
+from tunedb.runtime.versions import torch_build, triton_version
 from tunedb.settings import is_interpreted
 
 
@@ -56,8 +57,6 @@ def current_index() -> int | None:
 
 def environment_of(task: TuningTask) -> Environment | None:
     """Return the environment of the task's calls; None if this process does not have the device."""
-    from tunedb.runtime.clock import method_for, own_clock  # loads torch
-
     if task.index is None:
         return None
     own = own_clock(task.kernel)
@@ -66,21 +65,18 @@ def environment_of(task: TuningTask) -> Environment | None:
 
 @functools.cache
 def environment(backend: str, method: str) -> Environment:
-    """Return the environment of this process, on a device with that backend, for that timing method."""
-    import torch
-    import triton  # not by their distributions' names, which differ among nightlies and ROCm's builds
+    """Return the environment of this process, on a device with that backend, for that timing method.
 
+    Loads neither torch nor Triton: their files say their versions.
+    """
     driver = _driver_version() if backend != "interpreter" else platform.python_version()
-    return Environment(triton.__version__, str(torch.__version__), driver, method)
+    return Environment(triton_version(), torch_build().version, driver, method)
 
 
 def _driver_version() -> str:
     """Return the kernel driver's version if Linux shows it, else that of the CUDA or HIP that torch was built for."""
-    try:
-        words = Path("/proc/driver/nvidia/version").read_text().split()
-        return next(word for word in words if word[0].isdigit() and word.count(".") >= 1)
-    except (OSError, StopIteration) as error:
-        let_pass(error)
-        import torch
-
-        return f"cuda {torch.version.cuda}" if torch.version.cuda else f"hip {torch.version.hip}"
+    version = kernel_driver_version()
+    if version is None:
+        build = torch_build()
+        return f"cuda {build.cuda}" if build.cuda else f"hip {build.hip}"
+    return version

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from triton.runtime.errors import InterpreterError
 
 from tunedb._internal import forks
@@ -45,6 +44,8 @@ class Launch:
     @property
     def numbers(self) -> tuple[Any, ...]:
         """The arguments after the tensors."""
+        import torch  # here, because a kernel's hash is asked for without it
+
         return self.arguments[sum(isinstance(value, torch.Tensor) for value in self.arguments) :]
 
     @property
