@@ -235,6 +235,18 @@ def test_the_listing_can_be_narrowed_and_can_have_trials(store: Store) -> None:
     assert list(store.iter_sweeps(kernel="other", device_name=DEVICE.name)) == []
 
 
+def test_a_store_says_what_it_has_sweeps_of(store: Store) -> None:
+    away = dataclasses.replace(DEVICE, name="NVIDIA H999")
+    add, bad = Problem.of("mine.add", n=1), Problem.of("bad", n=1)
+    store.put_sweeps([sweep(1), sweep(problem=add, device=away), failed(problem=bad)])
+    assert set(store.upkeep.devices()) == {DEVICE, away}
+    assert store.upkeep.devices("mine.add") == [away]
+    assert store.upkeep.devices("absent") == []
+    assert store.upkeep.kernels() == ["avg_pool1d", "mine.add"]
+    assert store.upkeep.tried_configs("mine.add") == [Config.of(BLOCK=block, num_warps=4) for block in (128, 256, 512)]
+    assert store.upkeep.tried_configs("absent") == []
+
+
 def test_the_listing_goes_on_while_its_reader_writes(store: Store, small_pages: int) -> None:
     many = [sweep(n, trials=(trial(),)) for n in range(2 * small_pages + 5)]
     store.put_sweeps(many)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from tunedb.core.device import Device, Environment
 from tunedb.core.hint import Hint
@@ -107,3 +108,30 @@ class SweepStore(ABC):
     @abstractmethod
     def close(self) -> None:
         """Write what waits, and close the connections."""
+
+
+class SweptNames(Protocol):
+    """What a database has sweeps of."""
+
+    def devices(self, kernel: str | None = None) -> list[Device]:
+        """Return the devices that finished sweeps are of: those of a kernel, or of all."""
+
+    def kernels(self) -> list[str]:
+        """Return the names of the kernels that tuned sweeps are of, sorted."""
+
+    def tried_configs(self, kernel: str) -> list[Config]:
+        """Return the configs that sweeps of a kernel tried, each once."""
+
+
+class SweepLists(Protocol):
+    """What commands list of one database."""
+
+    @property
+    def upkeep(self) -> SweptNames:
+        """What it has sweeps of."""
+
+    def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
+        """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""
+
+    def iter_sweeps(self, *, kernel: str | None = None) -> Iterator[Sweep]:
+        """Yield the finished sweeps, without trials, by kernel, problem, device, time of finish and uid."""

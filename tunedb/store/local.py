@@ -109,7 +109,7 @@ class LocalOpener:
         return False
 
     def _reader(self) -> SqliteReader | None:
-        path = _path_of(self._url)
+        path = path_of(self._url)
         if path is None:
             return None
         from tunedb.store.sql.sqlite_reader import SqliteReader
@@ -130,7 +130,7 @@ def _plain_path(url: str) -> str | None:
     return path
 
 
-def _path_of(url: str) -> Path | None:
+def path_of(url: str) -> Path | None:
     """Return the real path of the SQLite file that a path or a plain URL names; None if there is none."""
     path = _plain_path(url)
     if path is None:

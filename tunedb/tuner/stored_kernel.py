@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+from tunedb.core.declaration import dtype_name
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import MissError, SettingError
-from tunedb.store import Store
+from tunedb.store.interface import SweepLists
 
 
 class StoredKernel:
@@ -20,21 +21,21 @@ class StoredKernel:
     configs since then can't be seen.
     """
 
-    def __init__(self, name: str, sweeps: Sequence[Sweep]) -> None:
+    def __init__(self, name: str, sweeps: Sequence[Sweep], tried: Sequence[Config]) -> None:
         self.name = name
         newest = max(sweeps, key=lambda sweep: sweep.started)
         self.hash = newest.kernel_hash
         self.clock = SimpleNamespace(method=newest.environment.method) if newest.environment.has_own_benchmark else None
         self._problems = list(dict.fromkeys(sweep.problem for sweep in sweeps))
-        tried = (config for sweep in sweeps for config in (sweep.config, *(trial.config for trial in sweep.trials)))
-        self._space = tuple(dict.fromkeys(config for config in tried if config is not None))
+        winners = (sweep.config for sweep in sweeps if sweep.config is not None)
+        self._space = tuple(dict.fromkeys([*winners, *tried]))
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """Return the one stored problem that has these facts.
 
         Raises MissError if none has them, SettingError if several have, and for names that no stored problem has.
         """
-        fitting = [problem for problem in self._problems if arguments.items() <= problem.plain().items()]
+        fitting = [problem for problem in self._problems if _has(problem, arguments)]
         if len(fitting) == 1:
             return fitting[0]
         which = f"{len(fitting)} stored problems have" if fitting else "no stored problem has"
@@ -49,7 +50,7 @@ class StoredKernel:
         return self._space
 
     def default(self, problem: Problem, device: Device) -> Config:
-        """Return the first config that was tried."""
+        """Return the first sweep's winner."""
         return self._space[0]
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
@@ -61,12 +62,19 @@ class StoredKernel:
         raise SettingError(f"{self.name} is not installed, so it can't be run. Install the package that has it.")
 
 
-def stored_kernel(store: Store | None, name: str) -> StoredKernel | None:
+def _has(problem: Problem, facts: Mapping[str, Any]) -> bool:
+    """Say whether a problem has these facts, as it shows them; a dtype by any of its names."""
+    own = problem.plain()
+    return all(name in own and _name_of(own[name]) == _name_of(value) for name, value in facts.items())
+
+
+def _name_of(value: object) -> object:
+    return dtype_name(value) if isinstance(value, str) else value
+
+
+def stored_kernel(store: SweepLists | None, name: str) -> StoredKernel | None:
     """Return the kernel of that name, if the store has a winner of it."""
-    sweeps = [] if store is None else list(store.iter_sweeps(kernel=name, with_trials=True))
-    return StoredKernel(name, sweeps) if any(sweep.config is not None for sweep in sweeps) else None
-
-
-def stored_names(store: Store, name: str) -> list[str]:
-    """Return the names of stored kernels that end in this name, after a dot: those of other modules."""
-    return [stored for stored in store.upkeep.kernels() if stored.endswith(f".{name}")]
+    sweeps = [] if store is None else list(store.iter_sweeps(kernel=name))
+    if store is None or not any(sweep.config is not None for sweep in sweeps):
+        return None
+    return StoredKernel(name, sweeps, store.upkeep.tried_configs(name))

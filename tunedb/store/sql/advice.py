@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-
 from tunedb import settings
 from tunedb.errors import TunedbError
+from tunedb.store.sql.command_text import MASK, about
 from tunedb.store.sql.engine import locate
-
-MASK = "***"  # the place of a password in a printable URL
 
 
 def on_store(command: str, url: str) -> str:
@@ -18,7 +15,7 @@ def on_store(command: str, url: str) -> str:
     none if that is what it works on anyway; `URL` is one for the user to set.
     """
     if MASK not in url:
-        return f"{command} --store {shlex.quote(url)}"
+        return about(command, url)
     try:
         current = settings.current()
         for name, option in (("store", ""), ("shared", f' --store "${current.sources["shared"]}"')):
@@ -27,4 +24,4 @@ def on_store(command: str, url: str) -> str:
                 return f"{command}{option}"
     except TunedbError:  # a setting or a URL that can't be used, which other messages are about
         pass
-    return f'{command} --store "$URL"'
+    return about(command, url)

@@ -19,6 +19,7 @@ from tunedb._internal.redact import is_ambiguous, is_path, masked, secrets_of, w
 from tunedb.errors import StoreError, StoreReadOnly, StoreUnavailable
 from tunedb.settings import expand, password_in_environment
 from tunedb.store.sql import postgresql, sqlite_file
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.in_flight import in_flight
 from tunedb.store.sql.sqlite_failures import failure_of, refused, unavailable, unusable
 from tunedb.store.sql.sqlite_file import STATEMENT_S, StatementLimit
@@ -88,7 +89,9 @@ class Database:
             _mask(error, self.secrets)
             raise self._failure(error) from error
         except (sa.exc.NoResultFound, sa.exc.MultipleResultsFound) as error:
-            raise StoreError(f"{self.url} refused a row (an index of someone else?). Run: tunedb db check") from error
+            raise StoreError(
+                f"{self.url} refused a row (an index of someone else?). Run: {about('tunedb db check', self.url)}"
+            ) from error
         except OSError as error:
             raise unusable(self.url, error) from error
 

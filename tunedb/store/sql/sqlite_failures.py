@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import sqlite3
 from pathlib import Path
 
 from tunedb._internal import safe_path
 from tunedb.errors import StoreBusy, StoreCorrupt, StoreError, StoreReadOnly, StoreUnavailable
+from tunedb.store.sql.command_text import about
 
 DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _HINTS = {
@@ -17,7 +17,6 @@ _HINTS = {
     sqlite3.SQLITE_READONLY: "Make the file and its folder writable, or name another store in TUNEDB_STORE.",
     sqlite3.SQLITE_PERM: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
     sqlite3.SQLITE_CANTOPEN: "Make the file and its folder accessible, or name another store in TUNEDB_STORE.",
-    sqlite3.SQLITE_INTERRUPT: "A statement took too long. See whether the file is sound: tunedb db check",
 }
 
 
@@ -34,12 +33,15 @@ def failure_of(error: BaseException, url: str, path: Path | None) -> StoreError:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StoreCorrupt(
             f"{url}: expected a SQLite database, got a damaged file ({cause}). "
-            f"Run: tunedb db upgrade --store {shlex.quote(url)} (sets the file aside and makes a new one)"
+            f"Run: {about('tunedb db upgrade', url)} (sets the file aside and makes a new one)"
         )
     if isinstance(error, sqlite3.IntegrityError | sqlite3.DataError):
         return refused(error, url)
     if code == sqlite3.SQLITE_READONLY:
         return StoreReadOnly(str(unavailable(error, url, _HINTS[code])))
+    if code == sqlite3.SQLITE_INTERRUPT:
+        sound = f"A statement took too long. See whether the file is sound: {about('tunedb db check', url)}"
+        return unavailable(error, url, sound)
     busy = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return unavailable(error, url, _HINTS.get(code), is_busy=busy)
 
@@ -52,7 +54,7 @@ def unavailable(error: BaseException, url: str, hint: str | None = None, *, is_b
 
 def refused(error: BaseException, url: str) -> StoreError:
     """Return the error for a row that the database does not take."""
-    return StoreError(f"{url} refused a row ({first_line(error)}). Run: tunedb db check")
+    return StoreError(f"{url} refused a row ({first_line(error)}). Run: {about('tunedb db check', url)}")
 
 
 def first_line(error: BaseException) -> str:

@@ -93,6 +93,11 @@ class StatementLimit(threading.local):
                 self.raised, is_over = error, True
 
 
+def library_version() -> str:
+    """Return the version of the SQLite that Python uses."""
+    return sqlite3.sqlite_version
+
+
 def connect(
     target: Path | str, busy_timeout: float, limit: StatementLimit, *, read_only: bool = False
 ) -> sqlite3.Connection:

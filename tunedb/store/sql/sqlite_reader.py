@@ -20,6 +20,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Confirmation, Mark, Sweep, UsageCount, new_uid
 from tunedb.errors import StoreUnavailable
 from tunedb.store.sql import records, revision, rows, sqlite_file, statements
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.records import ReadableRows
 from tunedb.store.sql.sqlite_failures import failure_of, unusable
 
@@ -270,7 +271,8 @@ class SqliteReader:
         stored = [number for (number,) in self._run(driver, statements.REVISIONS).fetchall()]
         if stored != [revision.HEAD]:
             raise StoreUnavailable(
-                f"Found schema {stored!r:.100} in {self.url}, expected {revision.HEAD}. Run: tunedb db current"
+                f"Found schema {stored!r:.100} in {self.url}, expected {revision.HEAD}. "
+                f"Run: {about('tunedb db current', self.url)}"
             )
 
     @contextlib.contextmanager

@@ -144,4 +144,32 @@ COUNT = (
     "count = CASE WHEN miss.count < :max - excluded.count THEN miss.count + excluded.count ELSE :max END"
 )
 COUNTS = "SELECT count(*) FROM miss WHERE host_id IN (SELECT id FROM host WHERE own = :host AND origin = 'local')"
+# What commands list: the sweeps of every problem.
+_WITH_FACTS = f"SELECT {_columns('sweep', SWEEP)}, {_columns('problem', FACTS[:2])}, {_columns('device', FACTS[2:])}"
+ANY_DEVICE_OF_PROBLEM = (
+    f"{_WITH_FACTS} {_JOINED} WHERE problem.kernel = :kernel AND problem.digest = :problem "
+    "AND sweep.status <> 'running' ORDER BY sweep.finished, sweep.uid"
+)
+LISTED_IDS = (
+    f"SELECT sweep.id {_JOINED} WHERE sweep.id IN (SELECT sweep.id {_JOINED} "
+    "WHERE (:kernel IS NULL OR problem.kernel = :kernel) AND (:device_name IS NULL OR device.name = :device_name) "
+    "AND (NOT :finished OR sweep.status <> 'running') ORDER BY sweep.id DESC LIMIT :latest) "
+    "ORDER BY problem.kernel, problem.key, device.name, device.digest, sweep.finished IS NULL, sweep.finished, "
+    "sweep.uid"
+)
+LISTED = f"{_WITH_FACTS} {_JOINED} WHERE sweep.id IN :ids"
+SWEPT_DEVICES = (
+    f"SELECT {_columns('device', FACTS[2:])} FROM device "
+    "WHERE EXISTS (SELECT 1 FROM sweep JOIN problem ON problem.id = sweep.problem_id "
+    "WHERE sweep.device_id = device.id AND sweep.status <> 'running' "
+    "AND (CAST(:kernel AS TEXT) IS NULL OR problem.kernel = :kernel))"
+)
+TUNED_KERNELS = (
+    f"SELECT DISTINCT {_columns('problem', ('kernel',))} FROM problem "
+    "WHERE EXISTS (SELECT 1 FROM sweep WHERE sweep.problem_id = problem.id AND sweep.status = 'tuned')"
+)
+TRIED_OF_KERNEL = (
+    f"SELECT DISTINCT {_columns('trial', ('config',))} {_JOINED} JOIN trial ON trial.sweep_id = sweep.id "
+    f"WHERE problem.kernel = :kernel LIMIT {MAX_TRIED}"
+)
 REVISIONS = f"SELECT version_num FROM {VERSION_TABLE}"

@@ -24,6 +24,7 @@ from tunedb.store.interface import SweepStore
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.claims import Claims
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.confirmations import Confirmations
 from tunedb.store.sql.copy_rates import CopyRates
 from tunedb.store.sql.engine import Database
@@ -250,14 +251,17 @@ class Store(SweepStore):
 
         Raises UnknownSweep, a LookupError.
         """
+        see = f"Run: {about('tunedb ls', self.url)}"
         if not re.fullmatch(r"[0-9a-f]{1,32}", uid):
-            raise UnknownSweep(f"Expected the beginning of a sweep's uid, got {uid!r}. Run: tunedb ls")
+            raise UnknownSweep(f"Expected the beginning of a sweep's uid, got {uid!r}. {see}")
         query = WITH_FACTS.where(SweepRow.uid.startswith(uid), sa.func.length(SweepRow.uid) == UID_DIGITS).limit(2)
         with self._access.read() as connection:
             matches = [row for row in connection.execute(query) if rows.is_uid(row.uid)]
             if len(matches) != 1:
                 several = "More than one sweep has" if matches else "No sweep has"
-                raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. Run: tunedb ls")
+                raise UnknownSweep(
+                    f"{several} a uid that starts with {uid} in {self.url}. Run: {about('tunedb ls', self.url)}"
+                )
             trials = self._rows.trials(connection, [matches[0].id]).get(matches[0].id, ())
             uid = matches[0].uid
             marks = self.marks.select(connection, [uid])[uid]

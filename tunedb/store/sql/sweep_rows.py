@@ -17,6 +17,7 @@ from tunedb.core.sweep import Confirmation, Mark, Sweep, Trial
 from tunedb.errors import StoreError
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.base import Access, AnyRow
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.confirmations import Confirmations
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
@@ -175,7 +176,8 @@ class SweepRows:
                 row, trials.get(row.id, ()), marks[row.uid], confirmations=confirmed.get(row.uid, ())
             )
             if with_trials and sweep.counts and not sweep.trials:
-                raise StoreError(f"The trials of sweep {sweep.uid} can't be read. Run: tunedb db check")
+                advice = about("tunedb db check", self._access.database.url)
+                raise StoreError(f"The trials of sweep {sweep.uid} can't be read. Run: {advice}")
             return sweep
 
         yield from self._access.readable(here, to_sweep)

@@ -11,10 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from tunedb.core.device import Device
-from tunedb.core.problem import Problem
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, SweepStatus
 from tunedb.errors import StoreError
-from tunedb.store.sql import records
+from tunedb.store.sql import records, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 
@@ -90,22 +90,23 @@ class Upkeep:
                 connection.scalar(sa.select(devices)) or 0,
             )
 
-    def kernels(self) -> list[str]:
-        """Return the names of the kernels that have a winner."""
-        tuned = sa.exists().where(SweepRow.problem_id == ProblemRow.id, SweepRow.status == "tuned")
-        with self._access.read() as connection:
-            names = connection.scalars(sa.select(ProblemRow.kernel).where(tuned).distinct()).all()
-        return sorted(name for name in names if isinstance(name, str))
-
     def devices(self, kernel: str | None = None) -> list[Device]:
-        """Return the devices that finished sweeps, of one kernel or of all, are of."""
-        swept = sa.select(SweepRow.device_id).where(SweepRow.status != "running").distinct()
-        if kernel is not None:
-            swept = swept.join_from(SweepRow, ProblemRow).where(ProblemRow.kernel == kernel)
-        query = sa.select(*DeviceRow.__table__.columns).where(DeviceRow.id.in_(swept))
+        """Return the devices that finished sweeps are of: those of a kernel, or of all."""
         with self._access.read() as connection:
-            selected = connection.execute(query).all()
+            selected = connection.execute(sa.text(statements.SWEPT_DEVICES), {"kernel": kernel}).all()
         return list(self._access.readable(selected, records.to_device))
+
+    def kernels(self) -> list[str]:
+        """Return the names of the kernels that tuned sweeps are of, sorted."""
+        with self._access.read() as connection:
+            selected = connection.execute(sa.text(statements.TUNED_KERNELS)).scalars()
+            return sorted(name for name in selected if isinstance(name, str))
+
+    def tried_configs(self, kernel: str) -> list[Config]:
+        """Return the configs that sweeps of a kernel tried, each once."""
+        with self._access.read() as connection:
+            selected = connection.execute(sa.text(statements.TRIED_OF_KERNEL), {"kernel": kernel}).all()
+        return sorted(self._access.readable(selected, records.to_config), key=lambda config: config.key)
 
     def device_totals(self) -> list[DeviceTotals]:
         """Return every stored device with its totals, by name."""

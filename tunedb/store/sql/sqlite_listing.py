@@ -1,0 +1,67 @@
+"""What commands list of a store's SQLite file, read by the standard library's `sqlite3`, as look-ups are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Sweep
+from tunedb.store.sql import records, statements
+from tunedb.store.sql.sqlite_reader import SqliteReader
+
+_COLUMNS = (*statements.SWEEP, *statements.FACTS)
+
+
+class SqliteListing(SqliteReader):
+    """The look-ups of a store in a SQLite file, and the lists of its sweeps and devices: what `Store` returns."""
+
+    def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
+        """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""
+        values = {"kernel": problem.kernel, "problem": problem.digest}
+        with self._connected() as driver:
+            selected = self._rows(driver, statements.ANY_DEVICE_OF_PROBLEM, values, _COLUMNS)
+            marks = self._marks(driver, [row.uid for row in selected])
+        return list(self._sweeps(selected, marks, problem=problem))
+
+    def iter_sweeps(
+        self,
+        *,
+        kernel: str | None = None,
+        device_name: str | None = None,
+        finished: bool = True,
+        latest: int | None = None,
+    ) -> Iterator[Sweep]:
+        """Yield the sweeps without trials, page by page, in the order of `Store.iter_sweeps`."""
+        values: dict[str, object] = {"kernel": kernel, "device_name": device_name, "finished": finished}
+        values["latest"] = statements.NO_LIMIT if latest is None else latest
+        with self._connected() as driver:
+            ids = [sweep_id for (sweep_id,) in self._run(driver, statements.LISTED_IDS, values).fetchall()]
+        for start in range(0, len(ids), statements.PAGE):
+            yield from self._page(ids[start : start + statements.PAGE])
+
+    def _page(self, ids: list[int]) -> Iterator[Sweep]:
+        named = {f"id_{n}": sweep_id for n, sweep_id in enumerate(ids)}
+        statement = statements.LISTED.replace(":ids", f"({', '.join(f':{name}' for name in named)})")
+        with self._connected() as driver:
+            by_id = {row.id: row for row in self._rows(driver, statement, named, _COLUMNS)}
+            marks = self._marks(driver, [row.uid for row in by_id.values()])
+        yield from self._sweeps((by_id[sweep_id] for sweep_id in ids if sweep_id in by_id), marks)
+
+    def devices(self, kernel: str | None = None) -> list[Device]:
+        """Return the devices that finished sweeps are of: those of a kernel, or of all."""
+        with self._connected() as driver:
+            selected = self._rows(driver, statements.SWEPT_DEVICES, {"kernel": kernel}, statements.FACTS[2:])
+        return list(self._readable(selected, records.to_device))
+
+    def kernels(self) -> list[str]:
+        """Return the names of the kernels that tuned sweeps are of, sorted."""
+        with self._connected() as driver:
+            selected = self._run(driver, statements.TUNED_KERNELS).fetchall()
+        return sorted(name for (name,) in selected if isinstance(name, str))
+
+    def tried_configs(self, kernel: str) -> list[Config]:
+        """Return the configs that sweeps of a kernel tried, each once."""
+        with self._connected() as driver:
+            selected = self._rows(driver, statements.TRIED_OF_KERNEL, {"kernel": kernel}, ("config",))
+        return sorted(self._readable(selected, records.to_config), key=lambda config: config.key)
