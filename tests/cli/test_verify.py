@@ -13,7 +13,7 @@ from tests.cli.test_explain_mark import PROBLEM, tuned
 from tests.fakes import FakeClock, FakeKernel, Notebook, config, context, task_of
 from tests.store.samples import failed, sweep, trial
 from tunedb import settings
-from tunedb.cli import progress
+from tunedb.cli import host_progress
 from tunedb.cli.commands.show import why_lost
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
@@ -238,7 +238,7 @@ def test_a_trial_of_the_sample_store_says_why() -> None:
 def test_progress_tells_now_and_then_how_many_are_left(
     cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "PAUSE", -1.0)
+    monkeypatch.setattr(host_progress, "PAUSE", -1.0)
     kernels["other"].times = {1: 100.0, 2: 50.0, 4: "wrong"}
     said = cli("warm", "other", *SHAPE).err
     assert "[1/1] 2 candidates left, best so far 100.0 us (default 100.0 us)" in said

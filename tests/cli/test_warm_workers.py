@@ -115,7 +115,7 @@ def test_a_problem_is_tuned_once_for_each_model_of_gpu() -> None:
 def test_the_time_left_is_that_of_what_is_left_at_the_pace_so_far() -> None:
     keys = [("kernel", "hash", str(number), "device") for number in range(4)]
     left = TimeLeft(dict(zip(keys, (10.0, 10.0, 20.0, 400.0), strict=True)), slots=2)
-    assert left.text() == ""
+    assert left.text() == "about 4 min left"  # as expected, while nothing was measured
     left.done(keys[0], 20.0)
     assert left.text() == "about 8 min left"  # 430 s of two slots' work, twice as long as expected
     left.done(keys[3], 800.0)
@@ -123,3 +123,12 @@ def test_the_time_left_is_that_of_what_is_left_at_the_pace_so_far() -> None:
     left.done(keys[1], 20.0)
     left.done(keys[2], 20.0)
     assert left.text() == ""
+
+
+def test_what_is_stored_already_does_not_count_as_quick() -> None:
+    keys = [("kernel", "hash", str(number), "device") for number in range(3)]
+    left = TimeLeft(dict.fromkeys(keys, 30.0), slots=1)
+    left.done(keys[0], None)
+    assert left.text() == "about 60 s left"
+    left.done(keys[1], 60.0)
+    assert left.text() == "about 60 s left"

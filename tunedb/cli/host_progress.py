@@ -1,4 +1,8 @@
-"""Progress of problems that several slots tune at once: one display for all, or plain lines off a terminal."""
+"""Progress of tuning many problems in one or several places: one display for all, or plain lines off a terminal.
+
+The display has how many problems are done and the time left, and a line for the current sweep of each place below it;
+the log runs above.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from tunedb._internal.printable import printable
+from tunedb.cli.cells import one_line
 from tunedb.cli.command import is_verbose, log
-from tunedb.cli.output import one_line
-from tunedb.cli.progress import times_text
+from tunedb.cli.store_words import store_option
+from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.core.task import TaskKey, TuningTask
-from tunedb.fleet.host import Outcome
+from tunedb.fleet.host import STORED, Outcome
 from tunedb.fleet.slots import Slot
+
+PAUSE = 5.0  # seconds between two lines about one sweep, if stderr is not a terminal
 
 
 class TimeLeft:
@@ -31,16 +38,19 @@ class TimeLeft:
         self._slots = max(1, slots)
         self._expected = self._took = 0.0
 
-    def done(self, key: TaskKey, took: float) -> None:
-        """Note that a task is done, and how many seconds it took."""
-        self._expected += self._left.pop(key, 0.0)
-        self._took += took
+    def done(self, key: TaskKey, took: float | None) -> None:
+        """Note that a task is done, and how many seconds its sweep took; None if it was stored already."""
+        expected = self._left.pop(key, 0.0)
+        if took is not None:
+            self._expected += expected
+            self._took += took
 
     def text(self) -> str:
-        """Return the estimate in words; empty before the first task is done, and after the last."""
-        if not self._left or not self._expected:
+        """Return the estimate in words; empty after the last task. Before the first sweep it is what was expected."""
+        pace = self._took / self._expected if self._expected else 1.0
+        seconds = sum(self._left.values()) / self._slots * pace
+        if not seconds:
             return ""
-        seconds = sum(self._left.values()) / self._slots * self._took / self._expected
         return f"about {math.ceil(seconds)} s left" if seconds < 100 else f"about {math.ceil(seconds / 60)} min left"
 
 
@@ -61,6 +71,9 @@ class HostProgress:
         self._monotonic = monotonic
         self._tasks: dict[str, tuple[TuningTask, float]] = {}  # by slot: what it does, and since when
         self._why: dict[str, str] = {}  # by slot: the first config failed
+        self._configs: dict[str, Config] = {}  # by the uids of their trials
+        self._candidates: dict[str, int] = {}  # by slot: those left
+        self._printed_at: dict[str, float] = {}  # by slot: its last line
         self._passed_over: set[TaskKey] = set()
         self._bars: Bars | None = None
         self._rows: dict[str, TaskID] = {}
@@ -71,7 +84,8 @@ class HostProgress:
                 *columns, TextColumn("{task.fields[note]}", markup=False), TimeElapsedColumn(), console=console,
                 transient=True,
             )  # fmt: skip
-            self._whole = self._bars.add_task(title or f"{len(slots)} workers", total=self._count, note="")
+            workers = f"{len(slots)} workers" if len(slots) > 1 else "problems"
+            self._whole = self._bars.add_task(title or workers, total=self._count, note=self._left.text())
             for slot in slots:
                 self._rows[slot.name] = self._bars.add_task(slot.name, total=None, note="starts")
 
@@ -90,25 +104,33 @@ class HostProgress:
         """Show what the slot does now."""
         self._tasks[slot.name] = task, self._monotonic()
         self._why.pop(slot.name, None)
-        self._row(slot, f"{slot.name} {_name(task)}", note="")
+        self._row(slot, f"{slot.name} {_name(task)}".strip(), note="")
 
     def started(self, slot: Slot, candidates: int) -> None:
         """Show that a sweep starts."""
+        self._candidates[slot.name], self._printed_at[slot.name] = candidates, self._monotonic()
+        self._why.pop(slot.name, None)
         if self._bars is not None:
             self._bars.reset(self._rows[slot.name], total=candidates, note="")
         else:
-            log.info("%s tuning: %s, %d candidates", slot.name, _name(self._tasks[slot.name][0]), candidates)
+            task = self._tasks[slot.name][0]
+            log.info("%s tuning: %s, %d candidates", self._place(slot), _name(task), candidates)
 
     def tried(self, slot: Slot, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """Show the trial: in the slot's bar, and with -v as a line."""
-        note = trial.note({})
+        """Show the trial: in the slot's bar, with -v as a line, and off a terminal as a line every few seconds."""
+        self._configs[trial.uid] = trial.config
+        self._candidates[slot.name] = self._candidates.get(slot.name, 0) - 1
+        note, times = trial.note(self._configs), times_text(best_us, default_us)
         if note:
             self._why.setdefault(slot.name, f"{trial.status}: {note}")
         if is_verbose():
             how = f"{trial.time_us:.1f} us" if trial.time_us is not None else trial.status
-            self._say(f"  {slot.name} {trial.config}: {how}{f' ({note})' if note else ''}")
+            self._say(f"  {f'{slot.name} {trial.config}'.strip()}: {how}{f' ({note})' if note else ''}")
+        elif self._bars is None and self._monotonic() - self._printed_at.get(slot.name, 0.0) > PAUSE:
+            self._printed_at[slot.name] = self._monotonic()
+            self._say(f"{self._place(slot)} {self._candidates[slot.name]} candidates left, best so far {times}")
         if self._bars is not None:
-            self._bars.update(self._rows[slot.name], advance=1, note=times_text(best_us, default_us))
+            self._bars.update(self._rows[slot.name], advance=1, note=times)
 
     def passed_over(self, slot: Slot, task: TuningTask) -> None:
         """Show that the task is tuned elsewhere; once, not at each look."""
@@ -128,18 +150,22 @@ class HostProgress:
     def end(self, where: str, task: TuningTask, word: str, sweep: Sweep | None, took: float, why: str) -> None:
         """Show how a task ended: where, how many seconds it took, and, if there is no config, why."""
         self._number += 1
-        self._left.done(task.key, took)
+        self._left.done(task.key, None if word == STORED else took)
         text = f"[{self._number}/{self._count}] {f'{where} ' if where else ''}{word}: {_name(task)}"
         if sweep is not None and sweep.config is not None:
             text += f" -> {sweep.config} {times_text(sweep.time_us, sweep.default_time_us)}"
         elif why or sweep is not None:
-            text += f". {one_line(why)}{f' See: tunedb show {sweep.uid[:12]}' if sweep else ''}"
+            text += f". {one_line(why)}{f' See: tunedb show {sweep.uid[:12]}{store_option()}' if sweep else ''}"
         left = self._left.text()
         if self._bars is not None:
             self._bars.update(self._whole, advance=1, note=left)
             self._say(text)
         else:
             self._say(f"{text}{f', {left}' if left else ''}")
+
+    def _place(self, slot: Slot) -> str:
+        """Return what a line about a slot begins with: its name, or the problem's number if there is one place."""
+        return slot.name or f"[{self._number + 1}/{self._count}]"
 
     def _row(self, slot: Slot, text: str, note: str) -> None:
         if self._bars is not None:
@@ -150,6 +176,12 @@ class HostProgress:
             self._bars.console.print(printable(text))
         else:
             log.info("%s", text)
+
+
+def times_text(best_us: float | None, default_us: float | None) -> str:
+    """Return the best time and the default's, as far as they are known."""
+    best = "" if best_us is None else f"{best_us:.1f} us"
+    return best if default_us is None else f"{best} (default {default_us:.1f} us)"
 
 
 def _name(task: TuningTask) -> str:

@@ -1,4 +1,4 @@
-"""Tuning tasks of `warm`, `lookup`, `explain` and `demo`: made from arguments, and tuned with progress on stderr."""
+"""Tuning tasks of `warm` and `demo`: made from arguments, and tuned with progress on stderr."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
-from tunedb.cli.bundled import bundled_devices
 from tunedb.cli.command import log
-from tunedb.cli.device import find_placement
-from tunedb.cli.progress import Progress
-from tunedb.core.kernel import RegisteredKernel
-from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
-from tunedb.errors import SettingError
 from tunedb.runtime.current_device import placement_of
 from tunedb.sweep.observer import suspect_of
 from tunedb.tuner.lock_folder import lock_folder
@@ -40,38 +34,6 @@ def tasks_of(kernel: str, arguments: Mapping[str, Any], index: int, *, forward_o
         kernels.append(registry.kernel_named(gradient))
     placement = placement_of(index)
     return [TuningTask(member, member.problem(arguments), placement, arguments) for member in kernels]
-
-
-def find_task(
-    store: Store | None, kernel: str, arguments: Mapping[str, Any], device: str | None
-) -> tuple[Problem, TuningTask | None]:
-    """Return the problem of these arguments, and its task on a stored device; None if no stored device has that name.
-
-    The device defaults to the current one. A kernel that is not installed is described by its stored sweeps. Raises
-    SettingError if several devices fit, for an unknown kernel, and for arguments that do not make a problem.
-    """
-    tunable = registry.kernel_named(kernel) if kernel in registry.kernel_names() else _stored_kernel(store, kernel)
-    problem = tunable.problem(arguments)
-    stored = () if device is None or store is None else store.upkeep.devices(tunable.name)
-    bundled = () if device is None else bundled_devices()
-    placement = find_placement({*stored, *bundled}, device)
-    return problem, None if placement is None else TuningTask(tunable, problem, placement, arguments)
-
-
-def _stored_kernel(store: Store | None, name: str) -> RegisteredKernel:
-    """Return the stored kernel of that name, which may lack its module if it is clear.
-
-    Raises SettingError if none or several are meant.
-    """
-    from tunedb.tuner.stored_kernel import stored_kernel, stored_names
-
-    stored = stored_kernel(store, name)
-    if stored is None and store is not None:
-        names = stored_names(store, name)
-        if len(names) > 1:
-            raise SettingError(f"Several stored kernels are called {name!r}. Name one: {', '.join(names)}.")
-        stored = stored_kernel(store, names[0]) if names else None
-    return registry.kernel_named(name) if stored is None else stored
 
 
 def make_tuner(store: Store | None, *, shares: bool = False) -> Tuner:
@@ -102,6 +64,8 @@ def tune(
     With `step`, sweeps run in a worker, which is ended if a step of a trial takes more than so many seconds; without,
     in this process. Stops early if the budget (seconds for all tasks) is spent, or if this process lost the device.
     """
+    from tunedb.cli.progress import Progress
+    from tunedb.fleet.order import expected_seconds
     from tunedb.worker.child import tune_task
     from tunedb.worker.supervisor import Supervisor
 
@@ -109,17 +73,19 @@ def tune(
     builds_on = () if from_nothing else None
     warn_about_interpreter(tasks)
     rows: list[dict[str, Any]] = []
+    if not tasks:
+        return rows
     with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(len(tasks)))
+        progress = stack.enter_context(Progress(expected_seconds(tasks, store), tasks[0]))
         worker = None
-        if step is not None and tasks and tasks[0].index is not None:
+        if step is not None and tasks[0].index is not None:
             worker = stack.enter_context(Supervisor(store, tuner.settings, tasks[0].index, step))
         for task in tasks:
             left = budget - (time.monotonic() - begun)
             if left <= 0:
                 log.info("The budget is spent: %d problems are left.", len(tasks) - len(rows))
                 break
-            progress.next(f"{task.kernel.name} ({task.problem})")
+            progress.next(task)
             if worker is None:
                 source, sweep = tune_task(tuner, task, force=force, builds_on=builds_on, budget=left, observer=progress)
             else:
