@@ -138,10 +138,10 @@ def test_a_store_that_has_no_room_for_a_file_can_not_be_used(cli: Cli, monkeypat
 
 
 def test_an_unexpected_exception_is_one_sentence_with_its_place(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> NoReturn:
+    def fail(**_: object) -> NoReturn:
         raise ZeroDivisionError("one\ntwo")
 
-    monkeypatch.setattr(ls, "reading", fail)
+    monkeypatch.setattr(ls, "reading_lists", fail)
     answer = cli("ls")
     assert answer.code == FOUND
     assert re.fullmatch(
@@ -285,7 +285,7 @@ main()
     ("number", "module", "line", "said"),
     [
         (signal.SIGINT, "typer", "ls", "Interrupted."),
-        (signal.SIGTERM, "sqlalchemy", "ls", "Ended by SIGTERM."),
+        (signal.SIGTERM, "sqlalchemy", "stats", "Ended by SIGTERM."),
         (signal.SIGINT, "torch", "lookup avg_pool1d --shape 2,4,64 --kernel-size 4", "Interrupted."),
         (
             signal.SIGINT, "torch", "warm avg_pool1d --shape 2,4,64 --kernel-size 4",

@@ -60,6 +60,11 @@ def test_ls_prints_one_object_for_each_sweep(cli: Cli, stored: Sequence[Sweep]) 
         "finished": "2026-08-22T12:00:03.123456+00:00",
         "origin": "local",
         "host": "node7",
+        "answers": True,
+        "stale": None,  # of another device: its versions are not known here
+        "pinned": False,
+        "quarantined": False,
+        "marks": [],
         "layer": "local",
         "bundle": None,
     }
@@ -136,6 +141,9 @@ def test_lookup_prints_one_object(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> 
         "finished": "2026-08-22T12:00:03.123456+00:00",
         "layer": "local",
         "bundle": None,
+        "complete": True,
+        "pinned": False,
+        "passed_over": 0,
     }
 
 

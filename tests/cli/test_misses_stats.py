@@ -60,6 +60,8 @@ def test_misses_filter(cli: Cli) -> None:
     assert len(cli("misses", "--kernel", "pool", "--format", "json").json) == 2
     answer = cli("misses", "--kernel", "nothing", "--format", "json")
     assert (answer.code, answer.json) == (0, [])
+    serve(served(9, kernel="mine.add"))
+    assert [row["kernel"] for row in cli("misses", "--kernel", "add", "--format", "json").json] == ["mine.add"]
 
 
 @pytest.mark.parametrize("format", ["table", "json", "csv"])
@@ -87,6 +89,7 @@ def test_stats_count_what_the_store_holds_and_served(cli: Cli, tmp_path: Path) -
         "served": {"store": 4, "stale": 8, "nearest": 1, "hint": 0, "default": 2, "sweep": 16, "override": 32},
         "sweeps": {"running": 1, "tuned": 2, "failed": 1, "aborted": 0},
         "layers": {"local": 4, "bundle": 0},
+        "tuned_sweeps": {"pinned": 0, "quarantined": 0, "stale": 0, "cut_short": 0},
         "imported": 1,
         "seconds": 9.0,
         "problems": 4,

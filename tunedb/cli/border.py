@@ -14,8 +14,8 @@ import tunedb
 from tunedb import registry
 from tunedb._internal import interrupts
 from tunedb._internal.redact import without_passwords
+from tunedb.cli.cells import one_line
 from tunedb.cli.exit_codes import FOUND, INTERRUPTED, TERMINATED, USAGE, exit_code_of
-from tunedb.cli.output import one_line
 from tunedb.cli.streams import CannotPrint
 from tunedb.errors import TunedbError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb import settings
-from tunedb.cli.opening import no_store
+from tunedb.cli.opening import no_store, whole_store
 from tunedb.core.device import Device
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError, UnknownSweep
@@ -17,16 +17,20 @@ from tunedb.tuner.stored_device import devices_named
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.reading import ReadStore
 
 
 def bundled_sweeps(
-    store: Store | None,
+    listed: Store | ReadStore | None,
     *,
     kernel: str | None = None,
     device: str | None = None,
 ) -> list[Sweep]:
     """Return the bundles' sweeps of a kernel and a device, or all of them, that the store does not have as well."""
     sweeps = list(bundle_layer(settings.current().bundles).iter_sweeps(kernel=kernel))
+    if not sweeps:
+        return []
+    store = whole_store(listed)
     if device is not None and sweeps:
         stored = [] if store is None else store.upkeep.devices()
         wanted = devices_named({*stored, *(sweep.device for sweep in sweeps)}, device)
@@ -36,6 +40,13 @@ def bundled_sweeps(
     if store is None or not unique:
         return list(unique.values())
     return _with_marks(store, list(unique.values()))
+
+
+def merged(stored: Iterable[Sweep], bundled: list[Sweep]) -> Iterable[Sweep]:
+    """Return all of them by kernel, problem and device, as the stored ones come."""
+    if not bundled:
+        return stored
+    return sorted([*stored, *bundled], key=lambda sweep: (sweep.problem.kernel, sweep.problem.key, str(sweep.device)))
 
 
 def bundled_devices() -> list[Device]:

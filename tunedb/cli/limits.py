@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunedb import registry
+from tunedb.cli.opening import whole_store
 from tunedb.core.sweep import Sweep
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.reading import ReadStore
 
 
 class Limits:
     """The limits of sweeps, by a store's copy rates. A kernel is loaded when a sweep of it is first asked about."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, listed: Store | ReadStore | None) -> None:
+        store = whole_store(listed)
         self._rates = {} if store is None else store.copy_rates.get()
         self._kernels: dict[str, Any] = {}
 

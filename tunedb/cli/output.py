@@ -10,17 +10,11 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-
 from tunedb._internal.printable import printable
+from tunedb.cli.cells import cell
 
 Row = Mapping[str, Any]
-_MAX_WIDTH = 100_000  # characters: wider than any record, so that rich never wraps
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # after blanks as well: some programs leave these out
-SHORT_UID = 12  # digits of a uid in a table; `tunedb show` takes the beginning of a uid
-
 
 _answer: TextIO | None = None  # stdout, while `sys.stdout` is something else
 
@@ -85,40 +79,42 @@ def print_record(record: Row, format: Format) -> None:
     elif format is Format.csv:
         _print_csv([record], record)
     else:
-        table = Table.grid(padding=(0, 2))
-        for name, value in record.items():
-            table.add_row(name, cell("", value))
-        _print(table)
+        _print_fields(record)
+
+
+def _print_fields(record: Row) -> None:
+    if stdout().isatty():
+        from tunedb.cli import tables
+
+        tables.print_record(record, stdout())
+    else:
+        _print_lines([(name, cell("", value)) for name, value in record.items()])
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
-    """Print a table for people, one line a row. Nothing is cut off in a narrow terminal. Returns the number of rows."""
-    texts = [[cell(name, value) for name, value in zip(columns, row, strict=True)] for row in rows]
-    if not texts:
+    """Print a table for people: fitted on a terminal, elsewhere with one line a row. Returns the number of rows."""
+    rows = list(rows)
+    if not rows:
         return 0
-    widths = [max(map(cell_len, column)) for column in zip(columns, *texts, strict=True)]
-    for line in (columns, *texts):
+    if stdout().isatty():
+        from tunedb.cli import tables
+
+        tables.print_table(columns, rows, stdout())
+    else:
+        _print_lines(
+            [columns, *([cell(name, value) for name, value in zip(columns, row, strict=True)] for row in rows)]
+        )
+    return len(rows)
+
+
+def _print_lines(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines of columns, as wide as they are: for programs that read lines."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
         padded = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
         say_answer("  ".join(padded).rstrip())
-    return len(texts)
-
-
-def cell(column: str, value: Any) -> str:
-    """Return a value as people read it."""
-    if value is None:
-        return "-"
-    if column == "uid":
-        return str(value)[:SHORT_UID]
-    if isinstance(value, Mapping):
-        return one_line(" ".join(f"{name}={part}" for name, part in value.items()))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.2f}" if isinstance(value, float) else one_line(str(value))
-
-
-def one_line(text: str) -> str:
-    """Return the text on one line, with its control characters escaped: it may come from someone else's store."""
-    return printable(" ".join(text.split()))
 
 
 def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str], *, with_head: bool = True) -> None:
@@ -141,11 +137,3 @@ def _csv_value(value: Any) -> Any:
         return value
     text = printable(value)
     return f"'{text}" if value.lstrip().startswith(FORMULA) else text
-
-
-def _print(table: Table) -> None:
-    console = Console(file=stdout(), width=_MAX_WIDTH, markup=False, emoji=False, highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        say_answer(line.rstrip())

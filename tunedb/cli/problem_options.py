@@ -11,12 +11,15 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from tunedb.cli import completion
 from tunedb.cli.command import COMMON_FLAGS, Function, with_parameters
 from tunedb.core.canonical import parse_json
 from tunedb.core.declaration import Argument
 from tunedb.errors import IdentityError, SettingError
 
-KernelArgument = Annotated[str, typer.Argument(help="A kernel's name. Its own options follow it.")]
+KernelArgument = Annotated[
+    str, typer.Argument(help="A kernel's name. Its own options follow it.", autocompletion=completion.kernels)
+]
 
 PANEL = "The problem"
 _TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool}  # all others are read as text
@@ -71,13 +74,13 @@ def as_options(arguments: Mapping[str, Any], declared: Iterable[Argument]) -> st
     for name, value in arguments.items():
         argument = by_name.get(name)
         if argument is None:
-            words += ["--arg", f"{name}={_as_json_or_text(value)}"]
+            words += ["--arg", f"{name}={_asvalue_of(value)}"]
         elif argument.type == "bool" and isinstance(value, bool):
             words.append(option_of(argument) if value else option_of(argument).replace("--", "--no-", 1))
         elif argument.type == "shape" and isinstance(value, list | tuple):
             words += [option_of(argument), ",".join(map(str, value))]
         else:
-            words += [option_of(argument), value if argument.type == "str" else _as_json_or_text(value)]
+            words += [option_of(argument), value if argument.type == "str" else _asvalue_of(value)]
     return shlex.join(map(str, words))
 
 
@@ -85,7 +88,7 @@ def _annotation(argument: Argument) -> Any:
     option = option_of(argument)
     if argument.type == "bool":
         option = f"{option}/{option.replace('--', '--no-', 1)}"
-    note = "" if argument.default is None else f"Default: {_as_json_or_text(argument.default)}."
+    note = "" if argument.default is None else f"Default: {_asvalue_of(argument.default)}."
     text = " ".join(part for part in (argument.help, "Required." if argument.required else note) if part)
     info = typer.Option(
         option, metavar=argument.metavar or _METAVARS.get(argument.type), help=text, rich_help_panel=PANEL
@@ -96,7 +99,7 @@ def _annotation(argument: Argument) -> Any:
 def _value(argument: Argument, word: Any) -> Any:
     """Return the value of an option, which typer has converted if its type is int, float or bool."""
     if argument.type == "value":
-        return _json_or_text(f"{option_of(argument)}", word)
+        return value_of(f"{option_of(argument)}", word)
     if argument.type != "shape":
         return word
     try:
@@ -115,11 +118,11 @@ def _named(words: Iterable[str]) -> dict[str, Any]:
             raise SettingError(f"--arg: expected NAME=VALUE, such as columns=1024, got {word!r}.")
         if name in values:
             raise SettingError(f"--arg: {name} is given twice.")
-        values[name] = _json_or_text(f"--arg: {name}", text)
+        values[name] = value_of(f"--arg: {name}", text)
     return values
 
 
-def _json_or_text(option: str, text: str) -> Any:
+def value_of(option: str, text: str) -> Any:
     """Return the value of JSON text (1024, 0.5, true, null, "yes"); of other text, such as float16, the text itself.
 
     Python's True, False and None are taken too: that is how a problem is printed.
@@ -134,8 +137,8 @@ def _json_or_text(option: str, text: str) -> Any:
         return text
 
 
-def _as_json_or_text(value: Any) -> str:
-    """Return the text that `_json_or_text` reads as this value."""
+def _asvalue_of(value: Any) -> str:
+    """Return the text that `value_of` reads as this value."""
     is_plain = isinstance(value, str) and not _is_json(value) and value not in _PYTHONS
     return value if is_plain else json.dumps(value, default=str)
 

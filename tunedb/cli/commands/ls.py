@@ -2,54 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from enum import StrEnum, auto
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunedb.cli.bundled import bundled_sweeps
-from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.bundled import bundled_sweeps, merged
+from tunedb.cli.command import DeviceOption, FleetOption, FormatOption, KernelOption, command, log
+from tunedb.cli.facts import read_where
 from tunedb.cli.limits import Limits
-from tunedb.cli.opening import printable_store, reading, say_unfinished, sweep_row, sweeps_of
+from tunedb.cli.opening import for_people, reading_lists, say_unfinished, state_row, sweeps_of
 from tunedb.cli.output import Format, print_rows
-from tunedb.core.sweep import Sweep, SweepStatus
+from tunedb.cli.states import States, SweepState
+from tunedb.cli.store_words import layer, printable_store
+from tunedb.core.sweep import SweepStatus, now
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.reading import ReadStore
 
-_COLUMNS = ("uid", "kernel", "problem", "device", "config", "time_us", "speedup", "status", "layer")
+_COLUMNS = (
+    "uid", "kernel", "problem", "device", "config", "time_us", "speedup", "status", "age", "answers", "notes", "layer",
+)  # fmt: skip
+
+
+class Order(StrEnum):
+    """What the rows can be sorted by. The newest, the slowest and the greatest speedup come first."""
+
+    kernel = auto()
+    device = auto()
+    status = auto()
+    age = auto()
+    time_us = auto()
+    speedup = auto()
+
+
+_KEYS: dict[Order, Callable[[SweepState], Any]] = {
+    Order.kernel: lambda state: state.sweep.problem.kernel,
+    Order.device: lambda state: str(state.sweep.device),
+    Order.status: lambda state: state.sweep.status,
+    Order.age: lambda state: (state.sweep.finished is not None, -(state.sweep.finished or now()).timestamp()),
+    Order.time_us: lambda state: -(state.sweep.time_us or 0.0),
+    Order.speedup: lambda state: -(state.sweep.speedup or 0.0),
+}
 
 
 @command("ls")
 def ls(
     kernel: KernelOption = None,
     device: DeviceOption = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where", metavar="NAME=VALUE,...", help="Only problems with these facts, such as kernel_size=8."
+        ),
+    ] = None,
+    status: Annotated[
+        SweepStatus | None, typer.Option("--status", help="Only sweeps that ended so, or are running.")
+    ] = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only sweeps of the current device from other versions.")
+    ] = False,
+    sort: Annotated[
+        Order | None,
+        typer.Option("--sort", help="By default, by kernel, problem, device and time of finish, the oldest first."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N.")] = None,
     limits: Annotated[
         bool, typer.Option("--limits", help="Also the share of the device's copy rate that each winner reaches.")
     ] = False,
+    fleet: FleetOption = False,
     format: FormatOption = Format.table,
 ) -> None:
     """List the stored sweeps, with those that are running or were interrupted, and then those of bundles.
 
-    With --limits: `copy_share`, for kernels that are installed and state the bytes that they move, on devices whose
-    copy rate `tunedb warm` has measured. JSON is an array with one object for each sweep, empty if nothing is stored.
+    `answers`: calls of that kernel's code on that device get this sweep's config. `stale`: tuned with other versions
+    than those that are installed; known for the current device only. With --limits: `copy_share`, for kernels that are
+    installed and state the bytes that they move, on devices whose copy rate `tunedb warm` has measured. JSON is an
+    array with one object for each sweep, empty if nothing is stored.
     """
-    unfinished = 0
+    has_facts = (lambda _: True) if where is None else read_where(where)
+    is_filtered = any(option is not None for option in (kernel, device, where, status)) or stale
+    unfinished, moment = 0, now()
 
-    def row_of(sweep: Sweep, shares: Limits | None) -> dict[str, Any]:
-        return sweep_row(sweep) | ({} if shares is None else {"copy_share": shares.share(sweep)})
-
-    def rows(store: Store | None) -> Iterator[dict[str, Any]]:
+    def states(store: Store | ReadStore | None) -> Iterator[SweepState]:
         nonlocal unfinished
-        shares = Limits(store) if limits else None
-        for sweep in sweeps_of(store, kernel=kernel, device=device, finished=False):
+        stored = sweeps_of(store, kernel=kernel, device=device, finished=False)
+        bundled = [] if fleet else bundled_sweeps(store, kernel=kernel, device=device)
+        for state in States(moment).of_all(merged(stored, bundled)):
+            sweep = state.sweep
+            if not has_facts(sweep.problem) or (status is not None and sweep.status != status):
+                continue
+            if stale and not state.stale:
+                continue
             unfinished += sweep.status == SweepStatus.RUNNING
-            yield row_of(sweep, shares)
-        for sweep in bundled_sweeps(store, kernel=kernel, device=device):
-            yield row_of(sweep, shares)
+            yield state
 
-    with reading() as store:
-        printed = print_rows(rows(store), format, (*_COLUMNS, "copy_share") if limits else _COLUMNS)
+    with reading_lists(fleet=fleet) as store:
+        listed = states(store)
+        if sort is not None:
+            listed = iter(sorted(listed, key=_KEYS[sort]))
+        shares = Limits(store) if limits else None
+        rows = (
+            state_row(state)
+            | (for_people(state, moment) if format is Format.table else {})
+            | ({"layer": layer(fleet=fleet)} if fleet else {})
+            | ({} if shares is None else {"copy_share": shares.share(state.sweep)})
+            for state in itertools.islice(listed, limit)
+        )
+        printed = print_rows(rows, format, (*_COLUMNS, "copy_share") if limits else _COLUMNS)
     if not printed and store is not None:
-        log.info("Nothing is stored%s in %s.", " for that" if kernel or device else "", printable_store())
+        log.info("Nothing is stored%s in %s.", " for that" if is_filtered else "", printable_store(fleet=fleet))
     say_unfinished(unfinished)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunedb import settings
+from tunedb.cli.cells import one_line
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import reading
-from tunedb.cli.output import Format, one_line, print_rows
+from tunedb.cli.output import Format, print_rows
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:

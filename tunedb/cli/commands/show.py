@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from tunedb.cli.bundled import find_sweep
-from tunedb.cli.command import FormatOption, command, is_verbose
+from tunedb.cli.command import FormatOption, UidArgument, command, is_verbose
 from tunedb.cli.limits import Limits
-from tunedb.cli.opening import reading, sweep_row, trial_row
+from tunedb.cli.opening import reading, state_row, trial_row
 from tunedb.cli.output import Format, print_record, print_table, say_answer
+from tunedb.cli.states import States
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome, TrialStatus
 from tunedb.sweep.race import TIE
 
@@ -20,22 +19,21 @@ MAX_ERROR = 200  # characters of an error in a table; JSON has all of it
 
 
 @command("show")
-def show(
-    uid: Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.")], format: FormatOption = Format.table
-) -> None:
+def show(uid: UidArgument, format: FormatOption = Format.table) -> None:
     """Show one sweep and its trials, the winner and then the fastest first, with bars as long as their times.
 
     With -v: why each trial lost.
     """
     with reading(announced=False) as store:
         sweep = find_sweep(store, uid)
+        state = States().of_one(sweep, () if store is None else store.get_problem_sweeps(sweep.problem))
         limits = Limits(store).record(sweep)
     trials = sorted(
         sweep.trials,
         key=lambda trial: (trial.config != sweep.config, trial.time_us is None, trial.time_us or 0.0, trial.config.key),
     )
     record: dict[str, Any] = {
-        **sweep_row(sweep),
+        **state_row(state),
         "kernel_hash": sweep.kernel_hash,
         "environment": {name: getattr(sweep.environment, name) for name in sweep.environment.__slots__},
         "started": sweep.started.isoformat(),
@@ -47,15 +45,15 @@ def show(
     if format is not Format.table:
         print_record({**record, "trials": rows}, format)
         return
-    print_record(record, format)
+    print_record(record | {"marks": [f"{mark.kind}: {mark.reason}" for mark in sweep.marks] or None}, format)
     slowest = max((trial.time_us or 0.0 for trial in trials), default=0.0)
     lines = []
     for row, trial in zip(rows, trials, strict=True):
         bar, error = _bar(trial.time_us, slowest), sweep.note_of(trial)[:MAX_ERROR]
-        remarks = (bar, why_lost(trial, sweep)[:MAX_ERROR]) if is_verbose() else (bar or error,)
+        remarks = (bar, why_lost(trial, sweep)[:MAX_ERROR] if is_verbose() else error or None)
         lines.append([*(row[name] for name in _COLUMNS), *remarks])
     say_answer()
-    print_table((*_COLUMNS, *(("", "why") if is_verbose() else ("",))), lines)
+    print_table((*_COLUMNS, "", "why" if is_verbose() else "error"), lines)
 
 
 def why_lost(trial: Trial, sweep: Sweep) -> str:

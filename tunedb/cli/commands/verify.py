@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunedb import registry
+from tunedb.cli.cells import one_line
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.opening import existing
-from tunedb.cli.output import Format, one_line, print_rows
+from tunedb.cli.output import Format, print_rows
 from tunedb.cli.verifying import Silent, verify_here
 from tunedb.core.sweep import Layer, Mark, MarkKind, Source, Sweep
 from tunedb.errors import SettingError
