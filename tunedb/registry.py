@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from importlib.metadata import EntryPoint, entry_points
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from tunedb._internal.control import left_a_signal_handler, let_pass
 from tunedb.core.declaration import Argument, Demo
-from tunedb.core.kernel import RegisteredKernel
 from tunedb.errors import SettingError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
+
+    from tunedb.core.kernel import RegisteredKernel
 
 GROUP = "tunedb.kernels"
 DEPENDENCIES = ("torch", "triton", "numpy")  # what a kernel may need and a checkout may lack; not its package's fault
 
 _log = logging.getLogger("tunedb")
+
+
+def entry_points(*, group: str, name: str | None = None) -> EntryPoints:
+    """Return what `importlib.metadata` does, which is loaded here: `tunedb --help` does without it."""
+    from importlib import metadata
+
+    entries = metadata.entry_points(group=group)
+    return entries if name is None else entries.select(name=name)
 
 
 def kernel_names() -> list[str]:

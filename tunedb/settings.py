@@ -286,6 +286,16 @@ def visible_devices(variables: Iterable[str]) -> str | None:
     return next((os.environ[variable] for variable in variables if variable in os.environ), None)
 
 
+def words_to_complete() -> list[str] | None:
+    """Return the words after `tunedb` that a shell asks to complete; None if this process is not asked for that.
+
+    typer's scripts for bash, and for the other shells, set these variables.
+    """
+    if not os.environ.get("_TUNEDB_COMPLETE"):
+        return None
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+
+
 def ask_for_interpreter() -> None:
     """Ask Triton for its interpreter. This works only before triton is imported."""
     os.environ["TRITON_INTERPRET"] = "1"

@@ -37,7 +37,7 @@ def test_all_commands_are_known() -> None:
     assert words == {
         "warm", "run", "precompile", "lookup", "explain", "ls", "show", "mark", "verify", "misses", "stats", "export",
         "import", "sync", "gc", "db current", "db check", "db upgrade", "db backup", "doctor", "path", "demo",
-        "kernels", "devices", "report", "diff",
+        "kernels", "devices", "report", "diff", "env",
     }  # fmt: skip
 
 

@@ -150,7 +150,7 @@ def test_where_nothing_answers_the_nearest_entries_say_what_differs(cli: Cli, ke
     ]
     assert rows[1]["why"] == "rows: expected 2, got 3"
     answer = cli("explain", *ASKED)
-    assert "Nothing is stored for pool (kernel_size=2, rows=2)" in answer.err
+    assert "Nothing that can be used is stored for pool (kernel_size=2, rows=2)" in answer.err
     assert "tunedb warm pool --shape 2,3,4 --kernel-size 2" in answer.err
 
 

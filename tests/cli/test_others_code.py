@@ -9,7 +9,8 @@ from typing import Annotated, Any, get_args, get_origin
 import pytest
 
 from tests.cli.conftest import Cli, Kernel
-from tunedb.cli.command import COMMANDS, PLACES
+from tunedb.cli.command import PLACES
+from tunedb.cli.commands import COMMANDS
 from tunedb.cli.exit_codes import FOUND, USAGE
 from tunedb.core.problem import Problem
 
@@ -65,5 +66,5 @@ def test_only_places_keep_the_locales_encoding() -> None:
         for name, parameter in inspect.signature(command.function, eval_str=True).parameters.items()
         if get_origin(parameter.annotation) is Annotated and get_args(parameter.annotation)[0] in (str, str | None)
     }
-    words = {"kernel", "device", "devices", "dask", "reason", "uid", "by", "hints", "keys", "layout", "rows"}
+    words = {"kernel", "device", "devices", "dask", "reason", "uid", "by", "where", "hints", "keys", "layout", "rows"}
     assert texts - {*PLACES} == words

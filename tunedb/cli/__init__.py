@@ -2,95 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Annotated, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
-import tunedb
-from tunedb import registry
+from tunedb import registry, settings
 from tunedb._internal import interrupts
+from tunedb._internal.lazy import lazy
 from tunedb.adoption import command_line
-from tunedb.cli import device
+from tunedb.cli.application import make_app
 from tunedb.cli.border import ending_of, say, say_all_errors
-from tunedb.cli.command import Command, with_common_flags
+from tunedb.cli.command import Command
 from tunedb.cli.commands import COMMANDS
-from tunedb.cli.exit_codes import DONE, EPILOG, USAGE
+from tunedb.cli.exit_codes import DONE, USAGE
 from tunedb.cli.output import only_answers_on_stdout
-from tunedb.cli.problem_options import offered, option_of, with_problem
+from tunedb.cli.problem_options import offered, option_of
 from tunedb.cli.streams import open_streams
 from tunedb.core.declaration import Argument
+from tunedb.errors import TunedbError
 
-# In the order of `tunedb --help`.
-ORDER = (
-    "warm", "run", "precompile", "lookup", "explain", "ls", "show", "report", "diff", "mark", "verify", "misses",
-    "stats", "kernels", "devices", "export", "import", "sync", "gc", "db current", "db check", "db upgrade", "db backup",
-    "doctor", "demo", "path",
-)  # fmt: skip
-GROUPS = {"db": "The store's schema (its revision, a check, an upgrade), and a backup."}
+if TYPE_CHECKING:
+    from tunedb.cli.whole import app as app
 
-
-def make_app(
-    kernel: str | None = None, arguments: Sequence[Argument] = (), *, installed: Iterable[str] = ()
-) -> typer.Typer:
-    """Return the command line with the options of one kernel's problem.
-
-    Without a kernel, the help of the commands that take one lists the installed kernels.
-    """
-    app = typer.Typer(
-        name="tunedb",
-        help="An autotuning database for Triton kernels: find the best config once, reuse it in every later call.",
-        epilog=EPILOG,
-        rich_markup_mode="markdown",
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    app.callback(no_args_is_help=True)(_common)
-    groups: dict[str, typer.Typer] = {}
-    for command in (COMMANDS[name] for name in ORDER):
-        group, _, name = command.name.rpartition(" ")
-        if group and group not in groups:
-            groups[group] = typer.Typer(help=GROUPS[group], no_args_is_help=True)
-            app.add_typer(groups[group], name=group)
-        function, epilog = command.function, None
-        if command.takes_problem:
-            function = with_problem(function, arguments)
-            epilog = None if kernel else _kernels_epilog(name, installed)
-        decorate = (groups[group] if group else app).command(name, epilog=epilog)
-        decorate(with_common_flags(function, configured=command.configured))
-    return app
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        print(f"tunedb {tunedb.__version__}")
-        raise typer.Exit
-
-
-def _common(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
-
-
-def _kernels_epilog(command: str, installed: Iterable[str]) -> str:
-    names = ", ".join(installed)
-    return f"A kernel's own options: tunedb {command} KERNEL --help.{f' Installed kernels: {names}.' if names else ''}"
-
-
-app = make_app()  # for tools that read the commands, such as the one that makes the reference page
+__all__ = ["app", "main", "run"]
+__getattr__, __dir__ = lazy(globals(), {"app": "tunedb.cli.whole"})
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default that of `sys.argv`, and return its exit code. Raises nothing."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(words)
+        asked = settings.words_to_complete() if arguments is None else None
+        code = _run(words) if asked is None else _complete(asked)
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where a full disk becomes a sentence
     # The border: whatever it is, the user gets one sentence.
@@ -100,8 +47,33 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _command_of(words: Sequence[str]) -> Command | None:
+    return next((COMMANDS[name] for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
+
+
+def _complete(words: Sequence[str]) -> int:
+    """Answer a shell that asks what may follow these words."""
+    command, kernel = _command_of(words), None
+    declared: tuple[Argument, ...] = ()
+    with contextlib.suppress(TunedbError), only_answers_on_stdout():  # then its options are not offered
+        if command is not None and command.takes_problem:
+            kernel = next((word for word in words[1:] if word in registry.kernel_names()), None)
+            declared = () if kernel is None else registry.arguments_of(registry.kernel_named(kernel))
+    group = typer.main.get_command(make_app(kernel, declared, only="" if command is None else command.name))
+    return _exit_code_of(lambda: group.main([], prog_name="tunedb", complete_var="_TUNEDB_COMPLETE"))
+
+
+def _exit_code_of(end: Callable[[], object]) -> int:
+    """Return the code with which typer's own parts end the process."""
+    try:
+        end()
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else DONE if ended.code is None else USAGE
+    return DONE
+
+
 def _run(words: Sequence[str]) -> int:
-    command = next((COMMANDS[name] for name in (" ".join(words[:2]), *words[:1]) if name in COMMANDS), None)
+    command = _command_of(words)
     interrupts.set_note(command.interrupted if command else "")
     if words[:1] == ["run"]:  # the words after the options are the program's
         options, of_program = command_line.split(words[1:])
@@ -109,14 +81,17 @@ def _run(words: Sequence[str]) -> int:
     kernel = None
     declared: tuple[Argument, ...] = ()
     try:
-        program = app
+        installed: Sequence[str] = ()
         if command is not None and command.takes_problem:
-            kernel = next((word for word in words[1:] if word in registry.kernel_names()), None)
+            installed = registry.kernel_names()
+            kernel = next((word for word in words[1:] if word in installed), None)
             with only_answers_on_stdout():
                 declared = _declared(command, kernel, words)
-            program = make_app(kernel, declared, installed=registry.kernel_names())
-        group = typer.main.get_command(program)
+        only = "" if command is None else command.name
+        group = typer.main.get_command(make_app(kernel, declared, installed=installed, only=only))
         # Not by calling it, which has its own way with interrupts and closed pipes.
+        if words and words[0] in ("--install-completion", "--show-completion"):
+            return _exit_code_of(lambda: group.make_context("tunedb", list(words)))
         with group.make_context("tunedb", list(words)) as context:
             group.invoke(context)
     except typer.Exit as ended:
@@ -124,7 +99,7 @@ def _run(words: Sequence[str]) -> int:
     except typer.Abort:  # Ctrl-C, or the end of stdin, at a question
         raise KeyboardInterrupt from None
     except TyperException as error:
-        say(_usage_message(error, command, kernel, declared))
+        say(_usage_message(error, command, kernel, declared, words))
         return USAGE
     return DONE
 
@@ -134,28 +109,38 @@ def _declared(command: Command, kernel: str | None, words: Sequence[str]) -> tup
     if kernel is None:
         return ()
     if command.runs_kernels and not {"-h", "--help"} & set(words):
+        from tunedb.cli import device
+
         device.index_to_run_on()
     return registry.arguments_of(registry.kernel_named(kernel))
 
 
 def _usage_message(
-    error: TyperException, command: Command | None, kernel: str | None, declared: Sequence[Argument]
+    error: TyperException,
+    command: Command | None,
+    kernel: str | None,
+    declared: Sequence[Argument],
+    words: Sequence[str],
 ) -> str:
+    from tunedb.cli.names import alike
+
     message = error.format_message()
     context = getattr(error, "ctx", None)
     if not message or context is None:  # no message: the help was the answer
         return message
-    message, path = message.rstrip("."), context.command_path
+    message, path = f"{message}." if message[-1] not in ".?" else message, context.command_path
     if command is None or not command.takes_problem:
-        return f"{message}. See: {path} --help"
+        return f"{message} See: {path} --help"
     is_unknown_option = hasattr(error, "possibilities")  # typer does not export the class
     if kernel is None:
-        names = ", ".join(registry.kernel_names()) or "none"
-        hint = f" A kernel's options need its name. Installed kernels: {names}." if is_unknown_option else ""
-        return f"{message}.{hint} See: {path} KERNEL --help"
+        installed = registry.kernel_names()
+        names = ", ".join(installed) or "none"
+        meant = "".join(alike(word, installed) for word in words[1:2] if not word.startswith("-"))
+        hint = f"{meant} A kernel's options need its name. Installed kernels: {names}." if is_unknown_option else ""
+        return f"{message}{hint} See: {path} KERNEL --help"
     options = ", ".join(map(option_of, offered(command.function, declared))) or "--arg NAME=VALUE"
     hint = f" Options of {kernel}: {options}." if is_unknown_option else ""
-    return f"{message}.{hint} See: {path} {kernel} --help"
+    return f"{message}{hint} See: {path} {kernel} --help"
 
 
 def main() -> NoReturn:

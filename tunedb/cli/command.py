@@ -16,6 +16,7 @@ import typer
 from tunedb import settings
 from tunedb._internal.printable import printable
 from tunedb._internal.redact import without_passwords
+from tunedb.cli import completion
 from tunedb.cli.output import Format, only_answers_on_stdout
 from tunedb.errors import SettingError
 
@@ -25,12 +26,21 @@ Function = Callable[..., None]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print the answer on stdout.")]
 DeviceOption = Annotated[
     str | None,
-    typer.Option("--device", metavar="NAME", help="A stored device: its name, or a part of it that fits no other."),
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="A stored device: its name, or a part of it that fits no other.",
+        autocompletion=completion.devices,
+    ),
 ]
 FleetOption = Annotated[
     bool, typer.Option("--fleet", help="Of all hosts: ask the shared store, instead of the local one.")
 ]
-KernelOption = Annotated[str | None, typer.Option("--kernel", metavar="NAME", help="Only this kernel.")]
+KernelOption = Annotated[
+    str | None,
+    typer.Option("--kernel", metavar="NAME", help="Only this kernel.", autocompletion=completion.kernels),
+]
+UidArgument = Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.", autocompletion=completion.uids)]
 
 _PANEL = "On every command"
 _STORE = Annotated[
@@ -64,7 +74,7 @@ class Command:
     interrupted: str  # what an interrupt says about what was done: a sentence, or nothing
 
 
-COMMANDS: dict[str, Command] = {}
+REGISTERED: dict[str, Command] = {}  # those whose files are loaded: `tunedb.cli.commands.COMMANDS` has all
 
 
 def command(
@@ -82,7 +92,7 @@ def command(
     """
 
     def register(function: Function) -> Function:
-        COMMANDS[name] = Command(name, function, configured, takes_problem, runs_kernels, interrupted)
+        REGISTERED[name] = Command(name, function, configured, takes_problem, runs_kernels, interrupted)
         return function
 
     return register

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tunedb import registry
 from tunedb.cli.command import log
 from tunedb.cli.device import current_placement
+from tunedb.cli.store_words import store_option
 from tunedb.core.device import Device
 from tunedb.core.kernel import ExportsModule
 from tunedb.core.sweep import Sweep
@@ -68,13 +69,14 @@ def _writable(kernel: ExportsModule, sweeps: Sequence[Sweep]) -> list[Sweep]:
 
 def _why_none(name: str, kernel_hash: str, sweeps: Sequence[Sweep]) -> str:
     """Return why none of the sweeps has a config that the kernel of today would use."""
-    again = f"Tune it again: tunedb warm {name} --help"
+    again = f"Tune it again: tunedb warm {name} --help{store_option()}"
     mine = [sweep for sweep in sweeps if sweep.problem.kernel == name]
     winners = latest_winners(sweep for sweep in mine if sweep.kernel_hash == kernel_hash)
     if winners:
         return f"The configs of {name} ({len(winners)}) are outside today's search space. {again}"
     if any(sweep.kernel_hash == kernel_hash for sweep in mine):
-        return f"No sweep of {name} has a winner: each failed, was aborted or is quarantined. See: tunedb ls"
+        see = f"See: tunedb ls --kernel {name}{store_option()}"
+        return f"No sweep of {name} has a winner: each failed, was aborted or is quarantined. {see}"
     return f"All sweeps of {name} are of another version of its kernel. {again}"
 
 

@@ -15,6 +15,7 @@ from tunedb import registry, settings
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import writing
 from tunedb.cli.output import Format, print_record
+from tunedb.cli.store_words import store_option
 from tunedb.errors import SettingError, TunedbError
 
 BUDGET_S = 40.0  # for the sweep, so that the whole demonstration takes less than a minute
@@ -45,7 +46,8 @@ def demo(format: FormatOption = Format.table) -> None:
         log.info("1. This process tunes %s for %s. The results go to %s", kernel, words, store.url)
         [row] = tune(tasks_of(kernel, arguments, index, forward_only=True), store, budget=BUDGET_S)
     if row["config"] is None:
-        raise TunedbError(f"The sweep ended without a config ({row['source']}). See why: tunedb show {row['uid']}")
+        see = f"tunedb show {row['uid']}{store_option()}"
+        raise TunedbError(f"The sweep ended without a config ({row['source']}). See why: {see}")
     log.info("2. A second process calls %s. It may not tune (mode strict): it has to find the config.", kernel)
     second = _run_second_process(declared.program, arguments, "cpu" if index < 0 else f"cuda:{index}")
     print_record({name: row[name] for name in _FIELDS} | second, format)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from tunedb import settings
 from tunedb.cli.bundled import bundled_sweeps
 from tunedb.cli.command import DeviceOption, FormatOption, command, log
-from tunedb.cli.opening import nothing_stored, reading, sweep_row
+from tunedb.cli.opening import nothing_stored, reading_lists, sweep_row, whole_store
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.problem_options import KernelArgument
+from tunedb.cli.store_words import store_option
 from tunedb.core.sweep import now
 
 if TYPE_CHECKING:
@@ -33,35 +34,33 @@ def explain(
     If none is used, the kernel's nearest sweeps follow, with the fields in which they differ, and the exit code is 1.
     `nearest` is the sweep whose config a call gets if it may not tune. If there is none, but a hint, stderr names it.
     """
-    from tunedb.cli.tasks import find_task
-    from tunedb.runtime.current_device import environment_of
-    from tunedb.tuner import explanation
-    from tunedb.tuner.lookup import wrong_configs
+    from tunedb.cli.stored_tasks import explained, find_task, passed_over
 
     if settings.current().shared:
-        log.info("This explains the local store and bundles only. To copy what the shared store has: tunedb sync")
+        log.info("This explains the local store and bundles only. To copy what the shared store has: tunedb sync%s",
+                 store_option())  # fmt: skip
     explanations: list[Explanation] = []
-    with reading(announced=False) as store:
+    with reading_lists(announced=False) as store:
         problem, task = find_task(store, kernel, arguments, device)
         if task is not None:
-            environment, moment = environment_of(task), now()
-            stored = [] if store is None else store.get_problem_sweeps(problem)
             bundled = bundled_sweeps(store, kernel=problem.kernel)
-            wrong = () if store is None else wrong_configs(store, task, environment, stored)
-            sweeps = [*stored, *(sweep for sweep in bundled if sweep.problem == problem)]
-            explanations = explanation.explain_problem(sweeps, task, environment, moment, wrong)
+            explanations = explained(store, task, bundled)
             if not _is_answered(explanations):
+                from tunedb.runtime.current_device import environment_of
+                from tunedb.tuner.explanation import explain_near_problems
+
                 near = () if store is None else store.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
-                others = [*near, *bundled]
-                explanations += explanation.explain_near_problems(others, task, environment, moment)
+                explanations += explain_near_problems([*near, *bundled], task, environment_of(task), now())
                 if store is not None:
-                    _say_hint(store, task)
+                    _say_hint(whole_store(store), task)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):
-        raise nothing_stored(problem, device if task is None else task.device, arguments)
+        unfit = [] if task is None else passed_over(explanations, task)
+        note = "What is stored was passed over, as said above." if unfit else ""
+        raise nothing_stored(problem, device if task is None else task.device, arguments, note)
 
 
-def _say_hint(store: Store, task: TuningTask) -> None:
+def _say_hint(store: Store | None, task: TuningTask) -> None:
     """Log the hint that serves a call that may not tune, if one does."""
     from tunedb.cli.tasks import make_tuner
 

@@ -13,8 +13,9 @@ import typer
 from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.bundled import check_output, write_bundle_of
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
-from tunedb.cli.opening import printable_store, reading, sweeps_of
+from tunedb.cli.opening import reading, sweeps_of
 from tunedb.cli.output import stdout
+from tunedb.cli.store_words import printable_store, store_option
 from tunedb.cli.streams import as_file
 from tunedb.errors import SettingError, TunedbError
 
@@ -129,7 +130,8 @@ def export(
         sweeps = (sweep for sweep in stored if sweep.leaves_its_store)
         first = next(sweeps, None)
         if first is None:
-            raise TunedbError(f"{_nothing(store, kernel or device)}: no file was written. See: tunedb ls")
+            see = f"See: tunedb ls{store_option()}"
+            raise TunedbError(f"{_nothing(store, kernel or device)}: no file was written. {see}")
         found = itertools.chain([first], sweeps)
         try:
             if file_format is FileFormat.jsonl:

@@ -13,6 +13,7 @@ from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import reading, sweep_row
 from tunedb.cli.output import Format, print_rows
+from tunedb.cli.store_words import store_option
 from tunedb.core.device import host
 from tunedb.core.sweep import now
 from tunedb.errors import SettingError
@@ -97,8 +98,9 @@ def _remove_hints(kernel: str, format: Format, *, dry_run: bool, yes: bool) -> N
 def _ask(what: str) -> None:
     if not sys.stdin.isatty():
         raise SettingError(
-            "gc: can't ask, because stdin is not a terminal. See what would be removed: tunedb gc --dry-run. "
-            "Then remove it: tunedb gc --yes"
+            "gc: can't ask, because stdin is not a terminal. "
+            f"See what would be removed: tunedb gc --dry-run{store_option()}. "
+            f"Then remove it: tunedb gc --yes{store_option()}"
         )
     url = without_password(settings.current().store)
     if not typer.confirm(f"Remove these {what} from {url}?", err=True):

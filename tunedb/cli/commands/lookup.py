@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunedb.cli.command import DeviceOption, FormatOption, command
-from tunedb.cli.opening import nothing_stored, reading, sweep_row
+from tunedb.cli.bundled import bundled_sweeps
+from tunedb.cli.command import DeviceOption, FormatOption, command, log
+from tunedb.cli.opening import nothing_stored, passed_over_note, reading_lists, sweep_row
 from tunedb.cli.output import Format, print_record, say_answer
 from tunedb.cli.problem_options import KernelArgument
 from tunedb.errors import MissError
 
 _FIELDS = (
     "kernel", "problem", "device", "config", "source", "time_us", "default_time_us", "speedup", "uid", "finished",
-    "layer", "bundle",
+    "layer", "bundle", "complete", "pinned", "passed_over",
 )  # fmt: skip
 
 
@@ -25,22 +26,30 @@ def lookup(
 ) -> None:
     """Print the stored config for a problem, without tuning.
 
-    Asks about the current GPU, or about Triton's interpreter if there is no GPU. If nothing is stored, the exit code
-    is 1 and the JSON is null.
+    Asks about the current GPU, or about Triton's interpreter if there is no GPU. `passed_over` counts stored sweeps of
+    the problem on the device that can't be used: `tunedb explain` says why. If nothing is stored, the exit code is 1
+    and the JSON is null.
     """
-    from tunedb.cli.tasks import find_task, make_tuner
+    from tunedb.cli.stored_tasks import explained, find_task, look_up, passed_over
 
-    with reading(announced=False) as store:
+    choice, unfit = None, []
+    with reading_lists(announced=False) as store:
         try:
             problem, task = find_task(store, kernel, arguments, device)
         except MissError:  # a kernel that is not installed has no such problem
             if format is Format.json:
                 say_answer("null")
             raise
-        choice = None if task is None else make_tuner(store).look_up(task)
+        if task is not None:
+            choice = look_up(store, task)
+            unfit = passed_over(explained(store, task, bundled_sweeps(store, kernel=problem.kernel)), task)
+    note = passed_over_note(unfit, problem.kernel, arguments, device)
     if choice is None or choice.sweep is None:
         if format is Format.json:
             say_answer("null")
-        raise nothing_stored(problem, device if task is None else task.device, arguments)
-    row = sweep_row(choice.sweep) | {"source": choice.source}
+        raise nothing_stored(problem, device if task is None else task.device, arguments, note)
+    row = sweep_row(choice.sweep) | {"pinned": choice.sweep.is_pinned, "source": choice.source}
+    row["passed_over"] = len(unfit)
     print_record({name: row[name] for name in _FIELDS}, format)
+    if note:
+        log.info("%s", note)

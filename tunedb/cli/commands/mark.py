@@ -8,7 +8,7 @@ import typer
 
 from tunedb import registry
 from tunedb.cli.bundled import find_sweep
-from tunedb.cli.command import FormatOption, command, log
+from tunedb.cli.command import FormatOption, UidArgument, command, log
 from tunedb.cli.opening import existing
 from tunedb.cli.output import Format, print_record
 from tunedb.core.sweep import Mark, MarkKind, Sweep, now
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @command("mark")
 def mark(
-    uid: Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.")],
+    uid: UidArgument,
     kind: Annotated[MarkKind, typer.Argument(help="pin: it wins; quarantine: never use it; unpin, release: undo.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why. It is kept with the mark.")],
     format: FormatOption = Format.table,

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunedb.cli.command import DeviceOption, FleetOption, FormatOption, KernelOption, command, log
-from tunedb.cli.opening import printable_store, reading
+from tunedb.cli.names import with_module
+from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_rows
+from tunedb.cli.store_words import printable_store, store_option
 from tunedb.core.sweep import MISSES
 from tunedb.tuner.stored_device import devices_named
 
@@ -45,18 +47,24 @@ def misses(
     still_open = sum(miss.is_open for miss in served)
     if tuned := len(served) - still_open:
         log.info(
-            "Tuned since they were missed: %d.%s", tuned, "" if all_misses else " List them too: tunedb misses --all"
+            "Tuned since they were missed: %d.%s",
+            tuned,
+            "" if all_misses else f" List them too: tunedb misses --all{store_option()}",
         )
     if not still_open:
         log.info("No misses%s in %s.", " of that" if kernel or device else "", printable_store(fleet=fleet))
         return
-    log.info("Tune those of the current device: tunedb warm --from-misses%s", " --fleet" if fleet else "")
+    log.info(
+        "Tune those of the current device: tunedb warm --from-misses%s%s", " --fleet" if fleet else "", store_option()
+    )
     raise typer.Exit(1)
 
 
 def _misses(store: Store, kernel: str | None, device: str | None) -> list[ServedCount]:
     served = store.usage.served(MISSES)
     if kernel is not None:
+        names = {miss.usage.problem.kernel for miss in served}
+        kernel = kernel if kernel in names else with_module(kernel, names)
         served = [miss for miss in served if miss.usage.problem.kernel == kernel]
     if device is not None:
         wanted = devices_named((miss.usage.device for miss in served), device)

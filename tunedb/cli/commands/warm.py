@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunedb import registry
+from tunedb.cli import completion
 from tunedb.cli.command import FleetOption, FormatOption, command, log
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_rows
@@ -31,7 +32,10 @@ _COLUMNS = ("kernel", "problem", "config", "time_us", "default_time_us", "speedu
 )
 def warm(
     arguments: dict[str, Any],
-    kernel: Annotated[str | None, typer.Argument(help="A kernel's name. Its own options follow it.")] = None,
+    kernel: Annotated[
+        str | None,
+        typer.Argument(help="A kernel's name. Its own options follow it.", autocompletion=completion.kernels),
+    ] = None,
     shapes: Annotated[
         Path | None,
         typer.Option(

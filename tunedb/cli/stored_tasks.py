@@ -1,0 +1,87 @@
+"""Tasks of `lookup` and `explain`: what is asked for and what the store answers. Loads torch only to ask for a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tunedb import registry, settings
+from tunedb.cli.bundled import bundled_devices
+from tunedb.cli.command import log
+from tunedb.cli.device import find_placement
+from tunedb.cli.names import kernel_called, no_device
+from tunedb.core.kernel import RegisteredKernel
+from tunedb.core.problem import Problem
+from tunedb.core.sweep import Sweep, now
+from tunedb.core.task import Choice, TuningTask
+from tunedb.runtime.current_device import environment_of
+from tunedb.store.bundles import bundle_layer
+from tunedb.store.empty import EmptyStore
+from tunedb.store.interface import SweepStore
+from tunedb.store.layered import LayeredStore
+from tunedb.tuner.choice_cache import ChoiceCache
+from tunedb.tuner.explanation import Explanation, explain_problem
+from tunedb.tuner.lookup import Lookup, wrong_configs
+from tunedb.tuner.stored_kernel import stored_kernel
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
+    from tunedb.store.reading import ReadStore
+
+
+def find_task(
+    store: Store | ReadStore | None, kernel: str, arguments: Mapping[str, Any], device: str | None
+) -> tuple[Problem, TuningTask | None]:
+    """Return the problem of these arguments, and its task on a stored device; None if no stored device has that name.
+
+    The device defaults to the current one. A kernel that is not installed is described by its stored sweeps. Raises
+    SettingError if several devices fit, for an unknown kernel, and for arguments that do not make a problem.
+    """
+    tunable = _kernel(store, kernel)
+    problem = tunable.problem(arguments)
+    stored = () if device is None or store is None else store.upkeep.devices(tunable.name)
+    swept = list({*stored, *(() if device is None else bundled_devices())})
+    placement = find_placement(swept, device)
+    if placement is None and device is not None and swept:
+        log.info("%s", no_device(device, swept))
+    return problem, None if placement is None else TuningTask(tunable, problem, placement, arguments)
+
+
+def _kernel(store: Store | ReadStore | None, typed: str) -> RegisteredKernel:
+    name = kernel_called(store, typed)
+    if name in registry.kernel_names():
+        return registry.kernel_named(name)
+    stored = stored_kernel(store, name)
+    return registry.kernel_named(name) if stored is None else stored
+
+
+def look_up(store: Store | ReadStore | None, task: TuningTask) -> Choice | None:
+    """Return what the store and the bundles answer, as a tuner on them would; None if nothing is stored that can."""
+    layers: SweepStore | None = store
+    bundles = bundle_layer(settings.current().bundles)
+    if bundles.opened():
+        layers = LayeredStore(EmptyStore() if store is None else store, bundles=bundles)
+    if layers is None:
+        return None
+    cache = ChoiceCache(lambda: 0, time.monotonic, lambda: None)
+    return Lookup(layers, cache, environment_of, time.monotonic).get(task).choice
+
+
+def explained(store: Store | ReadStore | None, task: TuningTask, bundled: Iterable[Sweep] = ()) -> list[Explanation]:
+    """Explain each sweep of the task's problem, on any device and of any kernel hash; the chosen one first.
+
+    `bundled` are the bundles' sweeps of the kernel, of any problem.
+    """
+    environment, moment = environment_of(task), now()
+    stored = [] if store is None else store.get_problem_sweeps(task.problem)
+    wrong = () if store is None else wrong_configs(store, task, environment, stored)
+    sweeps = [*stored, *(sweep for sweep in bundled if sweep.problem == task.problem)]
+    return explain_problem(sweeps, task, environment, moment, wrong)
+
+
+def passed_over(explanations: Sequence[Explanation], task: TuningTask) -> list[Sweep]:
+    """Return the sweeps of the task's device that can't answer it."""
+    return [
+        entry.sweep for entry in explanations if entry.verdict == "passed over" and entry.sweep.device == task.device
+    ]
