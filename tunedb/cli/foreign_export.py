@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tunedb.cli.command import log
 from tunedb.cli.hint_import import pairs_of
-from tunedb.cli.opening import printable_store, reading, sweeps_of
+from tunedb.cli.opening import reading, sweeps_of
+from tunedb.cli.store_words import printable_store
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError
 from tunedb.store.exchange.foreign.json_files import Layout, json_files

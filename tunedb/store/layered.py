@@ -20,6 +20,7 @@ from tunedb.store.shared import SharedStore
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.reading import ReadStore
 
 
 class LayeredStore(SweepStore):
@@ -32,7 +33,7 @@ class LayeredStore(SweepStore):
 
     def __init__(
         self,
-        local: GuardedStore | Store | EmptyStore,
+        local: GuardedStore | Store | ReadStore | EmptyStore,
         shared: SharedStore | None = None,
         bundles: BundleLayer | None = None,
     ) -> None:

@@ -13,8 +13,9 @@ import typer
 from tunedb._internal.redact import without_password
 from tunedb.cli.bundled import bundled_sweeps
 from tunedb.cli.command import FormatOption, KernelOption, command, log
-from tunedb.cli.opening import printable_store, reading, sweeps_of
+from tunedb.cli.opening import reading, sweeps_of
 from tunedb.cli.output import Format, print_rows
+from tunedb.cli.store_words import printable_store
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError

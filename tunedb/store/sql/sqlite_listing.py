@@ -21,8 +21,9 @@ class SqliteListing(SqliteReader):
         values = {"kernel": problem.kernel, "problem": problem.digest}
         with self._connected() as driver:
             selected = self._rows(driver, statements.ANY_DEVICE_OF_PROBLEM, values, _COLUMNS)
-            marks = self._marks(driver, [row.uid for row in selected])
-        return list(self._sweeps(selected, marks, problem=problem))
+            uids = [row.uid for row in selected]
+            marks, confirmed = self._marks(driver, uids), self._confirmations(driver, uids)
+        return list(self._sweeps(selected, marks, confirmed, problem=problem))
 
     def iter_sweeps(
         self,
@@ -45,8 +46,9 @@ class SqliteListing(SqliteReader):
         statement = statements.LISTED.replace(":ids", f"({', '.join(f':{name}' for name in named)})")
         with self._connected() as driver:
             by_id = {row.id: row for row in self._rows(driver, statement, named, _COLUMNS)}
-            marks = self._marks(driver, [row.uid for row in by_id.values()])
-        yield from self._sweeps((by_id[sweep_id] for sweep_id in ids if sweep_id in by_id), marks)
+            uids = [row.uid for row in by_id.values()]
+            marks, confirmed = self._marks(driver, uids), self._confirmations(driver, uids)
+        yield from self._sweeps((by_id[sweep_id] for sweep_id in ids if sweep_id in by_id), marks, confirmed)
 
     def devices(self, kernel: str | None = None) -> list[Device]:
         """Return the devices that finished sweeps are of: those of a kernel, or of all."""
