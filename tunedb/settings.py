@@ -12,19 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tunedb._internal import forks
+from tunedb._internal import forks, setting_values
 from tunedb._internal.override_text import parse_override
 from tunedb._internal.redact import without_password
-from tunedb._internal.setting_values import (
-    default_cache,
-    default_store,
-    parse_cache,
-    parse_file,
-    parse_folders,
-    parse_path_or_url,
-    parse_seconds,
-    parse_store,
-)
 from tunedb.errors import SettingError
 
 Mode = Literal["tune", "record", "read", "strict", "strict-compile", "off"]
@@ -78,17 +68,17 @@ def _parse_mode(value: str) -> str:
 
 
 _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
-    "store": ("TUNEDB_STORE", parse_store, default_store),
-    "shared": ("TUNEDB_SHARED", parse_path_or_url, lambda: None),
-    "bundles": ("TUNEDB_BUNDLES", parse_folders, tuple),
+    "store": ("TUNEDB_STORE", setting_values.parse_store, setting_values.default_store),
+    "shared": ("TUNEDB_SHARED", setting_values.parse_path_or_url, lambda: None),
+    "bundles": ("TUNEDB_BUNDLES", setting_values.parse_folders, tuple),
     "mode": ("TUNEDB_MODE", _parse_mode, lambda: "tune"),
-    "budget": ("TUNEDB_BUDGET", parse_seconds, lambda: 120.0),
-    "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", parse_seconds, lambda: 60.0),
+    "budget": ("TUNEDB_BUDGET", setting_values.parse_seconds, lambda: 120.0),
+    "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", setting_values.parse_seconds, lambda: 60.0),
     "override": ("TUNEDB_OVERRIDE", parse_override, dict),
-    "cache": ("TUNEDB_CACHE", parse_cache, default_cache),
-    "switch_interval": ("TUNEDB_SWITCH_INTERVAL", parse_seconds, lambda: 1e-5),
-    "precompiled": ("TUNEDB_PRECOMPILED", parse_folders, tuple),
-    "record_calls": ("TUNEDB_RECORD_CALLS", parse_file, lambda: None),
+    "cache": ("TUNEDB_CACHE", setting_values.parse_cache, setting_values.default_cache),
+    "switch_interval": ("TUNEDB_SWITCH_INTERVAL", setting_values.parse_seconds, lambda: 1e-5),
+    "precompiled": ("TUNEDB_PRECOMPILED", setting_values.parse_folders, tuple),
+    "record_calls": ("TUNEDB_RECORD_CALLS", setting_values.parse_file, lambda: None),
 }
 
 VARIABLES = tuple(variable for variable, _, _ in _PARSERS.values())
@@ -261,7 +251,7 @@ def password_in_environment() -> str:
 
 def record_calls_in_children(path: str | os.PathLike[str]) -> None:
     """Record calls in this process and in those that it starts."""
-    os.environ["TUNEDB_RECORD_CALLS"] = parse_file(path)
+    os.environ["TUNEDB_RECORD_CALLS"] = setting_values.parse_file(path)
     configure(record_calls=path)
 
 

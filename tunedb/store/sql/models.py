@@ -10,14 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, configure_mappers, mapped_column
 
 from tunedb.core.claim import ClaimState
-from tunedb.core.sweep import (
-    COUNTED_SOURCES,
-    REFERRING,
-    MarkKind,
-    SweepStatus,
-    TrialOutcome,
-    TrialStatus,
-)
+from tunedb.core.sweep import COUNTED_SOURCES, REFERRING, MarkKind, SweepStatus, TrialOutcome, TrialStatus
 from tunedb.store.sql.rows import HOST_ORIGINS, MAX_TEXT, ORIGINS, time_from_text
 
 
@@ -279,10 +272,7 @@ class ClaimRow(Base):
 
 
 class HintRow(Base):
-    """A config that another tool found. Never a fact: it is not exported, sent to another store or ranked.
-
-    It names a device by a label, and only some facts of a problem, so it refers to no other table.
-    """
+    """A config that another tool found: never a fact, and of no other table, as it knows a label and a few facts."""
 
     __tablename__ = "hint"
     __table_args__ = (sa.Index(None, "kernel", "device"),)

@@ -31,7 +31,7 @@ from tunedb.store.sql.engine import Database
 from tunedb.store.sql.hints import Hints
 from tunedb.store.sql.hosts import HostSum
 from tunedb.store.sql.marks import Marks
-from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
+from tunedb.store.sql.models import ProblemRow, SweepRow, TrialRow
 from tunedb.store.sql.records import in_order
 from tunedb.store.sql.store_claims import StoreClaims
 from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows, unfinished_query
@@ -259,9 +259,7 @@ class Store(SweepStore):
             matches = [row for row in connection.execute(query) if rows.is_uid(row.uid)]
             if len(matches) != 1:
                 several = "More than one sweep has" if matches else "No sweep has"
-                raise UnknownSweep(
-                    f"{several} a uid that starts with {uid} in {self.url}. Run: {about('tunedb ls', self.url)}"
-                )
+                raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. {see}")
             trials = self._rows.trials(connection, [matches[0].id]).get(matches[0].id, ())
             uid = matches[0].uid
             marks = self.marks.select(connection, [uid])[uid]
@@ -283,19 +281,7 @@ class Store(SweepStore):
 
         Reads page by page, so that a slow consumer does not block writers.
         """
-        query = sa.select(SweepRow.id).join_from(SweepRow, ProblemRow).join(DeviceRow)
-        if kernel is not None:
-            query = query.where(ProblemRow.kernel == kernel)
-        if device_name is not None:
-            query = query.where(DeviceRow.name == device_name)
-        if finished:
-            query = query.where(SweepRow.status != "running")
-        if latest is not None:
-            query = query.where(SweepRow.id.in_(query.order_by(SweepRow.id.desc()).limit(latest)))
-        texts = (ProblemRow.kernel, ProblemRow.key, DeviceRow.name, DeviceRow.digest)
-        query = query.order_by(
-            *map(self._access.bytewise, texts), SweepRow.finished.is_(None), SweepRow.finished, SweepRow.uid
-        )
+        query = self._rows.listed_query(kernel, device_name, finished=finished, latest=latest)
         with self._access.read() as connection:
             ids = connection.scalars(query).all()
         for start in range(0, len(ids), PAGE):

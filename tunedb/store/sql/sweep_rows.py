@@ -162,6 +162,24 @@ class SweepRows:
                 connection, TrialRow, [{"sweep_id": sweep_id, **rows.trial_values(trial)} for trial in trials]
             )
 
+    def listed_query(
+        self, kernel: str | None, device_name: str | None, *, finished: bool, latest: int | None
+    ) -> sa.Select[int]:
+        """Return a query of the ids that `Store.iter_sweeps` yields, in its order."""
+        query = sa.select(SweepRow.id).join_from(SweepRow, ProblemRow).join(DeviceRow)
+        if kernel is not None:
+            query = query.where(ProblemRow.kernel == kernel)
+        if device_name is not None:
+            query = query.where(DeviceRow.name == device_name)
+        if finished:
+            query = query.where(SweepRow.status != "running")
+        if latest is not None:
+            query = query.where(SweepRow.id.in_(query.order_by(SweepRow.id.desc()).limit(latest)))
+        texts = (ProblemRow.kernel, ProblemRow.key, DeviceRow.name, DeviceRow.digest)
+        return query.order_by(
+            *map(self._access.bytewise, texts), SweepRow.finished.is_(None), SweepRow.finished, SweepRow.uid
+        )
+
     def page(self, ids: Sequence[int], *, with_trials: bool) -> Iterator[Sweep]:
         """Yield the sweeps with these ids, in their order."""
         with self._access.read() as connection:
