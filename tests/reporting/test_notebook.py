@@ -11,6 +11,7 @@ import pytest
 
 import tunedb
 from tests.reporting.stores import A, B, filled, made, population
+from tests.reporting.test_document import tables_of
 from tests.store.samples import sweep, trial
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source
@@ -148,3 +149,10 @@ def test_a_race_is_that_of_the_sweep_that_is_asked_for(store: Path) -> None:
     assert race.title == "pool n=2"
     assert [row["role"] for row in race.spec["datasets"]["trials"]][:2] == ["winner", "other config"]
     assert tunedb.report().race("0" * 32) is None
+
+
+def test_a_comparison_of_stores_says_which_device_each_problem_is_on(store: Path, tmp_path: Path) -> None:
+    other = filled(tmp_path / "other.db", [made(A, 0), made(B, 0)])
+    page = tunedb.report(compare=(str(store), str(other))).html()
+    pairs = tables_of(page)["table-pairs"]
+    assert [row[2] for row in pairs if row[1] == "n=0"] == [A.name, B.name]

@@ -56,6 +56,7 @@ def flips_table(comparison: Comparison, labels: ProblemLabels) -> Table:
     columns = [
         Column("kernel"),
         Column("problem"),
+        Column("device"),
         Column("A's config"),
         Column("B's config"),
         Column("A's config on B, times B's own", Kind.RATIO),
@@ -65,6 +66,7 @@ def flips_table(comparison: Comparison, labels: ProblemLabels) -> Table:
         [
             pair.problem.kernel,
             labels(pair.problem),
+            _device(pair),
             config_text(None if pair.a is None else pair.a.config),
             config_text(None if pair.b is None else pair.b.config),
             pair.cost_on_b,
@@ -75,10 +77,17 @@ def flips_table(comparison: Comparison, labels: ProblemLabels) -> Table:
     return Table("flips", "Problems with another winner", columns, rows)
 
 
+def _device(pair: Pair) -> str | None:
+    """Return the device that both sides are of; None if each has its own, which the columns of the sides name."""
+    devices = {sweep.device.name for sweep in (pair.a, pair.b) if sweep is not None}
+    return devices.pop() if len(devices) == 1 else None
+
+
 def _pairs_table(comparison: Comparison, labels: ProblemLabels) -> Table:
     columns = [
         Column("kernel"),
         Column("problem"),
+        Column("device"),
         Column("verdict"),
         Column(f"A: {comparison.a} (µs)", Kind.TIME),
         Column(f"B: {comparison.b} (µs)", Kind.TIME),
@@ -88,6 +97,7 @@ def _pairs_table(comparison: Comparison, labels: ProblemLabels) -> Table:
         [
             pair.problem.kernel,
             labels(pair.problem),
+            _device(pair),
             str(pair.verdict),
             pair.a and pair.a.time_us,
             pair.b and pair.b.time_us,
