@@ -126,7 +126,7 @@ def test_the_share_of_the_copy_rate_is_shown_where_kernel_and_device_say_it(cli:
     record = cli("show", pooled.uid, "--format", "json").json
     assert (record["bytes_moved"], record["copy_share"]) == (moved, pytest.approx(share))
     assert record["gb_per_s"] == pytest.approx(moved / 12.5e-6 / 1e9)
-    assert f"{100 * share:.1f} %" in cli("report", "--format", "md").out
+    assert f"{share:.1%}" in cli("report", "--format", "md").out
     assert "copy of the bytes" in cli("report", "-o", "-").out
     other = [row for uid, row in rows.items() if uid != pooled.uid]
     assert [row["copy_share"] for row in other] == [None]  # a problem that the kernel does not know

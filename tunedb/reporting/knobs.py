@@ -131,7 +131,7 @@ def knobs_view(facts: Facts) -> View:
 def _sentence(name: str, shares: Sequence[Importance], covers: Sequence[Cover], problems: int) -> str:
     text = f"{name}: "
     if shares and shares[0].share > 0:
-        text += f"{shares[0].knob} explains {100 * shares[0].share:.0f} % of the spread of times"
+        text += f"{shares[0].knob} explains {shares[0].share:.0%} of the spread of times"
     else:
         text += "no knob explains the spread of times by itself"
     if covers:

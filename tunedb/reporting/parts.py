@@ -92,7 +92,7 @@ def text_of(value: Any, kind: Kind) -> str:
     if kind is Kind.RATIO:
         return f"{value:.3f}"
     if kind is Kind.SHARE:
-        return f"{100 * value:.1f} %"
+        return f"{value:.1%}"
     if kind is Kind.COUNT:
         return f"{value:,}"
     if kind is Kind.MOMENT and isinstance(value, datetime):

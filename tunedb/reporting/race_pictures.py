@@ -95,6 +95,7 @@ def registers_spec() -> Spec:
                 "field": "registers",
                 "type": "quantitative",
                 "title": "registers per thread",
+                "axis": {"tickCount": 8, "labelOverlap": True},
                 "scale": {"zero": False, "padding": 12},
             },
             "y": {

@@ -90,9 +90,7 @@ def summary_sentence(facts: Facts) -> str:
         )
     shares = [share for one in facts.answers if (share := facts.share_of_limit(one)) is not None]
     if shares:
-        text += (
-            f" They reach {100 * statistics.median(shares):.0f} % of the device's copy rate (median of {len(shares)})."
-        )
+        text += f" They reach {statistics.median(shares):.0%} of the device's copy rate (median of {len(shares)})."
     if calls := sum(facts.misses.values()):
         text += f" {calls:,} calls missed."
     return text
