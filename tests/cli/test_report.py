@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 import types
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from tests.cli.conftest import Cli, put
 from tests.cli.test_ls_show_lookup_path import tuned
 from tests.reporting.stores import filled
-from tests.store.samples import DEVICE, sweep
+from tests.store.samples import DEVICE, NOON, sweep
 from tunedb import settings
 from tunedb.kernels.avg_pool import FORWARD
 from tunedb.store import open_store
@@ -113,7 +114,7 @@ def test_pictures_are_written(cli: Cli, store: Path, tmp_path: Path, monkeypatch
 
 def test_the_share_of_the_copy_rate_is_shown_where_kernel_and_device_say_it(cli: Cli, tmp_path: Path) -> None:
     pooled = tuned(DEVICE, time_us=12.5)
-    put(pooled, sweep(7))
+    put(pooled, sweep(7, finished=NOON - timedelta(hours=1)))  # an older source of the kernel
     with open_store(settings.current().store) as store:
         store.copy_rates.put(DEVICE, CopyRate(1e9))
     moved = FORWARD.bytes_moved(pooled.problem)

@@ -29,7 +29,7 @@ def test_a_choice_prints_in_one_short_line_however_many_trials_its_sweep_has() -
     done = sweep(uid="ab" * 16)
     assert done.config is not None
     choice = Choice(done.config, Source.STORE, done)
-    assert repr(choice) == "Choice(BLOCK=128, num_warps=4, source=store, sweep=abababababab)"
+    assert repr(choice) == "Choice(BLOCK=128, num_warps=4, source=store, sweep=abababababab, layer=local)"
     assert repr(Choice(done.config, Source.DEFAULT, failed=True)) == (
         "Choice(BLOCK=128, num_warps=4, source=default, failed)"
     )

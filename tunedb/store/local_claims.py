@@ -72,7 +72,8 @@ class LocalClaims(ClaimKeeper):
         return kept
 
     def _ask(self, work: Callable[[Store], object], patience: float = 0.0) -> None:
-        if not (self._is_writable and self._writer.store.is_whole):
+        # While details rest, the writer's thread may still be busy with a result: a call must not queue behind it.
+        if not self._is_writable or not self._writer.store.is_whole or self._writer.rests:
             return
         job = self._writer.detail(work)
         if not (patience and job.wait(patience)) and not wait_budget.current().wait(job, TRIALS_S):

@@ -192,6 +192,11 @@ class Writer:
         """Write something that may be lost, such as counts, within the call's budget."""
         wait_budget.current().wait(self.detail(work))
 
+    @property
+    def rests(self) -> bool:
+        """Whether no details are written at the moment, because the store failed or was slow."""
+        return self._details.is_open
+
     def rest_details(self) -> None:
         """Write no parts of sweeps for a while: the store failed."""
         self._details.trip()

@@ -30,7 +30,7 @@ SUMMARIES = {
     "meaning.",
     "devices": "List the devices that the store has sweeps or counts of, and the current one.",
     "export": "Write stored sweeps to a file.",
-    "import": "Add tuned sweeps from a jsonl file, or from another store.",
+    "import": "Add tuned sweeps from a jsonl file, or from another store; or hints from files of other tools.",
     "sync": "Exchange sweeps with a shared store: each store gets the tuned sweeps, with trials, and the marks that it "
     "lacks.",
     "gc": "Remove obsolete sweeps, with their trials and marks, after asking.",
@@ -38,7 +38,7 @@ SUMMARIES = {
     "db check": "Check that the store has the schema that this version needs.",
     "db upgrade": "Upgrade the store to the schema that this version needs.",
     "db backup": "Copy the store as it is at this moment to a new file, while others use it.",
-    "doctor": "Look for faults of the store, the shared store and the settings, and say how to fix them.",
+    "doctor": "Look for faults of the store, the shared store, the bundles and the settings, and say how to fix them.",
     "env": "Print the versions, devices and settings that a bug report needs.",
     "demo": "Tune a kernel for one problem, then let a second process look it up.",
     "path": "Print where the store is.",
