@@ -43,12 +43,11 @@ def warm_many(
     65536), "kernel_size": 8}`, for a registered kernel; or a `tunedb.Problem`. It is tuned unless its config is stored
     already; with `force` in any case.
 
-    executor: one of `concurrent.futures`, of Dask (`client.get_executor()`), `mpi4py.futures`, loky or submitit, whose
-    workers have a GPU each, and tunedb and the kernels as they are here. Sweeps run in child processes of the workers.
-    Results come back through the executor and are stored here: workers and client need no database in common.
-    Without an executor, every GPU of this host is used.
-    on_result: called with each result as it arrives, on the calling thread.
-    trial_timeout: seconds for compiling a config, and for running it.
+    `executor` is one of `concurrent.futures`, of Dask (`client.get_executor()`), `mpi4py.futures`, loky or submitit,
+    whose workers have a GPU each, and tunedb and the kernels as they are here. Sweeps run in child processes of the
+    workers. Results come back through the executor and are stored here: workers and client need no database in common.
+    Without an executor, every GPU of this host is used. `on_result` is called with each result as it arrives, on the
+    calling thread. `trial_timeout` is in seconds, for compiling a config and for running it.
 
     A problem that fails or is lost has no config, and its result says why; the others go on. Raises SettingError for
     what is no problem, and if this process may not write; StoreError if the store fails.
