@@ -11,9 +11,10 @@ import pytest
 from tests.cli.conftest import Cli, put
 from tests.store.bundled import write
 from tests.store.samples import DEVICE, ENVIRONMENT, sweep, trial
+from tunedb import settings
 from tunedb.core.device import Device
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Confirmation, Sweep
 from tunedb.store import open_store
 
 H100 = Device("NVIDIA H100 80GB HBM3", "cuda", "sm_90", 132)
@@ -105,3 +106,19 @@ def test_what_makes_no_pair_is_named(cli: Cli, tmp_path: Path, words: Any, code:
     answer = cli("diff", *(word.format(**places) for word in words))
     assert answer.code == code, answer
     assert said in answer.err
+
+
+def test_bundles_are_named_as_files_of_the_current_folder(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "old.db", BEFORE)
+    write(tmp_path / "new.db", BEFORE)
+    monkeypatch.chdir(tmp_path)
+    assert rows(cli, "old.db", "new.db") == (0, {})
+
+
+def test_what_was_confirmed_in_an_environment_is_of_it(cli: Cli) -> None:
+    put(*BEFORE)
+    with open_store(settings.current().store) as store:
+        store.confirmations.put_all([(one.uid, Confirmation(NEWER)) for one in BEFORE])
+    assert rows(cli, "triton=3.8.0", "triton=3.9.0") == (0, {})

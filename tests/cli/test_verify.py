@@ -251,3 +251,10 @@ def test_verbose_progress_has_a_line_for_each_trial(cli: Cli, kernels: dict[str,
     assert "BLOCK=2: 50.0 us" in said
     assert "BLOCK=4: wrong (3 of 8 outputs differ)" in said
     assert config(2)["BLOCK"] == 2
+
+
+def test_a_kernel_that_nobody_has_is_no_success(cli: Cli) -> None:
+    put(sweep(1))
+    answer = cli("verify", "--kernel", "avg_pool_1d")
+    assert answer.code == 2
+    assert "No kernel is called 'avg_pool_1d'" in answer.err

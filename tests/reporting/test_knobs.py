@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.store.samples import sweep
+from tests.store.samples import sweep, trial
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Sweep, Trial
+from tunedb.core.sweep import Sweep, Trial, TrialOutcome
 from tunedb.reporting.knobs import NEAR, cover, importances
 
 
@@ -19,7 +19,7 @@ def landscape(n: int, time: Callable[[int, int], float], blocks: range = range(1
         Trial(Config.of(BLOCK=block, WARPS=warps), "ok", time(block, warps))  # type: ignore[arg-type]
         for block, warps in itertools.product(blocks, (1, 2, 4))
     ]
-    best = min(trials, key=lambda trial: trial.time_us or 0.0)
+    best = min(trials, key=lambda one: one.time_us or 0.0)
     return sweep(n, trials=tuple(trials), config=best.config, time_us=best.time_us)
 
 
@@ -69,3 +69,8 @@ def test_a_config_serves_a_problem_if_it_is_near_its_winner() -> None:
 
 def test_no_sweep_has_no_cover() -> None:
     assert cover([]) == []
+
+
+def test_sweeps_whose_times_are_all_of_earlier_ones_have_no_cover() -> None:
+    known = trial(128, outcome=TrialOutcome.KNOWN_FROM, reference="ab" * 16)
+    assert cover([sweep(1, trials=(known,))]) == []

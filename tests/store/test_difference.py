@@ -10,7 +10,7 @@ import pytest
 
 from tests.store.samples import DEVICE, ENVIRONMENT, NOON, failed, sweep, trial
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Mark, MarkKind, Sweep
+from tunedb.core.sweep import Confirmation, Mark, MarkKind, Sweep, TrialOutcome
 from tunedb.store.answers import answers
 from tunedb.store.difference import difference
 
@@ -82,3 +82,19 @@ def test_a_failed_trial_of_the_other_sides_config_is_no_cost() -> None:
 def test_stores_are_paired_device_by_device() -> None:
     pairs = difference([sweep(1), sweep(1, device=OTHER)], [sweep(1)])
     assert sorted(str(pair.verdict) for pair in pairs) == ["only A", "same"]
+
+
+def test_a_sweep_that_was_confirmed_in_the_newest_environment_is_not_stale() -> None:
+    confirmed = dataclasses.replace(sweep(1), confirmations=(Confirmation(NEWER),))
+    assert states(confirmed, later(2, environment=NEWER)) == ["tuned", "tuned"]
+
+
+def test_costs_are_times_of_that_sweep_also_of_equal_binaries() -> None:
+    wide, narrow = Config.of(BLOCK=256, num_warps=4), Config.of(BLOCK=64, num_warps=4)
+    slow = trial(128, time_us=15.0)
+    twin = trial(64, time_us=None, outcome=TrialOutcome.DUPLICATE_OF, reference=slow.uid)
+    there = sweep(1, config=wide, time_us=10.0, trials=(slow, trial(256, time_us=10.0), twin))
+    assert difference([sweep(1, config=narrow, trials=(trial(64),))], [there])[0].cost_on_b == pytest.approx(1.5)
+    earlier = trial(128, time_us=15.0, outcome=TrialOutcome.KNOWN_FROM, reference="ab" * 16)
+    there = dataclasses.replace(there, trials=(earlier, trial(256, time_us=10.0)))
+    assert difference([sweep(1)], [there])[0].cost_on_b is None

@@ -231,13 +231,29 @@ class Sweep:
         ratio = self.default_time_us / self.time_us if self.default_time_us and self.time_us else math.inf
         return ratio if math.isfinite(ratio) else None
 
+    @property
+    def environments(self) -> list[Environment]:
+        """The environments that it was tuned or confirmed in."""
+        return [self.environment, *(confirmation.environment for confirmation in self.confirmations)]
+
     def is_valid_in(self, environment: Environment | None) -> bool:
         """Say whether it was tuned or confirmed in this environment; without one, every sweep is valid."""
-        return (
-            environment is None
-            or self.environment == environment
-            or any(confirmation.environment == environment for confirmation in self.confirmations)
-        )
+        return environment is None or environment in self.environments
+
+    @property
+    def own_times(self) -> dict[Config, float]:
+        """The times in microseconds that this sweep measured, by config; equal binaries have one time.
+
+        Those of an earlier sweep are left out: they can't be compared with times of this one.
+        """
+        by_uid = {trial.uid: trial for trial in self.trials}
+        times: dict[Config, float] = {}
+        for trial in self.trials:
+            twin = by_uid.get(trial.reference or "") if trial.outcome == TrialOutcome.DUPLICATE_OF else None
+            timed = trial if twin is None else twin
+            if timed.status == TrialStatus.OK and timed.time_us and timed.outcome != TrialOutcome.KNOWN_FROM:
+                times[trial.config] = min(timed.time_us, times.get(trial.config, math.inf))
+        return times
 
     @property
     def leaves_its_store(self) -> bool:

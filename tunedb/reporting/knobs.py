@@ -85,15 +85,13 @@ def cover(sweeps: Sequence[Sweep]) -> list[Cover]:
     """Return the configs that serve most problems, each next one adding the most."""
     losses: dict[Config, dict[int, float]] = defaultdict(dict)
     for index, sweep in enumerate(sweeps):
-        for trial in sweep.trials:
-            if is_timed(trial) and trial.time_us and sweep.time_us:
-                loss = max(1.0, trial.time_us / sweep.time_us)
-                losses[trial.config][index] = min(loss, losses[trial.config].get(index, math.inf))
+        for config, time_us in sweep.own_times.items() if sweep.time_us else ():
+            losses[config][index] = max(1.0, time_us / (sweep.time_us or time_us))
     serves = {config: {index for index, loss in by.items() if loss <= 1 + NEAR} for config, by in losses.items()}
     chosen: list[Cover] = []
     covered: set[int] = set()
     best: dict[int, float] = {}
-    while len(chosen) < MAX_CONFIGS and len(covered) < len(sweeps):
+    while serves and len(chosen) < MAX_CONFIGS and len(covered) < len(sweeps):
         config = max(serves, key=lambda one: (len(serves[one] - covered), -_mean_loss(best, losses[one]), one.key))
         if not serves[config] - covered:
             break

@@ -72,7 +72,11 @@ def _of_versions(sweeps: Iterable[Sweep], text: str) -> list[Sweep]:
     if not wanted or not set(wanted) <= set(VERSIONS):
         raise SettingError(f"--compare: expected versions of {', '.join(VERSIONS)}, got {text!r}.")
     sweeps = list(sweeps)
-    of_side = [one for one in sweeps if all(getattr(one.environment, name) == wanted[name] for name in wanted)]
+
+    def fits(environment: Environment) -> bool:
+        return all(getattr(environment, name) == wanted[name] for name in wanted)
+
+    of_side = [one for one in sweeps if any(map(fits, one.environments))]
     if not of_side:
         stored = sorted({getattr(one.environment, name) for one in sweeps for name in wanted})
         raise SettingError(f"--compare: no sweep has {text}. Stored: {', '.join(stored) or 'nothing'}.")

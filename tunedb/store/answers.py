@@ -86,7 +86,7 @@ def _answer(
     environment = environments.get((problem.kernel, device.digest))
     best = winner(current, environment)
     if best is not None:
-        state = AnswerState.TUNED if best[0].environment == environment else AnswerState.STALE
+        state = AnswerState.TUNED if best[0].is_valid_in(environment) else AnswerState.STALE
         return Answer(problem, device, state, best[0], sweeps)
     if any(one.status == SweepStatus.TUNED for one in current):
         state = AnswerState.QUARANTINED

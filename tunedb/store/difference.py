@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Sweep, TrialStatus
+from tunedb.core.sweep import Sweep
 from tunedb.store.answers import answers
 
 
@@ -73,12 +73,8 @@ def slowdown(other: Sweep | None, sweep: Sweep | None) -> float | None:
         return None
     if other.config == sweep.config:
         return 1.0
-    times = [
-        trial.time_us
-        for trial in sweep.trials
-        if trial.config == other.config and trial.status == TrialStatus.OK and trial.time_us is not None
-    ]
-    return min(times) / sweep.time_us if times else None
+    time_us = sweep.own_times.get(other.config)
+    return None if time_us is None else time_us / sweep.time_us
 
 
 def _by_problem(sweeps: Iterable[Sweep], *, across_devices: bool) -> dict[tuple[str, ...], Sweep]:

@@ -111,7 +111,11 @@ def _matching(text: str) -> Callable[[Sweep], bool]:
     wanted = dict(part.partition("=")[::2] for part in text.split(","))
     if not set(wanted) <= set(_FIELDS):
         raise SettingError(f"Expected some of {', '.join(f'{name}=...' for name in _FIELDS)}, got {text!r}.")
-    return lambda sweep: all(getattr(sweep.environment, name) == value for name, value in wanted.items())
+
+    def fits(environment: Environment) -> bool:
+        return all(getattr(environment, name) == value for name, value in wanted.items())
+
+    return lambda sweep: any(map(fits, sweep.environments))
 
 
 def _row(pair: Pair) -> dict[str, Any]:

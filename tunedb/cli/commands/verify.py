@@ -12,6 +12,7 @@ import typer
 from tunedb import registry
 from tunedb.cli.cells import one_line
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.names import kernel_called
 from tunedb.cli.opening import existing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.verifying import Silent, verify_here
@@ -100,6 +101,7 @@ def _winners(
     from tunedb.tuner.stored_device import devices_named, listed
 
     current, tuner = device_of(index), make_tuner(store)
+    kernel = None if kernel is None else kernel_called(store, kernel)
     if device is not None and current not in devices_named({*store.upkeep.devices(), current}, device):
         raise SettingError(f"--device: {device!r} is not the current device, {listed([current])}. Run verify there.")
     problems = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == current}

@@ -31,7 +31,7 @@ class BundleSource:
 
 def named(paths: Iterable[str]) -> list[BundleSource]:
     """Return the bundles of the setting: files at these paths."""
-    return [_at(Path(path), path) for path in paths]
+    return [_at(Path(path).absolute(), path) for path in paths]
 
 
 def installed() -> list[BundleSource]:

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, TrialOutcome, TrialStatus
-from tunedb.store.exchange.foreign.trial_files import timed_trial
+from tunedb.core.sweep import Sweep
 
 MAX_TRIED_SETS = 100_000  # sets of configs that are tried for an exact answer, in a second or two
 
@@ -54,13 +53,7 @@ def losses_of(sweeps: Iterable[Sweep]) -> dict[Problem, dict[Config, float]]:
     """Return the loss of each config for the problem of each sweep, by its own trials alone."""
     losses = {}
     for sweep in sweeps:
-        by_uid = {trial.uid: trial for trial in sweep.trials}
-        times: dict[Config, float] = {}
-        for trial in sweep.trials:
-            timed = timed_trial(trial, by_uid)
-            # A time that an earlier sweep measured can't be compared with those of this one.
-            if timed.status == TrialStatus.OK and timed.time_us and timed.outcome != TrialOutcome.KNOWN_FROM:
-                times[trial.config] = timed.time_us
+        times = sweep.own_times
         if sweep.config in times:
             best = times[sweep.config]  # the winner keeps its place against what is within the noise
             losses[sweep.problem] = {config: max(1.0, time / best) for config, time in times.items()}
