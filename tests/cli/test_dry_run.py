@@ -16,6 +16,7 @@ from tests.store.samples import DEVICE, ENVIRONMENT, NOON, trial
 from tunedb import settings
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
+from tunedb.store import open_store
 
 
 def plan(cli: Cli, *words: object) -> list[tuple[Any, ...]]:
@@ -101,3 +102,18 @@ def test_of_several_sweeps_of_a_problem_the_last_one_counts(
 def test_nothing_to_do_is_said(cli: Cli, kernels: dict[str, Kernel]) -> None:
     for words in (("--from-misses",), ("--stale",), ("--incomplete",)):
         assert plan(cli, *words) == []
+
+
+@pytest.mark.parametrize("has_store", [False, True])
+def test_what_another_host_tuned_and_shares_is_not_to_be_tuned(
+    cli: Cli, kernels: dict[str, Kernel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_store: bool
+) -> None:
+    shared = f"sqlite:///{tmp_path / 'shared.db'}"
+    with open_store(shared) as store:
+        store.put_sweeps([swept(1, 6.0)])
+    if has_store:
+        put(swept(2, 6.0))
+    monkeypatch.setenv("TUNEDB_SHARED", shared)
+    file = shapes(tmp_path, 1, 3)
+    assert [row[2] for row in plan(cli, "--from", file, "--forward-only")] == ["stored", "tune"]
+    assert Path(settings.current().store).exists() == has_store

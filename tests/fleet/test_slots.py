@@ -145,3 +145,20 @@ def test_a_process_that_ends_leaves_its_gpu(tmp_path: Path) -> None:
     holder.communicate()
     with try_gpu("0", tmp_path) as held:
         assert held
+
+
+@pytest.mark.parametrize(
+    ("visible", "uuid", "name"),
+    [
+        ("0", "GPU-aaaa-1", "GPU-aaaa-1"),  # each process under a launcher may call its own GPU 0
+        ("GPU-aaaa", "GPU-aaaa-1", "GPU-aaaa-1"),
+        ("0", "", "0"),
+        ("MIG-b", "GPU-aaaa-1", "MIG-b"),
+    ],
+)
+def test_a_gpu_has_one_name_whatever_a_process_calls_it(visible: str, uuid: str, name: str) -> None:
+    assert Slot("GPU 0", DEVICE, 0, 0, {"CUDA_VISIBLE_DEVICES": visible}, uuid=uuid).gpu_name == name
+
+
+def test_an_interpreter_is_no_gpu() -> None:
+    assert interpreters(1)[0].gpu_name is None

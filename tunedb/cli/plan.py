@@ -20,7 +20,7 @@ _COLUMNS = ("kernel", "problem", "device", "plan", "seconds", "by")
 def print_plan(tasks: Sequence[TuningTask], store: Store | None, format: Format, *, force: bool) -> None:
     """Print a row for each task. `plan` is `tune` or `stored`; seconds are unknown if no former sweep says them."""
     former, rows = FormerSeconds(store), []
-    tuner = None if store is None or force else make_tuner(store)
+    tuner = None if force else make_tuner(store, shares=True)
     for task in tasks:
         choice = None if tuner is None else tuner.look_up(task)
         added = [] if tuner is None or choice is None else tuner.lookup.remaining(task, choice)

@@ -45,7 +45,7 @@ def make_tuner(store: Store | None, *, shares: bool = False) -> Tuner:
     from tunedb.tuner.tuner import Tuner
 
     current = settings.current()
-    layers = with_shared(store, current) if shares and store is not None else with_bundles(store, current)
+    layers = with_shared(store, current) if shares else with_bundles(store, current)
     return Tuner(current, layers, locks=lock_folder(current))
 
 

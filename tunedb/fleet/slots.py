@@ -37,11 +37,17 @@ class Slot:
     index: int  # the device's index in the worker
     variables: Mapping[str, str] = field(default_factory=dict)  # of the worker's environment
     words: tuple[str, ...] = ()  # by which `--devices` may name it, other than by its number
+    uuid: str = ""  # the GPU's, if it is known
 
     @property
     def gpu_name(self) -> str | None:
-        """The GPU's name on this host, as CUDA_VISIBLE_DEVICES takes it; None for an interpreter."""
-        return self.variables.get("CUDA_VISIBLE_DEVICES")
+        """The GPU's name on this host: its UUID, or what CUDA_VISIBLE_DEVICES calls it; None for an interpreter.
+
+        Under a launcher that shows each process one GPU, every process calls its own 0. A MIG instance's name is its
+        own, while torch may know the UUID of the GPU that it is a part of.
+        """
+        name = self.variables.get("CUDA_VISIBLE_DEVICES")
+        return name if name is None or name.startswith("MIG-") else self.uuid or name
 
     @property
     def placement(self) -> Placement:
@@ -125,7 +131,7 @@ def _described(number: int, slot: Slot) -> str:
 
 
 def _gpu_slot(number: int, name: str, here: int | None, variables: Mapping[str, str]) -> Slot:
-    words = [] if name.isdecimal() else [name]
+    words, uuid = [] if name.isdecimal() else [name], ""
     if here is None:
         device = probe(variables)
     else:
@@ -133,10 +139,10 @@ def _gpu_slot(number: int, name: str, here: int | None, variables: Mapping[str, 
             device, uuid = gpu(here), _uuid(here)
         except RuntimeError as error:  # this process is a fork of one that uses CUDA: it can't
             let_pass(error)
-            device, uuid = probe(variables), ""
+            device = probe(variables)
         if uuid and not words:
             words.append(uuid)
-    return Slot(f"GPU {number}", device, here, 0, variables, tuple(words))
+    return Slot(f"GPU {number}", device, here, 0, variables, tuple(words), uuid)
 
 
 def _uuid(index: int) -> str:

@@ -102,8 +102,8 @@ def with_bundles(store: Store | None, settings: Settings) -> SweepStore:
     return LayeredStore(EmptyStore() if store is None else store, bundles=bundle_layer(settings.bundles))
 
 
-def with_shared(store: Store, settings: Settings) -> SweepStore:
-    """Return a store that a command has opened as one with the bundles, and with the shared store, if one is named."""
+def with_shared(store: Store | None, settings: Settings) -> SweepStore:
+    """Return a store that a command has opened, or none, as one with the bundles and with the shared store."""
     if settings.shared is None or settings.shared == settings.store:
         return with_bundles(store, settings)
     shared = SharedStore(
@@ -112,7 +112,7 @@ def with_shared(store: Store, settings: Settings) -> SweepStore:
         load=partial(load_sqlalchemy, settings.shared),
         deadline=COMMAND_S,
     )
-    return LayeredStore(store, shared, bundle_layer(settings.bundles))
+    return LayeredStore(EmptyStore() if store is None else store, shared, bundle_layer(settings.bundles))
 
 
 def _opened(opener: Callable[[], Any], url: str, bundles: BundleLayer | None) -> Any:
