@@ -54,7 +54,7 @@ class Claimant:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim as a store has it. `attempt` grows whenever it is taken: who was overtaken has an older one."""
+    """A claim as a store has it. `attempt` grows whenever it is taken: an overtaken owner has an older one."""
 
     key: ClaimKey
     owner: str

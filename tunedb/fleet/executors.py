@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
 
 LOST = "lost"  # outcome: the executor gave no result
-POLL_S = 0.2  # between two looks at jobs that tell nobody when they are done, as submitit's
+POLL_S = 0.2  # between two looks at jobs that don't report their end, such as submitit's
 
 Job = tuple[Problem, Mapping[str, Any] | None]  # with the arguments that it was made of, if they are known
 _log = logging.getLogger("tunedb")

@@ -48,19 +48,19 @@ class HostObserver(Protocol):
     """An observer of a run. It is called on one thread only."""
 
     def begins(self, slot: Slot, task: TuningTask) -> None:
-        """Hear that a slot takes a task."""
+        """A slot takes a task."""
 
     def started(self, slot: Slot, candidates: int) -> None:
-        """Hear that the sweep of the slot's task starts, with so many configs."""
+        """The sweep of the slot's task starts, with so many configs."""
 
     def tried(self, slot: Slot, trial: Trial, best_us: float | None, default_us: float | None) -> None:
-        """Hear of a trial, with the best time and the default's so far."""
+        """A trial ended; these are the best time and the default's so far."""
 
     def passed_over(self, slot: Slot, task: TuningTask) -> None:
-        """Hear that the slot's task is tuned elsewhere, and is looked at again later."""
+        """The slot's task is tuned elsewhere, and is looked at again later."""
 
     def done(self, slot: Slot, outcome: Outcome) -> None:
-        """Hear how the slot's task ended."""
+        """The slot's task ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class HostRun:
 def tune_on_host(
     tasks: Sequence[TuningTask], slots: Sequence[Slot], run: HostRun, observer: HostObserver
 ) -> list[Outcome]:
-    """Tune tasks, each on a slot that has its device, the longest first. Return how those ended that were reached.
+    """Tune tasks, each on a slot with its device, the longest first. Return the outcome of each that was reached.
 
     A task never leaves its slot. A worker that ends is replaced, as `Supervisor` does; a slot that can start none is
     given up, and the others go on. If this is interrupted, all workers are ended, and their sweeps stored as aborted.

@@ -27,5 +27,5 @@ def expected_seconds(tasks: Sequence[TuningTask], store: Store) -> dict[TaskKey,
 
 
 def longest_first(tasks: Iterable[TuningTask], seconds: Mapping[TaskKey, float]) -> list[TuningTask]:
-    """Return the tasks, those first that will take longest; equal ones stay in their order."""
+    """Return the tasks, the longest first; equal ones stay in their order."""
     return sorted(tasks, key=lambda task: -seconds[task.key])

@@ -32,7 +32,7 @@ class TaskQueue:
         self._changed = threading.Condition()
 
     def take(self, device: str) -> TuningTask | None:
-        """Return the next task for the device of that digest; waits for one that may still come. None: that was all."""
+        """Return the next task for this device; waits for one that may still come. Returns None after the last."""
         with self._changed:
             while not self.is_closed:
                 now = self._monotonic()

@@ -1,6 +1,7 @@
 """The claims of the local store as a call uses them, next to the problem's lock file.
 
-They matter where the lock file does not reach: processes of other hosts on one PostgreSQL, and people who look.
+They matter where the lock file does not reach: to processes of other hosts on one PostgreSQL, and to people who query
+the table.
 """
 
 from __future__ import annotations

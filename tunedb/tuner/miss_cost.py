@@ -64,7 +64,7 @@ class MissCost:
 
 
 def by_cost(store: Store, misses: Iterable[ServedCount]) -> list[MissCost]:
-    """Return misses with what they cost, those first that cost most. The usual loss is the median of the known ones."""
+    """Return misses with what they cost, the most costly first. The usual loss is the median of the known ones."""
     estimates = LossEstimates(store)
     losses = [(miss, estimates.loss_us(miss.usage.problem, miss.usage.device)) for miss in misses]
     known = [loss for _, loss in losses if loss is not None]

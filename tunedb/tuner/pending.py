@@ -37,7 +37,7 @@ class Pending:
 
 
 def missed(store: Store, index: int, installed: Installed) -> Pending:
-    """Return the tasks that calls on this device missed, those first that cost most."""
+    """Return the tasks that calls on this device missed, the most costly first."""
     device = device_of(index)
     misses = [miss for miss in store.usage.served(MISSES) if miss.is_open and miss.usage.device == device]
     costs: defaultdict[Problem, float] = defaultdict(float)

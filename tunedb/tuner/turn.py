@@ -78,7 +78,7 @@ class SweepTurn:
         if not self.lock.held:
             return False
         self._keepers, self._is_first = self._store.claim_keepers, is_first
-        if self._is_settled(is_settled):  # so that who only comes late claims nothing
+        if self._is_settled(is_settled):  # a process that only comes late claims nothing
             return False
         for keeper in self._keepers:
             claim = self._wait_for(keeper, is_settled)
@@ -176,7 +176,7 @@ class SweepTurn:
     def _wait_for(self, keeper: ClaimKeeper, is_settled: Callable[[], bool]) -> Claim | None:
         """Return our claim, or another's that we need not or can't wait for; None if this store can't be asked.
 
-        Of those who wait only one takes a claim that is free again: the others find that its sweep was published.
+        Only one of the waiting processes takes a claim that is free again: the others find its published sweep.
         """
         claim, poll = keeper.take(self._key, self._who, self._waited()), FIRST_POLL_S
         while claim is not None and not claim.is_ours and self._left() > 0:

@@ -24,7 +24,7 @@ SUMMARIES = {
     "diff": "List how the winners of two stores, devices or environments differ: problem by problem.",
     "mark": "Pin or quarantine a sweep, or undo that, and print which sweep wins now.",
     "verify": "Re-check the stored winners for this GPU.",
-    "misses": "List the problems that calls asked for and no stored sweep answered, those first that cost most.",
+    "misses": "List the problems that calls asked for and no stored sweep answered, the most costly first.",
     "stats": "Print what the store holds, and how often it answered.",
     "kernels": "List the kernels that are installed, and those that the store has, by the hash of their code's "
     "meaning.",

@@ -73,7 +73,7 @@ def _device() -> str | None:
 
 
 def _stored_schema(url: str) -> str | None:
-    """Return the schema of the store, or why it can't be told; None if there is no store."""
+    """Return the schema of the store, or why it is unknown; None if there is no store."""
     from tunedb.store.sql import schema
 
     try:

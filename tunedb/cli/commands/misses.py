@@ -29,7 +29,7 @@ def misses(
     all_misses: Annotated[bool, typer.Option("--all", help="Also the misses that were tuned since.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """List the problems that calls asked for and no stored sweep answered, those first that cost most.
+    """List the problems that calls asked for and no stored sweep answered, the most costly first.
 
     Exit code 1 if there are any that were not tuned since. A process counts each problem once, and writes its counts
     every minute and at exit. `loss_us` is what a launch loses, by the sweep of the nearest tuned problem of the kernel,

@@ -52,7 +52,7 @@ def verify(
     does not change, winners whose time moved by more than 5 %. Exit code 1 if a winner was quarantined or could not be
     checked.
 
-    With `--stale`, after an upgrade: only winners of another environment, those first that calls used most. Winner,
+    With `--stale`, after an upgrade: only winners of another environment, the most used first. Winner,
     runners-up and default race again. A winner that still holds is confirmed: it is valid in this environment, and
     nothing sweeps its problem again. One that turned over is tuned again; none is quarantined. Exit code 1 if a winner
     was slower than its default by 2 %, was wrong, failed, or could not be checked.

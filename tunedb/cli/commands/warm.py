@@ -46,7 +46,7 @@ def warm(
         ),
     ] = None,
     from_misses: Annotated[
-        bool, typer.Option("--from-misses", help="Tune the problems that calls missed, those first that cost most.")
+        bool, typer.Option("--from-misses", help="Tune the problems that calls missed, the most costly first.")
     ] = False,
     fleet: FleetOption = False,
     stale: Annotated[
@@ -64,7 +64,7 @@ def warm(
         bool, typer.Option("--dry-run", help="List what would be tuned and how long it takes; tune nothing.")
     ] = False,
     budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", min=0, help="Stop after so long, with the best so far.")
+        float, typer.Option("--budget", metavar="SECONDS", min=0, help="Stop after this time, with the best so far.")
     ] = math.inf,
     trial_timeout: Annotated[
         float,
@@ -81,7 +81,7 @@ def warm(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Without a GPU: tune in so many interpreters at a time."),
+        typer.Option("--workers", metavar="N", min=1, help="Without a GPU: tune in this number of interpreters."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Tune again what is stored, from nothing.")] = False,
     dask: Annotated[

@@ -43,7 +43,7 @@ class Claims:
             "ON CONFLICT (kernel, problem, device, kernel_hash) DO UPDATE SET owner = excluded.owner, "
             "place = excluded.place, state = excluded.state, expires = excluded.expires, "
             f"attempt = CASE WHEN claim.attempt < {MAX_COUNT} THEN claim.attempt + 1 ELSE 1 END "
-            # What none of these is, such as a row that makes no sense, is free.
+            # Any other row, such as one that makes no sense, is free.
             f"WHERE NOT COALESCE(claim.expires <= {clock['in_seconds'].format(MAX_LEASE_S)} AND ("
             f"(claim.state = '{ClaimState.FAILED}' AND claim.expires > {clock['in_seconds'].format('-:waited')}) "
             f"OR (claim.state = '{ClaimState.HELD}' AND claim.expires > {now} "
