@@ -123,7 +123,7 @@ def compare(folder: Path) -> Row:
 
 
 def origin() -> Row:
-    """Return where figures come from: device, number of GPUs, cores, versions; nothing if there is no GPU."""
+    """Return the origin of figures: device, number of GPUs, cores, versions. Without a GPU it is empty."""
     import torch
 
     if not torch.cuda.is_available():

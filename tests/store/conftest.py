@@ -53,6 +53,7 @@ def pgbouncer(postgresql_instance: Any) -> Iterator[str]:
     """The URL of the server behind a PgBouncer that gives each transaction another session."""
     program = shutil.which("pgbouncer")
     if program is None:
+        # A program of the system, which no package on PyPI brings; on Debian and Ubuntu: apt install pgbouncer
         pytest.skip("needs pgbouncer, which is not installed")
     folder = Path(tempfile.mkdtemp(prefix="tunedb-pgbouncer-"))
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -36,7 +36,7 @@ def hint(block: int, device: str = "interpreter", kernel: str = "fake", **facts:
 
 
 def served(store: Store, tmp_path: Path, n: int = 100, **about: Any) -> tuple[int, str]:
-    """The config's BLOCK and the source of a call, of a tuner that may not tune unless it is told otherwise."""
+    """Return the config's BLOCK and the source of a call. By default the tuner may not tune."""
     kernel = FakeKernel(SPACE)
     choice = tuner_on(store, tmp_path, **{"mode": "read", **about}).choose(kernel, kernel.problem(n=n), -1)
     return choice.config["BLOCK"], choice.source

@@ -19,7 +19,7 @@ _NUMPY_FOR_TRITON_3_6 = ("1.", "2.0.", "2.1.", "2.2.", "2.3.")
 
 
 def current_index() -> int:
-    """Return the index of the current GPU, or -1, Triton's interpreter, if there is no GPU. Mostly loads no torch."""
+    """Return the current GPU's index, or -1 for Triton's interpreter. Asks torch only if the driver can't tell."""
     if is_interpreted():
         return -1
     if "torch" not in sys.modules:

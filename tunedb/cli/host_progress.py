@@ -148,7 +148,7 @@ class HostProgress:
         self._row(slot, slot.name, note="")
 
     def end(self, where: str, task: TuningTask, word: str, sweep: Sweep | None, took: float, why: str) -> None:
-        """Show how a task ended: where, how many seconds it took, and, if there is no config, why."""
+        """Show the end of a task: its slot, its seconds, and the reason if it has no config."""
         self._number += 1
         self._left.done(task.key, None if word == STORED else took)
         text = f"[{self._number}/{self._count}] {f'{where} ' if where else ''}{word}: {_name(task)}"

@@ -76,6 +76,7 @@ def run_on_executor(
                 number, future = futures.next_done()
                 running -= 1
                 yield _stored(_result(jobs[number][0], future), store, unstored)
+    # Raised again. An interrupt too must leave no job behind on the executor, and no result unstored.
     except BaseException:
         futures.cancel()
         with suppress(StoreError):  # what ended the run is raised

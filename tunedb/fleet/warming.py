@@ -50,7 +50,7 @@ def warm_many(
     calling thread. `trial_timeout` is in seconds, for compiling a config and for running it.
 
     A problem that fails or is lost has no config, and its result says why; the others go on. Raises SettingError for
-    what is no problem, and if this process may not write; StoreError if the store fails.
+    what is not a problem, and if this process may not write; StoreError if the store fails.
     """
     jobs = [_job(problem) for problem in problems]
     current = settings.current()

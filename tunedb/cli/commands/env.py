@@ -73,7 +73,7 @@ def _device() -> str | None:
 
 
 def _stored_schema(url: str) -> str | None:
-    """Return the schema of the store, or why it is unknown; None if there is no store."""
+    """Return the store's schema, or the reason why it can't be read. Returns None without a store."""
     from tunedb.store.sql import schema
 
     try:

@@ -54,7 +54,7 @@ def import_(
     lines were rejected; 2 if the whole file was refused, and nothing was stored.
 
     With --as-hints: configs of vLLM, SGLang, Hugging Face's kernels, flash-linear-attention, Triton's cache_results,
-    triton-dejavu and Kernel Tuner. A hint is no fact: sweeps try it early, and a call that may not tune gets it if
+    triton-dejavu and Kernel Tuner. A hint is not a fact: sweeps try it early, and a call that may not tune gets it if
     nothing that was measured is near. Each entry is counted, and each that is rejected is named with its key.
     """
     if as_hints:

@@ -220,7 +220,7 @@ class SqliteReader:
             connection = self._take() or self._connect()
             try:
                 yield connection.driver
-            # Whatever it is, an interrupt too: the state of the connection is unknown.
+            # Raised again. Whatever it is, an interrupt too: the state of the connection is unknown.
             except BaseException:
                 connection.driver.close()
                 raise

@@ -40,19 +40,24 @@ Found = Iterator[Entry | Rejection]
 Reader = Callable[[Path], Found]
 
 
+def read_text(path: Path) -> str:
+    """Return a file's text. Raises ValueError, which says what is wrong, if it is too large or not UTF-8."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise ValueError(f"longer than {MAX_FILE} bytes")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
+    except OSError as error:
+        raise ValueError(f"the file can't be read: {error.strerror}") from None
+
+
 def load_json(path: Path, *, infinite: bool = False) -> Any:
     """Return the content of a JSON file; `infinite` allows Python's Infinity and NaN, which strict JSON lacks.
 
     Raises ValueError, which says what is wrong, for a file that is too large, not UTF-8 or not JSON.
     """
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise ValueError(f"longer than {MAX_FILE} bytes")
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
-    except OSError as error:
-        raise ValueError(f"the file can't be read: {error.strerror}") from None
+    text = read_text(path)
     if not infinite:
         return parse_json(text)  # raises IdentityError, a ValueError
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunedb.core.canonical import parse_json
-from tunedb.store.exchange.foreign.entry import MAX_FILE, Entry, Found, Rejection, check_knobs
+from tunedb.store.exchange.foreign.entry import Entry, Found, Rejection, check_knobs, read_text
 
 TOOL = "kernel-tuner"
 SIZE = "problem_size"
@@ -46,14 +46,7 @@ def read(path: Path) -> Found:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise ValueError(f"longer than {MAX_FILE} bytes")
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from None
-    except OSError as error:
-        raise ValueError(f"the file can't be read: {error.strerror}") from None
+    text = read_text(path)
     try:
         content = parse_json(text)
     except ValueError:
