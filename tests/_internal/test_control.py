@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import signal
@@ -146,6 +147,29 @@ def test_what_is_no_exception_is_the_programs_own_behind_a_wrapper_too(kind: typ
         chained(kind)
     assert type(programs_own(caught.value)) is kind
     with pytest.raises(kind):
+        let_pass(caught.value)
+
+
+def out_of_time() -> None:
+    """As Dask's client does while nothing answers."""
+    try:
+        asyncio.run(asyncio.wait_for(asyncio.sleep(60), 0.01))
+    except TimeoutError as error:
+        raise OSError("no answer") from error
+
+
+def test_a_wait_that_asyncio_cancelled_as_its_time_was_up_is_an_error() -> None:
+    with pytest.raises(OSError, match="no answer") as caught:
+        out_of_time()
+    assert any(isinstance(error, asyncio.CancelledError) for error in chain(caught.value))
+    assert programs_own(caught.value) is None
+    let_pass(caught.value)
+
+
+def test_a_task_that_the_program_cancelled_is_its_own() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        chained(asyncio.CancelledError)
+    with pytest.raises(asyncio.CancelledError):
         let_pass(caught.value)
 
 

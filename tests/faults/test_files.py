@@ -24,6 +24,7 @@ def zeroed_in_the_middle(good: bytes) -> bytes:
 WHOLE_CALL: dict[str, Callable[[bytes], bytes]] = {**DAMAGE, "zeroed in the middle": zeroed_in_the_middle}
 
 TOGETHER = """
+import tests.patience; tests.patience.be_patient()
 import json, sys
 import alembic.command
 from tests.faults import calls
@@ -37,6 +38,7 @@ print(json.dumps(crowd(4, work)))
 """
 
 FULL = """
+import tests.patience; tests.patience.be_patient()
 import json, logging, resource, sys
 from tests.faults import calls
 logging.basicConfig(format="%(levelname)s %(message)s")
@@ -51,6 +53,7 @@ print(json.dumps(found))
 """
 
 AS_SOMEONE_ELSE = """
+import tests.patience; tests.patience.be_patient()
 import json, logging, os, sys
 import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite
 import tunedb.store.sql.store, tunedb.tuner.problem_lock
@@ -64,6 +67,7 @@ print(json.dumps(found))
 """
 
 AT_HOME = """
+import tests.patience; tests.patience.be_patient()
 import json, logging, os, sys
 import alembic.command, filelock, platformdirs, sqlalchemy.dialects.sqlite
 import tunedb.store.sql.store, tunedb.tuner.problem_lock
@@ -210,7 +214,7 @@ def test_without_a_home_folder_that_can_be_written_calls_work_and_one_record_tel
     process = start(AT_HOME, 0, env=env)
     out, err = process.communicate(timeout=60)
     assert json.loads(out) == [[2, "sweep"], [2, "sweep"]], err
-    assert sum("can't be used" in line for line in err.splitlines()) == (1 if home else 0)
+    assert sum("can't be used" in line for line in err.splitlines()) == (1 if home else 0), err
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
@@ -221,7 +225,7 @@ def test_a_user_without_a_home_folder_gets_configs_and_one_record(arguments: tup
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out) == [[2, "sweep"], [2, "sweep"]]
-    assert sum("can't be used" in line for line in err.splitlines()) == 1
+    assert sum("can't be used" in line for line in err.splitlines()) == 1, err
 
 
 @pytest.mark.parametrize("path", ["a\0b/store.db", "\ud800/store.db"])
@@ -234,6 +238,7 @@ def test_a_path_that_can_be_none_costs_no_call_its_config(path: str, records: py
 
 def test_a_working_folder_that_was_removed_costs_no_call_its_config() -> None:
     code = """
+import tests.patience; tests.patience.be_patient()
 import json, os, tempfile
 from tests.faults import calls
 folder = tempfile.mkdtemp()

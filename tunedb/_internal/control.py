@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import signal
+import sys
 from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Any
@@ -52,10 +53,17 @@ def _find(
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
     """Yield what the error was raised because of."""
-    if error.__cause__ is not None:
+    if error.__cause__ is not None and not _ended_a_wait(error.__cause__, error):
         yield error.__cause__
-    if error.__context__ is not None and _was_caught_on_the_way_of(error, error.__context__):
-        yield error.__context__
+    context = error.__context__
+    if context is not None and _was_caught_on_the_way_of(error, context) and not _ended_a_wait(context, error):
+        yield context
+
+
+def _ended_a_wait(cause: BaseException, error: BaseException) -> bool:
+    """Say whether asyncio cancelled its own wait, because the time was up, and made this error of it."""
+    asyncio = sys.modules.get("asyncio")  # if it is not loaded, nobody waits
+    return asyncio is not None and isinstance(error, TimeoutError) and isinstance(cause, asyncio.CancelledError)
 
 
 def let_pass(error: BaseException) -> None:
