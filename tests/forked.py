@@ -57,6 +57,11 @@ def run(
         return subprocess.CompletedProcess([str(word) for word in words], code, out.read(), err.read())
 
 
+def prepare(libraries: Sequence[str]) -> None:
+    """Start the process that forks, unless it is there."""
+    _server(tuple(libraries))
+
+
 class Program:
     """A program that runs in a fork, with pipes on all sides, as subprocess.Popen gives it."""
 
@@ -67,13 +72,21 @@ class Program:
         env: Mapping[str, str] | None = None,
         cwd: Path | str = ".",
         libraries: Sequence[str] = LIBRARIES,
+        output: int | None = None,
+        inherits: int | None = None,
     ) -> None:
+        """Begin it. It says all on the descriptor `output` if there is one, and gets `inherits` under its number."""
         pipes = [os.pipe() for _ in range(3)]
         (theirs_in, ours_in), (ours_out, theirs_out), (ours_err, theirs_err) = pipes
         self.stdin, self.stdout, self.stderr = os.fdopen(ours_in, "w"), os.fdopen(ours_out), os.fdopen(ours_err)
+        if output is not None:
+            os.dup2(output, theirs_out, inheritable=False)
+            os.dup2(output, theirs_err, inheritable=False)
+            self.stdout.close()
+            self.stderr.close()
         theirs = [theirs_in, theirs_out, theirs_err]
         try:
-            self.pid, self._answers = _begin(words, env, cwd, theirs, libraries, None)
+            self.pid, self._answers = _begin(words, env, cwd, theirs, libraries, None, inherits)
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -106,9 +119,19 @@ class Program:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """Kill it."""
         self.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Close its streams, on this side."""
+        for stream in (self.stdin, self.stdout, self.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
     def communicate(self, timeout: float = 120) -> tuple[str, str]:
         """Close its input; return the rest of what it says, when it has ended."""
@@ -136,17 +159,22 @@ def _begin(
     streams: Sequence[int],
     libraries: Sequence[str],
     timeout: float | None,
+    inherits: int | None = None,
 ) -> tuple[int, TextIO]:
     """Start a program on these streams; return its id and where its exit code will stand."""
     request = {
         "words": [str(word) for word in words],
         "env": dict(os.environ if env is None else env),
         "cwd": str(Path(cwd).absolute()),
+        "inherits": inherits,
     }
+    others = [] if inherits is None else [inherits]
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
-            socket.send_fds(_server(tuple(libraries)), [json.dumps(request).encode()], [*streams, theirs.fileno()])
+            socket.send_fds(
+                _server(tuple(libraries)), [json.dumps(request).encode()], [*streams, theirs.fileno(), *others]
+            )
         ours.settimeout(timeout)
         answers = ours.makefile()
         return int(answers.readline()), answers
@@ -175,30 +203,30 @@ def serve(number: int, libraries: Sequence[str]) -> int | str | None:
     gc.freeze()  # a collection in a fork would copy what it visits
     with socket.socket(fileno=number) as requests:
         while True:
-            text, descriptors, *_ = socket.recv_fds(requests, MAX_REQUEST, 4)
+            text, descriptors, *_ = socket.recv_fds(requests, MAX_REQUEST, 5)
             if not text:
                 return 0
-            *streams, last = descriptors
+            *streams, last = descriptors[:4]
             answer = socket.socket(fileno=last)
             if os.fork() == 0:  # it answers and waits, so that programs may run side by side
                 requests.close()
                 if (program := os.fork()) == 0:
                     answer.close()
-                    return _run(json.loads(text), streams)
-                for descriptor in streams:
+                    return _run(json.loads(text), streams, descriptors[4:])
+                for descriptor in (*streams, *descriptors[4:]):
                     os.close(descriptor)
                 answer.sendall(f"{program}\n".encode())
                 answer.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(program, 0)[1])}\n".encode())
                 os._exit(0)
             answer.close()
-            for descriptor in streams:
+            for descriptor in (*streams, *descriptors[4:]):
                 os.close(descriptor)
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
 
 
-def _run(request: dict[str, object], streams: Sequence[int]) -> int | str | None:
+def _run(request: dict[str, object], streams: Sequence[int], others: Sequence[int]) -> int | str | None:
     """Become the program that was asked for; return its exit code."""
     words, env, cwd = request["words"], request["env"], request["cwd"]
     assert isinstance(words, list)
@@ -206,6 +234,8 @@ def _run(request: dict[str, object], streams: Sequence[int]) -> int | str | None
     for stream, descriptor in enumerate(streams):
         os.dup2(descriptor, stream)
         os.close(descriptor)
+    for descriptor in others:  # one: it overwrites no other that is still needed
+        os.dup2(descriptor, int(str(request["inherits"])))
     inherited = {"", str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
     path = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path[:] = [str(cwd), *path, *(entry for entry in sys.path if entry not in inherited)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.forked_workers import fork_workers
 from tests.planted import KERNEL, NAME, register_lightly
 from tests.store.samples import DEVICE
 from tunedb import registry
@@ -27,6 +28,7 @@ def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with three problems of the planted kernel, one of which fails; processes know the kernel as well."""
     monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    fork_workers(monkeypatch)
     monkeypatch.setattr(registry, "kernel_named", lambda name: KERNEL)
     monkeypatch.setattr(registry, "kernel_names", lambda: [NAME])
     monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)

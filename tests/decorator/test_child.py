@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.conftest import INTERPRETED, runs_interpreter
 from tests.decorator.planted import ENTRY_POINTS, KERNEL
 from tests.fakes import Notebook
+from tests.forked_workers import fork_workers
 from tests.planted import register
 from tunedb import settings
 from tunedb.cli.tasks import tune
@@ -31,6 +33,7 @@ def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """A supervisor whose processes know the kernel, and interpret it."""
     monkeypatch.setenv("PYTHONPATH", register(tmp_path / "site", ENTRY_POINTS))
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    fork_workers(monkeypatch, forked.WITH_TORCH)
     with Supervisor(store, settings.current(), -1, PATIENCE) as found:
         yield found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import runpy
 import shlex
@@ -10,6 +12,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from tests import forked
 from tests.quick_interpreter import make_quick
 from tunedb import settings
 from tunedb.cli import run
@@ -62,10 +65,11 @@ def run_program(name: str) -> None:
 
 def main() -> None:
     """Run each program in a fork of this process, which has imported what takes long, and note their exit codes."""
-    import torch  # noqa: F401 - for the forks
-    import triton  # noqa: F401
-
+    for library in ("triton", *forked.WITH_TORCH):
+        importlib.import_module(library)
     make_quick()
+    gc.collect()
+    gc.freeze()  # a collection in a fork would copy what it visits
     with Path("codes").open("w") as codes:
         for name in sys.argv[1:]:
             child = os.fork()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked_workers import fork_workers
 from tests.planted import KERNEL, NAME, problem_of, register_lightly
 from tests.store.conftest import postgresql_instance, postgresql_server, postgresql_url
 from tunedb.core.device import INTERPRETER, Placement
@@ -24,6 +25,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     path = register_lightly(tmp_path / "site")
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("TRITON_INTERPRET", "1")
+    fork_workers(monkeypatch)
     return path
 
 

@@ -2,12 +2,14 @@
 
     torchrun --nproc-per-node=4 -m tests.fleet.ranks FOLDER SHARED_URL
 
+RENDEZVOUS is where ranks without torchrun meet: file://PATH.
 Prints, on rank 0, how many differences `tunedb.agree` finds: without anything in common, cold, and warm.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 from pathlib import Path
@@ -41,7 +43,9 @@ def differences(rank: int) -> int:
 def main() -> None:
     """Run the rank."""
     be_patient()
-    dist.init_process_group("gloo")
+    there = os.environ.get("RENDEZVOUS", "env://")
+    place = {name: int(os.environ[variable]) for name, variable in (("rank", "RANK"), ("world_size", "WORLD_SIZE"))}
+    dist.init_process_group("gloo", init_method=there, **place)
     rank, (folder, shared) = dist.get_rank(), sys.argv[1:]
     found = []
     with tunedb.using(store=Path(folder, f"rank{rank}.db")):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.fleet.agreement import compare
 from tunedb.store import upgrade
 
+ROOT = Path(__file__).parent.parent.parent
 PROBLEM = Problem.of("softmax", columns=100)
 
 
@@ -118,15 +117,21 @@ def test_two_ranks_hear_the_same_over_gloo(tmp_path: Path) -> None:
     assert first["said"] == [f"Ranks differ. {sentence}"]
 
 
+def environment_of(rank: int, folder: Path) -> dict[str, str]:
+    """What torchrun tells a rank of four, and where they meet; torchrun itself takes as long as all of them."""
+    place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}
+    return os.environ | place | {"RENDEZVOUS": f"file://{folder}/rendezvous", "TUNEDB_MODE": "tune"}
+
+
 def test_four_ranks_of_two_hosts_agree_cold_and_warm_if_they_share_a_store(tmp_path: Path, postgresql_url: str) -> None:
     upgrade(postgresql_url)
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4")
-    shared = postgresql_url.replace("postgresql://", "postgresql+psycopg://")
-    ran = subprocess.run(
-        [*torchrun, "-m", "tests.fleet.ranks", str(tmp_path), shared], env=os.environ | {"TUNEDB_MODE": "tune"},
-        capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    without_a_store, cold, warm = json.loads(ran.stdout.splitlines()[-1])
+    words = ["-m", "tests.fleet.ranks", tmp_path, postgresql_url.replace("postgresql://", "postgresql+psycopg://")]
+    ranks = [
+        forked.Program(words, env=environment_of(rank, tmp_path), cwd=ROOT, libraries=forked.WITH_TORCH)
+        for rank in range(4)
+    ]
+    outs, errors = zip(*(rank.communicate(240) for rank in ranks), strict=True)
+    assert [rank.returncode for rank in ranks] == [0] * 4, errors
+    without_a_store, cold, warm = json.loads(outs[0].splitlines()[-1])
     assert without_a_store == 8
     assert (cold, warm) == (0, 0)

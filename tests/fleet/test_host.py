@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.fleet.conftest import Outcomes, tasks_of, write_shapes
+from tests.forked_workers import start_workers_anew
 from tests.planted import HANG_WHILE
 from tests.threads import eventually
 from tunedb import settings
@@ -95,7 +95,9 @@ def test_a_worker_that_dies_costs_its_trial_and_the_others_go_on(store: Store) -
     assert {trial.config["BLOCK"]: trial.status for trial in crashed.trials} == {1: "ok", 2: "runtime_error"}
 
 
-def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(store: Store, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (hangs := tmp_path / "hangs").touch()
     problems: list[Outcomes] = [{"b1": 0.001, "b2": f"{HANG_WHILE}{hangs}"}, {"b1": 0.002}, {"b4": 0.001}]
 
@@ -108,6 +110,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(store: Store, t
             hangs.unlink()
             os.kill(child, signal.SIGKILL)
 
+    start_workers_anew(monkeypatch)  # as children of this process
     before = children()
     outcomes = tune(store, problems, 1, Heard(kill))
     assert [outcome.word for outcome in outcomes] == ["sweep"] * 3
@@ -175,8 +178,9 @@ def test_with_force_what_was_swept_meanwhile_is_not_swept_again(store: Store) ->
 
 
 def test_a_slot_whose_worker_can_not_start_leaves_its_problems_to_the_others(
-    store: Store, records: pytest.LogCaptureFixture
+    store: Store, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    start_workers_anew(monkeypatch)  # a fork needs no PYTHONHOME
     broken = dataclasses.replace(interpreters(1)[0], name="broken", variables={"PYTHONHOME": "/nowhere"})
     run = HostRun(store, settings.current())
     problems = tasks_of({"b1": 0.001}, {"b2": 0.001}, {"b4": 0.001})
@@ -224,8 +228,7 @@ def test_an_interrupt_ends_all_workers_and_keeps_what_was_tuned(tmp_path: Path, 
     hanging = f"{HANG_WHILE}{hangs}"
     problems: list[Outcomes] = [{"b1": 0.001}, {"b1": 0.001, "b2": hanging}, {"b4": 0.001, "b8": hanging}]
     shapes = write_shapes(tmp_path / "shapes.jsonl", problems)
-    command = [sys.executable, "-m", "tunedb", "warm", "--from", str(shapes), "--workers", "3"]
-    ran = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ran = forked.Program(["-m", "tunedb", "warm", "--from", shapes, "--workers", "3"])
     store = open_store(settings.current().store)
 
     def is_under_way() -> bool:

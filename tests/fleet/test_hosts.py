@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.fleet.conftest import Outcomes, tasks_of, write_shapes
 from tests.planted import HANG_WHILE
 from tests.threads import eventually
@@ -28,14 +27,14 @@ def shared_url(postgresql_url: str) -> str:
     return postgresql_url.replace("postgresql://", "postgresql+psycopg://")
 
 
-def warm(folder: Path, host: str, shared: str, shapes: Path) -> subprocess.Popen[str]:
+def warm(folder: Path, host: str, shared: str, shapes: Path) -> forked.Program:
     """Start the command on a host with a state folder of its own."""
-    command = [sys.executable, "-m", "tunedb", "warm", "--from", str(shapes), "--workers", "2", "--format", "json"]
+    command = ["-m", "tunedb", "warm", "--from", shapes, "--workers", "2", "--format", "json"]
     environment = os.environ | {"TUNEDB_STORE": str(folder / host / "tunedb.db"), "TUNEDB_SHARED": shared}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return forked.Program(command, env=environment)
 
 
-def rows_of(ran: subprocess.Popen[str]) -> list[dict[str, Any]]:
+def rows_of(ran: forked.Program) -> list[dict[str, Any]]:
     """The rows of a command that ended well."""
     out, err = ran.communicate(timeout=240)
     assert ran.returncode == 0, err

@@ -114,6 +114,7 @@ def test_a_quarantined_sweep_is_not_what_a_worker_hears_of(store: Store, tmp_pat
     assert (second.outcome, second.sweep == first.sweep) == ("sweep", False)
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_call_gets_what_was_tuned_elsewhere(tmp_path: Path) -> None:
     problem = problem_of(b1=0.03, b2=0.001)
     from tunedb.tuner import session

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import Notebook
+from tests.forked_workers import fork_workers, start_workers_anew
 from tests.planted import HANG_WHILE, NAME, problem_of, register_lightly
 from tests.threads import eventually
 from tunedb import settings
@@ -31,6 +32,7 @@ STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
 def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supervisor]:
     """A supervisor whose processes know the planted kernel."""
     monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
+    fork_workers(monkeypatch)
     with Supervisor(store, settings.current(), -1, STEP) as found:
         yield found
 
@@ -237,6 +239,7 @@ def test_a_problem_that_ends_each_process_is_given_up_and_says_so(
 def test_files_of_the_folder_that_one_stands_in_are_not_imported(
     supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    start_workers_anew(monkeypatch)  # Python's own start looks for modules there
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "queue.py").write_text("raise SystemExit('this is not the standard library')")
     monkeypatch.chdir(tmp_path / "here")
@@ -294,6 +297,7 @@ def test_a_list_goes_on_behind_a_problem_whose_configs_all_crash(
     from tunedb.core.task import TuningTask
 
     monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
+    fork_workers(monkeypatch)
     problems = [problem_of(b1="crash", b2="crash"), problem_of(b1=0.001)]
     rows = tune_all([TuningTask(KERNEL, problem, Placement(INTERPRETER, -1)) for problem in problems], store, step=STEP)
     assert [(row["source"], row["config"]) for row in rows] == [("failed", None), ("sweep", {"BLOCK": 1})]
