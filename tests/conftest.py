@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its tensors here are tiny, its threads spin
@@ -35,6 +36,7 @@ runs_kernels = runs_interpreter if INTERPRETED else pytest.mark.gpu
 
 MEMORY = "/dev/shm"
 MIN_MEMORY = 2**30  # bytes
+EXAMPLES = 30  # that Hypothesis makes for a test which says no number, 100 with --exhaustive
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -129,8 +131,11 @@ def quick_interpreter() -> None:
         make_quick()
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Have temporary folders in memory if there is room: thousands of stores would wait for a disk."""
+    hypothesis.settings.register_profile("sample", max_examples=EXAMPLES)  # others each time
+    if not config.getoption("--exhaustive"):
+        hypothesis.settings.load_profile("sample")
     sys.dont_write_bytecode = False
     if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(MEMORY, os.W_OK):
         return

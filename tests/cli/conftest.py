@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import forked
 from tests.fakes import FakeKernel
 from tests.store.samples import sweep
 from tunedb import registry, settings
@@ -61,6 +62,12 @@ def run_apart(*command: object, **environment: str) -> Answer:
         check=False,
         timeout=120,
     )
+    return Answer(ran.returncode, ran.stdout, ran.stderr)
+
+
+def run_forked(*words: object, **environment: str) -> Answer:
+    """Like `run_apart`, in a fork of a process that has imported SQLAlchemy and the like: what is loaded is no test."""
+    ran = forked.run(words, env={**os.environ, **environment}, libraries=forked.LIBRARIES)
     return Answer(ran.returncode, ran.stdout, ran.stderr)
 
 

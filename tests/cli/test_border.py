@@ -161,7 +161,7 @@ WORDS = st.sampled_from(
 
 
 @hypothesis_settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(command=st.sampled_from(ALL), words=st.lists(WORDS, max_size=4))
 @pytest.mark.usefixtures("kernels")

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 import tunedb
-from tests.cli.conftest import Answer, Cli, run_apart
+from tests.cli.conftest import Answer, Cli, run_apart, run_forked
 from tunedb import settings
 from tunedb.cli import app, main
 from tunedb.store import open_store
@@ -192,7 +192,7 @@ for words in ("--help", "ls --help", "warm --help", "db upgrade", "db check", "l
     print(words, "->", run(words.format(sys.argv[1]).split()), file=sys.stderr)
 """
     open_store(str(tmp_path / "other.db")).close()
-    answer = run_apart("-c", program, tmp_path)
+    answer = run_forked("-c", program, tmp_path)
     assert answer.code == 0, answer.err
     codes = [line.rpartition(" ")[2] for line in answer.err.splitlines() if " -> " in line]
     assert codes == ["0"] * 7 + ["1", "1", "0", "0", "0", "0", "1", "2"]
@@ -209,5 +209,5 @@ def test_nobody_reading_is_no_error() -> None:
         "import os, sys; ends = os.pipe(); os.close(ends[0]); os.dup2(ends[1], 1); sys.argv[1:] = ['path']\n"
         "from tunedb.__main__ import main; main()"
     )
-    answer = run_apart("-c", program)
+    answer = run_forked("-c", program)
     assert (answer.code, answer.err) == (0, "")

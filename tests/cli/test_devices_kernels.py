@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Cli, Kernel, put, run_apart
+from tests.cli.conftest import Cli, Kernel, put, run_forked
 from tests.cli.test_explain_mark import HASH, tuned
 from tests.store.samples import DEVICE, NOON, failed
 from tunedb import settings
@@ -72,7 +72,7 @@ driver._DRIVERS = ("/absent",)
 code = run(["devices", "-q"])
 print(code, "torch" in sys.modules, "triton" in sys.modules)
 """
-    answer = run_apart("-c", code, TUNEDB_STORE=str(tmp_path / "t.db"), TRITON_INTERPRET="0")
+    answer = run_forked("-c", code, TUNEDB_STORE=str(tmp_path / "t.db"), TRITON_INTERPRET="0")
     assert answer.out == "0 False False\n", answer.err
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Answer, Cli, Kernel, put, run_apart
+from tests.cli.conftest import Answer, Cli, Kernel, put, run_forked
 from tests.store.samples import sweep
 from tunedb import settings
 from tunedb.core.problem import Problem
@@ -127,7 +127,7 @@ def test_without_torch_the_doctor_examines_all_but_the_kernels(tmp_path: Path) -
         "import sys; sys.modules |= {'torch': None, 'triton': None, 'numpy': None}  # importing them raises\n"
         "from tunedb.cli import run; sys.exit(run(['doctor', '--format', 'json']))"
     )
-    answer = run_apart("-c", code)
+    answer = run_forked("-c", code)
     assert (answer.code, answer.err) == (0, "")
     found = rows(answer)
     assert {name for name, row in found.items() if row["status"] != "ok"} == {"dead rows"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import os
 import subprocess
@@ -240,10 +241,16 @@ assert torch.equal(ModelNew(8, 1, 4)(x), avg_pool1d(x, 8, 1, 4))
     assert ran.returncode == 0, ran.stderr
 
 
+@functools.cache
+def plain_source() -> str:
+    """The module of one sweep."""
+    return module.module_source([tuned()])
+
+
 @pytest.mark.parametrize("line_break", ["\n", "\r", "\f", "\x85", "\u2028"])
 def test_a_device_s_name_does_not_leave_its_comment(line_break: str) -> None:
     exported = tuned()
-    plain, named = module.module_source([exported]), Device("NVIDIA H200", "cuda", "sm_90", 132)
+    plain, named = plain_source(), Device("NVIDIA H200", "cuda", "sm_90", 132)
     object.__setattr__(named, "name", f"x{line_break}import os#")  # no name can be this: the second line of defence
     steered = module.module_source([replace(exported, device=named)])
     assert ast.dump(ast.parse(steered)) == ast.dump(ast.parse(plain))
@@ -253,9 +260,9 @@ def test_a_device_s_name_does_not_leave_its_comment(line_break: str) -> None:
 def test_a_text_in_the_place_of_a_fact_or_a_knob_stays_a_text() -> None:
     exported, code = tuned(), "torch.float32, (exit(1)"
     assert exported.config is not None
-    for fact in ("dtype", "layout", "batch", "alignment"):
-        problem = Problem.of("avg_pool1d", **{**exported.problem, fact: code})
-        assert repr(code) in module.module_source([replace(exported, problem=problem)])
-    for knob in ("ALGORITHM", "BLOCK_OUT", "num_warps"):
-        config = Config.of(**{**exported.config, knob: code})
-        assert repr(code) in module.module_source([replace(exported, config=config)])
+    facts = {fact: f"{code} {fact}" for fact in ("dtype", "layout", "batch", "alignment")}
+    knobs = {knob: f"{code} {knob}" for knob in ("ALGORITHM", "BLOCK_OUT", "num_warps")}
+    problem = Problem.of("avg_pool1d", **{**exported.problem, **facts})
+    config = Config.of(**{**exported.config, **knobs})
+    source = module.module_source([replace(exported, problem=problem, config=config)])
+    assert [text for text in (facts | knobs).values() if repr(text) not in source] == []

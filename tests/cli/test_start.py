@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from tests.cli.conftest import Cli, put, run_apart
+from tests.cli.conftest import Cli, put, run_apart, run_forked
 from tests.cli.test_ls_show_lookup_path import PROBLEM, tuned
 from tests.conftest import runs_interpreter
 from tests.store.samples import DEVICE, sweep
@@ -122,14 +122,14 @@ def test_a_mistyped_name_gets_a_hint(cli: Cli, words: list[str], said: str | Non
 def test_a_shell_completes_commands_options_and_stored_names(line: str, offered: list[str]) -> None:
     put(sweep(problem=Problem.of("mine.add", n=3), uid="abc" * 10 + "ab"))
     words = {"_TUNEDB_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
-    answer = run_apart("-m", "tunedb", **words)
+    answer = run_forked("-m", "tunedb", **words)
     assert (answer.code, answer.out.split(), answer.err) == (0, offered, "")
 
 
 def test_completion_of_a_store_that_can_not_be_read_is_silent() -> None:
     Path(settings.current().store).write_text("no database, and longer than the header of one is: " * 9)
     words = {"_TUNEDB_COMPLETE": "complete_bash", "COMP_WORDS": "tunedb ls --device H", "COMP_CWORD": "3"}
-    answer = run_apart("-m", "tunedb", **words)
+    answer = run_forked("-m", "tunedb", **words)
     assert (answer.code, answer.out.strip(), answer.err) == (0, "", "")
 
 

@@ -64,7 +64,7 @@ def test_a_bundle_of_an_imported_copy_is_the_same_file(tmp_path: Path) -> None:
     assert made[0] == made[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(sweeps(), max_size=5, unique_by=lambda one: one.uid))
 def test_what_goes_in_comes_out_without_host_errors_and_marks(put: list[Sweep]) -> None:
     content, count = bundle_bytes(put, only_winners=False)
@@ -174,7 +174,7 @@ def test_what_sqlite_changed_is_refused_by_its_checksum(tmp_path: Path) -> None:
         in_memory(path.read_bytes())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_a_damaged_file_is_refused(data: st.DataObject) -> None:
     content = bundle_bytes(fixed(40), only_winners=True)[0]

@@ -279,7 +279,7 @@ def test_threads_share_a_store(store: Store) -> None:
     assert [len(one.trials) for one in store.iter_sweeps(with_trials=True)] == [3] * 20
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(put=sweeps())
 def test_any_sweep_comes_back_as_it_was_put(store: Store, put: Sweep) -> None:
     put = dataclasses.replace(put, uid=new_uid())  # the store lives on from one example to the next
@@ -287,7 +287,7 @@ def test_any_sweep_comes_back_as_it_was_put(store: Store, put: Sweep) -> None:
     assert store.get_sweep(put.uid) == put
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_union_is_idempotent_and_independent_of_order(store: Store, data: st.DataObject) -> None:
     many = data.draw(st.lists(sweeps(), max_size=4, unique_by=lambda one: one.uid))

@@ -91,7 +91,7 @@ def test_an_export_is_the_same_bytes_from_every_store_that_holds_the_same_sweeps
         assert {one.origin for one in other.iter_sweeps()} == {"imported"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(many=st.lists(sweeps(), max_size=4, unique_by=lambda one: one.uid))
 def test_any_sweeps_come_back_as_they_were_dumped(many: list[Sweep], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.jsonl"

@@ -65,7 +65,7 @@ def clear(store: Store) -> None:
     assert (store.upkeep.uids(), store.marks.get_all()) == ({}, [])
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_order_and_any_repeats_end_in_the_same_rows_and_the_same_winner(empty: Store, data: st.DataObject) -> None:
     sweeps = data.draw(st.lists(answers(), min_size=1, max_size=5, unique_by=lambda one: one.uid))

@@ -17,20 +17,20 @@ pytestmark = pytest.mark.skipif(not INTERPRETED, reason="the interpreter alone t
 
 ALIGNMENT = 16
 MOST_TAPS = 8  # each is a load of its own, which the interpreter takes long for
-MULTIPROCESSORS = 132  # tiles as on a GPU: the interpreter's own hold all of so small a problem
+MULTIPROCESSORS = 66  # tiles as on half a GPU: the interpreter's own hold all of so small a problem
 
 # Window, rows, length. Of some, tiles or programs end just where the array does, or begin behind it.
 PROBLEMS = [
-    (Window(5, 5), 512, 270),
+    (Window(5, 5), 256, 270),
     (Window(3, 1, 1), 64, 64),
-    (Window(3, 1, 1), 1024, 52),
+    (Window(3, 1, 1), 512, 52),
     (Window(7, 1, 3, count_include_pad=False), 37, 131),
     (Window(8, 1), 32, 519),
     (Window(35, 1, 9), 16, 512),
     (Window(78, 1, 39, count_include_pad=False), 33, 68),
     (Window(130, 1), 9, 464),
     (Window(61, 1, 20, count_include_pad=False), 3, 2100),
-    (Window(2, 2), 128, 32),
+    (Window(2, 2), 64, 32),
     (Window(3, 2, 1, True, False), 61, 18),
     (Window(25, 3, 12), 8, 583),
     (Window(28, 14, 14), 10, 256),

@@ -66,16 +66,20 @@ def test_rows_that_lie_anywhere(layout: str) -> None:
 @pytest.mark.parametrize("layout", ["every second column", "every second column from the second on"])
 def test_columns_with_one_between_them(layout: str, dtype: torch.dtype, groups: int) -> None:
     """They are read in pieces too, equally far from an aligned address or not."""
-    check(layout, 806, Window(85, 1, 17, True, False), dtype, groups)
+    length = 806 if groups * (16 // dtype.itemsize) >= 128 else 246  # several tiles of any size
+    check(layout, length, Window(85, 1, 17, True, False), dtype, groups)
     check(layout, 400, Window(40, 1, 12), dtype, groups)
 
 
 @pytest.mark.parametrize(("dtype", "kernel_size"), [(F16, 8), (F16, 23), (F32, 5), (F64, 5)], ids=str)
 @pytest.mark.parametrize("layout", ["every second column", "every third column"])
-def test_narrow_windows_over_columns_that_lie_apart(layout: str, dtype: torch.dtype, kernel_size: int) -> None:
-    for counts_padding in (True, False):
+def test_narrow_windows_over_columns_that_lie_apart(
+    layout: str, dtype: torch.dtype, kernel_size: int, exhaustive: bool
+) -> None:
+    first = layout == "every third column"
+    for counts_padding in (True, False) if exhaustive else (first,):
         check(layout, 806, Window(kernel_size, 1, kernel_size // 2, False, counts_padding), dtype, 32)
-        check(layout, 37, Window(kernel_size, 1, 1, False, counts_padding), dtype, 32)
+        check(layout, 37, Window(kernel_size, 1, 1, False, not counts_padding), dtype, 32)
 
 
 @pytest.mark.parametrize("layout", ["every third column", "expanded columns"])
