@@ -1,10 +1,13 @@
-"""Several threads that do the same at once."""
+"""Threads in tests: several that do the same at once, and one that tells how late this machine is."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+PERIOD_S = 0.01
 
 
 def errors_at_once(count: int, call: Callable[[int], object]) -> list[BaseException]:
@@ -33,3 +36,24 @@ def eventually(is_true: Callable[[], object], seconds: float = 10.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+@contextmanager
+def lateness() -> Iterator[Callable[[], float]]:
+    """Tell how late a thread that only slept woke up so far: on a quiet machine milliseconds, on a busy one seconds."""
+    worst, done = [0.0], threading.Event()
+
+    def sleep() -> None:
+        begun = time.monotonic()
+        while not done.wait(PERIOD_S):
+            now = time.monotonic()
+            worst[0] = max(worst[0], now - begun - PERIOD_S)
+            begun = now
+
+    thread = threading.Thread(target=sleep, daemon=True)
+    thread.start()
+    try:
+        yield lambda: worst[0]
+    finally:
+        done.set()
+        thread.join()

@@ -18,6 +18,8 @@ from typing import Any
 from tests import forked
 
 ROOT = Path(__file__).parent.parent.parent
+# Before a program that is not about how long a call waits.
+PATIENT = "import tests.patience; tests.patience.be_patient()\n"
 
 
 @functools.cache

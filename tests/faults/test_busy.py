@@ -68,7 +68,7 @@ def held(path: Path, code: str) -> Iterator[None]:
 @pytest.mark.parametrize("is_new", [False, True])
 @pytest.mark.parametrize("what", HOLD)
 def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for_a_minute(
-    what: str, is_new: bool, tmp_path: Path, records: pytest.LogCaptureFixture
+    what: str, is_new: bool, tmp_path: Path, records: pytest.LogCaptureFixture, allowance: Callable[[], float]
 ) -> None:
     import alembic.command  # noqa: F401 (loading it is no wait)
 
@@ -85,8 +85,10 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
             assert path.stat().st_size == 0
         first, second = calls.call(tuner, 1), calls.call(tuner, 2)
     assert [(block, source) for block, source, _, _ in (first, second)] == [(2, "sweep")] * 2
-    assert first[-1] < BOUND
-    assert second[-1] < (BOUND if what == "every lock" else 1)  # the first may have read the store already
+    assert first[-1] < BOUND + allowance()
+    assert (
+        second[-1] < (BOUND if what == "every lock" else 1) + allowance()
+    )  # the first may have read the store already
     # A wait for SQLite ends as a busy store, or on a loaded machine as one that gives no answer.
     causes = [record.args[1] for record in records.records if record.levelname == "WARNING"]  # type: ignore[index]
     assert len(causes) == len(set(causes)) <= 2
@@ -97,14 +99,16 @@ def test_a_call_waits_two_seconds_at_most_for_a_process_that_holds_the_store_for
     tuner.close()
 
 
-def test_a_result_that_comes_late_into_a_busy_store_is_waited_for_and_not_swept_again(tmp_path: Path) -> None:
+def test_a_result_that_comes_late_into_a_busy_store_is_waited_for_and_not_swept_again(
+    tmp_path: Path, allowance: Callable[[], float]
+) -> None:
     path = tmp_path / "store.db"
     first, second = calls.tuner(store=str(path)), calls.tuner(store=str(path))
     assert calls.call(first, 0)[1] == "sweep"
     with held(path, HOLDER.format(HOLD["the write lock"])):
         block, source, _, seconds = calls.call(first, 1)
         assert (block, source) == (2, "sweep")
-        assert seconds < BOUND
+        assert seconds < BOUND + allowance()
         assert list(second.store.get_sweeps(FakeKernel(calls.TIMES).problem(n=1), DEVICE, HASH)) == []
     assert calls.call(second, 1)[:3] == (2, "store", [])
     assert calls.call(first, 2)[1] == "sweep"
@@ -114,7 +118,9 @@ def test_a_result_that_comes_late_into_a_busy_store_is_waited_for_and_not_swept_
     second.close()
 
 
-def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_of_a_sweep(tmp_path: Path) -> None:
+def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_of_a_sweep(
+    tmp_path: Path, allowance: Callable[[], float]
+) -> None:
     path = tmp_path / "store.db"
     open_store(str(path)).close()
     guarded = GuardedStore(str(path), lambda: open_store(str(path), busy_timeout=BUSY_TIMEOUT_S))
@@ -124,7 +130,7 @@ def test_a_neighbour_that_writes_in_bursts_can_not_add_up_waits_over_the_trials_
         guarded.start_sweep(running(done))
         for one in done.trials:
             guarded.put_trial(done.uid, one)
-        assert time.monotonic() - begun < TRIALS_S + BUSY_TIMEOUT_S + 0.5
+        assert time.monotonic() - begun < TRIALS_S + BUSY_TIMEOUT_S + 0.5 + allowance()
         guarded.finish_sweep(done)
     guarded.close()
     assert len(open_store(str(path)).get_sweep(done.uid).trials) == 30

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +14,7 @@ import pytest
 
 from tests.faults.network import Forwarder
 from tests.faults.parts import start
+from tests.threads import eventually
 from tunedb.store import open_store, upgrade
 
 HOSTS = 2
@@ -92,12 +92,10 @@ def swept_in(url: str) -> Mapping[int, list[str]]:
     return found
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+def wait_for_sweeps(url: str, count: int) -> None:
+    """Wait until so many are in the shared store."""
+    with open_store(url) as store:
+        assert eventually(lambda: len(list(store.iter_sweeps())) >= count, 120)
 
 
 @pytest.fixture
@@ -130,7 +128,7 @@ def test_a_part_of_the_processes_is_killed_and_the_others_have_one_sweep_of_each
     killed = 3 if size[0] == 8 else 1
     fleet = Fleet(tmp_path, shared_url, *size)
     fleet.go()
-    until(lambda: len(swept_in(shared_url)) >= 2)
+    wait_for_sweeps(shared_url, 2)
     for process in fleet.processes[:killed]:
         process.kill()
         process.communicate()
@@ -142,7 +140,7 @@ def test_the_server_is_restarted_in_the_middle(
 ) -> None:
     fleet = Fleet(tmp_path, shared_url, *size)
     fleet.go()
-    until(lambda: len(swept_in(shared_url)) >= 2)
+    wait_for_sweeps(shared_url, 2)
     postgresql_instance.stop()
     postgresql_instance.ensure_postgres_running()
     fleet.check(fleet.answers())
@@ -154,11 +152,12 @@ def cutting(forwarder: Forwarder, url: str) -> Iterator[list[int]]:
     done, arrived = threading.Event(), [-1]
 
     def cut() -> None:
-        while not done.wait(0.05):  # however slow the machine is, something gets through between two cuts
-            if (count := len(swept_in(url))) > arrived[-1]:
-                arrived.append(count)
-                forwarder.cut()
-                forwarder.up()
+        with open_store(url) as store:  # not by the way that is cut
+            while not done.wait(0.05):  # however slow the machine is, something gets through between two cuts
+                if (count := len(list(store.iter_sweeps()))) > arrived[-1]:
+                    arrived.append(count)
+                    forwarder.cut()
+                    forwarder.up()
 
     thread = threading.Thread(target=cut)
     thread.start()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.network import Forwarder
-from tests.faults.parts import ROOT, output_of, start
+from tests.faults.parts import PATIENT, ROOT, output_of, start
 from tests.faults.test_shared import forwarder
 from tunedb.store import check, open_store, receive
 
@@ -116,6 +116,7 @@ tuner.close()
 
 SPAWN = """
 import json, multiprocessing, sys, warnings
+import tests.patience; tests.patience.be_patient()
 from tests.faults import calls
 def work(n):
     tuner = calls.tuner(store=sys.argv[1])
@@ -153,7 +154,7 @@ def problems(path: Path) -> list[int]:
 
 
 def test_children_forked_after_the_store_was_used_look_up_and_tune_as_their_parent_does(quick_path: Path) -> None:
-    found = json.loads(output_of(FORK + AFTER_USE, quick_path))
+    found = json.loads(output_of(PATIENT + FORK + AFTER_USE, quick_path))
     assert [held[0] for held in found] == [[2, "memory"]] * 5
     assert {block for held in found for block, _ in held} == {2}
     assert problems(quick_path) == [0, 1, 2, 3, 4, 9]
@@ -168,13 +169,13 @@ def test_a_child_forked_during_a_write_of_its_parent_can_write(quick_path: Path)
 
 
 def test_a_child_forked_during_a_sweep_of_its_parent_is_not_stuck_and_takes_no_lock_away(quick_path: Path) -> None:
-    child, parent = map(json.loads, output_of(FORK + DURING_A_SWEEP, quick_path).splitlines())
+    child, parent = map(json.loads, output_of(PATIENT + FORK + DURING_A_SWEEP, quick_path).splitlines())
     assert child == [[2, "nearest"], [2, "sweep"]]  # the first after a bounded wait
     assert parent == [2, "store"]
 
 
 def test_a_child_that_outlives_a_killed_sweeper_does_not_keep_its_lock(quick_path: Path) -> None:
-    block, source, seconds = json.loads(output_of(FORK + ORPHANED, quick_path))
+    block, source, seconds = json.loads(output_of(PATIENT + FORK + ORPHANED, quick_path))
     assert (block, source) == (2, "sweep")
     assert seconds < 10
 
@@ -198,7 +199,7 @@ def test_a_pool_of_processes_shares_the_store(method: str, quick_path: Path) -> 
 
 
 def test_workers_of_a_data_loader_share_the_store_with_the_process_that_made_them(quick_path: Path) -> None:
-    assert json.loads(output_of(LOADER, quick_path, needs_torch=True)) == [2] * 18
+    assert json.loads(output_of(PATIENT + LOADER, quick_path, needs_torch=True)) == [2] * 18
     assert problems(quick_path) == list(range(10))
 
 

@@ -22,6 +22,8 @@ from tunedb.core.sweep import Mark
 from tunedb.errors import ImportRejected, StoreError
 from tunedb.store import check, load, open_store, receive
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 TEXTS = {
     "sql": "'; DROP TABLE sweep; --",
     "path": "../../../../tmp/evil",
@@ -95,8 +97,8 @@ def test_a_hostile_row_gives_no_call_a_config_that_is_not_its_kernel_s_own_and_d
     name: str, path: Path, records: pytest.LogCaptureFixture, exhaustive: bool
 ) -> None:
     value, good, before = {**TEXTS, **JSON}[name], path.read_bytes(), entries(path.parent)
-    turn = [*TEXTS, *JSON].index(name) % 3
-    for table, column in PLACES if exhaustive else PLACES[turn::3]:  # over all values, each place meets six or seven
+    turn = [*TEXTS, *JSON].index(name) % 6
+    for table, column in PLACES if exhaustive else PLACES[turn::6]:  # over all values, each place meets three or four
         path.write_bytes(good)
         write(path, table, column, value)
         tuner = calls.tuner(store=str(path), mode="read")
@@ -115,11 +117,11 @@ def test_commands_on_a_hostile_row_end_with_a_message_and_no_stack_trace(
     value, good, before = {**TEXTS, **JSON}[name], path.read_bytes(), entries(path.parent)
     found = {}
     for n, (table, column) in enumerate(PLACES, WORST.index(name)):
-        if not exhaustive and n % 2:  # over the worst values, each place meets three of them
+        if not exhaustive and n % 3:  # over the worst values, each place meets two of them
             continue
         path.write_bytes(good)
         write(path, table, column, value)
-        command = COMMANDS[n // 2 % len(COMMANDS)]
+        command = COMMANDS[n // 3 % len(COMMANDS)]
         try:
             code = cli.run([*command, "--store", str(path)])
         except Exception as error:
@@ -132,13 +134,16 @@ def test_commands_on_a_hostile_row_end_with_a_message_and_no_stack_trace(
 
 
 @pytest.mark.parametrize("name", WORST)
-def test_a_hostile_store_gives_another_store_nothing_but_whole_sweeps(name: str, path: Path, tmp_path: Path) -> None:
+def test_a_hostile_store_gives_another_store_nothing_but_whole_sweeps(
+    name: str, path: Path, tmp_path: Path, exhaustive: bool
+) -> None:
     value, good = {**TEXTS, **JSON}[name], path.read_bytes()
     taker, failures = tmp_path / "taker.db", {}
     with open_store(str(taker)) as target:
         target.put_sweep(sweep(1))
     empty = taker.read_bytes()
-    for table, column in PLACES[WORST.index(name) % 3 :: 3]:  # over the worst values, each place meets two of them
+    turn = WORST.index(name)
+    for table, column in PLACES if exhaustive else PLACES[turn::6]:  # over the worst values, each place meets one
         path.write_bytes(good)
         write(path, table, column, value)
         taker.write_bytes(empty)

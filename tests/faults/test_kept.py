@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,8 +38,9 @@ FAULTS = ["remove", "empty", "replace", "busy", "free", "upgrade", "downgrade", 
 class World:
     """A store that much happens to, and a process that writes to it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, busy_timeout: float = 0.02) -> None:
         self.path, self.seconds, self.numbers = path, 0.0, itertools.count()
+        self.busy_timeout = busy_timeout
         self.holder: sqlite3.Connection | None = None
         self.finished, self.removed = dict[str, Sweep](), set[str]()
         self.guarded = self._guarded()
@@ -47,7 +48,7 @@ class World:
     def _guarded(self, before: GuardedStore | None = None) -> GuardedStore:
         return GuardedStore(
             str(self.path),
-            lambda: open_store(str(self.path), busy_timeout=0.02),
+            lambda: open_store(str(self.path), busy_timeout=self.busy_timeout),
             writer=None if before is None else before.writer,
             monotonic=lambda: self.seconds,
         )
@@ -116,7 +117,7 @@ class World:
             self.holder = None
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(["finish", *FAULTS]), min_size=2, max_size=10))
 def test_whatever_happens_to_a_store_each_finished_sweep_is_in_it_at_the_end(
     steps: list[str], quick_path: Path
@@ -132,7 +133,7 @@ def test_whatever_happens_to_a_store_each_finished_sweep_is_in_it_at_the_end(
             world.happen(step)
     world.happen("downgrade")
     world.free()
-    assert world.guarded.flush()
+    assert eventually(world.guarded.flush, 60)
     assert set(world.finished) <= world.stored() | world.removed
     world.guarded.close()
 
@@ -142,21 +143,22 @@ def test_whatever_happens_to_a_store_each_finished_sweep_is_in_it_at_the_end(
 def test_a_file_that_goes_under_a_process_costs_nothing_that_is_tuned_after_it(
     fault: str, quick_path: Path, records: pytest.LogCaptureFixture
 ) -> None:
-    world = World(quick_path)
+    world = World(quick_path, busy_timeout=60.0)  # nobody holds it for long but this process's own threads
     world.finish()
     assert world.guarded.flush()
     world.happen(fault)
     for _ in range(3):
         world.finish()
         assert world.seen()
-    assert eventually(lambda: len(world.stored()) == 3)  # without a rest
+    assert eventually(lambda: len(world.stored()) == 3, 60)  # without a rest
     assert not [record for record in records.records if record.levelname == "WARNING"]
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_result_whose_file_is_removed_during_its_commit_is_written_again(
     quick_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world, check = World(quick_path), schema.check_revision
+    world, check = World(quick_path, busy_timeout=60.0), schema.check_revision
     world.finish()
     assert world.guarded.flush()
 
@@ -178,7 +180,7 @@ def test_a_process_writes_nothing_to_a_store_that_was_upgraded_under_it_and_says
 ) -> None:
     world = World(quick_path)
     world.finish()
-    assert world.guarded.flush()
+    assert eventually(world.guarded.flush, 60)
     world.happen("upgrade")
     for _ in range(3):
         world.finish()
@@ -298,17 +300,21 @@ print(time.time(), flush=True)
 """
 
 
-def test_the_end_of_a_process_waits_once_for_all_stores_and_counts_what_they_did_not_take(quick_path: Path) -> None:
+def test_the_end_of_a_process_waits_once_for_all_stores_and_counts_what_they_did_not_take(
+    quick_path: Path, allowance: Callable[[], float]
+) -> None:
     with Silent() as silent:
         process = start(END, quick_path, silent.url())
         out, err = process.communicate(timeout=60)
         took = time.time() - float(out)
-    assert took < wait_budget.CALL_S + 1.5
+    assert took < wait_budget.CALL_S + 1.5 + allowance()
     assert re.search(r"could not be written to .* and are lost: 2\.", err)
     assert re.search(r"in the local store only: 3\. Run: tunedb sync", err)
 
 
-def test_a_flush_says_whether_all_is_written(quick_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flush_says_whether_all_is_written(
+    quick_path: Path, caplog: pytest.LogCaptureFixture, allowance: Callable[[], float]
+) -> None:
     caplog.set_level(logging.ERROR, logger="tunedb")
     tunedb.configure(store=quick_path)
     open_store(str(quick_path)).close()
@@ -317,7 +323,7 @@ def test_a_flush_says_whether_all_is_written(quick_path: Path, caplog: pytest.Lo
         session.active().store.finish_sweep(done)
         begun = time.monotonic()
         assert not tunedb.flush(0.1)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 2 + allowance()
     assert tunedb.flush(10)
     session.active().store.finish_sweep(dataclasses.replace(done, uid="f" * 32))
     assert tunedb.flush(10)

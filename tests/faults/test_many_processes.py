@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.faults.parts import output_of, start
+from tests.faults.parts import PATIENT, output_of, start
 from tunedb.store import check, open_store
 
 # Many processes on few cores: how long a call waits for its store is not what is tested.
-PATIENT = "import tests.patience; tests.patience.be_patient()"
 
 OPENERS = """
 import sys

@@ -18,6 +18,8 @@ from tunedb.errors import ImportRejected, TrialError
 from tunedb.store import dump, load, open_store
 from tunedb.tuner.tuner import Tuner
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 SPACE = {1: 9.0, 2: 5.0, 4: 7.0, 8: 6.0}
 
 

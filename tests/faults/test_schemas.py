@@ -12,6 +12,8 @@ from tunedb.store import check, current, open_store, upgrade
 from tunedb.store.sql import schema
 from tunedb.store.sql.engine import locate
 
+pytestmark = pytest.mark.usefixtures("patience")
+
 FOREIGN = (
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
     "INSERT INTO alembic_version VALUES ('deadbeef1234')",

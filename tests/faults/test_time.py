@@ -26,13 +26,13 @@ from tunedb.store.store_thread import GIVE_UP_S
 from tunedb.store.wait_budget import WaitBudget
 
 SCALE = 20  # the limits of these tests are so many times shorter
-MARGIN_S = 0.15  # that a thread of a busy machine may take to wake up
+MARGIN_S = 0.15  # that a call may take longer
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
 @pytest.fixture(autouse=True)
-def spent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[WaitBudget]]:
+def spent(monkeypatch: pytest.MonkeyPatch, allowance: Callable[[], float]) -> Iterator[list[WaitBudget]]:
     """Shorter limits, and the budgets of the calls."""
     budgets = list[WaitBudget]()
 
@@ -51,7 +51,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[WaitBudget]]:
         monkeypatch.setattr(module, name, getattr(module, name) / SCALE)
     monkeypatch.setattr(wait_budget, "WaitBudget", Counted)
     yield budgets
-    assert all(budget.left > -MARGIN_S for budget in budgets)
+    assert min((budget.left for budget in budgets), default=0.0) > -MARGIN_S - allowance()
 
 
 class Slow:
@@ -81,7 +81,7 @@ def count_of(store: Store) -> int:
 
 @pytest.mark.parametrize("commit_s", [0.02, 0.2])
 def test_a_slow_disk_keeps_no_call_waiting_beyond_its_budget_and_every_result_is_written(
-    commit_s: float, tmp_path: Path, spent: list[WaitBudget]
+    commit_s: float, tmp_path: Path
 ) -> None:
     store = open_store(str(tmp_path / "store.db"))
     slow = {"start_sweep", "put_trial", "finish_sweep", "add_usage"}
@@ -89,8 +89,7 @@ def test_a_slow_disk_keeps_no_call_waiting_beyond_its_budget_and_every_result_is
     tuner = calls.tuner(LayeredStore(guarded), store=str(tmp_path / "store.db"))
     for n in range(4):
         assert calls.call(tuner, n)[:2] == (2, "sweep")
-    assert all(budget.left > -MARGIN_S for budget in spent)
-    assert eventually(lambda: count_of(store) == 4)
+    assert eventually(lambda: count_of(store) == 4, 60)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -105,7 +104,7 @@ def test_threads_wait_within_their_budgets_whatever_the_store_does(seed: int, tm
     assert errors_at_once(8, work) == []
     assert len(blocks) == 24
     assert set(blocks) <= set(calls.TIMES)
-    assert eventually(lambda: not guarded.writer.waiting() or guarded.flush(), 20)
+    assert eventually(lambda: not guarded.writer.waiting() or guarded.flush(), 60)
 
 
 def test_one_slow_trial_spares_the_other_calls_the_same_wait(tmp_path: Path) -> None:
