@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunedb import settings
 from tunedb.cli.opening import no_store, whole_store
+from tunedb.cli.store_words import store_option
 from tunedb.core.device import Device
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError, UnknownSweep
@@ -69,7 +70,9 @@ def find_sweep(store: Store | None, uid: str) -> Sweep:
             unknown = error
     found = bundle_layer(settings.current().bundles).find(uid)
     if len(found) > 1:
-        raise UnknownSweep(f"More than one sweep has a uid that starts with {uid}, in bundles. Run: tunedb ls")
+        raise UnknownSweep(
+            f"More than one sweep has a uid that starts with {uid}, in bundles. Run: tunedb ls{store_option()}"
+        )
     if not found:
         raise unknown
     return found[0] if store is None else _with_marks(store, found)[0]

@@ -14,6 +14,7 @@ from tunedb.errors import SchemaNewer, SchemaOlder, SettingError, StoreError
 from tunedb.store.doctor.finding import Verdict, bad, check, failed, ok, warn
 from tunedb.store.retention import ABANDONED
 from tunedb.store.sql import schema
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.models import ProblemRow, SweepRow
 
@@ -38,7 +39,7 @@ def opened(database: Database, writable: bool = True, has_bundles: bool = False)
             raise
         return warn(
             f"{database.url}: a process was killed in the middle of a write, which the next reader rolls back",
-            "tunedb db current",
+            about("tunedb db current", database.url),
         )
     if revision is None and database.is_sqlite and not writable and has_bundles:
         return ok(f"{database.url} is not there, and is not made in this mode: bundles answer calls")
@@ -95,7 +96,9 @@ def integrity(database: Database) -> Verdict:
     if broken == ["ok"] and not orphans:
         return ok("no damage")
     damage = f"{orphans} rows name others that are gone" if broken == ["ok"] else f"damaged: {'; '.join(broken)}"
-    return bad(damage, "tunedb export -o rows.jsonl && tunedb import rows.jsonl --store NEW.db")
+    return bad(
+        damage, f"{about('tunedb export -o rows.jsonl', database.url)} && tunedb import rows.jsonl --store NEW.db"
+    )
 
 
 @check("unfinished sweeps")
@@ -104,7 +107,11 @@ def unfinished(database: Database, now: Clock) -> Verdict:
     old = (SweepRow.status == "running", SweepRow.started < now() - ABANDONED)
     with database.read() as connection:
         count = connection.scalar(sa.select(sa.func.count()).select_from(SweepRow).where(*old)) or 0
-    return warn(f"{count} begun more than a day ago", "tunedb gc") if count else ok("none is older than a day")
+    return (
+        warn(f"{count} begun more than a day ago", about("tunedb gc", database.url))
+        if count
+        else ok("none is older than a day")
+    )
 
 
 @check("dead rows")
@@ -131,7 +138,8 @@ def dead_rows(database: Database, hashes: Hashes) -> Verdict:
     if dead:
         dead_counts = [f"{count} of {kernel}" for kernel, count in sorted(dead.items())]
         return warn(
-            "; ".join([f"tuned for another version of the kernel: {', '.join(dead_counts)}", *unknown]), "tunedb gc"
+            "; ".join([f"tuned for another version of the kernel: {', '.join(dead_counts)}", *unknown]),
+            about("tunedb gc", database.url),
         )
     return ok("; ".join(unknown) or "none")
 

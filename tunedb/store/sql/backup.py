@@ -15,6 +15,7 @@ from tunedb._internal import safe_path
 from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError, StoreCorrupt, StoreUnavailable
 from tunedb.settings import expand
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.engine import Database, locate
 from tunedb.store.sql.sqlite_failures import unusable
 
@@ -61,7 +62,7 @@ def copy(database: Database, target: Path) -> Path:
         safe_path.make_file(part)
         with database.read() as connection:
             try:
-                _copy(connection, part)
+                _copy(connection, part, database.url)
             except sqlite3.Error as error:
                 if (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _OF_TARGET:
                     raise StoreUnavailable(f"Can't write a backup to {target}: {error}. {_ADVICE}") from error
@@ -77,7 +78,7 @@ def copy(database: Database, target: Path) -> Path:
     return target
 
 
-def _copy(connection: sa.Connection, part: Path) -> None:
+def _copy(connection: sa.Connection, part: Path, url: str) -> None:
     source = connection.connection.driver_connection
     assert isinstance(source, sqlite3.Connection)
     with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as destination:
@@ -86,7 +87,7 @@ def _copy(connection: sa.Connection, part: Path) -> None:
     if verdict != "ok":
         raise StoreCorrupt(
             f"The store is damaged, and so would be its backup ({verdict}). "
-            "Run: tunedb export -o rows.jsonl && tunedb import rows.jsonl --store NEW.db"
+            f"Run: {about('tunedb export -o rows.jsonl', url)} && tunedb import rows.jsonl --store NEW.db"
         )
 
 

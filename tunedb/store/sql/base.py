@@ -12,6 +12,7 @@ from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.errors import StoreCorrupt, StoreError, StoreUnavailable
 from tunedb.store.sql import rows, schema
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.engine import Database
 from tunedb.store.sql.models import DeviceRow, ProblemRow
 from tunedb.store.sql.records import ReadableRows
@@ -27,7 +28,7 @@ class Access:
         self.database = database
         self._schema_version: int | None = None  # SQLite's own count of changes, when the revision was last read
         self._replace_damaged = replace_damaged and database.path is not None
-        self.readable = ReadableRows(database.url)
+        self.readable = ReadableRows(database.url, f" Run: {about('tunedb db check', database.url)}")
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -14,6 +14,7 @@ from tunedb.core.claim import MAX_LEASE_S, Claim, Claimant, ClaimKey, ClaimState
 from tunedb.errors import StoreError
 from tunedb.store.sql import statements
 from tunedb.store.sql.base import Access
+from tunedb.store.sql.command_text import about
 from tunedb.store.sql.statements import MAX_COUNT
 
 _KEY = "kernel = :kernel AND problem = :problem AND device = :device AND kernel_hash = :kernel_hash"
@@ -72,7 +73,8 @@ class Claims:
         taken = self._changed(connection, self._take, key, **values)
         claim = self._select(connection, key, is_ours=taken)
         if claim is None:  # it can't be missing: nothing deletes a claim
-            raise StoreError(f"A claim of {key.problem.kernel} was not stored. Run: tunedb db check")
+            advice = about("tunedb db check", self._access.database.url)
+            raise StoreError(f"A claim of {key.problem.kernel} was not stored. Run: {advice}")
         return claim
 
     def get(self, key: ClaimKey) -> Claim | None:

@@ -54,5 +54,5 @@ class CopyRates:
 def _to_rate(row: AnyRow) -> tuple[str, CopyRate]:
     is_readable = isinstance(row.bytes_per_s, float) and 0 < row.bytes_per_s < math.inf
     if not (is_readable and isinstance(row.digest, str) and isinstance(row.measured, datetime)):
-        raise StoreError("A copy rate can't be read. Run: tunedb db check")
+        raise StoreError("A copy rate can't be read.")
     return row.digest, CopyRate(row.bytes_per_s, row.measured, str(row.host))

@@ -57,8 +57,9 @@ _Record = TypeVar("_Record")
 class ReadableRows:
     """The records of a store's rows, without those that this version can't read: the others still answer."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, place: str, advice: str = "") -> None:
+        self._place = place
+        self._advice = advice
         self._has_logged = False
 
     def __call__(self, selected: Iterable[Any], record_of: Callable[[Any], _Record]) -> Iterator[_Record]:
@@ -69,7 +70,9 @@ class ReadableRows:
             except StoreError as error:
                 if not self._has_logged:
                     self._has_logged = True
-                    _log.warning("%s: %s It is skipped, and so are others like it.", self._url, str(error))
+                    _log.warning(
+                        "%s: %s It is skipped, and so are others like it.%s", self._place, str(error), self._advice
+                    )
             else:
                 yield record
 
@@ -82,7 +85,7 @@ def _reading(what: str, uid: object) -> Iterator[None]:
     # IdentityError is a ValueError; the others come from values of another type, and from deeply nested JSON.
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         name = repr(str(uid)[:32])[1:-1]  # untrusted: short, and without a terminal's control codes
-        raise StoreError(f"{what} {name} can't be read: {error!s:.200}. Run: tunedb db check") from error
+        raise StoreError(f"{what} {name} can't be read: {error!s:.200}.") from error
 
 
 def to_mark(row: Any) -> tuple[str, Mark]:

@@ -49,7 +49,7 @@ class SqliteReader:
         self.url = f"sqlite:///{path}"
         self._busy_timeout = busy_timeout
         self._limit = sqlite_file.StatementLimit(max(2 * busy_timeout, sqlite_file.STATEMENT_S))
-        self._readable = ReadableRows(self.url)
+        self._readable = ReadableRows(self.url, f" Run: {about('tunedb db check', self.url)}")
         self._idle: list[_Connection] = []  # at most one; a read takes it out, so that no two threads share one
         forks.renew_in_child(self)
 
