@@ -13,9 +13,9 @@ from tests.store.bundled import write
 from tests.store.samples import DEVICE, ENVIRONMENT, sweep, trial
 from tunedb import settings
 from tunedb.core.device import Device
-from tunedb.core.problem import Config
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Confirmation, Sweep
-from tunedb.store import open_store
+from tunedb.store import dump, open_store
 
 H100 = Device("NVIDIA H100 80GB HBM3", "cuda", "sm_90", 132)
 NEWER = dataclasses.replace(ENVIRONMENT, triton="3.9.0")
@@ -43,10 +43,23 @@ BEFORE = (won(1, 128, {128: 10.0, 256: 12.0}), won(2, 128, {128: 10.0, 256: 11.0
 AFTER = (won(1, 128, {128: 9.0}), won(2, 256, {128: 12.0, 256: 8.0}), won(4, 128, {128: 1.0}))
 
 
-@pytest.mark.parametrize("kind", ["stores", "a store and a bundle"])
+def exported(path: Path, *sweeps: Sweep) -> Path:
+    """A file that `tunedb export` wrote; one of sweeps with what a file keeps, so that times can be compared."""
+    dump(sweeps, path)
+    return path
+
+
+MAKERS = {
+    "store": stored,
+    "bundle": lambda path, *sweeps: write(path, sweeps, only_winners=False),
+    "export": lambda path, *sweeps: exported(path.with_suffix(".jsonl"), *sweeps),
+    "zipped export": lambda path, *sweeps: exported(path.with_suffix(".jsonl.gz"), *sweeps),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
 def test_two_files_problem_by_problem(cli: Cli, tmp_path: Path, kind: str) -> None:
-    a = stored(tmp_path / "a.db", *BEFORE)
-    b = stored(tmp_path / "b.db", *AFTER) if kind == "stores" else write(tmp_path / "b.db", AFTER, only_winners=False)
+    a, b = stored(tmp_path / "a.db", *BEFORE), MAKERS[kind](tmp_path / "b.db", *AFTER)
     code, found = rows(cli, a, b)
     assert (code, {n: row["verdict"] for n, row in found.items()}) == (1, {2: "flip", 3: "only A", 4: "only B"})
     assert found[2]["loss_of_a"] == pytest.approx(0.5)
@@ -65,6 +78,20 @@ def test_equal_stores_differ_in_nothing(cli: Cli, tmp_path: Path) -> None:
     a = stored(tmp_path / "a.db", *BEFORE)
     assert rows(cli, a, stored(tmp_path / "b.db", *BEFORE)) == (0, {})
     assert rows(cli, a, a) == (0, {})
+
+
+def test_a_kernel_may_be_named_without_its_module_and_be_on_one_side_only(cli: Cli, tmp_path: Path) -> None:
+    mine = dataclasses.replace(BEFORE[0], problem=Problem.of("my.ops.scale", n=7), uid="5" * 32)
+    a, b = stored(tmp_path / "a.db", *BEFORE, mine), stored(tmp_path / "b.db", *AFTER)
+    for places in ((a, b), (exported(tmp_path / "a.jsonl", *BEFORE, mine), b)):
+        code, found = rows(cli, *places, "--kernel", "scale")
+        assert (code, {n: (row["kernel"], row["verdict"]) for n, row in found.items()}) == (
+            1, {7: ("my.ops.scale", "only A")},
+        )  # fmt: skip
+    put(mine, *BEFORE)
+    assert rows(cli, "h200", "h200", "--kernel", "scale") == (0, {})
+    answer = cli("diff", a, b, "--kernel", "ops.scael")
+    assert (answer.code, "Did you mean my.ops.scale?" in answer.err) == (2, True)
 
 
 def test_two_devices_of_the_store(cli: Cli) -> None:
@@ -90,18 +117,31 @@ def test_a_kernel_that_changed_is_compared_as_it_was_tuned_last(cli: Cli, tmp_pa
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("{a}", "h200"), 2, "Expected two stores, two devices or two environments, got a device and a store"),
-        (("{a}", "triton=3.8.0"), 2, "two environments, got a"),
-        (("nowhere.db", "{a}"), 2, "A file has to exist"),
-        (("h200", "rtx"), 1, "Nothing is tuned in device rtx"),
+        (("{a}", "h200"), 2, "got a device and a store: "),
+        (("{a}", "triton=3.8.0"), 2, "two environments such as triton=3.8.0, got a"),
+        (("nowhere.db", "{a}"), 2, "There is no file nowhere.db."),
+        (("h200", "rtx"), 2, "No stored device is called 'rtx'. Stored devices: NVIDIA H200."),
+        (("h200", "NVIDIA H20"), 0, ""),
+        (("h200", "nvidia 200"), 2, "Did you mean NVIDIA H200?"),
         (("triton=3.8.0", "triton=3,cuda=5"), 2, "Expected some of triton=..., torch=..."),
-        (("{a}", "{text}"), 3, "expected a SQLite database"),
-        (("{a}", "{a}", "--kernel", "none"), 1, "Nothing is tuned of none"),
+        (("triton=3.8.0", "triton=3.7.0"), 2, "Nothing is tuned with triton=3.7.0. Stored: triton=3.8.0."),
+        (("{a}", "{text}"), 2, "is neither a store, a bundle, nor a file that tunedb export wrote"),
+        (("{a}", "{text}.db"), 2, "There is no file"),
+        (("{a}", "{empty}"), 1, "Nothing is tuned in empty.db"),
+        (
+            ("{a}", "{a}", "--kernel", "none"),
+            2,
+            "Nothing is stored for none on either side. Stored kernels: avg_pool1d",
+        ),
+        (("{a}", "{a}", "--kernel", "avg_pol1d"), 2, "Did you mean avg_pool1d?"),
+        (("h200", "h200", "--kernel", "pool1d"), 2, "Did you mean avg_pool1d?"),
     ],
 )
 def test_what_makes_no_pair_is_named(cli: Cli, tmp_path: Path, words: Any, code: int, said: str) -> None:
     put(*BEFORE)
-    places = {"a": stored(tmp_path / "a.db", *BEFORE), "text": tmp_path / "text"}
+    places = {
+        "a": stored(tmp_path / "a.db", *BEFORE), "text": tmp_path / "text", "empty": stored(tmp_path / "empty.db")
+    }  # fmt: skip
     places["text"].write_text("hello, this is a text that is no database, of more than a hundred bytes" * 9)
     answer = cli("diff", *(word.format(**places) for word in words))
     assert answer.code == code, answer

@@ -66,6 +66,8 @@ def test_misses_and_stats_of_the_fleet(cli: Cli, shared: Store, kernels: dict[st
     assert "tunedb warm --from-misses --fleet" in answer.err
     stats = cli("stats", "--fleet", "--format", "json").json
     assert (stats["hits"], stats["misses"], stats["misses_tuned"]) == (9, 13, 0)
+    shared.put_sweeps([sweep(1)])
+    assert cli("stats", "--fleet", "--format", "json").json["layers"] == {"shared": 1}
     by_host = cli("stats", "--fleet", "--by", "host", "--format", "json").json
     assert [(row["host"], row["hits"], row["misses"], row["default"]) for row in by_host] == [
         ("node1", 9, 4, 4),

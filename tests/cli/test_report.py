@@ -13,11 +13,12 @@ import pytest
 
 from tests.cli.conftest import Cli, put
 from tests.cli.test_ls_show_lookup_path import tuned
-from tests.reporting.stores import filled
+from tests.reporting.stores import A, B, filled, made
+from tests.store.bundled import write
 from tests.store.samples import DEVICE, NOON, sweep
 from tunedb import settings
 from tunedb.kernels.avg_pool import FORWARD
-from tunedb.store import open_store
+from tunedb.store import dump, open_store
 from tunedb.store.sql.copy_rates import CopyRate
 
 
@@ -61,7 +62,16 @@ def test_kernels_and_a_device_are_chosen(cli: Cli, store: Path) -> None:
     ("words", "said"),
     [
         ((), "tunedb report -o report.html"),
-        (("nope", "--format", "md"), "Nothing is stored for nope"),
+        (("nope", "--format", "md"), "Nothing is stored for nope. Stored kernels: other, pool."),
+        (
+            ("poool", "othr", "--format", "md"),
+            "Nothing is stored for poool, othr. Did you mean pool? Did you mean other?",
+        ),
+        (("--device", "a10", "--device", "b100", "--format", "md"), "No stored device is called 'b100'. Did you mean"),
+        (("pool", "--compare", "a100", "b100", "--format", "md"), "No stored device is called 'b100'. Did you mean"),
+        (("--compare", "a100", "gone.db", "--format", "md"), "There is no file gone.db."),
+        (("pool", "--device", "a 100"), "Run: tunedb report pool --device 'a 100' -o report.html\n"),
+        (("--compare", "triton=1", "triton=2"), "Run: tunedb report --compare triton=1 triton=2 -o report.html\n"),
         (("--device", "nvidia", "--format", "md"), "Give the whole name of one"),
         (("--compare", "a100", "4090", "--format", "md"), "4090"),
         (("-o", "."), "Name a file with -o"),
@@ -76,6 +86,36 @@ def test_what_can_not_be_reported_is_a_line_that_says_why(
     assert answer.code == 2
     assert said in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_the_store_stands_in_the_command_that_is_to_be_run(cli: Cli, tmp_path: Path) -> None:
+    said = cli("report", "--store", f"{tmp_path}/my store.db").err
+    assert f"Run: tunedb report -o report.html --store '{tmp_path}/my store.db'" in said
+
+
+def test_two_places_are_reported_together_and_need_no_store(cli: Cli, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    first = filled(tmp_path / "a" / "t.db", [made(A, 0), made(A, 1, "ops.scale")])
+    second = write(tmp_path / "b" / "t.db", [made(A, 0), made(B, 2)], only_winners=False)
+    answer = cli("report", "--compare", first, second, "--format", "md")
+    assert answer.code == 0, answer.err
+    assert "All of a/t.db and b/t.db." in answer.out
+    assert "A is a/t.db, B is b/t.db." in answer.out
+    assert "| ops.scale | NVIDIA A100 |" in answer.out
+    dump([made(A, 0)], tmp_path / "c.jsonl")
+    answer = cli("report", "scale", "--compare", first, tmp_path / "c.jsonl", "--format", "md")
+    assert "1 are on A only, 0 on B only" in answer.out
+    assert "A is t.db, B is c.jsonl." in answer.out
+    assert "H100" not in cli("report", "--device", "a100", "--compare", first, second, "--format", "md").out
+    answer = cli("report", "scael", "--compare", first, second, "--format", "md")
+    assert (answer.code, "Did you mean ops.scale?" in answer.err) == (2, True)
+    assert not (tmp_path / "tunedb.db").exists()
+
+
+def test_versions_are_compared_on_the_device_that_is_named(cli: Cli, store: Path) -> None:
+    text = cli("report", "--device", "h100", "--compare", "triton=3.8.0", "torch=2.13.0", "--format", "md").out
+    assert "0 of 4 problems; 0 are on A only, 0 on B only." in text
 
 
 def test_without_a_store_nothing_is_made(cli: Cli, tmp_path: Path) -> None:

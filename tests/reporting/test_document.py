@@ -174,7 +174,8 @@ def test_a_hostile_store_can_put_nothing_into_the_page(tmp_path: Path) -> None:
 
 
 def test_an_empty_store_is_reported_as_one(tmp_path: Path) -> None:
-    report = report_of(filled(tmp_path / "t.db", []), ["nothing"])
+    open_store(str(tmp_path / "t.db")).close()
+    report = report_of(tmp_path / "t.db")
     assert report.title == "Nothing is stored"
     assert "No sweep is stored" in report.html()
 

@@ -107,9 +107,9 @@ def test_a_report_is_shown_and_saved(store: Path, tmp_path: Path) -> None:
     ("sides", "words"),
     [
         (("a100", "4090"), "4090"),
-        (("triton=3.8.0", "a100"), "expected two stores"),
-        (("triton=1", "triton=2"), "no sweep has triton=1"),
-        (("fuel=1", "fuel=2"), "expected versions of"),
+        (("triton=3.8.0", "a100"), "Expected two stores"),
+        (("triton=1", "triton=2"), "Nothing is tuned with triton=1"),
+        (("fuel=1", "fuel=2"), "Expected some of triton=...,"),
         (("a100", "no.db"), "no.db"),
     ],
 )

@@ -122,7 +122,7 @@ def _usage_message(
     declared: Sequence[Argument],
     words: Sequence[str],
 ) -> str:
-    from tunedb.cli.names import alike
+    from tunedb.tuner.stored_names import alike
 
     message = error.format_message()
     context = getattr(error, "ctx", None)

@@ -10,7 +10,7 @@ from tunedb import registry, settings
 from tunedb.cli.bundled import bundled_devices
 from tunedb.cli.command import log
 from tunedb.cli.device import find_placement
-from tunedb.cli.names import kernel_called, no_device
+from tunedb.cli.names import kernel_called
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, now
@@ -24,6 +24,7 @@ from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.explanation import Explanation, explain_problem
 from tunedb.tuner.lookup import Lookup, wrong_configs
 from tunedb.tuner.stored_kernel import stored_kernel
+from tunedb.tuner.stored_names import no_device
 
 if TYPE_CHECKING:
     from tunedb.store import Store

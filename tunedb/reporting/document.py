@@ -5,11 +5,12 @@ from __future__ import annotations
 import html as html_text
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunedb._internal.redact import without_password
-from tunedb.errors import StoreError
+from tunedb.core.sweep import MISSES
+from tunedb.errors import SettingError
 from tunedb.reporting import html, markdown
 from tunedb.reporting.comparing import compare_view
 from tunedb.reporting.coverage import coverage_view
@@ -19,13 +20,14 @@ from tunedb.reporting.limits import limits_of
 from tunedb.reporting.parallel_picture import parallel_spec
 from tunedb.reporting.parts import View
 from tunedb.reporting.picture import Picture, race_picture
+from tunedb.reporting.places import Held, held_by
 from tunedb.reporting.race_pictures import race_spec, registers_spec
 from tunedb.reporting.races import page_data
-from tunedb.reporting.sides import comparison, natural_comparison
+from tunedb.reporting.sides import Local, compared, natural_comparison, read_sides
 from tunedb.reporting.summary import summary_sentence, summary_view
+from tunedb.tuner.stored_names import among, check_stored, no_device
 
 if TYPE_CHECKING:
-    from tunedb.core.sweep import Sweep
     from tunedb.store import Store
 
 
@@ -103,31 +105,45 @@ def make_report(
     kernels: Sequence[str] = (),
     device: str | None = None,
     compare: tuple[str, str] | None = None,
+    local: Local | None = None,
 ) -> Report:
     """Return the report of a store's sweeps of these kernels, or of all, on a device, or on all.
 
-    `compare` names two stores, two stored devices, or two of versions (`triton=3.8.0`); without it, the two devices
-    with the most problems in common are compared. Raises SettingError for names that nothing stored has.
+    A kernel may be named without its module. `compare` names two stored devices, or two environments
+    (`triton=3.8.0`), of what `local` reads: by default, of the store. Without it, the two devices with the most
+    problems in common are compared. Raises SettingError for names that nothing stored has.
     """
-    sweeps = read_sweeps(store, kernels, device)
-    facts = facts_of(sweeps, read_misses(store, kernels, device), count_misses(store))
-    facts = replace(facts, limits_us=limits_of(facts, store))
+    stored = {*store.upkeep.kernels(), *(miss.usage.problem.kernel for miss in store.usage.served(MISSES))}
+    check_stored(kernels, stored)
+    names = among(kernels, stored)
+    sweeps, missed = read_sweeps(store, names, device), read_misses(store, names, device)
+    if device is not None and not sweeps and not missed:
+        raise SettingError(no_device(device, store.upkeep.devices()))
+    facts = facts_of(sweeps, missed, count_misses(store))
+    facts = replace(facts, limits_us=limits_of(facts, store.copy_rates.get()))
     if compare is None:
-        facts = replace(facts, comparison=natural_comparison(sweeps))
+        comparison = natural_comparison(sweeps)
     else:
-        stored = sweeps if device is None else read_sweeps(store, kernels)
-        facts = replace(facts, comparison=comparison(stored, *compare, lambda url: _sweeps_of(url, kernels, device)))
+        comparison = compared(
+            *read_sides(*compare, local or partial(held_by, store, names), kernels=names, device=device)
+        )
+    return _report(replace(facts, comparison=comparison))
+
+
+def make_report_of_places(places: tuple[str, str], kernels: Sequence[str] = (), device: str | None = None) -> Report:
+    """Return the report of two stores, bundles or exported files together, which compares them.
+
+    The local store plays no part. Raises as `read_sides` does.
+    """
+    sides = read_sides(*places, lambda: Held((), ()), kernels=kernels, device=device)
+    facts = facts_of({sweep.uid: sweep for side in sides for sweep in side.sweeps}.values(), {}, {})
+    rates = {digest: rate for side in reversed(sides) for digest, rate in side.copy_rates.items()}
+    report = _report(replace(facts, limits_us=limits_of(facts, rates), comparison=compared(*sides)))
+    return replace(report, intro=[f"All of {sides[0].name} and {sides[1].name}.", *report.intro])
+
+
+def _report(facts: Facts) -> Report:
     return Report(_title(facts), _intro(facts), facts)
-
-
-def _sweeps_of(url: str, kernels: Sequence[str], device: str | None) -> list[Sweep]:
-    from tunedb.store import open_store
-
-    store = open_store(url, migrate=False, create=False)
-    if store is None:
-        raise StoreError(f"--compare: there is no store at {without_password(url)}.")
-    with store:
-        return read_sweeps(store, kernels, device)
 
 
 def _title(facts: Facts) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tunedb import registry
@@ -10,12 +11,11 @@ from tunedb.store.answers import PairKey
 from tunedb.tuner.copy_rate import limit_us
 
 if TYPE_CHECKING:
-    from tunedb.store import Store
+    from tunedb.store.sql.copy_rates import CopyRate
 
 
-def limits_of(facts: Facts, store: Store) -> dict[PairKey, float]:
-    """Return the limits in microseconds, of problems on devices whose copy rate is stored."""
-    rates = store.copy_rates.get()
+def limits_of(facts: Facts, rates: Mapping[str, CopyRate]) -> dict[PairKey, float]:
+    """Return the limits in microseconds, of problems on devices whose copy rate is known, by the device's digest."""
     answered = [answer for answer in facts.answers if answer.device.digest in rates]
     kernels = registry.installed({answer.problem.kernel for answer in answered})
     limits = {

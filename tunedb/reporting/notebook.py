@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tunedb import settings
 from tunedb.core.notebook import html_table
 from tunedb.core.sweep import Sweep
-from tunedb.reporting.document import Report, make_report
+from tunedb.reporting.document import Report, make_report, make_report_of_places
 from tunedb.reporting.facts import facts_of, read_sweeps
+from tunedb.reporting.sides import Kind, common_kind
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -110,9 +111,12 @@ def report(
 ) -> Report:
     """Return a report of the local store, as `tunedb report` writes it: a notebook shows its page.
 
-    `compare` names two stores (paths or URLs), two stored devices, or two versions, such as
-    `("triton=3.6.0", "triton=3.8.0")`. Raises as `tunedb.sweeps` does.
+    `compare` names two stored devices or two environments, such as `("triton=3.6.0", "triton=3.8.0")`; or two stores
+    (paths or URLs), bundles or exported files, which the report is then of, in place of the local store. Raises as
+    `tunedb.sweeps` does, and SettingError for a kernel or a device that nothing stored has.
     """
+    if compare is not None and common_kind(*compare) is Kind.STORE:
+        return make_report_of_places(compare, _names(kernel), device)
     with _store() as store:
         if store is None:
             return Report("Nothing is stored", (), facts_of([], {}, {}))

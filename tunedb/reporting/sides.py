@@ -1,51 +1,100 @@
-"""The two sides of a comparison, from the names that people type: stores, devices, or versions."""
+"""The two sides of a comparison, from the names that people type: places of sweeps, devices, or environments."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tunedb._internal.redact import without_password
 from tunedb.core.device import Device, Environment
 from tunedb.core.sweep import Sweep
-from tunedb.errors import SettingError
+from tunedb.errors import SettingError, TunedbError
 from tunedb.reporting.facts import Comparison
 from tunedb.reporting.labels import device_texts
+from tunedb.reporting.places import Held, is_missing_file, is_place, printable_place, read_place
 from tunedb.store.difference import difference
 from tunedb.tuner.stored_device import devices_named
+from tunedb.tuner.stored_names import check_stored, no_device
 
-VERSIONS = Environment.__slots__  # what a side may give versions of: triton=3.8.0,torch=2.13.0
-Reader = Callable[[str], Sequence[Sweep]]  # the sweeps of a store, by its path or URL
+if TYPE_CHECKING:
+    from tunedb.store.sql.copy_rates import CopyRate
+
+VERSIONS = Environment.__slots__  # what a side may name versions of: triton=3.8.0,torch=2.13.0
+Local = Callable[[], Held]  # reads what the local store holds of the kernels that are asked for
 
 
-def comparison(sweeps: Sequence[Sweep], a: str, b: str, read: Reader) -> Comparison:
-    """Return the comparison of two sides: both paths or URLs of stores, names of devices, or versions.
+class Kind(StrEnum):
+    """What the name of a side says."""
 
-    Devices and versions are those of `sweeps`. Raises SettingError for a name that is none of these, or if the two are
-    of different kinds.
-    """
-    if is_store(a) and is_store(b):
-        return Comparison(_store_name(a), _store_name(b), difference(read(a), read(b)))
-    if "=" in a and "=" in b:
-        return Comparison(a, b, difference(*(_of_versions(sweeps, side) for side in (a, b))))
-    if any(is_store(side) or "=" in side for side in (a, b)):
+    STORE = "store"  # or a bundle, or an exported file
+    DEVICE = "device"
+    ENVIRONMENT = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison: its name and its finished sweeps, with their trials."""
+
+    name: str
+    kind: Kind
+    sweeps: Sequence[Sweep]
+    copy_rates: Mapping[str, CopyRate] = field(default_factory=dict)
+
+
+def kind_of(text: str) -> Kind:
+    """Return the kind of a side that is named like this. Raises SettingError for a file that is not there."""
+    if is_place(text):
+        return Kind.STORE
+    if "=" in text:
+        return Kind.ENVIRONMENT
+    if is_missing_file(text):
+        raise SettingError(f"There is no file {text}.")
+    return Kind.DEVICE
+
+
+def common_kind(a: str, b: str) -> Kind:
+    """Return the kind of both sides. Raises SettingError if they are of two kinds."""
+    kinds = {kind_of(a), kind_of(b)}
+    if len(kinds) > 1:
         raise SettingError(
-            f"--compare: expected two stores, two devices, or two versions such as triton=3.8.0; got {a!r} and {b!r}."
+            "Expected two stores (or bundles, or exported files), two devices or two environments such as "
+            f"triton=3.8.0, got a {' and a '.join(sorted(kinds))}: {printable_place(a)} and {printable_place(b)}. "
+            "A device is named as tunedb devices lists it."
         )
-    return of_devices(sweeps, *(_device(sweeps, side) for side in (a, b)))
+    return kinds.pop()
 
 
-def is_store(side: str) -> bool:
-    """Say whether a side names a store: a URL, or a file that is there."""
-    return "://" in side or Path(side).is_file()
+def read_sides(
+    a: str, b: str, local: Local, *, kernels: Sequence[str] = (), device: str | None = None
+) -> tuple[Side, Side]:
+    """Return two sides: both of places, of devices or of environments. The latter two are those of the local store.
+
+    `kernels`, with or without their module, and `device` limit both sides; two devices are not limited by a third.
+    Raises SettingError for names that nothing on the sides has, TunedbError for a side on which nothing is tuned, and
+    StoreError for a place that can't be read.
+    """
+    kind = common_kind(a, b)
+    if kind is Kind.STORE:
+        held = [read_place(text, kernels) for text in (a, b)]
+        check_stored(kernels, {name for one in held for name in one.kernels}, " on either side")
+        names = _place_names(a, b)
+        sides = [Side(name, kind, one.sweeps, one.copy_rates) for name, one in zip(names, held, strict=True)]
+        _check_tuned(sides, held)
+    else:
+        here = local()
+        check_stored(kernels, here.kernels)
+        if kind is Kind.DEVICE:
+            return _sides_of_devices(here.sweeps, *(_device(here.sweeps, text) for text in (a, b)))
+        sides = [Side(text, kind, _of_versions(here.sweeps, text)) for text in (a, b)]
+    return _on_device(sides, device)
 
 
-def of_devices(sweeps: Sequence[Sweep], a: Device, b: Device) -> Comparison:
-    """Return the comparison of two devices."""
-    texts = device_texts([a, b])
-    sides = ([one for one in sweeps if one.device == device] for device in (a, b))
-    return Comparison(texts[a.digest], texts[b.digest], difference(*sides, across_devices=True))
+def compared(a: Side, b: Side) -> Comparison:
+    """Return the comparison of two sides of one kind."""
+    return Comparison(a.name, b.name, difference(a.sweeps, b.sweeps, across_devices=a.kind is Kind.DEVICE))
 
 
 def natural_comparison(sweeps: Sequence[Sweep]) -> Comparison | None:
@@ -55,33 +104,68 @@ def natural_comparison(sweeps: Sequence[Sweep]) -> Comparison | None:
         problems.setdefault(sweep.device, set()).add((sweep.problem.kernel, sweep.problem.key))
     pairs = itertools.combinations(sorted(problems, key=str), 2)
     best = max(pairs, key=lambda pair: len(problems[pair[0]] & problems[pair[1]]), default=None)
-    return None if best is None else of_devices(sweeps, *best)
+    return None if best is None else compared(*_sides_of_devices(sweeps, *best))
+
+
+def _sides_of_devices(sweeps: Sequence[Sweep], a: Device, b: Device) -> tuple[Side, Side]:
+    texts = device_texts([a, b])
+    one, other = (
+        Side(texts[device.digest], Kind.DEVICE, [sweep for sweep in sweeps if sweep.device == device])
+        for device in (a, b)
+    )
+    return one, other
+
+
+def _place_names(a: str, b: str) -> list[str]:
+    """Return the places as a report names them: files without their folders, or with as many as tell them apart."""
+    parts = [(printable_place(text),) if "://" in text else Path(text).parts for text in (a, b)]
+    lengths = range(1, max(map(len, parts)) + 1)
+    tails = ([str(Path(*one[-length:])) if len(one) > 1 else one[0] for one in parts] for length in lengths)
+    return next((names for names in tails if names[0] != names[1]), ["/".join(one) for one in parts])
+
+
+def _check_tuned(sides: Iterable[Side], held: Iterable[Held]) -> None:
+    """Raise TunedbError for a place where nothing is tuned at all: what is asked for may be on one side alone."""
+    for side, place in zip(sides, held, strict=True):
+        if not place.kernels or (place.sweeps and not any(sweep.leaves_its_store for sweep in place.sweeps)):
+            raise TunedbError(f"Nothing is tuned in {side.name}.")
 
 
 def _device(sweeps: Iterable[Sweep], name: str) -> Device:
     stored = {sweep.device for sweep in sweeps}
-    found = devices_named(stored, name, option="--compare")
-    if len(found) != 1:
-        names = "; ".join(sorted(map(str, found or stored))) or "none"
-        raise SettingError(f"--compare: expected a store, a device or versions, got {name!r}. Stored devices: {names}.")
+    found = devices_named(stored, name, option="Device")
+    if not found:
+        raise SettingError(no_device(name, stored))
+    if len(found) > 1:
+        raise SettingError(f"{name!r} fits several devices: {'; '.join(sorted(map(str, found)))}. Name one in full.")
     return found[0]
 
 
 def _of_versions(sweeps: Iterable[Sweep], text: str) -> list[Sweep]:
-    wanted = dict(part.split("=", 1) for part in text.split(",") if "=" in part)
-    if not wanted or not set(wanted) <= set(VERSIONS):
-        raise SettingError(f"--compare: expected versions of {', '.join(VERSIONS)}, got {text!r}.")
+    wanted = dict(part.partition("=")[::2] for part in text.split(","))
+    if not set(wanted) <= set(VERSIONS):
+        raise SettingError(f"Expected some of {', '.join(f'{name}=...' for name in VERSIONS)}, got {text!r}.")
     sweeps = list(sweeps)
 
     def fits(environment: Environment) -> bool:
-        return all(getattr(environment, name) == wanted[name] for name in wanted)
+        return all(getattr(environment, name) == value for name, value in wanted.items())
 
-    of_side = [one for one in sweeps if any(map(fits, one.environments))]
-    if not of_side:
-        stored = sorted({getattr(one.environment, name) for one in sweeps for name in wanted})
-        raise SettingError(f"--compare: no sweep has {text}. Stored: {', '.join(stored) or 'nothing'}.")
+    of_side = [sweep for sweep in sweeps if any(map(fits, sweep.environments))]
+    if not any(sweep.leaves_its_store for sweep in of_side):
+        known = sorted(
+            {f"{name}={getattr(one, name)}" for sweep in sweeps for one in sweep.environments for name in wanted}
+        )
+        raise SettingError(f"Nothing is tuned with {text}. Stored: {', '.join(known) or 'nothing'}.")
     return of_side
 
 
-def _store_name(text: str) -> str:
-    return without_password(text) if "://" in text else Path(text).name
+def _on_device(sides: Sequence[Side], device: str | None) -> tuple[Side, Side]:
+    a, b = sides
+    if device is None:
+        return a, b
+    stored = {sweep.device for side in sides for sweep in side.sweeps}
+    wanted = devices_named(stored, device)
+    if not wanted:
+        raise SettingError(no_device(device, stored))
+    one, other = (replace(side, sweeps=[sweep for sweep in side.sweeps if sweep.device in wanted]) for side in sides)
+    return one, other

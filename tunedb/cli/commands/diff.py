@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tunedb._internal.redact import without_password
-from tunedb.cli.bundled import bundled_sweeps
 from tunedb.cli.command import FormatOption, KernelOption, command, log
-from tunedb.cli.opening import reading, sweeps_of
+from tunedb.cli.held import held_here
 from tunedb.cli.output import Format, print_rows
-from tunedb.cli.store_words import printable_store
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Sweep
-from tunedb.errors import SettingError, TunedbError
-from tunedb.store.difference import Pair, Verdict, difference
+from tunedb.reporting.sides import compared, read_sides
+from tunedb.store.difference import Pair, Verdict
 
 _COLUMNS = ("kernel", "problem", "device_a", "device_b", "verdict", "config_a", "config_b", "change", "loss_of_a")
-_SIDE = "A store or a bundle (a file, a URL), a stored device, or an environment such as triton=3.8.0."
+_SIDE = "A store, a bundle or an exported file (a path, a URL), a stored device, or an environment: triton=3.8.0."
 _FIELDS = Environment.__slots__
 
 
@@ -41,81 +35,15 @@ def diff(
     the two winners' times, which are of two sweeps. Devices and environments are those of the store. Exit code 1 if
     anything differs.
     """
-    kinds = {_kind(text) for text in (source, target)}
-    if len(kinds) > 1:
-        raise SettingError(
-            f"Expected two stores, two devices or two environments, got a {' and a '.join(sorted(kinds))}. "
-            "A file has to exist; a device is named as tunedb devices lists it."
-        )
-    (kind,) = kinds
-    pairs = difference(_sweeps(kind, source, kernel), _sweeps(kind, target, kernel), across_devices=kind == "device")
+    kernels = [kernel] if kernel else []
+    sides = read_sides(source, target, lambda: held_here(kernels), kernels=kernels)
+    pairs = compared(*sides).pairs
     differing = [pair for pair in pairs if pair.verdict is not Verdict.SAME]
     print_rows(map(_row, pairs if all_ else differing), format, _COLUMNS)
     counts = Counter(pair.verdict for pair in pairs)
     log.info("%s", ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict))
     if differing:
         raise typer.Exit(1)
-
-
-def _kind(text: str) -> str:
-    if "://" in text or Path(text).is_file():
-        return "store"
-    return "environment" if text.partition("=")[0] in _FIELDS and "=" in text else "device"
-
-
-def _sweeps(kind: str, text: str, kernel: str | None) -> list[Sweep]:
-    """Return the sweeps of one side, with their trials. Raises TunedbError if it has none."""
-    if kind == "store":
-        sweeps = [sweep for sweep in _of_file(text) if kernel in (None, sweep.problem.kernel)]
-        place = without_password(text)
-    else:
-        device, is_wanted = (text, _any) if kind == "device" else (None, _matching(text))
-        with reading(announced=False) as store:
-            stored = list(sweeps_of(store, kernel=kernel, device=device, with_trials=True))
-            sweeps = [*stored, *bundled_sweeps(store, kernel=kernel, device=device)]
-        if len({sweep.device for sweep in sweeps}) > 1 and kind == "device":
-            raise SettingError(f"{text!r} fits several devices. Give the whole text of one: tunedb devices")
-        sweeps = [sweep for sweep in sweeps if is_wanted(sweep)]
-        place = f"{kind} {text} in {printable_store()}"
-    tuned = [sweep for sweep in sweeps if sweep.leaves_its_store]
-    if not tuned:
-        raise TunedbError(f"Nothing is tuned{f' of {kernel}' if kernel else ''} in {place}. See: tunedb ls")
-    return tuned
-
-
-def _of_file(text: str) -> list[Sweep]:
-    from tunedb.store import open_store
-    from tunedb.store.bundle import sources
-    from tunedb.store.bundle.file_format import is_bundle
-    from tunedb.store.bundle.reading import Bundle
-
-    if "://" not in text:
-        with Path(text).open("rb") as file:
-            head = file.read(100)
-        if is_bundle(head):
-            with contextlib.closing(Bundle(sources.named([text])[0])) as bundle:
-                return list(bundle.iter_sweeps())
-    store = open_store(text, migrate=False, create=False)
-    if store is None:
-        raise TunedbError(f"There is no store at {without_password(text)}. See: tunedb path")
-    with store:
-        return list(store.iter_sweeps(with_trials=True))
-
-
-def _any(_: Sweep) -> bool:
-    return True
-
-
-def _matching(text: str) -> Callable[[Sweep], bool]:
-    """Return whether a sweep's environment has these facts, such as `triton=3.8.0,torch=2.13.0`."""
-    wanted = dict(part.partition("=")[::2] for part in text.split(","))
-    if not set(wanted) <= set(_FIELDS):
-        raise SettingError(f"Expected some of {', '.join(f'{name}=...' for name in _FIELDS)}, got {text!r}.")
-
-    def fits(environment: Environment) -> bool:
-        return all(getattr(environment, name) == value for name, value in wanted.items())
-
-    return lambda sweep: any(map(fits, sweep.environments))
 
 
 def _row(pair: Pair) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunedb.cli.command import DeviceOption, FleetOption, FormatOption, KernelOption, command, log
-from tunedb.cli.names import with_module
+from tunedb.cli.names import devices_of_list, kernel_of_list
 from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.store_words import printable_store, store_option
 from tunedb.core.sweep import MISSES
 from tunedb.tuner.stored_device import devices_named
+from tunedb.tuner.stored_names import with_module
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -45,31 +48,42 @@ def misses(
     if store is None:
         return
     still_open = sum(miss.is_open for miss in served)
+    of_fleet = " --fleet" if fleet else ""
     if tuned := len(served) - still_open:
+        again = "".join(
+            f" {option} {shlex.quote(text)}" for option, text in (("--kernel", kernel), ("--device", device)) if text
+        )
         log.info(
             "Tuned since they were missed: %d.%s",
             tuned,
-            "" if all_misses else f" List them too: tunedb misses --all{store_option()}",
+            "" if all_misses else f" List them too: tunedb misses --all{again}{of_fleet}{store_option()}",
         )
     if not still_open:
         log.info("No misses%s in %s.", " of that" if kernel or device else "", printable_store(fleet=fleet))
         return
-    log.info(
-        "Tune those of the current device: tunedb warm --from-misses%s%s", " --fleet" if fleet else "", store_option()
-    )
+    log.info("Tune those of the current device: tunedb warm --from-misses%s%s", of_fleet, store_option())
     raise typer.Exit(1)
 
 
 def _misses(store: Store, kernel: str | None, device: str | None) -> list[ServedCount]:
     served = store.usage.served(MISSES)
     if kernel is not None:
-        names = {miss.usage.problem.kernel for miss in served}
-        kernel = kernel if kernel in names else with_module(kernel, names)
+        kernel = _kernel(store, kernel, {miss.usage.problem.kernel for miss in served})
         served = [miss for miss in served if miss.usage.problem.kernel == kernel]
     if device is not None:
-        wanted = devices_named((miss.usage.device for miss in served), device)
+        missed = {miss.usage.device for miss in served}
+        wanted = devices_named(missed, device)
+        if not wanted:
+            devices_of_list(store, device)  # says what the name may mean
         served = [miss for miss in served if miss.usage.device in wanted]
     return served
+
+
+def _kernel(store: Store, typed: str, missed: Collection[str]) -> str:
+    """Return the name of the kernel that is meant: one with misses, if there is one."""
+    if typed in missed:
+        return typed
+    return with_module(typed, missed) or kernel_of_list(store, typed)
 
 
 def _row(miss: ServedCount, loss_us: float | None) -> dict[str, Any]:

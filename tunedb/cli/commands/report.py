@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.command import DeviceOption, command, log
 from tunedb.cli.opening import existing
 from tunedb.cli.output import stdout
+from tunedb.cli.store_words import store_option
 from tunedb.cli.streams import as_file
 from tunedb.errors import SettingError
 
@@ -50,7 +53,8 @@ def report(
         typer.Option(
             "--compare",
             metavar="A B",
-            help="Compare two stores (files or URLs), two stored devices, or two versions, such as triton=3.8.0.",
+            help="Compare two stores, bundles or exported files (paths or URLs), two stored devices, or two "
+            "environments, such as triton=3.8.0.",
         ),
     ] = None,
     png: Annotated[
@@ -64,27 +68,40 @@ def report(
 
     The page is one file that loads nothing from a network. The same store gives the same bytes, on any machine: stale
     is what was tuned in another environment than the kernel's newest sweep on that device. Without --compare, the two
-    devices with the most problems in common are compared.
+    devices with the most problems in common are compared. With two stores, bundles or files, the report is of these two
+    in place of the local store.
     """
     if output is not None and output != STDOUT and (not is_path(output) or Path(output).is_dir()):
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
     if format is None:
         format = ReportFormat.md if output is not None and output.endswith(MARKDOWN) else ReportFormat.html
     if output is None and format is ReportFormat.html and png is None:
-        raise SettingError("Expected a file to write the page to. Run: tunedb report -o report.html")
-    from tunedb.reporting.document import make_report
-
-    with existing() as store:
-        made = make_report(store, kernels or (), device, compare)
-    stored = {answer.problem.kernel for answer in made.facts.answers}
-    if unknown := sorted(set(kernels or ()) - stored):
-        raise SettingError(f"Nothing is stored for {', '.join(unknown)}. Stored kernels: see tunedb ls")
-    if device is not None and not stored:
-        raise SettingError(f"Nothing is stored on a device {device!r}. Stored devices: see tunedb devices")
+        again = _typed_again(kernels or (), device, compare)
+        raise SettingError(f"Expected a file to write the page to. Run: {again} -o report.html{store_option()}")
+    made = _made(kernels or (), device, compare)
     if png is not None:
         _draw(made, Path(png))
     if output is not None or format is ReportFormat.md:
         _write(made.html() if format is ReportFormat.html else made.markdown(), output or STDOUT)
+
+
+def _made(kernels: Sequence[str], device: str | None, compare: tuple[str, str] | None) -> Report:
+    from tunedb.reporting.document import make_report, make_report_of_places
+    from tunedb.reporting.sides import Kind, common_kind
+
+    if compare is not None and common_kind(*compare) is Kind.STORE:
+        return make_report_of_places(compare, kernels, device)
+    from tunedb.cli.held import held_here
+
+    with existing() as store:
+        return make_report(store, kernels, device, compare, lambda: held_here(kernels))
+
+
+def _typed_again(kernels: Sequence[str], device: str | None, compare: tuple[str, str] | None) -> str:
+    words = ["tunedb", "report", *kernels]
+    words += [] if device is None else ["--device", device]
+    words += [] if compare is None else ["--compare", *map(without_password, compare)]
+    return shlex.join(words)
 
 
 def _draw(made: Report, folder: Path) -> None:

@@ -12,7 +12,7 @@ from tunedb.cli.command import FleetOption, FormatOption, command
 from tunedb.cli.opening import reading, say_unfinished
 from tunedb.cli.output import Format, print_record, print_rows
 from tunedb.cli.states import States
-from tunedb.cli.store_words import printable_store
+from tunedb.cli.store_words import layer, printable_store
 from tunedb.core.sweep import COUNTED_SOURCES, MISSES, Layer, SweepStatus
 from tunedb.errors import SettingError
 
@@ -34,15 +34,17 @@ def stats(
     `served` counts, by source, each problem once per process: hits are `store` and `stale`, misses are `nearest`,
     `hint` and `default`. `misses_tuned` are those misses whose problem was tuned since. `tuned_sweeps` counts tuned
     sweeps by mark and state; stale ones are known for the current device only. `layers` are the sweeps of the store,
-    and those that only bundles have. `seconds` is the time that the sweeps took, imported ones included. With `--by`: a
-    row for each kernel, device, host or day (in UTC), or for each combination of several, with its counts.
+    and those that only bundles of this host have; with `--fleet`, those of the shared store. `seconds` is the time that
+    the sweeps took, imported ones included. With `--by`: a row for each kernel, device, host or day (in UTC), or for
+    each combination of several, with its counts.
     """
     if by is not None:
         _print_groups(_names(by), format, fleet=fleet)
         return
     served: dict[str, int] = dict.fromkeys(map(str, COUNTED_SOURCES), 0)
     sweeps = dict.fromkeys(map(str, SweepStatus), 0)
-    layers = {str(Layer.LOCAL): 0, str(Layer.BUNDLE): 0}
+    read = layer(fleet=fleet)
+    layers = {read: 0}
     rest: dict[str, Any] = {"imported": 0, "seconds": 0.0, "problems": 0, "devices": 0}
     tuned, states = 0, dict.fromkeys(("pinned", "quarantined", "stale", "cut_short"), 0)
     with reading(fleet=fleet) as store:
@@ -50,7 +52,7 @@ def stats(
             served |= store.usage.by_source()
             tuned = sum(miss.usage.count for miss in store.usage.served(MISSES) if not miss.is_open)
             totals = store.upkeep.totals()
-            layers[Layer.LOCAL] = sum(totals.sweeps.values())
+            layers[read] = sum(totals.sweeps.values())
             seen = [state for state in States().of_all(store.iter_sweeps()) if state.sweep.leaves_its_store]
             states = {
                 "pinned": sum(state.sweep.is_pinned for state in seen),
@@ -59,7 +61,8 @@ def stats(
                 "cut_short": sum(not state.sweep.complete for state in seen),
             }
             sweeps, rest = totals.sweeps, {name: getattr(totals, name) for name in rest}
-        layers[Layer.BUNDLE] = len(bundled_sweeps(store))
+        if read == Layer.LOCAL:
+            layers[str(Layer.BUNDLE)] = len(bundled_sweeps(store))
     print_record(
         {
             "store": printable_store(fleet=fleet),

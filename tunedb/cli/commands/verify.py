@@ -99,11 +99,15 @@ def _winners(
     from tunedb.runtime.current_device import device_of
     from tunedb.tuner.pending import tasks_for
     from tunedb.tuner.stored_device import devices_named, listed
+    from tunedb.tuner.stored_names import alike
 
     current, tuner = device_of(index), make_tuner(store)
     kernel = None if kernel is None else kernel_called(store, kernel)
-    if device is not None and current not in devices_named({*store.upkeep.devices(), current}, device):
-        raise SettingError(f"--device: {device!r} is not the current device, {listed([current])}. Run verify there.")
+    if device is not None and current not in devices_named(known := {*store.upkeep.devices(), current}, device):
+        hint = "" if devices_named(known, device) else alike(device, sorted(one.name for one in known))
+        raise SettingError(
+            f"--device: {device!r} is not the current device, {listed([current])}.{hint} Run verify on that device."
+        )
     problems = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == current}
     pending = tasks_for(problems, index, registry.installed)
     for sentence in pending.left_out:
