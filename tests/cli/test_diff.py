@@ -53,7 +53,6 @@ MAKERS = {
     "store": stored,
     "bundle": lambda path, *sweeps: write(path, sweeps, only_winners=False),
     "export": lambda path, *sweeps: exported(path.with_suffix(".jsonl"), *sweeps),
-    "zipped export": lambda path, *sweeps: exported(path.with_suffix(".jsonl.gz"), *sweeps),
 }
 
 

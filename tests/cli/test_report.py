@@ -105,7 +105,7 @@ def test_two_places_are_reported_together_and_need_no_store(cli: Cli, tmp_path: 
     assert "| ops.scale | NVIDIA A100 |" in answer.out
     dump([made(A, 0)], tmp_path / "c.jsonl")
     answer = cli("report", "scale", "--compare", first, tmp_path / "c.jsonl", "--format", "md")
-    assert "1 are on A only, 0 on B only" in answer.out
+    assert "for 0 of 0 problems. Tuned 1 on A only." in answer.out
     assert "A is t.db, B is c.jsonl." in answer.out
     assert "H100" not in cli("report", "--device", "a100", "--compare", first, second, "--format", "md").out
     answer = cli("report", "scael", "--compare", first, second, "--format", "md")
@@ -115,7 +115,7 @@ def test_two_places_are_reported_together_and_need_no_store(cli: Cli, tmp_path: 
 
 def test_versions_are_compared_on_the_device_that_is_named(cli: Cli, store: Path) -> None:
     text = cli("report", "--device", "h100", "--compare", "triton=3.8.0", "torch=2.13.0", "--format", "md").out
-    assert "0 of 4 problems; 0 are on A only, 0 on B only." in text
+    assert "They choose different configs for 0 of 4 problems." in text
 
 
 def test_without_a_store_nothing_is_made(cli: Cli, tmp_path: Path) -> None:

@@ -63,11 +63,14 @@ def small(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Op
 
 def test_each_view_shows_the_stores_figures(small: Opened) -> None:
     page = small.page
-    assert "13 problems: 9 tuned, 1 stale, 1 quarantined, 1 failed, 1 missed." in small.text("#summary .answer")
+    assert (
+        "13 problems, counted on each of 2 devices: 9 tuned, 1 stale, 1 quarantined, 1 failed, 1 missed."
+        in small.text("#summary .answer")
+    )
     assert small.dots("speedups") == 10
     assert small.dots("scatter") == 4
     assert "different configs for 4 of 4" in small.text("#compare .answer")
-    assert "BLOCK explains" in small.text("#knobs .answer")
+    assert "pool: BLOCK (" in small.text("#knobs .answer")
     states = 3 + 3 + 1  # that have a count, of each kernel on each device
     assert page.locator("#picture-coverage .mark-rect.role-mark path").count() == states
     assert page.locator("nav a").all_inner_texts() == ["Summary", "Problem", "Knobs", "Compare", "Coverage"]

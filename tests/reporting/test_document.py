@@ -103,8 +103,8 @@ def test_the_summary_has_the_stores_figures(tmp_path: Path) -> None:
     on_a = groups["pool", A.name]
     gains = [made(A, n).speedup or 0.0 for n in range(4)] + [made(A, 4).speedup or 0.0]
     assert (on_a["tuned"], on_a["stale"], on_a["failed"]) == ("4", "1", "1")
-    assert on_a["speed-up, geometric mean"] == f"{statistics.geometric_mean(gains):.3f}"
-    assert on_a["most"] == f"{max(gains):.3f}"
+    assert on_a["speed-up: geometric mean"] == f"{statistics.geometric_mean(gains):.2f}"
+    assert on_a["speed-up: most"] == f"{max(gains):.2f}"
     assert (groups["pool", B.name]["quarantined"], groups["pool", B.name]["missed calls"]) == ("1", "7")
     rows = tables["table-problems"]
     assert len(rows) == 1 + 12 + 1  # the head, what has a sweep, what was missed
@@ -128,7 +128,7 @@ def test_two_devices_are_compared_by_themselves_with_what_a_wrong_choice_costs(t
     a, b = made(A, 0), made(B, 0)
     row = next(row for row in flips[1:] if row[1] == "n=0")
     times_on_b = {trial.config: trial.time_us for trial in b.trials}
-    assert row[4] == f"{(times_on_b[a.config] or 0.0) / (b.time_us or 1.0):.3f}"
+    assert row[4] == f"{(times_on_b[a.config] or 0.0) / (b.time_us or 1.0):.2f}"
     assert "A is NVIDIA A100, B is NVIDIA H100. They choose different configs for 4 of 4 problems" in report.markdown()
 
 

@@ -10,7 +10,8 @@ import pytest
 from tests.store.samples import sweep, trial
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome
-from tunedb.reporting.knobs import NEAR, cover, importances
+from tunedb.reporting.facts import facts_of
+from tunedb.reporting.knobs import NEAR, cover, importances, knobs_view
 
 
 def landscape(n: int, time: Callable[[int, int], float], blocks: range = range(1, 5)) -> Sweep:
@@ -74,3 +75,13 @@ def test_no_sweep_has_no_cover() -> None:
 def test_sweeps_whose_times_are_all_of_earlier_ones_have_no_cover() -> None:
     known = trial(128, outcome=TrialOutcome.KNOWN_FROM, reference="ab" * 16)
     assert cover([sweep(1, trials=(known,))]) == []
+
+
+def test_the_view_names_the_first_knob_of_each_kernel_and_what_one_config_serves() -> None:
+    view = knobs_view(facts_of([landscape(n, lambda block, warps: 10.0 * block) for n in (1, 2)], {}, {}))
+    assert view.answer == "The knob that explains most of the spread of times: avg_pool1d: BLOCK (100%)."
+    (table,) = view.tables
+    assert table.texts() == [["avg_pool1d", "NVIDIA H200", "BLOCK 100%", "2", "2", "1"]]
+    assert knobs_view(facts_of([], {}, {})).answer == "Nothing is tuned."
+    alone = sweep(1, trials=(trial(128),))
+    assert knobs_view(facts_of([alone], {}, {})).answer.endswith("avg_pool1d: none by itself.")

@@ -133,7 +133,7 @@ def test_a_picture_is_a_specification_and_a_png_if_its_extra_is_there(
     race = tunedb.report().race()
     assert race is not None
     bundle = race._repr_mimebundle_()
-    assert bundle["application/vnd.vegalite.v5+json"]["datasets"]["lines"][0]["line"] == "default"
+    assert bundle["application/vnd.vegalite.v5+json"]["datasets"]["lines"][0]["line"] == "default's time"
     fake = types.SimpleNamespace(vegalite_to_png=lambda spec, scale: b"\x89PNG")
     monkeypatch.setitem(sys.modules, "vl_convert", fake)  # type: ignore[arg-type]
     assert race._repr_mimebundle_()["image/png"] == b"\x89PNG"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.store.samples import failed, sweep, trial
 from tunedb.core.problem import Config
-from tunedb.reporting.races import failures, in_order, winning_sentence
+from tunedb.reporting.races import default_of, failures, in_order, winning_sentence
 
 WINNER = Config.of(BLOCK=128, num_warps=4)
 
@@ -21,16 +21,33 @@ def test_the_winner_comes_first_then_the_fastest_then_what_failed() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "1.600 times as fast as the default; the next best (BLOCK=256) takes 12.0% longer"),
+        ({}, "1.60 times as fast as the default; the next best (BLOCK=256) takes 12.0% longer"),
         ({"default_time_us": 12.5}, "takes 12.50 µs and is the default"),
         ({"trials": (trial(128), trial(256, time_us=12.6))}, "is a near-tie, 0.8% longer"),
         ({"trials": (trial(128), trial(256, time_us=12.4))}, "BLOCK=256 was 0.8% faster, which is within the margin"),
         ({"trials": (trial(128),)}, "One config was tried, all with a time"),
+        ({"default_time_us": 14.0}, "1.12 times as fast as the default (BLOCK=256); the next best (BLOCK=256) takes"),
         ({"default_time_us": None}, "takes 12.50 µs; the next best"),
     ],
 )
 def test_a_sentence_says_why_it_won(changes: dict[str, object], words: str) -> None:
     assert words in winning_sentence(sweep(1, **changes))
+
+
+def test_a_sentence_names_the_knobs_that_differ_and_the_limit() -> None:
+    assert winning_sentence(sweep(1)).startswith("BLOCK=128 takes")
+    assert winning_sentence(sweep(1, trials=(trial(128),))).startswith("BLOCK=128 num_warps=4 takes")
+    said = winning_sentence(sweep(1), limit_us=10.0)
+    assert "without a time: 1 compile error." in said
+    assert said.endswith(" To copy the bytes that it has to move takes 10.00 µs, 80% of its time.")
+
+
+def test_the_default_is_the_trial_that_took_its_time() -> None:
+    assert default_of(sweep(1, default_time_us=14.0)) == 1
+    assert default_of(sweep(1, default_time_us=12.5)) == 0
+    assert default_of(sweep(1, default_time_us=99.0)) is None
+    twice = (trial(128), trial(256, time_us=14.0), trial(64, time_us=14.0))
+    assert default_of(sweep(1, default_time_us=14.0, trials=twice)) is None
 
 
 def test_a_sentence_says_that_none_won() -> None:

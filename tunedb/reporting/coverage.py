@@ -44,7 +44,7 @@ def _sentence(facts: Facts) -> str:
     devices = len(facts.devices)
     complete = sum(len(on) == devices for on in everywhere.values())
     where = "on the device" if devices == 1 else f"on all {devices} devices"
-    return f"{complete} of {len(everywhere)} problems are answered {where}."
+    return f"{complete} of {len(everywhere)} problems have a tuned config {where}."
 
 
 def untuned_table(facts: Facts) -> Table:
@@ -90,7 +90,7 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
     spec: dict[str, Any] = {
         "data": {"values": values},
         "width": "container",
-        "height": (40 if several else 30) * len({value["group"] for value in values}),
+        "height": (46 if several else 30) * len({value["group"] for value in values}),
         "layer": [
             {
                 "mark": {"type": "bar", "height": {"band": 0.75}},
@@ -107,6 +107,7 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
                         "type": "nominal",
                         "title": None,
                         "scale": {"domain": states},
+                        "legend": {"values": [state for state in states if any(v["state"] == state for v in values)]},
                     },
                     "tooltip": [
                         {"field": "group", "title": "kernel"},

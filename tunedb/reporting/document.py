@@ -42,6 +42,7 @@ class Report:
     title: str
     intro: Sequence[str]
     facts: Facts = field(repr=False)
+    shared: Sequence[str] = ()  # what all problems of a kernel have in common, which labels leave out
 
     def views(self) -> list[View]:
         """Return the views, without the one of a single problem."""
@@ -60,11 +61,11 @@ class Report:
             "specs": {"race": race_spec(), "registers": registers_spec(), "parallel": _parallel(races)},
         }
         labels = [f"{one['kernel']} · {one['label']} · {one['device']}" for one in races["problems"]]
-        return html.page(self.title, self.intro, self.views(), html.problem_section(labels), data)
+        return html.page(self.title, self.intro, self.shared, self.views(), html.problem_section(labels), data)
 
     def markdown(self) -> str:
         """Return the summary, for an issue or a pull request."""
-        return markdown.markdown(self.title, self.intro, self.views())
+        return markdown.markdown(self.title, [*self.intro, *self.shared], self.views())
 
     def race(self, uid: str | None = None) -> Picture | None:
         """Return the picture of a sweep's race: of the one with that uid, else of the one that tuning gained most in.
@@ -143,7 +144,8 @@ def make_report_of_places(places: tuple[str, str], kernels: Sequence[str] = (), 
 
 
 def _report(facts: Facts) -> Report:
-    return Report(_title(facts), _intro(facts), facts)
+    shared = [f"All problems of {kernel}: {text}" for kernel, text in facts.labels.shared().items()]
+    return Report(_title(facts), _intro(facts), facts, shared)
 
 
 def _title(facts: Facts) -> str:
@@ -161,10 +163,9 @@ def _intro(facts: Facts) -> list[str]:
         count = sum(len(answer.sweeps) for answer in facts.answers)
         first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(moments), max(moments)))
         lines.append(
-            f"{count:,} sweeps, from {first} to {last} UTC. Times are medians in microseconds. "
+            f"{count:,} sweep{'' if count == 1 else 's'}, from {first} to {last} UTC. Times are medians in microseconds. "
             "Times of one sweep are compared with each other; those of different sweeps only in Compare."
         )
-    lines += [f"All problems of {kernel}: {shared}" for kernel, shared in facts.labels.shared().items()]
     return lines
 
 

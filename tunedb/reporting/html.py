@@ -37,7 +37,9 @@ def asset(name: str) -> str:
     return resources.files("tunedb.reporting").joinpath("assets", name).read_text(encoding="utf-8")
 
 
-def page(title: str, intro: Sequence[str], views: Sequence[View], problem: str, data: dict[str, Any]) -> str:
+def page(
+    title: str, intro: Sequence[str], shared: Sequence[str], views: Sequence[View], problem: str, data: dict[str, Any]
+) -> str:
     """Return the page. `problem` is the view of one problem, which comes second; `data` is what the script reads."""
     figures = [
         {"id": figure.id, "view": view.id, "group": group, "spec": {**figure.spec, "description": figure.description}}
@@ -49,7 +51,11 @@ def page(title: str, intro: Sequence[str], views: Sequence[View], problem: str, 
     links = [(view.id, view.name) for view in views]
     links.insert(1, ("problem", "Problem"))
     navigation = "".join(f'<a href="#{identity}">{escape(name)}</a>' for identity, name in links)
-    said = "".join(f'<p class="soft">{escape(line)}</p>' for line in intro)
+    said = _lines(intro)
+    if shared:
+        said += (
+            f'<details class="soft"><summary>What all problems of a kernel share</summary>{_lines(shared)}</details>'
+        )
     scripts = "".join(f"<script>{_inline(asset(name))}</script>\n" for name in SCRIPTS)
     licences = "\n\n".join(f"{name}:\n{asset(licence)}" for name, licence in zip(SCRIPTS, LICENCES, strict=True))
     return (
@@ -93,6 +99,10 @@ def dumped(data: Any) -> str:
 def _inline(script: str) -> str:
     """Return a script without what asks for its source map, and without what would end its element."""
     return re.sub(r"\n//# sourceMappingURL=.*", "", script).replace("</script", "<\\/script")
+
+
+def _lines(texts: Sequence[str]) -> str:
+    return "".join(f'<p class="soft">{escape(text)}</p>' for text in texts)
 
 
 def _figures(view: View) -> list[tuple[int | None, Figure]]:

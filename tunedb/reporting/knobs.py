@@ -16,6 +16,7 @@ from tunedb.reporting.labels import config_text, knobs_of
 from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
 
 NEAR = 0.05  # a config serves a problem if it takes at most so much longer than the winner
+MAX_KERNELS = 6  # that the sentence names
 MAX_CONFIGS = 12  # of the cover curve: what more add is not seen
 
 
@@ -111,7 +112,8 @@ def knobs_view(facts: Facts) -> View:
     """Return the view, with figures for each kernel on each device."""
     devices = facts.devices
     groups: list[tuple[str, list[Figure]]] = []
-    sentences = []
+    rows: list[list[Any]] = []
+    first: dict[str, list[Importance]] = defaultdict(list)  # of each kernel, the first knob on each device
     for (kernel, device), answered in facts.groups().items():
         sweeps = [one.sweep for one in answered if one.sweep is not None and one.sweep.time_us]
         if not sweeps:
@@ -121,22 +123,55 @@ def knobs_view(facts: Facts) -> View:
         groups.append(
             (name, [_importance_figure(number, name, shares), _cover_figure(number, name, covers, len(sweeps))])
         )
-        sentences.append(_sentence(name, shares, covers, len(sweeps)))
-    answer = " ".join(sentences[:4]) or "Nothing is tuned."
-    return View("knobs", "Knobs", "Which knob matters?", answer, groups=groups)
+        first[kernel] += shares[:1]
+        rows.append(_row(kernel, devices[device], shares, covers, len(sweeps)))
+    answer = _sentence(first) if groups else "Nothing is tuned."
+    return View("knobs", "Knobs", "Which knob matters?", answer, tables=[_table(rows)] if rows else [], groups=groups)
 
 
-def _sentence(name: str, shares: Sequence[Importance], covers: Sequence[Cover], problems: int) -> str:
-    text = f"{name}: "
-    if shares and shares[0].share > 0:
-        text += f"{shares[0].knob} explains {shares[0].share:.0%} of the spread of times"
-    else:
-        text += "no knob explains the spread of times by itself"
-    if covers:
-        text += f"; one config is within {NEAR:.0%} of the winner for {covers[0].alone} of {problems} problems"
-    if len(covers) > 1:
-        text += f", {len(covers)} configs for {covers[-1].covered}"
-    return text + "."
+def _sentence(first: Mapping[str, Sequence[Importance]]) -> str:
+    """Return which knob explains most of the spread of times, kernel by kernel; of many kernels, the clearest."""
+    parts = []
+    for kernel, knobs in first.items():
+        by_name: dict[str, list[float]] = defaultdict(list)
+        for one in knobs:
+            if one.share > 0:
+                by_name[one.knob].append(one.share)
+        texts = [f"{knob} ({_range_text(shares)})" for knob, shares in by_name.items()]
+        strength = max((share for shares in by_name.values() for share in shares), default=0.0)
+        parts.append((-strength, kernel, f"{kernel}: {' or '.join(texts)}" if texts else f"{kernel}: none by itself"))
+    shown = [text for *_, text in sorted(parts)[:MAX_KERNELS]]
+    more = f"; {len(parts) - MAX_KERNELS} more kernels are in the table" if len(parts) > MAX_KERNELS else ""
+    return f"The knob that explains most of the spread of times: {'; '.join(shown)}{more}."
+
+
+def _range_text(shares: Sequence[float]) -> str:
+    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _row(kernel: str, device: str, shares: Sequence[Importance], covers: Sequence[Cover], problems: int) -> list[Any]:
+    knobs = [f"{one.knob} {one.share:.0%}" for one in shares[:3] if one.share > 0]
+    return [
+        kernel,
+        device,
+        " · ".join(knobs) or "none by itself",
+        problems,
+        covers[0].alone if covers else None,
+        len(covers) if covers and covers[-1].covered == problems else None,
+    ]
+
+
+def _table(rows: Sequence[Sequence[Any]]) -> Table:
+    columns = [
+        Column("kernel"),
+        Column("device"),
+        Column("share of the spread that each knob explains"),
+        Column("problems", Kind.COUNT),
+        Column(f"served within {NEAR:.0%} by the best single config", Kind.COUNT),
+        Column("configs that serve all", Kind.COUNT),
+    ]
+    return Table("knobs", "The first knobs of each kernel", columns, rows)
 
 
 def _importance_figure(number: int, name: str, shares: Sequence[Importance]) -> Figure:
@@ -159,9 +194,9 @@ def _importance_figure(number: int, name: str, shares: Sequence[Importance]) -> 
                     "x": {
                         "field": "share",
                         "type": "quantitative",
-                        "title": "variance of log time explained",
-                        "axis": {"format": ".0%", "tickCount": 5},
-                        "scale": {"domain": [0, 1]},
+                        "title": "share of the spread of times",
+                        "axis": {"format": ".0%", "values": [0, 0.2, 0.4, 0.6, 0.8, 1]},
+                        "scale": {"domain": [0, 1.12], "nice": False},  # with room for the last bar's number
                     },
                 },
             },
@@ -174,10 +209,13 @@ def _importance_figure(number: int, name: str, shares: Sequence[Importance]) -> 
             },
         ],
     }
-    description = f"{name}: a bar for each knob, as long as the share of the variance of log time that it explains."
+    description = (
+        f"{name}: a bar for each knob, as long as the share of the spread of times (the variance of log time) that it "
+        "explains by itself. Together they may exceed 100%: knobs that change together explain the same."
+    )
     return Figure(
         f"importance-{number}",
-        "Variance explained by each knob",
+        "How much each knob explains",
         description,
         spec,
         Table(f"importance-{number}", "Knobs", columns, rows),

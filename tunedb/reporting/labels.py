@@ -65,6 +65,12 @@ def config_text(config: Config | None) -> str | None:
     return None if config is None else pairs_text(config.plain())
 
 
+def knobs_text(config: Config, knobs: Iterable[str]) -> str:
+    """Return these knobs of a config as `name=value` with blanks between them; all of it without any of them."""
+    plain, names = config.plain(), list(knobs)
+    return pairs_text({name: plain[name] for name in names if name in plain} or plain)
+
+
 def environment_text(environment: Environment) -> str:
     """Return the versions of an environment."""
     names = [name for name in ("triton", "torch", "driver", "method") if getattr(environment, name)]

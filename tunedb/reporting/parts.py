@@ -90,7 +90,7 @@ def text_of(value: Any, kind: Kind) -> str:
     if kind is Kind.TIME:
         return f"{value:,.2f}"
     if kind is Kind.RATIO:
-        return f"{value:.3f}"
+        return f"{value:.2f}"
     if kind is Kind.SHARE:
         return f"{value:.1%}"
     if kind is Kind.COUNT:

@@ -81,9 +81,13 @@ def race_picture(facts: Facts, uid: str | None = None) -> Picture | None:
         knobs = races["configs"][trial["config"]]
         if trial["time"] is not None and len(rows) < MAX_ROWS:
             trial |= {"low": trial["low"] or trial["time"], "high": trial["high"] or trial["time"]}
-            role = "winner" if place == 0 and problem["won"] else "other config"
+            is_winner = place == 0 and problem["won"]
+            role = "winner" if is_winner else "default" if place == problem["default_row"] else "other config"
             rows.append({**trial, "name": " · ".join(knobs.get(knob, "-") for knob in problem["knobs"]), "role": role})
-    lines = [{"line": "default", "at": problem["default"]}, {"line": "copy of the bytes", "at": problem["limit"]}]
+    lines = [
+        {"line": "default's time", "at": problem["default"]},
+        {"line": "copy of the bytes", "at": problem["limit"]},
+    ]
     datasets: dict[str, Any] = {"trials": rows, "lines": [line for line in lines if line["at"]]}
     title = f"{problem['kernel']} {problem['label']}"
     return Picture(title, {**race_spec(len(rows)), "datasets": datasets}) if rows else None

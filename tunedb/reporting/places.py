@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
     from tunedb.store.sql.copy_rates import CopyRate
 
-FILE_ENDINGS = (".db", ".gz", ".jsonl", ".sqlite", ".zip")  # a name that ends so is meant to be a file's
+FILE_ENDINGS = (".db", ".jsonl", ".sqlite")  # a name that ends so is meant to be a file's
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from tunedb.reporting.parts import Spec
 
+ROLE_COLOURS = ["#3b82c4", "#d06f00", "#878c95"]  # of the winner, of the default, of the others
 STEP = 20  # pixels of a row; the page's script needs it too
 
 RACE_DESCRIPTION = (
     "A row for each config, the winner first. The dot is the median time, the line through it reaches from the 20th to "
-    "the 80th percentile. The dashed line is the default's time, a dotted one the time of copying the same bytes."
+    "the 80th percentile. The dashed line is the default's time, a dotted one, if it is near, the time of copying the "
+    "same bytes."
 )
 REGISTERS_DESCRIPTION = "Each config is a dot. Across: registers per thread. Upwards: its median time."
 
@@ -38,7 +40,7 @@ def race_spec(rows: int = 1) -> Spec:
         "field": "role",
         "type": "nominal",
         "title": None,
-        "scale": {"domain": ["winner", "other config"]},
+        "scale": {"domain": ["winner", "default", "other config"], "range": ROLE_COLOURS},
         "legend": {"symbolOpacity": 1, "symbolType": "circle", "symbolStrokeWidth": 0},
     }
     return {

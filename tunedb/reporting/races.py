@@ -9,12 +9,13 @@ from typing import Any
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome
 from tunedb.reporting.facts import Facts, is_timed
-from tunedb.reporting.labels import config_text, environment_text, knobs_of
+from tunedb.reporting.labels import config_text, environment_text, knobs_of, knobs_text
 from tunedb.store.answers import Answer
 from tunedb.sweep.race import TIE
 
 MAX_ERROR = 160  # characters of a failure's reason in the page
 DIGITS = 3  # of a microsecond
+NEAR_LIMIT = 2.5  # a limit that the winner is further from is not drawn: the race would be squeezed
 
 # The fields of a trial in the page, in the order of its row. Times are in microseconds.
 FIELDS = ("config", "status", "time", "low", "high", "samples", "compile", "registers", "spills", "shared", "note")
@@ -28,28 +29,45 @@ def in_order(sweep: Sweep) -> list[Trial]:
     )
 
 
-def winning_sentence(sweep: Sweep) -> str:
-    """Return why the config won, in a sentence or two."""
+def default_of(sweep: Sweep) -> int | None:
+    """Return the place in `in_order` of the default's trial: the one that took the default's time. None if unknown."""
+    places = [
+        place
+        for place, one in enumerate(in_order(sweep))
+        if is_timed(one) and one.time_us == sweep.default_time_us and one.outcome != TrialOutcome.DUPLICATE_OF
+    ]
+    return places[0] if len(places) == 1 else None
+
+
+def winning_sentence(sweep: Sweep, limit_us: float | None = None) -> str:
+    """Return why the config won, in a sentence or two. `limit_us` is the time of copying the bytes that it moves."""
     trials = in_order(sweep)
     timed = [one for one in trials if is_timed(one)]
     if sweep.config is None or sweep.time_us is None:
         return f"None of {len(trials)} configs won: {failures_text(sweep) or 'no trial is stored'}."
-    text = f"{config_text(sweep.config)} takes {sweep.time_us:,.2f} µs"
+    varied = knobs_of(trial.config for trial in trials) if trials else ()
+    text = f"{knobs_text(sweep.config, varied)} takes {sweep.time_us:,.2f} µs"
     if sweep.speedup is not None:
         is_default = sweep.time_us == sweep.default_time_us
-        text += " and is the default" if is_default else f", {sweep.speedup:.3f} times as fast as the default"
+        text += " and is the default" if is_default else f", {sweep.speedup:.2f} times as fast as the default"
+        place = default_of(sweep)
+        if place and not is_default:
+            text += f" ({_differing(trials[place], sweep)})"
     others = [one for one in timed if one.config != sweep.config and one.outcome != TrialOutcome.DUPLICATE_OF]
     if others and sweep.time_us:
         over = (others[0].time_us or 0.0) / sweep.time_us - 1
         text += f"; {_next_best(others[0], sweep, over)}"
     failed = failures_text(sweep)
     tried = "One config was tried" if len(trials) == 1 else f"{len(trials)} configs were tried"
-    return f"{text}. {tried}{f', of which {failed}' if failed else ', all with a time'}."
+    text = f"{text}. {tried}{f'; without a time: {failed}' if failed else ', all with a time'}."
+    if limit_us is not None and sweep.time_us:
+        share = limit_us / sweep.time_us
+        text += f" To copy the bytes that it has to move takes {limit_us:,.2f} µs, {share:.0%} of its time."
+    return text
 
 
 def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:
-    knobs = knobs_of([trial.config, sweep.config or trial.config])
-    name = ", ".join(f"{knob}={trial.config.plain().get(knob, '-')}" for knob in knobs)
+    name = _differing(trial, sweep)
     if over > TIE:
         return f"the next best ({name}) takes {over:.1%} longer"
     if over > 0:
@@ -57,10 +75,16 @@ def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:
     return f"{name} was {abs(over):.1%} faster, which is within the margin that the default keeps its place by"
 
 
+def _differing(trial: Trial, sweep: Sweep) -> str:
+    """Return the knobs of a trial that differ from the winner's."""
+    knobs = knobs_of([trial.config, sweep.config or trial.config])
+    return ", ".join(f"{knob}={trial.config.plain().get(knob, '-')}" for knob in knobs)
+
+
 def failures_text(sweep: Sweep) -> str:
     """Return how many trials have no time, by status."""
     counts = Counter(str(one.status) for one in sweep.trials if not is_timed(one))
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(counts.items()))
 
 
 def failures(sweep: Sweep) -> list[tuple[str, str, int, str]]:
@@ -90,6 +114,8 @@ def page_data(facts: Facts) -> dict[str, Any]:
     for answer, sweep in shown_sweeps(facts):
         trials = in_order(sweep)
         knobs = knobs_of(trial.config for trial in trials)
+        limit = facts.limits_us.get(answer.key)
+        is_near = limit is not None and (sweep.time_us or 0.0) <= NEAR_LIMIT * limit
         problems.append(
             {
                 "kernel": answer.problem.kernel,
@@ -97,13 +123,14 @@ def page_data(facts: Facts) -> dict[str, Any]:
                 "device": devices[answer.device.digest],
                 "state": str(answer.state),
                 "uid": sweep.uid[:12],
-                "sentence": winning_sentence(sweep),
+                "sentence": winning_sentence(sweep, limit),
                 "environment": environment_text(sweep.environment),
                 "finished": sweep.finished and f"{sweep.finished:%Y-%m-%d %H:%M} UTC",
                 "complete": sweep.complete,
                 "won": sweep.config is not None,
                 "default": _rounded(sweep.default_time_us),
-                "limit": _rounded(facts.limits_us.get(answer.key)),
+                "default_row": default_of(sweep),
+                "limit": _rounded(limit if is_near else None),
                 "knobs": knobs,
                 "failures": failures(sweep),
                 "trials": [_row(sweep, trial, configs) for trial in trials],

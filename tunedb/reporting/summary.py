@@ -82,15 +82,18 @@ def summary_sentence(facts: Facts) -> str:
     gains = speedups(facts.answers)
     mean = geometric_mean(gains)
     parts = [f"{count} {state}" for state in AnswerState if (count := states[state])]
-    text = f"{len(facts.answers)} problems: {', '.join(parts) or 'none'}."
+    several = f", counted on each of {len(facts.devices)} devices" if len(facts.devices) > 1 else ""
+    count = len(facts.answers)
+    text = f"{count} problem{'' if count == 1 else 's'}{several}: {', '.join(parts) or 'none'}."
     if mean is not None:
         text += (
-            f" The winners are {mean:.2f} times as fast as the defaults (geometric mean of {len(gains)} problems; "
+            f" The winners are {mean:.2f} times as fast as the defaults (geometric mean of {len(gains)}; "
             f"median {statistics.median(gains):.2f}, most {max(gains):.2f})."
         )
     shares = [share for one in facts.answers if (share := facts.share_of_limit(one)) is not None]
     if shares:
-        text += f" They reach {statistics.median(shares):.0%} of the device's copy rate (median of {len(shares)})."
+        share = statistics.median(shares)
+        text += f" They reach {share:.0%} of the rate at which the device copies (median of {len(shares)})."
     if calls := sum(facts.misses.values()):
         text += f" {calls:,} calls missed."
     return text
@@ -105,14 +108,14 @@ def groups_table(groups: Sequence[GroupFigures]) -> Table:
         Column("kernel"),
         Column("device"),
         *(Column(state, Kind.COUNT) for state in states),
-        Column("speed-up, geometric mean", Kind.RATIO),
-        Column("median", Kind.RATIO),
-        Column("most", Kind.RATIO),
-        Column("of the sum of times", Kind.RATIO),
+        Column("speed-up: geometric mean", Kind.RATIO),
+        Column("speed-up: median", Kind.RATIO),
+        Column("speed-up: most", Kind.RATIO),
+        Column("speed-up: of all times added up", Kind.RATIO),
         Column("share of copy rate, median", Kind.SHARE),
         Column("missed calls", Kind.COUNT),
         Column("trials", Kind.COUNT),
-        Column("without a time", Kind.COUNT),
+        Column("trials without a time", Kind.COUNT),
     ]
     rows = [
         [
@@ -124,7 +127,7 @@ def groups_table(groups: Sequence[GroupFigures]) -> Table:
             group.best,
             group.total_speedup,
             group.share,
-            group.missed_calls,
+            group.missed_calls if any(one.missed_calls for one in groups) else None,
             group.trials,
             group.failed_trials,
         ]
@@ -202,7 +205,7 @@ def _spec(facts: Facts) -> Spec:
                         "field": "rank",
                         "type": "quantitative",
                         "title": "problems, by speed-up",
-                        "axis": {"tickMinStep": 1, "format": "d"},
+                        "axis": {"tickMinStep": 1, "tickCount": 10, "format": "d"},
                         "scale": {"zero": False, "nice": False, "padding": 8},
                     },
                     "y": {

@@ -12,13 +12,13 @@ function theme() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const front = colour("--front"), soft = colour("--soft"), line = colour("--line");
-  const text = { labelColor: soft, titleColor: soft, labelFontSize: 11.5, titleFontSize: 12, titleFontWeight: "normal" };
+  const text = { labelColor: soft, titleColor: soft, labelFontSize: 11.5, titleFontSize: 12, titleFontWeight: "normal" }; // of axes and legends
   return {
     background: null,
     font: "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif",
     view: { stroke: null },
     range: { category: PALETTE },
-    axis: { ...text, gridColor: line, domainColor: line, tickColor: line, gridOpacity: 0.7 },
+    axis: { ...text, labelSeparation: 5, gridColor: line, domainColor: line, tickColor: line, gridOpacity: 0.7 },
     legend: { ...text, orient: "top", symbolSize: 80, columns: innerWidth < 640 ? 1 : 4, ...(innerWidth < 640 && { layout: { top: { direction: "vertical" } } }) },
     header: { ...text, labelColor: front, labelFontSize: 12 },
     title: { color: front },
@@ -72,7 +72,7 @@ const trialsOf = (problem) => problem.trials.map((row, place) => {
   const axes = Object.fromEntries(problem.knobs.map((knob, index) => [`k${index}`, value(knob)]));
   return {
     ...trial, ...axes, place, config: text, name: problem.knobs.map(value).join(" · "), is_winner: place === 0 && problem.won,
-    role: place === 0 && problem.won ? "winner" : "other config", spilling: trial.spills ? "spills" : "no spills",
+    role: place === 0 && problem.won ? "winner" : place === problem.default_row ? "default" : "other config", spilling: trial.spills ? "spills" : "no spills",
     low: trial.low ?? trial.time, high: trial.high ?? trial.time,
   };
 });
@@ -105,7 +105,7 @@ async function showProblem(index) {
   const trials = trialsOf(problem), timed = trials.filter((trial) => trial.time !== null);
   const race = [...timed].sort((a, b) => b.is_winner - a.is_winner || a.time - b.time).slice(0, MAX_ROWS);
   byId("race-note").textContent = `Names: ${problem.knobs.join(" · ")}.` + (race.length < timed.length ? ` The ${race.length} fastest of ${timed.length}; the others are in the table.` : "");
-  const lines = [["default", problem.default], ["copy of the bytes", problem.limit]].filter(([, at]) => at).map(([line, at]) => ({ line, at }));
+  const lines = [["default's time", problem.default], ["copy of the bytes", problem.limit]].filter(([, at]) => at).map(([line, at]) => ({ line, at }));
   fill("trials", trials, TRIAL_COLUMNS, (trial) => trial.is_winner);
   fill("failures", problem.failures.map(([status, reason, count, config]) => ({ status, reason, count, config })), [["status"], ["reason"], ["count", 0], ["config"]]);
   byId("part-failures").hidden = problem.failures.length === 0;
@@ -145,16 +145,16 @@ async function showParallel(problem, timed) {
     view.runAsync();
   });
   lists.append(clear);
-  view.addDataListener("judged", (_, trials) => sayKept(trials));
+  view.addDataListener("judged", (_, trials) => sayKept(trials, problem.knobs));
   await view.runAsync();
-  sayKept(view.data("judged"));
+  sayKept(view.data("judged"), problem.knobs);
 }
 
-function sayKept(trials) {
+function sayKept(trials, knobs) {
   const kept = trials.filter((trial) => trial.kept);
   const best = kept.reduce((one, other) => (one === null || other.time < one.time ? other : one), null);
   byId("parallel-kept").textContent = `${kept.length} of ${trials.length} configs kept` +
-    (best ? `; the fastest of them takes ${number(best.time, 2)} µs: ${best.config}` : "");
+    (best ? `; the fastest of them takes ${number(best.time, 2)} µs: ${knobs.map((knob, axis) => `${knob}=${best[`k${axis}`]}`).join(" ")}` : "");
 }
 
 // Tables are copied as HTML for editors, and with tabs for spreadsheets.
