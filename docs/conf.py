@@ -38,6 +38,7 @@ html_theme_options = {
     "footer_end": [],
 }
 html_show_sourcelink = False
+html_extra_path = ["_generated/site"]  # the report of the example sweeps
 html_sidebars = {"quickstart": [], "benchmarks": []}  # pages without a section
 
 generate.write(DOCS / "_generated")

@@ -18,12 +18,37 @@ from types import ModuleType
 
 from tunedb import settings
 
+EXAMPLE = "report-example.html"  # the page's name in the site
+SHOTS = {
+    "report-problem": "The view of a problem: the sentence that says why a config won, and the race of all configs",
+    "report-compare": "The view of a comparison: what each GPU chooses, and what the other's config costs there",
+}
+
 
 def write(folder: Path) -> None:
     """Write one Markdown file per generated part into the folder."""
     folder.mkdir(exist_ok=True)
     for name, text in (("cli", commands()), ("settings", settings_table()), ("store-schema", tables())):
         (folder / f"{name}.md").write_text(text)
+    (folder / "report-example.md").write_text(example_report(folder / "site" / EXAMPLE))
+
+
+def example_report(page: Path, sweeps: Path | None = None) -> str:
+    """Write the report of the example sweeps, if there are any; return what the guide says of it."""
+    from benchmarks import report_page
+
+    sweeps = sweeps or report_page.FOLDER
+
+    page.parent.mkdir(parents=True, exist_ok=True)
+    if not report_page.write_page(page, sweeps):
+        return "To see one, tune something and make it: `tunedb demo`, then `tunedb report -o report.html`.\n"
+    kinds = ", ".join(report_page.devices(sweeps))
+    link = f'<a href="../{EXAMPLE}">A report of average pooling, softmax, layer norm and matrix products</a>'
+    text = f"{link} on real GPUs ({kinds}) shows what a page looks like.\n"
+    for name, alt in SHOTS.items():
+        if (Path(__file__).parent / "images" / f"{name}.png").is_file():
+            text += f"\n![{alt}](../images/{name}.png)\n"
+    return text
 
 
 def commands() -> str:

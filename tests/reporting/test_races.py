@@ -39,7 +39,7 @@ def test_a_sentence_names_the_knobs_that_differ_and_the_limit() -> None:
     assert winning_sentence(sweep(1, trials=(trial(128),))).startswith("BLOCK=128 num_warps=4 takes")
     said = winning_sentence(sweep(1), limit_us=10.0)
     assert "without a time: 1 compile error." in said
-    assert said.endswith(" To copy the bytes that it has to move takes 10.00 µs, 80% of its time.")
+    assert said.endswith(" A copy of the bytes that it has to move takes 10.00 µs, 80% of its time.")
 
 
 def test_the_default_is_the_trial_that_took_its_time() -> None:

@@ -163,8 +163,8 @@ def _intro(facts: Facts) -> list[str]:
         count = sum(len(answer.sweeps) for answer in facts.answers)
         first, last = (f"{moment:%Y-%m-%d %H:%M}" for moment in (min(moments), max(moments)))
         lines.append(
-            f"{count:,} sweep{'' if count == 1 else 's'}, from {first} to {last} UTC. Times are medians in microseconds. "
-            "Times of one sweep are compared with each other; those of different sweeps only in Compare."
+            f"{count:,} sweep{'' if count == 1 else 's'}, from {first} to {last} UTC. Times are medians in "
+            "microseconds. Times of one sweep are compared with each other; those of different sweeps only in Compare."
         )
     return lines
 

@@ -62,7 +62,7 @@ def winning_sentence(sweep: Sweep, limit_us: float | None = None) -> str:
     text = f"{text}. {tried}{f'; without a time: {failed}' if failed else ', all with a time'}."
     if limit_us is not None and sweep.time_us:
         share = limit_us / sweep.time_us
-        text += f" To copy the bytes that it has to move takes {limit_us:,.2f} µs, {share:.0%} of its time."
+        text += f" A copy of the bytes that it has to move takes {limit_us:,.2f} µs, {share:.0%} of its time."
     return text
 
 

@@ -101,7 +101,7 @@ async function showProblem(index) {
   byId("choose-problem").value = String(index);
   byId("problem-answer").textContent = problem.sentence;
   const cut = problem.complete ? "" : ", cut short";
-  byId("problem-facts").textContent = `Sweep ${problem.uid}, ${problem.state}${cut}, ${problem.finished ?? ""}; ${problem.environment}`;
+  byId("problem-facts").textContent = `${problem.kernel}, ${problem.label}, on ${problem.device}. Sweep ${problem.uid}, ${problem.state}${cut}, ${problem.finished ?? ""}; ${problem.environment}`;
   const trials = trialsOf(problem), timed = trials.filter((trial) => trial.time !== null);
   const race = [...timed].sort((a, b) => b.is_winner - a.is_winner || a.time - b.time).slice(0, MAX_ROWS);
   byId("race-note").textContent = `Names: ${problem.knobs.join(" · ")}.` + (race.length < timed.length ? ` The ${race.length} fastest of ${timed.length}; the others are in the table.` : "");
