@@ -289,7 +289,7 @@ main()
         (signal.SIGINT, "torch", "lookup avg_pool1d --shape 2,4,64 --kernel-size 4", "Interrupted."),
         (
             signal.SIGINT, "torch", "warm avg_pool1d --shape 2,4,64 --kernel-size 4",
-            "Interrupted. What was tuned is stored: the same command goes on from there.",
+            "Interrupted. What was tuned is stored: run the same command again to continue.",
         ),
     ],
 )  # fmt: skip

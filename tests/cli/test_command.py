@@ -167,7 +167,7 @@ def test_another_schema_is_exit_code_4(cli: Cli, revision: str) -> None:
     ("command", "words", "said"),
     [
         ("ls", ["ls"], "Interrupted."),
-        ("sync", ["sync"], "Interrupted. What was exchanged is stored: the same command goes on from there."),
+        ("sync", ["sync"], "Interrupted. What was exchanged is stored: run the same command again to continue."),
         ("verify", ["verify"], "Interrupted. What was found until then is marked."),
     ],
 )

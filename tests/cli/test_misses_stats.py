@@ -63,7 +63,7 @@ def test_misses_filter(cli: Cli) -> None:
     assert "No kernel is called 'nothing'." in answer.err
     put(sweep(1))
     assert "Did you mean NVIDIA H200?" in cli("misses", "--device", "h2000").err
-    assert cli("misses", "--kernel", "avg_pool1d").err.startswith("No misses of that")  # stored, and never missed
+    assert cli("misses", "--kernel", "avg_pool1d").err.startswith("No such misses in")  # stored, and never missed
     serve(served(9, kernel="mine.add"))
     assert [row["kernel"] for row in cli("misses", "--kernel", "add", "--format", "json").json] == ["mine.add"]
 

@@ -185,7 +185,7 @@ def test_an_interrupt_keeps_what_was_tuned(cli: Cli, kernels: dict[str, Kernel])
     kernels["pool_backward"].on_compile = interrupt
     answer = cli("warm", "pool", *SHAPE)
     assert answer.code == 130
-    assert answer.err.endswith("Interrupted. What was tuned is stored: the same command goes on from there.\n")
+    assert answer.err.endswith("Interrupted. What was tuned is stored: run the same command again to continue.\n")
     first, second = cli("ls", "--format", "json").json
     assert [row["kernel"] for row in (first, second)] == ["pool", "pool_backward"]
     assert (first["status"], second["status"] in ("running", "aborted")) == ("tuned", True)

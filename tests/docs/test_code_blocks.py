@@ -50,6 +50,7 @@ LEFT_OUT = [
     ("production.md", "export TUNEDB_STORE=${TMPDIR", "needs Slurm"),
     ("production.md", "tunedb import $HOME/tuned.jsonl", "needs Slurm"),
     ("reports.md", "tunedb report --compare", "needs two devices and two stores; the command's own tests have them"),
+    ("reports.md", "tunedb diff before.db", "needs two devices and two stores; the command's own tests have them"),
     ("torch-compile.md", "compiled = torch.compile", "Inductor compiles C++; tests of compiled code run the same"),
 ]
 

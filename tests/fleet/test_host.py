@@ -240,7 +240,7 @@ def test_an_interrupt_ends_all_workers_and_keeps_what_was_tuned(tmp_path: Path, 
     begun = time.monotonic()
     _, err = ran.communicate(timeout=60)
     assert ran.returncode == code, err
-    assert "What was tuned is stored: the same command goes on from there." in err
+    assert "What was tuned is stored: run the same command again to continue." in err
     assert "Traceback" not in err
     assert time.monotonic() - begun < 30
     assert Counter(sweep.status for sweep in store.iter_sweeps(finished=False)) == {"tuned": 1, "aborted": 2}

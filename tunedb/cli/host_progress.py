@@ -137,7 +137,7 @@ class HostProgress:
         self._row(slot, slot.name, note="waits for what is tuned elsewhere")
         if task.key not in self._passed_over:
             self._passed_over.add(task.key)
-            self._say(f"{slot.name} passes over {_name(task)}: it is tuned elsewhere, and looked at again at the end")
+            self._say(f"{slot.name} passes over {_name(task)} until the end: another process tunes it")
 
     def done(self, slot: Slot, outcome: Outcome) -> None:
         """Show how a task ended, how many are done, and the time left."""

@@ -95,7 +95,7 @@ def tune(
             progress.done(source, sweep)
             rows.append(task_row(task, source, sweep))
             if worker is None and sweep is not None and suspect_of(sweep) is not None:
-                log.error("tunedb: The device is lost. Run the same command again: it goes on from here.")
+                log.error("tunedb: The device is lost. Run the same command again to continue.")
                 break
     return rows
 

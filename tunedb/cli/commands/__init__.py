@@ -15,7 +15,7 @@ from tunedb.cli.command import REGISTERED, Command
 SUMMARIES = {
     "warm": "Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.",
     "run": "Run a Python program, with every kernel that `triton.autotune` decorates served by tunedb.",
-    "precompile": "Compile kernels for a device, which need not be here, into a folder that a process reads them from.",
+    "precompile": "Compile kernels for a device, which this machine may lack, into a folder for later processes.",
     "lookup": "Print the stored config for a problem, without tuning.",
     "explain": "Explain why each stored sweep of a problem is used or not; the winner comes first.",
     "ls": "List the stored sweeps, with those that are running or were interrupted, and then those of bundles.",
@@ -26,8 +26,7 @@ SUMMARIES = {
     "verify": "Re-check the stored winners for this GPU.",
     "misses": "List the problems that calls asked for and no stored sweep answered, the most costly first.",
     "stats": "Print what the store holds, and how often it answered.",
-    "kernels": "List the kernels that are installed, and those that the store has, by the hash of their code's "
-    "meaning.",
+    "kernels": "List the installed kernels and those that the store has, by the hash of their code.",
     "devices": "List the devices that the store has sweeps or counts of, and the current one.",
     "export": "Write stored sweeps to a file.",
     "import": "Add tuned sweeps from a jsonl file, or from another store; or hints from files of other tools.",

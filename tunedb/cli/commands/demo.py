@@ -22,7 +22,7 @@ BUDGET_S = 40.0  # for the sweep, so that the whole demonstration takes less tha
 _FIELDS = ("uid", "kernel", "problem", "device", "config", "time_us", "default_time_us", "speedup")
 
 
-@command("demo", interrupted="What was tuned is stored: the same command goes on from there.")
+@command("demo", interrupted="What was tuned is stored: run the same command again to continue.")
 def demo(format: FormatOption = Format.table) -> None:
     """Tune a kernel for one problem, then let a second process look it up.
 

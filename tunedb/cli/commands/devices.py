@@ -18,8 +18,8 @@ _COLUMNS = ("device", "arch", "multiprocessors", "current", "problems", "sweeps"
 def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> None:
     """List the devices that the store has sweeps or counts of, and the current one.
 
-    `problems` are tuned ones, with their `sweeps`. `misses` counts problems that no sweep answers yet, each once per
-    process. Needs no GPU.
+    `problems` counts the tuned problems, and `sweeps` their sweeps. `misses` counts problems that no sweep
+    answers yet, each once per process. Needs no GPU.
     """
     from tunedb.cli.device import current_device_if_any
 

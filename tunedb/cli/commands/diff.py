@@ -30,10 +30,10 @@ def diff(
 ) -> None:
     """List how the winners of two stores, devices or environments differ: problem by problem.
 
-    `flip` is a problem whose winning configs differ, `only A` and `only B` one that one side has. `loss_of_a` says
-    by how much A's config was slower than B's when B was tuned (0.05: by 5 %), if it was timed there. `change` compares
-    the two winners' times, which are of two sweeps. Devices and environments are those of the store. Exit code 1 if
-    anything differs.
+    `flip`: the winning configs differ. `only A`, `only B`: only one side has the problem. `loss_of_a` says by how much
+    A's config was slower than B's when B was tuned (0.05: by 5 %), if it was timed there. `change` compares the two
+    winners' times, which come from different sweeps. Devices and environments are those of the local store and the
+    bundles. Exit code 1 if anything differs.
     """
     kernels = [kernel] if kernel else []
     sides = read_sides(source, target, lambda: held_here(kernels), kernels=kernels)

@@ -26,8 +26,7 @@ def doctor(store: str | None, format: FormatOption = Format.table) -> None:
     """Look for faults of the store, the shared store, the bundles and the settings, and say how to fix them.
 
     Changes nothing. JSON is an array with an object for each check, whose status is ok, warn, bad or skipped. Exit
-    code 0 if no status is warn or bad; 3 if the store can't be opened; 4 if its schema is not the one that is needed,
-    like every command on that store; else 1.
+    code 0 if no status is warn or bad; 3 if the store can't be opened; 4 if this version needs another schema; else 1.
     """
     findings = list(_examine({} if store is None else {"store": store}))
     print_rows([dataclasses.asdict(finding) for finding in findings], format, _COLUMNS)

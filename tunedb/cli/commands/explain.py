@@ -56,7 +56,7 @@ def explain(
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):
         unfit = [] if task is None else passed_over(explanations, task)
-        note = "What is stored was passed over, as said above." if unfit else ""
+        note = "Every stored sweep was passed over, for the reasons above." if unfit else ""
         raise nothing_stored(problem, device if task is None else task.device, arguments, note)
 
 

@@ -32,8 +32,8 @@ def gc(
 ) -> None:
     """Remove obsolete sweeps, with their trials and marks, after asking.
 
-    Obsolete are: sweeps of an installed kernel whose source has changed since; failures that have expired; and sweeps
-    that have been running for more than a day. A kernel that is not installed keeps its sweeps. What a shared store
+    A sweep is obsolete if its kernel is installed and the source has changed since, if it failed and that has expired,
+    or if it has been running for more than a day. A kernel that is not installed keeps its sweeps. What a shared store
     still holds comes back with the next sync: run gc there too, with --store URL. Counts of other hosts that were not
     seen for 30 days, such as pods, are added up under one name.
     """

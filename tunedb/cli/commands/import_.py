@@ -19,7 +19,7 @@ STDIN = "-"
 SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite file, https://sqlite.org/fileformat.html
 
 
-@command("import", interrupted="What was committed is stored: the same command adds the rest.")
+@command("import", interrupted="What was read until then is stored: run the same command again to add the rest.")
 def import_(
     source: Annotated[
         str, typer.Argument(metavar="FILE", help="What export wrote (- is stdin), another store, or hints.")

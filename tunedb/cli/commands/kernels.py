@@ -20,11 +20,11 @@ _HASH_DIGITS = 12  # in a table
 
 @command("kernels")
 def kernels(fleet: FleetOption = False, format: FormatOption = Format.table) -> None:
-    """List the kernels that are installed, and those that the store has, by the hash of their code's meaning.
+    """List the installed kernels and those that the store has, by the hash of their code.
 
     `installed` is `yes` for the code that is installed, `other` for sweeps of other code of an installed kernel, which
     do not answer its calls, `no` if the kernel is not installed, and `unknown` if its hash can't be computed.
-    `problems` are tuned ones, with their `sweeps`. Needs no GPU.
+    `problems` counts the tuned problems, and `sweeps` their sweeps. Needs no GPU.
     """
     with reading(fleet=fleet) as store:
         totals = [] if store is None else store.upkeep.kernel_totals()

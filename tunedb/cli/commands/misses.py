@@ -35,8 +35,8 @@ def misses(
     """List the problems that calls asked for and no stored sweep answered, the most costly first.
 
     Exit code 1 if there are any that were not tuned since. A process counts each problem once, and writes its counts
-    every minute and at exit. `loss_us` is what a launch loses, by the sweep of the nearest tuned problem of the kernel,
-    and a miss costs its count times that. `tuned` is when a sweep answered the problem, after it was last missed.
+    every minute and at exit. `loss_us` estimates what a launch loses, from the nearest tuned problem of the kernel; the
+    cost of a miss is its count times that. `tuned` says when a sweep answered the problem after its last miss.
     """
     from tunedb.tuner.miss_cost import by_cost
 
@@ -59,7 +59,7 @@ def misses(
             "" if all_misses else f" List them too: tunedb misses --all{again}{of_fleet}{store_option()}",
         )
     if not still_open:
-        log.info("No misses%s in %s.", " of that" if kernel or device else "", printable_store(fleet=fleet))
+        log.info("No %smisses in %s.", "such " if kernel or device else "", printable_store(fleet=fleet))
         return
     log.info("Tune those of the current device: tunedb warm --from-misses%s%s", of_fleet, store_option())
     raise typer.Exit(1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("kernel", "problem", "config", "source", "status", "seconds", "reason")
 
 
-@command("precompile", interrupted="What was compiled is in the folder: the same command goes on from there.")
+@command("precompile", interrupted="What was compiled is in the folder: run the same command again to continue.")
 def precompile(
     kernels: Annotated[
         list[str] | None, typer.Argument(metavar="[KERNEL]...", help="Only these kernels; all of them without it.")
@@ -55,7 +55,7 @@ def precompile(
     ] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Compile kernels for a device, which need not be here, into a folder that a process reads them from.
+    """Compile kernels for a device, which this machine may lack, into a folder for later processes.
 
     Each call's kernel is compiled with the config that the store has for it on that device; if nothing is stored, with
     that of the nearest tuned problem or the default, as in mode `read`. No GPU is needed. A process with

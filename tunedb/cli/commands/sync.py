@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
 
 
-@command("sync", interrupted="What was exchanged is stored: the same command goes on from there.")
+@command("sync", interrupted="What was exchanged is stored: run the same command again to continue.")
 def sync(
     url: Annotated[
         str | None, typer.Option("--with", metavar="URL", help="The other store, instead of TUNEDB_SHARED.")

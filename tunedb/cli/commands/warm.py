@@ -28,7 +28,7 @@ _COLUMNS = ("kernel", "problem", "config", "time_us", "default_time_us", "speedu
     "warm",
     takes_problem=True,
     runs_kernels=True,
-    interrupted="What was tuned is stored: the same command goes on from there.",
+    interrupted="What was tuned is stored: run the same command again to continue.",
 )
 def warm(
     arguments: dict[str, Any],
