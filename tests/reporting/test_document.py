@@ -18,6 +18,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.reporting.document import Report, make_report
 from tunedb.reporting.facts import facts_of
+from tunedb.reporting.labels import kernel_labels
 from tunedb.store import open_store
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`[x](javascript:y)\u2028"
@@ -178,6 +179,8 @@ def test_an_empty_store_is_reported_as_one(tmp_path: Path) -> None:
     report = report_of(tmp_path / "t.db")
     assert report.title == "Nothing is stored"
     assert "No sweep is stored" in report.html()
+    assert not report.pictures()
+    assert report.markdown().count("Nothing is stored") == 3
 
 
 def test_ten_thousand_trials_are_less_than_five_megabytes() -> None:
@@ -194,3 +197,26 @@ def test_every_picture_has_a_table_with_a_copy_button(tmp_path: Path) -> None:
         f"table-{name}" for name in ("groups", "problems", "trials", "failures", "pairs", "flips", "coverage")
     } <= tables
     assert len(tables) == len(re.findall(r"<table ", page))
+
+
+def test_long_names_have_short_labels_that_differ() -> None:
+    names = [f"company.kernels.v{n}.fused_rotary_embedding_and_kv_cache_write_kernel" for n in range(3)]
+    labels = kernel_labels([*names, "company.pool", "other.pool", "softmax", "mine.softmax.row"])
+    assert labels["softmax"] == "softmax"
+    assert labels["mine.softmax.row"] == "row"
+    assert (labels["company.pool"], labels["other.pool"]) == ("company.pool", "other.pool")
+    assert len({labels[name] for name in names}) == 3
+    assert all(len(label) <= 44 for label in labels.values())
+    twins = kernel_labels([f"{'a' * 30}{n}{'b' * 30}" for n in range(2)])
+    assert len(set(twins.values())) == 2
+
+
+def test_many_long_names_are_told_apart_in_every_view() -> None:
+    names = [f"company.kernels.v{n}.fused_rotary_embedding_and_kv_cache_write_kernel" for n in range(12)]
+    report = report_from([made(A, 0, name) for name in names])
+    summary, _, _, coverage = report.views()
+    bars = {row["group"] for row in coverage.figures[0].spec["data"]["values"]}
+    assert len(bars) == 12
+    layer = summary.figures[0].spec["layer"][1]["encoding"]
+    assert layer["color"]["legend"] is None  # twelve colours can't be told apart: a tooltip names the kernel
+    assert {len(row["kernel"]) for row in summary.figures[0].spec["data"]["values"]} == {44}

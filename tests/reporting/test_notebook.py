@@ -156,3 +156,13 @@ def test_a_comparison_of_stores_says_which_device_each_problem_is_on(store: Path
     page = tunedb.report(compare=(str(store), str(other))).html()
     pairs = tables_of(page)["table-pairs"]
     assert [row[2] for row in pairs if row[1] == "n=0"] == [A.name, B.name]
+
+
+def test_two_files_are_reported_without_a_local_store(tmp_path: Path) -> None:
+    one, other = filled(tmp_path / "one.db", [made(A, 0)]), filled(tmp_path / "other.db", [made(A, 0), made(B, 0)])
+    report = tunedb.report("pool", compare=(str(one), str(other)))
+    assert report.intro[0] == "All of one.db and other.db."
+    assert len(report.facts.answers) == 2
+    with pytest.raises(tunedb.SettingError, match="Did you mean pool"):
+        tunedb.report("poool", compare=(str(one), str(other)))
+    assert not (tmp_path / "tunedb.db").exists()

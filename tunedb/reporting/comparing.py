@@ -15,7 +15,8 @@ from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
 from tunedb.store.difference import Pair, Verdict
 
 NOTHING = (
-    "Only one device is stored. To compare: tunedb report --compare A B, with two stores, devices or environments."
+    "Fewer than two devices are stored. To compare others: tunedb report --compare A B, with two stores, devices or "
+    "environments."
 )
 
 

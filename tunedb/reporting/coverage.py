@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from tunedb.reporting.facts import Facts
 from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
 from tunedb.store.answers import AnswerState
-
-SHORT_LABEL = 44  # characters of a kernel's name in the picture
 
 
 def coverage_view(facts: Facts) -> View:
@@ -24,13 +23,15 @@ def coverage_view(facts: Facts) -> View:
     columns = [Column("kernel"), Column("device"), *(Column(state, Kind.COUNT) for state in states)]
     table = Table("coverage", "Problems by kernel and device", [*columns, Column("all", Kind.COUNT)], rows)
     description = "A bar for each kernel on each device: its problems by state, with their counts."
-    figure = Figure("coverage", "Problems by state", description, _spec(rows, several=len(devices) > 1), table)
+    figure = Figure(
+        "coverage", "Problems by state", description, _spec(rows, facts.kernel_labels, several=len(devices) > 1), table
+    )
     return View(
         "coverage",
         "Coverage",
         "What is tuned where, and what is not?",
         _sentence(facts),
-        [figure],
+        [figure] if rows else [],
         [untuned_table(facts)],
     )
 
@@ -42,6 +43,8 @@ def _sentence(facts: Facts) -> str:
         if one.sweep is not None:
             on.add(one.device.digest)
     devices = len(facts.devices)
+    if not everywhere:
+        return "Nothing is stored."
     complete = sum(len(on) == devices for on in everywhere.values())
     where = "on the device" if devices == 1 else f"on all {devices} devices"
     return f"{complete} of {len(everywhere)} problems have a tuned config {where}."
@@ -65,12 +68,11 @@ def untuned_table(facts: Facts) -> Table:
     return Table("untuned", "Problems that are not tuned", columns, rows)
 
 
-def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
+def _spec(rows: list[list[Any]], labels: Mapping[str, str], *, several: bool) -> Spec:
     states = list(map(str, AnswerState))
     values = []
     for kernel, device, *counts, _ in rows:
-        name = kernel if len(kernel) <= SHORT_LABEL else f"…{kernel[-SHORT_LABEL:]}"
-        name = f"{name}\n{device}" if several else name
+        name = f"{labels[kernel]}\n{device}" if several else labels[kernel]
         start = 0
         for order, (state, count) in enumerate(zip(states, counts, strict=True)):
             if count:
@@ -136,7 +138,7 @@ def _spec(rows: list[list[Any]], *, several: bool) -> Spec:
                 "field": "group",
                 "type": "nominal",
                 "title": None,
-                "axis": {"labelExpr": "split(datum.label, '\\n')", "labelLimit": 190},  # kernel and device
+                "axis": {"labelExpr": "split(datum.label, '\\n')", "labelLimit": 300},  # kernel and device
             }
         },
     }

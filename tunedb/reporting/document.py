@@ -60,7 +60,8 @@ class Report:
             "races": races,
             "specs": {"race": race_spec(), "registers": registers_spec(), "parallel": _parallel(races)},
         }
-        labels = [f"{one['kernel']} · {one['label']} · {one['device']}" for one in races["problems"]]
+        short = self.facts.kernel_labels
+        labels = [f"{short[one['kernel']]} · {one['label']} · {one['device']}" for one in races["problems"]]
         return html.page(self.title, self.intro, self.shared, self.views(), html.problem_section(labels), data)
 
     def markdown(self) -> str:
@@ -144,7 +145,9 @@ def make_report_of_places(places: tuple[str, str], kernels: Sequence[str] = (), 
 
 
 def _report(facts: Facts) -> Report:
+    names = [f"{label} is {kernel}" for kernel, label in facts.kernel_labels.items() if label != kernel]
     shared = [f"All problems of {kernel}: {text}" for kernel, text in facts.labels.shared().items()]
+    shared = [f"{'; '.join(names)}.", *shared] if names else shared
     return Report(_title(facts), _intro(facts), facts, shared)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device
 from tunedb.core.sweep import MISSES, Sweep, Trial, TrialStatus
-from tunedb.reporting.labels import ProblemLabels, device_texts
+from tunedb.reporting.labels import ProblemLabels, device_texts, kernel_labels
 from tunedb.store.answers import Answer, AnswerState, PairKey, answers, key_of
 from tunedb.store.difference import Pair
 from tunedb.tuner.stored_device import devices_named
@@ -45,6 +45,11 @@ class Facts:
     def devices(self) -> dict[str, str]:
         """The devices' texts by digest."""
         return device_texts(answer.device for answer in self.answers)
+
+    @property
+    def kernel_labels(self) -> dict[str, str]:
+        """The kernels' short labels by name: tables have the names in full."""
+        return kernel_labels(answer.problem.kernel for answer in self.answers)
 
     def groups(self) -> dict[tuple[str, str], list[Answer]]:
         """Return the answers by kernel and device's digest, in the order of their names."""

@@ -53,9 +53,8 @@ def page(
     navigation = "".join(f'<a href="#{identity}">{escape(name)}</a>' for identity, name in links)
     said = _lines(intro)
     if shared:
-        said += (
-            f'<details class="soft"><summary>What all problems of a kernel share</summary>{_lines(shared)}</details>'
-        )
+        heading = "<summary>Kernels, and what all problems of each share</summary>"
+        said += f'<details class="soft">{heading}{_lines(shared)}</details>'
     scripts = "".join(f"<script>{_inline(asset(name))}</script>\n" for name in SCRIPTS)
     licences = "\n\n".join(f"{name}:\n{asset(licence)}" for name, licence in zip(SCRIPTS, LICENCES, strict=True))
     return (
@@ -158,11 +157,16 @@ def _filled(table: Table) -> str:
     classes = ["number" if column.is_number else "text" for column in table.columns]
     body = "".join(
         "<tr>"
-        + "".join(f'<td class="{kind}">{escape(text)}</td>' for kind, text in zip(classes, row, strict=True))
+        + "".join(f'<td class="{kind}">{_breakable(text)}</td>' for kind, text in zip(classes, row, strict=True))
         + "</tr>\n"
         for row in table.texts()
     )
     return _table(table.id, table.title, [column.title for column in table.columns], classes, body)
+
+
+def _breakable(text: str) -> str:
+    """Return a cell's text, which may break after the dots and underscores of a long name."""
+    return re.sub(r"(?<=\w)[._](?=\w)", r"\g<0><wbr>", escape(text)) if re.search(r"[\w.]{24}", text) else escape(text)
 
 
 def _table(identity: str, title: str, columns: Sequence[str], classes: Sequence[str] = (), body: str = "") -> str:

@@ -110,7 +110,7 @@ def _mean_loss(best: Mapping[int, float], losses: Mapping[int, float]) -> float:
 
 def knobs_view(facts: Facts) -> View:
     """Return the view, with figures for each kernel on each device."""
-    devices = facts.devices
+    devices, labels = facts.devices, facts.kernel_labels
     groups: list[tuple[str, list[Figure]]] = []
     rows: list[list[Any]] = []
     first: dict[str, list[Importance]] = defaultdict(list)  # of each kernel, the first knob on each device
@@ -118,12 +118,12 @@ def knobs_view(facts: Facts) -> View:
         sweeps = [one.sweep for one in answered if one.sweep is not None and one.sweep.time_us]
         if not sweeps:
             continue
-        name, number = f"{kernel} on {devices[device]}", len(groups)
+        name, number = f"{labels[kernel]} on {devices[device]}", len(groups)
         shares, covers = importances(sweeps), cover(sweeps)
         groups.append(
             (name, [_importance_figure(number, name, shares), _cover_figure(number, name, covers, len(sweeps))])
         )
-        first[kernel] += shares[:1]
+        first[labels[kernel]] += shares[:1]
         rows.append(_row(kernel, devices[device], shares, covers, len(sweeps)))
     answer = _sentence(first) if groups else "Nothing is tuned."
     return View("knobs", "Knobs", "Which knob matters?", answer, tables=[_table(rows)] if rows else [], groups=groups)

@@ -9,6 +9,8 @@ from tunedb._internal.printable import printable
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
 
+MAX_LABEL = 44  # characters of a kernel's name in pictures and sentences
+
 
 def same_in_all(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the facts that all have with one value: none if there is only one, which is labelled by all it has."""
@@ -75,6 +77,32 @@ def environment_text(environment: Environment) -> str:
     """Return the versions of an environment."""
     names = [name for name in ("triton", "torch", "driver", "method") if getattr(environment, name)]
     return printable(", ".join(f"{name} {getattr(environment, name)}" for name in names))
+
+
+def kernel_labels(kernels: Iterable[str]) -> dict[str, str]:
+    """Return a short label for each kernel's name: without its module where that is clear, cut in the middle if long.
+
+    No two kernels have one label.
+    """
+    names = sorted(set(kernels))
+    tails = {name: _shortest_tail(name, names) for name in names}
+    cut = {name: printable(_cut(tail)) for name, tail in tails.items()}
+    labels = list(cut.values())
+    return {name: cut[name] if labels.count(cut[name]) == 1 else printable(tails[name]) for name in names}
+
+
+def _shortest_tail(name: str, names: Sequence[str]) -> str:
+    """Return the end of a dotted name that no other name ends with."""
+    parts = name.split(".")
+    for start in range(len(parts) - 1, 0, -1):
+        tail = ".".join(parts[start:])
+        if not any(other != name and (other == tail or other.endswith(f".{tail}")) for other in names):
+            return tail
+    return name
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_LABEL else f"{text[: MAX_LABEL // 2]}…{text[-MAX_LABEL // 2 + 1 :]}"
 
 
 def device_texts(devices: Iterable[Device]) -> dict[str, str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunedb.reporting.facts import Facts, geometric_mean, is_timed, speedups
 from tunedb.reporting.labels import config_text
 from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
-from tunedb.store.answers import Answer, AnswerState
+from tunedb.store.answers import Answer, AnswerState, PairKey
+
+MAX_COLOURS = 8  # of the palette
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +68,32 @@ def _figures(kernel: str, device: str, answered: Sequence[Answer], facts: Facts)
 def summary_view(facts: Facts) -> View:
     """Return the view."""
     groups = group_figures(facts)
+    has_dots = bool(speedups(facts.answers))
+    figure = Figure("speedups", "Speed-up of each problem", _DESCRIPTION, _spec(facts), problems_table(facts))
+    tables = [groups_table(groups)]
+    if not has_dots:  # what was missed or failed is in the table
+        tables.append(figure.table)
     return View(
         "summary",
         "Summary",
         "How much did tuning buy?",
         summary_sentence(facts),
-        [Figure("speedups", "Speed-up of each problem", _DESCRIPTION, _spec(facts), problems_table(facts))],
-        [groups_table(groups)],
+        [figure] if has_dots else [],
+        tables,
     )
 
 
 def summary_sentence(facts: Facts) -> str:
     """Return the main figures as a sentence."""
+    if not facts.answers:
+        return "Nothing is stored."
     states = Counter(answer.state for answer in facts.answers)
     gains = speedups(facts.answers)
     mean = geometric_mean(gains)
     parts = [f"{count} {state}" for state in AnswerState if (count := states[state])]
     several = f", counted on each of {len(facts.devices)} devices" if len(facts.devices) > 1 else ""
     count = len(facts.answers)
-    text = f"{count} problem{'' if count == 1 else 's'}{several}: {', '.join(parts) or 'none'}."
+    text = f"{count} problem{'' if count == 1 else 's'}{several}: {', '.join(parts)}."
     if mean is not None:
         text += (
             f" The winners are {mean:.2f} times as fast as the defaults (geometric mean of {len(gains)}; "
@@ -170,16 +179,30 @@ _DESCRIPTION = (
 )
 
 
+def _colours(shown: Sequence[Answer], kernels: Mapping[str, str], devices: Mapping[str, str]) -> dict[PairKey, str]:
+    """Return what each dot's colour stands for: kernel and device, or one of them if colours are too few."""
+    by_kernel = {one.key: kernels[one.problem.kernel] for one in shown}
+    by_device = {one.key: devices[one.device.digest] for one in shown}
+    by_both = {key: f"{kernel} on {by_device[key]}" for key, kernel in by_kernel.items()}
+    for by in (by_both if len(devices) > 1 else by_kernel, by_kernel, by_device):
+        if len(set(by.values())) <= MAX_COLOURS:
+            return by
+    return dict.fromkeys(by_kernel, "")
+
+
 def _spec(facts: Facts) -> Spec:
-    labels, devices = facts.labels, facts.devices
+    labels, devices, kernels = facts.labels, facts.devices, facts.kernel_labels
     shown = [one for one in facts.answers if one.sweep is not None and one.sweep.speedup]
     shown.sort(key=lambda one: (one.sweep is not None and one.sweep.speedup, one.key))
     several = len(devices) > 1
+    groups = _colours(shown, kernels, devices)
+    colours = set(groups.values())
     values = [
         {
             "rank": rank,
             "speedup": round(one.sweep.speedup or 0.0, 4),
-            "group": one.problem.kernel + (f" on {devices[one.device.digest]}" if several else ""),
+            "group": groups[one.key],
+            "kernel": kernels[one.problem.kernel] + (f" on {devices[one.device.digest]}" if several else ""),
             "state": str(one.state),
             "problem": labels(one.problem),
             "time": round(one.sweep.time_us or 0.0, 3),
@@ -219,7 +242,7 @@ def _spec(facts: Facts) -> Spec:
                         "field": "group",
                         "type": "nominal",
                         "title": None,
-                        "legend": {"labelLimit": 420},
+                        "legend": {"labelLimit": 420} if len(colours) > 1 else None,
                     },
                     "shape": {
                         "field": "state",
@@ -229,7 +252,7 @@ def _spec(facts: Facts) -> Spec:
                         "scale": {"domain": ["tuned", "stale"], "range": ["circle", "triangle-up"]},
                     },
                     "tooltip": [
-                        {"field": "group", "title": "kernel"},
+                        {"field": "kernel"},
                         {"field": "problem"},
                         {"field": "speedup", "title": "times as fast", "format": ".3f"},
                         {"field": "time", "title": "time (µs)", "format": ",.2f"},
