@@ -25,13 +25,16 @@ from benchmarks.example_sweeps import FOLDER, ROOT, registered
 PAGE = ROOT / "docs/_generated/site/report-example.html"
 DRAWN = "html[data-drawn=yes]"
 WIDE, NARROW = (1400, 900), (400, 860)
-# The file's name, what it shows, and the width: of the page, or of a phone.
+MARGIN = 16  # pixels around what is shown
+# The file's name, the elements that it begins and ends with, and the window: of a desktop or a phone.
 SHOTS = (
-    ("report-summary", "#summary", WIDE), ("report-problem", "#problem", WIDE), ("report-knobs", "#knobs", WIDE),
-    ("report-compare", "#compare", WIDE), ("report-coverage", "#coverage", WIDE),
-    ("report-narrow", "#problem", NARROW),
-)  # fmt: skip
-MAX_HEIGHT = 1500  # pixels of a screenshot
+    ("report-summary", "#summary", "#summary", WIDE),
+    ("report-problem", "#problem", "#part-race", WIDE),
+    ("report-knobs", "#knobs", "#knobs", WIDE),
+    ("report-compare", "#compare", "#compare", WIDE),
+    ("report-coverage", "#coverage", "#coverage", WIDE),
+    ("report-narrow", "#problem", "#part-race", NARROW),
+)
 
 
 @contextlib.contextmanager
@@ -84,15 +87,20 @@ def shoot(page: Path, folder: Path, *, scheme: str = "light") -> list[Path]:
         sync_playwright() as started,
         contextlib.closing(started.chromium.launch(executable_path=found, args=["--no-sandbox"])) as browser,
     ):
-        for name, selector, (width, height) in SHOTS:
+        for name, first, last, (width, height) in SHOTS:
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
             tab = context.new_page()
             tab.goto(page.absolute().as_uri())
             tab.wait_for_selector(DRAWN, state="attached")
             tab.add_style_tag(content="nav { position: static !important; }")  # it would cover what is shown
-            box = tab.locator(selector).bounding_box()
-            if box is not None:
-                clip = box | {"height": min(box["height"], MAX_HEIGHT)}
+            top, end = tab.locator(first).bounding_box(), tab.locator(last).bounding_box()
+            if top is not None and end is not None:
+                left = max(0.0, top["x"] - MARGIN)
+                bottom = end["y"] + end["height"] + MARGIN
+                clip = {
+                    "x": left, "y": top["y"], "width": min(width - left, top["width"] + 2 * MARGIN),
+                    "height": bottom - top["y"],
+                }  # fmt: skip
                 files.append(folder / f"{name}.png")
                 tab.screenshot(path=files[-1], clip=clip, full_page=True)
             context.close()

@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -106,3 +108,18 @@ def test_the_kernels_are_right_in_every_config(exhaustive: bool, tmp_path: Path)
     sweeps = load(io.BytesIO(gzip.decompress(packed.read_bytes()))).sweeps
     assert len(sweeps) == len(example_sweeps.wanted(small=True))
     assert {str(one.status) for each in sweeps for one in each.trials} <= {"ok", "pruned"}
+
+
+def test_screenshots_are_of_the_views(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    page = tmp_path / "report.html"
+    assert report_page.write_page(page, folder)
+    monkeypatch.setattr(report_page, "SHOTS", [shot for shot in report_page.SHOTS if shot[0] == "report-narrow"])
+    (file,) = report_page.shoot(page, tmp_path / "images")
+    content = file.read_bytes()
+    assert content.startswith(b"\x89PNG")
+    width, height = struct.unpack(">II", content[16:24])
+    assert 360 <= width <= 400
+    assert 300 < height < 3000
