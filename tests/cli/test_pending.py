@@ -31,6 +31,7 @@ def warm(cli: Cli, *arguments: str, code: int = 0) -> list[dict[str, Any]]:
 def test_misses_of_the_device_that_is_here_are_tuned_the_most_frequent_first(
     cli: Cli, kernels: dict[str, Kernel]
 ) -> None:
+    kernels["pool"].times = {128: 1.0}
     serve(
         served(1, "nearest", 2, INTERPRETER),
         served(2, "default", 3, INTERPRETER),
@@ -44,6 +45,8 @@ def test_misses_of_the_device_that_is_here_are_tuned_the_most_frequent_first(
         ("pool", 1), ("pool", 2), ("pool_backward", 5),
     ]  # fmt: skip
     assert "elsewhere (rows=4) is left out" in answer.err
+    ended = [line.partition(" (")[0].split()[-1] for line in answer.err.splitlines() if "sweep: " in line]
+    assert ended == ["pool", "pool", "pool_backward"]  # although the last one takes longest
     left = cli("misses", "--format", "json").json
     assert {(row["kernel"], row["device"]) for row in left} == {("pool", DEVICE.name), ("elsewhere", "interpreter")}
     answer = cli("warm", "--from-misses", "--format", "json")

@@ -11,8 +11,10 @@ from tests.cli.conftest import Cli, Kernel
 from tests.fakes import FakeKernel, task_of
 from tests.store.samples import sweep, trial
 from tunedb.cli.command import log
-from tunedb.cli.progress import Progress
+from tunedb.cli.host_progress import HostProgress
 from tunedb.core.task import TuningTask
+from tunedb.fleet.slots import Slot
+from tunedb.fleet.task_run import Outcome
 
 
 @pytest.fixture(autouse=True)
@@ -41,20 +43,21 @@ def tasks(count: int) -> list[TuningTask]:
 
 def test_lines_come_every_few_seconds_and_say_what_is_left(caplog: pytest.LogCaptureFixture) -> None:
     watch, work = Watch(), tasks(3)
+    here = Slot("", work[0].device, work[0].index, 0)
     with (
         caplog.at_level(logging.INFO, "tunedb.cli"),
-        Progress({task.key: 10.0 for task in work}, work[0], watch) as shown,
+        HostProgress([here], {task.key: 10.0 for task in work}, watch) as shown,
     ):
-        shown.next(work[0])
-        shown.started(sweep(), 4)
+        shown.begins(here, work[0])
+        shown.started(here, 4)
         for seconds, block in ((1.0, 1), (6.0, 2), (7.0, 3), (13.0, 4)):
             watch.time = seconds
-            shown.tried(trial(block), 100.0 / block, 100.0)
+            shown.tried(here, trial(block), 100.0 / block, 100.0)
         watch.time = 20.0
-        shown.done("sweep", sweep())
-        shown.next(work[1])
+        shown.done(here, Outcome(work[0], "sweep", sweep()))
+        shown.begins(here, work[1])
         watch.time = 50.0
-        shown.done("stored", sweep())
+        shown.done(here, Outcome(work[1], "stored", sweep()))
     assert [record.getMessage() for record in caplog.records] == [
         "[1/3] tuning: fake (n=0), 4 candidates",
         "[1/3] 2 candidates left, best so far 50.0 us (default 100.0 us)",

@@ -35,6 +35,14 @@ def test_a_kernel_is_tuned_with_its_gradient(cli: Cli, kernels: dict[str, Kernel
     assert [row["kernel"] for row in warm(cli, "other", *SHAPE)] == ["other"]
 
 
+def test_the_problem_that_takes_longest_comes_first(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    kernels["pool"].times = {128: 9.0}
+    kernels["pool_backward"].times = {128: 9.0, 256: 5.0}
+    answer = cli("warm", "pool", *SHAPE, "--format", "json")
+    assert [line.split()[2] for line in answer.err.splitlines() if "sweep: " in line] == ["pool_backward", "pool"]
+    assert [row["kernel"] for row in answer.json] == ["pool", "pool_backward"]  # as they were asked for
+
+
 def test_forward_only_leaves_the_gradient_out(cli: Cli, kernels: dict[str, Kernel]) -> None:
     assert [row["kernel"] for row in warm(cli, "pool", *SHAPE, "--forward-only")] == ["pool"]
 
@@ -60,8 +68,8 @@ def test_a_list_goes_on_where_it_stopped(cli: Cli, kernels: dict[str, Kernel], t
     path.write_text("\n".join(json.dumps(line) for line in lines))
     answer = cli("warm", "--from", path)
     assert answer.code == 0
-    assert [line.split()[1] for line in answer.err.splitlines() if line.startswith("[")] == [
-        "stored:", "stored:", "tuning:", "sweep:",
+    assert sorted(line.split()[1] for line in answer.err.splitlines() if line.startswith("[")) == [
+        "stored:", "stored:", "sweep:", "tuning:",
     ]  # fmt: skip
 
 
@@ -135,9 +143,10 @@ def test_a_problem_without_a_config_is_exit_code_1(cli: Cli, kernels: dict[str, 
 
 
 def test_a_lost_device_ends_the_list(cli: Cli, kernels: dict[str, Kernel]) -> None:
-    kernels["pool"].times = {128: "sticky"}
+    kernels["pool_backward"].times = {128: "sticky", 256: 5.0}
+    kernels["pool"].times = {128: 9.0}  # fewer configs: it comes later
     rows = warm(cli, "pool", *SHAPE, code=1)
-    assert [(row["kernel"], row["source"]) for row in rows] == [("pool", "aborted")]
+    assert [(row["kernel"], row["source"]) for row in rows] == [("pool_backward", "aborted")]
 
 
 def test_too_little_memory_is_one_problems_end(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_every_gpu_is_used_unless_some_are_named(monkeypatch: pytest.MonkeyPatch
     assert slots_to_use(0, None, None) == slots
     assert slots_to_use(0, "1", None) == [slots[1]]
     monkeypatch.setattr("tunedb.fleet.slots.gpu_slots", lambda: slots[:1])
-    assert slots_to_use(0, None, None) == []  # the current device alone, as without these options
+    assert slots_to_use(0, None, None) == [dataclasses.replace(slots[0], name="")]
     assert slots_to_use(-1, None, None) == []
 
 

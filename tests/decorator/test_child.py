@@ -14,10 +14,11 @@ from tests.fakes import Notebook
 from tests.forked_workers import fork_workers
 from tests.planted import register
 from tunedb import settings
-from tunedb.cli.tasks import tune
+from tunedb.cli.host_tasks import tune
 from tunedb.core.device import INTERPRETER, Placement
 from tunedb.core.problem import Problem
 from tunedb.core.task import TuningTask
+from tunedb.fleet.slots import interpreters
 from tunedb.store import Store
 from tunedb.worker.supervisor import Supervisor
 
@@ -56,7 +57,7 @@ def test_a_broken_function_of_the_users_is_one_problems_end_and_no_configs_fault
 ) -> None:
     asked = ({"n": 13, "rows": 2}, {"n": 8, "rows": 2})
     tasks = [TuningTask(KERNEL, KERNEL.problem(given), Placement(INTERPRETER, -1), given) for given in asked]
-    rows = tune(tasks, store, step=PATIENCE)
+    rows = tune(tasks, store, interpreters(1), step=PATIENCE)
     assert [(row["source"], row["uid"] is None) for row in rows] == [("aborted", True), ("sweep", False)]
     assert [sweep.status for sweep in store.iter_sweeps(finished=False)] == ["tuned"]
 

@@ -21,11 +21,13 @@ from tests.planted import HANG_WHILE
 from tests.threads import eventually
 from tunedb import settings
 from tunedb.core.claim import ClaimKey, ClaimState
+from tunedb.core.device import Device
 from tunedb.core.sweep import Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import StoreUnavailable, SweepError
-from tunedb.fleet.host import HostRun, Outcome, core_share, tune_on_host
-from tunedb.fleet.slots import Slot, interpreters
+from tunedb.fleet.host import core_share, tune_on_host
+from tunedb.fleet.slots import Slot, interpreters, needed
+from tunedb.fleet.task_run import HostRun, Outcome
 from tunedb.store import Store, open_store
 from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.problem_lock import lock_problem
@@ -189,6 +191,28 @@ def test_a_slot_whose_worker_can_not_start_leaves_its_problems_to_the_others(
     assert "The worker process did not start (exit code 1)" in records.text
     with pytest.raises(SweepError, match="did not start"):
         tune_on_host(tasks_of({"b8": 0.001}), [broken], run, Heard())
+
+
+def test_the_problems_of_a_device_without_a_slot_that_can_go_on_are_lost(store: Store) -> None:
+    other = Device("another", "interpreter", "sm_1", 1)
+    broken = Slot("broken", other, -1, -1, {"PYTHONHOME": "/nowhere"})
+    [here] = tasks_of({"b1": 0.001})
+    there = [TuningTask(task.kernel, task.problem, broken.placement) for task in tasks_of({"b1": 0.001}, {"b2": 0.001})]
+    outcomes = tune_on_host([*there, here], [broken, *interpreters(1)], HostRun(store, settings.current()), Heard())
+    words = {outcome.task.key: (outcome.word, outcome.why) for outcome in outcomes}
+    assert words.pop(here.key) == ("sweep", None)
+    assert {word for word, _ in words.values()} == {"lost"}
+    assert all("did not start (exit code 1)" in (why or "") for _, why in words.values())
+    assert set(words) == {task.key for task in there}
+
+
+def test_a_slot_is_left_out_only_if_its_own_device_has_too_few_tasks() -> None:
+    other = Device("another", "interpreter", "sm_1", 1)
+    slots = [*interpreters(2), Slot("other", other, -1, -1)]
+    [task] = tasks_of({"b1": 0.001})
+    assert needed(slots, [TuningTask(task.kernel, task.problem, slots[2].placement)]) == [slots[2]]
+    assert needed(slots, [task]) == [slots[0]]
+    assert needed(slots, []) == []
 
 
 def test_a_store_that_fails_ends_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,3 +104,29 @@ def test_a_closed_queue_ends_every_wait() -> None:
         thread.join(60)
     assert taken == [None, None]
     assert tasks.take(HERE) is None
+
+
+def test_a_task_has_been_waited_for_since_the_first_look_that_passed_it_over() -> None:
+    clock = Clock()
+    tasks = TaskQueue([FIRST, SECOND], 60, clock)
+    clock.now = 5.0
+    tasks.take(HERE)
+    assert tasks.waited(FIRST) == 0.0
+    clock.now = 7.0  # the look itself took two seconds
+    tasks.pass_over(FIRST)
+    clock.now = 8.0
+    assert tasks.take(HERE) == SECOND
+    assert tasks.take(HERE) == FIRST
+    tasks.pass_over(FIRST)
+    clock.now = 9.0
+    assert (tasks.waited(FIRST), tasks.waited(SECOND)) == (4.0, 0.0)
+
+
+def test_the_tasks_of_a_device_without_a_slot_are_taken_off() -> None:
+    elsewhere = TuningTask(FIRST.kernel, FIRST.problem, Placement(OTHER, 1))
+    tasks = TaskQueue([elsewhere, FIRST, SECOND], 60)
+    assert tasks.take(HERE) == FIRST
+    tasks.pass_over(FIRST)
+    assert tasks.remove(HERE) == [SECOND, FIRST]
+    assert tasks.take(HERE) is None
+    assert tasks.take(OTHER.digest) == elsewhere

@@ -292,12 +292,14 @@ def test_a_list_goes_on_behind_a_problem_whose_configs_all_crash(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.planted import KERNEL
-    from tunedb.cli.tasks import tune as tune_all
+    from tunedb.cli.host_tasks import tune as tune_all
     from tunedb.core.device import INTERPRETER, Placement
     from tunedb.core.task import TuningTask
+    from tunedb.fleet.slots import interpreters
 
     monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
     fork_workers(monkeypatch)
     problems = [problem_of(b1="crash", b2="crash"), problem_of(b1=0.001)]
-    rows = tune_all([TuningTask(KERNEL, problem, Placement(INTERPRETER, -1)) for problem in problems], store, step=STEP)
+    tasks = [TuningTask(KERNEL, problem, Placement(INTERPRETER, -1)) for problem in problems]
+    rows = tune_all(tasks, store, interpreters(1), step=STEP)
     assert [(row["source"], row["config"]) for row in rows] == [("failed", None), ("sweep", {"BLOCK": 1})]

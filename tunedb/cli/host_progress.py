@@ -24,8 +24,8 @@ from tunedb.cli.store_words import store_option
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.core.task import TaskKey, TuningTask
-from tunedb.fleet.host import STORED, Outcome
 from tunedb.fleet.slots import Slot
+from tunedb.fleet.task_run import STORED, Outcome
 
 PAUSE = 5.0  # seconds between two lines about one sweep, if stderr is not a terminal
 
@@ -55,7 +55,7 @@ class TimeLeft:
 
 
 class HostProgress:
-    """Progress of a run on several slots: the observer (`tunedb.fleet.host.HostObserver`) of that run."""
+    """Progress of a run on several slots: the observer (`tunedb.fleet.task_run.HostObserver`) of that run."""
 
     def __init__(
         self,
@@ -137,13 +137,14 @@ class HostProgress:
         self._row(slot, slot.name, note="waits for what is tuned elsewhere")
         if task.key not in self._passed_over:
             self._passed_over.add(task.key)
-            self._say(f"{slot.name} passes over {_name(task)} until the end: another process tunes it")
+            place = f"{slot.name} " if slot.name else ""
+            self._say(f"{place}passes over {_name(task)} until the end: another process tunes it")
 
     def done(self, slot: Slot, outcome: Outcome) -> None:
         """Show how a task ended, how many are done, and the time left."""
         task = outcome.task
         begun = self._tasks.get(slot.name, (task, self._monotonic()))[1]
-        why = self._why.get(slot.name, "")
+        why = outcome.why or self._why.get(slot.name, "")
         self.end(slot.name, task, outcome.word, outcome.sweep, self._monotonic() - begun, why)
         self._row(slot, slot.name, note="")
 

@@ -1,16 +1,19 @@
-"""Tuning tasks of `warm` on several slots of this host: which slots, and the rows of what was tuned on them."""
+"""Tuning tasks of `warm` and `demo` on this host: on which slots, or in this process, and the rows of the results."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
 from tunedb.cli.command import log
-from tunedb.cli.tasks import task_row, warn_about_interpreter
+from tunedb.cli.tasks import make_tuner, task_row, warn_about_interpreter
 from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
+from tunedb.worker.supervisor import MAX_STEP_S
 
 if TYPE_CHECKING:
     from tunedb.fleet.slots import Slot
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def slots_to_use(index: int, devices: str | None, workers: int | None) -> list[Slot]:
-    """Return the slots to tune on; none if that is the current device alone, or this process's interpreter.
+    """Return the slots to tune on; none if this process's interpreter is to tune.
 
     index: the current device's. Raises SettingError for options that don't fit what this host has.
     """
@@ -33,37 +36,49 @@ def slots_to_use(index: int, devices: str | None, workers: int | None) -> list[S
     slots = gpu_slots()
     if devices is not None:
         return select(slots, devices)
-    return slots if len(slots) > 1 else []
+    return slots if len(slots) > 1 else [replace(slot, name="") for slot in slots]  # which needs no name in lines
 
 
-def tune_on_slots(
+def tune(
     tasks: Sequence[TuningTask],
-    slots: Sequence[Slot],
     store: Store,
+    slots: Sequence[Slot] = (),
     *,
-    force: bool,
-    from_nothing: bool,
-    budget: float,
-    step: float,
+    force: bool = False,
+    from_nothing: bool = False,
+    keeps_order: bool = False,
+    budget: float = math.inf,
+    step: float = MAX_STEP_S,
 ) -> list[dict[str, Any]]:
-    """Tune the tasks, the longest first, as `tasks.tune` does, and show one progress for all. Returns a row for each.
+    """Tune the tasks that have no stored config, with progress on stderr. Returns a row for each.
 
-    Tasks that were not reached within the budget have none.
+    The longest come first, unless their order is to be kept.
+    Each slot has a worker, which is ended if a step of a trial takes more than `step` seconds; without slots this
+    process tunes. With `force` those with a stored config are tuned too; with `from_nothing` no trial of an earlier
+    sweep counts. Tasks that were not reached within the budget, in seconds for all of them, have no row.
     """
     from tunedb.cli.host_progress import HostProgress
-    from tunedb.fleet.host import HostRun, tune_on_host
+    from tunedb.fleet.here import tune_here
+    from tunedb.fleet.host import tune_on_host
     from tunedb.fleet.order import expected_seconds
+    from tunedb.fleet.slots import Slot, needed
+    from tunedb.fleet.task_run import HostRun
 
+    if not tasks:
+        return []
     warn_about_interpreter(tasks)
-    seconds = expected_seconds(tasks, store)
+    begun, seconds = time.monotonic(), expected_seconds(tasks, store)
     run = HostRun(
         store, settings.current(), force=force, builds_on=() if from_nothing else None, budget=budget, step=step,
-        seconds=seconds,
+        seconds=seconds, keeps_order=keeps_order,
     )  # fmt: skip
-    slots = slots[: max(1, len(tasks))]
-    with HostProgress(slots, seconds) as progress:
-        outcomes = tune_on_host(tasks, slots, run, progress)
-    if len(outcomes) < len(tasks) and not math.isinf(budget):
+    here = Slot("", tasks[0].device, tasks[0].index, 0)
+    with HostProgress(needed(slots, tasks) or [here], seconds) as progress:
+        if slots:
+            outcomes = tune_on_host(tasks, slots, run, progress)
+        else:
+            outcomes = tune_here(tasks, here, make_tuner(store, shares=True), run, progress)
+    if len(outcomes) < len(tasks) and time.monotonic() - begun >= budget:
         log.info("The budget is spent: %d problems are left.", len(tasks) - len(outcomes))
     rows = {outcome.task.key: task_row(outcome.task, outcome.word, outcome.sweep) for outcome in outcomes}
     return [rows[task.key] for task in tasks if task.key in rows]

@@ -1,10 +1,8 @@
-"""Tuning tasks of `warm` and `demo`: made from arguments, and tuned with progress on stderr."""
+"""Tuning tasks of `warm` and `demo`: made from arguments, and printed as rows; the tuner of commands."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +11,6 @@ from tunedb.cli.command import log
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
 from tunedb.runtime.current_device import placement_of
-from tunedb.sweep.observer import suspect_of
 from tunedb.tuner.lock_folder import lock_folder
 
 if TYPE_CHECKING:
@@ -47,57 +44,6 @@ def make_tuner(store: Store | None, *, shares: bool = False) -> Tuner:
     current = settings.current()
     layers = with_shared(store, current) if shares else with_bundles(store, current)
     return Tuner(current, layers, locks=lock_folder(current))
-
-
-def tune(
-    tasks: Sequence[TuningTask],
-    store: Store,
-    *,
-    force: bool = False,
-    from_nothing: bool = False,
-    budget: float = math.inf,
-    step: float | None = None,
-) -> list[dict[str, Any]]:
-    """Tune the tasks, all on one device, that have no stored config. Returns a row for each that was reached.
-
-    With `force` those with a stored config too; with `from_nothing` no trial of an earlier sweep counts.
-    With `step`, sweeps run in a worker, which is ended if a step of a trial takes more than so many seconds; without,
-    in this process. Stops early if the budget (seconds for all tasks) is spent, or if this process lost the device.
-    """
-    from tunedb.cli.progress import Progress
-    from tunedb.fleet.order import expected_seconds
-    from tunedb.worker.child import tune_task
-    from tunedb.worker.supervisor import Supervisor
-
-    tuner, begun = make_tuner(store, shares=True), time.monotonic()
-    builds_on = () if from_nothing else None
-    warn_about_interpreter(tasks)
-    rows: list[dict[str, Any]] = []
-    if not tasks:
-        return rows
-    with contextlib.ExitStack() as stack:
-        progress = stack.enter_context(Progress(expected_seconds(tasks, store), tasks[0]))
-        worker = None
-        if step is not None and tasks[0].index is not None:
-            worker = stack.enter_context(Supervisor(store, tuner.settings, tasks[0].index, step))
-        for task in tasks:
-            left = budget - (time.monotonic() - begun)
-            if left <= 0:
-                log.info("The budget is spent: %d problems are left.", len(tasks) - len(rows))
-                break
-            progress.next(task)
-            if worker is None:
-                source, sweep = tune_task(tuner, task, force=force, builds_on=builds_on, budget=left, observer=progress)
-            else:
-                source, sweep = worker.tune(
-                    task.problem, task.arguments, force=force, builds_on=builds_on, budget=left, observer=progress
-                )
-            progress.done(source, sweep)
-            rows.append(task_row(task, source, sweep))
-            if worker is None and sweep is not None and suspect_of(sweep) is not None:
-                log.error("tunedb: The device is lost. Run the same command again to continue.")
-                break
-    return rows
 
 
 def task_row(task: TuningTask, source: str, sweep: Sweep | None) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from tunedb.errors import StoreError
 from tunedb.fleet.job import request_of, run_job
 from tunedb.fleet.known import known_sweeps, sweeps_in
 from tunedb.fleet.result import WarmResult
+from tunedb.fleet.task_run import LOST
 from tunedb.fleet.versions import kernel_fact
 from tunedb.fleet.workplace import interrupt_jobs
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
-LOST = "lost"  # outcome: the executor gave no result
 POLL_S = 0.2  # between two looks at jobs that don't report their end, such as submitit's
 
 Job = tuple[Problem, Mapping[str, Any] | None]  # with the arguments that it was made of, if they are known

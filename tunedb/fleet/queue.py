@@ -24,7 +24,7 @@ class TaskQueue:
         self._waiting = list(tasks)
         self._elsewhere: list[tuple[float, TuningTask]] = []  # with the time of the next look, the earliest first
         self._running: dict[TaskKey, tuple[float, TuningTask]] = {}  # with the time of its start
-        self._passed_over: set[TaskKey] = set()
+        self._passed_over: dict[TaskKey, float] = {}  # with the time of the first look
         self._patience = patience
         self._monotonic = monotonic
         self._progress_at = monotonic()
@@ -55,6 +55,14 @@ class TaskQueue:
         """Say whether a task is looked at again."""
         return task.key in self._passed_over
 
+    def waited(self, task: TuningTask) -> float:
+        """Return the seconds since the first look at a task that was passed over; 0.0 for another one.
+
+        A sweep of it that has failed elsewhere in that time is not tried again.
+        """
+        began = self._passed_over.get(task.key)
+        return 0.0 if began is None else self._monotonic() - began
+
     def done(self, task: TuningTask) -> None:
         """Note that a task is done."""
         with self._changed:
@@ -70,8 +78,8 @@ class TaskQueue:
             is_idle = not self._waiting and all(now - since < LOOK_AGAIN_S for since in others)  # others only look too
             if is_idle and now - self._progress_at > self._patience:
                 return False
-            del self._running[task.key]
-            self._passed_over.add(task.key)
+            looked_at, _ = self._running.pop(task.key)
+            self._passed_over.setdefault(task.key, looked_at)
             self._elsewhere.append((now + LOOK_AGAIN_S, task))
             self._changed.notify_all()
             return True
@@ -82,6 +90,15 @@ class TaskQueue:
             del self._running[task.key]
             self._waiting.insert(0, task)
             self._changed.notify_all()
+
+    def remove(self, device: str) -> list[TuningTask]:
+        """Remove and return the tasks for this device that nobody is tuning here: no slot is left for them."""
+        with self._changed:
+            waiting = [*self._waiting, *(task for _, task in self._elsewhere)]
+            removed = [task for task in waiting if task.device.digest == device]
+            self._waiting = [task for task in self._waiting if task.device.digest != device]
+            self._elsewhere = [entry for entry in self._elsewhere if entry[1].device.digest != device]
+            return removed
 
     def close(self) -> None:
         """Give out no more tasks."""

@@ -14,7 +14,7 @@ class WarmResult:
 
     `outcome` is `sweep` or `stored` if there is a config. Else it is `failed` (no config works), `aborted`, `busy` (it
     was still being tuned elsewhere), `out of memory`, `refused` (the worker's versions differ from the client's) or
-    `lost` (the executor gave no result); then `error` says why.
+    `lost` (the executor gave no result, or no GPU is left for it); then `error` says why.
     """
 
     problem: Problem

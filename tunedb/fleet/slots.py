@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,6 +119,17 @@ def on_slots(tasks: Sequence[TuningTask], slots: Sequence[Slot]) -> list[TuningT
         for placement in reversed(placements.values())
         for task in tasks
     ]
+
+
+def needed(slots: Sequence[Slot], tasks: Sequence[TuningTask]) -> list[Slot]:
+    """Return the slots that the tasks need: of each device no more than it has tasks."""
+    left = Counter(task.device.digest for task in tasks)
+    taken = []
+    for slot in slots:
+        if left[slot.device.digest]:
+            left[slot.device.digest] -= 1
+            taken.append(slot)
+    return taken
 
 
 def _is_named(slot: Slot, number: int, word: str) -> bool:

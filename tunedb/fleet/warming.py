@@ -13,10 +13,11 @@ from tunedb.core.sweep import Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
 from tunedb.fleet.executors import Job, SubmitsJobs, run_on_executor
-from tunedb.fleet.host import HostRun, Outcome, tune_on_host
+from tunedb.fleet.host import tune_on_host
 from tunedb.fleet.order import expected_seconds, longest_first
 from tunedb.fleet.result import WarmResult
 from tunedb.fleet.slots import Slot, gpu_slots, interpreters, on_slots
+from tunedb.fleet.task_run import HostRun, Outcome
 from tunedb.fleet.versions import facts_of
 from tunedb.runtime.current_device import current_index, device_of
 from tunedb.tuner import session
@@ -134,7 +135,7 @@ def _warm_here(
     run = HostRun(
         store, current, force=force, builds_on=() if force else None, step=step, seconds=expected_seconds(tasks, store)
     )
-    tune_on_host(tasks, slots[: max(1, len(tasks))], run, _Taker(take))
+    tune_on_host(tasks, slots, run, _Taker(take))
 
 
 class _Taker:
@@ -162,5 +163,5 @@ class _Taker:
     def done(self, slot: Slot, outcome: Outcome) -> None:
         """Hand on the result."""
         sweep = outcome.sweep
-        error = None if sweep is not None and sweep.config else self._why.get(slot.name)
+        error = None if sweep is not None and sweep.config else outcome.why or self._why.get(slot.name)
         self._take(WarmResult(outcome.task.problem, outcome.word, sweep, slot.name, error))

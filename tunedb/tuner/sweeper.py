@@ -149,17 +149,19 @@ class Sweeper:
         budget: float,
         observer: Observer,
         waits: bool = True,
+        waited: float = 0.0,
     ) -> TuningResult:
         """Sweep within the budget, in seconds, unless the store answers; with `force`, sweep in any case.
 
         Trials of earlier sweeps with the uids of `builds_on` count, or of all unfinished ones if it is None. A task
-        that another process has claimed is Skipped, at once unless this one `waits`.
+        that another process has claimed is Skipped, at once unless this one `waits`; `waited` is for how many seconds
+        it has been so, see `Tuner.tune_ahead`.
         Raises what the kernel's workload and its clock raise.
         """
         if budget <= 0:
             return Skipped("the budget is spent")
         look = _State if force else partial(self._look, task, settled_by_failure=False)
-        with self._turn(task, lambda: look().is_settled, waits=waits) as turn:
+        with self._turn(task, lambda: look().is_settled, waits=waits, waited=waited) as turn:
             state = look()
             is_first = state.choice is None and not force
             if state.is_settled or not turn.take(lambda: look().is_settled, is_first=is_first):
@@ -184,7 +186,7 @@ class Sweeper:
         return self._settings.budget - self.spent.seconds
 
     def _turn(
-        self, task: TuningTask, is_settled: Callable[[], bool], *, waits: bool = True
+        self, task: TuningTask, is_settled: Callable[[], bool], *, waits: bool = True, waited: float = 0.0
     ) -> contextlib.AbstractContextManager[SweepTurn]:
         from tunedb.tuner.turn import new_owner, sweep_turn  # here, because a hit needs no filelock
 
@@ -192,8 +194,8 @@ class Sweeper:
             self._owner = new_owner()
         return sweep_turn(
             task, self._store, self._locks, owner=self._owner, lease=self._lease,
-            patience=self._settings.lock_timeout if waits else 0.0, is_known=is_settled,
-            on_late=partial(self._on_late, task),
+            patience=self._settings.lock_timeout if waits else 0.0, waited=waited,
+            is_known=is_settled, on_late=partial(self._on_late, task),
         )  # fmt: skip
 
     def _look(self, task: TuningTask, *, settled_by_failure: bool) -> _State:

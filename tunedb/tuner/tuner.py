@@ -185,17 +185,20 @@ class Tuner:
         budget: float = float("inf"),
         observer: Observer | None = None,
         waits: bool = True,
+        waited: float = 0.0,
     ) -> TuningResult:
         """Tune a task ahead of its calls, unless the store has its config; with `force`, tune it again.
 
         A task that another process has claimed is waited for, or, unless this one `waits`, Skipped at once: it then
-        `is_claimed`, and tuning it again later finds the other's result, or that the claim is free. The sweep builds on
+        `is_claimed`, and tuning it again later finds the other's result, or that the claim is free. `waited` is for how
+        many seconds it has been so: a sweep that failed elsewhere in that time is not tried again. The sweep builds on
         trials of unfinished sweeps: only of those with the uids of `builds_on`, if it is given.
         Raises what the kernel's workload and its clock raise.
         """
         result = self._sweeper.tune_ahead(
-            task, force=force, builds_on=builds_on, budget=budget, observer=observer or LogObserver(), waits=waits
-        )
+            task, force=force, builds_on=builds_on, budget=budget, observer=observer or LogObserver(), waits=waits,
+            waited=waited,
+        )  # fmt: skip
         if result.choice is not None:
             if result.choice.sweep is not None:
                 self.store.copy_here(result.choice.sweep)

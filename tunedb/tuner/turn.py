@@ -43,6 +43,7 @@ class SweepTurn:
         who: Claimant,
         *,
         began: float,
+        waited: float,
         patience: float,
         on_late: Callable[[], object],
     ) -> None:
@@ -54,7 +55,7 @@ class SweepTurn:
         self._key = ClaimKey(*self._identity)
         self._store = store
         self._who = who
-        self._began = began
+        self._began = began - waited
         self._patience = patience
         self._deadline = began + patience
         self._on_late = on_late
@@ -223,17 +224,19 @@ def sweep_turn(
     owner: str,
     lease: float = LEASE_S,
     patience: float,
+    waited: float = 0.0,
     is_known: Callable[[], bool] = lambda: False,
     on_late: Callable[[], object] = lambda: None,
 ) -> Iterator[SweepTurn]:
     """Hold a task's lock, if it is free within `patience` seconds, and at the end give back what was claimed.
 
-    The claim has a lease of `lease` seconds, which is renewed. See `lock_problem` for the others.
+    The claim has a lease of `lease` seconds, which is renewed. The task has been waited for since `waited` seconds
+    before: a sweep that failed elsewhere in that time is not tried again. See `lock_problem` for the others.
     """
     began = time.monotonic()
     with lock_problem(folder, task.problem, task.device, patience, is_known) as lock:
         who = claimant(owner, lock.identity, lease)
-        turn = SweepTurn(task, store, lock, who, began=began, patience=patience, on_late=on_late)
+        turn = SweepTurn(task, store, lock, who, began=began, waited=waited, patience=patience, on_late=on_late)
         state = ClaimState.RELEASED
         try:
             yield turn

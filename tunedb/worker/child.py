@@ -66,6 +66,7 @@ def tune_task(
     observer: Observer,
     builds_on: Collection[str] | None = None,
     waits: bool = True,
+    waited: float = 0.0,
 ) -> tuple[str, Sweep | None]:
     """Tune a task; return how it ended and the sweep: `sweep`, `stored`, `failed`, `aborted`, `busy`, `out of memory`.
 
@@ -80,7 +81,7 @@ def tune_task(
     try:
         with one_call(STORES_S):
             result = tuner.tune_ahead(
-                task, force=force, builds_on=builds_on, budget=budget, observer=observer, waits=waits
+                task, force=force, builds_on=builds_on, budget=budget, observer=observer, waits=waits, waited=waited
             )
     except (torch.OutOfMemoryError, MemoryError):
         return "out of memory", None
@@ -136,7 +137,7 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
     if isinstance(message, Tune):
         outcome, sweep = tune_task(
             tuner, task, force=message.force, builds_on=message.builds_on, budget=message.budget, observer=events,
-            waits=message.waits,
+            waits=message.waits, waited=message.waited,
         )  # fmt: skip
         is_lost = sweep is not None and suspect_of(sweep) is not None
         events.put(Tuned(outcome, None if sweep is None else sweep.uid, is_lost))

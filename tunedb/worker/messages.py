@@ -37,6 +37,7 @@ class Tune:
     budget: float  # seconds
     builds_on: Sequence[str] | None = None  # uids, see `Tuner.tune_ahead`
     waits: bool = True  # for another process that has claimed the problem
+    waited: float = 0.0  # seconds, see `Tuner.tune_ahead`
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from tunedb.worker.messages import (
     encode,
 )
 from tunedb.worker.process import Events, start_process
+from tunedb.worker.released_claims import give_back_claims
 
 # By judgement, for a busy machine.
 MAX_START_S = 300.0  # for importing torch and making a CUDA context
@@ -109,6 +110,7 @@ class Supervisor:
         observer: Observer,
         builds_on: Sequence[str] | None = None,
         waits: bool = True,
+        waited: float = 0.0,
     ) -> tuple[str, Sweep | None]:
         """Tune a problem as `child.tune_task` does. A config that hangs, crashes or loses the device costs a restart.
 
@@ -119,9 +121,11 @@ class Supervisor:
         for number in range(1 + MAX_RESTARTS):
             if number:
                 _log.warning("%s (%s): going on in a new process.", problem.kernel, problem)
+                waited = 0.0  # what has failed since then is this run's own
             if builds_on is not None and sweep is not None:
                 builds_on = [*builds_on, sweep.uid]
-            answer = self._ask(Tune(problem, arguments, force, left, builds_on, waits), observer, start + budget)
+            asked = Tune(problem, arguments, force, left, builds_on, waits, waited)
+            answer = self._ask(asked, observer, start + budget)
             self._sweep_uid = None
             if isinstance(answer, Death):
                 sweep = self._record(answer, observer)
@@ -147,18 +151,7 @@ class Supervisor:
         return "aborted", sweep
 
     def _give_back(self) -> None:
-        """Give back the claims of a worker that has ended and could not: others need not wait for their lease."""
-        from tunedb.store import open_store
-
-        with contextlib.suppress(StoreError):  # then they do
-            self.store.claims.give_back(self._owner)
-        if self._settings.shared is None:
-            return
-        with contextlib.suppress(StoreError):
-            shared = open_store(self._settings.shared, busy_timeout=MAX_RELEASE_S, migrate=False, create=False)
-            if shared is not None:
-                with shared:
-                    shared.claims.give_back(self._owner)
+        give_back_claims(self._owner, self.store, self._settings.shared)
 
     def interrupt(self, *, force: bool = False) -> None:
         """End the worker for good, also from another thread: what waits for it raises Interrupted.

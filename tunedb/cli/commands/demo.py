@@ -30,7 +30,8 @@ def demo(format: FormatOption = Format.table) -> None:
     store.
     """
     from tunedb.cli.device import index_to_run_on
-    from tunedb.cli.tasks import tasks_of, tune
+    from tunedb.cli.host_tasks import tune
+    from tunedb.cli.tasks import tasks_of
 
     index = index_to_run_on()
     free_bytes = None

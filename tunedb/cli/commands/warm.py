@@ -96,11 +96,11 @@ def warm(
 ) -> None:
     """Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.
 
-    What is stored already is left as it is. A kernel's gradient is tuned with it. Every GPU of this host is used; what
-    another process tunes is passed over and looked at again at the end. On a GPU the sweeps run in a process of their
-    own: a config that hangs or crashes costs its trial, and the run goes on. Without a GPU the kernels run in
-    Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 if a problem ended without a config, or was
-    not reached.
+    What is stored already is left as it is. A kernel's gradient is tuned with it. Every GPU of this host is used, and
+    the problems that take longest come first. What another process tunes is passed over and looked at again at the end.
+    On a GPU the sweeps run in a process of their own: a config that hangs or crashes costs its trial, and the run goes
+    on. Without a GPU the kernels run in Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 if a
+    problem ended without a config, or was not reached.
     """
     again = stale or incomplete
     sources = (kernel is not None and not again and shapes is None, shapes is not None, from_misses, stale, incomplete)
@@ -119,9 +119,9 @@ def warm(
     lines = read_shapes(shapes, kernel) if shapes is not None else []
 
     from tunedb.cli.device import index_to_run_on
-    from tunedb.cli.host_tasks import slots_to_use, tune_on_slots
+    from tunedb.cli.host_tasks import slots_to_use, tune
     from tunedb.cli.plan import print_plan
-    from tunedb.cli.tasks import tasks_of, tune
+    from tunedb.cli.tasks import tasks_of
     from tunedb.fleet.slots import on_slots
 
     index = index_to_run_on()
@@ -150,13 +150,11 @@ def warm(
             from tunedb.cli.dask_tasks import tune_on_dask
 
             rows = tune_on_dask(dask, tasks, store, force=force, step=trial_timeout)
-        elif slots:
-            rows = tune_on_slots(
-                tasks, slots, store, force=force or again, from_nothing=force, budget=budget, step=trial_timeout
-            )
         else:
-            step = trial_timeout if index >= 0 else None
-            rows = tune(tasks, store, force=force or again, from_nothing=force, budget=budget, step=step)
+            rows = tune(
+                tasks, store, slots, force=force or again, from_nothing=force, keeps_order=from_misses, budget=budget,
+                step=trial_timeout,
+            )  # fmt: skip
         if dask is None:  # whose workers have the devices
             from tunedb.tuner.copy_rate import measure_copy_rates
 
