@@ -55,9 +55,14 @@ def test_a_claim_has_one_owner_until_it_is_given_back(store: Store) -> None:
     assert (again.is_ours, again.owner, again.attempt) == (True, "second", 2)
 
 
-def test_the_owner_itself_does_not_get_it_twice(store: Store) -> None:
-    assert store.claims.take(KEY, FIRST).is_ours
-    assert not store.claims.take(KEY, FIRST).is_ours
+@pytest.mark.parametrize("place", [None, "a lock file"])
+def test_an_owner_that_has_lost_its_claim_gets_it_again_as_a_new_attempt(store: Store, place: str | None) -> None:
+    """As a process whose claim could not be given back, or a worker that replaces one which was killed."""
+    owner = Claimant("owner", place)
+    lost, again = store.claims.take(KEY, owner), store.claims.take(KEY, owner)
+    assert (again.is_ours, again.owner, again.attempt) == (True, "owner", 2)
+    assert not store.claims.end(lost, ClaimState.RELEASED)
+    assert not store.claims.take(KEY, SECOND).is_ours
 
 
 @pytest.mark.parametrize(

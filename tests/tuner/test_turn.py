@@ -4,95 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import DEVICE, ENVIRONMENT, FakeClock, FakeKernel, task_of
+from tests.tuner.hosts import Host, eventually, in_thread, key_of, shared_path, uid_of
 from tunedb import settings
 from tunedb.core.claim import Claimant, ClaimKey, ClaimState
 from tunedb.core.task import Choice
 from tunedb.store import Store, open_store
 from tunedb.store.claim_keeper import Publication
-from tunedb.store.guarded import GuardedStore
-from tunedb.store.layered import LayeredStore
 from tunedb.store.shared import SharedStore
 from tunedb.tuner.tuner import Tuner
 from tunedb.tuner.tuning_result import Answered, Skipped, Swept
 
 TIMES = {1: 9.0, 2: 5.0, 4: 7.0}
 ANOTHER = Claimant("another process")
+__all__ = ["shared_path"]
 pytestmark = pytest.mark.usefixtures("patience")
-
-
-@pytest.fixture
-def shared_path(tmp_path: Path) -> str:
-    """The shared store, which is there."""
-    path = str(tmp_path / "shared.db")
-    open_store(path).close()
-    return path
-
-
-class Host:
-    """A host: a state folder of its own, and the shared store."""
-
-    def __init__(self, folder: Path, shared: str | None, name: str, *, lease: float = 60.0, **given: object) -> None:
-        self.folder = folder / name
-        self.url = str(self.folder / "store.db")
-        local = GuardedStore(self.url, lambda: open_store(self.url))
-        remote = None if shared is None else SharedStore(shared, lambda: open_store(shared), deadline=60.0)
-        self.store = LayeredStore(local, remote)
-        self.better = 0
-        self.tuner = Tuner(
-            settings.read(given), self.store, locks=self.folder / "locks", clock=FakeClock,
-            environment_of=lambda _: ENVIRONMENT, lease=lease, on_better=self._count,
-        )  # fmt: skip
-
-    def _count(self) -> None:
-        self.better += 1
-
-    def call(self, kernel: FakeKernel, n: int = 1) -> Choice:
-        """A call of the kernel."""
-        return self.tuner.choose(kernel, kernel.problem(n=n), -1)
-
-    def sweeps(self) -> list[tuple[str, str]]:
-        """The uid and status of each sweep in the local store."""
-        self.store.local.flush()
-        with open_store(self.url) as store:
-            return [(sweep.uid, str(sweep.status)) for sweep in store.iter_sweeps(finished=False)]
-
-
-def key_of(kernel: FakeKernel, n: int = 1) -> ClaimKey:
-    """The key of a problem of the kernel."""
-    return ClaimKey.of(task_of(kernel, n=n))
-
-
-def uid_of(choice: Choice) -> str:
-    """The uid of the sweep behind a choice."""
-    assert choice.sweep is not None
-    return choice.sweep.uid
-
-
-def in_thread(work: Callable[[], object]) -> Callable[[], object]:
-    """Do the work on a thread; return what waits for it and gives what it returned."""
-    results: list[object] = []
-    thread = threading.Thread(target=lambda: results.append(work()))
-    thread.start()
-
-    def join() -> object:
-        thread.join(60)
-        return results[0]
-
-    return join
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_of_two_hosts_one_sweeps_and_the_other_adopts_its_sweep(tmp_path: Path, shared_path: str) -> None:
@@ -237,7 +167,7 @@ def test_an_owner_that_was_overtaken_publishes_nothing_and_adopts_the_others_swe
     with open_store(shared_path) as store:
         assert list(store.upkeep.uids()) == [uid_of(choice)]
     assert [status for _, status in host.sweeps()] == ["aborted"]
-    said = [record.getMessage() for record in records.records if "took its claim over" in record.getMessage()]
+    said = [record.getMessage() for record in records.records if "tuned it as well meanwhile" in record.getMessage()]
     assert len(said) == 1
     assert "its result serves" in said[0]
     again = Host(tmp_path, shared_path, "a").call(FakeKernel(TIMES))  # the next process of that host
@@ -287,7 +217,7 @@ def test_one_that_learns_only_later_that_it_was_overtaken_changes_to_the_others_
         eventually(lambda: host.better)
         assert uid_of(host.call(kernel)) == done.uid != uid_of(first)
         assert list(store.upkeep.uids()) == [done.uid]
-    assert records.text.count("was taken over before the sweep arrived") == 1
+    assert records.text.count("tuned it as well before this sweep arrived") == 1
     again = Host(tmp_path, shared_path, "a").call(FakeKernel(TIMES))
     assert uid_of(again) == done.uid
 

@@ -51,6 +51,7 @@ class ClaimKeeper(ABC):
     ) -> Publication:
         """Keep a finished sweep, and give back its claim with it.
 
-        A sweep that has no claim, as this store was away when it began, yields to another's if it `is_first`: if
-        nothing was stored then. `settled` hears what became of it, also if that is known only later.
+        A sweep that has no claim, as this store was away when it began, yields to another's that was published since
+        then, and if it `is_first`, if nothing was stored then, to any other. `settled` hears what became of it, also if
+        that is known only later.
         """

@@ -85,7 +85,7 @@ class SweepStore(ABC):
         """Forget what is in memory of that identity's sweeps: another process may have published one."""
 
     def withdraw(self, sweep_uid: str, reason: str) -> None:  # noqa: B027 (for stores that queue)
-        """Quarantine a sweep that was kept before it was known that another process had taken its claim over."""
+        """Quarantine a sweep that was kept before it was known that another process had tuned it as well."""
 
     def copy_here(self, sweep: Sweep) -> None:  # noqa: B027 (for stores of several layers)
         """Copy a sweep that a look-up found to the local store, with its trials, unless it is there."""

@@ -33,6 +33,14 @@ class _Page:
     by_problem: dict[str, list[Sweep]] = field(default_factory=lambda: defaultdict(list))
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The sweeps of one problem, and the refresh for which they were read, if there was one."""
+
+    refresh: object
+    sweeps: list[Sweep]
+
+
 class SharedRows:
     """The rows that were read. A kernel with few is read as a whole, of others each problem that is asked for.
 
@@ -47,42 +55,51 @@ class SharedRows:
         self._load = load
         self._deadline = deadline
         self._pages: dict[_Kernel, _Page] = {}
-        self._problems: dict[tuple[_Kernel, str], list[Sweep]] = {}
-        self._stale: dict[tuple[_Kernel, str], None] = {}
+        self._problems: dict[tuple[_Kernel, str], _Read] = {}
+        self._refreshes: dict[tuple[_Kernel, str], object] = {}  # the last one of each: a new object
 
     def of_problem(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that identity."""
         kernel = (problem.kernel, kernel_hash, device.digest)
         key = (kernel, problem.key)
-        page = self._pages.get(kernel)
-        if key not in self._stale:
-            if key in self._problems:
-                return self._problems[key]
+        page, refresh, known = None, self._refreshes.get(key), self._problems.get(key)
+        if known is not None and (refresh is None or known.refresh is refresh):
+            return known.sweeps
+        if refresh is None:
             page = self._page(kernel, device)
             if page is None:
                 return []
             if page.is_whole:
                 return page.by_problem.get(problem.key, [])
-        rows = self.ask(lambda store: store.get_sweeps(problem, device, kernel_hash))
-        if rows is None:  # better some rows than none
-            return self._problems.get(key) or ([] if page is None else page.by_problem.get(problem.key, []))
-        make_room(self._problems, MAX_PROBLEMS)
-        self._problems[key] = _facts(rows)
-        self._stale.pop(key, None)
-        return self._problems[key]
+
+        def read(store: Store) -> list[Sweep]:
+            # On the one thread that reads, so that what was read last is kept. A refresh that comes meanwhile counts:
+            # these rows may be older than what it is for.
+            answers = self._refreshes.get(key)
+            rows = _facts(store.get_sweeps(problem, device, kernel_hash))
+            make_room(self._problems, MAX_PROBLEMS)
+            self._problems[key] = _Read(answers, rows)
+            return rows
+
+        rows = self.ask(read)
+        if rows is not None:
+            return rows
+        if known is not None:  # better some rows than none
+            return known.sweeps
+        return [] if page is None else page.by_problem.get(problem.key, [])
 
     def of_kernel(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the newest sweeps of a kernel on a device, and those of its problems that were asked for since."""
         key = (kernel, kernel_hash, device.digest)
         page = self._page(key, device)
-        asked = [sweep for (of, _), sweeps in list(self._problems.items()) if of == key for sweep in sweeps]
+        asked = [sweep for (of, _), read in list(self._problems.items()) if of == key for sweep in read.sweeps]
         by_uid = {sweep.uid: sweep for sweep in (*([] if page is None else page.sweeps), *asked)}
         return list(by_uid.values())
 
     def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:
         """Read the rows of that identity again when they are next asked for."""
-        make_room(self._stale, MAX_PROBLEMS)
-        self._stale[(problem.kernel, kernel_hash, device.digest), problem.key] = None
+        make_room(self._refreshes, MAX_PROBLEMS)
+        self._refreshes[(problem.kernel, kernel_hash, device.digest), problem.key] = object()
 
     def _page(self, key: _Kernel, device: Device) -> _Page | None:
         page = self._pages.get(key)

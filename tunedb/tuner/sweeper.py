@@ -22,6 +22,7 @@ from tunedb.runtime.clock import Clock, own_clock, untraced
 from tunedb.settings import Settings
 from tunedb.store.interface import SweepStore
 from tunedb.sweep.observer import LogObserver, Observer
+from tunedb.tuner.behind import adopt, better_ranked
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.crash_record import CrashRecord
 from tunedb.tuner.lookup import Lookup
@@ -257,23 +258,10 @@ class Sweeper:
         if not self._store.wait_until_written(sweep.uid):
             turn.lock.keep_until(partial(self._store.is_settled, sweep.uid))
         if turn.is_overtaken:
-            return self._adopted(task, sweep, turn)
-        if sweep.config is None:
-            return Swept(sweep, None)
-        if state.choice is not None and not sweep.complete:
-            return Swept(sweep, state.choice)  # it may not have tried the incumbent; the store ranks it behind too
-        return Swept(sweep, Choice(sweep.config, Source.SWEEP, sweep))
-
-    def _adopted(self, task: TuningTask, sweep: Sweep, turn: SweepTurn) -> Swept | Skipped:
-        """Return the choice of the process that took this one's claim over, so that all of them use one config."""
-        turn.wait_for_the_other()
-        choice = self._lookup.get(task).choice
-        _log.warning(
-            "%s (%s): another process took its claim over and tuned it as well; %s.",
-            task.kernel.name,
-            task.problem,
-            "its result serves" if choice is not None else "it has no result yet, so the default serves",
-        )
-        if choice is None:
-            return Skipped("another process has taken its claim over", is_claimed=True)
+            return adopt(task, sweep, turn, self._lookup)
+        choice = None if sweep.config is None else Choice(sweep.config, Source.SWEEP, sweep)
+        if choice is not None and state.choice is not None and not sweep.complete:
+            choice = state.choice  # it may not have tried the incumbent; the store ranks it behind too
+        if choice is not None and turn.is_unclaimed:
+            choice = better_ranked(task, sweep, turn, self._lookup, choice) or choice
         return Swept(sweep, choice)

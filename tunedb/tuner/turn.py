@@ -32,7 +32,7 @@ _log = logging.getLogger("tunedb")
 class SweepTurn:
     """A task's turn, while its lock is held: `take` claims it, and as a recorder it publishes the claimed sweep.
 
-    `on_late` is called if it becomes known only after the turn that another process had taken the claim over.
+    `on_late` is called if it becomes known only after the turn that another process's sweep may serve.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class SweepTurn:
     ) -> None:
         self.lock = lock
         self.is_overtaken = False
+        self.is_unclaimed = False  # published to a store that was away when the sweep began: another's may rank before
         self.is_claimed_elsewhere = not lock.held
         self.has_failed_elsewhere = False
         self._identity = (task.problem, task.device, task.kernel.hash)
@@ -98,7 +99,10 @@ class SweepTurn:
 
     def end(self, state: ClaimState) -> None:
         """Give the claim back, unless the sweep has been published under it, or is being."""
-        if self._claim is not None and self._keeper is not None and not self._is_kept:
+        if self._claim is None or self._keeper is None:
+            return
+        is_left = self.is_overtaken and self._keeper is self._keepers[-1]  # another keeper's answer ended the sweep
+        if not self._is_kept or is_left:
             self._timer.close()
             self._keeper.end(self._claim, state)
 
@@ -123,7 +127,10 @@ class SweepTurn:
         try:
             for keeper in self._keepers[:-1]:
                 claim = self._claim if keeper is self._keeper else None
-                keeper.publish(sweep, claim, self._who, is_first=self._is_first, settled=partial(self._settle, sweep))
+                kept = keeper.publish(
+                    sweep, claim, self._who, is_first=self._is_first, settled=partial(self._settle, sweep, claim)
+                )
+                self.is_unclaimed |= claim is None and kept == Publication.KEPT
         # Raised again: an interrupt, while a sweep is sent that is done. It must not be lost.
         except BaseException:
             self._keep(sweep)
@@ -148,20 +155,24 @@ class SweepTurn:
             aborted = {"status": SweepStatus.ABORTED, "complete": False, "config": None, "time_us": None}
             self._store.finish_sweep(dataclasses.replace(sweep, **aborted, default_time_us=None))  # type: ignore[arg-type]
 
-    def _settle(self, sweep: Sweep, result: Publication) -> None:
+    def _settle(self, sweep: Sweep, claim: Claim | None, result: Publication) -> None:
         """Hear what became of the sweep in the shared store, on any thread and at any time."""
         with self._guard:
             self._published = result
             is_late = self._is_kept
         self._timer.close()
-        if is_late and result == Publication.OVERTAKEN:
+        if not is_late:
+            return
+        if result == Publication.OVERTAKEN:
             _log.warning(
-                "%s (%s): the claim of a sweep was taken over before the sweep arrived; another process's serves.",
+                "%s (%s): another process tuned it as well before this sweep arrived; the other's result serves.",
                 sweep.problem.kernel, sweep.problem,
             )  # fmt: skip
-            self._store.withdraw(sweep.uid, "another process had taken its claim over")
-            self._store.refresh(*self._identity)
-            self._on_late()
+            self._store.withdraw(sweep.uid, "another process had tuned it as well")
+        elif result != Publication.KEPT or claim is not None:
+            return
+        self._store.refresh(*self._identity)
+        self._on_late()
 
     def wait_for_the_other(self) -> None:
         """Wait, as long as for a lock, until no other process holds the claim: its sweep is then stored."""
@@ -172,6 +183,10 @@ class SweepTurn:
             while claim is not None and claim.state == ClaimState.HELD and claim.age <= 0 and self._left() > 0:
                 poll = self._sleep(poll)
                 claim = keeper.get(self._key, poll)
+        self._store.refresh(*self._identity)
+
+    def look_again(self) -> None:
+        """Have the task's stored sweeps read again when they are next asked for."""
         self._store.refresh(*self._identity)
 
     def _wait_for(self, keeper: ClaimKeeper, is_settled: Callable[[], bool]) -> Claim | None:

@@ -48,7 +48,7 @@ class Claims:
             f"WHERE NOT COALESCE(claim.expires <= {clock['in_seconds'].format(MAX_LEASE_S)} AND ("
             f"(claim.state = '{ClaimState.FAILED}' AND claim.expires > {clock['in_seconds'].format('-:waited')}) "
             f"OR (claim.state = '{ClaimState.HELD}' AND claim.expires > {now} "
-            "AND COALESCE(claim.place <> excluded.place, 1 = 1))), 1 = 0)"
+            "AND claim.owner <> excluded.owner AND COALESCE(claim.place <> excluded.place, 1 = 1))), 1 = 0)"
         )
         self._get = sa.text(f"SELECT owner, attempt, state, {clock['age']} AS age FROM claim WHERE {_KEY}")
         self._renew = sa.text(f"UPDATE claim SET expires = {later} WHERE {_OURS}")
@@ -61,8 +61,9 @@ class Claims:
     def take(self, key: ClaimKey, claimant: Claimant, waited: float = 0.0) -> Claim:
         """Take the claim if it is free; return it, ours or as another process has it.
 
-        Free is one that nobody has, that was given back, whose lease has run out, or whose owner is gone for sure. One
-        that failed within the last `waited` seconds is not: the sweep that the claimant waited for has failed.
+        Free is one that nobody has, that was given back, whose lease has run out, or whose owner is gone for sure; and
+        the claimant's own, which it has lost: a process sweeps a problem once at a time. One that failed within the
+        last `waited` seconds is not: the sweep that the claimant waited for has failed.
         """
         with self._access.write() as connection:
             return self.take_in(connection, key, claimant, waited)
@@ -71,7 +72,7 @@ class Claims:
         """Take the claim within a transaction, as `take` does."""
         values = {"owner": claimant.owner, "place": claimant.place, "lease": claimant.lease, "waited": max(waited, 0.0)}
         taken = self._changed(connection, self._take, key, **values)
-        claim = self._select(connection, key, is_ours=taken)
+        claim = self.get_in(connection, key, is_ours=taken)
         if claim is None:  # it can't be missing: nothing deletes a claim
             advice = about("tunedb db check", self._access.database.url)
             raise StoreError(f"A claim of {key.problem.kernel} was not stored. Run: {advice}")
@@ -80,7 +81,7 @@ class Claims:
     def get(self, key: ClaimKey) -> Claim | None:
         """Return the claim; None if nobody has ever taken it."""
         with self._access.read() as connection:
-            return self._select(connection, key)
+            return self.get_in(connection, key)
 
     def renew(self, claim: Claim, lease: float) -> bool:
         """Begin the lease again; return False if the claim is not ours any more."""
@@ -108,7 +109,8 @@ class Claims:
         values |= statements.identity(key.problem, key.device, key.kernel_hash)
         return connection.execute(statement, values, execution_options={"preserve_rowcount": True}).rowcount > 0
 
-    def _select(self, connection: sa.Connection, key: ClaimKey, *, is_ours: bool = False) -> Claim | None:
+    def get_in(self, connection: sa.Connection, key: ClaimKey, *, is_ours: bool = False) -> Claim | None:
+        """Return the claim within a transaction, as `get` does."""
         row = connection.execute(self._get, statements.identity(key.problem, key.device, key.kernel_hash)).one_or_none()
         if row is None:
             return None

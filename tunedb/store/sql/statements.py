@@ -107,11 +107,13 @@ HAS_UNFINISHED = (
     f"SELECT EXISTS (SELECT 1 {_JOINED} WHERE {_IDENTITY} AND sweep.environment = :environment "
     "AND (sweep.status IN ('running', 'aborted') OR NOT sweep.complete))"
 )
-HAS_OTHER = (
-    f"SELECT EXISTS (SELECT 1 {_JOINED} WHERE {_IDENTITY} AND sweep.environment = :environment AND sweep.uid <> :uid "
+_OTHER = (
+    f"SELECT 1 {_JOINED} WHERE {_IDENTITY} AND sweep.environment = :environment AND sweep.uid <> :uid "
     "AND sweep.status = 'tuned' AND NOT EXISTS (SELECT 1 FROM mark WHERE mark.sweep_uid = sweep.uid "
-    f"AND mark.kind = '{MarkKind.QUARANTINE}'))"
+    f"AND mark.kind = '{MarkKind.QUARANTINE}')"
 )
+HAS_OTHER = f"SELECT EXISTS ({_OTHER})"
+HAS_NEW = f"SELECT EXISTS ({_OTHER} AND sweep.arrived >= :since)"
 TRIED = (
     f"SELECT {_columns('trial', ('config',))} FROM trial JOIN sweep ON sweep.id = trial.sweep_id "
     f"WHERE sweep.uid = :sweep LIMIT {MAX_TRIED}"

@@ -12,7 +12,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
+from tunedb.core.claim import Claim, Claimant
 from tunedb.core.device import Device, Environment
 from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
@@ -32,6 +32,7 @@ from tunedb.store.sql.hints import Hints
 from tunedb.store.sql.hosts import HostSum
 from tunedb.store.sql.marks import Marks
 from tunedb.store.sql.models import ProblemRow, SweepRow, TrialRow
+from tunedb.store.sql.publishing import Publishing
 from tunedb.store.sql.records import in_order
 from tunedb.store.sql.store_claims import StoreClaims
 from tunedb.store.sql.sweep_rows import WITH_FACTS, SweepRows, unfinished_query
@@ -67,6 +68,7 @@ class Store(SweepStore):
         self.hints = Hints(self._access, now)
         self.copy_rates = CopyRates(self._access)
         self._rows = SweepRows(self._access, self.marks, self.confirmations, now)
+        self._publishing = Publishing(self._access, self._rows, self.claims)
 
     def close(self) -> None:
         """Forget the database; a database in memory is lost."""
@@ -161,28 +163,11 @@ class Store(SweepStore):
     def publish(self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool) -> Publication:
         """Keep a whole finished sweep and give back its claim, both or neither. A second time changes nothing.
 
-        Nothing is kept if another process has taken the claim over. A sweep without a claim that `is_first`, which says
-        that nothing was stored when it began, is not kept either if another process has claimed its problem, or
-        published a sweep of it in the same environment.
+        Nothing is kept if another process has taken the claim over. A sweep without a claim is not kept either if
+        another process has claimed its problem, or published a sweep of it in the same environment: at any time if it
+        `is_first`, which says that nothing was stored when it began, else since it began.
         """
-        rows.check_sweep(sweep)
-        key = ClaimKey(sweep.problem, sweep.device, sweep.kernel_hash)
-        with self._access.write() as connection:
-            if claim is None and is_first:
-                claim = self.claims.take_in(connection, key, claimant)
-                if not claim.is_ours:
-                    return self._overtaken(connection, sweep)
-                if self._rows.has_other(connection, sweep):
-                    self.claims.end_in(connection, claim, ClaimState.RELEASED)
-                    return self._overtaken(connection, sweep)
-            if claim is None or self.claims.end_in(connection, claim, ClaimState.RELEASED):
-                self._rows.put(connection, sweep)
-                return Publication.KEPT
-            return self._overtaken(connection, sweep)
-
-    def _overtaken(self, connection: sa.Connection, sweep: Sweep) -> Publication:
-        """Return OVERTAKEN, unless this very sweep was kept before: the answer may have been lost on its way."""
-        return Publication.KEPT if self._rows.is_finished(connection, sweep.uid) else Publication.OVERTAKEN
+        return self._publishing.publish(sweep, claim, claimant, is_first=is_first)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that problem, device and kernel: without trials, with their counts.

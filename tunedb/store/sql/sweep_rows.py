@@ -134,12 +134,6 @@ class SweepRows:
         query = sa.select(sa.exists().where(SweepRow.uid == uid, SweepRow.status != "running"))
         return bool(connection.scalar(query))
 
-    def has_other(self, connection: sa.Connection, sweep: Sweep) -> bool:
-        """Say whether another tuned sweep of the same identity and environment is stored, and not quarantined."""
-        values = statements.identity(sweep.problem, sweep.device, sweep.kernel_hash)
-        environment = {"environment": sweep.environment.key, "uid": sweep.uid}
-        return bool(connection.scalar(sa.text(statements.HAS_OTHER), values | environment))
-
     def running_id(self, connection: sa.Connection, uid: str) -> int | None:
         """Return the id of a running sweep, locked for this transaction; None if no sweep of that uid is running."""
         query = sa.select(SweepRow.id).where(SweepRow.uid == uid, SweepRow.status == "running")

@@ -1,0 +1,68 @@
+"""Publication of finished sweeps: kept under a claim, unless another process was first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
+from tunedb.core.sweep import Sweep, now
+from tunedb.store.claim_keeper import Publication
+from tunedb.store.sql import rows, statements
+from tunedb.store.sql.base import Access
+from tunedb.store.sql.claims import Claims
+from tunedb.store.sql.models import UtcTime
+from tunedb.store.sql.sweep_rows import SweepRows
+
+_HAS_NEW = sa.text(statements.HAS_NEW).bindparams(sa.bindparam("since", type_=UtcTime))
+
+
+class Publishing:
+    """The publication of sweeps to one store."""
+
+    def __init__(self, access: Access, sweep_rows: SweepRows, claims: Claims) -> None:
+        self._access = access
+        self._rows = sweep_rows
+        self._claims = claims
+
+    def publish(self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool) -> Publication:
+        """Keep a sweep and give back its claim, both or neither. See `Store.publish`."""
+        rows.check_sweep(sweep)
+        with self._access.write() as connection:
+            if claim is None:
+                claim = self._claim_late(connection, sweep, claimant, is_first=is_first)
+            if claim is not None and self._claims.end_in(connection, claim, ClaimState.RELEASED):
+                self._rows.put(connection, sweep)
+                return Publication.KEPT
+            # This very sweep may have been kept before: the answer may have been lost on its way.
+            was_kept = self._rows.is_finished(connection, sweep.uid)
+            return Publication.KEPT if was_kept else Publication.OVERTAKEN
+
+    def _claim_late(
+        self, connection: sa.Connection, sweep: Sweep, claimant: Claimant, *, is_first: bool
+    ) -> Claim | None:
+        """Return a claim for a sweep that has none; None if another process was first."""
+        key = ClaimKey(sweep.problem, sweep.device, sweep.kernel_hash)
+        is_behind = self._is_behind(connection, key, sweep, is_first=is_first)
+        claim = self._claims.take_in(connection, key, claimant)
+        if claim.is_ours and is_behind:
+            self._claims.end_in(connection, claim, ClaimState.RELEASED)
+        return claim if claim.is_ours and not is_behind else None
+
+    def _is_behind(self, connection: sa.Connection, key: ClaimKey, sweep: Sweep, *, is_first: bool) -> bool:
+        if is_first:
+            return self._has_other(connection, sweep)
+        # Another process's claim has ended since then, by the database's clock, and its sweep arrived, by its host's.
+        before = self._claims.get_in(connection, key)
+        seconds = (now() - sweep.started).total_seconds()
+        has_ended = before is not None and before.state == ClaimState.RELEASED and before.age <= seconds
+        return has_ended and self._has_other(connection, sweep, sweep.started)
+
+    def _has_other(self, connection: sa.Connection, sweep: Sweep, since: datetime | None = None) -> bool:
+        """Say whether another tuned sweep of the same identity and environment is stored, and not quarantined."""
+        values = statements.identity(sweep.problem, sweep.device, sweep.kernel_hash)
+        values |= {"environment": sweep.environment.key, "uid": sweep.uid}
+        if since is None:
+            return bool(connection.scalar(sa.text(statements.HAS_OTHER), values))
+        return bool(connection.scalar(_HAS_NEW, values | {"since": since}))
