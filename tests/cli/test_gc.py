@@ -11,6 +11,8 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_explain_mark import HASH, tuned
 from tests.store.samples import failed, running
 from tunedb import settings
+from tunedb.core.claim import Claimant, ClaimKey, ClaimState
+from tunedb.core.device import INTERPRETER
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Mark, Sweep, now
 from tunedb.store import Store, open_store
@@ -103,3 +105,20 @@ def test_without_a_store_nothing_is_made(cli: Cli, kernels: dict[str, Kernel], t
     answer = cli("gc", "--yes", "--format", "json")
     assert (answer.code, answer.json) == (0, [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_claims_that_ended_long_ago_go_and_others_stay(cli: Cli, kernels: dict[str, Kernel]) -> None:
+    put(tuned())
+    old, ended, held = (ClaimKey(Problem.of("pool", rows=rows), INTERPRETER, HASH) for rows in (1, 2, 3))
+    with opened() as store:
+        for key in (old, ended):
+            store.claims.end(store.claims.take(key, Claimant("someone")), ClaimState.RELEASED)
+            if key == old:
+                with store._access.write() as connection:
+                    connection.exec_driver_sql("UPDATE claim SET expires = '2020-01-01 00:00:00.000000'")
+        store.claims.take(held, Claimant("someone"))
+    assert "1 claims that ended more than 30 days ago would be removed." in cli("gc", "--dry-run").err
+    assert "1 claims that ended more than 30 days ago are removed." in cli("gc", "--yes").err
+    with opened() as store:
+        assert [store.claims.get(key) is None for key in (old, ended, held)] == [True, False, False]
+    assert "days ago" not in cli("gc", "--yes").err

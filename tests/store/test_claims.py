@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -259,3 +260,19 @@ def test_everything_about_a_claim_works_through_a_pooler(pgbouncer: str) -> None
         assert publish(store, sweep(), new)
         assert store.claims.get(KEY).state == "released"
         assert len(store.upkeep.uids()) == 1
+
+
+def test_claims_that_ended_long_ago_are_removed(store: Store) -> None:
+    old, new = KEY, replace(KEY, kernel_hash="0" * 64)
+    ended = store.claims.take(old, FIRST)
+    assert store.claims.end(ended, ClaimState.RELEASED)
+    store.claims.take(new, SECOND)
+    assert (store.claims.count_old(timedelta(hours=1)), store.claims.remove_old(timedelta(hours=1))) == (0, 0)
+    until(lambda: store.claims.count_old(timedelta(seconds=0.01)) == 1)
+    assert store.claims.remove_old(timedelta(seconds=0.01)) == 1
+    assert store.claims.get(old) is None
+    assert not store.claims.take(new, FIRST).is_ours
+    assert not store.claims.end(ended, ClaimState.RELEASED)
+    again = store.claims.take(old, SECOND)
+    assert (again.is_ours, again.attempt) == (True, 1)
+    assert not store.claims.end(ended, ClaimState.RELEASED), "its former owner is fenced"

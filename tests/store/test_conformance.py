@@ -245,6 +245,12 @@ def test_a_store_says_what_it_has_sweeps_of(store: Store) -> None:
     assert store.upkeep.kernels() == ["avg_pool1d", "mine.add"]
     assert store.upkeep.tried_configs("mine.add") == [Config.of(BLOCK=block, num_warps=4) for block in (128, 256, 512)]
     assert store.upkeep.tried_configs("absent") == []
+    winner_only = sweep(problem=Problem.of("mine.mul", n=1), config=Config.of(BLOCK=64), trials=())
+    store.put_sweep(winner_only)
+    assert store.upkeep.tried_configs("mine.mul") == [Config.of(BLOCK=64)]
+    assert store.upkeep.problems("mine.add") == [add]
+    assert store.upkeep.problems("bad") == [bad]
+    assert store.upkeep.problems("absent") == []
 
 
 def test_the_listing_goes_on_while_its_reader_writes(store: Store, small_pages: int) -> None:

@@ -36,6 +36,7 @@ def test_lists_are_those_of_the_whole_store(tmp_path: Path) -> None:
             tried = [Config.of(BLOCK=block, num_warps=4) for block in (128, 256, 512)]
             assert quick.upkeep.tried_configs("mine.add") == whole.upkeep.tried_configs("mine.add") == tried
             assert quick.upkeep.tried_configs("other") == []
+            assert quick.upkeep.problems("mine.add") == whole.upkeep.problems("mine.add") != []
             assert len(next(iter(quick.iter_sweeps(with_trials=True))).trials) == 3
             assert quick.whole is not None
 

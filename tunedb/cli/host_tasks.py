@@ -13,7 +13,6 @@ from tunedb.cli.command import log
 from tunedb.cli.tasks import make_tuner, task_row, warn_about_interpreter
 from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
-from tunedb.worker.supervisor import MAX_STEP_S
 
 if TYPE_CHECKING:
     from tunedb.fleet.slots import Slot
@@ -48,14 +47,14 @@ def tune(
     from_nothing: bool = False,
     keeps_order: bool = False,
     budget: float = math.inf,
-    step: float = MAX_STEP_S,
+    step: float | None = None,
 ) -> list[dict[str, Any]]:
     """Tune the tasks that have no stored config, with progress on stderr. Returns a row for each.
 
-    The longest come first, unless their order is to be kept.
-    Each slot has a worker, which is ended if a step of a trial takes more than `step` seconds; without slots this
-    process tunes. With `force` those with a stored config are tuned too; with `from_nothing` no trial of an earlier
-    sweep counts. Tasks that were not reached within the budget, in seconds for all of them, have no row.
+    The longest come first, unless their order is to be kept. Each slot has a worker, which is ended if a step of a
+    trial takes more than `step` seconds; without slots this process tunes. With `force` tasks with a stored config are
+    tuned too; with `from_nothing` no trial of an earlier sweep counts. Tasks that were not reached within the budget, in
+    seconds for all of them, have no row.
     """
     from tunedb.cli.host_progress import HostProgress
     from tunedb.fleet.here import tune_here
@@ -63,14 +62,15 @@ def tune(
     from tunedb.fleet.order import expected_seconds
     from tunedb.fleet.slots import Slot, needed
     from tunedb.fleet.task_run import HostRun
+    from tunedb.worker.supervisor import MAX_STEP_S
 
     if not tasks:
         return []
     warn_about_interpreter(tasks)
     begun, seconds = time.monotonic(), expected_seconds(tasks, store)
     run = HostRun(
-        store, settings.current(), force=force, builds_on=() if from_nothing else None, budget=budget, step=step,
-        seconds=seconds, keeps_order=keeps_order,
+        store, settings.current(), force=force, builds_on=() if from_nothing else None, budget=budget,
+        step=MAX_STEP_S if step is None else step, seconds=seconds, keeps_order=keeps_order,
     )  # fmt: skip
     here = Slot("", tasks[0].device, tasks[0].index, 0)
     with HostProgress(needed(slots, tasks) or [here], seconds) as progress:

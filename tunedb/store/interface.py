@@ -119,8 +119,11 @@ class SweptNames(Protocol):
     def kernels(self) -> list[str]:
         """Return the names of the kernels that tuned sweeps are of, sorted."""
 
+    def problems(self, kernel: str) -> list[Problem]:
+        """Return the problems of a kernel that finished sweeps are of, sorted."""
+
     def tried_configs(self, kernel: str) -> list[Config]:
-        """Return the configs that sweeps of a kernel tried, each once."""
+        """Return the configs that sweeps of a kernel tried, and their winners, each once."""
 
 
 class SweepLists(Protocol):
@@ -133,5 +136,8 @@ class SweepLists(Protocol):
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""
 
-    def iter_sweeps(self, *, kernel: str | None = None) -> Iterator[Sweep]:
-        """Yield the finished sweeps, without trials, by kernel, problem, device, time of finish and uid."""
+    def iter_sweeps(self, *, kernel: str | None = None, latest: int | None = None) -> Iterator[Sweep]:
+        """Yield the finished sweeps, without trials, by kernel, problem, device, time of finish and uid.
+
+        With `latest`, only as many as that, those that came last.
+        """

@@ -10,6 +10,7 @@ from tunedb.core.sweep import Sweep
 from tunedb.store.ranking import is_failure
 
 ABANDONED = timedelta(days=1)  # a sweep that has been running for longer belongs to a process that is gone
+CLAIM_GONE = timedelta(days=30)  # a claim that ended longer ago fences nobody: no process waits for so long
 HOST_GONE = timedelta(days=30)  # a host that counted nothing for longer; its counts are added to those of others
 Garbage = Literal["dead", "expired", "abandoned"]
 

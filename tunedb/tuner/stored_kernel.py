@@ -13,6 +13,8 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import MissError, SettingError
 from tunedb.store.interface import SweepLists
 
+NEWEST = 100  # sweeps, by their arrival, of which the one that began last is taken: an import brings old ones
+
 
 class StoredKernel:
     """A kernel as its stored sweeps describe it: enough to look up and explain its sweeps.
@@ -21,14 +23,12 @@ class StoredKernel:
     configs since then can't be seen.
     """
 
-    def __init__(self, name: str, sweeps: Sequence[Sweep], tried: Sequence[Config]) -> None:
-        self.name = name
-        newest = max(sweeps, key=lambda sweep: sweep.started)
+    def __init__(self, newest: Sweep, problems: Sequence[Problem], tried: Sequence[Config]) -> None:
+        self.name = newest.problem.kernel
         self.hash = newest.kernel_hash
         self.clock = SimpleNamespace(method=newest.environment.method) if newest.environment.has_own_benchmark else None
-        self._problems = list(dict.fromkeys(sweep.problem for sweep in sweeps))
-        winners = (sweep.config for sweep in sweeps if sweep.config is not None)
-        self._space = tuple(dict.fromkeys([*winners, *tried]))
+        self._problems = problems
+        self._space = tuple(tried)
 
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """Return the one stored problem that has these facts.
@@ -50,7 +50,7 @@ class StoredKernel:
         return self._space
 
     def default(self, problem: Problem, device: Device) -> Config:
-        """Return the first sweep's winner."""
+        """Return one of the space: which one was the default is not stored."""
         return self._space[0]
 
     def is_alike(self, problem: Problem, other: Problem) -> bool:
@@ -74,7 +74,9 @@ def _name_of(value: object) -> object:
 
 def stored_kernel(store: SweepLists | None, name: str) -> StoredKernel | None:
     """Return the kernel of that name, if the store has a winner of it."""
-    sweeps = [] if store is None else list(store.iter_sweeps(kernel=name))
-    if store is None or not any(sweep.config is not None for sweep in sweeps):
+    if store is None or name not in store.upkeep.kernels():
         return None
-    return StoredKernel(name, sweeps, store.upkeep.tried_configs(name))
+    newest = max(store.iter_sweeps(kernel=name, latest=NEWEST), key=lambda sweep: sweep.started, default=None)
+    if newest is None:  # none of them can be read
+        return None
+    return StoredKernel(newest, store.upkeep.problems(name), store.upkeep.tried_configs(name))

@@ -1,4 +1,4 @@
-"""`tunedb gc`: the only command that removes sweeps, and hints. It also adds up the counts of hosts that are gone."""
+"""`tunedb gc`: the only command that removes sweeps, hints and claims. It also adds up counts of lost hosts."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def gc(
     A sweep is obsolete if its kernel is installed and the source has changed since, if it failed and that has expired,
     or if it has been running for more than a day. A kernel that is not installed keeps its sweeps. What a shared store
     still holds comes back with the next sync: run gc there too, with --store URL. Counts of other hosts that were not
-    seen for 30 days, such as pods, are added up under one name.
+    seen for 30 days, such as pods, are added up under one name. Claims of problems that ended more than 30 days ago go.
     """
     if hints is not None:
         _remove_hints(hints, format, dry_run=dry_run, yes=yes)
         return
     from tunedb.store import garbage
-    from tunedb.store.retention import HOST_GONE
+    from tunedb.store.retention import CLAIM_GONE, HOST_GONE
     from tunedb.tuner.unhashed import fault_of
 
     counts: Counter[str] = Counter()  # of sweeps by kernel
@@ -75,6 +75,11 @@ def gc(
                 store.usage.hosts.merge_gone(moment - HOST_GONE, host())
             what = "would be added up" if dry_run else "are added up"
             log.info("Counts of %d hosts that were not seen for %d days %s.", len(gone), HOST_GONE.days, what)
+        if claims := store.claims.count_old(CLAIM_GONE):
+            if not dry_run:
+                store.claims.remove_old(CLAIM_GONE)
+            what = "would be removed" if dry_run else "are removed"
+            log.info("%d claims that ended more than %d days ago %s.", claims, CLAIM_GONE.days, what)
 
 
 def _remove_hints(kernel: str, format: Format, *, dry_run: bool, yes: bool) -> None:

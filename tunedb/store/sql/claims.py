@@ -6,6 +6,7 @@ give each transaction another one.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -57,6 +58,8 @@ class Claims:
             f"UPDATE claim SET state = '{ClaimState.RELEASED}', expires = {now} "
             f"WHERE owner = :owner AND state = '{ClaimState.HELD}'"
         )
+        old = f"FROM claim WHERE expires < {clock['in_seconds'].format('-:seconds')}"
+        self._count_old, self._remove_old = sa.text(f"SELECT count(*) {old}"), sa.text(f"DELETE {old}")
 
     def take(self, key: ClaimKey, claimant: Claimant, waited: float = 0.0) -> Claim:
         """Take the claim if it is free; return it, ours or as another process has it.
@@ -73,7 +76,7 @@ class Claims:
         values = {"owner": claimant.owner, "place": claimant.place, "lease": claimant.lease, "waited": max(waited, 0.0)}
         taken = self._changed(connection, self._take, key, **values)
         claim = self.get_in(connection, key, is_ours=taken)
-        if claim is None:  # it can't be missing: nothing deletes a claim
+        if claim is None:  # it can't be missing: nothing deletes one that is in the way
             advice = about("tunedb db check", self._access.database.url)
             raise StoreError(f"A claim of {key.problem.kernel} was not stored. Run: {advice}")
         return claim
@@ -104,6 +107,16 @@ class Claims:
         """Give back all that an owner holds, whose process has ended; return how many claims."""
         with self._access.write() as connection:
             return connection.execute(self._give_back, {"owner": owner}).rowcount
+
+    def count_old(self, age: timedelta) -> int:
+        """Return how many claims ended longer ago than that."""
+        with self._access.read() as connection:
+            return connection.scalar(self._count_old, {"seconds": age.total_seconds()}) or 0
+
+    def remove_old(self, age: timedelta) -> int:
+        """Remove the claims that ended longer ago than that; return how many."""
+        with self._access.write() as connection:
+            return connection.execute(self._remove_old, {"seconds": age.total_seconds()}).rowcount
 
     def _changed(self, connection: sa.Connection, statement: sa.TextClause, key: ClaimKey, **values: Any) -> bool:
         values |= statements.identity(key.problem, key.device, key.kernel_hash)

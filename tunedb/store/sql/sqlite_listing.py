@@ -62,8 +62,14 @@ class SqliteListing(SqliteReader):
             selected = self._run(driver, statements.TUNED_KERNELS).fetchall()
         return sorted(name for (name,) in selected if isinstance(name, str))
 
+    def problems(self, kernel: str) -> list[Problem]:
+        """Return the problems of a kernel that finished sweeps are of, sorted."""
+        with self._connected() as driver:
+            selected = self._rows(driver, statements.PROBLEMS_OF_KERNEL, {"kernel": kernel}, ("kernel", "key"))
+        return list(self._readable(selected, records.to_problem))
+
     def tried_configs(self, kernel: str) -> list[Config]:
-        """Return the configs that sweeps of a kernel tried, each once."""
+        """Return the configs that sweeps of a kernel tried, and their winners, each once."""
         with self._connected() as driver:
             selected = self._rows(driver, statements.TRIED_OF_KERNEL, {"kernel": kernel}, ("config",))
         return sorted(self._readable(selected, records.to_config), key=lambda config: config.key)

@@ -170,8 +170,15 @@ TUNED_KERNELS = (
     f"SELECT DISTINCT {_columns('problem', ('kernel',))} FROM problem "
     "WHERE EXISTS (SELECT 1 FROM sweep WHERE sweep.problem_id = problem.id AND sweep.status = 'tuned')"
 )
+PROBLEMS_OF_KERNEL = (
+    f"SELECT {_columns('problem', ('kernel', 'key'))} FROM problem WHERE problem.kernel = :kernel "
+    "AND EXISTS (SELECT 1 FROM sweep WHERE sweep.problem_id = problem.id AND sweep.status <> 'running') "
+    "ORDER BY problem.key"
+)
 TRIED_OF_KERNEL = (
     f"SELECT DISTINCT {_columns('trial', ('config',))} {_JOINED} JOIN trial ON trial.sweep_id = sweep.id "
-    f"WHERE problem.kernel = :kernel LIMIT {MAX_TRIED}"
+    f"WHERE problem.kernel = :kernel "
+    f"UNION SELECT {_columns('sweep', ('config',))} {_JOINED} "
+    f"WHERE problem.kernel = :kernel AND sweep.config IS NOT NULL LIMIT {MAX_TRIED}"
 )
 REVISIONS = f"SELECT version_num FROM {VERSION_TABLE}"

@@ -102,8 +102,14 @@ class Upkeep:
             selected = connection.execute(sa.text(statements.TUNED_KERNELS)).scalars()
             return sorted(name for name in selected if isinstance(name, str))
 
+    def problems(self, kernel: str) -> list[Problem]:
+        """Return the problems of a kernel that finished sweeps are of, sorted."""
+        with self._access.read() as connection:
+            selected = connection.execute(sa.text(statements.PROBLEMS_OF_KERNEL), {"kernel": kernel}).all()
+        return list(self._access.readable(selected, records.to_problem))
+
     def tried_configs(self, kernel: str) -> list[Config]:
-        """Return the configs that sweeps of a kernel tried, each once."""
+        """Return the configs that sweeps of a kernel tried, and their winners, each once."""
         with self._access.read() as connection:
             selected = connection.execute(sa.text(statements.TRIED_OF_KERNEL), {"kernel": kernel}).all()
         return sorted(self._access.readable(selected, records.to_config), key=lambda config: config.key)
