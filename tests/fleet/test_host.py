@@ -25,7 +25,7 @@ from tunedb.core.device import Device
 from tunedb.core.sweep import Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import StoreUnavailable, SweepError
-from tunedb.fleet.host import core_share, tune_on_host
+from tunedb.fleet.host import tune_on_host
 from tunedb.fleet.slots import Slot, interpreters, needed
 from tunedb.fleet.task_run import HostRun, Outcome
 from tunedb.store import Store, open_store
@@ -227,23 +227,6 @@ def test_a_store_that_fails_ends_the_run(store: Store, monkeypatch: pytest.Monke
 def test_a_spent_budget_leaves_the_rest(store: Store) -> None:
     assert tune(store, [{"b1": 0.001}, {"b2": 0.001}], budget=0.0) == []
     assert list(store.iter_sweeps(finished=False)) == []
-
-
-def test_the_workers_of_a_host_use_its_cores_once() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert [core_share(slots) for slots in (1, cores, 1000)] == [cores, 1, 1]
-
-
-def test_a_worker_compiles_no_more_than_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tunedb.runtime import compile_pool
-
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(64))
-    monkeypatch.setattr(compile_pool, "_limit", compile_pool.MAX_WORKERS)
-    workers = []
-    for limit in (None, 3, 0, 1000):
-        compile_pool.limit_workers(limit)
-        workers.append(compile_pool.workers())
-    assert workers == [16, 3, 1, 16]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

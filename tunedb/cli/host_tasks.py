@@ -53,8 +53,8 @@ def tune(
 
     The longest come first, unless their order is to be kept. Each slot has a worker, which is ended if a step of a
     trial takes more than `step` seconds; without slots this process tunes. With `force` tasks with a stored config are
-    tuned too; with `from_nothing` no trial of an earlier sweep counts. Tasks that were not reached within the budget, in
-    seconds for all of them, have no row.
+    tuned too; with `from_nothing` no trial of an earlier sweep counts. Tasks that were not reached within the budget,
+    in seconds for all of them, have no row.
     """
     from tunedb.cli.host_progress import HostProgress
     from tunedb.fleet.here import tune_here

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tunedb._internal import safe_path
 from tunedb._internal.control import let_pass
+from tunedb._internal.host_lock import digest_of, open_lock, shared_folder, try_lock
 from tunedb.core.device import host
 
 
@@ -22,27 +19,15 @@ def try_gpu(name: str, folder: Path | None = None) -> Iterator[bool]:
     Its file is in a folder that all processes of this user share, whatever store they have. The lock goes with the
     process. A folder that can hold no lock file keeps nobody from the GPU.
     """
-    digest = hashlib.sha256(f"{host()}\0{name}".encode()).hexdigest()[:12]
-    folder = folder or Path(tempfile.gettempdir(), f"tunedb-{os.getuid()}.locks")
-    path = folder / f"gpu-{digest}.lock"
+    words = f"{host()}\0{name}"
+    path = (folder or shared_folder()) / f"gpu-{digest_of(words)}.lock"
     try:
-        safe_path.make_folders(safe_path.resolve(folder))
-        descriptor = os.open(safe_path.resolve(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_lock(path)
     except (OSError, ValueError) as error:
         let_pass(error)
         yield True
         return
     try:
-        yield _try(descriptor)
+        yield try_lock(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _try(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # a file system without locks
-        let_pass(error)
-    return True

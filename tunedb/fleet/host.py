@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import queue
 import threading
 import time
@@ -47,11 +46,6 @@ def tune_on_host(
     return outcomes
 
 
-def core_share(slots: int) -> int:
-    """Return how many configs each worker compiles at a time: all of them use the host's cores once, not once each."""
-    return max(1, len(os.sched_getaffinity(0)) // max(1, slots))
-
-
 @dataclass(frozen=True, slots=True)
 class _Event:
     """Something that the observer is to hear, on the main thread."""
@@ -78,7 +72,7 @@ class _Crew:
     def __init__(self, tasks: Sequence[TuningTask], slots: Sequence[Slot], run: HostRun) -> None:
         self._shared = TaskRun(tasks, run)
         self._queue: queue.SimpleQueue[_Event | _End] = queue.SimpleQueue()
-        start = partial(Supervisor, run.store, run.settings, compiles=core_share(len(slots)))
+        start = partial(Supervisor, run.store, run.settings, workers=len(slots))
         self._supervisors = {slot.name: start(slot.index, run.step, variables=slot.variables) for slot in slots}
         self._threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"tunedb {slot.name}", daemon=True) for slot in slots

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from tunedb import settings
 from tunedb.errors import SettingError, StoreError
 from tunedb.fleet.gpu_lock import try_gpu
-from tunedb.fleet.host import core_share
 from tunedb.fleet.slots import Slot, gpu_slots, interpreters
 from tunedb.settings import Settings
 from tunedb.worker.supervisor import Interrupted, Supervisor
@@ -114,7 +113,7 @@ class Workplace:
                 store, where = self._open()
                 self._supervisors[slot.name] = Supervisor(
                     store, replace(self.settings, store=where), slot.index, variables=slot.variables,
-                    compiles=core_share(len(self._slots or ())),
+                    workers=len(self._slots or ()),
                 )  # fmt: skip
             return self._supervisors[slot.name]
 

@@ -26,6 +26,7 @@ from tunedb.core.sweep import Source, Sweep, Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
+from tunedb.runtime.compile_pool import limit_workers
 from tunedb.runtime.current_device import placement_of
 from tunedb.store.wait_budget import one_call
 from tunedb.sweep.observer import Observer, suspect_of
@@ -135,6 +136,7 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
         problem = kernel.problem(message.arguments)  # a kernel may need more than the problem says
     task = TuningTask(kernel, problem, placement_of(index))
     if isinstance(message, Tune):
+        limit_workers(message.compiles)
         outcome, sweep = tune_task(
             tuner, task, force=message.force, builds_on=message.builds_on, budget=message.budget, observer=events,
             waits=message.waits, waited=message.waited,
@@ -172,12 +174,10 @@ def main() -> None:
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
-    from tunedb.runtime.compile_pool import limit_workers
     from tunedb.store import open_store
     from tunedb.tuner.session import with_shared
     from tunedb.tuner.tuner import Tuner
 
-    limit_workers(start.compiles)
     current = settings.current()
     store = open_store(current.store, migrate=False)
     stores = with_shared(store, current)

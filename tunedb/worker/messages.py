@@ -23,7 +23,6 @@ class Start:
     shared: str | None
     lock_timeout: float
     owner: str | None = None  # the name under which it claims problems
-    compiles: int | None = None  # configs that it compiles at a time; None: one for each core
     bundles: tuple[str, ...] = ()
 
 
@@ -38,6 +37,7 @@ class Tune:
     builds_on: Sequence[str] | None = None  # uids, see `Tuner.tune_ahead`
     waits: bool = True  # for another process that has claimed the problem
     waited: float = 0.0  # seconds, see `Tuner.tune_ahead`
+    compiles: int | None = None  # configs that it compiles at a time; None: one for each core
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.claimant import new_owner
 from tunedb.tuner.verification import Verification
 from tunedb.worker.death import Death, death_of
+from tunedb.worker.host_cores import Presence, core_share, count_workers
 from tunedb.worker.messages import (
     DeviceLost,
     Request,
@@ -60,7 +61,7 @@ class Supervisor:
     """The supervisor of one worker at a time, started at its first task, on one device and one store.
 
     A trial that makes no progress for `step` seconds is given up, and the worker ended. The worker gets `variables` in
-    its environment, and compiles so many configs at a time as `compiles` says; None: one for each core.
+    its environment. All workers of this host share its cores for compiling; there are `workers` of them at least.
     """
 
     def __init__(
@@ -71,14 +72,15 @@ class Supervisor:
         step: float = MAX_STEP_S,
         *,
         variables: Mapping[str, str] | None = None,
-        compiles: int | None = None,
+        workers: int = 1,
     ) -> None:
         self.store = store
         self._settings = settings
         self._index = index
         self.step = step  # seconds; a change counts from the next task on
         self._variables = variables or {}
-        self._compiles = compiles
+        self._workers = workers
+        self._presence = Presence()
         self._owner = new_owner()
         self._is_interrupted = False
         self._child: subprocess.Popen[str] | None = None
@@ -186,6 +188,8 @@ class Supervisor:
         """
         child = self._worker()
         assert child.stdin is not None
+        if isinstance(task, Tune):
+            task = dataclasses.replace(task, compiles=core_share(max(self._workers, count_workers())))
         suspect: Config | None = None
         uid: str | None = None
         patience = self.step + self._settings.lock_timeout  # before a sweep starts, another process may hold the lock
@@ -254,12 +258,13 @@ class Supervisor:
     def _worker(self) -> subprocess.Popen[str]:
         if self._child is not None:
             return self._child
+        self._presence.begin()  # before the seconds that a start takes: those that start at once count each other
         self._child, self._events = start_process(self._variables)
         self._check_interrupt()
         current = self._settings
         start = Start(
             self._index, _log.getEffectiveLevel(), current.store, current.shared, current.lock_timeout, self._owner,
-            self._compiles, current.bundles,
+            current.bundles,
         )  # fmt: skip
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -279,6 +284,7 @@ class Supervisor:
     def _end(self, patience: float = 0.0) -> int | None:
         """End the worker, by force if need be; return its exit code if it ends by itself within `patience` seconds."""
         child, self._child = self._child, None
+        self._presence.end()
         if child is None:
             return None
         code = None
