@@ -19,6 +19,7 @@ import tunedb
 from tests.planted import HANG_WHILE, KERNEL, NAME, problem_of
 from tests.threads import eventually
 from tunedb import registry, settings
+from tunedb.core.device import INTERPRETER
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Mark, MarkKind
 from tunedb.errors import SettingError, StoreUnavailable
@@ -26,6 +27,8 @@ from tunedb.fleet import workplace as places
 from tunedb.fleet.job import run_job
 from tunedb.fleet.workplace import workplace
 from tunedb.store import Store, open_store
+from tunedb.tuner.lock_folder import lock_folder
+from tunedb.tuner.problem_lock import lock_problem
 
 PROBLEMS = [{"kernel": NAME, f"b{2**n}": 0.001} for n in range(4)]
 
@@ -126,6 +129,29 @@ def test_a_call_gets_what_was_tuned_elsewhere(tmp_path: Path) -> None:
         choice = session.active().choose(KERNEL, problem, -1)
         assert choice.config["BLOCK"] == 2
         assert choice.source in ("store", "stale")  # the worker's torch is a stand-in, of another version
+
+
+def test_what_is_tuned_elsewhere_is_passed_over_and_looked_at_again(store: Store) -> None:
+    first, *others = [KERNEL.problem({f"b{2**n}": 0.001}) for n in range(3)]
+    heard: list[tunedb.WarmResult] = []
+    with lock_problem(lock_folder(settings.current()), first, INTERPRETER, 1) as lock, ThreadPoolExecutor(1) as pool:
+
+        def hear(result: tunedb.WarmResult) -> None:
+            heard.append(result)
+            if len(heard) == len(others):
+                lock._release()
+
+        results = tunedb.warm_many([first, *others], pool, on_result=hear)
+    assert [result.outcome for result in results] == ["sweep"] * 3
+    assert [result.problem for result in heard] == [*others, first]
+
+
+def test_what_is_tuned_elsewhere_for_too_long_is_busy(store: Store) -> None:
+    problem = KERNEL.problem({"b1": 0.001})
+    taken = lock_problem(lock_folder(settings.current()), problem, INTERPRETER, 1)
+    with taken, ThreadPoolExecutor(1) as pool, tunedb.using(lock_timeout=0.1):
+        [result] = tunedb.warm_many([problem], pool)
+    assert result.outcome == "busy"
 
 
 def test_a_problem_that_is_named_twice_is_tuned_once(store: Store) -> None:

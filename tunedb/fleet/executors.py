@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,7 +18,7 @@ from tunedb.errors import StoreError
 from tunedb.fleet.job import request_of, run_job
 from tunedb.fleet.known import known_sweeps, sweeps_in
 from tunedb.fleet.result import WarmResult
-from tunedb.fleet.task_run import LOST
+from tunedb.fleet.task_run import BUSY, LOST
 from tunedb.fleet.versions import kernel_fact
 from tunedb.fleet.workplace import interrupt_jobs
 
@@ -50,19 +51,26 @@ def run_on_executor(
     """Yield the result of each job as it arrives; its sweep is stored by then.
 
     `facts`: see `versions`. `at_a_time`: how many jobs the executor is given at once; None: all.
-    A job whose future fails is `lost`, and so are all others once the executor takes no more. If the store fails, the
-    results that it did not take are tried again at the end, which raises StoreError.
+    A problem that is tuned elsewhere is passed over, and given to the executor again after the others. A job whose
+    future fails is `lost`, and so are all others once the executor takes no more. If the store fails, the results that
+    it did not take are tried again at the end, which raises StoreError.
     """
     futures = _Futures()
     unstored: list[Sweep] = []
     waiting = list(enumerate(jobs))
+    begun: dict[int, float] = {}
+    passed_over: set[int] = set()
     running = 0
     try:
         while waiting or running:
             while waiting and (at_a_time is None or running < at_a_time):
                 number, (problem, arguments) = waiting.pop(0)
                 known = "" if force else known_sweeps(store, problem, facts[kernel_fact(problem.kernel)])
-                request = request_of(problem, arguments, facts, known=known, force=force, step=step)
+                waited = time.monotonic() - begun.setdefault(number, time.monotonic())
+                request = request_of(
+                    problem, arguments, facts, known=known, force=force, step=step,
+                    waited=waited if number in passed_over else None,
+                )  # fmt: skip
                 try:
                     future = executor.submit(run_job, request)
                 # An engine may raise anything if its workers are gone or it was shut down.
@@ -75,7 +83,12 @@ def run_on_executor(
             if running:
                 number, future = futures.next_done()
                 running -= 1
-                yield _stored(_result(jobs[number][0], future), store, unstored)
+                result = _result(jobs[number][0], future)
+                if result.outcome == BUSY and number not in passed_over:
+                    passed_over.add(number)
+                    waiting.append((number, jobs[number]))
+                    continue
+                yield _stored(result, store, unstored)
     # Raised again. An interrupt too must leave no job behind on the executor, and no result unstored.
     except BaseException:
         futures.cancel()

@@ -28,11 +28,16 @@ def request_of(
     known: str = "",
     force: bool,
     step: float,
+    waited: float | None = None,
 ) -> dict[str, Any]:
-    """Return the request for a problem; `facts` are the client's, see `versions`, and `known` its sweeps as text."""
+    """Return the request for a problem; `facts` are the client's, see `versions`, and `known` its sweeps as text.
+
+    `waited` says that the problem was tuned elsewhere, and for how many seconds: this time it is waited for.
+    """
     return {
         "kernel": problem.kernel, "key": problem.key, "arguments": None if arguments is None else dict(arguments),
         "facts": dict(facts), "known": known, "force": force, "step": step,
+        "waited": waited,
     }  # fmt: skip
 
 
@@ -56,7 +61,8 @@ def run_job(request: dict[str, Any]) -> dict[str, Any]:
                     supervisor.store.put_sweeps(sweeps_in(request["known"], problem))
             word, sweep = supervisor.tune(
                 problem, request["arguments"], force=request["force"], budget=float("inf"), observer=notes,
-                builds_on=() if request["force"] else None,
+                builds_on=() if request["force"] else None, waits=request["waited"] is not None,
+                waited=request["waited"] or 0.0,
             )  # fmt: skip
             return _answer(word, worker, sweep, None if sweep is not None and sweep.config else notes.why)
     except TunedbError as error:
