@@ -2,7 +2,8 @@
 
     python -m benchmarks.cli --json benchmarks/results/cli-2cores.json
 
-The store has 200 sweeps of average pooling on the interpreter, one of them the problem that is asked for. Python keeps
+The store has 200 sweeps of average pooling on the interpreter, one of them the problem that is asked for. With
+`--bundled 2000` a bundle with so many more is named in the settings, and `ls` prints them too. Python keeps
 compiled modules, in a folder of the benchmark's, and tunedb the kernel's hash: the first run of each command, which
 fills both, is not counted. `seconds` is the median of the others and `least` the shortest; `cpu_s` is the median of the
 processor's time, which other work on the machine changes less. `load` is that of the machine before and after.
@@ -34,15 +35,14 @@ COMMANDS = {
 }  # what each may take, in seconds, by the design
 
 
-def make_store(path: str) -> None:
-    """Make the store: sweeps of the installed kernel, each of another length of the rows."""
+def make_sweeps(count: int, first: int) -> list[Any]:
+    """Return sweeps of the installed kernel, each of another length of the rows, the longest first."""
     from tunedb.core.device import INTERPRETER, Environment
     from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialStatus, now
     from tunedb.kernels.avg_pool import FORWARD
-    from tunedb.store import open_store
 
     sweeps = []
-    for number in range(SWEEPS):
+    for number in range(first, first + count):
         problem = FORWARD.problem({"shape": [64, 128, 65536 - 8 * number], "kernel_size": 8})
         configs = FORWARD.space(problem, INTERPRETER)
         trials = [Trial(config, TrialStatus.OK, 10.0 + place) for place, config in enumerate(configs)]
@@ -53,8 +53,22 @@ def make_store(path: str) -> None:
                 counts={"ok": len(trials)},
             )
         )  # fmt: skip
+    return sweeps
+
+
+def make_store(path: str) -> None:
+    """Make the store, with the problem that is asked for."""
+    from tunedb.store import open_store
+
     with open_store(path) as store:
-        store.put_sweeps(sweeps)
+        store.put_sweeps(make_sweeps(SWEEPS, 0))
+
+
+def make_bundle(path: str, count: int) -> None:
+    """Make a bundle of so many other problems."""
+    from tunedb.store.bundle.writing import bundle_bytes
+
+    Path(path).write_bytes(bundle_bytes(make_sweeps(count, SWEEPS), only_winners=True)[0])
 
 
 def timed(words: list[str], environment: dict[str, str]) -> tuple[float, float]:
@@ -69,6 +83,7 @@ def main() -> None:
     """Time every command, and write what came out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=11)
+    parser.add_argument("--bundled", type=int, default=0)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -78,9 +93,12 @@ def main() -> None:
         }  # fmt: skip
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         make_store(environment["TUNEDB_STORE"])
+        if asked.bundled:
+            environment["TUNEDB_BUNDLES"] = f"{folder}/bundle.db"
+            make_bundle(environment["TUNEDB_BUNDLES"], asked.bundled)
         report: dict[str, Any] = {
-            "cores": os.cpu_count(), "python": platform.python_version(), "sweeps": SWEEPS, "runs": asked.runs,
-            "load_before": round(os.getloadavg()[0], 2), "rows": [],
+            "cores": os.cpu_count(), "python": platform.python_version(), "sweeps": SWEEPS, "bundled": asked.bundled,
+            "runs": asked.runs, "load_before": round(os.getloadavg()[0], 2), "rows": [],
         }  # fmt: skip
         for command, limit in COMMANDS.items():
             timed(command.split(), environment)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tunedb._internal.lazy import lazy
 from tunedb.errors import (
     AllConfigsFailed,
+    AmbiguousName,
+    AmbiguousUid,
     CallerError,
     CompileRefused,
     HostFaultError,
@@ -91,6 +93,8 @@ _LAZY = {
 __all__ = [
     "Adopted",
     "AllConfigsFailed",
+    "AmbiguousName",
+    "AmbiguousUid",
     "CallerError",
     "Choice",
     "CompileRefused",

@@ -1,7 +1,8 @@
 """Every exception that tunedb raises, in one tree.
 
 TunedbError
-├── SettingError             a setting or an argument has a value that can't be used
+├── SettingError             a setting or an argument has a value that can't be used (also a ValueError)
+│   └── AmbiguousName        a name, or a part of one, fits several kernels or devices
 ├── IdentityError            a problem, config or kernel can't be given an identity (also a ValueError)
 ├── MissError                mode `strict`, and the store has no answer (also a LookupError)
 │   └── CompileRefused       mode `strict-compile`, and the kernel is not compiled yet
@@ -12,7 +13,8 @@ TunedbError
 │   ├── HostFaultError       this machine failed (a full disk, no compiler, no memory): no config is to blame
 │   └── StickyDeviceError    the CUDA context is lost: nothing more can run in this process
 ├── RanksDisagree            ranks of a job use different configs (`tunedb.agree`)
-├── UnknownSweep             no sweep, or more than one, has a uid that starts like that (also a LookupError)
+├── UnknownSweep             no sweep has a uid that starts like that (also a LookupError)
+│   └── AmbiguousUid         more than one has
 ├── ImportRejected           a file to import was refused; `line` says where
 └── StoreError               the store failed
     ├── StoreUnavailable     not there, full, read-only, unreachable, or without its driver
@@ -32,6 +34,10 @@ class TunedbError(Exception):
 
 class SettingError(TunedbError, ValueError):
     """A setting or an argument has a value that can't be used."""
+
+
+class AmbiguousName(SettingError):
+    """A name, or a part of one, fits several kernels or devices."""
 
 
 class IdentityError(TunedbError, ValueError):
@@ -87,6 +93,10 @@ class RanksDisagree(TunedbError):
 
 class UnknownSweep(TunedbError, LookupError):
     """No sweep, or more than one, has a uid that starts like this."""
+
+
+class AmbiguousUid(UnknownSweep):
+    """More than one sweep has a uid that starts like this."""
 
 
 class ImportRejected(TunedbError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunedb import registry
 from tunedb.cli.command import log
 from tunedb.core.device import Device
-from tunedb.errors import SettingError
+from tunedb.errors import AmbiguousName, SettingError
 from tunedb.store.interface import SweepLists
 from tunedb.tuner.stored_device import devices_named
 from tunedb.tuner.stored_names import alike, no_device, with_module
@@ -14,7 +14,7 @@ from tunedb.tuner.stored_names import alike, no_device, with_module
 def kernel_called(store: SweepLists | None, typed: str) -> str:
     """Return the name of the installed or stored kernel that is meant.
 
-    Raises SettingError if none or several are, with the names that are alike.
+    Raises AmbiguousName if several are, another SettingError if none is, with the names that are alike.
     """
     installed = registry.kernel_names()
     if typed in installed:
@@ -36,9 +36,9 @@ def kernel_of_list(store: SweepLists, typed: str) -> str:
     """Return the name of the kernel whose sweeps are to be listed. One that is not stored gets a hint, and has none."""
     try:
         return kernel_called(store, typed)
+    except AmbiguousName:
+        raise
     except SettingError as error:
-        if "Several" in str(error):
-            raise
         log.info("%s", str(error))
         return typed
 
@@ -46,7 +46,7 @@ def kernel_of_list(store: SweepLists, typed: str) -> str:
 def devices_of_list(store: SweepLists, typed: str) -> list[Device]:
     """Return the devices whose sweeps are to be listed. A name that none has gets a hint.
 
-    Raises SettingError if several names fit.
+    Raises AmbiguousName if several names fit.
     """
     stored = store.upkeep.devices()
     wanted = devices_named(stored, typed)

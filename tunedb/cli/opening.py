@@ -18,6 +18,7 @@ from tunedb.cli.store_words import printable_store, store_option, store_url
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import SchemaMismatch, SettingError, TunedbError
+from tunedb.store.interface import SweepLists
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -96,7 +97,7 @@ def writing() -> Iterator[Store]:
 
 
 def sweeps_of(
-    store: Store | ReadStore | None,
+    store: SweepLists | None,
     *,
     kernel: str | None,
     device: str | None,

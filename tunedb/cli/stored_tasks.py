@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
-from tunedb.cli.bundled import bundled_devices
 from tunedb.cli.command import log
 from tunedb.cli.device import find_placement
 from tunedb.cli.names import kernel_called
@@ -18,7 +17,7 @@ from tunedb.core.task import Choice, TuningTask
 from tunedb.runtime.current_device import environment_of
 from tunedb.store.bundles import bundle_layer
 from tunedb.store.empty import EmptyStore
-from tunedb.store.interface import SweepStore
+from tunedb.store.interface import SweepLists, SweepStore
 from tunedb.store.layered import LayeredStore
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.explanation import Explanation, explain_problem
@@ -32,29 +31,28 @@ if TYPE_CHECKING:
 
 
 def find_task(
-    store: Store | ReadStore | None, kernel: str, arguments: Mapping[str, Any], device: str | None
+    stored: SweepLists, kernel: str, arguments: Mapping[str, Any], device: str | None
 ) -> tuple[Problem, TuningTask | None]:
     """Return the problem of these arguments, and its task on a stored device; None if no stored device has that name.
 
     The device defaults to the current one. A kernel that is not installed is described by its stored sweeps. Raises
     SettingError if several devices fit, for an unknown kernel, and for arguments that do not make a problem.
     """
-    tunable = _kernel(store, kernel)
+    tunable = _kernel(stored, kernel)
     problem = tunable.problem(arguments)
-    stored = () if device is None or store is None else store.upkeep.devices(tunable.name)
-    swept = list({*stored, *(() if device is None else bundled_devices())})
+    swept = [] if device is None else stored.upkeep.devices(tunable.name)
     placement = find_placement(swept, device)
     if placement is None and device is not None and swept:
         log.info("%s", no_device(device, swept))
     return problem, None if placement is None else TuningTask(tunable, problem, placement, arguments)
 
 
-def _kernel(store: Store | ReadStore | None, typed: str) -> RegisteredKernel:
-    name = kernel_called(store, typed)
+def _kernel(stored: SweepLists, typed: str) -> RegisteredKernel:
+    name = kernel_called(stored, typed)
     if name in registry.kernel_names():
         return registry.kernel_named(name)
-    stored = stored_kernel(store, name)
-    return registry.kernel_named(name) if stored is None else stored
+    known = stored_kernel(stored, name)
+    return registry.kernel_named(name) if known is None else known
 
 
 def look_up(store: Store | ReadStore | None, task: TuningTask) -> Choice | None:
@@ -69,15 +67,11 @@ def look_up(store: Store | ReadStore | None, task: TuningTask) -> Choice | None:
     return Lookup(layers, cache, environment_of, time.monotonic).get(task).choice
 
 
-def explained(store: Store | ReadStore | None, task: TuningTask, bundled: Iterable[Sweep] = ()) -> list[Explanation]:
-    """Explain each sweep of the task's problem, on any device and of any kernel hash; the chosen one first.
-
-    `bundled` are the bundles' sweeps of the kernel, of any problem.
-    """
+def explained(store: Store | ReadStore | None, stored: SweepLists, task: TuningTask) -> list[Explanation]:
+    """Explain each stored sweep of the task's problem, on any device and of any kernel hash; the chosen one first."""
     environment, moment = environment_of(task), now()
-    stored = [] if store is None else store.get_problem_sweeps(task.problem)
-    wrong = () if store is None else wrong_configs(store, task, environment, stored)
-    sweeps = [*stored, *(sweep for sweep in bundled if sweep.problem == task.problem)]
+    sweeps = stored.get_problem_sweeps(task.problem)
+    wrong = () if store is None else wrong_configs(store, task, environment, sweeps)
     return explain_problem(sweeps, task, environment, moment, wrong)
 
 

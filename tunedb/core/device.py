@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -95,6 +96,7 @@ class Environment:
         return canonical({name: getattr(self, name) for name in self.__slots__})
 
     @classmethod
+    @functools.lru_cache(maxsize=128)  # the rows of a list are of a few environments
     def from_key(cls, key: str) -> Environment:
         """Return the environment that was stored as `key`, without the fields that this version does not know."""
         stored = json.loads(key)

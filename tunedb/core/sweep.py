@@ -277,3 +277,9 @@ class Sweep:
     def _last_mark(self, *kinds: MarkKind) -> MarkKind | None:
         marks = [mark for mark in self.marks if mark.kind in kinds]
         return max(marks, key=lambda mark: (mark.time, mark.uid)).kind if marks else None
+
+
+def listed_order(sweep: Sweep) -> tuple[object, ...]:
+    """Return the key by which lists are sorted: kernel, problem, device, end, uid; running sweeps after their like."""
+    problem, device, end = sweep.problem, sweep.device, sweep.finished
+    return problem.kernel, problem.key, device.name, device.key, end is None, end or sweep.started, sweep.uid

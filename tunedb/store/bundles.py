@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
 from tunedb.core.device import Device
-from tunedb.core.problem import Problem
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import wait_budget
@@ -20,6 +20,7 @@ from tunedb.store.store_thread import StoreThread
 if TYPE_CHECKING:
     from tunedb.store.bundle.reading import Bundle
 
+_T = TypeVar("_T")
 READ_S = 1.0  # a call waits this long for what is in the bundles: their files may be on a network that hangs
 
 _log = logging.getLogger("tunedb")
@@ -82,11 +83,40 @@ class BundleLayer:
         """Return the sweeps of a kernel on a device, of each bundle the newest first, at most `most`."""
         return self._ask(lambda bundle: bundle.get_kernel_sweeps(kernel, device, kernel_hash, most))
 
-    def iter_sweeps(self, *, kernel: str | None = None) -> Iterator[Sweep]:
-        """Yield the sweeps of a kernel or of all, with trials, bundle by bundle. Waits as long as it takes."""
-        for sweep in self._each(lambda bundle: list(bundle.iter_sweeps())):
-            if kernel in (None, sweep.problem.kernel):
-                yield sweep
+    def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
+        """Return the sweeps of that problem on any device, of any kernel hash. Waits as long as it takes."""
+        return self._each(lambda bundle: bundle.get_problem_sweeps(problem))
+
+    def iter_sweeps(
+        self,
+        *,
+        kernel: str | None = None,
+        device_name: str | None = None,
+        latest: int | None = None,
+        with_trials: bool = False,
+    ) -> Iterator[Sweep]:
+        """Yield the sweeps of a kernel and a device, or all, bundle by bundle. Waits as long as it takes.
+
+        With `latest`, of each bundle only as many as that, those that ended last.
+        """
+        asked: dict[str, Any] = {"kernel": kernel, "device_name": device_name, "latest": latest}
+        yield from self._each(lambda bundle: list(bundle.iter_sweeps(**asked, with_trials=with_trials)))
+
+    def devices(self, kernel: str | None = None) -> list[Device]:
+        """Return the devices that sweeps are of: those of a kernel, or of all. Waits as long as it takes."""
+        return list(dict.fromkeys(self._each(lambda bundle: bundle.devices(kernel))))
+
+    def kernels(self) -> list[str]:
+        """Return the names of the kernels, sorted. Waits as long as it takes."""
+        return sorted(set(self._each(lambda bundle: bundle.kernels())))
+
+    def problems(self, kernel: str) -> list[Problem]:
+        """Return the problems of a kernel that sweeps are of, each once. Waits as long as it takes."""
+        return list(dict.fromkeys(self._each(lambda bundle: bundle.problems(kernel))))
+
+    def tried_configs(self, kernel: str) -> list[Config]:
+        """Return the configs of a kernel whose trials are in a bundle, and the winners. Waits as long as it takes."""
+        return list(dict.fromkeys(self._each(lambda bundle: bundle.tried_configs(kernel))))
 
     def find(self, uid: str) -> list[Sweep]:
         """Return the sweeps whose uids begin like this, each once, with trials. Waits as long as it takes."""
@@ -107,17 +137,17 @@ class BundleLayer:
             self._say_once("late", f"Bundles gave no answer within {READ_S:g} s; calls go on without them.")
         return job.value or []
 
-    def _each(self, read: Callable[[Bundle], list[Sweep]]) -> list[Sweep]:
-        sweeps: list[Sweep] = []
+    def _each(self, read: Callable[[Bundle], list[_T]]) -> list[_T]:
+        found: list[_T] = []
         for bundle in self.opened():
             try:
-                sweeps += read(bundle)
+                found += read(bundle)
             # sqlite3's, or whatever else a file gives that was changed after it was checked: a call goes on.
             except Exception as error:
                 let_pass(error)
                 self._refuse(bundle.name, f"{bundle.name} can't be read: {error}.")
                 self._bundles = [other for other in self._bundles or () if other is not bundle]
-        return sweeps
+        return found
 
     def _refuse(self, name: str, reason: str) -> None:
         self.refused[name] = reason

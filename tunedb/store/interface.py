@@ -111,7 +111,7 @@ class SweepStore(ABC):
 
 
 class SweptNames(Protocol):
-    """What a database has sweeps of."""
+    """What a database, or several as one, has sweeps of."""
 
     def devices(self, kernel: str | None = None) -> list[Device]:
         """Return the devices that finished sweeps are of: those of a kernel, or of all."""
@@ -127,7 +127,7 @@ class SweptNames(Protocol):
 
 
 class SweepLists(Protocol):
-    """What commands list of one database."""
+    """What commands list of one database, or of several as one."""
 
     @property
     def upkeep(self) -> SweptNames:
@@ -136,8 +136,16 @@ class SweepLists(Protocol):
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""
 
-    def iter_sweeps(self, *, kernel: str | None = None, latest: int | None = None) -> Iterator[Sweep]:
-        """Yield the finished sweeps, without trials, by kernel, problem, device, time of finish and uid.
+    def iter_sweeps(
+        self,
+        *,
+        kernel: str | None = None,
+        device_name: str | None = None,
+        finished: bool = True,
+        with_trials: bool = False,
+        latest: int | None = None,
+    ) -> Iterator[Sweep]:
+        """Yield the sweeps by kernel, problem, device, time of finish and uid; running ones only without `finished`.
 
         With `latest`, only as many as that, those that came last.
         """

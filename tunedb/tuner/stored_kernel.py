@@ -1,4 +1,4 @@
-"""A kernel that is known only from the store, because no installed package registers it."""
+"""A kernel that is known only from what is stored, because no installed package registers it."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def _name_of(value: object) -> object:
     return dtype_name(value) if isinstance(value, str) else value
 
 
-def stored_kernel(store: SweepLists | None, name: str) -> StoredKernel | None:
-    """Return the kernel of that name, if the store has a winner of it."""
-    if store is None or name not in store.upkeep.kernels():
+def stored_kernel(stored: SweepLists, name: str) -> StoredKernel | None:
+    """Return the kernel of that name, if a winner of it is stored."""
+    if name not in stored.upkeep.kernels():
         return None
-    newest = max(store.iter_sweeps(kernel=name, latest=NEWEST), key=lambda sweep: sweep.started, default=None)
+    newest = max(stored.iter_sweeps(kernel=name, latest=NEWEST), key=lambda sweep: sweep.started, default=None)
     if newest is None:  # none of them can be read
         return None
-    return StoredKernel(newest, store.upkeep.problems(name), store.upkeep.tried_configs(name))
+    return StoredKernel(newest, stored.upkeep.problems(name), stored.upkeep.tried_configs(name))

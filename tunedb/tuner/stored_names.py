@@ -6,16 +6,19 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from tunedb.core.device import Device
-from tunedb.errors import SettingError
+from tunedb.errors import AmbiguousName, SettingError
 
 MAX_NAMES = 20  # that a message lists
 
 
 def with_module(typed: str, stored: Iterable[str]) -> str | None:
-    """Return the only stored name that ends like this, after a dot; None if none does. Raises if several do."""
+    """Return the only stored name that ends like this, after a dot; None if none does.
+
+    Raises AmbiguousName if several do.
+    """
     names = sorted(name for name in set(stored) if name.endswith(f".{typed}"))
     if len(names) > 1:
-        raise SettingError(f"Several stored kernels are called {typed!r}. Name one: {', '.join(names)}.")
+        raise AmbiguousName(f"Several stored kernels are called {typed!r}. Name one: {', '.join(names)}.")
     return names[0] if names else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
-from tunedb.cli.bundled import bundled_sweeps
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import DeviceOption, FormatOption, command, log
 from tunedb.cli.opening import nothing_stored, reading_lists, sweep_row, whole_store
 from tunedb.cli.output import Format, print_rows
@@ -41,16 +41,16 @@ def explain(
                  store_option())  # fmt: skip
     explanations: list[Explanation] = []
     with reading_lists(announced=False) as store:
-        problem, task = find_task(store, kernel, arguments, device)
+        stored = all_stored(store)
+        problem, task = find_task(stored, kernel, arguments, device)
         if task is not None:
-            bundled = bundled_sweeps(store, kernel=problem.kernel)
-            explanations = explained(store, task, bundled)
+            explanations = explained(store, stored, task)
             if not _is_answered(explanations):
                 from tunedb.runtime.current_device import environment_of
                 from tunedb.tuner.explanation import explain_near_problems
 
-                near = () if store is None else store.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
-                explanations += explain_near_problems([*near, *bundled], task, environment_of(task), now())
+                near = stored.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
+                explanations += explain_near_problems(near, task, environment_of(task), now())
                 if store is not None:
                     _say_hint(whole_store(store), task)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunedb.cli.bundled import bundled_sweeps
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import DeviceOption, FormatOption, command, log
 from tunedb.cli.opening import nothing_stored, passed_over_note, reading_lists, sweep_row
 from tunedb.cli.output import Format, print_record, say_answer
@@ -34,15 +34,16 @@ def lookup(
 
     choice, unfit = None, []
     with reading_lists(announced=False) as store:
+        stored = all_stored(store)
         try:
-            problem, task = find_task(store, kernel, arguments, device)
+            problem, task = find_task(stored, kernel, arguments, device)
         except MissError:  # a kernel that is not installed has no such problem
             if format is Format.json:
                 say_answer("null")
             raise
         if task is not None:
             choice = look_up(store, task)
-            unfit = passed_over(explained(store, task, bundled_sweeps(store, kernel=problem.kernel)), task)
+            unfit = passed_over(explained(store, stored, task), task)
     note = passed_over_note(unfit, problem.kernel, arguments, device)
     if choice is None or choice.sweep is None:
         if format is Format.json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunedb.cli.bundled import bundled_sweeps, merged
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import DeviceOption, FleetOption, FormatOption, KernelOption, command, log
 from tunedb.cli.facts import read_where
 from tunedb.cli.limits import Limits
@@ -89,9 +89,8 @@ def ls(
 
     def states(store: Store | ReadStore | None) -> Iterator[SweepState]:
         nonlocal unfinished
-        stored = sweeps_of(store, kernel=kernel, device=device, finished=False)
-        bundled = [] if fleet else bundled_sweeps(store, kernel=kernel, device=device)
-        for state in States(moment).of_all(merged(stored, bundled)):
+        sweeps = sweeps_of(all_stored(store, fleet=fleet), kernel=kernel, device=device, finished=False)
+        for state in States(moment).of_all(sweeps):
             sweep = state.sweep
             if not has_facts(sweep.problem) or (status is not None and sweep.status != status):
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tunedb.cli.bundled import find_sweep
+from tunedb.cli.bundled import all_stored, find_sweep
 from tunedb.cli.command import FormatOption, UidArgument, command, is_verbose
 from tunedb.cli.limits import Limits
 from tunedb.cli.opening import reading, state_row, trial_row
@@ -26,7 +26,7 @@ def show(uid: UidArgument, format: FormatOption = Format.table) -> None:
     """
     with reading(announced=False) as store:
         sweep = find_sweep(store, uid)
-        state = States().of_one(sweep, () if store is None else store.get_problem_sweeps(sweep.problem))
+        state = States().of_one(sweep, all_stored(store).get_problem_sweeps(sweep.problem))
         limits = Limits(store).record(sweep)
     trials = sorted(
         sweep.trials,

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 import sys
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from tunedb.core.device import Device
-from tunedb.core.problem import Problem
-from tunedb.core.sweep import Layer, Sweep, Trial
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Layer, Sweep, Trial, listed_order
 from tunedb.errors import StoreUnavailable
 from tunedb.store.bundle import file_format
 from tunedb.store.bundle.sources import BundleSource
@@ -36,8 +35,29 @@ _OF_KERNEL = f"{_SELECT} AND kernel.name = :kernel AND kernel.hash = :kernel_has
 _NEWEST_OF_KERNEL = f"{_OF_KERNEL} ORDER BY sweep.finished DESC, sweep.uid LIMIT :most"
 _OF_PROBLEM = f"{_OF_KERNEL} AND sweep.problem = :problem LIMIT {statements.MAX_SWEEPS}"
 _BY_UID = f"{_SELECT} AND substr(sweep.uid, 1, length(:uid)) = :uid LIMIT 2"
-_ALL = f"{_SELECT} ORDER BY kernel.name, sweep.problem, device.name, sweep.id"
+_ANY_DEVICE = f"{_SELECT} AND kernel.name = :kernel AND sweep.problem = :problem"
+_LISTED = (
+    f"{_SELECT} AND (:kernel IS NULL OR kernel.name = :kernel) AND (:device IS NULL OR device.name = :device) "
+    "ORDER BY sweep.finished DESC, sweep.uid LIMIT :latest"
+)
+_FACTS = ("name", "backend", "arch", "multiprocessors", "info")
+_DEVICES = (
+    f"SELECT {', '.join(_FACTS)} FROM device WHERE :kernel IS NULL OR EXISTS (SELECT 1 FROM kernel CROSS JOIN sweep "
+    "WHERE kernel.name = :kernel AND sweep.kernel = kernel.id AND sweep.device = device.id)"
+)
+_KERNELS = "SELECT DISTINCT name FROM kernel"
+_TRIED = (
+    "SELECT DISTINCT trial.config FROM kernel CROSS JOIN sweep CROSS JOIN trial "
+    "WHERE kernel.name = :kernel AND sweep.kernel = kernel.id AND trial.sweep = sweep.id "
+    "UNION SELECT sweep.config FROM kernel CROSS JOIN sweep "
+    f"WHERE kernel.name = :kernel AND sweep.kernel = kernel.id LIMIT {statements.MAX_TRIED}"
+)
+_PROBLEMS = (
+    "SELECT DISTINCT kernel.name, sweep.problem FROM kernel CROSS JOIN sweep "
+    "WHERE kernel.name = :kernel AND sweep.kernel = kernel.id ORDER BY sweep.problem"
+)
 _TRIAL = ("uid", "config", "status", "outcome", "reference", *rows.TIMES, *rows.NUMBERS)
+_TRIALS = f"SELECT {', '.join(_TRIAL)} FROM trial WHERE sweep = :sweep"
 
 
 class Bundle:
@@ -98,9 +118,42 @@ class Bundle:
         limit = statements.NO_LIMIT if most is None else most
         return list(self._sweeps(_NEWEST_OF_KERNEL, {**identity, "most": limit}, device=device))
 
-    def iter_sweeps(self) -> Iterator[Sweep]:
-        """Yield all sweeps with their trials, by kernel, problem and device."""
-        return self._sweeps(_ALL, {}, with_trials=True)
+    def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
+        """Return the sweeps of that problem on any device, of any kernel hash, without trials."""
+        values = {"kernel": problem.kernel, "problem": problem.key}
+        return records.in_order(self._sweeps(_ANY_DEVICE, values, problem=problem))
+
+    def iter_sweeps(
+        self,
+        *,
+        kernel: str | None = None,
+        device_name: str | None = None,
+        latest: int | None = None,
+        with_trials: bool = True,
+    ) -> Iterator[Sweep]:
+        """Yield the sweeps of a kernel and a device, or all, by kernel, problem and device.
+
+        With `latest`, only as many as that, those that ended last.
+        """
+        limit = statements.NO_LIMIT if latest is None else latest
+        values = {"kernel": kernel, "device": device_name, "latest": limit}
+        return iter(sorted(self._sweeps(_LISTED, values, with_trials=with_trials), key=listed_order))
+
+    def devices(self, kernel: str | None = None) -> list[Device]:
+        """Return the devices that sweeps are of: those of a kernel, or of all."""
+        return list(self._readable(self._rows(_DEVICES, {"kernel": kernel}, _FACTS), records.to_device))
+
+    def kernels(self) -> list[str]:
+        """Return the names of the kernels, sorted."""
+        return sorted(row.name for row in self._rows(_KERNELS, {}, ("name",)) if isinstance(row.name, str))
+
+    def problems(self, kernel: str) -> list[Problem]:
+        """Return the problems of a kernel that sweeps are of, sorted."""
+        return list(self._readable(self._rows(_PROBLEMS, {"kernel": kernel}, ("kernel", "key")), records.to_problem))
+
+    def tried_configs(self, kernel: str) -> list[Config]:
+        """Return the configs of a kernel whose trials are here, and the winners, each once."""
+        return list(self._readable(self._rows(_TRIED, {"kernel": kernel}, ("config",)), records.to_config))
 
     def find(self, uid: str) -> list[Sweep]:
         """Return the sweeps whose uids begin like this, with their trials: at most two."""
@@ -110,8 +163,9 @@ class Bundle:
         self, statement: str, values: Mapping[str, Any], *, with_trials: bool = False, **known: Any
     ) -> Iterator[Sweep]:
         selected = self._rows(statement, values, _SWEEP)
-        trials = self._trials() if with_trials else {}
-        return self._readable(selected, lambda row: self._sweep(row, trials.get(row.id, ()), known))
+        return self._readable(
+            selected, lambda row: self._sweep(row, self._trials(row.id) if with_trials else (), known)
+        )
 
     def _sweep(self, row: Any, trials: Sequence[Trial], known: Mapping[str, Any]) -> Sweep:
         row.started, row.finished = rows.time_from_text(row.started), rows.time_from_text(row.finished)
@@ -121,21 +175,17 @@ class Bundle:
         sweep = records.to_sweep(row, trials, **known)
         return dataclasses.replace(sweep, layer=Layer.BUNDLE, bundle=self.name)
 
-    def _trials(self) -> dict[int, list[Trial]]:
-        by_sweep: dict[int, list[Trial]] = defaultdict(list)
-        selected = self._rows(f"SELECT sweep, {', '.join(_TRIAL)} FROM trial", {}, ("sweep", *_TRIAL))
-
-        def trial_of(row: Any) -> tuple[int, Trial]:
-            row.error = None
-            return row.sweep, records.to_trial(row)
-
-        for sweep, trial in self._readable(selected, trial_of):
-            by_sweep[sweep].append(trial)
-        return by_sweep
+    def _trials(self, sweep: int) -> list[Trial]:
+        return list(self._readable(self._rows(_TRIALS, {"sweep": sweep}, _TRIAL), _trial))
 
     def _rows(self, statement: str, values: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
         selected = self._connection.execute(statement, values).fetchall()
         return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in selected]
+
+
+def _trial(row: Any) -> Trial:
+    row.error = None
+    return records.to_trial(row)
 
 
 def _connect(path: Path | None, database: bytes) -> sqlite3.Connection:

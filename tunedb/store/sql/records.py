@@ -6,6 +6,7 @@ A row that this version can't read raises StoreError, so that it spoils no other
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -142,8 +143,13 @@ def in_order(sweeps: Iterable[Sweep]) -> list[Sweep]:
 def to_device(row: Any) -> Device:
     """Return the device in a row's columns. Raises StoreError if this version can't read the row."""
     with _reading("Device", row.name):
-        require(type(row.name) is str, row.name, "a device's name")
-        return Device(row.name, row.backend, row.arch, row.multiprocessors, _info(row.info))
+        return _device(row.name, row.backend, row.arch, row.multiprocessors, row.info)
+
+
+@functools.lru_cache(maxsize=128, typed=True)  # the rows of a list are of a few devices
+def _device(name: str, backend: str, arch: str, multiprocessors: int, info: object) -> Device:
+    require(type(name) is str, name, "a device's name")
+    return Device(name, backend, arch, multiprocessors, _info(info))
 
 
 def _info(text: object) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
@@ -55,6 +55,16 @@ class SqliteListing(SqliteReader):
         with self._connected() as driver:
             selected = self._rows(driver, statements.SWEPT_DEVICES, {"kernel": kernel}, statements.FACTS[2:])
         return list(self._readable(selected, records.to_device))
+
+    def known_uids(self, uids: Sequence[str]) -> set[str]:
+        """Return those of these uids that finished sweeps of the store have."""
+        known: set[str] = set()
+        with self._connected() as driver:
+            for start in range(0, len(uids), statements.PAGE):
+                named = {f"uid_{n}": uid for n, uid in enumerate(uids[start : start + statements.PAGE])}
+                statement = statements.KNOWN_UIDS.replace(":uids", f"({', '.join(f':{name}' for name in named)})")
+                known.update(uid for (uid,) in self._run(driver, statement, named))
+        return known
 
     def kernels(self) -> list[str]:
         """Return the names of the kernels that tuned sweeps are of, sorted."""

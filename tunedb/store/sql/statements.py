@@ -181,4 +181,5 @@ TRIED_OF_KERNEL = (
     f"UNION SELECT {_columns('sweep', ('config',))} {_JOINED} "
     f"WHERE problem.kernel = :kernel AND sweep.config IS NOT NULL LIMIT {MAX_TRIED}"
 )
+KNOWN_UIDS = "SELECT sweep.uid FROM sweep WHERE sweep.uid IN :uids AND sweep.status <> 'running'"
 REVISIONS = f"SELECT version_num FROM {VERSION_TABLE}"

@@ -18,7 +18,7 @@ from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import FINISHED, Confirmation, Mark, MarkKind, Sweep, Trial, UsageCount
 from tunedb.core.sweep import now as utc_now
-from tunedb.errors import StoreError, UnknownSweep
+from tunedb.errors import AmbiguousUid, StoreError, UnknownSweep
 from tunedb.store.claim_keeper import ClaimKeeper, Publication
 from tunedb.store.interface import SweepStore
 from tunedb.store.sql import records, rows, statements
@@ -243,8 +243,10 @@ class Store(SweepStore):
         with self._access.read() as connection:
             matches = [row for row in connection.execute(query) if rows.is_uid(row.uid)]
             if len(matches) != 1:
-                several = "More than one sweep has" if matches else "No sweep has"
-                raise UnknownSweep(f"{several} a uid that starts with {uid} in {self.url}. {see}")
+                which = f"a uid that starts with {uid} in {self.url}. {see}"
+                raise AmbiguousUid(f"More than one sweep has {which}") if matches else UnknownSweep(
+                    f"No sweep has {which}"
+                )
             trials = self._rows.trials(connection, [matches[0].id]).get(matches[0].id, ())
             uid = matches[0].uid
             marks = self.marks.select(connection, [uid])[uid]

@@ -18,6 +18,8 @@ from tunedb.store.sql import records, statements
 from tunedb.store.sql.base import PAGE, Access
 from tunedb.store.sql.models import DeviceRow, ProblemRow, SweepRow, TrialRow
 
+_KNOWN_UIDS = sa.text(statements.KNOWN_UIDS).bindparams(sa.bindparam("uids", expanding=True))
+
 
 @dataclass(frozen=True, slots=True)
 class Totals:
@@ -71,6 +73,14 @@ class Upkeep:
         with self._access.read() as connection:
             finished = sa.select(SweepRow.uid, SweepRow.status).where(SweepRow.status != "running")
             return {row.uid: row.status for row in connection.execute(finished)}
+
+    def known_uids(self, uids: Sequence[str]) -> set[str]:
+        """Return those of these uids that finished sweeps of the store have."""
+        known: set[str] = set()
+        with self._access.read() as connection:
+            for start in range(0, len(uids), PAGE):
+                known.update(connection.execute(_KNOWN_UIDS, {"uids": uids[start : start + PAGE]}).scalars())
+        return known
 
     def totals(self) -> Totals:
         """Return counts over all sweeps, and the seconds that the finished ones took on any machine."""

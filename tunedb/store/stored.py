@@ -1,0 +1,146 @@
+"""What is stored, for every reader that lists it: the sweeps of one store, and those that only bundles have."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from tunedb.core.device import Device
+from tunedb.core.problem import Config, Problem
+from tunedb.core.sweep import Confirmation, Mark, Sweep, listed_order
+from tunedb.store.bundles import BundleLayer
+from tunedb.store.interface import SweepLists, SweptNames
+
+
+class KnownNames(SweptNames, Protocol):
+    """What one database has sweeps of, and which uids it knows."""
+
+    def known_uids(self, uids: Sequence[str]) -> set[str]:
+        """Return those of these uids that finished sweeps of the store have."""
+
+
+class ListedStore(SweepLists, Protocol):
+    """One database as `Stored` reads it: a `Store` or a `ReadStore`."""
+
+    @property
+    def upkeep(self) -> KnownNames:
+        """What it has sweeps of."""
+
+    def get_marks_of(self, sweep_uids: list[str]) -> Mapping[str, list[Mark]]:
+        """Return the marks of these sweeps by uid."""
+
+    def get_confirmations_of(self, sweep_uids: list[str]) -> Mapping[str, list[Confirmation]]:
+        """Return the confirmations of these sweeps by uid."""
+
+
+class Stored:
+    """A store, which need not exist, and bundles: everything that is listed, found by uid or named is read by this.
+
+    The store is the local one, or the shared one where a reader asks for that. A sweep that both have is the store's.
+    A bundle's sweep has the marks and the confirmations that the store has of it.
+    """
+
+    def __init__(self, store: ListedStore | None, bundles: BundleLayer | None) -> None:
+        self.store = store
+        self._bundles = bundles
+        self.upkeep = StoredNames(store, bundles)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a store nor a bundle."""
+        return self.store is None and not (self._bundles is not None and self._bundles.opened())
+
+    def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
+        """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""
+        stored = [] if self.store is None else self.store.get_problem_sweeps(problem)
+        bundled = [] if self._bundles is None else self._bundles.get_problem_sweeps(problem)
+        return [*stored, *self._only_bundled(bundled)]
+
+    def iter_sweeps(
+        self,
+        *,
+        kernel: str | None = None,
+        device_name: str | None = None,
+        finished: bool = True,
+        with_trials: bool = False,
+        latest: int | None = None,
+    ) -> Iterator[Sweep]:
+        """Yield the sweeps by kernel, problem, device, time of finish and uid; running ones only without `finished`.
+
+        With `latest`, only as many as that of the store and of each bundle, those that came last.
+        """
+        bundled = self.bundled(kernel=kernel, device_name=device_name, with_trials=with_trials, latest=latest)
+        stored: Iterator[Sweep] = iter(())
+        if self.store is not None:
+            stored = self.store.iter_sweeps(
+                kernel=kernel, device_name=device_name, finished=finished, with_trials=with_trials, latest=latest
+            )
+        if not bundled:
+            yield from stored
+            return
+        yield from sorted([*stored, *bundled], key=listed_order)
+
+    def bundled(
+        self,
+        *,
+        kernel: str | None = None,
+        device_name: str | None = None,
+        with_trials: bool = False,
+        latest: int | None = None,
+    ) -> list[Sweep]:
+        """Return the sweeps that only bundles have, of a kernel and a device or all."""
+        if self._bundles is None:
+            return []
+        sweeps = self._bundles.iter_sweeps(
+            kernel=kernel, device_name=device_name, with_trials=with_trials, latest=latest
+        )
+        return self._only_bundled(sweeps)
+
+    def find_bundled(self, uid: str) -> list[Sweep]:
+        """Return the bundles' sweeps whose uids begin like this, with trials; of each bundle at most two."""
+        return [] if self._bundles is None else self._only_bundled(self._bundles.find(uid))
+
+    def _only_bundled(self, sweeps: Iterable[Sweep]) -> list[Sweep]:
+        """Return sweeps of bundles, each once, without those of the store, with what the store has about them."""
+        unique = {sweep.uid: sweep for sweep in sweeps}
+        if self.store is None or not unique:
+            return list(unique.values())
+        known = self.store.upkeep.known_uids(list(unique))
+        uids = [uid for uid in unique if uid not in known]
+        marks, confirmed = self.store.get_marks_of(uids), self.store.get_confirmations_of(uids)
+        return [
+            dataclasses.replace(
+                unique[uid], marks=tuple(marks.get(uid, ())), confirmations=tuple(confirmed.get(uid, ()))
+            )
+            if uid in marks or uid in confirmed
+            else unique[uid]
+            for uid in uids
+        ]
+
+
+class StoredNames:
+    """What a store and bundles have sweeps of."""
+
+    def __init__(self, store: ListedStore | None, bundles: BundleLayer | None) -> None:
+        self._sources: list[SweptNames] = []
+        if store is not None:
+            self._sources.append(store.upkeep)
+        if bundles is not None:
+            self._sources.append(bundles)
+
+    def devices(self, kernel: str | None = None) -> list[Device]:
+        """Return the devices that finished sweeps are of: those of a kernel, or of all."""
+        return list(dict.fromkeys(device for source in self._sources for device in source.devices(kernel)))
+
+    def kernels(self) -> list[str]:
+        """Return the names of the kernels that tuned sweeps are of, sorted."""
+        return sorted({name for source in self._sources for name in source.kernels()})
+
+    def problems(self, kernel: str) -> list[Problem]:
+        """Return the problems of a kernel that finished sweeps are of, each once."""
+        return list(dict.fromkeys(problem for source in self._sources for problem in source.problems(kernel)))
+
+    def tried_configs(self, kernel: str) -> list[Config]:
+        """Return the configs that sweeps of a kernel tried, each once."""
+        return list(dict.fromkeys(config for source in self._sources for config in source.tried_configs(kernel)))
