@@ -81,30 +81,36 @@ def _refuse_constant(text: str) -> object:
     raise IdentityError(f"Expected a canonical value, got {text}.")
 
 
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    unique_pairs = dict(pairs)
+    if len(unique_pairs) != len(pairs):
+        raise IdentityError("A key occurs twice in one object.")
+    return unique_pairs
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 20 or int(digits) not in INT64:
+        raise IdentityError(f"{digits[:20]}... does not fit into 64 bits.")
+    return int(digits)
+
+
+def _number(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise IdentityError(f"{digits[:20]} is more than a float holds.")
+    return value
+
+
+# Made once: `json.loads` with these options makes one at each call.
+_parse: Callable[[str], Any] = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_int=_integer, parse_float=_number, object_pairs_hook=_unique
+).decode
+
+
 def parse_json(text: str) -> Any:
     """Parse JSON as strictly as it is written: no NaN, infinity, repeated key, endless digits or deep nesting."""
-
-    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        unique_pairs = dict(pairs)
-        if len(unique_pairs) != len(pairs):
-            raise IdentityError("A key occurs twice in one object.")
-        return unique_pairs
-
-    def integer(digits: str) -> int:
-        if len(digits) > 20 or int(digits) not in INT64:
-            raise IdentityError(f"{digits[:20]}... does not fit into 64 bits.")
-        return int(digits)
-
-    def number(digits: str) -> float:
-        value = float(digits)
-        if value in (float("inf"), float("-inf")):
-            raise IdentityError(f"{digits[:20]} is more than a float holds.")
-        return value
-
     try:
-        return json.loads(
-            text, parse_constant=_refuse_constant, parse_int=integer, parse_float=number, object_pairs_hook=unique
-        )
+        return _parse(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise IdentityError(f"Expected JSON: {error}.") from None
 

@@ -93,7 +93,7 @@ class Environment:
     @property
     def key(self) -> str:
         """Canonical JSON."""
-        return canonical({name: getattr(self, name) for name in self.__slots__})
+        return _environment_key(self.triton, self.torch, self.driver, self.method)
 
     @classmethod
     @functools.lru_cache(maxsize=128)  # the rows of a list are of a few environments
@@ -101,6 +101,11 @@ class Environment:
         """Return the environment that was stored as `key`, without the fields that this version does not know."""
         stored = json.loads(key)
         return cls(**{name: str(stored.get(name, "")) for name in cls.__slots__})
+
+
+@functools.lru_cache(maxsize=128, typed=True)
+def _environment_key(triton: str, torch: str, driver: str, method: str) -> str:
+    return canonical({"triton": triton, "torch": torch, "driver": driver, "method": method})
 
 
 def host() -> str:

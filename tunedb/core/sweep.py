@@ -279,7 +279,6 @@ class Sweep:
         return max(marks, key=lambda mark: (mark.time, mark.uid)).kind if marks else None
 
 
-def listed_order(sweep: Sweep) -> tuple[object, ...]:
-    """Return the key by which lists are sorted: kernel, problem, device, end, uid; running sweeps after their like."""
-    problem, device, end = sweep.problem, sweep.device, sweep.finished
-    return problem.kernel, problem.key, device.name, device.key, end is None, end or sweep.started, sweep.uid
+def listed_order(sweep: Sweep) -> tuple[str, ...]:
+    """Return the key by which lists are sorted: kernel, problem and device. Sweeps of one follow by age."""
+    return sweep.problem.kernel, sweep.problem.key, sweep.device.name, sweep.device.digest

@@ -66,9 +66,10 @@ class Stored:
         with_trials: bool = False,
         latest: int | None = None,
     ) -> Iterator[Sweep]:
-        """Yield the sweeps by kernel, problem, device, time of finish and uid; running ones only without `finished`.
+        """Yield the sweeps by kernel, problem and device; running ones only without `finished`.
 
-        With `latest`, only as many as that of the store and of each bundle, those that came last.
+        Of one problem and device those of the store come first, then those of bundles; of each by time of finish. With
+        `latest`, only as many as that of the store and of each bundle, those that came last.
         """
         bundled = self.bundled(kernel=kernel, device_name=device_name, with_trials=with_trials, latest=latest)
         stored: Iterator[Sweep] = iter(())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +37,7 @@ _BY_UID = f"{_SELECT} AND substr(sweep.uid, 1, length(:uid)) = :uid LIMIT 2"
 _ANY_DEVICE = f"{_SELECT} AND kernel.name = :kernel AND sweep.problem = :problem"
 _LISTED = (
     f"{_SELECT} AND (:kernel IS NULL OR kernel.name = :kernel) AND (:device IS NULL OR device.name = :device) "
-    "ORDER BY sweep.finished DESC, sweep.uid LIMIT :latest"
+    "ORDER BY sweep.finished DESC, sweep.uid DESC LIMIT :latest"
 )
 _FACTS = ("name", "backend", "arch", "multiprocessors", "info")
 _DEVICES = (
@@ -137,7 +136,8 @@ class Bundle:
         """
         limit = statements.NO_LIMIT if latest is None else latest
         values = {"kernel": kernel, "device": device_name, "latest": limit}
-        return iter(sorted(self._sweeps(_LISTED, values, with_trials=with_trials), key=listed_order))
+        newest_first = list(self._sweeps(_LISTED, values, with_trials=with_trials))
+        return iter(sorted(reversed(newest_first), key=listed_order))
 
     def devices(self, kernel: str | None = None) -> list[Device]:
         """Return the devices that sweeps are of: those of a kernel, or of all."""
@@ -172,8 +172,7 @@ class Bundle:
         row.complete = bool(row.complete)
         # What a bundle leaves out. As it has winners alone, nothing of it concerns another machine.
         row.status, row.expires, row.arrived, row.origin, row.host = "tuned", None, None, "imported", ""
-        sweep = records.to_sweep(row, trials, **known)
-        return dataclasses.replace(sweep, layer=Layer.BUNDLE, bundle=self.name)
+        return records.to_sweep(row, trials, **known, layer=Layer.BUNDLE, bundle=self.name)
 
     def _trials(self, sweep: int) -> list[Trial]:
         return list(self._readable(self._rows(_TRIALS, {"sweep": sweep}, _TRIAL), _trial))

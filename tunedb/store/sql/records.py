@@ -17,6 +17,7 @@ from tunedb.core.hint import Hint
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import (
     Confirmation,
+    Layer,
     Mark,
     MarkKind,
     Source,
@@ -130,6 +131,11 @@ def to_config(row: Any) -> Config:
         return Config(row.config)
 
 
+@functools.lru_cache(maxsize=1024, typed=True)  # the winners of a list are few different ones
+def _config(key: str) -> Config:
+    return Config(key)
+
+
 def to_keys(rows: Iterable[Any]) -> frozenset[str]:
     """Return the keys of configs in rows, without those that no config has."""
     return frozenset(row.config for row in rows if isinstance(row.config, str))
@@ -203,6 +209,8 @@ def to_sweep(
     confirmations: Sequence[Confirmation] = (),
     problem: Problem | None = None,
     device: Device | None = None,
+    layer: Layer = Layer.LOCAL,
+    bundle: str = "",
 ) -> Sweep:
     """Return the record of a row of `sweep`, whose columns also give problem and device unless they are passed.
 
@@ -217,7 +225,7 @@ def to_sweep(
             environment=Environment.from_key(row.environment),
             status=SweepStatus(row.status),
             complete=row.complete,
-            config=None if row.config is None else Config(row.config),
+            config=None if row.config is None else _config(row.config),
             time_us=row.time_us,
             default_time_us=row.default_time_us,
             started=row.started,
@@ -231,6 +239,8 @@ def to_sweep(
             uid=row.uid,
             arrived=row.arrived,
             confirmations=tuple(confirmations),
+            layer=layer,
+            bundle=bundle,
         )
         check_sweep(sweep)
         good = isinstance(sweep.counts, dict) and all(type(count) is int for count in sweep.counts.values())

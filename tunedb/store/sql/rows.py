@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from tunedb.core.canonical import canonical, parse_json
@@ -62,13 +63,19 @@ def _check_time(name: str, value: float | None) -> None:
 
 
 def _check_line(name: str, value: object) -> None:
-    good = type(value) is str and value.isprintable()  # NUL and lone surrogates, which databases refuse, are not
-    require(good, value, f"a {name} that is text without control characters")
+    if not (type(value) is str and value.isprintable()):  # NUL and lone surrogates, which databases refuse, are not
+        require(False, value, f"a {name} that is text without control characters")
     check_length(name, str(value))
 
 
+def _check_member(name: str, kind: type[StrEnum], value: object) -> None:
+    if not (isinstance(value, str) and value in kind._value2member_map_):
+        require(False, value, f"{name} of {', '.join(kind)}")
+
+
 def check_length(name: str, text: str) -> None:
-    require(len(text) <= MAX_TEXT, text, f"a {name} of at most {MAX_TEXT} characters")
+    if len(text) > MAX_TEXT:  # the message is made for this alone: rows are many
+        require(False, text, f"a {name} of at most {MAX_TEXT} characters")
 
 
 def check_moment(moment: object) -> None:
@@ -100,8 +107,8 @@ def check_trial(trial: Trial) -> None:
     """Raise ValueError if a database would refuse the trial, or would not give it back as it is."""
     check_uid(trial.uid)
     check_length("config", trial.config.key)
-    require(trial.status in tuple(TrialStatus), trial.status, f"a status of {', '.join(TrialStatus)}")
-    require(trial.outcome in tuple(TrialOutcome), trial.outcome, f"an outcome of {', '.join(TrialOutcome)}")
+    _check_member("a status", TrialStatus, trial.status)
+    _check_member("an outcome", TrialOutcome, trial.outcome)
     if trial.outcome in REFERRING:
         check_uid(trial.reference)
     else:
@@ -117,7 +124,7 @@ def check_trial(trial: Trial) -> None:
 def check_mark(mark: Mark) -> None:
     """Raise ValueError if a database would refuse the mark, or would not give it back as it is."""
     check_uid(mark.uid)
-    require(mark.kind in tuple(MarkKind), mark.kind, f"a mark of {', '.join(MarkKind)}")
+    _check_member("a mark", MarkKind, mark.kind)
     _check_line("reason", mark.reason)
     require(len(mark.reason) <= _ERROR_CHARS, mark.reason, f"a reason of at most {_ERROR_CHARS} characters")
     check_moment(mark.time)
@@ -164,7 +171,7 @@ def check_facts(problem: Problem, device: Device) -> None:
 def check_sweep(sweep: Sweep) -> None:
     """Raise ValueError if a database would refuse the sweep, or would not give it back as it is."""
     check_uid(sweep.uid)
-    require(sweep.status in tuple(SweepStatus), sweep.status, f"a status of {', '.join(SweepStatus)}")
+    _check_member("a status", SweepStatus, sweep.status)
     require(sweep.origin in ORIGINS, sweep.origin, f"an origin of {', '.join(ORIGINS)}")
     require(type(sweep.complete) is bool, sweep.complete, "complete as True or False")
     tuned = sweep.status == "tuned"
