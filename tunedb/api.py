@@ -18,7 +18,7 @@ def lookup(kernel: str | RegisteredKernel, *, device: Device | str | None = None
     """Return the stored choice for a problem, or None if nothing is stored. Tunes nothing and caches nothing.
 
     `lookup("avg_pool1d", shape=(64, 128, 65536), kernel_size=8)` asks about the current device; `device` asks about
-    another one, which may be given by its name, or a part of it, if the store has sweeps of it: `device="H200"`.
+    another one, which may be given by its name, or a part of it, if sweeps of it are stored: `device="H200"`.
     `kernel` is the name of a registered kernel, or what `kernel.registered(arguments)` returns. Raises SettingError for
     an unknown kernel, for arguments that do not make a problem, and for a name that fits several devices.
     """

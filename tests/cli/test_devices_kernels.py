@@ -40,7 +40,7 @@ def test_devices_are_listed_with_what_they_have(cli: Cli, monkeypatch: pytest.Mo
     by_name = {row["device"]: row for row in answer.json}
     assert by_name[DEVICE.name] == {
         "device": DEVICE.name, "backend": "cuda", "arch": "sm_90", "multiprocessors": 132, "current": True,
-        "problems": 2, "sweeps": 3, "misses": 0, "last_tuned": (NOON + timedelta(days=3)).isoformat(),
+        "problems": 2, "sweeps": 3, "bundled": 0, "misses": 0, "last_tuned": (NOON + timedelta(days=3)).isoformat(),
     }  # fmt: skip
     assert set(by_name) == {DEVICE.name, L4.name, "interpreter"}
     assert (by_name[L4.name]["sweeps"], by_name[L4.name]["misses"], by_name[L4.name]["current"]) == (0, 3, False)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb import settings
 from tunedb.cli.names import devices_of_list
-from tunedb.cli.opening import no_store
-from tunedb.cli.store_words import store_option
+from tunedb.cli.opening import no_store, reading, sweeps_of, writing
+from tunedb.cli.store_words import printable_store, store_option
 from tunedb.core.sweep import Sweep
-from tunedb.errors import AmbiguousUid, SettingError, TunedbError, UnknownSweep
+from tunedb.errors import SettingError, TunedbError, UnknownSweep
 from tunedb.store.bundles import bundle_layer
 from tunedb.store.stored import Stored
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from tunedb.store.reading import ReadStore
 
 
-def all_stored(store: Store | ReadStore | None, *, fleet: bool = False) -> Stored:
-    """Return what is stored for a command that opened a store, or none: with bundles, unless it asks the fleet's."""
-    return Stored(store, None if fleet else bundle_layer(settings.current().bundles))
+def all_stored(store: Store | ReadStore | None, *, bundles: bool = True) -> Stored:
+    """Return what is stored for a command that opened a store, or none: with bundles, if not told otherwise."""
+    return Stored(store, bundle_layer(settings.current().bundles) if bundles else None)
 
 
 def bundled_sweeps(
@@ -47,25 +48,49 @@ def find_sweep(store: Store | None, uid: str) -> Sweep:
 
     Raises AmbiguousUid if several start like this, UnknownSweep if none does, TunedbError if there is no store either.
     """
-    unknown: TunedbError = no_store()
-    found: list[Sweep] = []
-    if store is not None:
-        try:
-            found = [store.get_sweep(uid)]
-        except AmbiguousUid:
-            raise
-        except UnknownSweep as error:
-            unknown = error
-    if not (found and found[0].uid == uid):
-        found += [sweep for sweep in all_stored(store).find_bundled(uid) if sweep.uid not in {one.uid for one in found}]
-    if len(found) > 1:
-        raise AmbiguousUid(
-            f"More than one sweep has a uid that starts with {uid}, with those of bundles. "
-            f"Run: tunedb ls{store_option()}"
-        )
-    if not found:
-        raise unknown
-    return found[0]
+    try:
+        return all_stored(store).find(uid)
+    except UnknownSweep:
+        if store is None and all_stored(None).is_empty:
+            raise no_store() from None
+        raise
+
+
+@contextlib.contextmanager
+def storing_about(uid: str | None = None) -> Iterator[Store]:
+    """Open the store to keep something about a sweep, or about any. It is made for those that only bundles have.
+
+    Raises TunedbError if there is no store, and no bundle has it.
+    """
+    with reading(announced=False) as store:
+        if store is not None:
+            yield store
+            return
+        if uid is not None:
+            find_sweep(store, uid)
+        elif all_stored(None).is_empty:
+            raise no_store()
+    with writing() as store:
+        yield store
+
+
+def exported_of(store: Store | None, *, bundles: bool) -> Stored:
+    """Return what is exported: the store, and bundles only if asked for, as others tuned these."""
+    return all_stored(store, bundles=bundles)
+
+
+def nothing_to_export(store: Store | None, *, kernel: str | None, device: str | None, bundles: bool) -> TunedbError:
+    """Return the error for an export that found nothing, with the option that finds what bundles have."""
+    place = printable_store()
+    what = (
+        f"There is no store at {place}"
+        if store is None
+        else f"Nothing is stored{' for that' if kernel or device else ''} that has a winner in {place}"
+    )
+    shipped = [] if bundles else list(sweeps_of(all_stored(store), kernel=kernel, device=device))
+    count = sum(sweep.leaves_its_store for sweep in shipped)
+    hint = f"Bundles have {count}: add --bundles to export them." if count else f"See: tunedb ls{store_option()}"
+    return TunedbError(f"{what}: no file was written. {hint}")
 
 
 def write_bundle_of(sweeps: Iterable[Sweep], output: str, *, only_winners: bool) -> int:

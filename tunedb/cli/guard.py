@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from tunedb.cli.bundled import find_sweep
 from tunedb.cli.command import log
 from tunedb.cli.tasks import make_tuner
 from tunedb.cli.verifying import Silent, verify_here
@@ -45,7 +46,7 @@ def guard(
             if time.monotonic() >= until:
                 rows.append(_row(task, listed, None, "left", None))
                 continue
-            sweep = store.get_sweep(listed.uid)  # with its trials
+            sweep = find_sweep(store, listed.uid)  # with its trials
             if worker is None:
                 finding = verify_here(tuner, task, sweep, RIVALS)
             else:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunedb import registry
 from tunedb.adoption import recorded_lines
@@ -24,10 +23,8 @@ from tunedb.runtime.compat_cache import GPUTarget
 from tunedb.runtime.current_device import device_of
 from tunedb.runtime.failures import reason_of_one
 from tunedb.runtime.precompile import Kernel
+from tunedb.store.interface import SweepLists
 from tunedb.tuner.stored_device import device_named, listed
-
-if TYPE_CHECKING:
-    from tunedb.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +53,13 @@ def read_lines(paths: Iterable[Path], kernels: Sequence[str]) -> Lines:
     return Lines(recorded, problems)
 
 
-def find_device(store: Store | None, lines: Lines, name: str | None) -> tuple[Device, GPUTarget]:
+def find_device(stored: SweepLists, lines: Lines, name: str | None) -> tuple[Device, GPUTarget]:
     """Return the device of that name, and what Triton compiles for there.
 
-    It is one that the store has sweeps of, that calls were recorded on, or the current one, which is also meant without
+    It is one that sweeps are stored of, that calls were recorded on, or the current one, which is also meant without
     a name; without a GPU, the only other one is. Raises SettingError if none or several are meant.
     """
-    known = {line.device for line in lines.recorded} | set(() if store is None else store.upkeep.devices())
+    known = {line.device for line in lines.recorded} | set(stored.upkeep.devices())
     known = {device for device in known if device.backend != "interpreter"}
     index = current_index()
     if name is None:
@@ -72,7 +69,7 @@ def find_device(store: Store | None, lines: Lines, name: str | None) -> tuple[De
         device = device_named(known | ({device_of(index)} if index >= 0 else set()), name)
     if device is None:
         raise SettingError(
-            f"--device: expected the name of a device that the store has sweeps of, or that calls were recorded on, "
+            f"--device: expected the name of a device that sweeps are stored of, or that calls were recorded on, "
             f"got {name or 'none'}. Known: {listed(known)}."
         )
     try:
@@ -101,14 +98,14 @@ def kernels_of_lines(lines: Lines, choose: Choose, device: Device, target: GPUTa
 
 
 def kernels_of_store(
-    store: Store | None, names: Sequence[str], choose: Choose, device: Device, target: GPUTarget
+    stored: SweepLists, names: Sequence[str], choose: Choose, device: Device, target: GPUTarget
 ) -> list[Kernel]:
-    """Return what to compile for the problems that the store has sweeps of on the device.
+    """Return what to compile for the problems that sweeps on the device are stored of.
 
     Says which kernels are left out, because their calls are only known from a recording.
     """
     problems: dict[Problem, None] = {}
-    for sweep in () if store is None else store.iter_sweeps(device_name=device.name):
+    for sweep in stored.iter_sweeps(device_name=device.name):
         if sweep.device == device and (not names or sweep.problem.kernel in names):
             problems[sweep.problem] = None
     registered = registry.kernel_names()

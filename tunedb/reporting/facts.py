@@ -12,6 +12,7 @@ from tunedb.core.sweep import MISSES, Sweep, Trial, TrialStatus
 from tunedb.reporting.labels import ProblemLabels, device_texts, kernel_labels
 from tunedb.store.answers import Answer, AnswerState, PairKey, answers, key_of
 from tunedb.store.difference import Pair
+from tunedb.store.interface import SweepLists
 from tunedb.tuner.stored_device import devices_named
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Facts:
         )
 
 
-def read_sweeps(store: Store, kernels: Collection[str] = (), device: str | None = None) -> list[Sweep]:
+def read_sweeps(store: SweepLists, kernels: Collection[str] = (), device: str | None = None) -> list[Sweep]:
     """Return the finished sweeps, with their trials, of these kernels or all, on a device or all.
 
     Raises SettingError if several stored devices fit the name.

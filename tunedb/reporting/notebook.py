@@ -13,6 +13,7 @@ from tunedb.core.sweep import Sweep
 from tunedb.reporting.document import Report, make_report, make_report_of_places
 from tunedb.reporting.facts import facts_of, read_sweeps
 from tunedb.reporting.sides import Kind, common_kind
+from tunedb.store.stored import stored_with
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -42,6 +43,7 @@ class Sweeps(tuple[Sweep, ...]):
                 "complete": sweep.complete,
                 "pinned": sweep.is_pinned,
                 "quarantined": sweep.is_quarantined,
+                "layer": str(sweep.layer),
                 "trials": sum(sweep.counts.values()),
                 "finished": sweep.finished,
                 **{f"environment.{name}": getattr(sweep.environment, name) for name in sweep.environment.__slots__},
@@ -94,13 +96,14 @@ class Sweeps(tuple[Sweep, ...]):
 
 
 def sweeps(kernel: str | Sequence[str] | None = None, device: str | None = None) -> Sweeps:
-    """Return the finished sweeps of the local store with their trials, of a kernel or several, on a device.
+    """Return the finished sweeps of the local store and of bundles with their trials, of some kernels on a device.
 
     `device` is the name of a stored one, or a part of it that fits no other. Empty if nothing is stored. Raises
     SettingError for a name that fits several devices, and StoreError if the store can't be read.
     """
     with _store() as store:
-        return Sweeps(() if store is None else read_sweeps(store, _names(kernel), device))
+        stored = stored_with(store, settings.current().bundles)
+        return Sweeps(read_sweeps(stored, _names(kernel), device))
 
 
 def report(

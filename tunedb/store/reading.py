@@ -44,6 +44,10 @@ class ReadStore(LocalStore):
         """What the store has sweeps of."""
         return self._listing
 
+    def get_sweep(self, uid: str) -> Sweep:
+        """Return the sweep with this uid, or with the only one that starts like this: see `Store`."""
+        return self.whole.get_sweep(uid)
+
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""
         return self._listing.get_problem_sweeps(problem)

@@ -9,7 +9,8 @@ from typing import Protocol
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Confirmation, Mark, Sweep, listed_order
-from tunedb.store.bundles import BundleLayer
+from tunedb.errors import AmbiguousUid, UnknownSweep
+from tunedb.store.bundles import BundleLayer, bundle_layer
 from tunedb.store.interface import SweepLists, SweptNames
 
 
@@ -26,6 +27,9 @@ class ListedStore(SweepLists, Protocol):
     @property
     def upkeep(self) -> KnownNames:
         """What it has sweeps of."""
+
+    def get_sweep(self, uid: str) -> Sweep:
+        """Return the sweep with this uid, or with the only one that starts like this, with its trials."""
 
     def get_marks_of(self, sweep_uids: list[str]) -> Mapping[str, list[Mark]]:
         """Return the marks of these sweeps by uid."""
@@ -98,9 +102,30 @@ class Stored:
         )
         return self._only_bundled(sweeps)
 
-    def find_bundled(self, uid: str) -> list[Sweep]:
-        """Return the bundles' sweeps whose uids begin like this, with trials; of each bundle at most two."""
-        return [] if self._bundles is None else self._only_bundled(self._bundles.find(uid))
+    def find(self, uid: str) -> Sweep:
+        """Return the sweep with this uid, or with the only one that starts like this, with its trials.
+
+        Raises AmbiguousUid if several start like this, UnknownSweep if none does.
+        """
+        found: list[Sweep] = []
+        unknown = UnknownSweep(f"No sweep has a uid that starts with {uid}. Run: tunedb ls")
+        if self.store is not None:
+            try:
+                found = [self.store.get_sweep(uid)]
+            except AmbiguousUid:
+                raise
+            except UnknownSweep as error:
+                unknown = error
+        if self._bundles is not None and not (found and found[0].uid == uid):
+            uids = {sweep.uid for sweep in found}
+            found += [sweep for sweep in self._only_bundled(self._bundles.find(uid)) if sweep.uid not in uids]
+        if len(found) > 1:
+            raise AmbiguousUid(
+                f"More than one sweep has a uid that starts with {uid}, with those of bundles. Run: tunedb ls"
+            )
+        if not found:
+            raise unknown
+        return found[0]
 
     def _only_bundled(self, sweeps: Iterable[Sweep]) -> list[Sweep]:
         """Return sweeps of bundles, each once, without those of the store, with what the store has about them."""
@@ -118,6 +143,11 @@ class Stored:
             else unique[uid]
             for uid in uids
         ]
+
+
+def stored_with(store: ListedStore | None, bundles: tuple[str, ...]) -> Stored:
+    """Return a store, or none, with the bundles at these paths and those of installed packages."""
+    return Stored(store, bundle_layer(bundles))
 
 
 class StoredNames:

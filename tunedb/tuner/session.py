@@ -128,11 +128,11 @@ def _opened(opener: Callable[[], Any], url: str, bundles: BundleLayer | None) ->
 
 
 def stored_devices() -> list[Device]:
-    """Return the devices that the local and the shared store have sweeps of. A store that fails is logged."""
+    """Return the devices that the local store, the shared one and bundles have sweeps of. Failures are logged."""
     from tunedb.store import open_store
 
-    devices: list[Device] = []
     current = settings_module.current()
+    devices = bundle_layer(current.bundles).devices() if current.mode != "off" else []
     for url in filter(None, (current.store, current.shared)):
         try:
             store = open_store(url, busy_timeout=BUSY_TIMEOUT_S, migrate=False, create=False)

@@ -28,6 +28,7 @@ from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
 from tunedb.runtime.compile_pool import limit_workers
 from tunedb.runtime.current_device import placement_of
+from tunedb.store.stored import stored_with
 from tunedb.store.wait_budget import one_call
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.lock_folder import lock_folder
@@ -145,7 +146,8 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
         events.put(Tuned(outcome, None if sweep is None else sweep.uid, is_lost))
         return not is_lost
     try:
-        verification = verify(tuner, task, store.get_sweep(message.uid), events, rivals=message.rivals)
+        sweep = stored_with(store, tuner.settings.bundles).find(message.uid)
+        verification = verify(tuner, task, sweep, events, rivals=message.rivals)
     except StickyDeviceError as error:
         events.put(DeviceLost(str(error)))
         return False

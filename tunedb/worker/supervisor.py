@@ -21,6 +21,7 @@ from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStat
 from tunedb.errors import StoreError, SweepError, UnknownSweep
 from tunedb.settings import Settings
 from tunedb.store import Store
+from tunedb.store.stored import stored_with
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.claimant import new_owner
 from tunedb.tuner.verification import Verification
@@ -138,7 +139,7 @@ class Supervisor:
                     break
             else:
                 assert isinstance(answer, Tuned)
-                sweep = None if answer.uid is None else self.store.get_sweep(answer.uid)
+                sweep = None if answer.uid is None else stored_with(self.store, self._settings.bundles).find(answer.uid)
                 if sweep is not None:
                     observer.finished(sweep)
                 if not answer.is_device_lost:

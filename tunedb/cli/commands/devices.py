@@ -1,31 +1,33 @@
-"""`tunedb devices`: the devices that the store knows, and the current one."""
+"""`tunedb devices`: the devices that something is stored of, and the current one."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import FleetOption, FormatOption, command
 from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_rows
 from tunedb.core.device import Device
 from tunedb.core.sweep import MISSES
 
-_COLUMNS = ("device", "arch", "multiprocessors", "current", "problems", "sweeps", "misses", "last_tuned")
+_COLUMNS = ("device", "arch", "multiprocessors", "current", "problems", "sweeps", "bundled", "misses", "last_tuned")
 
 
 @command("devices")
 def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> None:
-    """List the devices that the store has sweeps or counts of, and the current one.
+    """List the devices that sweeps or counts are stored of, and the current one.
 
-    `problems` counts the tuned problems, and `sweeps` their sweeps. `misses` counts problems that no sweep
-    answers yet, each once per process. Needs no GPU.
+    `problems` counts the tuned problems, `sweeps` their sweeps, and `bundled` the sweeps that only bundles have.
+    `misses` counts problems that no sweep answers yet, each once per process. Needs no GPU.
     """
     from tunedb.cli.device import current_device_if_any
 
     current = current_device_if_any()
     rows: dict[Device, dict[str, Any]] = {}
     with reading(fleet=fleet) as store:
+        bundled = Counter(sweep.device for sweep in all_stored(store, bundles=not fleet).bundled())
         if store is not None:
             misses: Counter[Device] = Counter()
             for usage in store.usage.get(MISSES):
@@ -35,12 +37,14 @@ def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> 
                     **_facts(totals.device, is_current=totals.device == current),
                     "problems": totals.problems,
                     "sweeps": totals.sweeps,
+                    "bundled": bundled[totals.device],
                     "misses": misses[totals.device],
                     "last_tuned": totals.last and totals.last.isoformat(),
                 }
-    if current is not None and current not in rows:
-        nothing = {"problems": 0, "sweeps": 0, "misses": 0, "last_tuned": None}
-        rows[current] = {**_facts(current, is_current=True), **nothing}
+    for device in (*sorted(bundled, key=str), *([] if current is None else [current])):
+        if device not in rows:
+            counts = {"problems": 0, "sweeps": 0, "bundled": bundled[device], "misses": 0, "last_tuned": None}
+            rows[device] = {**_facts(device, is_current=device == current), **counts}
     print_rows(rows.values(), format, _COLUMNS)
 
 

@@ -11,11 +11,10 @@ from typing import Annotated
 import typer
 
 from tunedb._internal.redact import is_path, without_password
-from tunedb.cli.bundled import check_output, write_bundle_of
+from tunedb.cli.bundled import check_output, exported_of, nothing_to_export, write_bundle_of
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
 from tunedb.cli.opening import reading, sweeps_of
 from tunedb.cli.output import stdout
-from tunedb.cli.store_words import printable_store, store_option
 from tunedb.cli.streams import as_file
 from tunedb.errors import SettingError, TunedbError
 
@@ -57,6 +56,9 @@ def export(
         bool | None,
         typer.Option("--winners/--all", help="Of a bundle: only what answers calls (the default), or all trials."),
     ] = None,
+    bundles: Annotated[
+        bool, typer.Option("--bundles", help="Also sweeps that only bundles have. Not with jsonl.")
+    ] = False,
     cover: Annotated[
         float | None,
         typer.Option("--cover", metavar="FACTOR", help="python: the fewest configs within this factor of the best."),
@@ -88,7 +90,8 @@ def export(
     jsonl is lossless, and what import reads; python is a module with a table of triton.Config; module is one
     self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only;
     bundle is a read-only store that a package or an image ships, found by the entry point group tunedb.bundles and by
-    TUNEDB_BUNDLES. It holds no names of hosts, no marks and no texts of errors.
+    TUNEDB_BUNDLES. It holds no names of hosts, no marks and no texts of errors. Without --bundles, what other packages
+    tuned and ship is left out.
 
     json-configs, t4 and kernel-tuner-cache write a folder: the winners as vLLM, SGLang and Hugging Face's kernels read
     them, or a file with all trials for each problem, as Kernel Tuner and its tools read them. With --cover, python is a
@@ -104,6 +107,11 @@ def export(
     is_bundle = file_format is FileFormat.bundle
     if winners is not None and not is_bundle:
         raise SettingError("--winners and --all are of --format bundle: the other formats say what they hold.")
+    if bundles and file_format is FileFormat.jsonl:
+        raise SettingError(
+            "--bundles is not for jsonl, which is for sweeps with all trials: a bundle may have left some out. "
+            "Use --format bundle."
+        )
     if not is_path(output):
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
     if file_format in _OF_FOLDERS:
@@ -114,7 +122,7 @@ def export(
             if file_format is FileFormat.json_configs
             else None
         )
-        export_folder(output, file_format.value, chosen, kernel=kernel, device=device)
+        export_folder(output, file_format.value, chosen, kernel=kernel, device=device, bundles=bundles)
         return
     if output != STDOUT and Path(output).is_dir():
         raise SettingError(f"Expected a file to write, got the folder {output}. Name a file with -o.")
@@ -126,12 +134,11 @@ def export(
         target = stack.enter_context(as_file(stdout())) if output == STDOUT else output
         store = stack.enter_context(reading(announced=False))
         with_trials = is_bundle or file_format is FileFormat.jsonl or cover is not None
-        stored = sweeps_of(store, kernel=kernel, device=device, with_trials=with_trials)
+        stored = sweeps_of(exported_of(store, bundles=bundles), kernel=kernel, device=device, with_trials=with_trials)
         sweeps = (sweep for sweep in stored if sweep.leaves_its_store)
         first = next(sweeps, None)
         if first is None:
-            see = f"See: tunedb ls{store_option()}"
-            raise TunedbError(f"{_nothing(store, kernel or device)}: no file was written. {see}")
+            raise nothing_to_export(store, kernel=kernel, device=device, bundles=bundles)
         found = itertools.chain([first], sweeps)
         try:
             if file_format is FileFormat.jsonl:
@@ -161,12 +168,3 @@ def export(
         log.info("%d sweeps written to %s.", written, place)
     else:
         log.info("%d of %d sweeps written to %s: the others are left out. %s", written, count, place, _WHY_LEFT_OUT)
-
-
-def _nothing(store: object, filter: str | None) -> str:
-    place = printable_store()
-    return (
-        f"There is no store at {place}"
-        if store is None
-        else f"Nothing is stored{' for that' if filter else ''} that has a winner in {place}"
-    )

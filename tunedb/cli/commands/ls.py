@@ -16,8 +16,10 @@ from tunedb.cli.limits import Limits
 from tunedb.cli.opening import for_people, reading_lists, say_unfinished, state_row, sweeps_of
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.states import States, SweepState
-from tunedb.cli.store_words import layer, printable_store
-from tunedb.core.sweep import SweepStatus, now
+from tunedb.cli.store_words import layer as read_layer
+from tunedb.cli.store_words import printable_store
+from tunedb.core.sweep import Layer, SweepStatus, now
+from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -37,6 +39,13 @@ class Order(StrEnum):
     age = auto()
     time_us = auto()
     speedup = auto()
+
+
+class Place(StrEnum):
+    """The layers that can be listed alone."""
+
+    local = auto()
+    bundle = auto()
 
 
 _KEYS: dict[Order, Callable[[SweepState], Any]] = {
@@ -73,28 +82,35 @@ def ls(
     limits: Annotated[
         bool, typer.Option("--limits", help="Also the share of the device's copy rate that each winner reaches.")
     ] = False,
+    layer: Annotated[
+        Place | None,
+        typer.Option("--layer", help="Only the local store's sweeps, or only those that just bundles have."),
+    ] = None,
     fleet: FleetOption = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """List the stored sweeps, with those that are running or were interrupted, and then those of bundles.
+    """List the stored sweeps, with those of bundles, and with those that are running or were interrupted.
 
     `answers`: calls of that kernel's code on that device get this sweep's config. `stale`: tuned with other versions
     than those that are installed; known for the current device only. With --limits: `copy_share`, for kernels that are
     installed and state the bytes that they move, on devices whose copy rate `tunedb warm` has measured. JSON is an
     array with one object for each sweep, empty if nothing is stored.
     """
+    if layer is not None and fleet:
+        raise SettingError("--layer is not for --fleet, which lists the shared store alone.")
     has_facts = (lambda _: True) if where is None else read_where(where)
-    is_filtered = any(option is not None for option in (kernel, device, where, status)) or stale
+    is_filtered = any(option is not None for option in (kernel, device, where, status, layer)) or stale
     unfinished, moment = 0, now()
 
     def states(store: Store | ReadStore | None) -> Iterator[SweepState]:
         nonlocal unfinished
-        sweeps = sweeps_of(all_stored(store, fleet=fleet), kernel=kernel, device=device, finished=False)
+        stored = all_stored(store, bundles=not fleet and layer is not Place.local)
+        sweeps = sweeps_of(stored, kernel=kernel, device=device, finished=False)
         for state in States(moment).of_all(sweeps):
             sweep = state.sweep
             if not has_facts(sweep.problem) or (status is not None and sweep.status != status):
                 continue
-            if stale and not state.stale:
+            if (stale and not state.stale) or (layer is Place.bundle and sweep.layer is not Layer.BUNDLE):
                 continue
             unfinished += sweep.status == SweepStatus.RUNNING
             yield state
@@ -107,7 +123,7 @@ def ls(
         rows = (
             state_row(state)
             | (for_people(state, moment) if format is Format.table else {})
-            | ({"layer": layer(fleet=fleet)} if fleet else {})
+            | ({"layer": read_layer(fleet=fleet)} if fleet else {})
             | ({} if shares is None else {"copy_share": shares.share(state.sweep)})
             for state in itertools.islice(listed, limit)
         )

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tunedb import registry
-from tunedb.cli.bundled import find_sweep
+from tunedb import registry, settings
+from tunedb.cli.bundled import find_sweep, storing_about
 from tunedb.cli.command import FormatOption, UidArgument, command, log
-from tunedb.cli.opening import existing
 from tunedb.cli.output import Format, print_record
 from tunedb.core.sweep import Mark, MarkKind, Sweep, now
 from tunedb.errors import SettingError
@@ -32,7 +31,7 @@ def mark(
     """
     if not reason.strip():
         raise SettingError("--reason: expected text, got nothing. Say why the sweep is marked.")
-    with existing() as store:
+    with storing_about(uid) as store:
         sweep = find_sweep(store, uid)
         try:
             store.marks.put(sweep.uid, Mark.after(sweep.marks, kind, reason))
@@ -66,12 +65,14 @@ def _winner_now(store: Store, sweep: Sweep) -> tuple[Sweep, str] | None:
     from tunedb.core.task import TuningTask
     from tunedb.store import winner
     from tunedb.tuner.pending import accepts
+    from tunedb.tuner.session import with_bundles
 
     problem, device = sweep.problem, sweep.device
     kernel = registry.installed([problem.kernel]).get(problem.kernel)
     if kernel is None or kernel.hash != sweep.kernel_hash:
         log.info("No %s is installed with the source that was tuned, so no call here uses it.", problem.kernel)
-        return winner(store.get_sweeps(problem, device, sweep.kernel_hash), None, now=now())
+        stored = with_bundles(store, settings.current()).get_sweeps(problem, device, sweep.kernel_hash)
+        return winner(stored, None, now=now())
     if not accepts(kernel, problem, device):
         log.info("The installed %s does not know this problem, so no call here uses it.", problem.kernel)
         return None

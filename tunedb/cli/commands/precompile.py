@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunedb import settings
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.cells import one_line
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import reading
@@ -57,7 +58,7 @@ def precompile(
 ) -> None:
     """Compile kernels for a device, which this machine may lack, into a folder for later processes.
 
-    Each call's kernel is compiled with the config that the store has for it on that device; if nothing is stored, with
+    Each call's kernel is compiled with the config that is stored for it on that device; if nothing is stored, with
     that of the nearest tuned problem or the default, as in mode `read`. No GPU is needed. A process with
     `TUNEDB_PRECOMPILED=FOLDER`, the same store, the same version of Triton and the same source texts then compiles
     none of them, and with `TUNEDB_MODE=strict-compile` it raises instead of compiling. Exit code 1 if a kernel could
@@ -83,12 +84,13 @@ def precompile(
     names = kernels or []
     lines = read_lines(files or (), names)
     with reading() as store:
-        found, target = find_device(store, lines, device)
-        choose = default_choice if store is None else make_tuner(store).predict
+        stored = all_stored(store)
+        found, target = find_device(stored, lines, device)
+        choose = default_choice if stored.is_empty else make_tuner(store).predict
         if files:
             work = kernels_of_lines(lines, choose, found, target)
         else:
-            work = kernels_of_store(store, names, choose, found, target)
+            work = kernels_of_store(stored, names, choose, found, target)
     if not work:
         log.info("Nothing to compile for %s.", found)
     if dry_run or into is None:

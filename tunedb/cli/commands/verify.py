@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tunedb import registry
+from tunedb.cli.bundled import all_stored, storing_about
 from tunedb.cli.cells import one_line
 from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.names import kernel_called
-from tunedb.cli.opening import existing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.verifying import Silent, verify_here
 from tunedb.core.sweep import Layer, Mark, MarkKind, Source, Sweep
@@ -40,6 +40,9 @@ def verify(
     budget: Annotated[
         float | None, typer.Option("--budget", metavar="SECONDS", min=0, help="With --stale: stop after so long.")
     ] = None,
+    bundles: Annotated[
+        bool, typer.Option("--bundles", help="Also winners of bundles that no call on this machine was counted for.")
+    ] = False,
     trial_timeout: Annotated[
         float, typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and running it.")
     ] = 120.0,
@@ -47,6 +50,7 @@ def verify(
 ) -> None:
     """Re-check the stored winners for this GPU.
 
+    These are the winners of the local store, and those of bundles that calls on this machine got.
     Each winner is compared with the kernel's reference and raced against the default. A winner that is wrong, fails or
     loses to the default is quarantined, with the reason: calls get the sweep that it beat, or tune again. Reports, but
     does not change, winners whose time moved by more than 5 %. Exit code 1 if a winner was quarantined or could not be
@@ -62,8 +66,8 @@ def verify(
     from tunedb.cli.device import index_to_run_on
 
     index = index_to_run_on()
-    with existing() as store:
-        winners = _winners(store, index, kernel, device, only_stale=stale)
+    with storing_about() as store:
+        winners = _winners(store, index, kernel, device, only_stale=stale, bundles=bundles)
         if sample is not None and sample < len(winners):
             winners = random.sample(winners, sample)
         step = trial_timeout if index >= 0 else None
@@ -92,7 +96,7 @@ def _guard(
 
 
 def _winners(
-    store: Store, index: int, kernel: str | None, device: str | None, *, only_stale: bool
+    store: Store, index: int, kernel: str | None, device: str | None, *, only_stale: bool, bundles: bool
 ) -> list[tuple[TuningTask, Sweep]]:
     """Return the winner of each stored problem on the current device. Raises SettingError if another one is named."""
     from tunedb.cli.tasks import make_tuner
@@ -101,21 +105,26 @@ def _winners(
     from tunedb.tuner.stored_device import devices_named, listed
     from tunedb.tuner.stored_names import alike
 
-    current, tuner = device_of(index), make_tuner(store)
-    kernel = None if kernel is None else kernel_called(store, kernel)
-    if device is not None and current not in devices_named(known := {*store.upkeep.devices(), current}, device):
+    current, tuner, stored = device_of(index), make_tuner(store), all_stored(store)
+    kernel = None if kernel is None else kernel_called(stored, kernel)
+    if device is not None and current not in devices_named(known := {*stored.upkeep.devices(), current}, device):
         hint = "" if devices_named(known, device) else alike(device, sorted(one.name for one in known))
         raise SettingError(
             f"--device: {device!r} is not the current device, {listed([current])}.{hint} Run verify on that device."
         )
-    problems = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == current}
+    used = {one.usage.problem for one in store.usage.served((Source.STORE, Source.STALE))}
+    problems = {
+        sweep.problem: None
+        for sweep in stored.iter_sweeps(kernel=kernel)
+        if sweep.device == current and (bundles or sweep.layer is not Layer.BUNDLE or sweep.problem in used)
+    }
     pending = tasks_for(problems, index, registry.installed)
     for sentence in pending.left_out:
         log.info("%s", sentence)
     winners = []
     for task in pending.tasks:
         choice = tuner.look_up(task)
-        if choice is None or choice.sweep is None or choice.layer is Layer.BUNDLE:
+        if choice is None or choice.sweep is None:
             continue
         if not only_stale or choice.source == Source.STALE:
             winners.append((task, choice.sweep))

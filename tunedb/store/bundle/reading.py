@@ -137,7 +137,8 @@ class Bundle:
         limit = statements.NO_LIMIT if latest is None else latest
         values = {"kernel": kernel, "device": device_name, "latest": limit}
         newest_first = list(self._sweeps(_LISTED, values, with_trials=with_trials))
-        return iter(sorted(reversed(newest_first), key=listed_order))
+        newest_first.reverse()  # sorting keeps the order of equals
+        return iter(sorted(newest_first, key=listed_order))
 
     def devices(self, kernel: str | None = None) -> list[Device]:
         """Return the devices that sweeps are of: those of a kernel, or of all."""

@@ -243,10 +243,8 @@ class Store(SweepStore):
         with self._access.read() as connection:
             matches = [row for row in connection.execute(query) if rows.is_uid(row.uid)]
             if len(matches) != 1:
-                which = f"a uid that starts with {uid} in {self.url}. {see}"
-                raise AmbiguousUid(f"More than one sweep has {which}") if matches else UnknownSweep(
-                    f"No sweep has {which}"
-                )
+                kind, several = (AmbiguousUid, "More than one sweep") if matches else (UnknownSweep, "No sweep")
+                raise kind(f"{several} has a uid that starts with {uid} in {self.url}. {see}")
             trials = self._rows.trials(connection, [matches[0].id]).get(matches[0].id, ())
             uid = matches[0].uid
             marks = self.marks.select(connection, [uid])[uid]
