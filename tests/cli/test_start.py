@@ -10,8 +10,10 @@ import pytest
 import typer
 
 from tests.cli.conftest import Cli, put, run_apart, run_forked
+from tests.cli.test_bundle import tuned as shippable
 from tests.cli.test_ls_show_lookup_path import PROBLEM, tuned
 from tests.conftest import runs_interpreter
+from tests.store.bundled import write
 from tests.store.samples import DEVICE, sweep
 from tunedb import settings
 from tunedb.cli.application import make_app
@@ -49,6 +51,22 @@ def test_looking_up_what_is_stored_loads_neither_torch_nor_triton_nor_sqlalchemy
         ("ls", "--format", "json"),
     ):
         assert loaded(*words, **cache) == ["0"], words
+
+
+@runs_interpreter
+def test_neither_do_bundles(tmp_path: Path) -> None:
+    shipped = write(tmp_path / "b.db", [shippable(), shippable(DEVICE), sweep(problem=Problem.of("mine.add", n=3))])
+    variables = {"TUNEDB_CACHE": str(tmp_path / "cache"), "TUNEDB_BUNDLES": str(shipped)}
+    put(sweep(4))
+    loaded("explain", *PROBLEM, **variables)  # computes the kernel's hash, once
+    for words in (
+        ("lookup", *PROBLEM),
+        ("lookup", "add", "--arg", "n=3", "--device", "h200"),
+        ("explain", *PROBLEM),
+        ("ls", "--device", "h200"),
+        ("ls", "--format", "json"),
+    ):
+        assert loaded(*words, **variables) == ["0"], words
 
 
 def test_a_command_loads_no_other_one() -> None:

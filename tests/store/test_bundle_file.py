@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from tests.store.bundled import altered, fixed, in_memory, uid, write
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, failed, sweep, sweeps, trial
 from tunedb.core.device import Device
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import Layer, Mark, Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import open_store
@@ -138,6 +140,32 @@ def test_the_newest_of_a_kernel_come_first() -> None:
     assert [one.problem["n"] for one in found] == [5, 4]
     assert bundle.get_kernel_sweeps("avg_pool1d", Device("L4", "cuda", "sm_89", 58), HASH) == []
     assert len(bundle.find(found[0].uid[:20])) == 1
+
+
+def test_only_the_rows_that_are_asked_for_are_read() -> None:
+    other, add = Device("NVIDIA L4", "cuda", "sm_89", 58), Problem.of("mine.add", n=3)
+    put = [
+        *(sweep(n, uid=uid(n), finished=NOON + timedelta(seconds=n + 1)) for n in (1, 2, 3)),
+        sweep(1, uid=uid(4), device=other),
+        sweep(problem=add, uid=uid(5)),
+    ]
+    bundle = in_memory(bundle_bytes(put, only_winners=False)[0])
+
+    def listed(**asked: Any) -> list[int]:
+        return [int(one.uid, 16) for one in bundle.iter_sweeps(**asked)]
+
+    assert listed() == [1, 4, 2, 3, 5]  # by kernel, problem and device
+    assert listed(kernel="mine.add") == [5]
+    assert listed(kernel="avg_pool1d", device_name="NVIDIA L4") == [4]
+    assert listed(kernel="other") == listed(device_name="other") == []
+    assert listed(latest=2) == [3, 5]  # those that ended last; 4 and 5 ended at once
+    assert {len(one.trials) for one in bundle.iter_sweeps(with_trials=False)} == {0}
+    assert {len(one.trials) for one in bundle.iter_sweeps(kernel="mine.add")} == {3}
+    assert [one.uid for one in bundle.get_problem_sweeps(put[0].problem)] == [uid(1), uid(4)]
+    assert bundle.get_problem_sweeps(Problem.of("mine.add", n=4)) == []
+    assert (set(bundle.devices()), bundle.devices("mine.add")) == ({DEVICE, other}, [DEVICE])
+    assert bundle.kernels() == ["avg_pool1d", "mine.add"]
+    assert {one["BLOCK"] for one in bundle.tried_configs("mine.add")} == {128, 256, 512}
 
 
 PLANTED: dict[str, Callable[[sqlite3.Connection], object]] = {

@@ -37,6 +37,8 @@ def test_lists_are_those_of_the_whole_store(tmp_path: Path) -> None:
             assert quick.upkeep.tried_configs("mine.add") == whole.upkeep.tried_configs("mine.add") == tried
             assert quick.upkeep.tried_configs("other") == []
             assert quick.upkeep.problems("mine.add") == whole.upkeep.problems("mine.add") != []
+            asked = [*(one.uid for one in sweeps), "f" * 32]
+            assert quick.upkeep.known_uids(asked) == whole.upkeep.known_uids(asked) == {one.uid for one in sweeps}
             assert len(next(iter(quick.iter_sweeps(with_trials=True))).trials) == 3
             assert quick.whole is not None
 

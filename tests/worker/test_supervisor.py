@@ -14,9 +14,12 @@ import pytest
 
 from tests.fakes import Notebook
 from tests.forked_workers import fork_workers, start_workers_anew
-from tests.planted import HANG_WHILE, NAME, problem_of, register_lightly
+from tests.planted import HANG_WHILE, KERNEL, NAME, problem_of, register_lightly
+from tests.store.bundled import write
+from tests.store.samples import sweep, trial
 from tests.threads import eventually
 from tunedb import settings
+from tunedb.core.device import INTERPRETER
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store
@@ -63,6 +66,22 @@ def test_what_takes_its_process_along_is_a_trial_and_the_best_of_the_others_wins
     others = [one for one in store.iter_sweeps(finished=False) if one.uid != sweep.uid]
     assert [(one.status, one.complete, one.config) for one in others] == [("aborted", False, None)] * 3
     assert {trial.config["BLOCK"] for trial in notebook.told} == set(found)
+
+
+def test_what_a_bundle_has_is_answered_and_verified(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
+    problem, won = problem_of(b1=0.03, b32=0.001), Config.of(BLOCK=32)
+    shipped = sweep(
+        problem=problem, device=INTERPRETER, kernel_hash=KERNEL.hash, config=won, trials=(trial(config=won),)
+    )
+    settings.configure(bundles=str(write(tmp_path / "shipped.db", [shipped])))
+    with Supervisor(store, settings.current(), -1, STEP) as supervisor:
+        source, found = supervisor.tune(problem, force=False, budget=60.0, observer=Notebook())
+        assert (source, found and found.uid, found and found.layer) == ("stored", shipped.uid, "bundle")
+        assert supervisor.verify(shipped, Notebook()).verdict == "holds"
+    assert list(store.iter_sweeps()) == []
 
 
 def test_the_next_command_knows_the_suspect(supervisor: Supervisor, store: Store) -> None:
