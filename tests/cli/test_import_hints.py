@@ -89,6 +89,21 @@ def test_configs_outside_the_search_space_are_rejected_and_unknown_devices_are_c
     assert stored() == {("pool", "nvidia_l4"): 1, ("pool", "some_gpu"): 2}
 
 
+def test_a_kernel_may_be_named_without_its_module(cli: Cli, tmp_path: Path) -> None:
+    put(tuned(problem=Problem.of("mine.ops.matmul", M=16, N=8)), tuned(problem=Problem.of("theirs.add", M=1)))
+    file = samples.put(tmp_path / "matmul.autotune.json", samples.autotune([16, 8], {64: 0.5, 128: 0.25}))
+    words = (file, "--keys", "M,N", "--device", "L4")
+    assert imported(cli, *words)["stored"] == 1  # by the function that the file names
+    assert imported(cli, *words, "--kernel", "matmul")["duplicate"] == 1
+    assert stored() == {("mine.ops.matmul", "nvidia_l4"): 1}
+    answer = cli("import", "--as-hints", *words, "--kernel", "matmull")
+    assert "Did you mean mine.ops.matmul?" in answer.err
+    put(tuned(problem=Problem.of("other.matmul", M=16, N=8)))
+    answer = cli("import", "--as-hints", *words)
+    assert answer.code == 2
+    assert "Several stored kernels are called 'matmul'. Name one: mine.ops.matmul, other.matmul." in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

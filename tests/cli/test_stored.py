@@ -82,7 +82,9 @@ def test_kernels_and_devices_count_what_bundles_have(cli: Cli, shipped: Sweep, m
 
     def counts(command: str, column: str) -> list[tuple[Any, ...]]:
         rows = cli(command, "--format", "json").json
-        return [(row["problems"], row["sweeps"], row["bundled"]) for row in rows if row[column] in ("mine.add", L4.name)]
+        return [
+            (row["problems"], row["sweeps"], row["bundled"]) for row in rows if row[column] in ("mine.add", L4.name)
+        ]
 
     assert counts("kernels", "kernel") == counts("devices", "device") == [(0, 0, 1)]
     put(sweep(problem=ADD, device=L4))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import triton
 
 import tunedb
 from tests.conftest import runs_kernels
@@ -48,3 +49,25 @@ def test_a_call_that_may_not_tune_gets_the_config_of_another_tool(tmp_path: Path
         assert kernel.best_config is wanted
     torch.testing.assert_close(y, x + 1)
     assert list(store.iter_sweeps()) == []
+
+
+@pytest.mark.parametrize("mode", ["read", "tune"])
+def test_a_kernel_with_a_module_gets_the_hints_of_its_function(tmp_path: Path, store: Store, mode: str) -> None:
+    """Other tools' files name the function alone, and nothing of the kernel is stored when they are imported."""
+    content = autotune([128, "torch.float32", "torch.float32"], {16: 9.0, 32: 9.0, 64: 9.0, 128: 1.0})
+    file = put(tmp_path / "add_one.autotune.json", content)
+    assert run(["import", "--as-hints", str(file), "--keys", "n", "--device", device_name()]) == 0
+    launched: list[int] = []
+    made = [
+        triton.Config({"BLOCK": block}, pre_hook=lambda given: launched.append(given["BLOCK"]))
+        for block in (16, 32, 64, 128)
+    ]
+    kernel = tuned(name="mine.ops.add_one", configs=made, do_bench=Bench(4.0, 1.0, 2.0, 3.0))
+    new_process()
+    x, y = tensors()
+    with tunedb.using(mode=mode):
+        kernel[grid_of(100)](x, y, 100)
+    assert kernel.best_config is made[3]
+    order = list(dict.fromkeys(launched))
+    assert order == ([128] if mode == "read" else [16, 128, 32, 64])  # it races right behind the default
+    torch.testing.assert_close(y, x + 1)

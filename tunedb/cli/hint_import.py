@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from tunedb import registry
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import log
 from tunedb.cli.device import current_device_if_any
+from tunedb.cli.names import kernel_called, kernel_of_list
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_record
 from tunedb.core.device import Device
@@ -19,14 +21,12 @@ from tunedb.core.hint import Candidates, Hint, facts_to_compare, short_facts
 from tunedb.core.kernel import RegisteredKernel
 from tunedb.core.known_devices import device_label, known_device
 from tunedb.core.problem import Problem
-from tunedb.errors import SettingError
+from tunedb.errors import AmbiguousName, SettingError
 from tunedb.store.exchange.foreign.importing import Mapped, map_entries
 from tunedb.store.exchange.foreign.mapping import EntryMapping
 from tunedb.store.exchange.foreign.reading import read
+from tunedb.store.interface import SweepLists
 from tunedb.tuner.pending import ODD_FACTS
-
-if TYPE_CHECKING:
-    from tunedb.store import Store
 
 MAX_PROBLEMS = 50  # stored ones in whose spaces a hint's config is sought
 
@@ -64,12 +64,15 @@ def import_hints(
     if not path.exists():
         raise SettingError(f"Expected a file or a folder to import, found nothing at {source}.")
     here = current_device_if_any() if device is None else None
-    mapping = EntryMapping(
-        kernel, pairs_of(names, "--map"), pairs_of(only, "--only"), device or (here.name if here else None),
-        any_function=not path.is_dir(),
-    )  # fmt: skip
+    renamed, fields = pairs_of(names, "--map"), pairs_of(only, "--only")
     with reading(announced=False) as store:
-        spaces = _Spaces(store, here)
+        stored_lists = all_stored(store)
+        mapping = EntryMapping(
+            None if kernel is None else kernel_of_list(stored_lists, kernel),
+            renamed, fields, device or (here.name if here else None), any_function=not path.is_dir(),
+            kernel_of=functools.cache(functools.partial(_kernel_of, stored_lists)),
+        )  # fmt: skip
+        spaces = _Spaces(stored_lists, here)
         found = read(path, tuple(name.strip() for name in keys.split(",")) if keys else ())
         mapped = map_entries(found, mapping, spaces.holds, spaces.knows)
         digests = [hint.digest for hint in mapped.hints]
@@ -85,6 +88,16 @@ def import_hints(
         raise typer.Exit(1)
 
 
+def _kernel_of(stored: SweepLists, function: str) -> str:
+    """Return the name of the kernel that a file's function is; its own if none is known, as it may be decorated yet."""
+    try:
+        return kernel_called(stored, function)
+    except AmbiguousName:
+        raise
+    except SettingError:
+        return function
+
+
 def _report(mapped: Mapped, known: int, stored: int, format: Format) -> None:
     counts = ("read", "other", "mapped", "outside_space", "unchecked", "unknown_device")
     record = {name: getattr(mapped, name) for name in counts}
@@ -97,10 +110,10 @@ def _report(mapped: Mapped, known: int, stored: int, format: Format) -> None:
 class _Spaces:
     """The search spaces of installed kernels, for the problems that hints may be for."""
 
-    def __init__(self, store: Store | None, here: Device | None) -> None:
-        stored = [] if store is None else store.upkeep.devices()
-        self._devices = {device_label(device.name): device for device in (*stored, *([here] if here else []))}
-        self._store = store
+    def __init__(self, stored: SweepLists, here: Device | None) -> None:
+        devices = (*stored.upkeep.devices(), *([here] if here else []))
+        self._devices = {device_label(device.name): device for device in devices}
+        self._stored = stored
         self._kernels: dict[str, RegisteredKernel | None] = {}
         self._problems: dict[str, list[Problem]] = {}
         self._candidates: dict[tuple[Problem, str], Candidates | None] = {}
@@ -131,7 +144,7 @@ class _Spaces:
             yield kernel.problem(dict(hint.problem))
         name = hint.problem.kernel
         if name not in self._problems:
-            sweeps = self._store.iter_sweeps(kernel=name) if self._store else ()
+            sweeps = self._stored.iter_sweeps(kernel=name)
             self._problems[name] = list(dict.fromkeys(sweep.problem for sweep in sweeps))
         facts = short_facts(hint.problem)
         fitting = (

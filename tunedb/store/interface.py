@@ -61,7 +61,10 @@ class SweepStore(ABC):
         """Yield the sweeps with these uids and their trials, page by page; those that can't be read are left out."""
 
     def get_hints(self, kernel: str, device: str) -> list[Hint]:  # noqa: ARG002 (a store need not have any)
-        """Return the newest hints of a kernel on the device with that label, without their evidence."""
+        """Return the newest hints of a kernel on the device with that label, without their evidence.
+
+        A kernel with a module in its name has those of its function's name too.
+        """
         return []
 
     @abstractmethod

@@ -48,10 +48,12 @@ class Hints:
         return list(self._access.readable(selected, records.to_hint))
 
     def get(self, kernel: str, device: str) -> list[Hint]:
-        """Return the newest hints of a kernel on the device with that label, without their evidence."""
-        values = {"kernel": kernel, "device": device, "most": statements.MAX_HINTS}
+        """Return the newest hints of a kernel on the device with that label, without their evidence.
+
+        After those under its name come those under its function's alone.
+        """
         with self._access.read() as connection:
-            selected = connection.execute(_OF_KERNEL, values).all()
+            selected = connection.execute(_OF_KERNEL, statements.hint_values(kernel, device)).all()
         return list(self._access.readable(selected, records.to_hint))
 
     def known(self, digests: Sequence[str]) -> set[str]:

@@ -116,7 +116,7 @@ class SqliteReader:
 
     def get_hints(self, kernel: str, device: str) -> list[Hint]:
         """Return the newest hints of a kernel on the device with that label: see `SweepStore`."""
-        values = {"kernel": kernel, "device": device, "most": statements.MAX_HINTS}
+        values = statements.hint_values(kernel, device)
         with self._connected() as driver:
             return list(self._readable(self._rows(driver, statements.HINTS, values, statements.HINT), records.to_hint))
 

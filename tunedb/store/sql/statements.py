@@ -41,6 +41,11 @@ def identity(problem: Problem, device: Device, kernel_hash: str) -> dict[str, st
     return {"kernel": problem.kernel, "problem": problem.digest, "device": device.digest, "kernel_hash": kernel_hash}
 
 
+def hint_values(kernel: str, device: str) -> dict[str, Any]:
+    """Return the parameters of HINTS: other tools know a kernel by the name of its function, without the module."""
+    return {"kernel": kernel, "function": kernel.rpartition(".")[2], "device": device, "most": MAX_HINTS}
+
+
 def count_values(usage: UsageCount) -> dict[str, Any]:
     """Return the parameters of COUNT, but for the two times."""
     problem, device = rows.problem_values(usage.problem), rows.device_values(usage.device)
@@ -119,8 +124,8 @@ TRIED = (
     f"WHERE sweep.uid = :sweep LIMIT {MAX_TRIED}"
 )
 HINTS = (
-    f"SELECT {_columns('hint', HINT)} FROM hint WHERE hint.kernel = :kernel AND hint.device = :device "
-    "ORDER BY hint.id DESC LIMIT :most"
+    f"SELECT {_columns('hint', HINT)} FROM hint WHERE hint.kernel IN (:kernel, :function) "
+    "AND hint.device = :device ORDER BY hint.kernel <> :kernel, hint.id DESC LIMIT :most"
 )
 _ARE_ASKED = "mark.sweep_uid IN :sweeps"
 MARKS = f"SELECT {_columns('mark', MARK)} FROM mark WHERE {_ARE_ASKED} ORDER BY mark.time, mark.uid LIMIT :most"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,11 +22,12 @@ _ABSENT = ""  # stands for a field that a file does not have
 class EntryMapping:
     """How entries become hints.
 
-    kernel: the kernel they are for; by default the function that the file names.
+    kernel: the kernel they are for; by default that of the function that the file names.
     names: new names of fields and knobs; one with an empty new name is left out. Others keep theirs.
     only: fields and the text that an entry has to have there; an empty text means that it has no such field.
     device: the device of files that name none.
     any_function: whether an entry of another function than the kernel's is taken too.
+    kernel_of: returns the name of the kernel that a function is known as; by default the same name.
     """
 
     kernel: str | None = None
@@ -34,6 +35,7 @@ class EntryMapping:
     only: Mapping[str, str] = field(default_factory=dict)
     device: str | None = None
     any_function: bool = False
+    kernel_of: Callable[[str], str] = str
 
     def wants(self, entry: Entry) -> bool:
         """Say whether an entry is of the kernel, and has the fields that are asked for."""
@@ -49,7 +51,9 @@ class EntryMapping:
         Raises SettingError if neither the entry nor the mapping names a kernel or a device, another ValueError for an
         entry that can't be a hint.
         """
-        kernel = self.kernel or entry.function
+        kernel = self.kernel
+        if kernel is None and entry.function is not None:
+            kernel = self.kernel_of(entry.function)
         if kernel is None:
             raise SettingError(f"No kernel is named in {entry.place}. Name the one that it is for: --kernel NAME")
         device = entry.device or self.device
