@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial
-from tunedb.reporting.facts import Facts, geometric_mean, is_timed
+from tunedb.reporting.facts import Facts, is_timed
 from tunedb.reporting.labels import config_text, knobs_of
 from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
+from tunedb.store.exchange.cover import Step, cover_curve, losses_of
 
 NEAR = 0.05  # a config serves a problem if it takes at most so much longer than the winner
 MAX_KERNELS = 6  # that the sentence names
@@ -28,16 +28,6 @@ class Importance:
     share: float
     values: int  # that were tried
     sweeps: int  # in which it differs
-
-
-@dataclass(frozen=True, slots=True)
-class Cover:
-    """A config of the cover curve, in the order in which configs are added."""
-
-    config: Config
-    alone: int  # problems that it serves
-    covered: int  # problems that it and those before it serve
-    loss: float  # geometric mean over the problems that one of them was tried for: best of them over the winner
 
 
 def importances(sweeps: Sequence[Sweep]) -> list[Importance]:
@@ -82,30 +72,9 @@ def _by_value(timed: Sequence[Trial], logs: Sequence[float], knob: str) -> dict[
     return groups
 
 
-def cover(sweeps: Sequence[Sweep]) -> list[Cover]:
+def cover(sweeps: Iterable[Sweep]) -> list[Step]:
     """Return the configs that serve most problems, each next one adding the most."""
-    losses: dict[Config, dict[int, float]] = defaultdict(dict)
-    for index, sweep in enumerate(sweeps):
-        for config, time_us in sweep.own_times.items() if sweep.time_us else ():
-            losses[config][index] = max(1.0, time_us / (sweep.time_us or time_us))
-    serves = {config: {index for index, loss in by.items() if loss <= 1 + NEAR} for config, by in losses.items()}
-    chosen: list[Cover] = []
-    covered: set[int] = set()
-    best: dict[int, float] = {}
-    while serves and len(chosen) < MAX_CONFIGS and len(covered) < len(sweeps):
-        config = max(serves, key=lambda one: (len(serves[one] - covered), -_mean_loss(best, losses[one]), one.key))
-        if not serves[config] - covered:
-            break
-        covered |= serves[config]
-        for index, loss in losses[config].items():
-            best[index] = min(loss, best.get(index, math.inf))
-        chosen.append(Cover(config, len(serves[config]), len(covered), _mean_loss({}, best)))
-    return chosen
-
-
-def _mean_loss(best: Mapping[int, float], losses: Mapping[int, float]) -> float:
-    merged = [min(loss, best.get(index, math.inf)) for index, loss in losses.items()]
-    return geometric_mean(merged) or math.inf
+    return cover_curve(losses_of(sweeps), 1 + NEAR, MAX_CONFIGS)
 
 
 def knobs_view(facts: Facts) -> View:
@@ -150,7 +119,7 @@ def _range_text(shares: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _row(kernel: str, device: str, shares: Sequence[Importance], covers: Sequence[Cover], problems: int) -> list[Any]:
+def _row(kernel: str, device: str, shares: Sequence[Importance], covers: Sequence[Step], problems: int) -> list[Any]:
     knobs = [f"{one.knob} {one.share:.0%}" for one in shares[:3] if one.share > 0]
     return [
         kernel,
@@ -222,7 +191,7 @@ def _importance_figure(number: int, name: str, shares: Sequence[Importance]) -> 
     )
 
 
-def _cover_figure(number: int, name: str, covers: Sequence[Cover], problems: int) -> Figure:
+def _cover_figure(number: int, name: str, covers: Sequence[Step], problems: int) -> Figure:
     columns = [
         Column("configs", Kind.COUNT),
         Column("the one added"),

@@ -1,4 +1,4 @@
-"""Covers: the fewest configs that serve all stored problems of a kernel within a factor of their best times.
+"""Covers: the fewest configs that serve all stored problems of a kernel within a factor, and how many serve most.
 
 A config's loss for a problem is its time over the best one, both of one sweep. Finding the fewest is the set cover
 problem: what is certain is taken first, and of the rest all sets are tried, or a greedy one is taken if there are many.
@@ -10,8 +10,9 @@ import functools
 import itertools
 import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
@@ -20,6 +21,16 @@ MAX_TRIED_SETS = 100_000  # sets of configs that are tried for an exact answer, 
 
 Losses = Mapping[Problem, Mapping[Config, float]]
 Served = Mapping[Config, set[Problem]]  # the problems that a config serves within the limit
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A config of the cover curve, in the order in which configs are added."""
+
+    config: Config
+    alone: int  # problems that it serves
+    covered: int  # problems that it and those before it serve
+    loss: float  # geometric mean over the problems that one of them was tried for
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,7 @@ class Cover:
     @property
     def mean_loss(self) -> float:
         """The geometric mean of the losses."""
-        return math.exp(sum(map(math.log, self.losses.values())) / len(self.losses))
+        return _geometric_mean(self.losses.values())
 
     @property
     def worst_loss(self) -> float:
@@ -58,6 +69,28 @@ def losses_of(sweeps: Iterable[Sweep]) -> dict[Problem, dict[Config, float]]:
             best = times[sweep.config]  # the winner keeps its place against what is within the noise
             losses[sweep.problem] = {config: max(1.0, time / best) for config, time in times.items()}
     return losses
+
+
+def cover_curve(losses: Losses, limit: float, most: int) -> list[Step]:
+    """Return at most so many configs, each next one serving the most problems that those before it don't."""
+    by_config: dict[Config, dict[Problem, float]] = {}
+    for problem, times in losses.items():
+        for config, loss in times.items():
+            by_config.setdefault(config, {})[problem] = loss
+    served = {config: {one for one, loss in by.items() if loss <= limit} for config, by in by_config.items()}
+    best: dict[Problem, float] = {}  # with the configs that were added
+
+    def rank(config: Config) -> tuple[float, str]:
+        mean = _geometric_mean(min(loss, best.get(one, math.inf)) for one, loss in by_config[config].items())
+        return -mean, config.key
+
+    steps: list[Step] = []
+    covered: set[Problem] = set()
+    for config in itertools.islice(_greedily(served, rank), most):
+        covered |= served[config]
+        best |= {one: min(loss, best.get(one, math.inf)) for one, loss in by_config[config].items()}
+        steps.append(Step(config, len(served[config]), len(covered), _geometric_mean(best.values())))
+    return steps
 
 
 def cover(losses: Losses, limit: float) -> Cover:
@@ -80,7 +113,7 @@ def _fewest(losses: Losses, limit: float) -> tuple[list[Config], bool]:
     # Of equal configs the one with the smaller losses comes first, and so is the one that stays.
     order = sorted(served, key=lambda one: (-len(served[one]), _total(losses, served[one], one), one.key))
     needed, rest = _reduced({config: served[config] for config in order}, set(losses))
-    greedy = _greedy(rest)
+    greedy = list(_greedily(rest, lambda _: 0))
     fewer = _exact(rest, len(greedy))
     return [*needed, *(fewer or greedy)], fewer is not None
 
@@ -117,15 +150,21 @@ def _reduced(served: Served, left: set[Problem]) -> tuple[list[Config], dict[Con
             return needed, {config: problems for config, problems in served.items() if problems & left} if left else {}
 
 
-def _greedy(served: Served) -> list[Config]:
-    """Return configs, each of which serves the most of the problems that are left."""
+def _greedily(served: Served, rank: Callable[[Config], Any]) -> Iterator[Config]:
+    """Yield configs, each of which serves the most of the problems that are left.
+
+    Of those that serve equally many, the one with the greater rank; of equal ranks the first.
+    """
     left: set[Problem] = set().union(*served.values())
-    configs = []
     while left:
-        best = max(served, key=lambda config: len(served[config] & left))  # of equal ones the first
-        configs.append(best)
+        best = max(served, key=lambda config: (len(served[config] & left), rank(config)))
+        yield best
         left -= served[best]
-    return configs
+
+
+def _geometric_mean(values: Iterable[float]) -> float:
+    logs = [math.log(value) for value in values]
+    return math.exp(sum(logs) / len(logs))
 
 
 def _exact(served: Served, most: int) -> Sequence[Config] | None:
