@@ -1,8 +1,10 @@
 """Known GPUs: the labels under which other tools file them, and the facts that their drivers report.
 
-Sources: compute capabilities from https://developer.nvidia.com/cuda-gpus; multiprocessors from NVIDIA's architecture
-whitepapers (V100, T4, A100, GA102, Ada, H100) and the data sheets of the products; compute units from
-https://rocm.docs.amd.com/en/latest/reference/gpu-arch-specs.html. What no source gives is None.
+Sources: compute capabilities from https://developer.nvidia.com/cuda-gpus (A10G, L20, H20: what torch prints of them);
+multiprocessors from NVIDIA's architecture whitepapers (V100, T4, A100, GA102, Ada, H100) and product data sheets, and
+checked against `torch.cuda.get_device_properties` as it stands in public logs (T4, A10G, A40, RTX A6000, 3090, 4090,
+RTX 6000 Ada, L40S, H20, H100 PCIe, H200, B200, GB10, MI250X, MI300X); compute units from
+https://rocm.docs.amd.com/en/latest/reference/gpu-specs.html. What no source gives is None.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ KNOWN_DEVICES = (
     KnownDevice("NVIDIA A100-SXM4-80GB", "cuda", "sm_80", 108, ("NVIDIA A100", "A100", "A100-SXM4-80GB")),
     KnownDevice("NVIDIA A100-PCIE-40GB", "cuda", "sm_80", 108, ("A100-PCIE-40GB",)),
     KnownDevice("NVIDIA A100 80GB PCIe", "cuda", "sm_80", 108, ("A100 80GB PCIe",)),
-    KnownDevice("NVIDIA A800-SXM4-80GB", "cuda", "sm_80", 108, ("NVIDIA A800", "A800")),
+    KnownDevice("NVIDIA A800-SXM4-80GB", "cuda", "sm_80", None, ("NVIDIA A800", "A800")),
     KnownDevice("NVIDIA A30", "cuda", "sm_80", 56, ("A30",)),
     KnownDevice("NVIDIA A10", "cuda", "sm_86", 72, ("A10",)),
     KnownDevice("NVIDIA A10G", "cuda", "sm_86", 80, ("A10G",)),
@@ -55,16 +57,16 @@ KNOWN_DEVICES = (
     KnownDevice("NVIDIA L40", "cuda", "sm_89", 142, ("L40",)),
     KnownDevice("NVIDIA L40S", "cuda", "sm_89", 142, ("L40S",)),
     KnownDevice("NVIDIA RTX 6000 Ada Generation", "cuda", "sm_89", 142, ("RTX 6000 Ada",)),
-    KnownDevice("NVIDIA RTX 5880 Ada Generation", "cuda", "sm_89", 110, ("RTX 5880 Ada",)),
+    KnownDevice("NVIDIA RTX 5880 Ada Generation", "cuda", "sm_89", None, ("RTX 5880 Ada",)),
     KnownDevice("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128, ("RTX 4090",)),
     KnownDevice("NVIDIA H100 80GB HBM3", "cuda", "sm_90", 132, ("NVIDIA H100", "H100", "H100 SXM")),
     KnownDevice("NVIDIA H100 PCIe", "cuda", "sm_90", 114, ("H100 PCIe",)),
-    KnownDevice("NVIDIA H100 NVL", "cuda", "sm_90", 132, ("H100 NVL",)),
-    KnownDevice("NVIDIA H800", "cuda", "sm_90", 132, ("H800",)),
+    KnownDevice("NVIDIA H100 NVL", "cuda", "sm_90", None, ("H100 NVL",)),
+    KnownDevice("NVIDIA H800", "cuda", "sm_90", None, ("H800",)),
     KnownDevice("NVIDIA H20", "cuda", "sm_90", 78, ("H20",)),
     KnownDevice("NVIDIA H20-3e", "cuda", "sm_90", 78, ("H20-3e",)),
     KnownDevice("NVIDIA H200", "cuda", "sm_90", 132, ("H200", "NVIDIA H200 141GB HBM3e")),
-    KnownDevice("NVIDIA H200 NVL", "cuda", "sm_90", 132, ("H200 NVL",)),
+    KnownDevice("NVIDIA H200 NVL", "cuda", "sm_90", None, ("H200 NVL",)),
     KnownDevice("NVIDIA GH200 480GB", "cuda", "sm_90", 132, ("NVIDIA GH200", "GH200")),
     KnownDevice("NVIDIA B200", "cuda", "sm_100", 148, ("B200",)),
     KnownDevice("NVIDIA GB200", "cuda", "sm_100", None, ("GB200",)),
@@ -76,7 +78,7 @@ KNOWN_DEVICES = (
     KnownDevice("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", "cuda", "sm_120", 188),
     KnownDevice("NVIDIA GB10", "cuda", "sm_121", 48, ("GB10",)),
     KnownDevice("AMD Instinct MI210", "hip", "gfx90a", 104, ("MI210",)),
-    KnownDevice("AMD Instinct MI250X", "hip", "gfx90a", 110, ("MI250X",)),
+    KnownDevice("AMD Instinct MI250X", "hip", "gfx90a", 110, ("MI250X", "AMD Instinct MI250X/MI250")),
     KnownDevice("AMD Instinct MI300X", "hip", "gfx942", 304, ("MI300X", "AMD Instinct MI300X OAM")),
     KnownDevice("AMD Instinct MI325X", "hip", "gfx942", 304, ("MI325X", "AMD Instinct MI325 OAM")),
     KnownDevice("AMD Instinct MI350X", "hip", "gfx950", 256, ("MI350X", "AMD Instinct MI350 OAM")),
