@@ -22,11 +22,17 @@ MAY_FIND = ("doctor", "explain", "misses")  # exit code 1 of these is an answer
 
 
 def run_line(line: str) -> None:
-    """Run a line of a shell block: `tunedb ...` in this process, anything else in a shell. Ends the program on failure.
+    """Run a line of a shell block: `tunedb ...` and `export` in this process, others in a shell. Ends on failure.
 
     UID stands for a sweep that an earlier line stored.
     """
     command, *words = shlex.split(line, comments=True)
+    if command == "export":
+        for word in words:
+            name, _, value = word.partition("=")
+            os.environ[name] = os.path.expandvars(value)
+        settings.configure()
+        return
     if command != "tunedb":
         subprocess.run(line, shell=True, check=True)
         return
@@ -48,6 +54,7 @@ def run_program(name: str) -> None:
     code = 1
     try:
         os.chdir(name)
+        os.environ["PWD"] = str(Path.cwd())  # as a shell has it
         os.environ["TUNEDB_STORE"] = str(Path("tunedb.db").resolve())
         for stream, path in ((1, "stdout"), (2, "stderr")):
             os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), stream)
