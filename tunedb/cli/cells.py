@@ -17,13 +17,17 @@ def cell(column: str, value: Any) -> str:
         return "-"
     if column == "uid":
         return str(value)[:SHORT_UID]
+    if isinstance(value, str):  # as most are
+        return one_line(value)
+    if isinstance(value, float):
+        return f"{value:.2f}"
     if isinstance(value, Mapping):
         return one_line(" ".join(f"{name}={part}" for name, part in value.items()))
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, Sequence):
         return one_line(", ".join(map(str, value))) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.2f}" if isinstance(value, float) else one_line(str(value))
+    return one_line(str(value))
 
 
 def one_line(text: str) -> str:

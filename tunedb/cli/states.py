@@ -9,7 +9,7 @@ from itertools import groupby
 
 from tunedb.core.device import OWN_BENCHMARK, Device, Environment
 from tunedb.core.sweep import Sweep, SweepStatus, now
-from tunedb.store.ranking import winner
+from tunedb.store.ranking import obstacle, winner
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +48,9 @@ class States:
         """
         for _, alike in groupby(sweeps, key=lambda sweep: (sweep.problem, sweep.device)):
             group = list(alike)
+            if len(group) == 1:  # as most are: nothing to rank
+                yield SweepState(group[0], obstacle(group[0], now=self._moment) is None, self._is_stale(group[0]))
+                continue
             winners: set[str] = set()
             for kernel_hash in {sweep.kernel_hash for sweep in group}:
                 same = [sweep for sweep in group if sweep.kernel_hash == kernel_hash]

@@ -275,6 +275,8 @@ class Sweep:
         return trial.note({each.uid: each.config for each in self.trials})
 
     def _last_mark(self, *kinds: MarkKind) -> MarkKind | None:
+        if not self.marks:  # as most have none
+            return None
         marks = [mark for mark in self.marks if mark.kind in kinds]
         return max(marks, key=lambda mark: (mark.time, mark.uid)).kind if marks else None
 
