@@ -11,9 +11,9 @@ from tunedb._internal.control import let_pass
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
-from tunedb.errors import StoreUnavailable
 from tunedb.store import wait_budget
 from tunedb.store.bundle import sources
+from tunedb.store.bundle.file_format import BundleRefused
 from tunedb.store.bundle.sources import BundleSource
 from tunedb.store.store_thread import StoreThread
 
@@ -43,7 +43,7 @@ class BundleLayer:
         self._find_installed = find_installed
         self._thread = StoreThread("tunedb-bundles")
         self._bundles: list[Bundle] | None = None
-        self.refused: dict[str, str] = {}  # why, by name
+        self.refused: dict[str, BundleRefused] = {}  # why, by name
         forks.renew_in_child(self)
 
     def renew(self) -> None:
@@ -70,8 +70,11 @@ class BundleLayer:
                     from tunedb.store.bundle.reading import Bundle  # here, because a Python may have no sqlite3
 
                     bundles.append(Bundle(source))
-                except (StoreUnavailable, ImportError) as error:
-                    self._refuse(source.name, str(error))
+                except BundleRefused as error:
+                    self._refuse(source.name, error)
+                except ImportError as error:
+                    remedy = "Install a Python that has the module sqlite3."
+                    self._refuse(source.name, BundleRefused(f"{source.name} can't be read: {error}.", remedy))
             self._bundles = bundles
         return list(self._bundles)
 
@@ -145,11 +148,11 @@ class BundleLayer:
             # sqlite3's, or whatever else a file gives that was changed after it was checked: a call goes on.
             except Exception as error:
                 let_pass(error)
-                self._refuse(bundle.name, f"{bundle.name} can't be read: {error}.")
+                self._refuse(bundle.name, BundleRefused(f"{bundle.name} can't be read: {error}."))
                 self._bundles = [other for other in self._bundles or () if other is not bundle]
         return found
 
-    def _refuse(self, name: str, reason: str) -> None:
+    def _refuse(self, name: str, reason: BundleRefused) -> None:
         self.refused[name] = reason
         self._say_once(name, f"A bundle is left out. {reason}")
 

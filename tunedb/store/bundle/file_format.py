@@ -39,9 +39,19 @@ TABLES = {
     ),
 }
 
+REMEDY = "Install its package again, or take it out of TUNEDB_BUNDLES."
 _SIZE, _COUNTER, _VALID_FOR, _SQLITE_VERSION = 28, 24, 92, 96  # offsets in the header: sqlite.org/fileformat.html
 _USER_VERSION, _APPLICATION_ID = 60, 68
 _WRITTEN_BY = 3_040_000  # the version of SQLite that the header names, whichever wrote the file
+
+
+class BundleRefused(StoreUnavailable):
+    """A bundle can't be used. `fault` says why, and `remedy` what to do about it."""
+
+    def __init__(self, fault: str, remedy: str = REMEDY) -> None:
+        super().__init__(f"{fault} {remedy}")
+        self.fault = fault
+        self.remedy = remedy
 
 
 def sealed(database: bytes) -> bytes:
@@ -54,22 +64,19 @@ def sealed(database: bytes) -> bytes:
 
 
 def unsealed(bundle: bytes, name: str) -> bytes:
-    """Return the database in a bundle, of which `name` is for messages. Raises StoreUnavailable unless it is sound."""
+    """Return the database in a bundle, of which `name` is for messages. Raises BundleRefused unless it is sound."""
     if not is_bundle(bundle):
-        raise StoreUnavailable(
-            f"Refused {name}: it is no bundle, or a damaged one. To make one of a store, run: "
-            "tunedb export --format bundle -o FILE"
-        )
+        remedy = "To make one of a store, run: tunedb export --format bundle -o FILE"
+        raise BundleRefused(f"Refused {name}: it is no bundle, or a damaged one.", remedy)
     version = _number(bundle, _USER_VERSION)
     if version != VERSION:
         remedy = "pip install --upgrade tunedb" if version > VERSION else "tunedb export --format bundle -o FILE"
-        raise StoreUnavailable(f"Refused {name}: expected version {VERSION} of bundles, got {version}. Run: {remedy}")
+        fault = f"Refused {name}: expected version {VERSION} of bundles, got {version}."
+        raise BundleRefused(fault, f"Run: {remedy}")
     content, seal = bundle[:-SEAL_BYTES], bundle[-SEAL_BYTES:]
     if seal != SEAL + hashlib.sha256(content).digest() or len(content) != _number(bundle, _SIZE) * PAGE_SIZE:
-        raise StoreUnavailable(
-            f"Refused {name}: it is damaged, or was changed after its export. Install its package again, or run: "
-            "tunedb export --format bundle -o FILE"
-        )
+        remedy = "Install its package again, or run: tunedb export --format bundle -o FILE"
+        raise BundleRefused(f"Refused {name}: it is damaged, or was changed after its export.", remedy)
     return content
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Layer, Sweep, Trial, listed_order
-from tunedb.errors import StoreUnavailable
 from tunedb.store.bundle import file_format
+from tunedb.store.bundle.file_format import BundleRefused
 from tunedb.store.bundle.sources import BundleSource
 from tunedb.store.sql import records, rows, statements
 from tunedb.store.sql.sqlite_failures import first_line
@@ -62,7 +62,7 @@ _TRIALS = f"SELECT {', '.join(_TRIAL)} FROM trial WHERE sweep = :sweep"
 class Bundle:
     """One bundle, opened: its sweeps, without what concerns the machines that tuned them.
 
-    Raises StoreUnavailable if it is not one that tunedb wrote, of this version and undamaged; later reads raise
+    Raises BundleRefused if it is not one that tunedb wrote, of this version and undamaged; later reads raise
     sqlite3.Error if the file fails.
     """
 
@@ -79,26 +79,22 @@ class Bundle:
                 self._connection.close()
                 raise
         except OSError as error:
-            raise StoreUnavailable(
-                f"Can't read the bundle {source.name}: {error.strerror or error}. Install its package again, or take "
-                "it out of TUNEDB_BUNDLES."
-            ) from error
+            raise BundleRefused(f"Can't read the bundle {source.name}: {error.strerror or error}.") from error
         except (sqlite3.Error, AttributeError) as error:  # the second of a Python whose SQLite can't deserialize
-            raise StoreUnavailable(
-                f"Refused {source.name}: it can't be read as a bundle ({first_line(error)}). Install its package "
-                "again, or take it out of TUNEDB_BUNDLES."
+            raise BundleRefused(
+                f"Refused {source.name}: it can't be read as a bundle ({first_line(error)})."
             ) from error
 
     def _check(self) -> None:
-        """Raise StoreUnavailable unless the file defines our tables and nothing else. Uses none of them."""
+        """Raise BundleRefused unless the file defines our tables and nothing else. Uses none of them."""
         found = self._connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
         expected = {("table", name, name, sql) for name, sql in file_format.TABLES.items()}
         if set(found) != expected:
             odd = next((row for row in found if row not in expected), None)
             what = "no table of that name" if odd is None else f"the {odd[0]} {odd[1]!r:.80}"
-            raise StoreUnavailable(
+            raise BundleRefused(
                 f"Refused {self.name}: expected the tables of a bundle and nothing else, got {what}: a SQLite file can "
-                "run its author's program. Install its package again, or take it out of TUNEDB_BUNDLES."
+                "run its author's program."
             )
 
     def close(self) -> None:

@@ -17,9 +17,8 @@ def examine_bundles(layer: BundleLayer) -> Iterator[Finding]:
         return
     for name in layer.names:
         yield check("bundle")(partial(_content, layer, name))()
-    for name, reason in layer.refused.items():
-        found, _, fix = reason.rpartition(". ")
-        yield check("bundle")(partial(warn, found or f"{name}: {reason}", fix))()
+    for reason in layer.refused.values():
+        yield check("bundle")(partial(warn, reason.fault, reason.remedy))()
 
 
 def _opened(layer: BundleLayer) -> Verdict:
