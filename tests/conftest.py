@@ -24,6 +24,8 @@ from tests.schemas import replaying
 from tunedb import settings
 from tunedb.store import Store, open_store
 
+gc.disable()  # until the tests are collected: what is made until then stays
+
 # Kernel tests run in Triton's interpreter, on the CPU, where TRITON_INTERPRET=1 is set; else they need a GPU.
 INTERPRETED = settings.is_interpreted()
 DEVICE, INDEX = ("cpu", -1) if INTERPRETED else ("cuda", 0)
@@ -149,6 +151,7 @@ def pytest_collection_finish() -> None:
     """Exempt torch, Triton and the collected tests from garbage collection, which takes a fifth of the time else."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

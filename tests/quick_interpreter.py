@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ def make_quick() -> None:
         interpreter._get_np_dtype = looking_up_once(interpreter._get_np_dtype, language.dtype)
     if hasattr(interpreter, "_patch_lang") and hasattr(interpreter, "_LangPatchScope"):
         interpreter._patch_lang = patching_once(interpreter._patch_lang, (language, language.core))
+    share_types(language.core, language.semantic.TritonSemantic)
 
 
 def looking_up_once(numpy_type: Callable[[Any], Any], scalar: type) -> Callable[[Any], Any]:
@@ -72,3 +74,52 @@ def patching_once(patch: Callable[[Any], Any], replaced: tuple[ModuleType, ...])
         return Scope(scope, patched if is_launch else None)
 
     return patch_once
+
+
+def share_types(core: ModuleType, semantic: Any) -> None:
+    """Build each type of a block once, with what tensors of it have: Triton builds them for every operation."""
+    block, tensor, plain, fixed = core.block_type, core.tensor, core.dtype, core.constexpr
+    make_type, make_tensor = block.__init__, tensor.__init__
+    wanted = ["self", "element_ty", "shape"], ["self", "handle", "type"], ["self", "lhs", "rhs"]
+    broadcast = getattr(semantic, "broadcast_impl_value", None)
+    if tuple(map(arguments_of, (make_type, make_tensor, broadcast))) != wanted:
+        return
+    types: dict[tuple[object, ...], dict[str, Any]] = {}  # attributes, by name and shape
+    shapes: dict[tuple[object, ...], Any] = {}
+    scalar = tensor(None, core.int32)
+    of_scalars = scalar.numel, scalar.shape
+
+    def init_type(self: Any, element_ty: Any, shape: Any) -> None:
+        sizes = tuple([size.value if type(size) is fixed else size for size in shape])
+        if type(element_ty) is not plain:  # a pointer: its name does not say all
+            make_type(self, element_ty, shape)
+        elif (attributes := types.get((element_ty.name, *sizes))) is not None:
+            self.__dict__ = attributes
+            return
+        else:
+            make_type(self, element_ty, shape)
+            types[element_ty.name, *sizes] = self.__dict__
+        self.shape = shapes.setdefault(sizes, self.shape)
+
+    def init_tensor(self: Any, handle: Any, type: Any) -> None:
+        is_block = type.is_block()
+        if (known := type.__dict__.get("_of_tensors") if is_block else of_scalars) is None:
+            make_tensor(self, handle, type)
+            type._of_tensors = self.numel, self.shape
+        else:
+            self.handle, self.type, self.dtype = handle, type, type.scalar
+            self.numel, self.shape = known
+
+    def broadcast_unless_alike(self: Any, lhs: Any, rhs: Any) -> Any:
+        one, other = lhs.type, rhs.type
+        if one.is_block() and other.is_block() and one.shape is other.shape:
+            return lhs, rhs
+        return broadcast(self, lhs, rhs)  # type: ignore[misc]  # it is there
+
+    block.__init__, tensor.__init__ = init_type, init_tensor
+    semantic.broadcast_impl_value = broadcast_unless_alike
+
+
+def arguments_of(function: Any) -> list[str]:
+    """The names of a function's arguments; none if it is none."""
+    return list(inspect.signature(function).parameters) if callable(function) else []

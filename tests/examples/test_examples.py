@@ -82,14 +82,22 @@ def call(kernel: str) -> dict[str, Any]:
     return matmul_kernel.best_config.all_kwargs()
 
 
-@in_the_interpreter
-def test_pip_installs_it_with_its_kernels(tmp_path: Path) -> None:
-    """From a copy, because a build writes into its sources."""
-    shutil.copytree(EXAMPLES, tmp_path / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip has installed it, by way of a wheel, from a copy: a build writes into its sources."""
+    folder = tmp_path_factory.mktemp("installed")
+    shutil.copytree(EXAMPLES, folder / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
-    subprocess.run([*command, "--target", tmp_path / "site", tmp_path / "source"], check=True)
+    subprocess.run([*command, "--target", folder / "site", folder / "source"], check=True)
+    for path in (folder / "site").rglob("*.db"):
+        path.chmod(0o444)
+    return folder / "site"
+
+
+@in_the_interpreter
+def test_pip_installs_it_with_its_kernels(installed: Path) -> None:
     words = [*words_of(SMALL["example_softmax"]), "--format", "json"]
-    (tuned,) = json.loads(python(tmp_path / "site", "-m", "tunedb", "warm", "example_softmax", *words))
+    (tuned,) = json.loads(python(installed, "-m", "tunedb", "warm", "example_softmax", *words))
     assert (tuned["kernel"], tuned["source"]) == ("example_softmax", "sweep")
 
 
@@ -111,21 +119,14 @@ except MissError:
 
 
 @in_the_interpreter
-def test_its_wheel_ships_a_bundle_with_which_calls_never_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(EXAMPLES, tmp_path / "source", ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
-    pip = [sys.executable, "-m", "pip"]
-    offline = ["--quiet", "--no-deps", "--no-index"]
-    build = [*pip, "wheel", *offline, "--no-build-isolation", "-w", tmp_path / "dist", tmp_path / "source"]
-    subprocess.run(build, check=True)
-    (wheel,) = (tmp_path / "dist").iterdir()
-    subprocess.run([*pip, "install", *offline, "--target", tmp_path / "site", wheel], check=True)
-    for path in (tmp_path / "site").rglob("*.db"):
-        path.chmod(0o444)
+def test_its_wheel_ships_a_bundle_with_which_calls_never_miss(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / "nothing" / "t.db"
     monkeypatch.setenv("TUNEDB_STORE", str(home))
     monkeypatch.setenv("TUNEDB_MODE", "strict")
-    assert python(tmp_path / "site", "-c", NEVER_MISSES).split() == ["missed", "strict"]
-    rows = json.loads(python(tmp_path / "site", "-m", "tunedb", "ls", "--format", "json"))
+    assert python(installed, "-c", NEVER_MISSES).split() == ["missed", "strict"]
+    rows = json.loads(python(installed, "-m", "tunedb", "ls", "--format", "json"))
     assert {(row["kernel"], row["layer"], row["bundle"]) for row in rows} == {
         (name, "bundle", "example of tunedb-example-kernels") for name in SMALL
     }

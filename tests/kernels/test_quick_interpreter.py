@@ -46,3 +46,30 @@ def test_a_sum_that_32_bits_do_not_hold_wraps() -> None:
     read, written = torch.full((4,), 2**31 - 1, dtype=torch.int32), torch.zeros(4, dtype=torch.int32)
     sums[(1,)](read, written, False)
     assert written.tolist() == [-(2**31) + 1] * 4
+
+
+def test_a_type_of_a_block_has_its_own_element_and_shape_however_often_it_is_built() -> None:
+    pointer, constant = tl.pointer_type(tl.float16), tl.pointer_type(tl.float16, 1, True)
+    elements, shapes = (tl.float16, tl.int32, tl.float16, pointer, constant), ([4], [tl.constexpr(4)], [1, 4], [4, 1])
+    for element in elements:
+        for shape in shapes:
+            built = tl.block_type(element, shape)
+            sizes = [tl.core._unwrap_if_constexpr(size) for size in shape]
+            assert (built.element_ty, list(built.shape), built.numel) == (element, sizes, 4)
+            assert built.name == f"<{built.shape}, {element}>"
+            tensor = tl.tensor(None, built)
+            assert (tensor.dtype, [size.value for size in tensor.shape], tensor.numel.value) == (element, sizes, 4)
+    with pytest.raises(ValueError, match="power of 2"):
+        tl.block_type(tl.int32, [3])
+
+
+@triton.jit
+def outer(read, written):
+    lanes = tl.arange(0, 4)
+    tl.store(written + lanes[:, None] * 4 + lanes[None, :], tl.load(read + lanes)[:, None] * lanes[None, :] + 1)
+
+
+def test_blocks_of_other_shapes_are_broadcast() -> None:
+    read, written = torch.arange(4, dtype=torch.float32), torch.zeros(4, 4)
+    outer[(1,)](read, written)
+    assert written.tolist() == [[row * column + 1.0 for column in range(4)] for row in range(4)]
