@@ -4,7 +4,8 @@
 # recent enough stays as it is: where python3 has one, .venv sees it.
 
 PYTHON ?= python3
-WORKERS ?= auto
+# Processes that test. Without a number, one for each core; where tests wait for stores and for processes, one more.
+WORKERS ?=
 
 ifdef VIRTUAL_ENV
 ENV := $(VIRTUAL_ENV)
@@ -13,7 +14,8 @@ ENV := .venv
 endif
 BIN := $(ENV)/bin
 
-PARALLEL = -n $(WORKERS) --dist worksteal
+PARALLEL = --dist worksteal -n $(or $(WORKERS),auto)
+WAITING = --dist worksteal -n $(or $(WORKERS),$(shell expr $$(nproc) + 1))
 INTERPRETED = tests/kernels tests/decorator tests/examples tests/cli/test_misses_stats.py
 QUICK = tests/architecture tests/core tests/store tests/sweep tests/tuner tests/cli/test_command.py tests/test_settings.py
 # On SQLite only, and without processes of their own.
@@ -34,7 +36,7 @@ demo: $(ENV)/.tunedb-installed
 # Two processes, because Triton reads once, when it is imported, whether it is to interpret.
 test: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m tests.toolchain
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(WAITING)
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(PARALLEL) $(INTERPRETED)
 
 test-quick: $(ENV)/.tunedb-installed-test
