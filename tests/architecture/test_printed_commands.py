@@ -47,7 +47,7 @@ def _faults(paths: tuple[str, ...]) -> list[str]:
 
 
 def test_commands_in_messages_of_the_command_line_and_of_a_store_name_the_store() -> None:
-    assert _faults(("cli/", "store/sql/", "store/doctor/")) == []
+    assert _faults(("cli/", "store/sql/", "store/doctor/", "store/stored.py", "store/bundle")) == []
 
 
 def test_the_test_sees_a_command_without_its_store() -> None:

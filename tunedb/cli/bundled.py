@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 def all_stored(store: Store | ReadStore | None, *, bundles: bool = True) -> Stored:
     """Return what is stored for a command that opened a store, or none: with bundles, if not told otherwise."""
-    return Stored(store, bundle_layer(settings.current().bundles) if bundles else None)
+    layer = bundle_layer(settings.current().bundles) if bundles else None
+    return Stored(store, layer, f"tunedb ls{store_option()}")
 
 
 def bundled_sweeps(

@@ -42,11 +42,13 @@ class Stored:
     """A store, which need not exist, and bundles: everything that is listed, found by uid or named is read by this.
 
     The store is the local one, or the shared one where a reader asks for that. A sweep that both have is the store's.
-    A bundle's sweep has the marks and the confirmations that the store has of it.
+    A bundle's sweep has the marks and the confirmations that the store has of it. `listing` is the command that lists
+    all of it, for messages.
     """
 
-    def __init__(self, store: ListedStore | None, bundles: BundleLayer | None) -> None:
+    def __init__(self, store: ListedStore | None, bundles: BundleLayer | None, listing: str = "tunedb ls") -> None:
         self.store = store
+        self._listing = listing
         self._bundles = bundles
         self.upkeep = StoredNames(store, bundles)
 
@@ -108,7 +110,7 @@ class Stored:
         Raises AmbiguousUid if several start like this, UnknownSweep if none does.
         """
         found: list[Sweep] = []
-        unknown = UnknownSweep(f"No sweep has a uid that starts with {uid}. Run: tunedb ls")
+        unknown = UnknownSweep(f"No sweep has a uid that starts with {uid}. Run: {self._listing}")
         if self.store is not None:
             try:
                 found = [self.store.get_sweep(uid)]
@@ -121,7 +123,7 @@ class Stored:
             found += [sweep for sweep in self._only_bundled(self._bundles.find(uid)) if sweep.uid not in uids]
         if len(found) > 1:
             raise AmbiguousUid(
-                f"More than one sweep has a uid that starts with {uid}, with those of bundles. Run: tunedb ls"
+                f"More than one sweep has a uid that starts with {uid}, with those of bundles. Run: {self._listing}"
             )
         if not found:
             raise unknown
