@@ -55,11 +55,11 @@ def piece_of(edge, shift, AHEAD: tl.constexpr, COUNT: tl.constexpr, index, wante
 def _columns_apart(edge, distance, column, wanted, bounds, POOLING: tl.constexpr):
     """Return the columns of pieces that begin at `column`, `distance` elements from each other, read one by one."""
     WIDTH: tl.constexpr = 128 // edge.dtype.element_ty.primitive_bitwidth
-    at = column[:, None] + tl.arange(0, WIDTH)[None, :]
     sources = (edge + column.to(tl.int64) * distance)[:, None]
     sources += tl.arange(0, WIDTH)[None, :].to(tl.int64) * distance
     if bounds is not None:
-        inside = (at >= bounds[0]) & (at < bounds[1])
+        at = tl.arange(0, WIDTH)[None, :]
+        inside = (at >= (bounds[0] - column)[:, None]) & (at < (bounds[1] - column)[:, None])
         if wanted is not None:
             inside = inside & wanted[:, None]
         piece = tl.load(sources, mask=inside, other=0.0)
