@@ -109,12 +109,19 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
 
 def _print_lines(lines: Sequence[Sequence[str]]) -> None:
     """Print lines of columns, as wide as they are: for programs that read lines."""
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = (text + " " * (width - _width(text)) for text, width in zip(line, widths, strict=True))
+        say_answer("  ".join(padded).rstrip())
+
+
+def _width(text: str) -> int:
+    """Return the columns that a terminal gives a text without control characters; rich is loaded for few of them."""
+    if text.isascii():
+        return len(text)
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (text + " " * (width - cell_len(text)) for text, width in zip(line, widths, strict=True))
-        say_answer("  ".join(padded).rstrip())
+    return cell_len(text)
 
 
 def _print_csv(rows: Sequence[Row], columns: Row | Sequence[str], *, with_head: bool = True) -> None:

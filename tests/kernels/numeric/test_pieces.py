@@ -112,9 +112,7 @@ def test_a_window_of_many_tiles() -> None:
     check("contiguous", 320, Window(250, 1, 3), F32, BY_SCANS)
 
 
-@pytest.mark.parametrize(
-    "layout", ["contiguous", "odd offset", "every second column", "every third column", "expanded columns"]
-)
+@pytest.mark.parametrize("layout", ["contiguous", "odd offset", "every second column", "every third column"])
 @pytest.mark.parametrize(("padding", "counts_padding"), [(0, True), (17, True), (20, False)])
 def test_several_rows_in_a_tile(layout: str, padding: int, counts_padding: bool) -> None:
     """The last tile has fewer rows, and batch entries have tiles of their own."""
