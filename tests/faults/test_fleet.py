@@ -178,7 +178,7 @@ def test_a_proxy_cuts_connections_again_and_again(
             fleet.go()
             answers = fleet.answers()
         fleet.check(answers)
-        assert len(cuts) > 3
+        assert len(cuts) > 2  # at least once after the first sweep had arrived
 
 
 def test_another_host_that_comes_later_sweeps_nothing(tmp_path: Path, shared_url: str) -> None:

@@ -84,7 +84,7 @@ def in_thread(work: Callable[[], object]) -> Callable[[], object]:
 
 def eventually(condition: Callable[[], bool]) -> None:
     """Wait for a condition."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -16,6 +16,7 @@ from tunedb.core.task import Choice
 from tunedb.store import Store, open_store
 from tunedb.store.claim_keeper import Publication
 from tunedb.store.shared import SharedStore
+from tunedb.tuner import turn
 from tunedb.tuner.tuner import Tuner
 from tunedb.tuner.tuning_result import Answered, Skipped, Swept
 
@@ -28,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("patience")
 def test_of_two_hosts_one_sweeps_and_the_other_adopts_its_sweep(tmp_path: Path, shared_path: str) -> None:
     first, second = Host(tmp_path, shared_path, "a"), Host(tmp_path, shared_path, "b")
     begun, go_on = threading.Event(), threading.Event()
-    slow = FakeKernel(TIMES, on_compile=lambda _: (begun.set(), go_on.wait(30)))
+    slow = FakeKernel(TIMES, on_compile=lambda _: (begun.set(), go_on.wait(60)))
     swept = in_thread(lambda: first.call(slow))
-    begun.wait(30)
+    begun.wait(60)
     idle = FakeKernel(TIMES)
     adopted = in_thread(lambda: second.call(idle))
     with open_store(shared_path) as store:
@@ -53,31 +54,40 @@ def test_one_who_waited_for_a_sweep_that_was_published_does_not_take_its_claim(
     with open_store(shared_path) as store:
         claim = store.claims.take(key_of(kernel), ANOTHER)
         call = in_thread(lambda: host.call(kernel))
-        assert looked.wait(30)
+        assert looked.wait(60)
         assert store.publish(done, claim, ANOTHER, is_first=True) == Publication.KEPT
         assert uid_of(call()) == done.uid
         assert store.claims.get(key_of(kernel)).attempt == 1
 
 
-def test_a_claim_that_is_free_again_without_a_sweep_is_taken_by_one_who_waits(tmp_path: Path, shared_path: str) -> None:
-    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
+def test_a_claim_that_is_free_again_without_a_sweep_is_taken_by_one_who_waits(
+    tmp_path: Path, shared_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, kernel, looked = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES), threading.Event()
+    get = host.store.shared.claims.get
+    monkeypatch.setattr(host.store.shared.claims, "get", lambda *given: (looked.set(), get(*given))[1])
     with open_store(shared_path) as store:
         claim = store.claims.take(key_of(kernel), ANOTHER)
         call = in_thread(lambda: host.call(kernel))
-        time.sleep(0.1)
+        assert looked.wait(60)
         assert kernel.tried == []
         store.claims.end(claim, ClaimState.RELEASED)
         assert call().source == "sweep"
 
 
 def test_those_who_wait_for_a_sweep_that_fails_take_the_default_and_do_not_try(
-    tmp_path: Path, shared_path: str
+    tmp_path: Path, shared_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES)
+    waiting: list[object] = []
+    looked, get, lock = threading.Event(), host.store.shared.claims.get, turn.lock_problem
+    monkeypatch.setattr(host.store.shared.claims, "get", lambda *given: (looked.set(), get(*given))[1])
+    monkeypatch.setattr(turn, "lock_problem", lambda *given: (waiting.append(given), lock(*given))[1])
     with open_store(shared_path) as store:
         claim = store.claims.take(key_of(kernel), ANOTHER)
         calls = [in_thread(lambda: host.call(kernel)), in_thread(lambda: host.call(kernel))]
-        time.sleep(0.2)  # one waits for the claim, the other for its thread
+        assert looked.wait(60)  # one waits for the claim
+        eventually(lambda: len(waiting) == 2)  # the other one for its thread
         store.claims.end(claim, ClaimState.FAILED)
         assert [call().source for call in calls] == ["default"] * 2
     assert kernel.tried == []
@@ -129,10 +139,10 @@ def test_a_killed_owners_claim_passes_on_after_its_lease(tmp_path: Path, shared_
 
 def test_a_claim_is_renewed_for_as_long_as_the_sweep_runs(tmp_path: Path, shared_path: str) -> None:
     begun, go_on = threading.Event(), threading.Event()
-    kernel = FakeKernel(TIMES, on_compile=lambda _: (begun.set(), go_on.wait(30)))
+    kernel = FakeKernel(TIMES, on_compile=lambda _: (begun.set(), go_on.wait(60)))
     host = Host(tmp_path, shared_path, "a", lease=2.0)
     call = in_thread(lambda: host.call(kernel))
-    begun.wait(30)
+    begun.wait(60)
     with open_store(shared_path) as store:
         first = store.claims.get(key_of(kernel))
         renewed = []
@@ -155,7 +165,7 @@ def test_an_owner_that_was_overtaken_publishes_nothing_and_adopts_the_others_swe
     theirs: list[Choice] = []
 
     def pause(block: int) -> None:
-        if not theirs:
+        if block == 1:  # once, although several threads compile
             with open_store(shared_path) as store, store._access.write() as connection:
                 connection.exec_driver_sql("UPDATE claim SET expires = '2000-01-01 00:00:00.000000'")
             theirs.append(other.call(FakeKernel({1: 9.0, 4: 3.0})))
@@ -201,7 +211,7 @@ def test_one_that_learns_only_later_that_it_was_overtaken_changes_to_the_others_
 ) -> None:
     done = Host(tmp_path, None, "c").call(FakeKernel({1: 9.0, 4: 3.0})).sweep
     may_arrive, publish = threading.Event(), Store.publish
-    monkeypatch.setattr(Store, "publish", lambda *given, **more: (may_arrive.wait(30), publish(*given, **more))[1])
+    monkeypatch.setattr(Store, "publish", lambda *given, **more: (may_arrive.wait(60), publish(*given, **more))[1])
     with open_store(shared_path) as store:
 
         def overtake(block: int) -> None:
