@@ -1,13 +1,18 @@
 """`tunedb warm` on all GPUs of a host against one of them: time, problems that were swept twice, and choices.
 
-    python -m benchmarks.fleet --folder fleet --stages one,all,compare --json benchmarks/results/fleet-h100-x4.json
+    python -m benchmarks.fleet --folder fleet --json benchmarks/results/fleet-h100-x4.json
     python -m benchmarks.fleet --folder fleet --stages compare --json benchmarks/results/fleet-h100-x4.json
 
-Stage `one` runs `tunedb warm --devices 0` on a list of problems, stage `all` runs it on every GPU; each with empty
-stores and compile caches below --folder. Their seconds are those of the whole command, its start included. Stage
-`compare` then times, for each problem, the config that each run chose, interleaved on one GPU. The stages may be run
-one after the other; the file keeps what the others measured. Problems are drawn: three of four are matrix products with
-sixty configs, whose sweeps take long, the others pooling of `benchmarks.problems`, every second one as its gradient.
+Stage `prepare` compiles: it runs `tunedb warm` on all GPUs for one problem of each binary. Stage `one` then runs
+`tunedb warm --devices 0` on a list of problems, stage `all` runs it on every GPU; each with an empty store and a copy
+of the compile cache that stage `prepare` left, or without that stage an empty one, below --folder. Their `seconds` are
+those of the whole command, its start included; `start_s` and `end_s` are before its first sweep and after its last.
+Stage `compare` then times, for each problem, the config that each run chose, interleaved on one GPU. The stages may be
+run one after the other; the file keeps what the others measured.
+
+Problems are drawn: three of four are matrix products with sixty configs, whose sweeps take long, the others pooling of
+`benchmarks.problems`, every second one as its gradient. What does not grow with the problems, such as the start, keeps
+the speed-up below the number of GPUs: larger matrices (--sides) make it count less.
 
 --problems FILE tunes the lines of a file instead, and --workers N runs in interpreters, without a GPU.
 """
@@ -24,8 +29,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,22 +43,27 @@ Row = dict[str, Any]
 
 MATRIX_NAME = "fleet_matmul"
 ENTRY_POINTS = f"[tunedb.kernels]\n{MATRIX_NAME} = benchmarks.fleet_kernels:MATMUL\n"
-EXTENTS = 256, 8192  # of a matrix
+SIDES = 12288, 28672  # of a product's result
+DEPTHS = 2048, 8192
+MAX_MULTIPLICATIONS = 2**41  # of one product, so that none takes an eighth of the time of all
+SMALLEST = dict.fromkeys("mnk", 256)  # its binaries are those of all products: Triton knows only that 16 divides them
 SHARE_OF_PRODUCTS = 0.75
-STAGES = ("one", "all", "compare")
+STAGES = ("prepare", "one", "all", "compare")
 ROUNDS, LAUNCHES = 20, 5  # of the comparison, by problem
 CLOSE = 1.02  # a choice within it is as good
 
 
-def drawn(seed: int, count: int) -> Iterator[Row]:
+def drawn(seed: int, count: int, sides: tuple[int, int] = SIDES) -> Iterator[Row]:
     """Yield the lines of `count` problems, in random order."""
     source = random.Random(seed)
     products = round(count * SHARE_OF_PRODUCTS)
     lines: list[Row] = []
     while len(lines) < products:
-        extents = [round(math.exp(source.uniform(*map(math.log, EXTENTS))) / 16) * 16 for _ in range(3)]
+        extents = [
+            round(math.exp(source.uniform(*map(math.log, bounds))) / 16) * 16 for bounds in (sides, sides, DEPTHS)
+        ]
         line = {"kernel": MATRIX_NAME} | dict(zip("mnk", extents, strict=True))
-        if line not in lines:
+        if line not in lines and math.prod(extents) <= MAX_MULTIPLICATIONS:
             lines.append(line)
     pools = [problem for problem in sample(seed, count) if problem["id"].startswith("seed-")][: count - products]
     for number, problem in enumerate(pools):
@@ -60,6 +71,12 @@ def drawn(seed: int, count: int) -> Iterator[Row]:
         lines.append({"kernel": kernel, **{name: value for name, value in problem.items() if name != "id"}})
     source.shuffle(lines)
     yield from lines
+
+
+def binaries(lines: Iterable[Row]) -> list[Row]:
+    """Return lines whose sweeps compile all that those of these lines need."""
+    products = [line for line in lines if line.get("kernel") == MATRIX_NAME]
+    return [line for line in lines if line not in products] + [products[0] | SMALLEST for _ in products[:1]]
 
 
 def register(folder: Path) -> str:
@@ -82,11 +99,17 @@ def environment_of(folder: Path, stage: str) -> dict[str, str]:
 
 
 def warm(folder: Path, stage: str, words: Sequence[str]) -> Row:
-    """Run `tunedb warm` with nothing stored; return its seconds, and what it printed of each problem."""
+    """Run `tunedb warm` with nothing stored; return its seconds, and when it began and ended."""
     shutil.rmtree(folder / stage, ignore_errors=True)
     (folder / stage).mkdir(parents=True)
-    command = [sys.executable, "-m", "tunedb", "warm", "--from", str(folder / "problems.jsonl"), "--forward-only",
+    prepared = folder / "prepare" / "triton"
+    is_prepared = stage != "prepare" and prepared.exists()
+    if is_prepared:
+        shutil.copytree(prepared, folder / stage / "triton")
+    name = "binaries.jsonl" if stage == "prepare" else "problems.jsonl"
+    command = [sys.executable, "-m", "tunedb", "warm", "--from", str(folder / name), "--forward-only",
                "--format", "json", *words]  # fmt: skip
+    began = datetime.now(UTC)
     start = time.perf_counter()
     ran = subprocess.run(command, env=environment_of(folder, stage), capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
@@ -95,18 +118,26 @@ def warm(folder: Path, stage: str, words: Sequence[str]) -> Row:
         raise SystemExit(f"tunedb warm ended with exit code {ran.returncode}:\n{ran.stderr}")
     rows = json.loads(ran.stdout)
     failed = sum(not row["config"] for row in rows)
-    return {"seconds": round(seconds, 2), "problems": len(rows), "without_config": failed}
+    return {
+        "seconds": round(seconds, 2), "problems": len(rows), "without_config": failed, "is_prepared": is_prepared,
+        **facts_of(folder, stage, began, began + timedelta(seconds=seconds)),
+    }  # fmt: skip
 
 
-def facts_of(folder: Path, stage: str) -> Row:
-    """Return the sum of a run's sweeps in seconds, the longest, and how many of the problems were swept twice."""
+def facts_of(folder: Path, stage: str, began: datetime, ended: datetime) -> Row:
+    """Return the sum of a run's sweeps in seconds, the longest, and how many of the problems were swept twice.
+
+    `start_s` are the seconds before the first sweep, `end_s` those after the last one.
+    """
     from tunedb.store import open_store
 
     with open_store(str(folder / stage / "tunedb.db")) as store:
         sweeps = [sweep for sweep in store.iter_sweeps() if sweep.finished and sweep.status == "tuned"]
     seconds = [(sweep.finished - sweep.started).total_seconds() for sweep in sweeps if sweep.finished]
+    first, last = min(sweep.started for sweep in sweeps), max(sweep.finished for sweep in sweeps if sweep.finished)
     counts = Counter(sweep.problem for sweep in sweeps)
     return {
+        "start_s": round((first - began).total_seconds(), 2), "end_s": round((ended - last).total_seconds(), 2),
         "sweeps_s": round(sum(seconds), 2), "longest_s": round(max(seconds, default=0.0), 2),
         "median_s": round(median(seconds or [0.0]), 2), "swept_twice": sum(count > 1 for count in counts.values()),
     }  # fmt: skip
@@ -187,8 +218,12 @@ def summary(figures: Row) -> Row:
     """Return what the stages say together, as far as they were run."""
     result: Row = {}
     if "one" in figures and "all" in figures:
-        result["speedup"] = round(figures["one"]["seconds"] / figures["all"]["seconds"], 2)
-        result["swept_twice"] = figures["all"]["swept_twice"]
+        one, every = figures["one"], figures["all"]
+        result["speedup"] = round(one["seconds"] / every["seconds"], 2)
+        result["speedup_between_first_and_last_sweep"] = round(span(one) / span(every), 2)
+        result["sweeps_slower_by"] = round(every["sweeps_s"] / one["sweeps_s"] - 1, 3)  # all sweeps of a run, added up
+        result["longest_share"] = round(one["longest_s"] / one["sweeps_s"], 3)
+        result["swept_twice"] = one["swept_twice"] + every["swept_twice"]
     if "compare" in figures:
         ratios = [row["ratio"] for row in figures["compare"]]
         result |= {
@@ -199,12 +234,19 @@ def summary(figures: Row) -> Row:
     return result
 
 
+def span(figures: Row) -> float:
+    """Return the seconds of a run between the start of its first sweep and the end of its last one."""
+    seconds: float = figures["seconds"] - figures["start_s"] - figures["end_s"]
+    return seconds
+
+
 def main(words: list[str] | None = None) -> None:
     """Run the stages, and write the figures after each."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, required=True, help="where stores and caches of the runs are")
-    parser.add_argument("--stages", default=",".join(STAGES), help="of one, all, compare, with commas")
+    parser.add_argument("--stages", default=",".join(STAGES), help="of prepare, one, all, compare, with commas")
     parser.add_argument("--sample", default="16:48", metavar="SEED:COUNT", help="the problems that are drawn")
+    parser.add_argument("--sides", default="{}:{}".format(*SIDES), metavar="LOW:HIGH", help="of products' results")
     parser.add_argument("--problems", type=Path, metavar="FILE", help="lines of problems, instead of a sample")
     parser.add_argument("--workers", type=int, help="interpreters instead of GPUs, in stage all")
     parser.add_argument("--print-comparison", action="store_true", help=argparse.SUPPRESS)
@@ -221,8 +263,11 @@ def main(words: list[str] | None = None) -> None:
     if options.problems:
         text = options.problems.read_text()
     else:
-        text = "".join(f"{json.dumps(line)}\n" for line in drawn(int(seed), int(count)))
+        low, _, high = options.sides.partition(":")
+        text = "".join(f"{json.dumps(line)}\n" for line in drawn(int(seed), int(count), (int(low), int(high))))
     (options.folder / "problems.jsonl").write_text(text)
+    lines = binaries([json.loads(line) for line in text.splitlines()])
+    (options.folder / "binaries.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     figures: Row = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     for stage in stages:
         if stage == "compare":
@@ -232,8 +277,7 @@ def main(words: list[str] | None = None) -> None:
             few = ["--workers", "1"] if options.workers else ["--devices", "0"]
             many = ["--workers", str(options.workers)] if options.workers else ["--devices", "all"]
             figures[stage] = warm(options.folder, stage, few if stage == "one" else many)
-            figures[stage] |= facts_of(options.folder, stage)
-        figures |= {"sample": options.sample, "summary": summary(figures)}
+        figures |= {"sample": options.sample, "sides": options.sides, "summary": summary(figures)}
         if options.json:
             options.json.write_text(json.dumps(figures, indent=1) + "\n")
         print(stage, json.dumps(figures["summary"] if stage == "compare" else figures[stage]), flush=True)

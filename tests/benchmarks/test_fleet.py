@@ -23,13 +23,33 @@ def test_problems_are_drawn_by_their_seed_and_each_once() -> None:
     assert len({json.dumps(line) for line in lines}) == 48
 
 
+def test_one_product_has_the_binaries_of_all_and_none_takes_much_of_the_time() -> None:
+    lines = list(fleet.drawn(16, 48))
+    few = fleet.binaries(lines)
+    assert [line for line in few if line["kernel"] == fleet.MATRIX_NAME] == [
+        {"kernel": fleet.MATRIX_NAME, "m": 256, "n": 256, "k": 256}
+    ]
+    assert len(few) == 13
+    products = [line["m"] * line["n"] * line["k"] for line in lines if line["kernel"] == fleet.MATRIX_NAME]
+    assert max(products) < sum(products) / 8
+    assert all(line[side] % 16 == 0 for line in lines if line["kernel"] == fleet.MATRIX_NAME for side in "mnk")
+    assert fleet.binaries([{"kernel": "another"}]) == [{"kernel": "another"}]
+
+
 def test_the_summary_says_how_much_faster_and_how_good() -> None:
     rows = [
         {"ratio": ratio, "one": {"n": 1}, "all": {"n": n}} for n, ratio in ((1, 1.0), (2, 1.01), (2, 1.3), (2, 0.9))
     ]
-    figures = {"one": {"seconds": 100.0}, "all": {"seconds": 25.0, "swept_twice": 0}, "compare": rows}
+    figures = {
+        "one": {
+            "seconds": 110.0, "start_s": 6.0, "end_s": 4.0, "sweeps_s": 80.0, "longest_s": 8.0, "swept_twice": 0,
+        },
+        "all": {"seconds": 35.0, "start_s": 6.0, "end_s": 4.0, "sweeps_s": 84.0, "longest_s": 9.0, "swept_twice": 1},
+        "compare": rows,
+    }  # fmt: skip
     assert fleet.summary(figures) == {
-        "speedup": 4.0, "swept_twice": 0, "compared": 4, "same_config": 1, "within_2_percent": 0.75, "worst_ratio": 1.3,
+        "speedup": 3.14, "speedup_between_first_and_last_sweep": 4.0, "sweeps_slower_by": 0.05, "longest_share": 0.1,
+        "swept_twice": 1, "compared": 4, "same_config": 1, "within_2_percent": 0.75, "worst_ratio": 1.3,
     }  # fmt: skip
     assert fleet.summary({"one": {"seconds": 1.0}}) == {}
 
@@ -52,7 +72,7 @@ def test_the_stages_run_one_after_the_other_and_keep_what_others_measured(
     file, figures = tmp_path / "problems.jsonl", tmp_path / "figures.json"
     file.write_text("".join(json.dumps({"kernel": NAME, **problem}) + "\n" for problem in problems))
     words = ["--folder", str(tmp_path / "run"), "--problems", str(file), "--workers", "2", "--json", str(figures)]
-    fleet.main([*words, "--stages", "one,all"])
+    fleet.main([*words, "--stages", "prepare,one,all"])
     monkeypatch.setattr(fleet, "compare", lambda folder: {"origin": {"gpus": 4}, "rows": fleet.compared(folder)})
     monkeypatch.setattr("tunedb.registry.kernel_named", lambda name: __import__("tests.planted").planted.KERNEL)
     monkeypatch.setattr("tunedb.runtime.current_device.current_index", lambda: -1)
@@ -61,6 +81,8 @@ def test_the_stages_run_one_after_the_other_and_keep_what_others_measured(
     assert {stage: (held[stage]["problems"], held[stage]["without_config"]) for stage in ("one", "all")} == {
         "one": (3, 1), "all": (3, 1),
     }  # fmt: skip
+    assert all(0 < held[stage]["start_s"] < held[stage]["seconds"] for stage in ("prepare", "one", "all"))
+    assert held["all"]["sweeps_s"] > 0
     assert held["gpus"] == 4
     assert [(row["problem"], row["one"], row["ratio"]) for row in held["compare"]] == [
         ({"b1": 0.03, "b2": 0.001}, {"BLOCK": 2}, 1.0), ({"b1": 0.001}, {"BLOCK": 1}, 1.0),
