@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import os
 import platform
+import queue
 import random
 import shutil
 import statistics
@@ -24,7 +25,7 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import c_int64
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ HASH = "c0ffee" + "0" * 58
 PROBLEMS = 1024
 MAX_DIVISOR = 20
 PROCESSES = 4
+POLL_S = 1.0  # between two looks whether all processes live
 
 
 @contextmanager
@@ -119,6 +121,20 @@ def work(url: str, names: list[int], count: int, holders: Any, results: Any) -> 
     results.put(vars(tally))
 
 
+def tallies_of(workers: Sequence[Any], results: Any) -> Iterator[Any]:
+    """Yield what each process has counted; ends the program if one of them has died before."""
+    left = len(workers)
+    while left:
+        try:
+            tally = results.get(timeout=POLL_S)
+        except queue.Empty:
+            if failed := [worker.exitcode for worker in workers if worker.exitcode]:
+                raise SystemExit(f"A process of claimants ended with exit code {failed[0]}.") from None
+            continue
+        left -= 1
+        yield tally
+
+
 def times(milliseconds: list[float]) -> dict[str, float]:
     """Return the median and the slow ones."""
     parts = statistics.quantiles(milliseconds, n=100)
@@ -129,13 +145,13 @@ def measure(url: str, claimants: int, count: int, processes: int = PROCESSES) ->
     """Have so many claimants take `count` claims in all; return the figures."""
     context = multiprocessing.get_context("spawn")
     holders, results = RawArray(c_int64, PROBLEMS), context.Queue()
-    each = max(1, count // claimants)
+    each = max(1, -(-count // claimants))  # rounded up: not fewer than were asked for
     groups = [list(range(claimants))[number::processes] for number in range(processes)]
     begun = time.perf_counter()
     workers = [context.Process(target=work, args=(url, group, each, holders, results)) for group in groups if group]
     for worker in workers:
         worker.start()
-    tallies = [results.get() for _ in workers]
+    tallies = list(tallies_of(workers, results))
     for worker in workers:
         worker.join()
     seconds = time.perf_counter() - begun
