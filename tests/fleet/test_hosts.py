@@ -105,7 +105,8 @@ def test_one_worker_goes_on_with_what_nobody_tunes_while_another_process_is_at_t
         assert first.poll() is None
         hangs.unlink()
         first.send_signal(signal.SIGINT)  # it is in the config that hangs
-        first.communicate(timeout=120)
+        _, err = first.communicate(timeout=120)
+        assert first.returncode == 130, err
         rows = rows_of(second)
         assert [row["source"] for row in rows] == ["sweep"] * 4
         tuned = [sweep.problem for sweep in common.iter_sweeps() if sweep.config is not None]
