@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +41,19 @@ class Answer:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
     """Run a command in this process: `cli("ls", "--format", "json")`."""
+    asked = os.environ.get("TRITON_INTERPRET")
 
     def call(*arguments: object) -> Answer:
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
         return Answer(code, *capsys.readouterr())
 
-    return call
+    yield call
+    os.environ.pop("TRITON_INTERPRET", None)  # a command that runs kernels asks Triton for its interpreter
+    if asked is not None:
+        os.environ["TRITON_INTERPRET"] = asked
 
 
 def run_apart(*command: object, **environment: str) -> Answer:

@@ -192,7 +192,10 @@ def test_a_slot_whose_worker_can_not_start_leaves_its_problems_to_the_others(
         tune_on_host(tasks_of({"b8": 0.001}), [broken], run, Heard())
 
 
-def test_the_problems_of_a_device_without_a_slot_that_can_go_on_are_lost(store: Store) -> None:
+def test_the_problems_of_a_device_without_a_slot_that_can_go_on_are_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_workers_anew(monkeypatch)  # a fork needs no PYTHONHOME
     other = Device("another", "interpreter", "sm_1", 1)
     broken = Slot("broken", other, -1, -1, {"PYTHONHOME": "/nowhere"})
     [here] = tasks_of({"b1": 0.001})
