@@ -107,7 +107,7 @@ def test_connections_that_fall_silent_are_given_up_and_replaced_however_often(
         store.put_sweeps([sweep(n) for n in range(10)])
     folder, seconds = parse_qs(urlsplit(shared_url).query)["host"][0], [0.0]
     with Forwarder(folder) as forwarder:
-        shared = remote(forwarder.url(), deadline=2.0, monotonic=lambda: seconds[0])
+        shared = remote(forwarder.url(), deadline=30.0, monotonic=lambda: seconds[0])
         assert len(shared.get_sweeps(sweep(0).problem, DEVICE, HASH)) == 1
         reader = shared._accesses[0]
         for n in range(1, MAX_GIVEN_UP + 2):
