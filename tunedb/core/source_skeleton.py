@@ -118,6 +118,8 @@ def _dump(node: Any, words: list[str]) -> None:
         else:
             for name in node._fields:
                 value = getattr(node, name, None)
+                if isinstance(node, ast.JoinedStr):
+                    value = [part for part in node.values if not _is_empty_text(part)]
                 if value is None or value == [] or name in ("type_comment", "ctx"):
                     continue
                 words.append(f" {name}=")
@@ -132,6 +134,11 @@ def _dump(node: Any, words: list[str]) -> None:
         words.append("]")
     else:
         words.append(repr(node))
+
+
+def _is_empty_text(part: ast.expr) -> bool:
+    """Say whether a part of an f-string is none: Python 3.12.1 ends some format specifications with one."""
+    return isinstance(part, ast.Constant) and part.value == ""
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
