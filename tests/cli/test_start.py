@@ -115,7 +115,7 @@ def test_the_help_ends_with_examples(cli: Cli) -> None:
         (["ls", "--kernel", "ad"], "Did you mean mine.add?"),
         (["ls", "--device", "H20"], None),
         (["ls", "--device", "H2O0"], "No stored device is called 'H2O0'. Did you mean NVIDIA H200?"),
-        (["lookup", "avg_pool1d", *PROBLEM[1:], "--device", "H300"], "Did you mean NVIDIA H200?"),
+        (["lookup", "avg_pool1d", *PROBLEM[1:], "--device", "H300"], "Did you mean NVIDIA H200"),
     ],
 )
 def test_a_mistyped_name_gets_a_hint(cli: Cli, words: list[str], said: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from tunedb.store.reading import ReadStore
 
 
-def all_stored(store: Store | ReadStore | None, *, bundles: bool = True) -> Stored:
-    """Return what is stored for a command that opened a store, or none: with bundles, if not told otherwise."""
+def all_stored(store: Store | ReadStore | None, *, bundles: bool = True, shipped: bool = False) -> Stored:
+    """Return what is stored for a command that opened a store, or none: with bundles, if not told otherwise.
+
+    `shipped` says whether what tunedb itself ships is listed as well.
+    """
     layer = bundle_layer(settings.current().bundles) if bundles else None
-    return Stored(store, layer, f"tunedb ls{store_option()}")
+    return Stored(store, layer, f"tunedb ls{store_option()}", shipped=shipped)
 
 
 def bundled_sweeps(
@@ -75,23 +79,40 @@ def storing_about(uid: str | None = None) -> Iterator[Store]:
         yield store
 
 
-def exported_of(store: Store | None, *, bundles: bool) -> Stored:
-    """Return what is exported: the store, and bundles only if asked for, as others tuned these."""
-    return all_stored(store, bundles=bundles)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Exported:
+    """What is exported: of the store, and of bundles only if asked for, as others tuned these."""
 
+    kernel: str | None
+    device: str | None
+    bundles: bool = False
+    shipped: bool = False  # also what tunedb itself ships
 
-def nothing_to_export(store: Store | None, *, kernel: str | None, device: str | None, bundles: bool) -> TunedbError:
-    """Return the error for an export that found nothing, with the option that finds what bundles have."""
-    place = printable_store()
-    what = (
-        f"There is no store at {place}"
-        if store is None
-        else f"Nothing is stored{' for that' if kernel or device else ''} that has a winner in {place}"
-    )
-    shipped = [] if bundles else list(sweeps_of(all_stored(store), kernel=kernel, device=device))
-    count = sum(sweep.leaves_its_store for sweep in shipped)
-    hint = f"Bundles have {count}: add --bundles to export them." if count else f"See: tunedb ls{store_option()}"
-    return TunedbError(f"{what}: no file was written. {hint}")
+    def sweeps(self, store: Store | None, *, with_trials: bool = False) -> Iterator[Sweep]:
+        """Yield the sweeps that leave their store, ordered."""
+        stored = all_stored(store, bundles=self.bundles, shipped=self.shipped)
+        sweeps = sweeps_of(stored, kernel=self.kernel, device=self.device, with_trials=with_trials)
+        return (sweep for sweep in sweeps if sweep.leaves_its_store)
+
+    def nothing_found(self, store: Store | None) -> TunedbError:
+        """Return the error for an export that found nothing, with the options that find what bundles have."""
+        place = printable_store()
+        limit = " for that" if self.kernel or self.device else ""
+        what = (
+            f"There is no store at {place}"
+            if store is None
+            else f"Nothing is stored{limit} that has a winner in {place}"
+        )
+        hint = f"See: tunedb ls{store_option()}"
+        for options, other in (
+            ("--bundles", dataclasses.replace(self, bundles=True)),
+            ("--bundles --shipped", dataclasses.replace(self, bundles=True, shipped=True)),
+        ):
+            count = 0 if other == self else sum(1 for _ in other.sweeps(store))
+            if count:
+                hint = f"Bundles have {count}: add {options} to export them."
+                break
+        return TunedbError(f"{what}: no file was written. {hint}")
 
 
 def write_bundle_of(sweeps: Iterable[Sweep], output: str, *, only_winners: bool) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunedb.cli.bundled import exported_of, nothing_to_export
+from tunedb.cli.bundled import Exported
 from tunedb.cli.command import log
 from tunedb.cli.hint_import import pairs_of
-from tunedb.cli.opening import reading, sweeps_of
+from tunedb.cli.opening import reading
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
 from tunedb.store.exchange.foreign.json_files import Layout, json_files
@@ -29,18 +29,14 @@ def layout_of(
     return Layout(name, rows, pairs_of(names, "--map"), folds_h200, with_version)
 
 
-def export_folder(
-    folder: str, format: str, layout: Layout | None, *, kernel: str | None, device: str | None, bundles: bool
-) -> None:
-    """Write the winners of a kernel and a device, or of all, into a folder that is made if need be."""
+def export_folder(folder: str, format: str, layout: Layout | None, source: Exported) -> None:
+    """Write the winners of what is exported into a folder that is made if need be."""
     if folder == "-" or Path(folder).is_file():
         raise SettingError(f"--format {format} writes a folder, got {'stdout' if folder == '-' else folder}.")
     with reading(announced=False) as store:
-        stored = exported_of(store, bundles=bundles)
-        sweeps = sweeps_of(stored, kernel=kernel, device=device, with_trials=layout is None)
-        winners = latest_winners(sweep for sweep in sweeps if sweep.leaves_its_store)
+        winners = latest_winners(source.sweeps(store, with_trials=layout is None))
         if not winners:
-            raise nothing_to_export(store, kernel=kernel, device=device, bundles=bundles)
+            raise source.nothing_found(store)
     if layout is not None:
         texts, count = json_files(winners, layout)
     else:

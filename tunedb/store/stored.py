@@ -10,6 +10,7 @@ from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Confirmation, Mark, Sweep, listed_order
 from tunedb.errors import AmbiguousUid, UnknownSweep
+from tunedb.store.bundle_lists import BundleLists
 from tunedb.store.bundles import BundleLayer, bundle_layer
 from tunedb.store.interface import SweepLists, SweptNames
 
@@ -44,23 +45,34 @@ class Stored:
     The store is the local one, or the shared one where a reader asks for that. A sweep that both have is the store's.
     A bundle's sweep has the marks and the confirmations that the store has of it. `listing` is the command that lists
     all of it, for messages.
+
+    What tunedb itself ships, hundreds of sweeps for each kind of GPU, answers calls like any bundle: it is read for a
+    problem, and for a uid that nothing else has. Lists and names are without it, unless `shipped`.
     """
 
-    def __init__(self, store: ListedStore | None, bundles: BundleLayer | None, listing: str = "tunedb ls") -> None:
+    def __init__(
+        self,
+        store: ListedStore | None,
+        bundles: BundleLayer | None,
+        listing: str = "tunedb ls",
+        *,
+        shipped: bool = False,
+    ) -> None:
         self.store = store
         self._listing = listing
-        self._bundles = bundles
-        self.upkeep = StoredNames(store, bundles)
+        self._bundles = None if bundles is None else BundleLists(bundles, shipped=shipped)
+        self._with_shipped = None if bundles is None else BundleLists(bundles)
+        self.upkeep = StoredNames(store, self._bundles)
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is neither a store nor a bundle."""
-        return self.store is None and not (self._bundles is not None and self._bundles.opened())
+        """Whether there is neither a store nor a bundle of those that are listed."""
+        return self.store is None and (self._bundles is None or self._bundles.is_empty)
 
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""
         stored = [] if self.store is None else self.store.get_problem_sweeps(problem)
-        bundled = [] if self._bundles is None else self._bundles.get_problem_sweeps(problem)
+        bundled = [] if self._with_shipped is None else self._with_shipped.get_problem_sweeps(problem)
         return [*stored, *self._only_bundled(bundled)]
 
     def iter_sweeps(
@@ -121,9 +133,12 @@ class Stored:
         if self._bundles is not None and not (found and found[0].uid == uid):
             uids = {sweep.uid for sweep in found}
             found += [sweep for sweep in self._only_bundled(self._bundles.find(uid)) if sweep.uid not in uids]
+        listing = self._listing
+        if self._with_shipped is not None and not found:
+            found, listing = self._only_bundled(self._with_shipped.find(uid)), f"{listing} --shipped"
         if len(found) > 1:
             raise AmbiguousUid(
-                f"More than one sweep has a uid that starts with {uid}, with those of bundles. Run: {self._listing}"
+                f"More than one sweep has a uid that starts with {uid}, with those of bundles. Run: {listing}"
             )
         if not found:
             raise unknown
@@ -148,14 +163,14 @@ class Stored:
 
 
 def stored_with(store: ListedStore | None, bundles: tuple[str, ...]) -> Stored:
-    """Return a store, or none, with the bundles at these paths and those of installed packages."""
+    """Return a store, or none, with the bundles at these paths and those of installed packages but tunedb."""
     return Stored(store, bundle_layer(bundles))
 
 
 class StoredNames:
     """What a store and bundles have sweeps of."""
 
-    def __init__(self, store: ListedStore | None, bundles: BundleLayer | None) -> None:
+    def __init__(self, store: ListedStore | None, bundles: BundleLists | None) -> None:
         self._sources: list[SweptNames] = []
         if store is not None:
             self._sources.append(store.upkeep)

@@ -16,6 +16,7 @@ from tunedb.core.device import Device
 from tunedb.errors import StoreError, StoreUnavailable
 from tunedb.settings import Settings
 from tunedb.store import at_end
+from tunedb.store.bundle_lists import BundleLists
 from tunedb.store.bundles import BundleLayer, bundle_layer
 from tunedb.store.empty import EmptyStore
 from tunedb.store.guarded import BUSY_TIMEOUT_S, GuardedStore
@@ -132,7 +133,7 @@ def stored_devices() -> list[Device]:
     from tunedb.store import open_store
 
     current = settings_module.current()
-    devices = bundle_layer(current.bundles).devices() if current.mode != "off" else []
+    devices = BundleLists(bundle_layer(current.bundles)).devices() if current.mode != "off" else []
     for url in filter(None, (current.store, current.shared)):
         try:
             store = open_store(url, busy_timeout=BUSY_TIMEOUT_S, migrate=False, create=False)

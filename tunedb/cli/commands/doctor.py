@@ -44,7 +44,7 @@ def _examine(overrides: dict[str, str]) -> Iterator[Finding]:
     yield from check_settings(used, faults)
     writable = used.mode != "read" and not used.is_strict
     bundles = BundleLayer(used.bundles)
-    has_bundles = not writable and bool(bundles.names)
+    has_bundles = not writable and bool(bundles.opened()) and bundles.is_known_to_have_any
     yield from examine(used.store, hashes=hashes_of, writable=writable, has_bundles=has_bundles)
     yield sweep_locks(partial(lock_folder, used))
     yield from examine_shared(used.shared)

@@ -41,7 +41,7 @@ def explain(
                  store_option())  # fmt: skip
     explanations: list[Explanation] = []
     with reading_lists(announced=False) as store:
-        stored = all_stored(store)
+        stored = all_stored(store, shipped=True)
         problem, task = find_task(stored, kernel, arguments, device)
         if task is not None:
             explanations = explained(store, stored, task)

@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from tunedb._internal.redact import is_path, without_password
-from tunedb.cli.bundled import check_output, exported_of, nothing_to_export, write_bundle_of
+from tunedb.cli.bundled import Exported, check_output, write_bundle_of
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
-from tunedb.cli.opening import reading, sweeps_of
+from tunedb.cli.opening import reading
 from tunedb.cli.output import stdout
 from tunedb.cli.streams import as_file
 from tunedb.errors import SettingError, TunedbError
@@ -59,6 +59,9 @@ def export(
     bundles: Annotated[
         bool, typer.Option("--bundles", help="Also sweeps that only bundles have. Not with jsonl.")
     ] = False,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="With --bundles: also the sweeps that come with tunedb itself.")
+    ] = False,
     cover: Annotated[
         float | None,
         typer.Option("--cover", metavar="FACTOR", help="python: the fewest configs within this factor of the best."),
@@ -91,7 +94,7 @@ def export(
     self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only;
     bundle is a read-only store that a package or an image ships, found by the entry point group tunedb.bundles and by
     TUNEDB_BUNDLES. It holds no names of hosts, no marks and no texts of errors. Without --bundles, what other packages
-    tuned and ship is left out.
+    tuned and ship is left out, and without --shipped what tunedb itself ships.
 
     json-configs, t4 and kernel-tuner-cache write a folder: the winners as vLLM, SGLang and Hugging Face's kernels read
     them, or a file with all trials for each problem, as Kernel Tuner and its tools read them. With --cover, python is a
@@ -112,6 +115,9 @@ def export(
             "--bundles is not for jsonl, which is for sweeps with all trials: a bundle may have left some out. "
             "Use --format bundle."
         )
+    if shipped and not bundles:
+        raise SettingError("--shipped is for --bundles: it adds the bundle that comes with tunedb.")
+    source = Exported(kernel, device, bundles=bundles, shipped=shipped)
     if not is_path(output):
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
     if file_format in _OF_FOLDERS:
@@ -122,7 +128,7 @@ def export(
             if file_format is FileFormat.json_configs
             else None
         )
-        export_folder(output, file_format.value, chosen, kernel=kernel, device=device, bundles=bundles)
+        export_folder(output, file_format.value, chosen, source)
         return
     if output != STDOUT and Path(output).is_dir():
         raise SettingError(f"Expected a file to write, got the folder {output}. Name a file with -o.")
@@ -134,11 +140,10 @@ def export(
         target = stack.enter_context(as_file(stdout())) if output == STDOUT else output
         store = stack.enter_context(reading(announced=False))
         with_trials = is_bundle or file_format is FileFormat.jsonl or cover is not None
-        stored = sweeps_of(exported_of(store, bundles=bundles), kernel=kernel, device=device, with_trials=with_trials)
-        sweeps = (sweep for sweep in stored if sweep.leaves_its_store)
+        sweeps = source.sweeps(store, with_trials=with_trials)
         first = next(sweeps, None)
         if first is None:
-            raise nothing_to_export(store, kernel=kernel, device=device, bundles=bundles)
+            raise source.nothing_found(store)
         found = itertools.chain([first], sweeps)
         try:
             if file_format is FileFormat.jsonl:

@@ -34,7 +34,7 @@ def lookup(
 
     choice, unfit = None, []
     with reading_lists(announced=False) as store:
-        stored = all_stored(store)
+        stored = all_stored(store, shipped=True)
         try:
             problem, task = find_task(stored, kernel, arguments, device)
         except MissError:  # a kernel that is not installed has no such problem

@@ -86,11 +86,13 @@ def ls(
         Place | None,
         typer.Option("--layer", help="Only the local store's sweeps, or only those that just bundles have."),
     ] = None,
+    shipped: Annotated[bool, typer.Option("--shipped", help="Also the sweeps that come with tunedb itself.")] = False,
     fleet: FleetOption = False,
     format: FormatOption = Format.table,
 ) -> None:
     """List the stored sweeps, with those of bundles, and with those that are running or were interrupted.
 
+    What tunedb itself ships for average pooling, hundreds of sweeps for each kind of GPU, is listed with --shipped.
     `answers`: calls of that kernel's code on that device get this sweep's config. `stale`: tuned with other versions
     than those that are installed; known for the current device only. With --limits: `copy_share`, for kernels that are
     installed and state the bytes that they move, on devices whose copy rate `tunedb warm` has measured. JSON is an
@@ -98,13 +100,15 @@ def ls(
     """
     if layer is not None and fleet:
         raise SettingError("--layer is not for --fleet, which lists the shared store alone.")
+    if shipped and (fleet or layer is Place.local):
+        raise SettingError("--shipped lists a bundle: it is not for --fleet, and not for --layer local.")
     has_facts = (lambda _: True) if where is None else read_where(where)
     is_filtered = any(option is not None for option in (kernel, device, where, status, layer)) or stale
     unfinished, moment = 0, now()
 
     def states(store: Store | ReadStore | None) -> Iterator[SweepState]:
         nonlocal unfinished
-        stored = all_stored(store, bundles=not fleet and layer is not Place.local)
+        stored = all_stored(store, bundles=not fleet and layer is not Place.local, shipped=shipped)
         sweeps = sweeps_of(stored, kernel=kernel, device=device, finished=False)
         for state in States(moment).of_all(sweeps):
             sweep = state.sweep

@@ -48,6 +48,10 @@ def precompile(
             "takes it. Without it: for each stored problem. Several times: all of them.",
         ),
     ] = None,
+    shipped: Annotated[
+        bool,
+        typer.Option("--shipped", help="Without --from: also for the problems that tunedb itself ships configs of."),
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", metavar="N", min=1, help="Compiles at a time. Default: the cores.")
     ] = None,
@@ -84,9 +88,9 @@ def precompile(
     names = kernels or []
     lines = read_lines(files or (), names)
     with reading() as store:
-        stored = all_stored(store)
-        found, target = find_device(stored, lines, device)
-        choose = default_choice if stored.is_empty else make_tuner(store).predict
+        stored = all_stored(store, shipped=shipped)
+        found, target = find_device(stored if device is None else all_stored(store, shipped=True), lines, device)
+        choose = default_choice if all_stored(store, shipped=True).is_empty else make_tuner(store).predict
         if files:
             work = kernels_of_lines(lines, choose, found, target)
         else:

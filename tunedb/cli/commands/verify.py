@@ -116,8 +116,10 @@ def _winners(
     problems = {
         sweep.problem: None
         for sweep in stored.iter_sweeps(kernel=kernel)
-        if sweep.device == current and (bundles or sweep.layer is not Layer.BUNDLE or sweep.problem in used)
+        if sweep.device == current and (bundles or sweep.layer is not Layer.BUNDLE)
     }
+    bundled = all_stored(store, shipped=True).bundled(kernel=kernel, device_name=current.name)
+    problems |= {one.problem: None for one in bundled if one.device == current and one.problem in used}
     pending = tasks_for(problems, index, registry.installed)
     for sentence in pending.left_out:
         log.info("%s", sentence)

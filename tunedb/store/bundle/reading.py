@@ -44,6 +44,8 @@ _DEVICES = (
     f"SELECT {', '.join(_FACTS)} FROM device WHERE :kernel IS NULL OR EXISTS (SELECT 1 FROM kernel CROSS JOIN sweep "
     "WHERE kernel.name = :kernel AND sweep.kernel = kernel.id AND sweep.device = device.id)"
 )
+_HASHES = "SELECT hash FROM kernel"
+_DIGESTS = "SELECT digest FROM device"
 _KERNELS = "SELECT DISTINCT name FROM kernel"
 _TRIED = (
     "SELECT DISTINCT trial.config FROM kernel CROSS JOIN sweep CROSS JOIN trial "
@@ -68,12 +70,15 @@ class Bundle:
 
     def __init__(self, source: BundleSource) -> None:
         self.name = source.name
+        self.is_own = source.is_own
         self._readable = records.ReadableRows(f"bundle {source.name}")
         try:
             database = file_format.unsealed(source.read(), source.name)
             self._connection = _connect(source.path, database)
             try:
                 self._check()
+                self._kernels = frozenset(kernel_hash for (kernel_hash,) in self._connection.execute(_HASHES))
+                self._digests = frozenset(digest for (digest,) in self._connection.execute(_DIGESTS))
             # Raised again. Whatever it is, an interrupt too, nobody else could close the connection.
             except BaseException:
                 self._connection.close()
@@ -100,6 +105,15 @@ class Bundle:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no sweeps. Reads nothing."""
+        return not self._kernels
+
+    def may_have(self, kernel_hash: str, device: Device) -> bool:
+        """Say whether there may be sweeps of a kernel on a device. Reads nothing."""
+        return kernel_hash in self._kernels and device.digest in self._digests
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the sweeps of that identity, without trials."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import logging
 import stat
@@ -15,6 +16,7 @@ from pathlib import Path
 from tunedb._internal.control import let_pass
 
 GROUP = "tunedb.bundles"
+OWN_PACKAGE = "tunedb"
 MAX_BYTES = 2**30  # of a bundle; twenty thousand winners take less than a hundredth
 
 _log = logging.getLogger("tunedb")
@@ -27,6 +29,7 @@ class BundleSource:
     name: str  # for people: the path, or the entry point and its package
     path: Path | None  # None if it has none of its own: it is in a zip
     read: Callable[[], bytes]  # returns its bytes; raises OSError
+    is_own: bool = False  # whether tunedb itself ships it
 
 
 def named(paths: Iterable[str]) -> list[BundleSource]:
@@ -59,7 +62,7 @@ def _of(entry: EntryPoint) -> Iterator[BundleSource]:
             name, entry.value,
         )  # fmt: skip
         return
-    yield source
+    yield dataclasses.replace(source, is_own=entry.dist is not None and entry.dist.name == OWN_PACKAGE)
 
 
 def _in_package(package: str, file: str, name: str) -> BundleSource | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from tunedb.store.bundle_lists import BundleLists
 from tunedb.store.bundles import BundleLayer
 from tunedb.store.doctor.finding import Finding, Verdict, check, ok, warn
 
@@ -27,7 +28,7 @@ def _opened(layer: BundleLayer) -> Verdict:
 
 
 def _content(layer: BundleLayer, name: str) -> Verdict:
-    sweeps = [sweep for sweep in layer.iter_sweeps() if sweep.bundle == name]
+    sweeps = [sweep for sweep in BundleLists(layer).iter_sweeps() if sweep.bundle == name]
     kernels = sorted({sweep.problem.kernel for sweep in sweeps})
     devices = sorted({sweep.device.name for sweep in sweeps})
     return ok(f"{name}: {len(sweeps)} sweeps of {', '.join(kernels)} on {', '.join(devices)}")
