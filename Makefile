@@ -21,7 +21,7 @@ QUICK = tests/architecture tests/core tests/store tests/sweep tests/tuner tests/
 # On SQLite only, and without processes of their own.
 QUICKLY = not postgresql and not process and not landscape and not lazy
 
-.PHONY: help demo test test-quick lint docs build clean
+.PHONY: help demo test test-quick lint docs build bundle clean
 help:
 	@echo "make demo        tune avg_pool1d on this machine, with or without a GPU, and look it up in a second process"
 	@echo "make test        run the tests: on a GPU where there is one, else in Triton's interpreter and compiler"
@@ -29,6 +29,7 @@ help:
 	@echo "make lint        ruff, mypy and codespell"
 	@echo "make docs        the documentation site, in build/docs; a warning is an error"
 	@echo "make build       the wheel and the source distribution, in dist/"
+	@echo "make bundle      tune the shipped list on this GPU, and add the winners to the bundle in the wheel"
 
 demo: $(ENV)/.tunedb-installed
 	$(BIN)/tunedb demo
@@ -53,6 +54,9 @@ docs: $(ENV)/.tunedb-installed-docs
 
 build: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m build
+
+bundle: $(ENV)/.tunedb-installed
+	$(BIN)/python -m benchmarks.shipped
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,155 @@
+"""The bundle in the wheel: of today's kernels and the committed list, found by entry point, small, not in the way."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchmarks import problems as sampled
+from benchmarks.shipped import BUNDLE, LIST, in_bundle, listed
+from tests.cli.conftest import Cli
+from tests.cli.conftest import cli as cli
+from tests.fakes import ENVIRONMENT
+from tests.planted import register
+from tests.store.bundled import write
+from tests.store.samples import sweep, trial
+from tests.tuner.tuners import tuner_on
+from tunedb import registry, settings
+from tunedb.core.device import Device, Environment, Placement
+from tunedb.core.sweep import Sweep
+from tunedb.core.task import TuningTask
+from tunedb.kernels.avg_pool import BACKWARD, FORWARD
+from tunedb.store import bundles, open_store
+from tunedb.store.bundle import sources
+from tunedb.store.bundle_lists import BundleLists
+from tunedb.store.bundles import BundleLayer
+from tunedb.store.layered import LayeredStore
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = in_bundle(BUNDLE)
+MADE_AGAIN = "On each kind of GPU: make bundle"
+MAX_BYTES = 2 * 2**20
+GPU = Device("NVIDIA Made-Up 100", "cuda", "sm_90", 132)
+needs_rows = pytest.mark.skipif(not SHIPPED, reason=f"the committed bundle has no rows. {MADE_AGAIN}")
+
+
+def shipped(arguments: dict[str, object], device: Device = GPU, environment: Environment = ENVIRONMENT) -> Sweep:
+    """A sweep as the bundle would have it: of today's forward kernel, won by the last config of its space."""
+    problem = FORWARD.problem(arguments)
+    config = FORWARD.space(problem, device)[-1]
+    return sweep(
+        problem=problem, device=device, kernel_hash=FORWARD.hash, environment=environment, config=config,
+        trials=(trial(1, config=config),),
+    )  # fmt: skip
+
+
+@needs_rows
+def test_its_rows_are_of_today_s_kernels() -> None:
+    stale = {s.problem.kernel for s in SHIPPED if s.kernel_hash != registry.kernel_named(s.problem.kernel).hash}
+    assert not stale, f"The code of {', '.join(sorted(stale))} has changed since it was tuned. {MADE_AGAIN}"
+
+
+@needs_rows
+def test_its_rows_answer_problems_of_the_list_in_today_s_space() -> None:
+    wanted = {problem for problem, _ in listed(LIST)}
+    for row in SHIPPED:
+        kernel = registry.kernel_named(row.problem.kernel)
+        assert row.problem in wanted, f"{row.problem} is no longer on the list. {MADE_AGAIN}"
+        assert row.config in kernel.space(row.problem, row.device), f"{row.config} has left the space. {MADE_AGAIN}"
+
+
+def test_it_is_small() -> None:
+    assert BUNDLE.stat().st_size < MAX_BYTES
+
+
+def test_it_is_in_the_wheel_and_found_by_entry_point() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert {BUNDLE.name, LIST.name} <= set(project["tool"]["setuptools"]["package-data"]["tunedb.kernels.avg_pool"])
+    (value,) = project["project"]["entry-points"][sources.GROUP].values()
+    package, _, file = value.partition(":")
+    source = sources._in_package(package, file, "own")
+    assert source is not None
+    assert source.path is not None
+    assert source.path.resolve() == BUNDLE.resolve()
+
+
+def test_the_list_has_ordinary_problems_the_most_used_first_each_with_its_source() -> None:
+    lines = [json.loads(line) for line in LIST.read_text().splitlines()]
+    assert 75 <= len(lines) <= 200  # twice as many with gradients
+    assert all(line["note"] and line["id"] for line in lines)
+    assert len({line["id"] for line in lines}) == len(lines)
+    assert lines[0]["id"] == "kernelbench-44"
+    of_list = [problem for problem, _ in listed(LIST)]
+    assert len(set(of_list)) == len(of_list) == 2 * len(lines)
+    fixed = [*sampled.FIXED, *map(json.loads, (ROOT / "benchmarks" / "avg_pool1d.jsonl").read_text().splitlines())]
+    assert {kernel.problem(arguments) for kernel in (FORWARD, BACKWARD) for arguments in fixed} <= set(of_list)
+    for problem in of_list:
+        assert registry.kernel_named(problem.kernel).space(problem, GPU)
+
+
+@pytest.mark.parametrize("environment", [ENVIRONMENT, sweep().environment], ids=["the same versions", "others"])
+def test_a_newcomer_s_first_call_sweeps_nothing(tmp_path: Path, environment: Environment) -> None:
+    first = json.loads(LIST.read_text().splitlines()[0])
+    row = shipped(first, environment=environment)
+    layer = BundleLayer([str(write(tmp_path / "b.db", [row]))], list)
+    with open_store(str(tmp_path / "local.db")) as local:
+        tuner = tuner_on(LayeredStore(local, bundles=layer), tmp_path)
+        task = TuningTask(FORWARD, row.problem, Placement(GPU, 0))
+        choice = tuner._decide(task)  # `choose` asks the driver for the device
+        assert (choice.config, choice.source) == (row.config, "store" if environment == ENVIRONMENT else "stale")
+        assert choice.layer == "bundle"
+        assert list(local.iter_sweeps(finished=False)) == []
+
+
+def test_a_kind_of_gpu_that_it_lacks_is_no_failure(tmp_path: Path, records: pytest.LogCaptureFixture) -> None:
+    row = shipped({"shape": [2, 4, 64], "kernel_size": 4})
+    layer = BundleLayer([str(write(tmp_path / "b.db", [row]))], list)
+    other = Device("NVIDIA Made-Up 200", "cuda", "sm_90", 132)
+    assert layer.get_sweeps(row.problem, other, row.kernel_hash) == []
+    assert layer.get_sweeps(row.problem, GPU, "ff" * 32) == []
+    assert [s.uid for s in layer.get_sweeps(row.problem, GPU, row.kernel_hash)] == [row.uid]
+    assert records.text == ""
+
+
+def test_an_empty_one_is_none(tmp_path: Path, records: pytest.LogCaptureFixture) -> None:
+    layer = BundleLayer([str(write(tmp_path / "b.db", []))], list)
+    assert layer.names == []
+    assert BundleLists(layer).is_empty
+    assert (layer.refused, records.text) == ({}, "")
+
+
+def test_it_is_listed_on_request_and_looked_up_always(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = shipped({"shape": [2, 4, 64], "kernel_size": 4})
+    file = write(tmp_path / "own.db", [row])
+    own = sources.BundleSource("avg_pool1d of tunedb", file, file.read_bytes, is_own=True)
+    monkeypatch.setattr(bundles, "_layers", {(): BundleLayer((), lambda: [own])})
+    settings.configure()
+    asked = ("avg_pool1d", "--shape", "2,4,64", "--kernel-size", "4", "--device", GPU.name)
+    assert cli("ls", "--format", "json").json == []
+    assert cli("stats", "--format", "json").json["layers"]["bundle"] == 0
+    for words in (("--shipped",), ("--shipped", "--device", GPU.name), ("--shipped", "--kernel", "avg_pool1d")):
+        assert [found["uid"] for found in cli("ls", *words, "--format", "json").json] == [row.uid]
+    assert cli("lookup", *asked, "--format", "json").json["uid"] == row.uid
+    assert [found["uid"] for found in cli("explain", *asked, "--format", "json").json] == [row.uid]
+    assert cli("show", row.uid[:12], "--format", "json").json["uid"] == row.uid
+    assert cli("show", row.uid[:4], "--format", "json").json["uid"] == row.uid
+
+
+@pytest.mark.parametrize(("package", "is_own"), [("tunedb", True), ("planted", False)])
+def test_what_tunedb_itself_ships_is_known_by_its_package(
+    package: str, is_own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site"
+    (folder / "shipping").mkdir(parents=True)
+    write(folder / "shipping" / "b.db", [shipped({"shape": [2, 4, 64], "kernel_size": 4})])
+    register(folder, "[tunedb.bundles]\nb = shipping:b.db\n")
+    (folder / "planted-1.0.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    (folder / "shipping" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(folder)
+    found = {source.name: source.is_own for source in sources.installed()}
+    assert found[f"b of {package}"] is is_own
