@@ -92,6 +92,10 @@ class BundleLayer:
             kernel_hash, device, lambda bundle: bundle.get_kernel_sweeps(kernel, device, kernel_hash, most)
         )
 
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that the bundles have sweeps of a kernel of; none if they can't be read in time."""
+        return self._ask(kernel_hash, None, lambda bundle: bundle.get_devices(kernel_hash))
+
     def read_each(self, read: Callable[[Bundle], list[_T]]) -> list[_T]:
         """Return what is read from each bundle, one after the other, on the caller's thread."""
         found: list[_T] = []
@@ -111,7 +115,7 @@ class BundleLayer:
         for bundle in bundles or ():
             bundle.close()
 
-    def _ask(self, kernel_hash: str, device: Device, read: Callable[[Bundle], list[_T]]) -> list[_T]:
+    def _ask(self, kernel_hash: str, device: Device | None, read: Callable[[Bundle], list[_T]]) -> list[_T]:
         bundles = self._bundles
         if bundles is not None and not any(bundle.may_have(kernel_hash, device) for bundle in bundles):
             return []  # the usual case: there are none, or only tunedb's own

@@ -108,6 +108,10 @@ class GuardedStore(SweepStore):
         """Return the confirmations of these sweeps by uid."""
         return self._read(lambda store: store.get_confirmations_of(sweep_uids)) or {}
 
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of; none if the store fails."""
+        return self._read(lambda store: store.get_devices(kernel_hash)) or []
+
     def get_hints(self, kernel: str, device: str) -> list[Hint]:
         """Return the hints of a kernel; none if the store fails."""
         return self._read(lambda store: store.get_hints(kernel, device)) or []

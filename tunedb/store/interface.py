@@ -60,6 +60,10 @@ class SweepStore(ABC):
     def get_whole(self, sweep_uids: Collection[str]) -> Iterator[list[Sweep]]:
         """Yield the sweeps with these uids and their trials, page by page; those that can't be read are left out."""
 
+    def get_devices(self, kernel_hash: str) -> list[Device]:  # noqa: ARG002 (a store need not say)
+        """Return the devices that tuned sweeps of a kernel are of, by the kernel's hash."""
+        return []
+
     def get_hints(self, kernel: str, device: str) -> list[Hint]:  # noqa: ARG002 (a store need not have any)
         """Return the newest hints of a kernel on the device with that label, without their evidence.
 

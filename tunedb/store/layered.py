@@ -84,6 +84,13 @@ class LayeredStore(SweepStore):
         """Yield the sweeps with these uids that the local store has, with their trials."""
         return self.local.get_whole(sweep_uids)
 
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of, in every layer."""
+        layers = [layer for layer in (self.shared, self.bundles) if layer is not None]
+        others = [device for layer in layers for device in layer.get_devices(kernel_hash)]
+        stored = [] if others and self._has_no_local else self.local.get_devices(kernel_hash)
+        return list(dict.fromkeys([*stored, *others]))
+
     def get_hints(self, kernel: str, device: str) -> list[Hint]:
         """Return the hints of the local store: hints stay where they were imported."""
         return self.local.get_hints(kernel, device)

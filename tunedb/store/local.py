@@ -25,7 +25,7 @@ from tunedb.store.interface import SweepStore
 if TYPE_CHECKING:
     from tunedb.store import Store
     from tunedb.store.sql.hosts import HostSum
-    from tunedb.store.sql.sqlite_reader import SqliteReader
+    from tunedb.store.sql.sqlite_listing import SqliteListing
 
 _T = TypeVar("_T")
 
@@ -108,13 +108,13 @@ class LocalOpener:
             let_pass(error)
         return False
 
-    def _reader(self) -> SqliteReader | None:
+    def _reader(self) -> SqliteListing | None:
         path = path_of(self._url)
         if path is None:
             return None
-        from tunedb.store.sql.sqlite_reader import SqliteReader
+        from tunedb.store.sql.sqlite_listing import SqliteListing
 
-        return SqliteReader(path, self._busy_timeout)
+        return SqliteListing(path, self._busy_timeout)
 
     def _open_whole(self) -> Store | None:
         from tunedb.store import open_store
@@ -151,7 +151,10 @@ class LocalStore(SweepStore):
     """
 
     def __init__(
-        self, reader: SqliteReader, open_whole: Callable[[], Store | None], is_loaded: Callable[[], bool] = lambda: True
+        self,
+        reader: SqliteListing,
+        open_whole: Callable[[], Store | None],
+        is_loaded: Callable[[], bool] = lambda: True,
     ) -> None:
         self._reader = reader
         self._open_whole = open_whole
@@ -184,7 +187,7 @@ class LocalStore(SweepStore):
                 raise StoreUnavailable(f"{self._reader.url} was removed. Try again.")
             return self._whole
 
-    def _read(self, read: Callable[[SqliteReader | Store], _T]) -> _T:
+    def _read(self, read: Callable[[SqliteListing | Store], _T]) -> _T:
         try:
             return read(self._reader)
         except StoreCorrupt:
@@ -215,6 +218,10 @@ class LocalStore(SweepStore):
     def get_marks_of(self, sweep_uids: list[str]) -> dict[str, list[Mark]]:
         """Return the marks of these sweeps by uid."""
         return self._read(lambda store: store.get_marks_of(sweep_uids))
+
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of."""
+        return self._read(lambda store: store.get_devices(kernel_hash))
 
     def get_hints(self, kernel: str, device: str) -> list[Hint]:
         """Return the newest hints of a kernel on the device with that label."""

@@ -91,6 +91,10 @@ class SharedStore:
         """Return the newest sweeps of a kernel on a device; empty if the store does not answer in time."""
         return self._rows.of_kernel(kernel, device, kernel_hash)
 
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of, as they were when that was first asked for."""
+        return self._rows.devices(kernel_hash)
+
     def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:
         """Read the rows of that identity again when they are next asked for."""
         self._rows.refresh(problem, device, kernel_hash)

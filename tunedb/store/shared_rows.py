@@ -57,6 +57,7 @@ class SharedRows:
         self._pages: dict[_Kernel, _Page] = {}
         self._problems: dict[tuple[_Kernel, str], _Read] = {}
         self._refreshes: dict[tuple[_Kernel, str], object] = {}  # the last one of each: a new object
+        self._devices: dict[str, list[Device]] = {}  # by kernel hash
 
     def of_problem(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that identity."""
@@ -95,6 +96,17 @@ class SharedRows:
         asked = [sweep for (of, _), read in list(self._problems.items()) if of == key for sweep in read.sweeps]
         by_uid = {sweep.uid: sweep for sweep in (*([] if page is None else page.sweeps), *asked)}
         return list(by_uid.values())
+
+    def devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of."""
+        devices = self._devices.get(kernel_hash)
+        if devices is None:
+            devices = self.ask(lambda store: store.get_devices(kernel_hash))
+            if devices is None:
+                return []
+            make_room(self._devices, MAX_PROBLEMS)
+            self._devices[kernel_hash] = devices
+        return devices
 
     def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:
         """Read the rows of that identity again when they are next asked for."""

@@ -14,6 +14,7 @@ from tunedb.store.ranking import has_failed, obstacle, winner
 from tunedb.tuner.choice_cache import ChoiceCache
 from tunedb.tuner.hints import Hints
 from tunedb.tuner.nearest import NearestNeighbors
+from tunedb.tuner.siblings import Siblings
 
 if TYPE_CHECKING:
     from tunedb.sweep.history import SweepHistory
@@ -53,6 +54,7 @@ class Lookup:
         self._cache = cache
         self.environment = environment_of
         self.neighbors = NearestNeighbors(store, cache, self.environment, monotonic)
+        self.siblings = Siblings(store, cache, self.environment, monotonic)
         self.hints = Hints(store, cache, self.environment, monotonic)
 
     def get(self, task: TuningTask) -> Answer:
@@ -128,8 +130,8 @@ class Lookup:
         return [sweep for page in self._store.get_whole([sweep.uid for sweep in sweeps]) for sweep in page]
 
     def unmeasured(self, task: TuningTask) -> Choice | None:
-        """Return a config that nothing was measured with for this problem: of the nearest tuned one, or of a hint."""
-        return self.neighbors.choice(task) or self.hints.choice(task)
+        """Return a config that was not measured here for this problem: the nearest's, a sibling device's, a hint's."""
+        return self.neighbors.choice(task) or self.siblings.choice(task) or self.hints.choice(task)
 
     def history(
         self, task: TuningTask, *, whole_space: bool = False, builds_on: Collection[str] | None = None
@@ -152,7 +154,9 @@ class Lookup:
         unfinished = self._store.get_unfinished(task.problem, task.device, task.kernel.hash, environment)
         return SweepHistory(
             incumbent=None if choice is None else choice.config,
-            likely=[*self.neighbors.likely_configs(task), *self.hints.likely_configs(task)],
+            likely=[
+                config for near in (self.neighbors, self.siblings, self.hints) for config in near.likely_configs(task)
+            ],
             unfinished=[sweep for sweep in unfinished if builds_on is None or sweep.uid in builds_on],
             remaining=remaining,
         )

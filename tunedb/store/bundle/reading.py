@@ -44,6 +44,10 @@ _DEVICES = (
     f"SELECT {', '.join(_FACTS)} FROM device WHERE :kernel IS NULL OR EXISTS (SELECT 1 FROM kernel CROSS JOIN sweep "
     "WHERE kernel.name = :kernel AND sweep.kernel = kernel.id AND sweep.device = device.id)"
 )
+_DEVICES_OF_HASH = (
+    f"SELECT {', '.join(_FACTS)} FROM device WHERE EXISTS (SELECT 1 FROM kernel CROSS JOIN sweep "
+    "WHERE kernel.hash = :kernel_hash AND sweep.kernel = kernel.id AND sweep.device = device.id)"
+)
 _HASHES = "SELECT hash FROM kernel"
 _DIGESTS = "SELECT digest FROM device"
 _KERNELS = "SELECT DISTINCT name FROM kernel"
@@ -111,9 +115,9 @@ class Bundle:
         """Whether it has no sweeps. Reads nothing."""
         return not self._kernels
 
-    def may_have(self, kernel_hash: str, device: Device) -> bool:
-        """Say whether there may be sweeps of a kernel on a device. Reads nothing."""
-        return kernel_hash in self._kernels and device.digest in self._digests
+    def may_have(self, kernel_hash: str, device: Device | None = None) -> bool:
+        """Say whether there may be sweeps of a kernel, on that device or on any. Reads nothing."""
+        return kernel_hash in self._kernels and (device is None or device.digest in self._digests)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the sweeps of that identity, without trials."""
@@ -126,6 +130,11 @@ class Bundle:
         identity = {"kernel": kernel, "kernel_hash": kernel_hash, "device": device.digest}
         limit = statements.NO_LIMIT if most is None else most
         return list(self._sweeps(_NEWEST_OF_KERNEL, {**identity, "most": limit}, device=device))
+
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that sweeps of a kernel are of, by the kernel's hash."""
+        selected = self._rows(_DEVICES_OF_HASH, {"kernel_hash": kernel_hash}, _FACTS)
+        return list(self._readable(selected, records.to_device))
 
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the sweeps of that problem on any device, of any kernel hash, without trials."""

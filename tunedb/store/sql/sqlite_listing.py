@@ -66,6 +66,12 @@ class SqliteListing(SqliteReader):
                 known.update(uid for (uid,) in self._run(driver, statement, named))
         return known
 
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of, by the kernel's hash."""
+        with self._connected() as driver:
+            selected = self._rows(driver, statements.TUNED_DEVICES, {"kernel_hash": kernel_hash}, statements.FACTS[2:])
+        return list(self._readable(selected, records.to_device))
+
     def kernels(self) -> list[str]:
         """Return the names of the kernels that tuned sweeps are of, sorted."""
         with self._connected() as driver:

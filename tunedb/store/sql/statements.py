@@ -171,6 +171,10 @@ SWEPT_DEVICES = (
     "WHERE sweep.device_id = device.id AND sweep.status <> 'running' "
     "AND (CAST(:kernel AS TEXT) IS NULL OR problem.kernel = :kernel))"
 )
+TUNED_DEVICES = (
+    f"SELECT {_columns('device', FACTS[2:])} FROM device WHERE EXISTS (SELECT 1 FROM sweep "
+    "WHERE sweep.device_id = device.id AND sweep.kernel_hash = :kernel_hash AND sweep.status = 'tuned')"
+)
 TUNED_KERNELS = (
     f"SELECT DISTINCT {_columns('problem', ('kernel',))} FROM problem "
     "WHERE EXISTS (SELECT 1 FROM sweep WHERE sweep.problem_id = problem.id AND sweep.status = 'tuned')"

@@ -170,10 +170,7 @@ class Store(SweepStore):
         return self._publishing.publish(sweep, claim, claimant, is_first=is_first)
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
-        """Return the finished sweeps of that problem, device and kernel: without trials, with their counts.
-
-        Of very many only the part that counts, so that the read ends in time.
-        """
+        """Return the finished sweeps of that identity, without trials; of very many only the part that counts."""
         return in_order(self._rows.of_problem(problem, device, kernel_hash))
 
     def get_wrong_configs(
@@ -181,6 +178,10 @@ class Store(SweepStore):
     ) -> Collection[Config]:
         """Return the configs whose result was wrong when a sweep of this store last tried them in this environment."""
         return self._rows.wrong_configs(problem, device, kernel_hash, environment)
+
+    def get_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of."""
+        return self._rows.tuned_devices(kernel_hash)
 
     def get_hints(self, kernel: str, device: str) -> list[Hint]:
         """Return the newest hints of a kernel on the device with that label."""

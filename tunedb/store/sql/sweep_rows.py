@@ -214,6 +214,12 @@ class SweepRows:
         values = {"kernel": kernel, "device": device.digest, "kernel_hash": kernel_hash}
         return self.select(_OF_KERNEL, {**values, "most": statements.NO_LIMIT if most is None else most}, device=device)
 
+    def tuned_devices(self, kernel_hash: str) -> list[Device]:
+        """Return the devices that tuned sweeps of a kernel are of."""
+        with self._access.read() as connection:
+            selected = connection.execute(sa.text(statements.TUNED_DEVICES), {"kernel_hash": kernel_hash}).all()
+        return list(self._access.readable(selected, records.to_device))
+
     def newest(self, kernel: str, device: Device, kernel_hash: str, most: int) -> tuple[list[Sweep], bool]:
         """Return a kernel's readable winners that came last, at most `most`, and whether these are all."""
         values = {"kernel": kernel, "device": device.digest, "kernel_hash": kernel_hash, "most": most + 1}
