@@ -23,9 +23,8 @@ from tunedb.store.guarded import GuardedStore
 from tunedb.store.layered import LayeredStore
 from tunedb.store.local import LocalOpener
 from tunedb.store.shared import SharedStore
-from tunedb.tuner import siblings
-from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S
-from tunedb.tuner.siblings import MAX_DEVICES, Nearness, by_nearness, nearness
+from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, ChoiceCache
+from tunedb.tuner.siblings import MAX_DEVICES, Nearness, Siblings, by_nearness, nearness
 
 SPACE: dict[int, float | str] = {1: 9.0, 2: 8.0, 4: 7.0, 8: 5.0}
 KERNEL = FakeKernel(SPACE)
@@ -192,13 +191,17 @@ def test_a_failing_store_and_a_failing_kernel_give_the_default(
     assert "winners of other devices can't be used (KeyError" in records.text
 
 
-def test_how_far_they_may_serve_is_two_numbers(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("about", "block"),
+    [({}, None), ({"within": Nearness.BACKEND}, 4), ({"max_distance": 1.0}, 8),
+     ({"within": Nearness.MAJOR, "max_distance": 0.001}, None)],
+)  # fmt: skip
+def test_how_far_they_may_serve_is_two_numbers(store: Store, about: dict[str, Any], block: int | None) -> None:
     store.put_sweeps([won(4, COUSIN), won(8, n=101)])
-    monkeypatch.setattr(siblings, "SERVES_WITHIN", Nearness.BACKEND)
-    assert served(store, tmp_path) == (4, "hint")
-    monkeypatch.setattr(siblings, "SERVES_WITHIN", Nearness.ARCH)
-    monkeypatch.setattr(siblings, "SERVES_DISTANCE", 1.0)
-    assert served(store, tmp_path) == (8, "hint")
+    cache = ChoiceCache(lambda: 0, Time(), lambda: None)
+    found = Siblings(store, cache, lambda _: ENVIRONMENT, Time(), **about)
+    choice = found.choice(TuningTask(KERNEL, KERNEL.problem(n=100), HERE))
+    assert (None if choice is None else choice.config["BLOCK"]) == block
 
 
 def test_architectures_are_near_by_name_then_by_major_version() -> None:

@@ -82,7 +82,10 @@ def _major(arch: str) -> int | None:
 
 
 class Siblings:
-    """The winners of a task's kernel on sibling devices. They are read once in a while, not for each miss."""
+    """The winners of a task's kernel on sibling devices. They are read once in a while, not for each miss.
+
+    `within` and `max_distance` say how far away a device and a problem may be whose winner serves a call.
+    """
 
     def __init__(
         self,
@@ -90,11 +93,16 @@ class Siblings:
         cache: ChoiceCache,
         environment_of: Callable[[TuningTask], Environment | None],
         monotonic: Callable[[], float],
+        *,
+        within: Nearness = SERVES_WITHIN,
+        max_distance: float = SERVES_DISTANCE,
     ) -> None:
         self._store = store
         self._cache = cache
         self._environment_of = environment_of
         self._monotonic = monotonic
+        self._within = within
+        self._max_distance = max_distance
         self._recent: dict[tuple[str, str, str], tuple[float, list[_Known]]] = {}  # with the time of reading
 
     def choice(self, task: TuningTask) -> Choice | None:
@@ -102,7 +110,7 @@ class Siblings:
         environment, wrong = self._environment_of(task), None
         for known, far in self._usable(task):
             config = known.sweep.config
-            if config is None or known.nearness > SERVES_WITHIN or far > SERVES_DISTANCE:
+            if config is None or known.nearness > self._within or far > self._max_distance:
                 continue
             if wrong is None:
                 wrong = () if environment is None else self._store.get_wrong_configs(

@@ -51,8 +51,7 @@ def explain(
 
                 near = stored.iter_sweeps(kernel=problem.kernel, latest=MAX_OTHERS)
                 explanations += explain_near_problems(near, task, environment_of(task), now())
-                if store is not None:
-                    _say_hint(whole_store(store), task)
+                _say_hint(whole_store(store), task)
     print_rows([sweep_row(entry.sweep) | entry.facts() for entry in explanations], format, _COLUMNS)
     if not _is_answered(explanations):
         unfit = [] if task is None else passed_over(explanations, task)
