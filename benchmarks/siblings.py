@@ -155,7 +155,7 @@ def sweep_here(store: Path, samples: Sequence[str], seconds: float) -> None:
     index, until = index_to_run_on(), time.monotonic() + seconds
     placement = placement_of(index)
     store.parent.mkdir(parents=True, exist_ok=True)
-    with settings.using(store=str(store), shared=None, mode="tune", budget=seconds):
+    with settings.using(store=str(store), shared=None, bundles="off", mode="tune", budget=seconds):
         for name, call in sibling_kernels.calls("cuda" if index >= 0 else "cpu"):
             if time.monotonic() < until:
                 print(name, flush=True)

@@ -121,6 +121,16 @@ def test_an_empty_one_is_none(tmp_path: Path, records: pytest.LogCaptureFixture)
     assert (layer.refused, records.text) == ({}, "")
 
 
+@pytest.mark.parametrize("value", ["off", ["off"]])
+def test_all_bundles_can_be_switched_off(tmp_path: Path, value: object) -> None:
+    row = shipped({"shape": [2, 4, 64], "kernel_size": 4})
+    file = write(tmp_path / "own.db", [row])
+    own = sources.BundleSource("avg_pool1d of tunedb", file, file.read_bytes, is_own=True)
+    for bundles_, names in ((settings.read({"bundles": value}).bundles, []), ((), [own.name])):
+        assert BundleLayer(bundles_, lambda: [own]).names == names
+    assert settings.read({"bundles": "./off"}).bundles == (str(Path("off").absolute()),)
+
+
 def test_it_is_listed_on_request_and_looked_up_always(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

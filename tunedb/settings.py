@@ -70,7 +70,7 @@ def _parse_mode(value: str) -> str:
 _PARSERS: dict[str, tuple[str, Callable[[Any], Any], Callable[[], Any]]] = {
     "store": ("TUNEDB_STORE", setting_values.parse_store, setting_values.default_store),
     "shared": ("TUNEDB_SHARED", setting_values.parse_path_or_url, lambda: None),
-    "bundles": ("TUNEDB_BUNDLES", setting_values.parse_folders, tuple),
+    "bundles": ("TUNEDB_BUNDLES", setting_values.parse_bundles, tuple),
     "mode": ("TUNEDB_MODE", _parse_mode, lambda: "tune"),
     "budget": ("TUNEDB_BUDGET", setting_values.parse_seconds, lambda: 120.0),
     "lock_timeout": ("TUNEDB_LOCK_TIMEOUT", setting_values.parse_seconds, lambda: 60.0),
@@ -184,7 +184,7 @@ def configure(
 
     store: the path or SQLAlchemy URL of the local store.
     shared: the SQLAlchemy URL of a shared store.
-    bundles: files that `tunedb export --format bundle` wrote, in addition to those of installed packages.
+    bundles: files that `tunedb export --format bundle` wrote, in addition to those of installed packages; "off": none.
     mode: what a call may do on a miss.
     budget: the seconds that this process may spend sweeping inside calls.
     lock_timeout: the seconds to wait for another process's sweep of the same problem.

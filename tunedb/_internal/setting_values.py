@@ -10,7 +10,7 @@ from tunedb._internal.control import let_pass
 from tunedb._internal.redact import is_path, without_password
 from tunedb.errors import SettingError
 
-OFF = "off"  # the value of the setting `cache` with which nothing is kept
+OFF = "off"  # the value of the setting `cache` with which nothing is kept, and of `bundles` with which none is read
 
 
 def parse_seconds(value: str | float) -> float:
@@ -74,6 +74,12 @@ def parse_file(value: str | os.PathLike[str]) -> str:
     if not paths:
         raise SettingError(f"Expected a path, got {value!r}.")
     return paths[0]
+
+
+def parse_bundles(value: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """Return the paths of bundles as `parse_folders` does, or OFF alone."""
+    is_off = value == OFF or (isinstance(value, list | tuple) and list(value) == [OFF])
+    return (OFF,) if is_off else parse_folders(value)
 
 
 def parse_folders(value: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:

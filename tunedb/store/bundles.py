@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
+from tunedb._internal.setting_values import OFF
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep
@@ -34,13 +35,15 @@ class BundleLayer:
 
     A call reads them on a thread of their own, within its time for stores; a bundle that can't be used is left out,
     with one log record, and so is one without sweeps, with none. `find_installed` returns the bundles of packages.
+    The setting `off` leaves out all.
     """
 
     def __init__(
         self, paths: Sequence[str], find_installed: Callable[[], list[BundleSource]] = sources.installed
     ) -> None:
-        self._paths = paths
-        self._find_installed = find_installed
+        is_off = tuple(paths) == (OFF,)
+        self._paths: Sequence[str] = () if is_off else paths
+        self._find_installed = list if is_off else find_installed
         self._thread = StoreThread("tunedb-bundles")
         self._bundles: list[Bundle] | None = None
         self.refused: dict[str, BundleRefused] = {}  # why, by name
