@@ -49,6 +49,10 @@ class Others(EmptyStore):
         """Return the devices of a kernel's sweeps."""
         return list(dict.fromkeys(sweep.device for sweep in self._sweeps if sweep.kernel_hash == kernel_hash))
 
+    def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the sweeps of that identity."""
+        return [s for s in self.get_kernel_sweeps(problem.kernel, device, kernel_hash) if s.problem == problem]
+
     def get_kernel_sweeps(self, kernel: str, device: Device, kernel_hash: str, most: int | None = None) -> list[Sweep]:
         """Return the sweeps of a kernel on a device."""
         wanted = kernel, device, kernel_hash

@@ -170,7 +170,7 @@ def test_they_are_read_again_after_a_while_and_not_for_each_miss(store: Store, t
     tuner.close()
 
 
-def test_a_failing_store_and_a_failing_kernel_give_the_default(
+def test_a_failing_store_gives_the_default_and_a_failing_kernel_is_swept_without_them(
     tmp_path: Path, store: Store, records: pytest.LogCaptureFixture
 ) -> None:
     def away() -> Store:
@@ -187,7 +187,7 @@ def test_a_failing_store_and_a_failing_kernel_give_the_default(
 
     store.put_sweeps([won(4, n=101)])
     kernel = Failing(SPACE)
-    assert tuner_on(store, tmp_path, mode="read").choose(kernel, kernel.problem(n=100), -1).source == "default"
+    assert tuner_on(store, tmp_path).choose(kernel, kernel.problem(n=100), -1).source == "sweep"
     assert "winners of other devices can't be used (KeyError" in records.text
 
 

@@ -7,22 +7,26 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from operator import itemgetter
 from typing import NamedTuple
 
 from tunedb._internal.control import let_pass
 from tunedb.core.device import Device, Environment
 from tunedb.core.hint import Hint
 from tunedb.core.known_devices import device_label
-from tunedb.core.problem import Config
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source, Sweep, now
 from tunedb.core.task import Choice, TuningTask
 from tunedb.store.interface import SweepStore
 from tunedb.store.ranking import winners
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, ChoiceCache
-from tunedb.tuner.nearest import MAX_DISTANCE, MAX_SWEEPS, distance
+from tunedb.tuner.nearest import MAX_DISTANCE, distance
 
 TOOL = "sibling"  # what found such a hint
 MAX_DEVICES = 4  # the nearest, whose sweeps are read: one query each
+MAX_SWEEPS = (
+    250  # of each of them, the newest, among which near problems are sought: as many in all as of one's own device
+)
 MAX_LIKELY = 3  # configs of siblings that a sweep tries first: as many as of near problems
 
 _ARCH = re.compile(r"(sm_|gfx)([0-9]+[0-9a-f]?)[a-z]*")
@@ -44,12 +48,19 @@ SERVES_WITHIN = Nearness.ARCH
 SERVES_DISTANCE = 0.0  # of the problems: only the very same problem's winner serves
 
 
-class _Known(NamedTuple):
-    """A winner of a sibling, with the place of its device among the siblings."""
+class _Sibling(NamedTuple):
+    """A device of the same backend, and how near it is."""
 
     nearness: Nearness
-    place: int
+    device: Device
+
+
+class _Known(NamedTuple):
+    """A winner of a sibling."""
+
+    sibling: _Sibling
     sweep: Sweep
+    config: Config
 
 
 def nearness(device: Device, other: Device) -> Nearness | None:
@@ -62,17 +73,17 @@ def nearness(device: Device, other: Device) -> Nearness | None:
     return Nearness.MAJOR if major is not None and major == _major(other.arch) else Nearness.BACKEND
 
 
-def by_nearness(device: Device, others: list[Device]) -> list[tuple[Nearness, Device]]:
+def by_nearness(device: Device, others: list[Device]) -> list[_Sibling]:
     """Return the siblings of a device, the nearest first: by architecture, then by their multiprocessors."""
 
-    def order(sibling: tuple[Nearness, Device]) -> tuple[int, int, float, str]:
+    def order(sibling: _Sibling) -> tuple[int, int, float, str]:
         near, other = sibling
         majors = _major(device.arch), _major(other.arch)
         apart = 0 if None in majors else abs(majors[0] - majors[1])  # type: ignore[operator]  # neither is None
         return near, apart, abs(math.log2(device.multiprocessors / other.multiprocessors)), other.key
 
     found = ((nearness(device, other), other) for other in dict.fromkeys(others))
-    return sorted(((near, other) for near, other in found if near is not None), key=order)
+    return sorted((_Sibling(near, other) for near, other in found if near is not None), key=order)
 
 
 def _major(arch: str) -> int | None:
@@ -82,9 +93,11 @@ def _major(arch: str) -> int | None:
 
 
 class Siblings:
-    """The winners of a task's kernel on sibling devices. They are read once in a while, not for each miss.
+    """The winners of a task's kernel on sibling devices.
 
-    `within` and `max_distance` say how far away a device and a problem may be whose winner serves a call.
+    A call asks for the very same problem's only; a sweep, which takes seconds, also for those of near problems, which
+    are read once in a while. `within` and `max_distance` say how far away a device and a problem may be whose winner
+    serves a call.
     """
 
     def __init__(
@@ -103,31 +116,29 @@ class Siblings:
         self._monotonic = monotonic
         self._within = within
         self._max_distance = max_distance
-        self._recent: dict[tuple[str, str, str], tuple[float, list[_Known]]] = {}  # with the time of reading
+        self._devices: dict[tuple[str, str], tuple[float, list[_Sibling]]] = {}  # with the time of reading
+        self._recent: dict[tuple[str, str, str], tuple[float, list[_Known]]] = {}
 
     def choice(self, task: TuningTask) -> Choice | None:
         """Return the config of the nearest sibling near enough to serve, if it is legal and was not wrong here."""
         environment, wrong = self._environment_of(task), None
-        for known, far in self._usable(task):
-            config = known.sweep.config
-            if config is None or known.nearness > self._within or far > self._max_distance:
-                continue
+        for known in self._usable(task, self._max_distance, self._within):
             if wrong is None:
                 wrong = () if environment is None else self._store.get_wrong_configs(
                     task.problem, task.device, task.kernel.hash, environment
                 )  # fmt: skip
-            if config not in wrong and not self._cache.is_rejected(task, config):
-                return Choice(config, Source.HINT, hint=_hint(known.sweep, config))
+            if known.config not in wrong and not self._cache.is_rejected(task, known.config):
+                return Choice(known.config, Source.HINT, hint=_hint(known.sweep, known.config))
         return None
 
     def likely_configs(self, task: TuningTask) -> list[Config]:
         """Return the configs of the nearest siblings that are in the space, each once: a sweep tries them early."""
-        configs = (known.sweep.config for known, _ in self._usable(task))
-        return list(dict.fromkeys(config for config in configs if config is not None))[:MAX_LIKELY]
+        usable = self._usable(task, MAX_DISTANCE, Nearness.BACKEND)
+        return list(dict.fromkeys(known.config for known in usable))[:MAX_LIKELY]
 
-    def _usable(self, task: TuningTask) -> list[tuple[_Known, float]]:
+    def _usable(self, task: TuningTask, max_distance: float, within: Nearness) -> list[_Known]:
         try:
-            return list(self._nearest_first(task))
+            return list(self._nearest_first(task, max_distance, within))
         # The kernel's own code may fail on facts of older rows: that is not the caller's doing.
         except Exception as error:
             let_pass(error)
@@ -137,41 +148,55 @@ class Siblings:
             )  # fmt: skip
             return []
 
-    def _nearest_first(self, task: TuningTask) -> Iterator[tuple[_Known, float]]:
-        """Yield winners with the distance of their problem: those of the very same problem first, by device.
+    def _nearest_first(self, task: TuningTask, max_distance: float, within: Nearness) -> Iterator[_Known]:
+        """Yield the winners of the very same problem by device; then those of near problems, by device and distance."""
+        siblings = [sibling for sibling in self._siblings(task) if sibling.nearness <= within]
+        known = [
+            winner
+            for sibling in siblings
+            for winner in self._winners(task, sibling, self._store.get_sweeps(*_identity(task, sibling)))
+        ]
+        if max_distance > 0:
+            places = {sibling.device: place for place, sibling in enumerate(siblings)}
+            near = [
+                (places[other.sibling.device], far, other)
+                for other in self._of_kernel(task)
+                if other.sibling.device in places
+                and (far := distance(task.problem, other.sweep.problem)) is not None
+                and 0 < far <= max_distance
+                and task.kernel.is_alike(task.problem, other.sweep.problem)  # a kernel only gets its own facts
+            ]
+            known += [other for *_, other in sorted(near, key=itemgetter(0, 1))]
+        if known:
+            space = set(task.kernel.space(task.problem, task.device))
+            yield from (winner for winner in known if winner.config in space)
 
-        Then those of near problems, by device and distance.
-        """
-        near = []
-        for known in self._of_kernel(task):
-            far = distance(task.problem, known.sweep.problem)
-            if far is not None and far <= MAX_DISTANCE:
-                near.append((known, far))
-        if not near:
-            return
-        space = set(task.kernel.space(task.problem, task.device))
-        for known, far in sorted(near, key=lambda pair: (pair[1] > 0, pair[0].place, pair[1])):
-            if known.sweep.config in space and (
-                far == 0 or task.kernel.is_alike(task.problem, known.sweep.problem)
-            ):  # checked last: a kernel only gets problems with its own facts
-                yield known, far
+    def _siblings(self, task: TuningTask) -> list[_Sibling]:
+        key = task.kernel.hash, task.device.digest
+        read_at, found = self._devices.get(key, (float("-inf"), []))
+        if self._monotonic() - read_at >= ASK_AGAIN_AFTER_S:
+            found = by_nearness(task.device, self._store.get_devices(task.kernel.hash))[:MAX_DEVICES]
+            self._devices[key] = self._monotonic(), found
+        return found
 
     def _of_kernel(self, task: TuningTask) -> list[_Known]:
-        name, kernel_hash = task.kernel.name, task.kernel.hash
-        key = name, kernel_hash, task.device.digest
-        read_at, winning = self._recent.get(key, (float("-inf"), []))
+        key = task.kernel.name, task.kernel.hash, task.device.digest
+        read_at, known = self._recent.get(key, (float("-inf"), []))
         if self._monotonic() - read_at >= ASK_AGAIN_AFTER_S:
-            devices = by_nearness(task.device, self._store.get_devices(kernel_hash))[:MAX_DEVICES]
-            environment, moment = self._environment_of(task), now()
-            winning = [
-                _Known(near, place, sweep)
-                for place, (near, device) in enumerate(devices)
-                for sweep, _ in winners(
-                    self._store.get_kernel_sweeps(name, device, kernel_hash, MAX_SWEEPS), environment, moment
-                )
-            ]
-            self._recent[key] = self._monotonic(), winning
-        return winning
+            known = []
+            for sibling in self._siblings(task):
+                newest = self._store.get_kernel_sweeps(key[0], sibling.device, key[1], MAX_SWEEPS)
+                known += self._winners(task, sibling, newest)
+            self._recent[key] = self._monotonic(), known
+        return known
+
+    def _winners(self, task: TuningTask, sibling: _Sibling, sweeps: list[Sweep]) -> list[_Known]:
+        best = winners(sweeps, self._environment_of(task), now())
+        return [_Known(sibling, sweep, sweep.config) for sweep, _ in best if sweep.config is not None]
+
+
+def _identity(task: TuningTask, sibling: _Sibling) -> tuple[Problem, Device, str]:
+    return task.problem, sibling.device, task.kernel.hash
 
 
 def _hint(sweep: Sweep, config: Config) -> Hint:
