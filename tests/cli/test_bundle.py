@@ -159,3 +159,15 @@ def test_a_bundle_is_no_store(cli: Cli, tmp_path: Path, command: tuple[str, ...]
     assert "it is a bundle, which is read only, and no store. Name it in TUNEDB_BUNDLES" in answer.err
     assert path.read_bytes() == before
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith("b.db.corrupt")] == []
+
+
+def test_explain_names_the_sibling_whose_winner_serves_a_call_that_may_not_tune(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = Device("a twin", "interpreter", "interpreter", 2)
+    monkeypatch.setenv("TUNEDB_BUNDLES", str(write(tmp_path / "b.db", [tuned(twin)])))
+    monkeypatch.setattr("tunedb.cli.device.current_index", lambda: -1)
+    settings.configure()
+    answer = cli("explain", *PROBLEM)
+    assert answer.code == 1
+    assert "a hint from a sweep on a twin (" in answer.err
