@@ -13,7 +13,7 @@ from tunedb.cli.names import devices_of_list
 from tunedb.cli.opening import no_store, reading, sweeps_of, writing
 from tunedb.cli.store_words import printable_store, store_option
 from tunedb.core.sweep import Sweep
-from tunedb.errors import SettingError, TunedbError, UnknownSweep
+from tunedb.errors import AmbiguousUid, SettingError, TunedbError, UnknownSweep
 from tunedb.store.bundles import bundle_layer
 from tunedb.store.stored import Stored
 
@@ -55,6 +55,8 @@ def find_sweep(store: Store | None, uid: str) -> Sweep:
     """
     try:
         return all_stored(store).find(uid)
+    except AmbiguousUid:
+        raise
     except UnknownSweep:
         if store is None and all_stored(None).is_empty:
             raise no_store() from None

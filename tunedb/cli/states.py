@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import groupby
 
 from tunedb.core.device import OWN_BENCHMARK, Device, Environment
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, SweepStatus, now
 from tunedb.store.ranking import obstacle, winner
 
@@ -34,10 +35,18 @@ class SweepState:
 
 
 class States:
-    """The states of sweeps, as calls on the current device see them. The device is asked for at the first sweep."""
+    """The states of sweeps, as calls on the current device see them. The device is asked for at the first sweep.
 
-    def __init__(self, moment: datetime | None = None) -> None:
+    `unlisted` returns the sweeps of an identity that are not among those whose states are asked for, and may answer.
+    """
+
+    def __init__(
+        self,
+        moment: datetime | None = None,
+        unlisted: Callable[[Problem, Device, str], list[Sweep]] = lambda *_: [],
+    ) -> None:
         self._moment = moment or now()
+        self._unlisted = unlisted
         self._current: tuple[Device, Environment] | None = None
         self._is_known = False
 
@@ -48,12 +57,13 @@ class States:
         """
         for _, alike in groupby(sweeps, key=lambda sweep: (sweep.problem, sweep.device)):
             group = list(alike)
-            if len(group) == 1:  # as most are: nothing to rank
+            others = {sweep.kernel_hash: self._unlisted(*_identity(sweep)) for sweep in group}
+            if len(group) == 1 and not any(others.values()):  # as most are: nothing to rank
                 yield SweepState(group[0], obstacle(group[0], now=self._moment) is None, self._is_stale(group[0]))
                 continue
             winners: set[str] = set()
-            for kernel_hash in {sweep.kernel_hash for sweep in group}:
-                same = [sweep for sweep in group if sweep.kernel_hash == kernel_hash]
+            for kernel_hash, unlisted in others.items():
+                same = [*(sweep for sweep in group if sweep.kernel_hash == kernel_hash), *unlisted]
                 best = winner(same, self._environment(same[0]), now=self._moment)
                 winners |= set() if best is None else {best[0].uid}
             for sweep in group:
@@ -77,6 +87,10 @@ class States:
         environment = self._current[1]
         own = sweep.environment.has_own_benchmark
         return dataclasses.replace(environment, method=OWN_BENCHMARK) if own else environment
+
+
+def _identity(sweep: Sweep) -> tuple[Problem, Device, str]:
+    return sweep.problem, sweep.device, sweep.kernel_hash
 
 
 def current() -> tuple[Device, Environment] | None:

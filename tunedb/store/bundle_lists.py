@@ -32,6 +32,16 @@ class BundleLists:
         """Return the sweeps of that problem on any device, of any kernel hash."""
         return self._each(lambda bundle: bundle.get_problem_sweeps(problem))
 
+    def unlisted(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the sweeps of a kernel on a device that the other bundle has, the one that tunedb itself ships."""
+
+        def read(bundle: Bundle) -> list[Sweep]:
+            if self._lists(bundle) or not bundle.may_have(kernel_hash, device):
+                return []
+            return bundle.get_kernel_sweeps(kernel, device, kernel_hash)
+
+        return self._layer.read_each(read)
+
     def iter_sweeps(
         self,
         *,

@@ -62,6 +62,7 @@ class Stored:
         self._listing = listing
         self._bundles = None if bundles is None else BundleLists(bundles, shipped=shipped)
         self._with_shipped = None if bundles is None else BundleLists(bundles)
+        self._unlisted: dict[tuple[str, str], dict[Problem, list[Sweep]]] = {}  # by kernel hash and device
         self.upkeep = StoredNames(store, self._bundles)
 
     @property
@@ -74,6 +75,18 @@ class Stored:
         stored = [] if self.store is None else self.store.get_problem_sweeps(problem)
         bundled = [] if self._with_shipped is None else self._with_shipped.get_problem_sweeps(problem)
         return [*stored, *self._only_bundled(bundled)]
+
+    def get_unlisted(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
+        """Return the sweeps of that identity that lists leave out, and that may answer calls all the same."""
+        if self._bundles is None:
+            return []
+        key = kernel_hash, device.digest
+        if key not in self._unlisted:
+            by_problem: dict[Problem, list[Sweep]] = {}
+            for sweep in self._only_bundled(self._bundles.unlisted(problem.kernel, device, kernel_hash)):
+                by_problem.setdefault(sweep.problem, []).append(sweep)
+            self._unlisted[key] = by_problem
+        return self._unlisted[key].get(problem, [])
 
     def iter_sweeps(
         self,

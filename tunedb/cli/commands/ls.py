@@ -110,7 +110,7 @@ def ls(
         nonlocal unfinished
         stored = all_stored(store, bundles=not fleet and layer is not Place.local, shipped=shipped)
         sweeps = sweeps_of(stored, kernel=kernel, device=device, finished=False)
-        for state in States(moment).of_all(sweeps):
+        for state in States(moment, stored.get_unlisted).of_all(sweeps):
             sweep = state.sweep
             if not has_facts(sweep.problem) or (status is not None and sweep.status != status):
                 continue
