@@ -241,7 +241,11 @@ def test_a_mark_that_is_refused_leaves_nothing(
         assert store.marks.get_all() == []
 
 
-def test_a_kernel_that_is_not_installed_is_known_by_what_is_stored(cli: Cli, kernels: dict[str, Kernel]) -> None:
+def test_a_kernel_that_is_not_installed_is_known_by_what_is_stored(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEDB_BUNDLES", "off")  # tunedb ships sweeps of that name
+    settings.configure()
     done = [sweep(n, device=INTERPRETER) for n in (1, 2)]
     put(*done)
     uid = done[0].uid
