@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import problems as sampled
 from benchmarks.shipped import BUNDLE, LIST, in_bundle, listed
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, run_apart
 from tests.cli.conftest import cli as cli
 from tests.fakes import ENVIRONMENT
 from tests.planted import register
@@ -150,16 +150,22 @@ def test_it_is_listed_on_request_and_looked_up_always(
     assert cli("show", row.uid[:4], "--format", "json").json["uid"] == row.uid
 
 
-@pytest.mark.parametrize(("package", "is_own"), [("tunedb", True), ("planted", False)])
-def test_what_tunedb_itself_ships_is_known_by_its_package(
-    package: str, is_own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_tunedb_itself_ships_is_known_by_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "site"
     (folder / "shipping").mkdir(parents=True)
     write(folder / "shipping" / "b.db", [shipped({"shape": [2, 4, 64], "kernel_size": 4})])
-    register(folder, "[tunedb.bundles]\nb = shipping:b.db\n")
-    (folder / "planted-1.0.dist-info" / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n")
+    register(folder, "[tunedb.bundles]\na = tunedb.kernels.avg_pool:tuned.db\nb = shipping:b.db\n")
     (folder / "shipping" / "__init__.py").touch()
     monkeypatch.syspath_prepend(folder)
     found = {source.name: source.is_own for source in sources.installed()}
-    assert found[f"b of {package}"] is is_own
+    assert (found["a of tunedb"], found["b of planted"]) == (True, False)
+
+
+def test_it_is_found_without_the_modules_that_read_a_package_s_metadata(tmp_path: Path) -> None:
+    path = register(tmp_path, "[tunedb.bundles]\na = tunedb.kernels.avg_pool:tuned.db\n")
+    program = (
+        "import sys; from tunedb.store.bundle import sources; "
+        "print('a of tunedb' in [one.name for one in sources.installed()], 'email.parser' in sys.modules)"
+    )
+    answer = run_apart("-c", program, PYTHONPATH=path)
+    assert answer.out.split() == ["True", "False"], answer.err

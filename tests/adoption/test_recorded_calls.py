@@ -259,7 +259,7 @@ def test_wrong_usage_says_what_to_type(calls: Path, tmp_path: Path, cli: Cli) ->
     program.call_decorated()
     for arguments, said in (
         (("--from", calls), "Name it: --into FOLDER"),
-        (("--from", calls, "--into", tmp_path, "--device", "H100"), "Known: Stub 9000 (sm_90"),
+        (("--from", calls, "--into", tmp_path, "--device", "H900"), "Stub 9000 (sm_90"),
         (("--from", tmp_path / "none", "--into", tmp_path), "Can't read"),
     ):
         answer = cli("precompile", *arguments)

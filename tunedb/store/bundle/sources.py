@@ -16,7 +16,7 @@ from pathlib import Path
 from tunedb._internal.control import let_pass
 
 GROUP = "tunedb.bundles"
-OWN_PACKAGE = "tunedb"
+OWN_PACKAGE = "tunedb"  # a file in it is the bundle that tunedb itself ships
 MAX_BYTES = 2**30  # of a bundle; twenty thousand winners take less than a hundredth
 
 _log = logging.getLogger("tunedb")
@@ -47,9 +47,12 @@ def installed() -> list[BundleSource]:
 
 
 def _of(entry: EntryPoint) -> Iterator[BundleSource]:
-    package = "" if entry.dist is None else f" of {entry.dist.name}"
-    name = f"{entry.name}{package}"
+    name = entry.name
     try:
+        is_own = entry.module.partition(".")[0] == OWN_PACKAGE
+        # The name of another package is in its metadata, which takes the modules for e-mail to read.
+        package = OWN_PACKAGE if is_own else "" if entry.dist is None else entry.dist.name
+        name = f"{name} of {package}" if package else name
         source = _in_package(entry.module, entry.attr, name)
     # Another package's metadata may be anything, and so may the finders that are installed.
     except Exception as error:
@@ -62,7 +65,7 @@ def _of(entry: EntryPoint) -> Iterator[BundleSource]:
             name, entry.value,
         )  # fmt: skip
         return
-    yield dataclasses.replace(source, is_own=entry.dist is not None and entry.dist.name == OWN_PACKAGE)
+    yield dataclasses.replace(source, is_own=is_own)
 
 
 def _in_package(package: str, file: str, name: str) -> BundleSource | None:
