@@ -63,7 +63,7 @@ class SharedRows:
         """Return the finished sweeps of that identity."""
         kernel = (problem.kernel, kernel_hash, device.digest)
         key = (kernel, problem.key)
-        page, refresh, known = None, self._refreshes.get(key), self._problems.get(key)
+        refresh, known = self._refreshes.get(key), self._problems.get(key)
         if known is not None and (refresh is None or known.refresh is refresh):
             return known.sweeps
         if refresh is None:
@@ -87,6 +87,7 @@ class SharedRows:
             return rows
         if known is not None:  # better some rows than none
             return known.sweeps
+        page = self._pages.get(kernel)
         return [] if page is None else page.by_problem.get(problem.key, [])
 
     def of_kernel(self, kernel: str, device: Device, kernel_hash: str) -> list[Sweep]:
