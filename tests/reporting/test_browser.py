@@ -121,6 +121,64 @@ def test_a_dot_of_the_summary_leads_to_its_problem(small: Opened) -> None:
     page.wait_for_function("document.querySelector('#choose-problem').value !== '0'")
 
 
+def test_of_events_that_come_while_a_picture_is_drawn_the_last_one_counts(small: Opened) -> None:
+    page = small.page
+    choose = """(labels) => {
+        const list = document.querySelector('#choose-problem'), theme = document.querySelector('#theme');
+        for (const label of labels) {
+            if (label === 'theme') { theme.click(); continue; }
+            list.value = [...list.options].find((option) => option.textContent === label).value;
+            list.dispatchEvent(new Event('change'));
+        }
+    }"""
+    timed, other, untimed = (f"pool · n={text}" for text in ("2 · NVIDIA A100", "0 · NVIDIA H100", "5 · NVIDIA A100"))
+    parts = ["#part-race", "#part-registers", "#part-parallel"]
+    for labels in ([timed, untimed], [timed, "theme", untimed], [untimed, "theme", timed, other, "theme", untimed]):
+        page.evaluate(choose, labels)
+        page.wait_for_selector(DRAWN, state="attached")
+        assert small.text("#problem-answer").startswith("None of 2")
+        assert [part for part in parts if page.is_visible(part)] == []
+    page.evaluate(choose, [untimed, timed, "theme", other])
+    page.wait_for_selector(DRAWN, state="attached")
+    assert [part for part in parts if page.is_visible(part)] == parts
+    assert "BLOCK=128" in small.text("#problem-answer")
+    assert small.text("#parallel-kept").startswith("14 of 14")
+    assert page.locator("#parallel-lists button").count() == 1
+
+
+def test_of_two_groups_that_are_chosen_at_once_the_last_one_is_drawn(small: Opened) -> None:
+    page = small.page
+    asked = page.evaluate(
+        """() => {
+            const lists = [...document.querySelectorAll('select[data-view]')].filter((list) => list.options.length > 1);
+            for (const list of lists) for (const option of [...list.options].reverse()) {
+                list.value = option.value;
+                list.dispatchEvent(new Event('change'));
+            }
+            return lists.map((list) => [list.dataset.view, list.value]);
+        }"""
+    )
+    page.wait_for_selector(DRAWN, state="attached")
+    assert asked
+    for view, group in asked:
+        pictures = f"[data-group-of={view}][data-group='{group}'] .picture"
+        assert page.locator(f"{pictures} svg:visible").count() == page.locator(pictures).count() > 0
+
+
+def test_a_copy_button_says_copy_again_after_two_clicks(small: Opened) -> None:
+    page, button = small.page, "button[data-table=table-groups]"
+    small.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.wait_for_function(f"document.querySelector('{button}').textContent !== 'Copied'")
+    label = small.text(button)
+    page.evaluate("window.real = setTimeout; window.later = []; window.setTimeout = (end) => later.push(end)")
+    for clicks in (1, 2):
+        page.click(button)
+        page.wait_for_function(f"later.length === {clicks}")
+        assert small.text(button) == "Copied"
+    page.evaluate("window.setTimeout = real; for (const end of later) end()")
+    assert small.text(button) == label
+
+
 def test_tables_are_copied_and_everything_is_reached_by_keyboard(small: Opened) -> None:
     page = small.page
     small.context.grant_permissions(["clipboard-read", "clipboard-write"])

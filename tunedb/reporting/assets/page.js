@@ -5,6 +5,21 @@ const byId = (id) => document.getElementById(id);
 const MAX_ROWS = 40; // of a race: the table has the others
 const PALETTE = ["#3b82c4", "#d06f00", "#878c95", "#9b6fc4", "#d9483b", "#9c8500", "#23897d", "#c46a9b"];
 const drawn = new Map(); // the view of each picture, by its element's id
+const newest = new Map(); // the call that came last, by what it shows
+let running = 0; // calls that draw: the page says "drawn" if there is none
+
+// Runs `show` with a question: is this still the newest call about that? What draws asks it after each pause, as events
+// come while a picture is drawn: the older call leaves the rest to the newer one.
+async function showing(what, show) {
+  const call = Symbol(what);
+  newest.set(what, call);
+  running += 1;
+  document.documentElement.dataset.drawn = "no";
+  await show(() => newest.get(what) === call);
+  running -= 1;
+  if (running === 0) document.documentElement.dataset.drawn = "yes";
+}
+
 const number = (value, digits) =>
   value === null || value === undefined ? "-" : value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
@@ -94,7 +109,8 @@ function fill(id, rows, columns, marked = () => false) {
 const TRIAL_COLUMNS = [["config"], ["status"], ["time", 2], ["low", 2], ["high", 2], ["samples", 0], ["registers", 0], ["spills", 0], ["shared", 0], ["compile", 2], ["note"]];
 
 let shown = report.races.first;
-async function showProblem(index) {
+const showProblem = (index) => showing("problem", (isNewest) => drawProblem(index, isNewest));
+async function drawProblem(index, isNewest) {
   shown = index;
   const problem = report.races.problems[index];
   if (!problem) return;
@@ -112,20 +128,22 @@ async function showProblem(index) {
   byId("part-parallel").hidden = byId("part-race").hidden = byId("part-registers").hidden = timed.length === 0;
   if (timed.length === 0) return;
   await draw("race", { ...report.specs.race, height: report.specs.race.height * race.length }, { trials: race, lines });
+  if (!isNewest()) return;
   const measured = timed.filter((trial) => trial.registers !== null);
   byId("part-registers").hidden = measured.length === 0;
   if (measured.length) await draw("registers", report.specs.registers, { trials: measured });
-  await showParallel(problem, timed);
+  if (isNewest()) await drawParallel(problem, timed, isNewest);
 }
 
 const bySize = (texts) => [...texts].sort((a, b) => (isNaN(a) || isNaN(b) ? isNaN(a) - isNaN(b) || (a < b ? -1 : 1) : a - b));
 
-async function showParallel(problem, timed) {
+async function drawParallel(problem, timed, isNewest) {
   const spec = structuredClone(report.specs.parallel[problem.parallel]);
   problem.knobs.forEach((_, axis) => {
     spec.scales.find((scale) => scale.name === `k${axis}`).domain = bySize(new Set(timed.map((trial) => trial[`k${axis}`])));
   });
   const view = await draw("parallel", spec, { trials: timed });
+  if (!isNewest()) return;
   const dark = getComputedStyle(document.documentElement).getPropertyValue("--back").trim() === "#15171c";
   view.signal("fast", dark ? "#7fb5f5" : "#1f5fbf").signal("slow", dark ? "#4a4f5a" : "#c9c9c9");
   const lists = byId("parallel-lists");
@@ -145,9 +163,10 @@ async function showParallel(problem, timed) {
     view.runAsync();
   });
   lists.append(clear);
-  view.addDataListener("judged", (_, trials) => sayKept(trials, problem.knobs));
+  const say = (trials) => { if (drawn.get("parallel") === view) sayKept(trials, problem.knobs); };
+  view.addDataListener("judged", (_, trials) => say(trials));
   await view.runAsync();
-  sayKept(view.data("judged"), problem.knobs);
+  say(view.data("judged"));
 }
 
 function sayKept(trials, knobs) {
@@ -159,7 +178,8 @@ function sayKept(trials, knobs) {
 
 // Tables are copied as HTML for editors, and with tabs for spreadsheets.
 async function copyTable(button) {
-  const table = byId(button.dataset.table), before = button.textContent;
+  const table = byId(button.dataset.table);
+  button.dataset.label ??= button.textContent; // "Copied" if it is clicked again soon
   const text = [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent).join("\t")).join("\n");
   const blob = (kind, content) => new Blob([content], { type: kind });
   try {
@@ -173,26 +193,32 @@ async function copyTable(button) {
     button.textContent = document.execCommand("copy") ? "Copied" : "Can't copy here";
     area.remove();
   }
-  setTimeout(() => { button.textContent = before; }, 1500);
+  setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
 }
 
 const chosen = new Map(); // the group of figures that is shown, by view
-async function showGroup(view, index) {
+const showGroup = (view, index) => showing(view, (isNewest) => drawGroup(view, index, isNewest));
+async function drawGroup(view, index, isNewest) {
   chosen.set(view, index);
   const all = document.querySelectorAll(`[data-group-of="${view}"]`);
   all.forEach((element) => { element.hidden = element.dataset.group !== String(index); });
-  for (const figure of report.figures.filter((figure) => figure.view === view && figure.group === index)) await draw(figure.id, figure.spec);
+  for (const figure of report.figures.filter((figure) => figure.view === view && figure.group === index)) {
+    if (isNewest()) await draw(figure.id, figure.spec);
+  }
 }
 
-async function drawAll() {
-  document.documentElement.dataset.drawn = "no";
+const drawAll = () => showing("all", drawEach);
+async function drawEach(isNewest) {
   for (const figure of report.figures.filter((figure) => figure.group === null)) {
     const view = await draw(figure.id, figure.spec);
+    if (!isNewest()) return;
     if (figure.id === "speedups") view.addEventListener("click", (_, item) => goTo(item?.datum?.sweep));
   }
-  for (const list of document.querySelectorAll("select[data-view]")) await showGroup(list.dataset.view, chosen.get(list.dataset.view) ?? 0);
+  for (const list of document.querySelectorAll("select[data-view]")) {
+    await showGroup(list.dataset.view, chosen.get(list.dataset.view) ?? 0);
+    if (!isNewest()) return;
+  }
   await showProblem(shown);
-  document.documentElement.dataset.drawn = "yes";
 }
 
 function goTo(uid) {
