@@ -170,12 +170,14 @@ def test_a_copy_button_says_copy_again_after_two_clicks(small: Opened) -> None:
     small.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.wait_for_function(f"document.querySelector('{button}').textContent !== 'Copied'")
     label = small.text(button)
-    page.evaluate("window.real = setTimeout; window.later = []; window.setTimeout = (end) => later.push(end)")
+    page.evaluate(
+        "() => { window.real = setTimeout; window.later = []; window.setTimeout = (end) => later.push(end); }"
+    )
     for clicks in (1, 2):
         page.click(button)
         page.wait_for_function(f"later.length === {clicks}")
         assert small.text(button) == "Copied"
-    page.evaluate("window.setTimeout = real; for (const end of later) end()")
+    page.evaluate("() => { window.setTimeout = real; for (const end of later) end(); }")
     assert small.text(button) == label
 
 
