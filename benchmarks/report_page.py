@@ -63,12 +63,13 @@ def devices(folder: Path = FOLDER) -> list[str]:
 def write_page(file: Path = PAGE, folder: Path = FOLDER) -> bool:
     """Write the page; return whether there are sweeps to report."""
     from tunedb.reporting.document import make_report
+    from tunedb.store.stored import Stored
 
     if not any(folder.glob("*.jsonl.gz")):
         return False
     with registered(), example_store(folder) as store:
         file.parent.mkdir(parents=True, exist_ok=True)
-        make_report(store).save(file)
+        make_report(Stored(store, None)).save(file)
     return True
 
 

@@ -20,6 +20,7 @@ from tunedb.reporting.document import Report, make_report
 from tunedb.reporting.facts import facts_of
 from tunedb.reporting.labels import kernel_labels
 from tunedb.store import open_store
+from tunedb.store.stored import Stored
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>|`[x](javascript:y)\u2028"
 
@@ -29,7 +30,7 @@ def report_of(path: Path, *arguments: Any) -> Report:
     store = open_store(f"sqlite:///{path}", migrate=False, create=False)
     assert store is not None
     with store:
-        return make_report(store, *arguments)
+        return make_report(Stored(store, None), *arguments)
 
 
 def report_from(sweeps: list[Sweep]) -> Report:

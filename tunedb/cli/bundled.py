@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb import settings
-from tunedb.cli.names import devices_of_list
 from tunedb.cli.opening import no_store, reading, sweeps_of, writing
 from tunedb.cli.store_words import printable_store, store_option
 from tunedb.core.sweep import Sweep
@@ -29,23 +28,6 @@ def all_stored(store: Store | ReadStore | None, *, bundles: bool = True, shipped
     """
     layer = bundle_layer(settings.current().bundles) if bundles else None
     return Stored(store, layer, f"tunedb ls{store_option()}", shipped=shipped)
-
-
-def bundled_sweeps(
-    store: Store | ReadStore | None,
-    *,
-    kernel: str | None = None,
-    device: str | None = None,
-) -> list[Sweep]:
-    """Return the bundles' sweeps of a kernel and a device, or all of them, that the store does not have as well.
-
-    They come with their trials.
-    """
-    stored = all_stored(store)
-    if device is None:
-        return stored.bundled(kernel=kernel, with_trials=True)
-    wanted = devices_of_list(stored, device)
-    return [sweep for sweep in stored.bundled(kernel=kernel, with_trials=True) if sweep.device in wanted]
 
 
 def find_sweep(store: Store | None, uid: str) -> Sweep:

@@ -62,18 +62,7 @@ def reading_lists(*, announced: bool = True, fleet: bool = False) -> Iterator[St
 
 def whole_store(store: Store | ReadStore | None) -> Store | None:
     """Return the store with all methods, which loads SQLAlchemy."""
-    from tunedb.store.reading import ReadStore
-
-    return store.whole if isinstance(store, ReadStore) else store
-
-
-@contextlib.contextmanager
-def existing() -> Iterator[Store]:
-    """Open the store as it is, to read and to write. Raises TunedbError if there is none."""
-    with reading(announced=False) as store:
-        if store is None:
-            raise no_store()
-        yield store
+    return None if store is None else store.whole
 
 
 @contextlib.contextmanager

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import html as html_text
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tunedb.core.device import Device
 from tunedb.core.sweep import MISSES
 from tunedb.errors import SettingError
 from tunedb.reporting import html, markdown
 from tunedb.reporting.comparing import compare_view
 from tunedb.reporting.coverage import coverage_view
-from tunedb.reporting.facts import Facts, count_misses, facts_of, read_misses, read_sweeps
+from tunedb.reporting.facts import Facts, count_misses, devices_meant, facts_of, read_misses, read_sweeps
 from tunedb.reporting.knobs import knobs_view
 from tunedb.reporting.limits import limits_of
 from tunedb.reporting.parallel_picture import parallel_spec
 from tunedb.reporting.parts import View
 from tunedb.reporting.picture import Picture, race_picture
-from tunedb.reporting.places import Held, held_by
 from tunedb.reporting.race_pictures import race_spec, registers_spec
 from tunedb.reporting.races import page_data
-from tunedb.reporting.sides import Local, compared, natural_comparison, read_sides
+from tunedb.reporting.sides import compared, natural_comparison, sides_of_places, sides_of_stored
 from tunedb.reporting.summary import summary_sentence, summary_view
+from tunedb.tuner.stored_device import listed
 from tunedb.tuner.stored_names import among, check_stored, no_device
 
 if TYPE_CHECKING:
-    from tunedb.store import Store
+    from tunedb.store.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -103,41 +103,41 @@ class Report:
 
 
 def make_report(
-    store: Store,
+    stored: Stored,
     kernels: Sequence[str] = (),
     device: str | None = None,
     compare: tuple[str, str] | None = None,
-    local: Local | None = None,
 ) -> Report:
-    """Return the report of a store's sweeps of these kernels, or of all, on a device, or on all.
+    """Return the report of what is stored, in a store, in bundles or in both, of these kernels on a device, or of all.
 
     A kernel may be named without its module. `compare` names two stored devices, or two environments
-    (`triton=3.8.0`), of what `local` reads: by default, of the store. Without it, the two devices with the most
-    problems in common are compared. Raises SettingError for names that nothing stored has.
+    (`triton=3.8.0`). Without it, the two devices with the most problems in common are compared. Raises SettingError for
+    names that nothing stored has.
     """
-    stored = {*store.upkeep.kernels(), *(miss.usage.problem.kernel for miss in store.usage.served(MISSES))}
-    check_stored(kernels, stored)
-    names = among(kernels, stored)
-    sweeps, missed = read_sweeps(store, names, device), read_misses(store, names, device)
+    store = stored.whole
+    missed_kernels = () if store is None else (miss.usage.problem.kernel for miss in store.usage.served(MISSES))
+    known = {*stored.upkeep.kernels(), *missed_kernels}
+    check_stored(kernels, known)
+    names, wanted = among(kernels, known), devices_meant(stored, device)
+    sweeps = read_sweeps(stored, names, wanted)
+    missed = {} if store is None else read_misses(store, names, wanted)
     if device is not None and not sweeps and not missed:
-        raise SettingError(no_device(device, store.upkeep.devices()))
-    facts = facts_of(sweeps, missed, count_misses(store))
-    facts = replace(facts, limits_us=limits_of(facts, store.copy_rates.get()))
+        raise SettingError(_nothing_on(device, wanted or (), stored.upkeep.devices()))
+    facts = facts_of(sweeps, missed, {} if store is None else count_misses(store))
+    facts = replace(facts, limits_us=limits_of(facts, {} if store is None else store.copy_rates.get()))
     if compare is None:
         comparison = natural_comparison(sweeps)
     else:
-        comparison = compared(
-            *read_sides(*compare, local or partial(held_by, store, names), kernels=names, device=device)
-        )
+        comparison = compared(*sides_of_stored(*compare, stored, kernels=names, device=device))
     return _report(replace(facts, comparison=comparison))
 
 
 def make_report_of_places(places: tuple[str, str], kernels: Sequence[str] = (), device: str | None = None) -> Report:
     """Return the report of two stores, bundles or exported files together, which compares them.
 
-    The local store plays no part. Raises as `read_sides` does.
+    The local store plays no part. Raises as `sides_of_places` does.
     """
-    sides = read_sides(*places, lambda: Held((), ()), kernels=kernels, device=device)
+    sides = sides_of_places(*places, kernels=kernels, device=device)
     facts = facts_of({sweep.uid: sweep for side in sides for sweep in side.sweeps}.values(), {}, {})
     rates = {digest: rate for side in reversed(sides) for digest, rate in side.copy_rates.items()}
     report = _report(replace(facts, limits_us=limits_of(facts, rates), comparison=compared(*sides)))
@@ -149,6 +149,13 @@ def _report(facts: Facts) -> Report:
     shared = [f"All problems of {kernel}: {text}" for kernel, text in facts.labels.shared().items()]
     shared = [f"{'; '.join(names)}.", *shared] if names else shared
     return Report(_title(facts), _intro(facts), facts, shared)
+
+
+def _nothing_on(device: str, wanted: Collection[Device], stored: Collection[Device]) -> str:
+    """Return why nothing is reported: no device has the name, or nothing of these kernels is stored for it."""
+    if not wanted:
+        return no_device(device, stored)
+    return f"Nothing of these kernels is stored for {listed(wanted)}."
 
 
 def _title(facts: Facts) -> str:

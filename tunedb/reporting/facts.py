@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device
-from tunedb.core.sweep import MISSES, Sweep, Trial, TrialStatus
+from tunedb.core.sweep import MISSES, Sweep, Trial, TrialStatus, UsageCount
 from tunedb.reporting.labels import ProblemLabels, device_texts, kernel_labels
 from tunedb.store.answers import Answer, AnswerState, PairKey, answers, key_of
 from tunedb.store.difference import Pair
@@ -17,6 +17,7 @@ from tunedb.tuner.stored_device import devices_named
 
 if TYPE_CHECKING:
     from tunedb.store import Store
+    from tunedb.store.stored import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,44 +68,54 @@ class Facts:
         )
 
 
-def read_sweeps(store: SweepLists, kernels: Collection[str] = (), device: str | None = None) -> list[Sweep]:
-    """Return the finished sweeps, with their trials, of these kernels or all, on a device or all.
+def devices_meant(stored: Stored, name: str | None) -> list[Device] | None:
+    """Return the devices of that name, of all that sweeps or missed calls are of; None without a name.
 
-    Raises SettingError if several stored devices fit the name.
+    Every reader takes these: what one kind of record lacks must not turn the name into that of another device. Raises
+    SettingError if several names fit.
     """
-    wanted = None if device is None else devices_named(store.upkeep.devices(), device)
+    if name is None:
+        return None
+    missed = [] if stored.whole is None else [usage.device for usage in _open_misses(stored.whole)]
+    return devices_named([*stored.upkeep.devices(), *missed], name)
+
+
+def read_sweeps(
+    stored: SweepLists, kernels: Collection[str] = (), wanted: Collection[Device] | None = None
+) -> list[Sweep]:
+    """Return the finished sweeps, with their trials, of these kernels or all, on these devices or all."""
     names = [None] if wanted is None else sorted({one.name for one in wanted})
     return [
         sweep
         for kernel in (sorted(kernels) if kernels else [None])
         for name in names
-        for sweep in store.iter_sweeps(kernel=kernel, device_name=name, with_trials=True)
+        for sweep in stored.iter_sweeps(kernel=kernel, device_name=name, with_trials=True)
         if wanted is None or sweep.device in wanted
     ]
 
 
-def read_misses(store: Store, kernels: Collection[str] = (), device: str | None = None) -> dict[PairKey, Answer]:
+def read_misses(
+    store: Store, kernels: Collection[str] = (), wanted: Collection[Device] | None = None
+) -> dict[PairKey, Answer]:
     """Return the problems that calls missed and no sweep has answered since, as answers without a sweep."""
-    open_misses = [miss.usage for miss in store.usage.served(MISSES) if miss.is_open]
-    if kernels:
-        open_misses = [usage for usage in open_misses if usage.problem.kernel in kernels]
-    if device is not None:
-        wanted = devices_named((usage.device for usage in open_misses), device)
-        open_misses = [usage for usage in open_misses if usage.device in wanted]
     return {
         key_of(usage.problem, usage.device): Answer(usage.problem, usage.device, AnswerState.MISSED, None)
-        for usage in open_misses
+        for usage in _open_misses(store)
+        if (not kernels or usage.problem.kernel in kernels) and (wanted is None or usage.device in wanted)
     }
 
 
 def count_misses(store: Store) -> dict[PairKey, int]:
     """Return how many calls missed each problem that no sweep has answered since."""
     counts: dict[PairKey, int] = {}
-    for miss in store.usage.served(MISSES):
-        if miss.is_open:
-            key = key_of(miss.usage.problem, miss.usage.device)
-            counts[key] = counts.get(key, 0) + miss.usage.count
+    for usage in _open_misses(store):
+        key = key_of(usage.problem, usage.device)
+        counts[key] = counts.get(key, 0) + usage.count
     return counts
+
+
+def _open_misses(store: Store) -> list[UsageCount]:
+    return [miss.usage for miss in store.usage.served(MISSES) if miss.is_open]
 
 
 def facts_of(sweeps: Iterable[Sweep], missed: Mapping[PairKey, Answer], misses: Mapping[PairKey, int]) -> Facts:

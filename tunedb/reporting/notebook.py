@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tunedb import settings
 from tunedb.core.notebook import html_table
 from tunedb.core.sweep import Sweep
 from tunedb.reporting.document import Report, make_report, make_report_of_places
-from tunedb.reporting.facts import facts_of, read_sweeps
+from tunedb.reporting.facts import read_sweeps
 from tunedb.reporting.sides import Kind, common_kind
-from tunedb.store.stored import stored_with
-
-if TYPE_CHECKING:
-    from tunedb.store import Store
+from tunedb.store.stored import Stored, stored_with
+from tunedb.tuner.stored_device import devices_named
 
 MAX_ROWS = 60  # of sweeps that a notebook shows: a frame has them all
 
@@ -101,9 +99,9 @@ def sweeps(kernel: str | Sequence[str] | None = None, device: str | None = None)
     `device` is the name of a stored one, or a part of it that fits no other. Empty if nothing is stored. Raises
     SettingError for a name that fits several devices, and StoreError if the store can't be read.
     """
-    with _store() as store:
-        stored = stored_with(store, settings.current().bundles)
-        return Sweeps(read_sweeps(stored, _names(kernel), device))
+    with _stored() as stored:
+        wanted = None if device is None else devices_named(stored.upkeep.devices(), device)
+        return Sweeps(read_sweeps(stored, _names(kernel), wanted))
 
 
 def report(
@@ -112,7 +110,7 @@ def report(
     *,
     compare: tuple[str, str] | None = None,
 ) -> Report:
-    """Return a report of the local store, as `tunedb report` writes it: a notebook shows its page.
+    """Return a report of the local store and of bundles, as `tunedb report` writes it: a notebook shows its page.
 
     `compare` names two stored devices or two environments, such as `("triton=3.6.0", "triton=3.8.0")`; or two stores
     (paths or URLs), bundles or exported files, which the report is then of, in place of the local store. Raises as
@@ -120,26 +118,21 @@ def report(
     """
     if compare is not None and common_kind(*compare) is Kind.STORE:
         return make_report_of_places(compare, _names(kernel), device)
-    with _store() as store:
-        if store is None:
-            return Report("Nothing is stored", (), facts_of([], {}, {}))
-        return make_report(store, _names(kernel), device, compare)
+    with _stored() as stored:
+        return make_report(stored, _names(kernel), device, compare)
 
 
 @contextlib.contextmanager
-def _store() -> Iterator[Store | None]:
-    """Open the local store as it is, with all that this process has tuned."""
+def _stored() -> Iterator[Stored]:
+    """Open the local store as it is, if there is one, with all that this process has tuned, and the bundles."""
     from tunedb.store import open_store
 
     tuning = sys.modules.get("tunedb.tuner.session")  # loads torch, and is loaded where something was tuned
     if tuning is not None:
         tuning.flush()
     store = open_store(settings.current().store, migrate=False, create=False)
-    if store is None:
-        yield None
-        return
-    with store:
-        yield store
+    with store or contextlib.nullcontext():
+        yield stored_with(store, settings.current().bundles)
 
 
 def _names(kernel: str | Iterable[str] | None) -> tuple[str, ...]:

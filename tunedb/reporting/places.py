@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunedb._internal.redact import without_password
+from tunedb.core.device import Device
 from tunedb.core.sweep import Sweep
 from tunedb.errors import ImportRejected, SettingError, StoreError
 from tunedb.store.bundle.file_format import MAGIC, is_bundle
+from tunedb.store.stored import Stored
 from tunedb.tuner.stored_names import among
 
 if TYPE_CHECKING:
-    from tunedb.store import Store
     from tunedb.store.sql.copy_rates import CopyRate
 
 FILE_ENDINGS = (".db", ".jsonl", ".sqlite")  # a name that ends so is meant to be a file's
@@ -23,9 +24,13 @@ FILE_ENDINGS = (".db", ".jsonl", ".sqlite")  # a name that ends so is meant to b
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a place holds: all its kernels' names, the sweeps that were asked for with their trials, and copy rates."""
+    """What a place holds: the names of its kernels, the devices of its sweeps, and of what was asked for the sweeps.
+
+    The sweeps come with their trials. The copy rates are those of all devices, by digest.
+    """
 
     kernels: Collection[str]
+    devices: Collection[Device]
     sweeps: Sequence[Sweep]
     copy_rates: Mapping[str, CopyRate] = field(default_factory=dict)
 
@@ -60,13 +65,14 @@ def read_place(text: str, kernels: Iterable[str] = ()) -> Held:
     return _of_bundle(text, kernels) if is_bundle(head) else _of_store(text, kernels)
 
 
-def held_by(store: Store, kernels: Iterable[str] = ()) -> Held:
-    """Return what an opened store holds of these kernels, or of all."""
+def held_by(stored: Stored, kernels: Iterable[str] = ()) -> Held:
+    """Return what is stored of these kernels, or of all: nothing if there is neither a store nor a bundle."""
     kernels = list(kernels)
-    stored = store.upkeep.kernels()
-    wanted: Sequence[str | None] = among(kernels, stored) if kernels else [None]
-    sweeps = [sweep for kernel in wanted for sweep in store.iter_sweeps(kernel=kernel, with_trials=True)]
-    return Held(stored, sweeps, store.copy_rates.get())
+    names = stored.upkeep.kernels()
+    wanted: Sequence[str | None] = among(kernels, names) if kernels else [None]
+    sweeps = [sweep for kernel in wanted for sweep in stored.iter_sweeps(kernel=kernel, with_trials=True)]
+    rates = {} if stored.whole is None else stored.whole.copy_rates.get()
+    return Held(names, stored.upkeep.devices(), sweeps, rates)
 
 
 def _of_store(text: str, kernels: Iterable[str]) -> Held:
@@ -76,7 +82,7 @@ def _of_store(text: str, kernels: Iterable[str]) -> Held:
     if store is None:
         raise StoreError(f"There is no store at {printable_place(text)}.")
     with store:
-        return held_by(store, kernels)
+        return held_by(Stored(store, None), kernels)
 
 
 def _of_bundle(text: str, kernels: Iterable[str]) -> Held:
@@ -102,7 +108,8 @@ def _of_these(sweeps: Iterable[Sweep], kernels: Iterable[str]) -> Held:
     kernels, sweeps = list(kernels), list(sweeps)
     stored = {sweep.problem.kernel for sweep in sweeps}
     wanted = among(kernels, stored) if kernels else stored
-    return Held(stored, [sweep for sweep in sweeps if sweep.problem.kernel in wanted])
+    devices = {sweep.device for sweep in sweeps}
+    return Held(stored, devices, [sweep for sweep in sweeps if sweep.problem.kernel in wanted])
 
 
 @contextlib.contextmanager

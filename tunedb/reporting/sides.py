@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,8 +14,9 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError
 from tunedb.reporting.facts import Comparison
 from tunedb.reporting.labels import device_texts
-from tunedb.reporting.places import Held, is_missing_file, is_place, printable_place, read_place
+from tunedb.reporting.places import Held, held_by, is_missing_file, is_place, printable_place, read_place
 from tunedb.store.difference import difference
+from tunedb.store.stored import Stored
 from tunedb.tuner.stored_device import devices_named
 from tunedb.tuner.stored_names import check_stored, no_device
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from tunedb.store.sql.copy_rates import CopyRate
 
 VERSIONS = Environment.__slots__  # what a side may name versions of: triton=3.8.0,torch=2.13.0
-Local = Callable[[], Held]  # reads what the local store holds of the kernels that are asked for
 
 
 class Kind(StrEnum):
@@ -67,29 +67,34 @@ def common_kind(a: str, b: str) -> Kind:
     return kinds.pop()
 
 
-def read_sides(
-    a: str, b: str, local: Local, *, kernels: Sequence[str] = (), device: str | None = None
-) -> tuple[Side, Side]:
-    """Return two sides: both of places, of devices or of environments. The latter two are those of the local store.
+def sides_of_places(a: str, b: str, *, kernels: Sequence[str] = (), device: str | None = None) -> tuple[Side, Side]:
+    """Return two sides that are stores, bundles or exported files: what each has of these kernels, on a device or all.
 
-    `kernels`, with or without their module, and `device` limit both sides; two devices are not limited by a third.
-    Raises SettingError for names that nothing on the sides has, TunedbError for a side on which nothing is tuned, and
-    StoreError for a place that can't be read.
+    A kernel may be named without its module. Raises SettingError for names that nothing on the sides has, TunedbError
+    for a side on which nothing is tuned, and StoreError for a place that can't be read.
     """
-    kind = common_kind(a, b)
-    if kind is Kind.STORE:
-        held = [read_place(text, kernels) for text in (a, b)]
-        check_stored(kernels, {name for one in held for name in one.kernels}, " on either side")
-        names = _place_names(a, b)
-        sides = [Side(name, kind, one.sweeps, one.copy_rates) for name, one in zip(names, held, strict=True)]
-        _check_tuned(sides, held)
-    else:
-        here = local()
-        check_stored(kernels, here.kernels)
-        if kind is Kind.DEVICE:
-            return _sides_of_devices(here.sweeps, *(_device(here.sweeps, text) for text in (a, b)))
-        sides = [Side(text, kind, _of_versions(here.sweeps, text)) for text in (a, b)]
-    return _on_device(sides, device)
+    held = [read_place(text, kernels) for text in (a, b)]
+    check_stored(kernels, {name for one in held for name in one.kernels}, " on either side")
+    names = _place_names(a, b)
+    sides = [Side(name, Kind.STORE, one.sweeps, one.copy_rates) for name, one in zip(names, held, strict=True)]
+    _check_tuned(sides, held)
+    return _on_device(sides, device, {one for place in held for one in place.devices})
+
+
+def sides_of_stored(
+    a: str, b: str, stored: Stored, *, kernels: Sequence[str] = (), device: str | None = None
+) -> tuple[Side, Side]:
+    """Return two devices or two environments of what is stored as sides, with what each has of these kernels.
+
+    `device` limits two environments; two devices are not limited by a third. Raises SettingError for names that nothing
+    stored has.
+    """
+    here = held_by(stored, kernels)
+    check_stored(kernels, here.kernels)
+    if common_kind(a, b) is Kind.DEVICE:
+        return _sides_of_devices(here.sweeps, *(_device(here, text) for text in (a, b)))
+    sides = [Side(text, Kind.ENVIRONMENT, _of_versions(here.sweeps, text)) for text in (a, b)]
+    return _on_device(sides, device, here.devices)
 
 
 def compared(a: Side, b: Side) -> Comparison:
@@ -131,11 +136,11 @@ def _check_tuned(sides: Iterable[Side], held: Iterable[Held]) -> None:
             raise TunedbError(f"Nothing is tuned in {side.name}.")
 
 
-def _device(sweeps: Iterable[Sweep], name: str) -> Device:
-    stored = {sweep.device for sweep in sweeps}
-    found = devices_named(stored, name, option="Device")
+def _device(held: Held, name: str) -> Device:
+    """Return the device of that name. Of all that are stored: that of another kernel is not taken for one of these."""
+    found = devices_named(held.devices, name, option="Device")
     if not found:
-        raise SettingError(no_device(name, stored))
+        raise SettingError(no_device(name, held.devices))
     if len(found) > 1:
         raise SettingError(f"{name!r} fits several devices: {'; '.join(sorted(map(str, found)))}. Name one in full.")
     return found[0]
@@ -159,11 +164,10 @@ def _of_versions(sweeps: Iterable[Sweep], text: str) -> list[Sweep]:
     return of_side
 
 
-def _on_device(sides: Sequence[Side], device: str | None) -> tuple[Side, Side]:
+def _on_device(sides: Sequence[Side], device: str | None, stored: Collection[Device]) -> tuple[Side, Side]:
     a, b = sides
     if device is None:
         return a, b
-    stored = {sweep.device for side in sides for sweep in side.sweeps}
     wanted = devices_named(stored, device)
     if not wanted:
         raise SettingError(no_device(device, stored))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
@@ -13,6 +13,9 @@ from tunedb.errors import AmbiguousUid, UnknownSweep
 from tunedb.store.bundle_lists import BundleLists
 from tunedb.store.bundles import BundleLayer, bundle_layer
 from tunedb.store.interface import SweepLists, SweptNames
+
+if TYPE_CHECKING:
+    from tunedb.store import Store
 
 
 class KnownNames(SweptNames, Protocol):
@@ -28,6 +31,10 @@ class ListedStore(SweepLists, Protocol):
     @property
     def upkeep(self) -> KnownNames:
         """What it has sweeps of."""
+
+    @property
+    def whole(self) -> Store:
+        """The database with all methods, which loads SQLAlchemy."""
 
     def get_sweep(self, uid: str) -> Sweep:
         """Return the sweep with this uid, or with the only one that starts like this, with its trials."""
@@ -69,6 +76,11 @@ class Stored:
     def is_empty(self) -> bool:
         """Whether there is neither a store nor a bundle of those that are listed."""
         return self.store is None and (self._bundles is None or self._bundles.is_empty)
+
+    @property
+    def whole(self) -> Store | None:
+        """The store with all methods, which loads SQLAlchemy; None if there is none."""
+        return None if self.store is None else self.store.whole
 
     def get_problem_sweeps(self, problem: Problem) -> list[Sweep]:
         """Return the finished sweeps of that problem on any device, of any kernel hash, without trials."""

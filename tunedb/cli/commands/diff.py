@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import FormatOption, KernelOption, command, log
-from tunedb.cli.held import held_here
+from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_rows
 from tunedb.core.device import Environment
 from tunedb.core.sweep import Sweep
-from tunedb.reporting.sides import compared, read_sides
+from tunedb.reporting.sides import Kind, Side, common_kind, compared, sides_of_places, sides_of_stored
 from tunedb.store.difference import Pair, Verdict
 
 _COLUMNS = ("kernel", "problem", "device_a", "device_b", "verdict", "config_a", "config_b", "change", "loss_of_a")
@@ -35,15 +36,20 @@ def diff(
     winners' times, which come from different sweeps. Devices and environments are those of the local store and the
     bundles. Exit code 1 if anything differs.
     """
-    kernels = [kernel] if kernel else []
-    sides = read_sides(source, target, lambda: held_here(kernels), kernels=kernels)
-    pairs = compared(*sides).pairs
+    pairs = compared(*_sides(source, target, [kernel] if kernel else [])).pairs
     differing = [pair for pair in pairs if pair.verdict is not Verdict.SAME]
     print_rows(map(_row, pairs if all_ else differing), format, _COLUMNS)
     counts = Counter(pair.verdict for pair in pairs)
     log.info("%s", ", ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict))
     if differing:
         raise typer.Exit(1)
+
+
+def _sides(source: str, target: str, kernels: list[str]) -> tuple[Side, Side]:
+    if common_kind(source, target) is Kind.STORE:
+        return sides_of_places(source, target, kernels=kernels)
+    with reading(announced=False) as store:
+        return sides_of_stored(source, target, all_stored(store), kernels=kernels)
 
 
 def _row(pair: Pair) -> dict[str, Any]:

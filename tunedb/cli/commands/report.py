@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tunedb._internal.redact import is_path, without_password
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import DeviceOption, command, log
-from tunedb.cli.opening import existing
+from tunedb.cli.opening import no_store, reading
 from tunedb.cli.output import stdout
 from tunedb.cli.store_words import store_option
 from tunedb.cli.streams import as_file
@@ -64,12 +65,13 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write a report of the stored sweeps: what tuning bought, why each config won, which knob matters.
+    """Write a report of the stored sweeps, with those of bundles: what tuning bought, why each config won, which knob
+    matters.
 
-    The page is one file that loads nothing from a network. The same store gives the same bytes, on any machine: stale
-    is what was tuned in another environment than the kernel's newest sweep on that device. Without --compare, the two
-    devices with the most problems in common are compared. With two stores, bundles or files, the report is of these two
-    in place of the local store.
+    The page is one file that loads nothing from a network. The same store and bundles give the same bytes, on any
+    machine: stale is what was tuned in another environment than the kernel's newest sweep on that device. Without
+    --compare, the two devices with the most problems in common are compared. With two stores, bundles or files, the
+    report is of these two in place of the local store and the bundles that are installed.
     """
     if output is not None and output != STDOUT and (not is_path(output) or Path(output).is_dir()):
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
@@ -91,10 +93,11 @@ def _made(kernels: Sequence[str], device: str | None, compare: tuple[str, str] |
 
     if compare is not None and common_kind(*compare) is Kind.STORE:
         return make_report_of_places(compare, kernels, device)
-    from tunedb.cli.held import held_here
-
-    with existing() as store:
-        return make_report(store, kernels, device, compare, lambda: held_here(kernels))
+    with reading(announced=False) as store:
+        stored = all_stored(store)
+        if stored.is_empty:
+            raise no_store()
+        return make_report(stored, kernels, device, compare)
 
 
 def _typed_again(kernels: Sequence[str], device: str | None, compare: tuple[str, str] | None) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunedb.cli.bundled import bundled_sweeps
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import FleetOption, FormatOption, command
 from tunedb.cli.opening import reading, say_unfinished
 from tunedb.cli.output import Format, print_record, print_rows
@@ -62,7 +62,7 @@ def stats(
             }
             sweeps, rest = totals.sweeps, {name: getattr(totals, name) for name in rest}
         if read == Layer.LOCAL:
-            layers[str(Layer.BUNDLE)] = len(bundled_sweeps(store))
+            layers[str(Layer.BUNDLE)] = len(all_stored(store).bundled())
     print_record(
         {
             "store": printable_store(fleet=fleet),

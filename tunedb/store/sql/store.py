@@ -83,6 +83,11 @@ class Store(SweepStore):
         self.close()
 
     @property
+    def whole(self) -> Store:
+        """This store, which has all methods."""
+        return self
+
+    @property
     def claim_keepers(self) -> Sequence[ClaimKeeper]:
         """The claims of this store."""
         return (StoreClaims(self.claims, self.publish),)
