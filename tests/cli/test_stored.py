@@ -142,6 +142,19 @@ def test_show_and_ls_name_the_same_answer(cli: Cli, tmp_path: Path, monkeypatch:
     assert cli("lookup", *PROBLEM, "--format", "json").json["uid"] == valid.uid
 
 
+def test_a_layer_alone_names_the_same_answer_as_all(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunedb.cli.device.current_index", lambda: -1)
+    valid, weaker = tuned(environment=here()), tuned(L4)
+    ship(tmp_path, monkeypatch, valid, weaker)
+    put(old := tuned(), stronger := dataclasses.replace(weaker, uid=uid(9), time_us=(weaker.time_us or 0.0) / 2))
+    answers = {row["uid"]: row["answers"] for row in cli("ls", "--format", "json").json}
+    assert len(answers) == 4
+    for layer, uids in (("local", {old.uid, stronger.uid}), ("bundle", {valid.uid, weaker.uid})):
+        rows = cli("ls", "--layer", layer, "--format", "json").json
+        assert {row["uid"]: row["answers"] for row in rows} == {name: answers[name] for name in uids}, layer
+    assert answers[old.uid] is False
+
+
 def test_a_uid_that_fits_a_sweep_of_the_store_and_one_of_a_bundle_is_refused(cli: Cli, shipped: Sweep) -> None:
     put(mine := sweep(4, uid=uid(8)))
     answer = cli("show", shipped.uid[:20])

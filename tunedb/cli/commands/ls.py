@@ -108,13 +108,15 @@ def ls(
 
     def states(store: Store | ReadStore | None) -> Iterator[SweepState]:
         nonlocal unfinished
-        stored = all_stored(store, bundles=not fleet and layer is not Place.local, shipped=shipped)
+        stored = all_stored(store, bundles=not fleet, shipped=shipped)  # also for --layer local: they may answer
         sweeps = sweeps_of(stored, kernel=kernel, device=device, finished=False)
         for state in States(moment, stored.get_unlisted).of_all(sweeps):
             sweep = state.sweep
             if not has_facts(sweep.problem) or (status is not None and sweep.status != status):
                 continue
-            if (stale and not state.stale) or (layer is Place.bundle and sweep.layer is not Layer.BUNDLE):
+            if stale and not state.stale:
+                continue
+            if layer is not None and (layer is Place.bundle) != (sweep.layer is Layer.BUNDLE):
                 continue
             unfinished += sweep.status == SweepStatus.RUNNING
             yield state
