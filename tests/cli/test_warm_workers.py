@@ -19,7 +19,7 @@ from tunedb.cli.host_tasks import slots_to_use
 from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
-from tunedb.fleet.slots import Slot, on_slots
+from tunedb.fleet.slots import Slot, interpreters, on_slots
 
 OTHER = Device("another GPU", "cuda", "sm_1", 1)
 
@@ -60,6 +60,26 @@ def test_force_tunes_again_what_is_stored(cli: Cli, shapes: Path) -> None:
     for _ in range(2):
         answer = cli("warm", "--from", shapes, "--workers", 2, "--format", "json", "--force")
         assert [row["source"] for row in answer.json] == ["sweep"]
+
+
+def test_copy_rates_of_the_slots_that_had_work_are_measured_and_with_force_again(
+    cli: Cli, shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[list[str], bool]] = []
+    unused = Slot("GPU 9", OTHER, 9, 0, {"CUDA_VISIBLE_DEVICES": "9"})
+    slots = [*interpreters(2), unused]
+    monkeypatch.setattr("tunedb.cli.host_tasks.slots_to_use", lambda *_: slots)
+    monkeypatch.setattr(
+        "tunedb.fleet.copy_rates.measure_copy_rates",
+        lambda store, slots, again: calls.append(([slot.name for slot in slots], again)),
+    )
+    shapes.write_text(json.dumps({"kernel": NAME, "b1": 0.001}))
+    for words in ((), ("--force",)):
+        problem = TuningTask(KERNEL, KERNEL.problem({"b1": 0.001}), Placement(INTERPRETER, -1), {"b1": 0.001})
+        monkeypatch.setattr("tunedb.fleet.slots.on_slots", lambda tasks, slots, only=problem: [only])
+        assert cli("warm", "--from", shapes, *words).code == 0
+    names = [slot.name for slot in interpreters(2)]
+    assert calls == [(names, False), (names, True)]
 
 
 def test_a_spent_budget_is_exit_code_1_and_says_what_is_left(cli: Cli, shapes: Path) -> None:

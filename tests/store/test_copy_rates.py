@@ -1,4 +1,4 @@
-"""Copy rates in both engines: each device's first one stays, and an odd row hides no other."""
+"""Copy rates in both engines: each device's newest one stays, and an odd row hides no other and is replaced."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ OTHER = dataclasses.replace(DEVICE, name="NVIDIA H100")
 
 def test_a_rate_comes_back_as_it_was_put(store: Store) -> None:
     rate = CopyRate(3.25e12, NOON, "node7")
-    assert store.copy_rates.put(DEVICE, rate)
+    store.copy_rates.put(DEVICE, rate)
     assert store.copy_rates.get() == {DEVICE.digest: rate}
 
 
-def test_the_first_rate_of_a_device_stays(store: Store) -> None:
-    assert store.copy_rates.put(DEVICE, CopyRate(1e12))
-    assert not store.copy_rates.put(DEVICE, CopyRate(2e12, NOON + timedelta(days=1)))
-    assert store.copy_rates.put(OTHER, CopyRate(2e12))
+def test_a_rate_that_is_measured_again_takes_the_place_of_the_first(store: Store) -> None:
+    store.copy_rates.put(OTHER, CopyRate(3e12))
+    store.copy_rates.put(DEVICE, CopyRate(1e12))
+    again = CopyRate(0.5e12, NOON + timedelta(days=1), "node8")
+    store.copy_rates.put(DEVICE, again)
     rates = store.copy_rates.get()
-    assert [rates[device.digest].bytes_per_s for device in (DEVICE, OTHER)] == [1e12, 2e12]
+    assert rates[DEVICE.digest] == again
+    assert rates[OTHER.digest].bytes_per_s == 3e12
 
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
@@ -61,3 +63,7 @@ def test_an_odd_row_hides_no_other(tmp_path: Path) -> None:
         assert rates[OTHER.digest].bytes_per_s == 1e12
         assert all(type(rate.bytes_per_s) is float and 0 < rate.bytes_per_s < float("inf") for rate in rates.values())
         assert len(list(store.iter_sweeps())) == 1
+        for device in devices:
+            store.copy_rates.put(device, CopyRate(2e12))
+        rates = store.copy_rates.get()
+        assert {rates[device.digest].bytes_per_s for device in devices} == {2e12}

@@ -1,51 +1,17 @@
-"""Copy rates: measured once a device by `tunedb warm`, and what a kernel's bytes take at that rate."""
+"""What a kernel states that it moves and computes, and what its bytes take at a device's copy rate."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from tunedb._internal.control import let_pass
 from tunedb.core.device import Device
 from tunedb.core.kernel import StatesBytes, StatesOperations, TunableKernel
 from tunedb.core.problem import Problem
-from tunedb.core.task import TuningTask
 
 if TYPE_CHECKING:
-    from tunedb.store import Store
     from tunedb.store.sql.copy_rates import CopyRate
-
-_log = logging.getLogger("tunedb")
-
-
-def measure_copy_rates(
-    store: Store, tasks: Iterable[TuningTask], measure: Callable[[int], float] | None = None
-) -> list[Device]:
-    """Measure the GPUs of these tasks that have no rate in the store yet; return those that have one now.
-
-    A failure is logged: what was tuned is worth more than what it is compared with.
-    """
-    devices = {task.device: task.index for task in tasks if task.index is not None and task.index >= 0}
-    measured = []
-    try:
-        from tunedb.store.sql.copy_rates import CopyRate
-
-        known = store.copy_rates.get() if devices else {}
-        if set(known).issuperset(device.digest for device in devices):
-            return []
-        if measure is None:  # loads torch, which a report does without
-            from tunedb.runtime.copying import measured_rate
-
-            measure = measured_rate
-        for device, index in devices.items():
-            if device.digest not in known:
-                store.copy_rates.put(device, CopyRate(measure(index)))
-                measured.append(device)
-    except Exception as error:  # torch, the driver and the store each raise errors of their own
-        let_pass(error)
-        _log.warning("The copy rate of a device was not measured: %s", str(error))
-    return measured
 
 
 def limit_us(

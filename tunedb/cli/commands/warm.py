@@ -83,7 +83,10 @@ def warm(
         int | None,
         typer.Option("--workers", metavar="N", min=1, help="Without a GPU: tune in this number of interpreters."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Tune again what is stored, from nothing.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Tune again what is stored, from nothing, and measure copy rates again."),
+    ] = False,
     dask: Annotated[
         str | None,
         typer.Option(
@@ -156,9 +159,10 @@ def warm(
                 step=trial_timeout,
             )  # fmt: skip
         if dask is None:  # whose workers have the devices
-            from tunedb.tuner.copy_rate import measure_copy_rates
+            from tunedb.fleet.copy_rates import measure_copy_rates
 
-            measure_copy_rates(store, tasks)
+            used = {task.device for task in tasks}
+            measure_copy_rates(store, [slot for slot in slots if slot.device in used], again=force)
     print_rows(rows, format, _COLUMNS)
     if len(rows) < len(tasks) or any(row["config"] is None for row in rows):
         raise typer.Exit(1)

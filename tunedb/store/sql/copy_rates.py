@@ -1,4 +1,4 @@
-"""The copy rates of a store's devices: bytes read and written a second, each measured once."""
+"""The copy rates of a store's devices: bytes read and written a second, the newest measured ones."""
 
 from __future__ import annotations
 
@@ -37,18 +37,20 @@ class CopyRates:
             selected = connection.execute(query).all()
         return dict(self._access.readable(selected, _to_rate))
 
-    def put(self, device: Device, rate: CopyRate) -> bool:
-        """Keep a device's rate; return False if it has one, which stays as it is."""
+    def put(self, device: Device, rate: CopyRate) -> None:
+        """Keep a device's rate in place of one that it has."""
         if not (math.isfinite(rate.bytes_per_s) and rate.bytes_per_s > 0):
             raise ValueError(f"expected bytes a second above 0, got {rate.bytes_per_s!r}")
         with self._access.write() as connection:
+            device_id = self._access.device_id(connection, device)
+            connection.execute(sa.delete(CopyRateRow).where(CopyRateRow.device_id == device_id))
             values = {
-                "device_id": self._access.device_id(connection, device),
+                "device_id": device_id,
                 "bytes_per_s": rate.bytes_per_s,
                 "measured": rate.measured,
                 "host": rate.host,
             }
-            return self._access.insert(connection, CopyRateRow, values)
+            self._access.insert(connection, CopyRateRow, values)
 
 
 def _to_rate(row: AnyRow) -> tuple[str, CopyRate]:

@@ -240,7 +240,7 @@ class MissRow(Base):
 
 
 class CopyRateRow(Base):
-    """How fast a device copies, measured once: the limit of a kernel that moves bytes."""
+    """How fast a device copies, as measured last: the limit of a kernel that moves bytes."""
 
     __tablename__ = "copy_rate"
     __table_args__ = (sa.CheckConstraint("bytes_per_s > 0", name="rate"),)
