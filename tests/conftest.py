@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -21,6 +21,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 from tests.quick_interpreter import make_quick
 from tests.schemas import replaying
+from tests.threads import lateness
 from tunedb import settings
 from tunedb.store import Store, open_store
 
@@ -38,6 +39,7 @@ runs_kernels = runs_interpreter if INTERPRETED else pytest.mark.gpu
 
 MEMORY = "/dev/shm"
 MIN_MEMORY = 2**30  # bytes
+WAITS = 10  # for a core, in a call or in a picture that is drawn: of its threads, and of those that it asks
 EXAMPLES = 30  # that Hypothesis makes for a test which says no number, 100 with --exhaustive
 
 
@@ -50,6 +52,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def exhaustive(pytestconfig: pytest.Config) -> bool:
     """Whether everything is to be tried of which a test takes a sample."""
     return bool(pytestconfig.getoption("--exhaustive"))
+
+
+@pytest.fixture
+def allowance() -> Iterator[Callable[[], float]]:
+    """The seconds that a call may take longer because this machine is busy: next to none on a quiet one."""
+    with lateness() as late:
+        yield lambda: WAITS * late()
 
 
 def drop_unwritten() -> None:

@@ -1,4 +1,4 @@
-"""Threads in tests: several that do the same at once, and one that tells how late this machine is."""
+"""Threads in tests: several that do the same at once, and what tells how late and how slow this machine is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PERIOD_S = 0.01
+BURST_S = 0.2  # of work by which a thread tells how busy this machine is: dozens of turns on a core
 
 
 def errors_at_once(count: int, call: Callable[[int], object]) -> list[BaseException]:
@@ -57,3 +58,11 @@ def lateness() -> Iterator[Callable[[], float]]:
     finally:
         done.set()
         thread.join()
+
+
+def slowness() -> float:
+    """Tell how many times as long as on a quiet machine work takes here at the moment; 1.0 on a quiet one."""
+    begun, worked = time.monotonic(), time.thread_time()
+    while (work := time.thread_time() - worked) < BURST_S:
+        pass
+    return max(1.0, (time.monotonic() - begun) / work)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.store.conftest import file_url, postgresql_instance, postgresql_server, postgresql_url, stored_url
-from tests.threads import lateness
 
 __all__ = ["file_url", "postgresql_instance", "postgresql_server", "postgresql_url", "stored_url"]
-
-WAITS = 10  # for a core, in a call: its threads, and those of the server that it asks
 
 
 @pytest.fixture
@@ -29,10 +26,3 @@ def quick_path(tmp_path: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=memory) as name:
         yield Path(name) / "store.db"
-
-
-@pytest.fixture
-def allowance() -> Iterator[Callable[[], float]]:
-    """The seconds that a call may take longer because this machine is busy: next to none on a quiet one."""
-    with lateness() as late:
-        yield lambda: WAITS * late()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from tests.reporting.stores import A, filled, made, many
 from tests.reporting.test_document import report_from, report_of
+from tests.threads import slowness
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -215,19 +216,21 @@ def test_it_fits_narrow_screens_and_is_dark_if_asked(
         opened.context.close()
 
 
-DRAWN_S = 5.0  # for a busy machine; on two quiet cores it takes 1.0 to 1.4 s
+DRAWN_S = 2.0  # on two quiet cores it takes 1.0 to 1.4 s
 
 
-def test_ten_thousand_trials_are_drawn_soon(browser: Any, tmp_path: Path) -> None:
+def test_ten_thousand_trials_are_drawn_soon(browser: Any, tmp_path: Path, allowance: Callable[[], float]) -> None:
     file = report_from(list(many())).save(tmp_path / "report.html")
-    seconds = []
+    tries = []
     for _ in range(3):  # a busy machine may take longer now and then
-        start = time.monotonic()
+        slow, start = slowness(), time.monotonic()
         opened = Opened(browser, file)
-        seconds.append(time.monotonic() - start)
+        took = time.monotonic() - start
+        limit = DRAWN_S * max(slow, slowness()) + allowance()
+        tries.append(f"{took:.2f} of {limit:.2f}")
         assert opened.said == []
         assert opened.dots("speedups") == 625
         opened.context.close()
-        if seconds[-1] < DRAWN_S:
+        if took < limit:
             return
-    pytest.fail(f"drawn after {', '.join(f'{one:.2f}' for one in seconds)} s")
+    pytest.fail(f"drawn after {', '.join(tries)} s")
