@@ -26,6 +26,18 @@ def test_ci_runs_what_a_change_must_pass() -> None:
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
 
+def test_ci_makes_sure_of_every_program_without_which_tests_are_skipped() -> None:
+    looked_for: set[str] = set()
+    for path in Path(__file__).parent.rglob("*.py"):
+        if "shutil.which" in (text := path.read_text(encoding="utf-8")):
+            looked_for |= set(re.findall(r'shutil\.which\("([\w+-]+)"\)', text))
+            for names in re.findall(r"map\(shutil\.which, \(([^)]*)\)", text):
+                looked_for |= set(re.findall(r'"([\w+-]+)"', names))
+    assert looked_for >= {"pgbouncer", "chromium"}
+    ensured = set(re.findall(r"command -v ([\w+-]+)", (ROOT / ".github" / "workflows" / "ci.yml").read_text()))
+    assert looked_for <= ensured
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
 def test_a_workflow_reads_only_and_pins_its_actions(path: Path) -> None:
     text = path.read_text()
