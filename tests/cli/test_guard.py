@@ -14,6 +14,7 @@ from tests.cli.test_verify import fake_clock as fake_clock
 from tests.fakes import config
 from tests.store.samples import trial
 from tunedb import settings
+from tunedb.cli import guard
 from tunedb.core.device import INTERPRETER
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Source, Sweep, UsageCount, now
@@ -88,6 +89,34 @@ def test_the_most_used_come_first_and_the_budget_leaves_the_rest(cli: Cli, kerne
     rows = verify(cli, "--stale")
     assert [row["problem"]["rows"] for row in rows] == [6, 2, 5]
     assert {row["action"] for row in rows} == {"confirmed"}
+
+
+def test_what_is_cut_short_is_left_and_calls_keep_the_stale_winner(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels["pool"].times = {128: 90.0, 256: 80.0, 512: 60.0}
+    put(stale(256, {128: 100.0, 256: 50.0, 512: 70.0}))
+    tune = guard.tune_task
+    monkeypatch.setattr(guard, "tune_task", lambda *of, **given: tune(*of, **(given | {"budget": 1e-9})))
+    [row] = verify(cli, "--stale")
+    assert (row["verdict"], row["action"], row["tuned"]) == ("overtaken", "left", None)
+    assert (lookup(cli)["source"], lookup(cli)["config"]) == ("stale", {"BLOCK": 256})
+
+
+def test_one_that_raced_and_lost_is_left_unfinished_but_its_better_one_serves(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels["pool"].times = {128: 90.0, 256: 80.0, 512: 60.0}
+    put(stale(256, {128: 100.0, 256: 50.0, 512: 70.0}))
+    tune = guard.tune_task
+
+    def cut_short(*of: Any, **given: Any) -> Any:
+        outcome, sweep = tune(*of, **given)
+        return outcome, dataclasses.replace(sweep, complete=False)
+
+    monkeypatch.setattr(guard, "tune_task", cut_short)
+    [row] = verify(cli, "--stale")
+    assert (row["action"], row["tuned"]) == ("left", {"BLOCK": 512})
 
 
 def test_a_confirmation_travels_with_sync_and_is_explained(cli: Cli, kernels: dict[str, Kernel], tmp_path: Any) -> None:

@@ -33,8 +33,9 @@ def guard(
     """Race stale winners again, those first that calls used most, and return a row for each.
 
     A winner that still wins is confirmed. One that turned over is tuned again within what is left of the budget, in
-    seconds, unless it is pinned; a task that the budget does not reach is left. With `step`, a worker does it, and may
-    take so many seconds for each step.
+    seconds, unless it is pinned. A task that the budget does not reach is left, and so is one whose tuning was cut
+    short: `tuned` is then what serves it until `warm --incomplete` finishes it, if anything new does. With `step`, a
+    worker does it, and may take so many seconds for each step.
     """
     tuner, until = make_tuner(store, shares=True), time.monotonic() + budget
     rows: list[dict[str, Any]] = []
@@ -73,7 +74,8 @@ def guard(
                     task.problem, task.arguments, force=True, builds_on=None, budget=left, observer=Silent()
                 )
             is_new = tuned is not None and tuned.uid != sweep.uid and tuned.config is not None
-            rows.append(_row(task, sweep, finding, "tuned" if is_new else "left", tuned if is_new else None))
+            is_finished = is_new and tuned is not None and tuned.complete
+            rows.append(_row(task, sweep, finding, "tuned" if is_finished else "left", tuned if is_new else None))
     return rows
 
 

@@ -72,7 +72,9 @@ class LogObserver:
             cause = next((trial.error for trial in reversed(sweep.trials) if trial.error), "")
             _log.error("Tuning %s was given up. %s See: tunedb doctor", name, cause)
         else:
-            _log.error("Tuning %s was cut short before any candidate was right.", name)
+            is_any_right = any(trial.status == "ok" for trial in sweep.trials)
+            before = "the config in use had raced: it stays in use" if is_any_right else "any candidate was right"
+            _log.error("Tuning %s was cut short before %s.", name, before)
 
 
 def suspect_of(sweep: Sweep) -> Trial | None:

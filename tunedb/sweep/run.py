@@ -51,9 +51,10 @@ def run_sweep(
     """Sweep a task on its device, and return the finished sweep with its trials.
 
     The default is tried first and every other config of the space after it, until `budget` seconds are spent: then the
-    best so far wins and the sweep is `complete=False`. A config that fails is a trial with its reason. If all fail, the
-    sweep is `failed`, with an expiry; if the device is lost, it is `aborted`, with no winner. If this machine fails,
-    it is `aborted` too, with an expiry, and the configs that met the fault do not count as failed. Configs that earlier
+    best so far wins and the sweep is `complete=False`. If that is before the incumbent has raced, it is `aborted`, with
+    no winner: it would replace a config that it knows nothing about. A config that fails is a trial with its reason. If
+    all fail, the sweep is `failed`, with an expiry; if the device is lost, it is `aborted` too. If this machine fails,
+    it is `aborted`, with an expiry, and the configs that met the fault do not count as failed. Configs that earlier
     unfinished sweeps found to fail, or to be slow, are not tried again.
 
     Raises what making the workload or the clock raises, such as torch.OutOfMemoryError; then nothing was started.
@@ -96,7 +97,10 @@ def run_sweep(
                 is_complete = len(runner.trials) == len(candidates)
                 order = list(dict.fromkeys((default, *kernel.space(problem, device))))
                 decision = runner.decide(default, history.incumbent, order, lambda: monotonic() >= start + budget)
-                sweep = _concluded(sweep, runner, decision, complete=is_complete and decision.is_complete)
+                is_complete = is_complete and decision.is_complete
+                if not is_complete and history.incumbent is not None and not runner.is_judged(history.incumbent):
+                    decision = dataclasses.replace(decision, winner=None)
+                sweep = _concluded(sweep, runner, decision, complete=is_complete)
             # The error is raised again, and what the program raises too: but the store must not call the sweep running
             # for ever, nor the next sweep suspect the config at hand of having ended the process.
             except BaseException:

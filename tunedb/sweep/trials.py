@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tunedb.core.device import Device
 from tunedb.core.kernel import Resources, Workload
 from tunedb.core.problem import Config
-from tunedb.core.sweep import Trial, TrialOutcome, TrialStatus, new_uid
+from tunedb.core.sweep import Trial, TrialOutcome, TrialStatus
 from tunedb.errors import HostFaultError, StickyDeviceError, TrialError
 from tunedb.runtime.clock import Clock, Timing
 from tunedb.runtime.compile_pool import CompilePool
@@ -18,6 +18,7 @@ from tunedb.sweep.limits import MAX_SPILLS, excess, spills_much
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import Outcome, Race, choose, is_beaten
 from tunedb.sweep.screening import Screening
+from tunedb.sweep.trial_copies import duplicate_of, with_resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class TrialRunner:
         self._has_lean = False  # a config is right and does not spill much
         self._over: dict[Config, float] = {}  # times over a common one, of the configs that may win
         self._unbeaten: set[Config] = set()  # in the race
+        self._raced: set[Config] = set()
         self._suspect: Config | None = None  # the config that was compiled, checked or run last
         self._is_device_lost = False
         self._met_host_fault = False
@@ -88,21 +90,28 @@ class TrialRunner:
         """Return the time of that config, in microseconds."""
         return self._trials[config].time_us if config in self._trials else None
 
+    def is_judged(self, config: Config) -> bool:
+        """Say whether the sweep has found out about a config what it can: it raced, or failed."""
+        if config not in self._trials:
+            return False
+        is_timed = self._trials[config].status == TrialStatus.OK
+        return not is_timed or self._clock.once or self._duplicates.get(config, config) in self._raced
+
     def try_config(self, config: Config) -> Trial:
         """Compile, check and screen one config, and return its trial, also if it fails."""
         self._announce(config)
         trial = Trial(config, TrialStatus.OK)
         try:
             resources, seconds = self._pool.get(config)
-            trial = _with(dataclasses.replace(trial, compile_s=seconds), resources)
+            trial = with_resources(dataclasses.replace(trial, compile_s=seconds), resources)
             original = self._originals.setdefault(resources.binary, config) if resources.binary else config
             if original != config:
                 self._duplicates[config] = original
-                return self._put(_duplicate(trial, self._trials[original]))
+                return self._put(duplicate_of(trial, self._trials[original]))
             self._check_resources(resources)
             with typed_errors():
                 resources = self._workload.compile(config)
-            trial = _with(trial, resources)
+            trial = with_resources(trial, resources)
             self._check_resources(resources)
             with typed_errors():
                 wrong = self._workload.check(config)
@@ -193,6 +202,7 @@ class TrialRunner:
         for config, error in outcome.failed.items():
             self._drop(config, error.status, f"In the race: {error}")
         standings = outcome.standings
+        self._raced.update(standings)
         self._over = {config: standing.over for config, standing in standings.items()} or self._screened_over()
         self._unbeaten = {config for config, standing in standings.items() if not is_beaten(standing)}
         for config, standing in standings.items():
@@ -284,17 +294,3 @@ class TrialRunner:
     def _put(self, trial: Trial) -> Trial:
         self._trials[trial.config] = trial
         return trial
-
-
-def _with(trial: Trial, resources: Resources) -> Trial:
-    return dataclasses.replace(
-        trial, registers=resources.registers, spills=resources.spills, shared_bytes=resources.shared_bytes
-    )
-
-
-def _duplicate(trial: Trial, original: Trial) -> Trial:
-    """Return the trial of a config that compiled to the binary of another: the other's outcome holds for it."""
-    return dataclasses.replace(
-        original, config=trial.config, uid=new_uid(), compile_s=trial.compile_s, samples=0,
-        outcome=TrialOutcome.DUPLICATE_OF, reference=original.uid,
-    )  # fmt: skip

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from tunedb._internal import forks
 from tunedb._internal.control import let_pass
 from tunedb.core.claim import LEASE_S
-from tunedb.core.sweep import Source, Sweep
+from tunedb.core.sweep import Source, Sweep, TrialStatus, now
 from tunedb.core.task import Choice, TuningTask
 from tunedb.errors import CallerError
 from tunedb.runtime.clock import Clock, own_clock, untraced
 from tunedb.settings import Settings
 from tunedb.store.interface import SweepStore
+from tunedb.store.ranking import winner
 from tunedb.sweep.observer import LogObserver, Observer
 from tunedb.tuner.behind import adopt, better_ranked
 from tunedb.tuner.choice_cache import ChoiceCache
@@ -167,6 +168,8 @@ class Sweeper:
             is_first = state.choice is None and not force
             if state.is_settled or not turn.take(lambda: look().is_settled, is_first=is_first):
                 return self._unswept(task, look() if turn.lock.held else state, turn)
+            if force:
+                state = _State(self._lookup.get(task).choice)
             history = self._lookup.history(task, whole_space=force, builds_on=builds_on)
             with self._one_sweep:
                 sweep = self._sweep(task, turn, history, budget, observer, forgets=builds_on is not None)
@@ -253,6 +256,14 @@ class Sweeper:
         finally:
             self._lookup.neighbors.forget(task)
 
+    def _ranks_behind(self, task: TuningTask, sweep: Sweep, before: Choice) -> bool:
+        """Say whether the store ranks a sweep that was cut short behind what served the task before it."""
+        failed = {trial.config for trial in sweep.trials if trial.status not in (TrialStatus.OK, TrialStatus.PRUNED)}
+        if before.sweep is None or before.config in failed:
+            return False
+        best = winner([before.sweep, sweep], self._lookup.environment(task), now=now())
+        return best is not None and best[0].uid == before.sweep.uid
+
     def _swept(self, task: TuningTask, sweep: Sweep, state: _State, turn: SweepTurn) -> Swept | Skipped:
         # Processes that wait for it would find nothing, and sweep again. Threads find it in memory.
         if not self._store.wait_until_written(sweep.uid):
@@ -260,8 +271,8 @@ class Sweeper:
         if turn.is_overtaken:
             return adopt(task, sweep, turn, self._lookup)
         choice = None if sweep.config is None else Choice(sweep.config, Source.SWEEP, sweep)
-        if choice is not None and state.choice is not None and not sweep.complete:
-            choice = state.choice  # it may not have tried the incumbent; the store ranks it behind too
+        if state.choice is not None and not sweep.complete and self._ranks_behind(task, sweep, state.choice):
+            choice = state.choice
         if choice is not None and turn.is_unclaimed:
             choice = better_ranked(task, sweep, turn, self._lookup, choice) or choice
         return Swept(sweep, choice)

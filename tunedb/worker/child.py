@@ -96,9 +96,9 @@ def tune_task(
         return "aborted", None
     if isinstance(result, Skipped):
         return "busy" if result.is_claimed else "failed", None
-    if result.choice is None:
-        assert isinstance(result, Swept)
+    if isinstance(result, Swept) and result.sweep.config is None:  # also if what was stored before serves on
         return result.sweep.status, result.sweep
+    assert result.choice is not None
     is_new = isinstance(result, Swept) and result.choice.source == Source.SWEEP
     return "sweep" if is_new else "stored", result.choice.sweep
 
