@@ -4,9 +4,10 @@
     python -m benchmarks.shipped --table
 
 What the bundle holds for this GPU is not tuned again, so that the same command goes on where it stopped; --force tunes
-again. The problems that models use most come first. Results of other GPUs stay in the file. It holds one winner of each
-problem on each kind of GPU, that of the newest versions. What was tuned with other code of the kernels, or is no longer
-on the list, is left out. The same results give the same bytes. Needs an installed tunedb: pip install --editable .
+again. What a budget cut short is not shipped, and tuned again in any case. The problems that models use most come
+first. Results of other GPUs stay in the file. It holds one winner of each problem on each kind of GPU, that of the
+newest versions. What was tuned with other code of the kernels, or is no longer on the list, is left out. The same
+results give the same bytes. Needs an installed tunedb: pip install --editable .
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cut_short import reopen
 from tunedb import registry, settings
 from tunedb.cli.shapes_file import located, read_shapes
 from tunedb.core.problem import Problem
@@ -48,12 +50,16 @@ def listed(path: Path) -> list[tuple[Problem, dict[str, Any]]]:
 
 
 def selected(sweeps: Iterable[Sweep], problems: Iterable[Problem]) -> list[Sweep]:
-    """Return what is shipped of these sweeps: one for each of the problems and each device, of today's kernels."""
+    """Return what is shipped of these sweeps: one for each of the problems and each device, of today's kernels.
+
+    One that was cut short is not: its user would never get anything better.
+    """
     wanted = set(problems)
     hashes = {name: registry.kernel_named(name).hash for name in {problem.kernel for problem in wanted}}
     groups: dict[tuple[Problem, str], list[Sweep]] = defaultdict(list)
     for sweep in sweeps:
-        if sweep.problem in wanted and sweep.kernel_hash == hashes[sweep.problem.kernel] and sweep.leaves_its_store:
+        is_current = sweep.problem in wanted and sweep.kernel_hash == hashes[sweep.problem.kernel]
+        if is_current and sweep.leaves_its_store and sweep.complete:
             groups[sweep.problem, sweep.device.digest].append(sweep)
     best = []
     for group in groups.values():
@@ -66,7 +72,10 @@ def selected(sweeps: Iterable[Sweep], problems: Iterable[Problem]) -> list[Sweep
 def tune(
     problems: Sequence[tuple[Problem, dict[str, Any]]], store: Path, bundle: Path, seconds: float, *, force: bool
 ) -> None:
-    """Tune on the current device what neither the store nor the bundle answers, or all with `force`, into the store."""
+    """Tune on the current device what neither the store nor the bundle answers, or all with `force`, into the store.
+
+    What was cut short is no answer.
+    """
     from tunedb.cli import host_tasks
     from tunedb.cli.device import index_to_run_on
     from tunedb.core.task import TuningTask
@@ -78,6 +87,7 @@ def tune(
     store.parent.mkdir(parents=True, exist_ok=True)
     bundles = [str(bundle)] if bundle.exists() else []
     with settings.using(store=str(store), shared=None, bundles=bundles, mode="tune"), open_store(str(store)) as opened:
+        reopen(opened, in_bundle(bundle))
         host_tasks.tune(
             [TuningTask(registry.kernel_named(of.kernel), of, placement, arguments) for of, arguments in problems],
             opened, host_tasks.slots_to_use(index, None, None), force=force, keeps_order=True, budget=seconds,

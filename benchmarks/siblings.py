@@ -22,6 +22,7 @@ from statistics import geometric_mean, quantiles
 from typing import Any
 
 from benchmarks import sibling_kernels
+from benchmarks.cut_short import reopen
 from tunedb import registry, settings
 from tunedb.core.device import Device, Placement
 from tunedb.core.problem import Config, Problem
@@ -150,7 +151,7 @@ def _figure(rows: Sequence[Row], way: str) -> Row | None:
 
 
 def sweep_here(store: Path, samples: Sequence[str], seconds: float) -> None:
-    """Tune the problems on the current device that the store lacks, until the seconds have passed."""
+    """Tune the problems on the current device that the store lacks or has cut short, until the seconds have passed."""
     import tunedb
     from tunedb.cli import host_tasks
     from tunedb.cli.device import index_to_run_on
@@ -159,6 +160,8 @@ def sweep_here(store: Path, samples: Sequence[str], seconds: float) -> None:
     index, until = index_to_run_on(), time.monotonic() + seconds
     placement = placement_of(index)
     store.parent.mkdir(parents=True, exist_ok=True)
+    with open_store(str(store)) as opened:
+        reopen(opened)
     with settings.using(store=str(store), shared=None, bundles="off", mode="tune", budget=seconds):
         for name, call in sibling_kernels.calls("cuda" if index >= 0 else "cpu"):
             if time.monotonic() < until:

@@ -30,6 +30,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cut_short import reopen, unfinished_in
 from benchmarks.sibling_kernels import pooling
 from tunedb.core.problem import Problem
 from tunedb.core.sweep import Sweep, TrialStatus
@@ -64,7 +65,8 @@ class Parts:
     ) -> Row:
         """Run a command on a store unless it has ended before; return its seconds and what it printed.
 
-        Raises SystemExit if it fails, or has printed fewer rows than `count`.
+        With `count`, it ends when it has printed so many rows and no sweep in the store was cut short.
+        Raises SystemExit if it fails, or has not ended.
         """
         state = self.state
         if not state.get(part, {}).get("is_done"):
@@ -73,6 +75,9 @@ class Parts:
             if triton is not None:
                 paths = [str(triton), os.environ.get("PYTHONPATH", "")]
                 environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+            if count is not None and store.exists():
+                with open_store(str(store)) as opened:
+                    reopen(opened)
             begun = time.monotonic()
             words = [sys.executable, "-m", "tunedb", *command, "--format", "json"]
             done = self._run(words, env=environment, stdout=subprocess.PIPE, text=True, check=False)
@@ -80,12 +85,13 @@ class Parts:
                 raise SystemExit(f"tunedb {command[0]} ended with exit code {done.returncode}.")
             before = state.get(part, {}).get("seconds", 0.0)
             rows = json.loads(done.stdout)
-            is_done = count is None or len(rows) >= count
+            short = 0 if count is None else len(unfinished_in(store))
+            is_done = count is None or (len(rows) >= count and not short)
             state[part] = {"seconds": round(before + time.monotonic() - begun, 2), "rows": rows, "is_done": is_done}
             self._state.write_text(json.dumps(state))
             if not is_done:
                 raise SystemExit(
-                    f"{part}: {len(rows)} of {count} problems are done. The same command goes on from here."
+                    f"{part}: {len(rows) - short} of {count} problems are done. The same command goes on from here."
                 )
         return dict(state[part])
 
@@ -98,16 +104,10 @@ def write_list(path: Path, samples: Sequence[str]) -> int:
 
 
 def sweeps_in(path: Path) -> dict[Problem, Sweep]:
-    """Return the last tuned sweep of each problem in a store, with its trials."""
+    """Return the last complete sweep of each problem in a store, with its trials."""
     with open_store(str(path), create=False) or open_store("sqlite://") as store:
-        tuned = [sweep for sweep in store.iter_sweeps(with_trials=True) if sweep.config is not None]
+        tuned = [sweep for sweep in store.iter_sweeps(with_trials=True) if sweep.config and sweep.complete]
     return {sweep.problem: sweep for sweep in sorted(tuned, key=lambda sweep: (str(sweep.finished), sweep.uid))}
-
-
-def times_of(sweep: Sweep) -> dict[str, float]:
-    """Return the times of a sweep's configs, by their keys."""
-    timed = (trial for trial in sweep.trials if trial.status == TrialStatus.OK and trial.time_us)
-    return {trial.config.key: float(trial.time_us or 0.0) for trial in timed}
 
 
 def planted(sweeps: Sequence[Sweep]) -> list[Sweep]:
@@ -164,9 +164,11 @@ def _loss(times: dict[str, float | None], config: Row, best_us: float | None) ->
 def summary(judgements: Sequence[Row], verify_s: float, tune_s: float) -> Row:
     """Return what was found of the inversions above 5 %, false alarms, the losses that are left, and the time."""
     reached = [row for row in judgements if row["verdict"] != "not reached"]
+    left = sum(row["action"] == "left" for row in judgements)  # not reached, or not finished
+    is_whole = bool(judgements) and len(reached) == len(judgements) and not left
     known = [row for row in judgements if row["loss"] is not None]
     inverted = [row for row in known if row["loss"] > INVERSION]
-    left = sorted(row["loss_after"] for row in known if row["loss_after"] is not None)
+    after = sorted(row["loss_after"] for row in known if row["loss_after"] is not None)
     return {
         "problems": len(judgements),
         "reached": len(reached),
@@ -176,10 +178,11 @@ def summary(judgements: Sequence[Row], verify_s: float, tune_s: float) -> Row:
         "others_that_turned_over": sum(row["verdict"] in TURNED for row in known if row["loss"] <= INVERSION),
         "confirmed": sum(row["action"] == "confirmed" for row in judgements),
         "worst_loss_before": max((row["loss"] for row in known), default=None),
-        "worst_loss_after": left[-1] if left else None,
+        "worst_loss_after": after[-1] if after else None,
         "verify_s": round(verify_s, 1),
         "full_retune_s": round(tune_s, 1),
-        "share_of_a_full_retune": round(verify_s / tune_s, 3) if tune_s else None,
+        "share_of_a_full_retune": round(verify_s / tune_s, 3) if tune_s and is_whole else None,
+        "no_share_because": None if is_whole else f"{left} of {len(judgements)} problems were left",
     }
 
 

@@ -12,7 +12,8 @@ import pytest
 from benchmarks import shipped
 from tests.store.bundled import uid, write
 from tests.store.samples import NOON, sweep, trial
-from tunedb.core.device import Device, Environment
+from tunedb.cli.tasks import make_tuner
+from tunedb.core.device import INTERPRETER, Device, Environment
 from tunedb.core.sweep import Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.store import open_store
@@ -101,6 +102,46 @@ def test_one_winner_is_kept_for_each_problem_and_device_of_the_newest_versions(
                 found_on(H100, 3, environment=NEW, finished=cut_short, complete=False)]  # fmt: skip
     shipped.main(paths)
     assert rows(tmp_path) == {uid(2)}
+
+
+def test_what_was_cut_short_is_not_shipped_and_a_later_run_tunes_it_again(
+    paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
+    short = found_on(INTERPRETER, 1, complete=False)
+    whole = found_on(INTERPRETER, 2, line=1)
+    gradient = BACKWARD.problem(LINES[0])
+    config = BACKWARD.space(gradient, INTERPRETER)[-1]
+    bundled = found_on(INTERPRETER, 3, problem=gradient, kernel_hash=BACKWARD.hash, complete=False, config=config,
+                       trials=(trial(1, config=config),))  # fmt: skip
+    write(tmp_path / "b.db", [bundled])
+    asked: list[list[str]] = []
+    results = [[short, whole], [found_on(INTERPRETER, 4, finished=NOON + timedelta(days=1))], []]
+
+    def tune(tasks: Any, store: Any, slots: Any, **options: Any) -> None:
+        """Note the arguments of the tasks that the store does not answer, and store the next results."""
+        tuner = make_tuner(store)
+        open_tasks = [task for task in tasks if tuner.look_up(task) is None]
+        asked.append([f"{task.kernel.name} {task.arguments['id']}" for task in open_tasks])
+        store.put_sweeps(results.pop(0))
+
+    monkeypatch.setattr("tunedb.cli.host_tasks.tune", tune)
+    for expected in ({2}, {2, 4}, {2, 4}):
+        shipped.main(paths)
+        assert rows(tmp_path) == {uid(number) for number in expected}
+    gradients = ["avg_pool1d_backward a", "avg_pool1d_backward b"]
+    assert [sorted(names) for names in asked] == [
+        ["avg_pool1d a", "avg_pool1d b", *gradients], ["avg_pool1d a", *gradients], gradients,
+    ]  # fmt: skip
+
+
+def test_a_complete_one_of_older_versions_is_kept_until_newer_versions_have_one(
+    paths: list[str], tuned: list[Sweep], tmp_path: Path
+) -> None:
+    write(tmp_path / "b.db", [found_on(H100, 1)])
+    tuned[:] = [found_on(H100, 2, environment=NEW, finished=NOON + timedelta(days=1), complete=False)]
+    shipped.main(paths)
+    assert rows(tmp_path) == {uid(1)}
 
 
 def test_what_other_code_or_another_list_made_and_what_failed_is_left_out(

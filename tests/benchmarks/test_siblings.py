@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -120,3 +121,25 @@ def test_the_sweep_exports_all_trials_and_goes_on_where_it_was(tmp_path: Path, m
     assert len(found.trials) == 3
     siblings.main([*words, "--seconds", "0"])
     assert len(called) == 4
+
+
+def test_what_was_cut_short_is_open_again_when_the_sweep_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, whole = dataclasses.replace(SWEEPS[0], complete=False), SWEEPS[2]
+    finished = dataclasses.replace(SWEEPS[0], uid="f" * 32)
+    answers: list[list[bool]] = []
+
+    def tune(tasks: Any, store: Any, slots: Any, **options: Any) -> None:
+        of = [store.get_sweeps(one.problem, one.device, one.kernel_hash) for one in (short, whole)]
+        answers.append([any(not sweep.is_quarantined for sweep in sweeps) for sweeps in of])
+        store.put_sweeps([short, whole] if len(answers) == 1 else [finished])
+
+    monkeypatch.setattr(sibling_kernels, "calls", lambda _: [])
+    monkeypatch.setattr("tunedb.cli.host_tasks.tune", tune)
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
+    words = ["--sweep", str(tmp_path / "h100.jsonl"), "--store", str(tmp_path / "s.db"), "--sample", "7:1"]
+    for _ in range(3):
+        siblings.main(words)
+    assert answers == [[False, False], [False, True], [True, True]]
+    assert {sweep.uid for sweep in siblings.latest(load(tmp_path / "h100.jsonl").sweeps)} == {"f" * 32, whole.uid}

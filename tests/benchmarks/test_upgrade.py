@@ -35,8 +35,8 @@ def true(n: int, times: dict[int, float] = TIMES, **changes: Any) -> Sweep:
 class Run:
     """Runs tunedb in this process: `warm` stores the true sweeps, `verify` is the command itself."""
 
-    def __init__(self, cli: Cli, cut_off: bool = False) -> None:
-        self.cli, self.cut_off = cli, cut_off
+    def __init__(self, cli: Cli, cut_off: bool = False, cut_short: int | None = None) -> None:
+        self.cli, self.cut_off, self.cut_short = cli, cut_off, cut_short
         self.ran: list[tuple[str, str | None]] = []
 
     def __call__(self, words: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -44,7 +44,7 @@ class Run:
         self.ran.append((command[0], env.get("PYTHONPATH")))
         assert env["TUNEDB_BUNDLES"] == "off"
         if command[0] == "warm":
-            sweeps = [true(n) for n in range(COUNT - self.cut_off)]
+            sweeps = [true(n, complete=n != self.cut_short) for n in range(COUNT - self.cut_off)]
             with open_store(store) as opened:
                 opened.put_sweeps(sweeps)
             rows = [{"config": sweep.config and sweep.config.plain()} for sweep in sweeps]
@@ -72,6 +72,7 @@ def test_planted_inversions_are_found_and_nothing_else(words: list[str], cli: Cl
     assert figures["worst_loss_before"] >= 0.4
     assert figures["worst_loss_after"] <= 0.02
     assert figures["verify_s"] >= 0
+    assert (figures["share_of_a_full_retune"] is None, figures["no_share_because"]) == (False, None)
     upgrade.main(words, run)
     assert [command for command, _ in run.ran] == ["warm", "verify"]  # each part once
 
@@ -92,6 +93,32 @@ def test_what_the_budget_does_not_reach_is_not_found(words: list[str], cli: Cli,
     figures = json.loads((tmp_path / "out.json").read_text())["summary"]
     assert (figures["inversions_above_5_percent"], figures["found"], figures["reached"]) == (3, 0, 0)
     assert figures["worst_loss_after"] == figures["worst_loss_before"]
+    assert figures["share_of_a_full_retune"] is None  # of work that was not done
+    assert figures["no_share_because"] == "7 of 7 problems were left"
+
+
+def test_without_a_part_that_was_left_there_is_no_share() -> None:
+    row = {"verdict": "overtaken", "action": "tuned", "loss": 0.1, "loss_after": 0.0}
+    assert upgrade.summary([row, row], 1.0, 4.0)["share_of_a_full_retune"] == 0.25
+    for other in ({"action": "left"}, {"action": "left", "verdict": "not reached"}):
+        figures = upgrade.summary([row, {**row, **other}], 1.0, 4.0)
+        assert (figures["share_of_a_full_retune"], figures["no_share_because"]) == (None, "1 of 2 problems were left")
+
+
+def test_a_problem_that_was_cut_short_is_tuned_again(words: list[str], cli: Cli, tmp_path: Path) -> None:
+    run = Run(cli, cut_short=4)
+    with pytest.raises(SystemExit, match="tune: 6 of 7 problems are done"):
+        upgrade.main(words, run)
+    run.cut_short = None
+    with open_store(str(tmp_path / "upgrade" / "b.db")) as store:
+        assert not any(sweep.is_quarantined for sweep in store.iter_sweeps())
+    upgrade.main(words, run)
+    assert [command for command, _ in run.ran] == ["warm", "warm", "verify"]
+    with open_store(str(tmp_path / "upgrade" / "b.db")) as store:
+        marked = [(sweep.problem, sweep.complete) for sweep in store.iter_sweeps() if sweep.is_quarantined]
+    assert marked == [(Problem.of("pool", rows=4, kernel_size=2), False)]
+    assert all(sweep.complete for sweep in upgrade.sweeps_in(tmp_path / "upgrade" / "b.db").values())
+    assert json.loads((tmp_path / "out.json").read_text())["summary"]["problems"] == COUNT
 
 
 def test_another_triton_goes_first_on_the_path_of_one_tuning_only(words: list[str], cli: Cli, tmp_path: Path) -> None:
