@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.store.samples import DEVICE, HASH, sweep
 from tunedb.core.sweep import Sweep
 from tunedb.store import Store, open_store
 from tunedb.store.shared import SharedStore
+from tunedb.store.shared_rows import DEVICES_FOR_S
 
 FIRST, SECOND = sweep(uid="a" * 32), sweep(uid="b" * 32)
 IDENTITY = FIRST.problem, DEVICE, HASH
@@ -96,3 +98,25 @@ def test_without_an_answer_the_rows_from_before_serve(
     shared.refresh(*IDENTITY)
     monkeypatch.setattr(shared._rows, "ask", lambda work: None)
     assert uids(shared.get_sweeps(*IDENTITY)) == {FIRST.uid}
+
+
+def test_the_devices_of_a_kernel_are_read_again_after_a_minute_or_a_refresh(
+    path: str,
+) -> None:
+    moment = [0.0]
+    shared = SharedStore(path, lambda: open_store(path), deadline=60.0, monotonic=lambda: moment[0])
+    other = dataclasses.replace(DEVICE, name="NVIDIA H100")
+    assert shared.get_devices(HASH) == [DEVICE]
+    with open_store(path) as store:
+        store.put_sweep(sweep(uid="c" * 32, device=other))
+    assert shared.get_devices(HASH) == [DEVICE]
+    moment[0] += DEVICES_FOR_S
+    assert set(shared.get_devices(HASH)) == {DEVICE, other}
+    with open_store(path) as store:
+        store.put_sweep(sweep(uid="d" * 32, device=dataclasses.replace(DEVICE, name="NVIDIA L4")))
+    shared.refresh(*IDENTITY)
+    assert len(shared.get_devices(HASH)) == 3
+    moment[0] += DEVICES_FOR_S
+    shared._rows._is_usable = lambda: False  # the store is left alone after a failure
+    assert len(shared.get_devices(HASH)) == 3
+    shared.close()

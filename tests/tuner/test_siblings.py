@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.fakes import ENVIRONMENT, FakeKernel, config
 from tests.store.bundled import write
-from tests.store.samples import sweep, trial
+from tests.store.samples import NOON, sweep, trial
 from tests.tuner.tuners import Time, tuner_on
 from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.hint import Hint
@@ -168,6 +169,30 @@ def test_they_are_read_again_after_a_while_and_not_for_each_miss(store: Store, t
     assert tuner.refresh() == 1
     assert tuner.choose(KERNEL, KERNEL.problem(n=100), -1).source == "hint"
     tuner.close()
+
+
+@pytest.mark.parametrize("known", [[], [won(8, n=7)], [won(2)], [won(8, COUSIN)]],
+                         ids=["no device", "another problem", "the problem", "another device"])  # fmt: skip
+def test_a_twin_s_winner_that_reaches_the_shared_store_later_is_seen(
+    store: Store, tmp_path: Path, known: list[Sweep], patience: None
+) -> None:
+    url, time = str(tmp_path / "shared.db"), Time()
+    with open_store(url) as opened:
+        opened.put_sweeps(known)
+    shared = SharedStore(url, lambda: open_store(url), deadline=60.0, monotonic=time)
+    tuner = tuner_on(LayeredStore(store, shared), tmp_path, time=time, mode="record")
+    problem = KERNEL.problem(n=100)
+    before = tuner.choose(KERNEL, problem, -1)
+    assert before.config == config(2 if won(2).problem in [one.problem for one in known if one.device == TWIN] else 1)
+    with open_store(url) as opened:
+        opened.put_sweeps([won(4, finished=NOON + timedelta(days=1), uid="f" * 32)])
+    assert tuner.refresh() == 0  # too early
+    time.seconds += ASK_AGAIN_AFTER_S + 1
+    assert tuner.refresh() == 1
+    after = tuner.choose(KERNEL, problem, -1)
+    assert (after.config, after.source) == (config(4), "hint")
+    tuner.close()
+    shared.close()
 
 
 def test_a_failing_store_gives_the_default_and_a_failing_kernel_is_swept_without_them(

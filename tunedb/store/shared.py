@@ -67,7 +67,7 @@ class SharedStore:
         self._sender = RemoteAccess("tunedb-sender", opener, self._fail_write, monotonic)
         claims = RemoteAccess("tunedb-claims", opener, self._fail_claim, monotonic)
         self._counts = RemoteAccess("tunedb-counts", opener, self._fail_counts, monotonic)
-        self._rows = SharedRows(reader, lambda: not self._reads.is_open, load, self.deadline)
+        self._rows = SharedRows(reader, lambda: not self._reads.is_open, load, self.deadline, monotonic)
         self._accesses = (reader, self._sender, claims, self._counts)
         self.claims = SharedClaims(claims, self.takes_writes, load, self.deadline, self.publish)
         self.renew()
@@ -92,7 +92,7 @@ class SharedStore:
         return self._rows.of_kernel(kernel, device, kernel_hash)
 
     def get_devices(self, kernel_hash: str) -> list[Device]:
-        """Return the devices that tuned sweeps of a kernel are of, as they were when that was first asked for."""
+        """Return the devices that tuned sweeps of a kernel are of, as they were a minute ago at most."""
         return self._rows.devices(kernel_hash)
 
     def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:

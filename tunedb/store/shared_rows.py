@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 PAGE_ROWS = 500  # of a kernel on a device, the newest: reading them takes a tenth of the second that a call waits
 MAX_PROBLEMS = 8192  # whose rows are in memory; beyond that the older half is read again
+
+DEVICES_FOR_S = 60.0  # the devices of a kernel are read again after this: as often as the tuner asks for better configs
 
 _T = TypeVar("_T")
 _Kernel = tuple[str, str, str]  # kernel, its hash, device digest
@@ -48,7 +52,12 @@ class SharedRows:
     """
 
     def __init__(
-        self, reader: RemoteAccess, is_usable: Callable[[], bool], load: Callable[[], None], deadline: float
+        self,
+        reader: RemoteAccess,
+        is_usable: Callable[[], bool],
+        load: Callable[[], None],
+        deadline: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reader = reader
         self._is_usable = is_usable
@@ -58,6 +67,8 @@ class SharedRows:
         self._problems: dict[tuple[_Kernel, str], _Read] = {}
         self._refreshes: dict[tuple[_Kernel, str], object] = {}  # the last one of each: a new object
         self._devices: dict[str, list[Device]] = {}  # by kernel hash
+        self._devices_read: dict[str, float] = {}  # when; one that is missing here is read again
+        self._monotonic = monotonic
 
     def of_problem(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that identity."""
@@ -100,17 +111,21 @@ class SharedRows:
 
     def devices(self, kernel_hash: str) -> list[Device]:
         """Return the devices that tuned sweeps of a kernel are of."""
-        devices = self._devices.get(kernel_hash)
+        known = self._devices.get(kernel_hash)
+        moment = self._monotonic()
+        if known is not None and moment - self._devices_read.get(kernel_hash, -math.inf) < DEVICES_FOR_S:
+            return known
+        devices = self.ask(lambda store: store.get_devices(kernel_hash))
         if devices is None:
-            devices = self.ask(lambda store: store.get_devices(kernel_hash))
-            if devices is None:
-                return []
-            make_room(self._devices, MAX_PROBLEMS)
-            self._devices[kernel_hash] = devices
+            return known or []  # better some than none
+        for held in (self._devices, self._devices_read):
+            make_room(held, MAX_PROBLEMS)
+        self._devices[kernel_hash], self._devices_read[kernel_hash] = devices, moment
         return devices
 
     def refresh(self, problem: Problem, device: Device, kernel_hash: str) -> None:
-        """Read the rows of that identity again when they are next asked for."""
+        """Read the rows of that identity, and the devices of its kernel, again when they are next asked for."""
+        self._devices_read.pop(kernel_hash, None)
         make_room(self._refreshes, MAX_PROBLEMS)
         self._refreshes[(problem.kernel, kernel_hash, device.digest), problem.key] = object()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -10,15 +9,16 @@ from enum import IntEnum
 from operator import itemgetter
 from typing import NamedTuple
 
-from tunedb._internal.control import let_pass
+from tunedb._internal.bounded import make_room
 from tunedb.core.device import Device, Environment
 from tunedb.core.hint import Hint
 from tunedb.core.known_devices import device_label
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Source, Sweep, now
-from tunedb.core.task import Choice, TuningTask
+from tunedb.core.sweep import Sweep, now
+from tunedb.core.task import TuningTask
 from tunedb.store.interface import SweepStore
 from tunedb.store.ranking import winners
+from tunedb.tuner.borrowing import Borrowing
 from tunedb.tuner.choice_cache import ASK_AGAIN_AFTER_S, ChoiceCache
 from tunedb.tuner.nearest import MAX_DISTANCE, distance
 
@@ -27,11 +27,10 @@ MAX_DEVICES = 4  # the nearest, whose sweeps are read: one query each
 MAX_SWEEPS = (
     250  # of each of them, the newest, among which near problems are sought: as many in all as of one's own device
 )
-MAX_LIKELY = 3  # configs of siblings that a sweep tries first: as many as of near problems
+MAX_ASKED = 8192  # problems of siblings whose time of asking is known; beyond that the older half is asked again
 
 _ARCH = re.compile(r"(sm_|gfx)([0-9]+[0-9a-f]?)[a-z]*")
 _MINOR_DIGITS = {"sm_": 1, "gfx": 2}  # sm_90 is 9.0; gfx942 is 9.4.2
-_log = logging.getLogger("tunedb")
 
 
 class Nearness(IntEnum):
@@ -92,13 +91,15 @@ def _major(arch: str) -> int | None:
     return int(digits) if digits.isdecimal() else None
 
 
-class Siblings:
+class Siblings(Borrowing):
     """The winners of a task's kernel on sibling devices.
 
     A call asks for the very same problem's only; a sweep, which takes seconds, also for those of near problems, which
     are read once in a while. `within` and `max_distance` say how far away a device and a problem may be whose winner
     serves a call.
     """
+
+    what = "winners of other devices"
 
     def __init__(
         self,
@@ -110,51 +111,19 @@ class Siblings:
         within: Nearness = SERVES_WITHIN,
         max_distance: float = SERVES_DISTANCE,
     ) -> None:
-        self._store = store
-        self._cache = cache
-        self._environment_of = environment_of
-        self._monotonic = monotonic
+        super().__init__(store, cache, environment_of, monotonic)
         self._within = within
         self._max_distance = max_distance
         self._devices: dict[tuple[str, str], tuple[float, list[_Sibling]]] = {}  # with the time of reading
+        self._asked: dict[tuple[Problem, str, str], float] = {}
         self._recent: dict[tuple[str, str, str], tuple[float, list[_Known]]] = {}
 
-    def choice(self, task: TuningTask) -> Choice | None:
-        """Return the config of the nearest sibling near enough to serve, if it is legal and was not wrong here."""
-        environment, wrong = self._environment_of(task), None
-        for known in self._usable(task, self._max_distance, self._within):
-            if wrong is None:
-                wrong = () if environment is None else self._store.get_wrong_configs(
-                    task.problem, task.device, task.kernel.hash, environment
-                )  # fmt: skip
-            if known.config not in wrong and not self._cache.is_rejected(task, known.config):
-                return Choice(known.config, Source.HINT, hint=_hint(known.sweep, known.config))
-        return None
-
-    def likely_configs(self, task: TuningTask) -> list[Config]:
-        """Return the configs of the nearest siblings that are in the space, each once: a sweep tries them early."""
-        usable = self._usable(task, MAX_DISTANCE, Nearness.BACKEND)
-        return list(dict.fromkeys(known.config for known in usable))[:MAX_LIKELY]
-
-    def _usable(self, task: TuningTask, max_distance: float, within: Nearness) -> list[_Known]:
-        try:
-            return list(self._nearest_first(task, max_distance, within))
-        # The kernel's own code may fail on facts of older rows: that is not the caller's doing.
-        except Exception as error:
-            let_pass(error)
-            _log.warning(
-                "%s: winners of other devices can't be used (%s: %s).",
-                task.kernel.name, type(error).__name__, str(error),
-            )  # fmt: skip
-            return []
-
-    def _nearest_first(self, task: TuningTask, max_distance: float, within: Nearness) -> Iterator[_Known]:
+    def _nearest_first(self, task: TuningTask, *, serves: bool) -> Iterator[tuple[Hint, Config]]:
         """Yield the winners of the very same problem by device; then those of near problems, by device and distance."""
+        max_distance, within = (self._max_distance, self._within) if serves else (MAX_DISTANCE, Nearness.BACKEND)
         siblings = [sibling for sibling in self._siblings(task) if sibling.nearness <= within]
         known = [
-            winner
-            for sibling in siblings
-            for winner in self._winners(task, sibling, self._store.get_sweeps(*_identity(task, sibling)))
+            winner for sibling in siblings for winner in self._winners(task, sibling, self._sweeps_of(task, sibling))
         ]
         if max_distance > 0:
             places = {sibling.device: place for place, sibling in enumerate(siblings)}
@@ -169,7 +138,19 @@ class Siblings:
             known += [other for *_, other in sorted(near, key=itemgetter(0, 1))]
         if known:
             space = set(task.kernel.space(task.problem, task.device))
-            yield from (winner for winner in known if winner.config in space)
+            yield from ((_hint(one.sweep, one.config), one.config) for one in known if one.config in space)
+
+    def _sweeps_of(self, task: TuningTask, sibling: _Sibling) -> list[Sweep]:
+        """Return a sibling's sweeps of the task's problem, which a shared store is asked for again after a while."""
+        problem, device, kernel_hash = task.problem, sibling.device, task.kernel.hash
+        key, moment = (problem, device.digest, kernel_hash), self._monotonic()
+        asked_at = self._asked.get(key)
+        if asked_at is not None and moment - asked_at >= ASK_AGAIN_AFTER_S:
+            self._store.refresh(problem, device, kernel_hash)
+        if asked_at is None or moment - asked_at >= ASK_AGAIN_AFTER_S:
+            make_room(self._asked, MAX_ASKED)
+            self._asked[key] = moment
+        return self._store.get_sweeps(problem, device, kernel_hash)
 
     def _siblings(self, task: TuningTask) -> list[_Sibling]:
         key = task.kernel.hash, task.device.digest
@@ -193,10 +174,6 @@ class Siblings:
     def _winners(self, task: TuningTask, sibling: _Sibling, sweeps: list[Sweep]) -> list[_Known]:
         best = winners(sweeps, self._environment_of(task), now())
         return [_Known(sibling, sweep, sweep.config) for sweep, _ in best if sweep.config is not None]
-
-
-def _identity(task: TuningTask, sibling: _Sibling) -> tuple[Problem, Device, str]:
-    return task.problem, sibling.device, task.kernel.hash
 
 
 def _hint(sweep: Sweep, config: Config) -> Hint:
