@@ -225,19 +225,29 @@ def test_a_confirmation_of_the_store_is_listed_with_a_bundles_sweep(
         assert found.confirmations == (confirmation,)
 
 
-@pytest.mark.parametrize("format", ["python", "bundle", "t4", "kernel-tuner-cache", "json-configs", "cover"])
+@pytest.mark.parametrize("format", ["python", "bundle", "t4", "kernel-tuner-cache", "json-configs"])
 def test_what_a_bundle_has_is_exported_on_request(cli: Cli, shipped: Sweep, tmp_path: Path, format: str) -> None:
     words = ["--format", format]
     if format == "json-configs":
         words += ["--layout", "device_name={device}.json", "--rows", "n"]
-    if format == "cover":
-        words = ["--format", "python", "--cover", "1.05"]
     refused = cli("export", *words, "-o", tmp_path / "out", "--kernel", "add")
     assert (refused.code, (tmp_path / "out").exists()) == (1, False)
     assert "Bundles have 1: add --bundles to export them." in refused.err
     answer = cli("export", *words, "-o", tmp_path / "out", "--kernel", "add", "--bundles")
     assert answer.code == 0, answer.err
     assert (tmp_path / "out").exists()
+
+
+def test_a_cover_leaves_out_what_came_with_its_winner_alone(cli: Cli, shipped: Sweep, tmp_path: Path) -> None:
+    words = ["export", "--format", "python", "--cover", "1.05", "-o", tmp_path / "out.py", "--bundles"]
+    refused = cli(*words)
+    assert (refused.code, (tmp_path / "out.py").exists()) == (2, False)
+    assert "unless it was exported with --all" in refused.err
+    put(dataclasses.replace(sweep(4), problem=Problem.of("mine.add", n=4), device=shipped.device))
+    answer = cli(*words)
+    assert answer.code == 0, answer.err
+    assert "1 problems are left out: their sweeps came without the trials of all configs." in answer.err
+    assert "1 for 1 problems" in (tmp_path / "out.py").read_text()
 
 
 def test_exported_lines_are_those_of_the_store_alone(cli: Cli, shipped: Sweep, tmp_path: Path) -> None:

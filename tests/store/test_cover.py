@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,7 @@ from tests.cli.conftest import run_apart
 from tests.store.samples import sweep, trial
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, TrialOutcome, TrialStatus
+from tunedb.core.sweep import Layer, Sweep, TrialOutcome, TrialStatus
 from tunedb.errors import SettingError
 from tunedb.store.exchange import cover as covers
 from tunedb.store.exchange.cover import cover, losses_of
@@ -121,13 +122,39 @@ def test_the_file_chooses_for_stored_problems_and_for_the_nearest() -> None:
 def test_the_file_needs_no_tunedb_and_names_its_loss(tmp_path: Path) -> None:
     text, _ = cover_source([swept({1: 10.0, 2: 10.3}, n=1), swept({1: 30.0, 2: 10.0}, n=2)], 1.05)
     assert "Configs of k on NVIDIA H200" in text
-    assert (
-        "1.015 times on average (geometric\nmean), 1.030 at most; asked for: 1.05. No fewer configs would do." in text
-    )
+    assert "1.015 times on average (geometric\nmean), 1.030 at most; asked for: 1.05.\nNo fewer configs would" in text
     (tmp_path / "chooser.py").write_text(text)
     program = "import sys, chooser; print(chooser.choose(n=2)); print({'tunedb', 'torch', 'triton'} & set(sys.modules))"
     answer = run_apart("-S", "-c", program, PYTHONPATH=str(tmp_path))
     assert answer.out == "{'BLOCK': 2, 'num_warps': 4}\nset()\n", answer.err
+
+
+def winner_alone(done: Sweep) -> Sweep:
+    """The sweep as a bundle of winners has it: its own trial, and the counts of all."""
+    own = tuple(trial for trial in done.trials if trial.config == done.config)
+    return dataclasses.replace(done, trials=own, layer=Layer.BUNDLE)
+
+
+def test_sweeps_without_their_other_trials_are_left_out_and_nothing_is_claimed_of_them() -> None:
+    whole = [swept({1: 10.0, 2: 10.3}, n=1), swept({1: 30.0, 2: 10.0}, n=2)]
+    bare = winner_alone(swept({4: 10.0, 2: 10.1}, n=3))
+    text, covered = cover_source([*whole, bare], 1.05)
+    assert {problem["n"] for problem in covered.losses} == {1, 2}
+    assert covered.configs == [config(2)]
+    assert "1 for 2 problems" in text
+    with pytest.raises(SettingError, match=r"exported with --all"):
+        cover_source(list(map(winner_alone, whole)), 1.05)
+    alone = winner_alone(swept({4: 10.0}, n=3))  # of a space of one config, nothing is missing
+    assert len(cover_source([*whole, alone], 1.05)[1].losses) == 3
+
+
+def test_if_sweeps_were_cut_short_fewer_configs_may_do() -> None:
+    short = dataclasses.replace(swept({1: 30.0, 2: 10.0}, n=2), complete=False)
+    text, covered = cover_source([swept({1: 10.0, 2: 30.0}, n=1), short], 1.05)
+    assert len(covered.configs) == 2
+    assert "Fewer may do: 1 of the sweeps were cut short" in text
+    assert "No fewer" not in text
+    module_of(text)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,10 @@ def covered(sweeps: Sequence[Sweep], limit: float) -> tuple[str, int]:
     """Return the source of a cover, and how many of the sweeps it stands for; the log says what it costs."""
     from tunedb.store.exchange.cover_source import cover_source
 
-    text, cover = cover_source(latest_winners(sweeps), limit)
+    winners = latest_winners(sweeps)
+    text, cover = cover_source(winners, limit)
+    if left := len(winners) - len(cover.losses):
+        log.warning("%d problems are left out: their sweeps came without the trials of all configs.", left)
     log.info(
         "%d configs serve %d problems: %.3f times each one's best on average, %.3f at most.",
         len(cover.configs), len(cover.losses), cover.mean_loss, cover.worst_loss,

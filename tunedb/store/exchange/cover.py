@@ -39,7 +39,7 @@ class Cover:
 
     chosen: Mapping[Problem, Config]
     losses: Mapping[Problem, float]
-    is_exact: bool  # whether no fewer configs would do
+    is_exact: bool  # whether no fewer of the configs that were timed would do
 
     @property
     def configs(self) -> list[Config]:
@@ -61,11 +61,14 @@ class Cover:
 
 
 def losses_of(sweeps: Iterable[Sweep]) -> dict[Problem, dict[Config, float]]:
-    """Return the loss of each config for the problem of each sweep, by its own trials alone."""
+    """Return the loss of each config for the problem of each sweep, by its own trials alone.
+
+    A sweep that came without its other trials, as from most bundles, is left out: nothing says what they would lose.
+    """
     losses = {}
     for sweep in sweeps:
         times = sweep.own_times
-        if sweep.config in times:
+        if sweep.config in times and len(sweep.trials) >= sum(sweep.counts.values()):
             best = times[sweep.config]  # the winner keeps its place against what is within the noise
             losses[sweep.problem] = {config: max(1.0, time / best) for config, time in times.items()}
     return losses

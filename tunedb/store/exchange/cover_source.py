@@ -15,7 +15,8 @@ _HEAD = '''\
 """Configs of {kernel} on {device}, exported by tunedb: {count} for {problems} problems.
 
 Expected loss over each problem's best config, as its own sweep measured them: {mean:.3f} times on average (geometric
-mean), {worst:.3f} at most; asked for: {limit:g}. {how}
+mean), {worst:.3f} at most; asked for: {limit:g}.
+{how}
 """
 
 import math
@@ -72,9 +73,18 @@ def cover_source(winners: Sequence[Sweep], limit: float) -> tuple[str, Cover]:
             raise SettingError(f"A cover is of one {what}. Name it with --{what}: {'; '.join(sorted(names))}.")
     losses = losses_of(winners)
     if not losses:
-        raise SettingError("No stored problem has times of its own trials to find a cover with.")
+        raise SettingError(
+            "No stored problem has times of its own trials to find a cover with. A bundle has those of its winners "
+            "alone, unless it was exported with --all."
+        )
     covered = cover(losses, limit)
-    how = "No fewer configs would do." if covered.is_exact else "They were found greedily: fewer may do."
+    short = sum(sweep.problem in losses and not sweep.complete for sweep in winners)
+    if not covered.is_exact:
+        how = "They were found greedily: fewer may do."
+    elif short:
+        how = f"Fewer may do: {short} of the sweeps were cut short, before they had tried every config."
+    else:
+        how = "No fewer configs would do, of those that each problem's sweep timed."
     head = _HEAD.format(
         kernel=winners[0].problem.kernel, device=winners[0].device.name.replace('"', "'").replace("\\", "/"),
         count=len(covered.configs), problems=len(losses), mean=covered.mean_loss, worst=covered.worst_loss,
