@@ -17,6 +17,7 @@ import contextlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,11 @@ def selected(sweeps: Iterable[Sweep], problems: Iterable[Problem]) -> list[Sweep
             groups[sweep.problem, sweep.device.digest].append(sweep)
     best = []
     for group in groups.values():
-        newest = max(group, key=lambda sweep: (ended(sweep, None), sweep.uid))
-        answer = winner([sweep for sweep in group if sweep.environment == newest.environment], newest.environment)
+        # Of the versions that were tuned or confirmed with last.
+        tuned = [(ended(sweep, None), sweep.uid, sweep.environment) for sweep in group]
+        confirmed = [(one.time, one.uid, one.environment) for sweep in group for one in sweep.confirmations]
+        *_, newest = max([*tuned, *confirmed], key=itemgetter(0, 1))
+        answer = winner([sweep for sweep in group if sweep.is_valid_in(newest)], newest)
         best += [] if answer is None else [answer[0]]
     return best
 

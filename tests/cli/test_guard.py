@@ -132,6 +132,51 @@ def test_a_confirmation_travels_with_sync_and_is_explained(cli: Cli, kernels: di
     assert (entry["source"], "confirmed in this environment" in entry["why"]) == ("store", True)
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_confirmation_travels_in_an_exported_file(
+    cli: Cli, kernels: dict[str, Kernel], tmp_path: Any, is_known: bool
+) -> None:
+    kernels["pool"].times = {128: 100.0, 256: 50.0}
+    put(stored := stale(256, {128: 100.0, 256: 50.0}))
+    verify(cli, "--stale")
+    assert cli("export", "-o", tmp_path / "out.jsonl").code == 0
+    other = tmp_path / "other.db"
+    with open_store(str(other)) as store:
+        if is_known:
+            store.put_sweep(stored)
+    assert cli("import", tmp_path / "out.jsonl", "--store", other).code == 0
+    answer = cli("lookup", "pool", *SHAPE, "--format", "json", "--store", other)
+    assert (answer.json["source"], answer.json["uid"]) == ("store", stored.uid)
+    assert cli("export", "-o", tmp_path / "again.jsonl", "--store", other).code == 0
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("words", [(), ("--all",)])
+def test_a_confirmation_travels_in_a_bundle_and_one_of_a_bundle_s_winner_in_the_next_bundle(
+    cli: Cli, kernels: dict[str, Kernel], tmp_path: Any, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    kernels["pool"].times = {128: 100.0, 256: 50.0}
+    put(stored := stale(256, {128: 100.0, 256: 50.0}))
+    assert cli("export", "--format", "bundle", *words, "-o", tmp_path / "old.db").code == 0
+    verify(cli, "--stale")
+    assert cli("export", "--format", "bundle", *words, "-o", tmp_path / "new.db").code == 0
+
+    def served_by(bundle: str, store: str) -> Any:
+        monkeypatch.setenv("TUNEDB_BUNDLES", str(tmp_path / bundle))
+        answer = cli("lookup", "pool", *SHAPE, "--format", "json", "--store", tmp_path / store)
+        assert answer.json["uid"] == stored.uid
+        return answer.json["source"]
+
+    assert [served_by("old.db", "none.db"), served_by("new.db", "none.db")] == ["stale", "store"]
+    monkeypatch.setenv("TUNEDB_BUNDLES", str(tmp_path / "old.db"))  # confirmed where only the bundle has the sweep
+    mine = tmp_path / "mine.db"
+    open_store(str(mine)).close()
+    assert cli("verify", "--stale", "--bundles", "--store", mine).code == 0
+    made = cli("export", "--format", "bundle", "--bundles", *words, "-o", tmp_path / "third.db", "--store", mine)
+    assert made.code == 0, made.err
+    assert served_by("third.db", "none.db") == "store"
+
+
 def test_what_is_not_stale_is_left_alone(cli: Cli, kernels: dict[str, Kernel]) -> None:
     put(tuned())
     answer = cli("verify", "--stale", "--format", "json")

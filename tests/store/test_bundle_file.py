@@ -19,7 +19,7 @@ from tests.store.bundled import altered, fixed, in_memory, uid, write
 from tests.store.samples import DEVICE, ENVIRONMENT, HASH, NOON, failed, sweep, sweeps, trial
 from tunedb.core.device import Device
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Layer, Mark, Sweep
+from tunedb.core.sweep import Confirmation, Layer, Mark, Sweep
 from tunedb.errors import StoreUnavailable
 from tunedb.store import open_store
 from tunedb.store.bundle import file_format
@@ -27,8 +27,8 @@ from tunedb.store.bundle.writing import bundle_bytes
 
 # Of `fixed(1500)`, by whichever version of SQLite. It may change with the version of the format only.
 SHA256 = {
-    True: "9f1131d12a6679f507f3c22260eb391967372bacf9fc08571ccb3b869d4cc2c8",
-    False: "753f479599022f0690a388bb530ede7ebaf74ba6192679e47ba891409dc241b3",
+    True: "7e8d448edded606eeefa0de93deb0e9a52325318c4357a8b4463192a9d9c543b",
+    False: "1ee2f25ba6378063e36261627c792f5c04b6ccc80cfa6f82768ad7b93bb335b1",
 }
 
 
@@ -119,6 +119,35 @@ def test_each_environment_has_its_winner_and_an_older_kernel_has_none() -> None:
     assert {one.uid for one in found} == {one.uid for one in kept}
 
 
+def test_a_winner_is_valid_wherever_it_was_confirmed_and_goes_once() -> None:
+    newer, newest = (dataclasses.replace(ENVIRONMENT, triton=triton) for triton in ("3.9.0", "4.0.0"))
+    facts = (Confirmation(newer, 12.0, 20.0, NOON, uid(7)), Confirmation(newest, None, None, NOON, uid(8)))
+    held = sweep(1, uid=uid(1), confirmations=facts)
+    put = [held, sweep(1, uid=uid(2), environment=newer, complete=False, finished=NOON), sweep(2, uid=uid(3))]
+    content, count = bundle_bytes(put, only_winners=True)
+    assert count == 2  # what was cut short in the newer one is behind what was confirmed there
+    again = dataclasses.replace(held, confirmations=(*reversed(facts), facts[0]))
+    assert bundle_bytes([put[2], again, put[1]], only_winners=True)[0] == content
+    bundle = in_memory(content)
+    ((found,), (other,)) = (bundle.get_sweeps(one.problem, DEVICE, HASH) for one in (held, put[2]))
+    assert (sorted(found.confirmations, key=lambda one: one.uid), other.confirmations) == (list(facts), ())
+    assert all(found.is_valid_in(environment) for environment in (ENVIRONMENT, newer, newest))
+    assert [len(one.confirmations) for one in bundle.iter_sweeps()] == [2, 0]
+    assert len(bundle.find(held.uid)[0].confirmations) == 2
+    assert bundle_bytes(bundle.iter_sweeps(), only_winners=True)[0] == content
+
+
+def test_a_confirmation_that_can_t_be_read_spoils_no_sweep(tmp_path: Path) -> None:
+    held = sweep(1, uid=uid(1), confirmations=(Confirmation(ENVIRONMENT, 1.0, 2.0, NOON, uid(7)),))
+    content = bundle_bytes([held], only_winners=True)[0]
+    for change in ("time='x'", "time_us='x'", "uid=5"):
+        odd = altered(
+            content, lambda db, change=change: db.execute(f"UPDATE confirmation SET {change}"), tmp_path / "x"
+        )
+        (found,) = in_memory(odd).iter_sweeps()
+        assert (found.uid, found.confirmations) == (held.uid, ())
+
+
 def test_a_quarantined_sweep_stays_and_a_pinned_one_goes_alone() -> None:
     pinned = sweep(1, uid=uid(1), marks=(Mark("pin", "mine"),))
     bad = sweep(2, uid=uid(3), marks=(Mark("quarantine", "wrong"),))
@@ -181,7 +210,7 @@ PLANTED: dict[str, Callable[[sqlite3.Connection], object]] = {
     "a column": lambda db: db.execute("ALTER TABLE sweep ADD COLUMN x"),
     "a generated column": lambda db: db.execute("ALTER TABLE kernel ADD COLUMN x AS (abs(id))"),
     "a table less": lambda db: db.execute("DROP TABLE trial"),
-    "another version": lambda db: db.execute("PRAGMA user_version=2"),
+    "another version": lambda db: db.execute("PRAGMA user_version=3"),
     "another application": lambda db: db.execute("PRAGMA application_id=5"),
 }
 

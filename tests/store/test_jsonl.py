@@ -16,13 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.store.samples import DEVICE, NOON, failed, running, sweep, sweeps, trial, without_trials
+from tests.store.samples import DEVICE, ENVIRONMENT, NOON, failed, running, sweep, sweeps, trial, without_trials
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Confirmation, Sweep
 from tunedb.errors import ImportRejected
 from tunedb.store import Rejected, Store, dump, load, open_store
 from tunedb.store.exchange import jsonl
 from tunedb.store.exchange.jsonl_line import to_line
+
+NEWER = dataclasses.replace(ENVIRONMENT, triton="3.9.0")
 
 
 def text_of(many: Iterable[Sweep]) -> str:
@@ -69,6 +71,57 @@ def test_the_file_is_pinned_byte_for_byte() -> None:
         '"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"}],"uid":"abababababababababababababababab"}\n'
         '{"sha256":"071fd28d62e2df78e5117fc349c98d3f44832551589a2f565d723069e923170f"}\n'
     )
+
+
+CONFIRMED = sweep(1, uid="ab" * 16, confirmations=(
+    Confirmation(NEWER, 5, None, NOON, "cd" * 16), Confirmation(ENVIRONMENT, 12.5, 20.0, NOON, "ab" * 16),
+))  # fmt: skip
+
+
+def test_confirmations_come_back_as_they_were_dumped_and_are_stored(file: Path, store: Store) -> None:
+    assert dump([CONFIRMED, sweep(2)], file) == 2
+    lines = file.read_text().splitlines()[1:-1]
+    assert ["confirmations" in json.loads(line) for line in lines] == [True, False]
+    loaded = load(file, strict=True).sweeps
+    assert loaded[0].confirmations == tuple(reversed(CONFIRMED.confirmations))
+    assert text_of(loaded).encode() == file.read_bytes()
+    for _ in range(2):
+        store.put_sweeps(loaded)
+    found = store.get_sweep(CONFIRMED.uid)
+    assert set(found.confirmations) == set(CONFIRMED.confirmations)
+    assert text_of(store.iter_sweeps(with_trials=True)).encode() == file.read_bytes()
+
+
+def test_confirmations_reach_a_sweep_that_is_known(store: Store) -> None:
+    store.put_sweep(dataclasses.replace(CONFIRMED, confirmations=()))
+    assert store.put_sweeps([CONFIRMED]) == (0, 1)
+    (found,) = store.get_sweeps(CONFIRMED.problem, CONFIRMED.device, CONFIRMED.kernel_hash)
+    assert found.is_valid_in(NEWER)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda them: them.clear(), "unknown field in the sweep: confirmations"),
+        (lambda them: them.reverse(), "not in canonical form"),
+        (lambda them: them.append(them[-1]), "not in canonical form"),
+        (lambda them: them[0].update(more=1), "unknown field in the confirmation: more"),
+        (lambda them: them[0]["environment"].pop("torch"), "missing field in the environment of a confirmation: torch"),
+        (lambda them: them[0].update(time_us=True), "confirmation: time_us: expected float or null, got bool"),
+        (lambda them: them[0].update(time_us=-1.0), "time_us"),
+        (lambda them: them[0].update(time="2026-08-22T12:00:00"), "expected a time in UTC"),
+        (lambda them: them[0].update(uid="no"), "uid"),
+        (lambda them: them[0].update(environment="x"), "confirmation: environment: expected dict, got str"),
+        (lambda them: them.insert(0, 5), "the confirmation: expected an object"),
+    ],
+)
+def test_a_confirmation_of_another_form_is_refused(change: Callable[[Any], object], reason: str) -> None:
+    header, line, _ = text_of([CONFIRMED]).splitlines()
+    plain = json.loads(line)
+    change(plain["confirmations"])
+    content = sealed([header, json.dumps(plain, sort_keys=True, separators=(",", ":"))])
+    with pytest.raises(ImportRejected, match=reason):
+        load(io.BytesIO(content), strict=True)
 
 
 def test_the_order_in_the_file_is_that_of_the_store(store: Store) -> None:

@@ -179,7 +179,11 @@ class Stored:
         marks, confirmed = self.store.get_marks_of(uids), self.store.get_confirmations_of(uids)
         return [
             dataclasses.replace(
-                unique[uid], marks=tuple(marks.get(uid, ())), confirmations=tuple(confirmed.get(uid, ()))
+                unique[uid],
+                marks=tuple(marks.get(uid, ())),
+                confirmations=tuple(
+                    {one.uid: one for one in (*unique[uid].confirmations, *confirmed.get(uid, ()))}.values()
+                ),
             )
             if uid in marks or uid in confirmed
             else unique[uid]

@@ -10,7 +10,7 @@ import hashlib
 
 from tunedb.errors import StoreUnavailable
 
-VERSION = 1  # in the header as SQLite's user_version; a reader refuses another one
+VERSION = 2  # in the header as SQLite's user_version; a reader refuses another one
 APPLICATION_ID = int.from_bytes(b"tunb", "big")  # in the header, for `file` and for our own stores
 PAGE_SIZE = 4096
 MAGIC = b"SQLite format 3\0"
@@ -30,6 +30,10 @@ TABLES = {
         "id INTEGER NOT NULL, uid TEXT NOT NULL, environment INTEGER NOT NULL, complete INTEGER NOT NULL, "
         "config TEXT NOT NULL, time_us REAL, default_time_us REAL, counts TEXT NOT NULL, started TEXT NOT NULL, "
         "finished TEXT NOT NULL, PRIMARY KEY (kernel, device, problem, id)) WITHOUT ROWID"
+    ),
+    "confirmation": (
+        "CREATE TABLE confirmation (sweep INTEGER NOT NULL, uid TEXT NOT NULL, environment INTEGER NOT NULL, "
+        "time_us REAL, default_time_us REAL, time TEXT NOT NULL, PRIMARY KEY (sweep, uid)) WITHOUT ROWID"
     ),
     "trial": (
         "CREATE TABLE trial (sweep INTEGER NOT NULL, uid TEXT NOT NULL, config TEXT NOT NULL, status TEXT NOT NULL, "

@@ -11,7 +11,7 @@ from typing import Any
 
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Layer, Sweep, Trial, listed_order
+from tunedb.core.sweep import Confirmation, Layer, Sweep, Trial, listed_order
 from tunedb.store.bundle import file_format
 from tunedb.store.bundle.file_format import BundleRefused
 from tunedb.store.bundle.sources import BundleSource
@@ -61,6 +61,14 @@ _PROBLEMS = (
     "SELECT DISTINCT kernel.name, sweep.problem FROM kernel CROSS JOIN sweep "
     "WHERE kernel.name = :kernel AND sweep.kernel = kernel.id ORDER BY sweep.problem"
 )
+_CONFIRMATION = ("sweep_uid", "uid", "environment", "time_us", "default_time_us", "time")
+_CONFIRMATIONS = (
+    "SELECT :uid, confirmation.uid, environment.key, confirmation.time_us, confirmation.default_time_us, "
+    "confirmation.time FROM confirmation CROSS JOIN environment "
+    "WHERE confirmation.sweep = :sweep AND environment.id = confirmation.environment "
+    f"ORDER BY confirmation.time DESC, confirmation.uid LIMIT {statements.MAX_MARKS}"
+)
+_IS_CONFIRMED = "SELECT EXISTS (SELECT 1 FROM confirmation)"
 _TRIAL = ("uid", "config", "status", "outcome", "reference", *rows.TIMES, *rows.NUMBERS)
 _TRIALS = f"SELECT {', '.join(_TRIAL)} FROM trial WHERE sweep = :sweep"
 
@@ -82,6 +90,7 @@ class Bundle:
             try:
                 self._check()
                 self._kernels = frozenset(kernel_hash for (kernel_hash,) in self._connection.execute(_HASHES))
+                self._has_confirmations = bool(self._connection.execute(_IS_CONFIRMED).fetchone()[0])
                 self._digests = frozenset(digest for (digest,) in self._connection.execute(_DIGESTS))
             # Raised again. Whatever it is, an interrupt too, nobody else could close the connection.
             except BaseException:
@@ -192,7 +201,12 @@ class Bundle:
         row.complete = bool(row.complete)
         # What a bundle leaves out. As it has winners alone, nothing of it concerns another machine.
         row.status, row.expires, row.arrived, row.origin, row.host = "tuned", None, None, "imported", ""
-        return records.to_sweep(row, trials, **known, layer=Layer.BUNDLE, bundle=self.name)
+        confirmations = self._confirmations(row) if self._has_confirmations else ()
+        return records.to_sweep(row, trials, **known, confirmations=confirmations, layer=Layer.BUNDLE, bundle=self.name)
+
+    def _confirmations(self, sweep: Any) -> list[Confirmation]:
+        selected = self._rows(_CONFIRMATIONS, {"uid": sweep.uid, "sweep": sweep.id}, _CONFIRMATION)
+        return [confirmation for _, confirmation in self._readable(selected, _confirmation)]
 
     def _trials(self, sweep: int) -> list[Trial]:
         return list(self._readable(self._rows(_TRIALS, {"sweep": sweep}, _TRIAL), _trial))
@@ -200,6 +214,11 @@ class Bundle:
     def _rows(self, statement: str, values: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
         selected = self._connection.execute(statement, values).fetchall()
         return [SimpleNamespace(**dict(zip(names, row, strict=True))) for row in selected]
+
+
+def _confirmation(row: Any) -> tuple[str, Confirmation]:
+    row.time = rows.time_from_text(row.time)
+    return records.to_confirmation(row)
 
 
 def _trial(row: Any) -> Trial:

@@ -23,8 +23,9 @@ from tunedb.store.sql import rows
 def select_sweeps(sweeps: Iterable[Sweep], *, only_winners: bool) -> list[Sweep]:
     """Return the sweeps that a bundle holds of these: what would answer a call, of each kernel as it was tuned last.
 
-    With `only_winners` these are the winners in each environment. A pinned winner is the only one of its problem:
-    marks stay in their store, so that a bundle never beats what was measured where it is used.
+    With `only_winners` these are the winners in each environment that a sweep was tuned or confirmed in. A pinned
+    winner is the only one of its problem: marks stay in their store, so that a bundle never beats what was measured
+    where it is used.
     """
     groups: dict[tuple[str, str, str], list[Sweep]] = defaultdict(list)
     moment = now()
@@ -38,7 +39,8 @@ def select_sweeps(sweeps: Iterable[Sweep], *, only_winners: bool) -> list[Sweep]
         latest = max(able, key=lambda sweep: (ended(sweep, moment), sweep.uid)).kernel_hash
         able = [sweep for sweep in able if sweep.kernel_hash == latest]
         if only_winners or able[0].is_pinned:
-            best = (winner(able, environment, now=moment) for environment in {sweep.environment for sweep in able})
+            environments = {environment for sweep in able for environment in sweep.environments}
+            best = (winner(able, environment, now=moment) for environment in environments)
             able = list({answer[0].uid: answer[0] for answer in best if answer is not None}.values())
         selected += able
     return selected
@@ -48,8 +50,8 @@ def bundle_bytes(sweeps: Iterable[Sweep], *, only_winners: bool) -> tuple[bytes,
     """Return a bundle of the sweeps that `select_sweeps` selects, and how many they are.
 
     The sweeps come with their trials. With `only_winners` a sweep keeps the trials of its own config; it counts as
-    covering the search space all the same. Names of hosts, texts of errors, which hold paths, and marks are left out.
-    Raises ValueError for a sweep that no store would take.
+    covering the search space all the same. Its confirmations go with it. Names of hosts, texts of errors, which hold
+    paths, and marks are left out. Raises ValueError for a sweep that no store would take.
     """
     selected = sorted(select_sweeps(sweeps, only_winners=only_winners), key=_order)
     for sweep in selected:
@@ -98,7 +100,8 @@ def _insert(database: sqlite3.Connection, sweeps: Sequence[Sweep], *, only_winne
     devices: dict[str, Device] = {}
     for sweep in sorted(sweeps, key=lambda sweep: canonical(sweep.device.info)):  # of several facts the same ones win
         devices[sweep.device.digest] = sweep.device
-    environments = {key: number for number, key in enumerate(sorted({sweep.environment.key for sweep in sweeps}), 1)}
+    keys = {environment.key for sweep in sweeps for environment in sweep.environments}
+    environments = {key: number for number, key in enumerate(sorted(keys), 1)}
     kernels = sorted({(sweep.problem.kernel, sweep.kernel_hash) for sweep in sweeps})
     for number, (_, device) in enumerate(sorted(devices.items()), 1):
         _put(database, "device", {"id": number, **rows.device_values(device)})
@@ -127,6 +130,14 @@ def _insert(database: sqlite3.Connection, sweeps: Sequence[Sweep], *, only_winne
             "finished": rows.text_from_time(sweep.finished),
         }
         _put(database, "sweep", values)
+        for uid, confirmation in sorted({one.uid: one for one in sweep.confirmations}.items()):
+            facts = {
+                "environment": environments[confirmation.environment.key],
+                "time_us": confirmation.time_us,
+                "default_time_us": confirmation.default_time_us,
+                "time": rows.text_from_time(confirmation.time),
+            }
+            _put(database, "confirmation", {"sweep": number, "uid": uid, **facts})
         for trial in sorted(sweep.trials, key=lambda trial: trial.uid):
             if not only_winners or (trial.config == sweep.config and trial.status == TrialStatus.OK):
                 _put(database, "trial", {"sweep": number, **_trial_values(trial)})

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from tunedb.core.canonical import parse_json
 from tunedb.core.device import Device, Environment
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
+from tunedb.core.sweep import Confirmation, Mark, MarkKind, Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus
 from tunedb.store.sql.rows import check_sweep, check_winner, clean_error, counts_of
 
 Kinds = Mapping[str, tuple[type, ...]]
@@ -54,6 +54,13 @@ _SWEEP: Kinds = {
     "trials": (list,),
     "marks": (list,),
 }
+_CONFIRMATION: Kinds = {
+    "uid": (str,),
+    "environment": (dict,),
+    "time_us": (float, _NONE),
+    "default_time_us": (float, _NONE),
+    "time": (str,),
+}
 _MARK: Kinds = {"uid": (str,), "kind": (str,), "reason": (str,), "time": (str,)}
 
 
@@ -65,7 +72,12 @@ def to_line(sweep: Sweep) -> str:
 def parse_line(text: str) -> dict[str, Any]:
     """Return the fields of a line. Raises ValueError for any text that is not of the form that `to_line` writes."""
     fields: dict[str, Any] = parse_json(text)
-    check_fields(fields, _SWEEP, "sweep")
+    confirmations = fields.get("confirmations", []) if type(fields) is dict else []
+    needed = {**_SWEEP, "confirmations": (list,)} if confirmations else _SWEEP  # the field is left out if there is none
+    check_fields(fields, needed, "sweep")
+    for confirmation in confirmations:
+        check_fields(confirmation, _CONFIRMATION, "confirmation")
+        check_fields(confirmation["environment"], _ENVIRONMENT, "environment of a confirmation")
     check_fields(fields["device"], _DEVICE, "device")
     check_fields(fields["environment"], _ENVIRONMENT, "environment")
     for trial in fields["trials"]:
@@ -121,13 +133,16 @@ def _to_plain(sweep: Sweep) -> dict[str, Any]:
         raise ValueError(f"expected a sweep that is tuned, got {sweep.uid}, which is {sweep.status}")
     if sweep.counts and not sweep.trials:
         raise ValueError(f"expected a sweep with its trials, got {sweep.uid} without them")
+    unique = {one.uid: one for one in sweep.confirmations}
+    confirmations = sorted(unique.values(), key=lambda one: (one.time, one.uid))
     return {
+        **({"confirmations": list(map(_confirmation_to_plain, confirmations))} if confirmations else {}),
         "uid": sweep.uid,
         "kernel": sweep.problem.kernel,
         "problem": json.loads(sweep.problem.key),
         "device": {name: getattr(sweep.device, name) for name in _DEVICE},
         "kernel_hash": sweep.kernel_hash,
-        "environment": {name: getattr(sweep.environment, name) for name in _ENVIRONMENT},
+        "environment": _environment_to_plain(sweep.environment),
         "status": sweep.status,
         "complete": sweep.complete,
         "config": None if sweep.config is None else json.loads(sweep.config.key),
@@ -146,6 +161,20 @@ def _trial_to_plain(trial: Trial) -> dict[str, Any]:
     plain = {name: getattr(trial, name) for name in _TRIAL}
     times = {name: _float(value) for name, value in plain.items() if float in _TRIAL[name]}
     return {**plain, **times, "config": json.loads(trial.config.key)}
+
+
+def _environment_to_plain(environment: Environment) -> dict[str, str]:
+    return {name: getattr(environment, name) for name in _ENVIRONMENT}
+
+
+def _confirmation_to_plain(confirmation: Confirmation) -> dict[str, Any]:
+    return {
+        "uid": confirmation.uid,
+        "environment": _environment_to_plain(confirmation.environment),
+        "time_us": _float(confirmation.time_us),
+        "default_time_us": _float(confirmation.default_time_us),
+        "time": _time(confirmation.time),
+    }
 
 
 def _mark_to_plain(mark: Mark) -> dict[str, Any]:
@@ -171,6 +200,10 @@ def _from_plain(plain: Mapping[str, Any]) -> Sweep:
         marks=tuple(
             Mark(**{**mark, "kind": _word(MarkKind, mark["kind"], "a mark"), "time": _moment(mark["time"])})
             for mark in plain["marks"]
+        ),
+        confirmations=tuple(
+            Confirmation(**{**one, "environment": Environment(**one["environment"]), "time": _moment(one["time"])})
+            for one in plain.get("confirmations", ())
         ),
         origin="imported",
     )

@@ -31,10 +31,17 @@ class Confirmations:
         new = 0
         for start in range(0, len(confirmations), PAGE):
             with self._access.write() as connection:
-                for sweep_uid, confirmation in confirmations[start : start + PAGE]:
-                    values = {"sweep_uid": sweep_uid, **rows.confirmation_values(confirmation)}
-                    new += self._access.insert(connection, ConfirmationRow, values)
+                new += self.insert(connection, confirmations[start : start + PAGE])
         return new
+
+    def insert(self, connection: sa.Connection, confirmations: Iterable[tuple[str, Confirmation]]) -> int:
+        """Insert confirmations within a transaction; return how many are new."""
+        return sum(
+            self._access.insert(
+                connection, ConfirmationRow, {"sweep_uid": sweep_uid, **rows.confirmation_values(confirmation)}
+            )
+            for sweep_uid, confirmation in confirmations
+        )
 
     def get_all(self) -> list[tuple[str, Confirmation]]:
         """Return every readable confirmation with the uid of its sweep."""

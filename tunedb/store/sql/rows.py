@@ -197,6 +197,8 @@ def check_sweep(sweep: Sweep) -> None:
         check_trial(trial)
     for mark in sweep.marks:
         check_mark(mark)
+    for confirmation in sweep.confirmations:
+        check_confirmation(confirmation)
     require(len({trial.uid for trial in sweep.trials}) == len(sweep.trials), sweep.uid, "each trial only once")
 
 

@@ -81,6 +81,7 @@ class SweepRows:
     def put(self, connection: sa.Connection, sweep: Sweep) -> bool:
         """Insert a finished sweep, or finish a running one; return False if it is finished already."""
         self._marks.insert(connection, ((sweep.uid, mark) for mark in sweep.marks))  # also of a sweep that is known
+        self._confirmations.insert(connection, ((sweep.uid, one) for one in sweep.confirmations))
         if self.insert_sweep(connection, sweep, rows.counts_of(sweep.trials)):
             sweep_id = connection.scalar(sa.select(SweepRow.id).where(SweepRow.uid == sweep.uid))
             assert sweep_id is not None
