@@ -29,6 +29,7 @@ from tunedb.core.sweep import Sweep
 from tunedb.store.bundle.reading import Bundle
 from tunedb.store.bundle.sources import named
 from tunedb.store.bundle.writing import bundle_bytes, write_bundle
+from tunedb.store.layered import united
 from tunedb.store.ranking import ended, winner
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +59,7 @@ def selected(sweeps: Iterable[Sweep], problems: Iterable[Problem]) -> list[Sweep
     wanted = set(problems)
     hashes = {name: registry.kernel_named(name).hash for name in {problem.kernel for problem in wanted}}
     groups: dict[tuple[Problem, str], list[Sweep]] = defaultdict(list)
-    for sweep in sweeps:
+    for sweep in united(sweeps):
         is_current = sweep.problem in wanted and sweep.kernel_hash == hashes[sweep.problem.kernel]
         if is_current and sweep.leaves_its_store and sweep.complete:
             groups[sweep.problem, sweep.device.digest].append(sweep)
@@ -148,7 +149,7 @@ def main(words: list[str] | None = None) -> None:
         return
     tune(problems, options.store, options.bundle, options.seconds, force=options.force)
     content, _ = bundle_bytes(
-        selected([*in_bundle(options.bundle), *in_store(options.store)], names), only_winners=True
+        selected([*in_store(options.store), *in_bundle(options.bundle)], names), only_winners=True
     )
     out = options.out or options.bundle
     write_bundle(out, content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.store.bundled import uid, write
 from tests.store.samples import NOON, sweep, trial
 from tunedb.cli.tasks import make_tuner
 from tunedb.core.device import INTERPRETER, Device, Environment
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import Confirmation, Sweep
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.store import open_store
 
@@ -102,6 +103,21 @@ def test_one_winner_is_kept_for_each_problem_and_device_of_the_newest_versions(
                 found_on(H100, 3, environment=NEW, finished=cut_short, complete=False)]  # fmt: skip
     shipped.main(paths)
     assert rows(tmp_path) == {uid(2)}
+
+
+def test_what_was_confirmed_with_newer_versions_is_shipped_for_these_too(
+    paths: list[str], tuned: list[Sweep], tmp_path: Path
+) -> None:
+    write(tmp_path / "b.db", [held := found_on(H100, 1)])
+    confirmation = Confirmation(NEW, 1.0, 2.0, NOON + timedelta(days=2), uid(9))
+    tuned[:] = [dataclasses.replace(held, confirmations=(confirmation,)),
+                found_on(H100, 2, environment=NEW, finished=NOON - timedelta(days=1), complete=False)]  # fmt: skip
+    for _ in range(2):
+        shipped.main(paths)
+        (found,) = shipped.in_bundle(tmp_path / "b.db")
+        assert (found.uid, found.confirmations) == (uid(1), (confirmation,))
+        tuned.clear()
+        (tmp_path / "s.db").unlink()
 
 
 def test_what_was_cut_short_is_not_shipped_and_a_later_run_tunes_it_again(
