@@ -79,7 +79,7 @@ def tune(
 ) -> None:
     """Tune on the current device what neither the store nor the bundle answers, or all with `force`, into the store.
 
-    What was cut short is no answer.
+    A sweep that was cut short is not an answer: it is tuned again.
     """
     from tunedb.cli import host_tasks
     from tunedb.cli.device import index_to_run_on

@@ -71,7 +71,7 @@ def unsealed(bundle: bytes, name: str) -> bytes:
     """Return the database in a bundle, of which `name` is for messages. Raises BundleRefused unless it is sound."""
     if not is_bundle(bundle):
         remedy = "To make one of a store, run: tunedb export --format bundle -o FILE"
-        raise BundleRefused(f"Refused {name}: it is no bundle, or a damaged one.", remedy)
+        raise BundleRefused(f"Refused {name}: it is not a bundle, or it is damaged.", remedy)
     version = _number(bundle, _USER_VERSION)
     if version != VERSION:
         remedy = "pip install --upgrade tunedb" if version > VERSION else "tunedb export --format bundle -o FILE"
