@@ -21,7 +21,7 @@ def fork_workers(monkeypatch: pytest.MonkeyPatch, libraries: Sequence[str] = for
         return forked.Program(words[words.index("-m") :], env=env, libraries=libraries, output=stdout, inherits=events)
 
     forked.prepare(libraries)  # the processes of a pool share this one's
-    names = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE)
+    names = SimpleNamespace(Popen=start, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
     monkeypatch.setattr("tunedb.worker.process.subprocess", names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.tuner.hosts import Host, eventually, in_thread, key_of, shared_path, 
 from tunedb import settings
 from tunedb.core.claim import Claimant, ClaimKey, ClaimState
 from tunedb.core.task import Choice
+from tunedb.errors import HostFaultError, StickyDeviceError
 from tunedb.store import Store, open_store
 from tunedb.store.claim_keeper import Publication
 from tunedb.store.shared import SharedStore
@@ -101,8 +103,16 @@ def test_a_sweep_that_fails_gives_its_claim_back_as_failed(tmp_path: Path, share
         eventually(lambda: store.claims.get(key_of(kernel)).state == "failed")
 
 
-@pytest.mark.parametrize(("error", "state"), [(ValueError("odd"), "failed"), (KeyboardInterrupt(), "released")])
-def test_an_error_gives_the_claim_back_as_failed_and_an_interrupt_as_free(
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (ValueError("odd"), "failed"),
+        (KeyboardInterrupt(), "released"),
+        (OSError(errno.ENOSPC, "No space left on device"), "released"),
+        (MemoryError(), "released"),
+    ],
+)
+def test_an_error_gives_the_claim_back_as_failed_and_an_interrupt_or_a_fault_of_the_host_as_free(
     tmp_path: Path, shared_path: str, error: BaseException, state: str
 ) -> None:
     def fail(block: int) -> None:
@@ -113,6 +123,21 @@ def test_an_error_gives_the_claim_back_as_failed_and_an_interrupt_as_free(
         assert host.call(kernel).source == "default"
     except KeyboardInterrupt:
         assert state == "released"
+    with open_store(shared_path) as store:
+        eventually(lambda: store.claims.get(key_of(kernel)).state == state)
+
+
+@pytest.mark.parametrize(("fault", "state"), [(HostFaultError, "released"), (StickyDeviceError, "failed")])
+def test_a_sweep_without_a_winner_is_free_for_others_unless_it_would_cost_them_their_device(
+    tmp_path: Path, shared_path: str, fault: type[Exception], state: str
+) -> None:
+    def fail(block: int) -> None:
+        raise fault("as the test says")
+
+    host, kernel = Host(tmp_path, shared_path, "a"), FakeKernel(TIMES, on_compile=fail)
+    result = host.tuner.tune_ahead(task_of(kernel))
+    assert isinstance(result, Swept)
+    assert (result.sweep.status, result.choice) == ("aborted", None)
     with open_store(shared_path) as store:
         eventually(lambda: store.claims.get(key_of(kernel)).state == state)
 

@@ -29,13 +29,14 @@ def arm() -> None:
     _armed_in = os.getpid()
     process, util = (sys.modules.get(f"multiprocessing.{name}") for name in ("process", "util"))
     if process is not None and util is not None and process.parent_process() is not None:
-        util.Finalize(None, _end, exitpriority=100)
+        util.Finalize(None, end, exitpriority=100)
 
 
-def _end() -> None:
+def end() -> None:
+    """Call the functions now, within the caller's budget: for a process that ends without `atexit`."""
     with wait_budget.one_call():
         for function in reversed(_functions):
             function()
 
 
-atexit.register(_end)
+atexit.register(end)

@@ -199,7 +199,7 @@ class Sweeper:
         return sweep_turn(
             task, self._store, self._locks, owner=self._owner, lease=self._lease,
             patience=self._settings.lock_timeout if waits else 0.0, waited=waited,
-            is_known=is_settled, on_late=partial(self._on_late, task),
+            is_known=is_settled, on_late=partial(self._on_late, task), is_supervised=self._is_supervised,
         )  # fmt: skip
 
     def _look(self, task: TuningTask, *, settled_by_failure: bool) -> _State:

@@ -16,8 +16,10 @@ from tunedb._internal.timer import RearmingTimer
 from tunedb.core.claim import LEASE_S, Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.sweep import Sweep, SweepStatus, Trial
 from tunedb.core.task import TuningTask
+from tunedb.errors import StoreError
 from tunedb.store.claim_keeper import ClaimKeeper, Publication
 from tunedb.store.interface import SweepStore
+from tunedb.sweep.observer import suspect_of
 from tunedb.tuner.claimant import claimant
 from tunedb.tuner.claimant import new_owner as new_owner
 from tunedb.tuner.problem_lock import ProblemLock, lock_problem
@@ -46,6 +48,7 @@ class SweepTurn:
         waited: float,
         patience: float,
         on_late: Callable[[], object],
+        is_supervised: bool = False,
     ) -> None:
         self.lock = lock
         self.is_overtaken = False
@@ -64,7 +67,8 @@ class SweepTurn:
         self._keeper: ClaimKeeper | None = None
         self._claim: Claim | None = None
         self._is_first = False
-        self.has_no_winner = False
+        self._is_supervised = is_supervised
+        self.end_state: ClaimState | None = ClaimState.RELEASED  # of the claim; None: another process ends it
         self._timer = RearmingTimer(who.lease / RENEWALS, self._renew)
         self._guard = threading.Lock()
         self._published: Publication | None = None  # what became of the sweep, once it is known
@@ -97,14 +101,17 @@ class SweepTurn:
             return False
         return True
 
-    def end(self, state: ClaimState) -> None:
-        """Give the claim back, unless the sweep has been published under it, or is being."""
+    def end(self) -> None:
+        """Give the claim back, unless the sweep has been published under it, or is being, or goes on elsewhere."""
         if self._claim is None or self._keeper is None:
+            return
+        if self.end_state is None:
+            self._timer.close()
             return
         is_left = self.is_overtaken and self._keeper is self._keepers[-1]  # another keeper's answer ended the sweep
         if not self._is_kept or is_left:
             self._timer.close()
-            self._keeper.end(self._claim, state)
+            self._keeper.end(self._claim, self.end_state)
 
     def start_sweep(self, sweep: Sweep) -> None:
         """Keep a running sweep."""
@@ -121,7 +128,7 @@ class SweepTurn:
         all other hosts use.
         """
         if not sweep.leaves_its_store:
-            self.has_no_winner = True
+            self.end_state = self._state_after(sweep)
             self._store.finish_sweep(sweep)
             return
         try:
@@ -136,6 +143,16 @@ class SweepTurn:
             self._keep(sweep)
             raise
         self._keep(sweep)
+
+    def _state_after(self, sweep: Sweep) -> ClaimState | None:
+        """Return what those who wait for a sweep without a winner are to do: take their default, try, or wait on.
+
+        A full disk or a spent budget says nothing about the problem. One that cost this process its device would cost
+        each of them theirs in turn; but a supervisor goes on without the config in a new process, under its own claim.
+        """
+        if suspect_of(sweep) is not None:
+            return None if self._is_supervised else ClaimState.FAILED
+        return ClaimState.FAILED if sweep.status == SweepStatus.FAILED else ClaimState.RELEASED
 
     def _keep(self, sweep: Sweep) -> None:
         with self._guard:
@@ -242,25 +259,35 @@ def sweep_turn(
     waited: float = 0.0,
     is_known: Callable[[], bool] = lambda: False,
     on_late: Callable[[], object] = lambda: None,
+    is_supervised: bool = False,
 ) -> Iterator[SweepTurn]:
     """Hold a task's lock, if it is free within `patience` seconds, and at the end give back what was claimed.
 
     The claim has a lease of `lease` seconds, which is renewed. The task has been waited for since `waited` seconds
-    before: a sweep that failed elsewhere in that time is not tried again. See `lock_problem` for the others.
+    before: a sweep that failed elsewhere in that time is not tried again. `is_supervised` says that another process
+    ends the claim of a sweep that costs this one its device. See `lock_problem` for the others.
     """
     began = time.monotonic()
     with lock_problem(folder, task.problem, task.device, patience, is_known) as lock:
         who = claimant(owner, lock.identity, lease)
-        turn = SweepTurn(task, store, lock, who, began=began, waited=waited, patience=patience, on_late=on_late)
-        state = ClaimState.RELEASED
+        turn = SweepTurn(
+            task, store, lock, who, began=began, waited=waited, patience=patience, on_late=on_late,
+            is_supervised=is_supervised,
+        )  # fmt: skip
         try:
             yield turn
-            if turn.has_no_winner:
-                state = ClaimState.FAILED
-        # Raised again. What the program raises itself says nothing about the task: those who wait go on with it.
+        # Raised again. Only a fault of the task's own code would meet those who wait too.
         except BaseException as error:
-            if programs_own(error) is None:
-                state = ClaimState.FAILED
+            turn.end_state = ClaimState.FAILED if _blames_task(error) else ClaimState.RELEASED
             raise
         finally:
-            turn.end(state)
+            turn.end()
+
+
+def _blames_task(error: BaseException) -> bool:
+    """Say whether an error may be of the task's own code: not an interrupt, a store's, or this machine's."""
+    if programs_own(error) is not None or isinstance(error, StoreError):
+        return False
+    from tunedb.runtime.failures import is_host_fault  # here, because it loads torch, as what has failed did
+
+    return not is_host_fault(error)

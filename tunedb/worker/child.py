@@ -28,6 +28,8 @@ from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
 from tunedb.runtime.compile_pool import limit_workers
 from tunedb.runtime.current_device import placement_of
+from tunedb.store import at_end, wait_budget
+from tunedb.store.shared import CLOSE_S, flush_shared
 from tunedb.store.stored import stored_with
 from tunedb.store.wait_budget import one_call
 from tunedb.sweep.observer import Observer, suspect_of
@@ -35,8 +37,10 @@ from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.tuning_result import Skipped, Swept
 from tunedb.tuner.verification import verify
 from tunedb.worker.messages import (
+    FINISH_S,
     DeviceLost,
     Event,
+    Finish,
     Ready,
     Request,
     Start,
@@ -155,6 +159,14 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
     return True
 
 
+def _finish(seconds: float) -> bool:
+    """Send what waits for a shared store, and log what could not be sent; return whether all was sent in time."""
+    with one_call(seconds):
+        flush_shared()
+        at_end.end()
+        return wait_budget.current().left > 0
+
+
 def _raise_terminated(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # a second one must not come in the way of what the first one leaves to do
     raise interrupts.Terminated
@@ -168,7 +180,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")
     logging.getLogger("tunedb").setLevel(start.log_level)
     settings.configure(store=start.store, shared=start.shared, bundles=start.bundles, lock_timeout=start.lock_timeout)
-    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[Request | Finish] = queue.SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin:
@@ -187,12 +199,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _raise_terminated)  # not before: an exception would not stop an import of torch
     events.put(Ready())
     try:
-        while run(tuner, store, start.index, requests.get(), events):
+        while not isinstance(message := requests.get(), Finish) and run(tuner, store, start.index, message, events):
             pass
+        is_sent = _finish(FINISH_S)
     except interrupts.Terminated:  # what it held of its problem is given back
+        _finish(CLOSE_S)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
-    os._exit(1)  # an orderly end may hang on what is left of the device
+    os._exit(0 if is_sent else 1)  # Python's own end may hang on what is left of the device
 
 
 if __name__ == "__main__":

@@ -50,6 +50,11 @@ class Verify:
 
 
 @dataclass(frozen=True, slots=True)
+class Finish:
+    """The last message to a worker: send what is still to be sent to a shared store, and end."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """A message from a worker: it has started and waits for tasks."""
 
@@ -101,13 +106,15 @@ class DeviceLost:
     reason: str
 
 
+FINISH_S = 12.0  # in which a worker sends what waits: a sweep is tried again for 10 s
+
 Request = Tune | Verify
 Answer = Tuned | Verified | DeviceLost
 Event = Ready | SweepStarted | Trying | Tried | Answer
 
 _TYPES: dict[str, Callable[..., Any]] = {
     kind.__name__: kind
-    for kind in (Start, Tune, Verify, Ready, SweepStarted, Trying, Tried, Tuned, Verified, DeviceLost)
+    for kind in (Start, Tune, Verify, Finish, Ready, SweepStarted, Trying, Tried, Tuned, Verified, DeviceLost)
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
     "problem": lambda facts: Problem(facts["key"], facts["kernel"]),
@@ -125,7 +132,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def encode(message: Start | Request | Event) -> str:
+def encode(message: Start | Request | Finish | Event) -> str:
     """Return the message as a line of JSON, its end included."""
     return json.dumps({"type": type(message).__name__, **_fields(message)}, default=_plain) + "\n"
 

@@ -42,6 +42,24 @@ def start_process(variables: Mapping[str, str]) -> tuple[subprocess.Popen[str], 
     return process, events
 
 
+def end_process(process: subprocess.Popen[str], patience: float, last_words: str = "") -> int | None:
+    """Say the last words to a worker and end it; return its exit code if it ends by itself in time."""
+    assert process.stdin is not None
+    code = None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(last_words)
+        process.stdin.flush()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(patience)
+    finally:
+        process.kill()
+        process.wait()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    return code
+
+
 def _read(file_descriptor: int, events: Events) -> None:
     with os.fdopen(file_descriptor) as file, contextlib.suppress(ValueError):  # a line that the worker's end cut off
         for line in file:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from tunedb.core.claim import ClaimState
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, now
 from tunedb.errors import StoreError, SweepError, UnknownSweep
@@ -28,7 +29,9 @@ from tunedb.tuner.verification import Verification
 from tunedb.worker.death import Death, death_of
 from tunedb.worker.host_cores import Presence, core_share, count_workers
 from tunedb.worker.messages import (
+    FINISH_S,
     DeviceLost,
+    Finish,
     Request,
     Start,
     SweepStarted,
@@ -40,7 +43,7 @@ from tunedb.worker.messages import (
     Verify,
     encode,
 )
-from tunedb.worker.process import Events, start_process
+from tunedb.worker.process import Events, end_process, start_process
 from tunedb.worker.released_claims import give_back_claims
 
 # By judgement, for a busy machine.
@@ -96,9 +99,10 @@ class Supervisor:
     ) -> None:
         if kind is not None:
             self.interrupt()
-        self._end(patience=MAX_RELEASE_S if kind is not None else 0.0)
-        if kind is not None:
-            self._give_back()
+            self._end(patience=MAX_RELEASE_S)
+            self._give_back(ClaimState.RELEASED)
+        elif self._child is not None and self._finish() != 0:
+            self._give_back(ClaimState.RELEASED)
         if self._sweep_uid is not None:  # interrupted: the worker was ended in the middle of it
             with contextlib.suppress(StoreError, UnknownSweep):  # `tunedb warm --incomplete` finds it all the same
                 self._abort(self.store.get_sweep(self._sweep_uid))
@@ -120,7 +124,7 @@ class Supervisor:
         A restart builds on this run's own sweeps in any case. `arguments` are those that the problem was made of, if
         they are known. Raises SweepError if no worker can be started.
         """
-        start, left, sweep = time.monotonic(), budget, None
+        start, left, sweep, state = time.monotonic(), budget, None, ClaimState.RELEASED
         for number in range(1 + MAX_RESTARTS):
             if number:
                 _log.warning("%s (%s): going on in a new process.", problem.kernel, problem)
@@ -136,6 +140,7 @@ class Supervisor:
                     return "sweep" if sweep.status == "tuned" else sweep.status, sweep
                 if answer.status is not None and (sweep is None or suspect_of(sweep) is None):  # it would end so again
                     _log.error("%s (%s): the worker ended: %s.", problem.kernel, problem, answer.reason)
+                    state = ClaimState.FAILED
                     break
             else:
                 assert isinstance(answer, Tuned)
@@ -144,17 +149,18 @@ class Supervisor:
                     observer.finished(sweep)
                 if not answer.is_device_lost:
                     return answer.outcome, sweep
-                self._end()
+                self._finish()
             left = budget - (time.monotonic() - start)
             if left <= 0:
                 break
         else:
             _log.error("%s (%s): given up, after %d processes.", problem.kernel, problem, 1 + MAX_RESTARTS)
-        self._give_back()
+            state = ClaimState.FAILED  # each of those who wait would lose as many
+        self._give_back(state)
         return "aborted", sweep
 
-    def _give_back(self) -> None:
-        give_back_claims(self._owner, self.store, self._settings.shared)
+    def _give_back(self, state: ClaimState) -> None:
+        give_back_claims(self._owner, self.store, self._settings.shared, state)
 
     def interrupt(self, *, force: bool = False) -> None:
         """End the worker for good, also from another thread: what waits for it raises Interrupted.
@@ -214,7 +220,7 @@ class Supervisor:
                 case Tuned() | Verified():
                     return event
                 case DeviceLost(reason):
-                    self._end()
+                    self._finish()
                     return Death("runtime_error", reason, suspect, uid)
                 case SweepStarted(uid, candidates):
                     self._sweep_uid = uid
@@ -282,18 +288,14 @@ class Supervisor:
             raise SweepError(f"The worker process did not start ({how}): its own message is above. Run: tunedb doctor")
         return self._child
 
-    def _end(self, patience: float = 0.0) -> int | None:
+    def _finish(self) -> int | None:
+        """End a worker that has no task, once it has sent what it still has to; return its exit code, if in time."""
+        return self._end(FINISH_S + MAX_RELEASE_S, encode(Finish()))
+
+    def _end(self, patience: float = 0.0, last_words: str = "") -> int | None:
         """End the worker, by force if need be; return its exit code if it ends by itself within `patience` seconds."""
-        child, self._child = self._child, None
+        child = self._child  # which another thread may interrupt until it has ended
         self._presence.end()
-        if child is None:
-            return None
-        code = None
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = child.wait(patience)
-        child.kill()
-        child.wait()
-        with contextlib.suppress(BrokenPipeError):
-            assert child.stdin is not None
-            child.stdin.close()
+        code = None if child is None else end_process(child, patience, last_words)
+        self._child = None
         return code

@@ -55,8 +55,7 @@ class Claims:
         self._renew = sa.text(f"UPDATE claim SET expires = {later} WHERE {_OURS}")
         self._end = sa.text(f"UPDATE claim SET state = :state, expires = {now} WHERE {_OURS}")
         self._give_back = sa.text(
-            f"UPDATE claim SET state = '{ClaimState.RELEASED}', expires = {now} "
-            f"WHERE owner = :owner AND state = '{ClaimState.HELD}'"
+            f"UPDATE claim SET state = :state, expires = {now} WHERE owner = :owner AND state = '{ClaimState.HELD}'"
         )
         old = f"FROM claim WHERE expires < {clock['in_seconds'].format('-:seconds')}"
         self._count_old, self._remove_old = sa.text(f"SELECT count(*) {old}"), sa.text(f"DELETE {old}")
@@ -103,10 +102,10 @@ class Claims:
         values = {"owner": claim.owner, "attempt": claim.attempt, "state": str(state)}
         return self._changed(connection, self._end, claim.key, **values)
 
-    def give_back(self, owner: str) -> int:
+    def give_back(self, owner: str, state: ClaimState = ClaimState.RELEASED) -> int:
         """Give back all that an owner holds, whose process has ended; return how many claims."""
         with self._access.write() as connection:
-            return connection.execute(self._give_back, {"owner": owner}).rowcount
+            return connection.execute(self._give_back, {"owner": owner, "state": str(state)}).rowcount
 
     def count_old(self, age: timedelta) -> int:
         """Return how many claims ended longer ago than that."""
