@@ -346,3 +346,90 @@ def test_another_device_or_version_of_the_kernel_is_not_waited_for(tmp_path: Pat
     with open_store(shared_path) as store:
         store.claims.take(ClaimKey(kernel.problem(n=1), DEVICE, "0" * 64), ANOTHER)
         assert host.call(kernel).source == "sweep"
+
+
+def test_one_that_was_overtaken_in_a_local_store_of_two_hosts_keeps_its_sweep_as_aborted(
+    tmp_path: Path, records: pytest.LogCaptureFixture
+) -> None:
+    """As with one PostgreSQL for several hosts in TUNEDB_STORE; also while no details are written."""
+    other, host = Host(tmp_path, None, "b"), Host(tmp_path, None, "a", lock_timeout=0.2)
+    done = other.call(FakeKernel({1: 9.0, 4: 3.0})).sweep
+    host.call(FakeKernel(TIMES), n=99)  # so that the store is open
+    kernel = FakeKernel(TIMES)
+
+    def overtake(block: int) -> None:
+        if block != 1:  # once, although several threads compile
+            return
+        with open_store(host.url) as store:
+            with store._access.write() as connection:
+                connection.exec_driver_sql("UPDATE claim SET owner = 'another', attempt = 7 WHERE state = 'held'")
+            assert store.publish(done, store.claims.get(key_of(kernel)), Claimant("another"), is_first=True)
+        host.store.local.writer.rest_details()
+
+    kernel.on_compile = overtake
+    assert uid_of(host.call(kernel)) == done.uid
+    assert sorted(status for _, status in host.sweeps()) == ["aborted", "tuned", "tuned"]
+    assert records.text.count("another process tuned it as well meanwhile; its result serves") == 1
+
+
+def test_one_that_learns_later_from_its_slow_local_store_that_it_was_overtaken_changes_to_the_others_sweep(
+    tmp_path: Path, records: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Host(tmp_path, None, "c").call(FakeKernel({1: 9.0, 2: 8.0, 4: 3.0})).sweep
+    host = Host(tmp_path, None, "a")
+    host.call(FakeKernel(TIMES), n=99)
+    kernel, may_arrive, publish = FakeKernel(TIMES), threading.Event(), Store.publish
+
+    def overtake(block: int) -> None:
+        if block == 1:
+            with open_store(host.url) as store:
+                store.put_sweep(done)
+                with store._access.write() as connection:
+                    connection.exec_driver_sql("UPDATE claim SET attempt = 7, state = 'released' WHERE state = 'held'")
+
+    kernel.on_compile = overtake
+    monkeypatch.setattr(Store, "publish", lambda *given, **more: (may_arrive.wait(60), publish(*given, **more))[1])
+    monkeypatch.setattr("tunedb.store.writer.RESULT_S", 0.05)  # for which a call waits
+    first = host.call(kernel)
+    assert first.source == "sweep"
+    may_arrive.set()
+    eventually(lambda: host.better)
+    assert uid_of(host.call(kernel)) == done.uid != uid_of(first)
+    assert sorted(status for _, status in host.sweeps()) == ["aborted", "tuned", "tuned"]
+    assert records.text.count("tuned it as well before this sweep arrived") == 1
+
+
+def test_a_local_claim_is_renewed_and_given_back_while_no_details_are_written(tmp_path: Path) -> None:
+    host = Host(tmp_path, None, "a", lease=1.0)
+    host.call(FakeKernel(TIMES), n=99)
+    kernel = FakeKernel({1: "wrong"})
+    ages: list[float] = []
+
+    def wait_for_renewal(block: int) -> None:
+        host.store.local.writer.rest_details()
+        with open_store(host.url) as store:
+
+            def is_renewed() -> bool:
+                ages.append(store.claims.get(key_of(kernel)).age)
+                return len(ages) > 1 and ages[-1] < ages[-2]
+
+            eventually(is_renewed)
+
+    kernel.on_compile = wait_for_renewal
+    assert host.call(kernel).source == "default"
+    with open_store(host.url) as store:
+        eventually(lambda: store.claims.get(key_of(kernel)).state == "failed")
+
+
+def test_a_sweep_is_kept_although_its_claim_went_with_the_file(tmp_path: Path) -> None:
+    host = Host(tmp_path, None, "a")
+    host.call(FakeKernel(TIMES), n=99)
+
+    def lose(block: int) -> None:
+        if block == 1:
+            with open_store(host.url) as store, store._access.write() as connection:
+                connection.exec_driver_sql("DELETE FROM claim")
+
+    choice = host.call(FakeKernel(TIMES, on_compile=lose))
+    assert (choice.source, choice.config["BLOCK"]) == ("sweep", 2)
+    assert [status for _, status in host.sweeps()] == ["tuned", "tuned"]

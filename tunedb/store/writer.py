@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RESULT_S = 0.5  # a call waits this long for a finished sweep to be written; a healthy store needs some milliseconds
 TRIALS_S = 0.5  # a sweep waits this long for its start and trials; later ones come with the finished sweep
+Write = Callable[["Store"], Callable[[], object] | None]
 BUSY_S = 10.0  # a busy store is tried again and again for this long, before it rests
 POLL_S = 0.05  # between two of these tries
 MAX_WAITING = 1000  # sweeps that wait for a store that fails; beyond that the oldest are lost, and that is logged
@@ -38,11 +39,7 @@ class Writer:
     """The writer of one store."""
 
     def __init__(
-        self,
-        store: ReopeningStore,
-        failures: FailureLog,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
+        self, store: ReopeningStore, failures: FailureLog, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.store = store
         self._failures = failures
@@ -58,7 +55,7 @@ class Writer:
         """Start again in a forked child: what waits is written by the parent."""
         self._guard = threading.RLock()  # a Condition can be left locked (see `Gate`)
         self._changes = Changes()  # of what waits, and of whether it is tried
-        self._waiting: dict[str, Sweep] = {}
+        self._waiting: dict[str, tuple[Sweep, Write]] = {}
         self._is_trying = False  # an access that writes what waits is submitted
         self._busy_since: float | None = None
         self._begun: dict[str, float] = {}  # sweeps whose start is kept, with the seconds that are left to them
@@ -70,13 +67,13 @@ class Writer:
     def waiting(self) -> list[Sweep]:
         """Return the finished sweeps that are not written yet."""
         with self._guard:
-            return list(self._waiting.values())
+            return [sweep for sweep, _ in self._waiting.values()]
 
-    def put(self, sweep: Sweep) -> None:
-        """Keep a finished sweep until it is written, which begins at once. Does not wait for it."""
+    def put(self, sweep: Sweep, write: Write | None = None) -> None:
+        """Keep a finished sweep until `write` has written it, and do what that returns. Does not wait for either."""
         with self._guard:
             self._end_parts(sweep.uid)
-            self._waiting[sweep.uid] = sweep
+            self._waiting[sweep.uid] = sweep, write or (lambda store: store.finish_sweep(sweep))
             _unwritten.add(self)
             if len(self._waiting) > MAX_WAITING:
                 del self._waiting[next(iter(self._waiting))]
@@ -201,11 +198,13 @@ class Writer:
         """Write no parts of sweeps for a while: the store failed."""
         self._details.trip()
 
-    def detail(self, work: Callable[[Store], object], is_wanted: Callable[[], bool] = lambda: True) -> Job[bool]:
-        """Have something written that may be lost; the job's value is whether it was."""
+    def detail(
+        self, work: Callable[[Store], object], is_wanted: Callable[[], bool] = lambda: True, *, rests: bool = True
+    ) -> Job[bool]:
+        """Have something written that may be lost; the job's value is whether it was. Not all `rests` with details."""
 
         def run() -> bool:
-            if self._details.is_open or not is_wanted():
+            if (rests and self._details.is_open) or not is_wanted():
                 return False
             try:
                 self.store.run(work)
@@ -221,8 +220,8 @@ class Writer:
     def _write_next(self) -> None:
         """Write the oldest sweep that waits, on the writer's thread, and submit the next: a fork may come between."""
         with self._guard:
-            sweep = next(iter(self._waiting.values()), None)
-        goes_on = sweep is not None and self._write(sweep)
+            first = next(iter(self._waiting.values()), None)
+        goes_on = first is not None and self._write(first)
         with self._guard:
             # Without a thread this is a call, which leaves the rest to the next one.
             goes_on = self._is_trying = goes_on and bool(self._waiting) and self._thread.runs_here()
@@ -235,10 +234,11 @@ class Writer:
         elif self._waiting:
             self._timer.arm()
 
-    def _write(self, sweep: Sweep) -> bool:
+    def _write(self, entry: tuple[Sweep, Write]) -> bool:
         """Write a sweep; return whether to go on: with the next one, or again with this one."""
+        (sweep, write), settle = entry, None
         try:
-            self.store.run(lambda store: store.finish_sweep(sweep))
+            settle = self.store.run(write)
         except StoreBusy as error:
             now = self._monotonic()
             self._busy_since = now if self._busy_since is None else self._busy_since
@@ -254,8 +254,11 @@ class Writer:
             self._fail(error)
             return False
         with self._guard:
-            self._waiting.pop(sweep.uid, None)
+            if self._waiting.get(sweep.uid) is entry:  # else it has changed since
+                del self._waiting[sweep.uid]
         self._busy_since = None
+        if settle is not None:
+            self._thread.submit(settle)  # whose errors are not this sweep's
         return True
 
     def _fail(self, error: Exception) -> None:

@@ -11,15 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tunedb._internal.control import programs_own
 from tunedb._internal.timer import RearmingTimer
 from tunedb.core.claim import LEASE_S, Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.sweep import Sweep, SweepStatus, Trial
 from tunedb.core.task import TuningTask
-from tunedb.errors import StoreError
 from tunedb.store.claim_keeper import ClaimKeeper, Publication
 from tunedb.store.interface import SweepStore
-from tunedb.sweep.observer import suspect_of
+from tunedb.tuner.claim_end import state_after, state_after_error
 from tunedb.tuner.claimant import claimant
 from tunedb.tuner.claimant import new_owner as new_owner
 from tunedb.tuner.problem_lock import ProblemLock, lock_problem
@@ -72,7 +70,9 @@ class SweepTurn:
         self._timer = RearmingTimer(who.lease / RENEWALS, self._renew)
         self._guard = threading.Lock()
         self._published: Publication | None = None  # what became of the sweep, once it is known
-        self._is_kept = False  # the sweep is in the local store, as it ended
+        self._is_kept = False  # the sweep is in the local store, as it ended, or on its way there
+        self._published_at_home: Publication | None = None  # the same of the local store
+        self._is_home_late = False
 
     def take(self, is_settled: Callable[[], bool], *, is_first: bool) -> bool:
         """Claim the task; return False if another process has it for longer than we wait, or no sweep is needed.
@@ -128,7 +128,7 @@ class SweepTurn:
         all other hosts use.
         """
         if not sweep.leaves_its_store:
-            self.end_state = self._state_after(sweep)
+            self.end_state = state_after(sweep, is_supervised=self._is_supervised)
             self._store.finish_sweep(sweep)
             return
         try:
@@ -144,16 +144,6 @@ class SweepTurn:
             raise
         self._keep(sweep)
 
-    def _state_after(self, sweep: Sweep) -> ClaimState | None:
-        """Return what those who wait for a sweep without a winner are to do: take their default, try, or wait on.
-
-        A full disk or a spent budget says nothing about the problem. One that cost this process its device would cost
-        each of them theirs in turn; but a supervisor goes on without the config in a new process, under its own claim.
-        """
-        if suspect_of(sweep) is not None:
-            return None if self._is_supervised else ClaimState.FAILED
-        return ClaimState.FAILED if sweep.status == SweepStatus.FAILED else ClaimState.RELEASED
-
     def _keep(self, sweep: Sweep) -> None:
         with self._guard:
             overtaken = self._published == Publication.OVERTAKEN
@@ -161,7 +151,11 @@ class SweepTurn:
         if not overtaken and self._keepers:
             home = self._keepers[-1]
             claim = self._claim if home is self._keeper else None
-            result = home.publish(sweep, claim, self._who, is_first=False, settled=lambda _: None)
+            settled = partial(self._settle_at_home, sweep)
+            result = home.publish(sweep, claim, self._who, is_first=False, settled=settled)
+            with self._guard:
+                result = self._published_at_home or result
+                self._is_home_late = result == Publication.UNKNOWN
             overtaken = result == Publication.OVERTAKEN
             if claim is not None:
                 self._timer.close()
@@ -169,8 +163,22 @@ class SweepTurn:
             self._store.finish_sweep(sweep)
         if overtaken:
             self.is_overtaken = True
-            aborted = {"status": SweepStatus.ABORTED, "complete": False, "config": None, "time_us": None}
-            self._store.finish_sweep(dataclasses.replace(sweep, **aborted, default_time_us=None))  # type: ignore[arg-type]
+            self._abort(sweep)
+
+    def _abort(self, sweep: Sweep) -> None:
+        aborted = {"status": SweepStatus.ABORTED, "complete": False, "config": None, "time_us": None}
+        self._store.finish_sweep(dataclasses.replace(sweep, **aborted, default_time_us=None))  # type: ignore[arg-type]
+
+    def _settle_at_home(self, sweep: Sweep, result: Publication) -> None:
+        """Hear what became of the sweep in the local store, which may be slow, on any thread."""
+        with self._guard:
+            self._published_at_home = result
+            is_late = self._is_home_late
+        if is_late and result == Publication.OVERTAKEN:
+            self._say_overtaken(sweep)
+            self._abort(sweep)
+            self.look_again()
+            self._on_late()
 
     def _settle(self, sweep: Sweep, claim: Claim | None, result: Publication) -> None:
         """Hear what became of the sweep in the shared store, on any thread and at any time."""
@@ -181,15 +189,18 @@ class SweepTurn:
         if not is_late:
             return
         if result == Publication.OVERTAKEN:
-            _log.warning(
-                "%s (%s): another process tuned it as well before this sweep arrived; the other's result serves.",
-                sweep.problem.kernel, sweep.problem,
-            )  # fmt: skip
+            self._say_overtaken(sweep)
             self._store.withdraw(sweep.uid, "another process had tuned it as well")
         elif result != Publication.KEPT or claim is not None:
             return
         self._store.refresh(*self._identity)
         self._on_late()
+
+    def _say_overtaken(self, sweep: Sweep) -> None:
+        _log.warning(
+            "%s (%s): another process tuned it as well before this sweep arrived; the other's result serves.",
+            sweep.problem.kernel, sweep.problem,
+        )  # fmt: skip
 
     def wait_for_the_other(self) -> None:
         """Wait, as long as for a lock, until no other process holds the claim: its sweep is then stored."""
@@ -276,18 +287,9 @@ def sweep_turn(
         )  # fmt: skip
         try:
             yield turn
-        # Raised again. Only a fault of the task's own code would meet those who wait too.
+        # Raised again. Whether those who wait would meet it too is for the claim to say.
         except BaseException as error:
-            turn.end_state = ClaimState.FAILED if _blames_task(error) else ClaimState.RELEASED
+            turn.end_state = state_after_error(error)
             raise
         finally:
             turn.end()
-
-
-def _blames_task(error: BaseException) -> bool:
-    """Say whether an error may be of the task's own code: not an interrupt, a store's, or this machine's."""
-    if programs_own(error) is not None or isinstance(error, StoreError):
-        return False
-    from tunedb.runtime.failures import is_host_fault  # here, because it loads torch, as what has failed did
-
-    return not is_host_fault(error)

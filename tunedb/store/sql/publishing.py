@@ -30,7 +30,8 @@ class Publishing:
         """Keep a sweep and give back its claim, both or neither. See `Store.publish`."""
         rows.check_sweep(sweep)
         with self._access.write() as connection:
-            if claim is None:
+            # A claim that is not there any more was lost with its file, or removed because nobody held it.
+            if claim is None or self._claims.get_in(connection, claim.key) is None:
                 claim = self._claim_late(connection, sweep, claimant, is_first=is_first)
             if claim is not None and self._claims.end_in(connection, claim, ClaimState.RELEASED):
                 self._rows.put(connection, sweep)
