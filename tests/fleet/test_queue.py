@@ -71,6 +71,24 @@ def test_the_wait_for_what_is_tuned_elsewhere_ends_once_nothing_was_done_for_the
     assert tasks.take(HERE) is None
 
 
+def test_the_wait_ends_although_tasks_wait_for_a_device_that_no_slot_has() -> None:
+    clock = Clock()
+    tasks = TaskQueue([TuningTask(SECOND.kernel, SECOND.problem, Placement(OTHER, 1)), FIRST], 60, clock)
+    assert tasks.take(HERE) == FIRST
+    assert tasks.pass_over(FIRST)
+    clock.now = 61.0
+    assert tasks.take(HERE) == FIRST
+    assert not tasks.pass_over(FIRST)
+
+
+def test_the_wait_goes_on_while_tasks_wait_for_the_same_device() -> None:
+    clock = Clock()
+    tasks = TaskQueue([FIRST, SECOND], 60, clock)
+    assert tasks.take(HERE) == FIRST
+    clock.now = 61.0
+    assert tasks.pass_over(FIRST)
+
+
 def test_no_wait_ends_while_another_slot_still_tunes() -> None:
     clock = Clock()
     tasks = TaskQueue([FIRST, SECOND], 60, clock)

@@ -75,7 +75,9 @@ class TaskQueue:
         with self._changed:
             now = self._monotonic()
             others = [since for key, (since, _) in self._running.items() if key != task.key]
-            is_idle = not self._waiting and all(now - since < LOOK_AGAIN_S for since in others)  # others only look too
+            # Tasks of another device may wait for ever: its worker may not have started.
+            waiting = any(other.device == task.device for other in self._waiting)
+            is_idle = not waiting and all(now - since < LOOK_AGAIN_S for since in others)  # others only look too
             if is_idle and now - self._progress_at > self._patience:
                 return False
             looked_at, _ = self._running.pop(task.key)
