@@ -116,7 +116,9 @@ class StoreUnavailable(StoreError):
 
 
 class StoreReadOnly(StoreUnavailable):
-    """The store may be read but not written: by this user, or by anyone at present."""
+    """The store may be read but not written: by this user, or, if it `is_temporary`, by anyone at present."""
+
+    is_temporary = False
 
 
 class StoreBusy(StoreUnavailable):

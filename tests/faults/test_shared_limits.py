@@ -16,6 +16,7 @@ from tests.faults import calls
 from tests.faults.network import Forwarder
 from tests.faults.test_shared import put, uids
 from tests.store.samples import DEVICE, HASH, sweep
+from tunedb.core.claim import ClaimKey
 from tunedb.store import open_store, upgrade
 from tunedb.store.breaker import RETRY_AFTER_S
 from tunedb.store.guarded import GuardedStore
@@ -64,8 +65,13 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 def test_a_role_that_may_only_read_is_a_reader_and_no_failure(
-    tmp_path: Path, reader_url: str, shared_url: str, records: pytest.LogCaptureFixture
+    tmp_path: Path,
+    reader_url: str,
+    shared_url: str,
+    records: pytest.LogCaptureFixture,
+    request: pytest.FixtureRequest,
 ) -> None:
+    is_temporary = "not now" in request.node.callspec.params["reader_url"]
     put(shared_url, 0)
     path, shared = str(tmp_path / "store.db"), remote(reader_url, deadline=30.0)
     tuner = calls.tuner(LayeredStore(GuardedStore(path, lambda: open_store(path)), shared), store=path)
@@ -76,8 +82,70 @@ def test_a_role_that_may_only_read_is_a_reader_and_no_failure(
     shared.close(10)
     shared.report()
     tuner.close()
-    assert [record.getMessage() for record in records.records if record.levelname == "WARNING"] == []
+    warned = [record.getMessage() for record in records.records if record.levelname == "WARNING"]
+    assert [text.partition("only: ")[2] for text in warned] == (["2. Run: tunedb sync"] if is_temporary else [])
     assert (len(uids(path)), len(uids(shared_url))) == (2, 2)
+
+
+def writer_of(shared_url: str, *statements: str) -> str:
+    """The shared store as a role sees it that may write, but for what these statements change."""
+    with psycopg.connect(shared_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS writer; CREATE ROLE writer LOGIN")
+        connection.execute("GRANT USAGE ON SCHEMA tunedb TO writer; GRANT ALL ON ALL TABLES IN SCHEMA tunedb TO writer")
+        connection.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA tunedb TO writer")
+        for statement in statements:
+            connection.execute(statement)
+    return f"postgresql+psycopg://writer@/postgres?host={parse_qs(urlsplit(shared_url).query)['host'][0]}"
+
+
+def remove_writer(shared_url: str) -> None:
+    """Remove that role."""
+    with psycopg.connect(shared_url, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY writer; DROP ROLE writer")
+
+
+def test_a_standby_takes_sweeps_again_when_it_is_the_primary_and_those_until_then_are_counted(
+    tmp_path: Path, shared_url: str, records: pytest.LogCaptureFixture
+) -> None:
+    writer = writer_of(shared_url, "ALTER ROLE writer SET default_transaction_read_only = on")
+    path, seconds = str(tmp_path / "store.db"), [0.0]
+    shared = remote(writer, deadline=30.0, monotonic=lambda: seconds[0])
+    tuner = calls.tuner(LayeredStore(GuardedStore(path, lambda: open_store(path)), shared), store=path)
+    for n in (1, 2):
+        assert calls.call(tuner, n)[:2] == (2, "sweep")
+        shared.flush()
+        seconds[0] += RETRY_AFTER_S + 1
+    assert uids(shared_url) == []
+    with psycopg.connect(shared_url, autocommit=True) as connection:
+        connection.execute("ALTER ROLE writer RESET default_transaction_read_only")
+    assert calls.call(tuner, 3)[:2] == (2, "sweep")
+    with open_store(shared_url) as store:
+        [sent] = store.iter_sweeps()
+        states = [store.claims.get(ClaimKey(sent.problem, sent.device, sent.kernel_hash)).state]
+    assert (sent.problem["n"], states) == (3, ["released"])
+    shared.close(10)
+    shared.report()
+    tuner.close()
+    warned = [record.getMessage() for record in records.records if record.levelname == "WARNING"]
+    assert [text.partition("only: ")[2] for text in warned] == ["2. Run: tunedb sync"]
+    remove_writer(shared_url)
+
+
+def test_a_role_that_may_write_sweeps_but_no_claims_sends_its_sweeps(
+    tmp_path: Path, shared_url: str, records: pytest.LogCaptureFixture
+) -> None:
+    writer = writer_of(shared_url, "REVOKE ALL ON tunedb.claim FROM writer")
+    path = str(tmp_path / "store.db")
+    shared = remote(writer, deadline=30.0)
+    tuner = calls.tuner(LayeredStore(GuardedStore(path, lambda: open_store(path)), shared), store=path)
+    for n in (1, 2):
+        assert calls.call(tuner, n)[:2] == (2, "sweep")
+    shared.close(10)
+    shared.report()
+    tuner.close()
+    assert len(uids(shared_url)) == 2
+    assert [record.getMessage() for record in records.records if record.levelname == "WARNING"] == []
+    remove_writer(shared_url)
 
 
 def test_a_role_that_may_not_read_the_revision_does_not_use_tables_of_another_version(

@@ -43,8 +43,9 @@ class SharedStore:
     """One shared store, from which finished sweeps are read and to which they are written.
 
     A call never makes it or migrates it; each cause of a failure is logged once. Writes that are refused hide no row
-    from reads, whose failure stops both for a while. One that may only be read is a reader: nothing is sent to it, and
-    nothing claimed. `load` imports what `opener` needs, on the caller's thread: that is no wait for a store.
+    from reads, whose failure stops both for a while. If its role may only read, nothing is sent and nothing claimed; if
+    it may not claim, its sweeps are sent all the same. A standby is tried again later. `load` imports what `opener`
+    needs, on the caller's thread: that is no wait for a store.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class SharedStore:
     ) -> None:
         self.url = without_password(url)
         self.deadline = DEADLINE_S if deadline is None else deadline
-        self._writable = writable
+        self._writable, self._may_claim = writable, True
         self._reads, self._writes = Breaker(monotonic), Breaker(monotonic)
         self._count_writes = Breaker(monotonic)  # apart: a role may write sweeps, and no counts
         self._causes: set[str] = set()
@@ -69,7 +70,7 @@ class SharedStore:
         self._counts = RemoteAccess("tunedb-counts", opener, self._fail_counts, monotonic)
         self._rows = SharedRows(reader, lambda: not self._reads.is_open, load, self.deadline, monotonic)
         self._accesses = (reader, self._sender, claims, self._counts)
-        self.claims = SharedClaims(claims, self.takes_writes, load, self.deadline, self.publish)
+        self.claims = SharedClaims(claims, self._takes_claims, load, self.deadline, self.publish)
         self.renew()
         _all.add(self)
         forks.renew_in_child(self)
@@ -82,6 +83,9 @@ class SharedStore:
     def takes_writes(self) -> bool:
         """Say whether something may be written: the store is not left alone, and is not known to be read only."""
         return self._writable and not self._reads.is_open and not self._writes.is_open
+
+    def _takes_claims(self) -> bool:
+        return self._may_claim and self.takes_writes()
 
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that identity, as they were when they were first read or last refreshed."""
@@ -118,7 +122,16 @@ class SharedStore:
         kept: list[Publication] = []
 
         def send(store: Store) -> bool:
-            kept.append(store.publish(sweep, claim, claimant, is_first=is_first))
+            if self._may_claim:
+                try:
+                    kept.append(store.publish(sweep, claim, claimant, is_first=is_first))
+                    return True
+                except StoreReadOnly as error:  # of the claim, or of the sweep: that shows below
+                    if error.is_temporary:
+                        raise
+                    self._refuse_claims(error)
+            store.put_sweep(sweep)
+            kept.append(Publication.KEPT)
             return True
 
         def done() -> Publication:
@@ -194,14 +207,18 @@ class SharedStore:
         self._rest(error, self._reads, self._writes)
 
     def _fail_write(self, error: Exception | None) -> None:
-        if isinstance(error, StoreReadOnly):
-            self._become_reader(error)
-        else:
+        if not isinstance(error, StoreReadOnly):
             self._rest(error, self._writes)
+        elif error.is_temporary:
+            self._wait_for_writes(error)
+        else:
+            self._become_reader(error)
 
     def _fail_claim(self, error: Exception | None) -> None:
         if error is None:
             self._rest(error, self._reads, self._writes)
+        elif isinstance(error, StoreReadOnly) and not error.is_temporary:
+            self._refuse_claims(error)
         else:
             self._fail_write(error)
 
@@ -213,6 +230,17 @@ class SharedStore:
         if self._writable:
             self._writable = False
             _log.info("Shared store %s is only read: it takes no writes. %s", self.url, without_passwords(str(error)))
+
+    def _refuse_claims(self, error: Exception) -> None:
+        if self._may_claim:
+            self._may_claim = False
+            _log.info("Shared store %s takes no claims. %s", self.url, without_passwords(str(error)))
+
+    def _wait_for_writes(self, error: Exception) -> None:
+        self._writes.trip()
+        if "standby" not in self._causes:
+            self._causes.add("standby")
+            _log.info("Shared store %s takes no writes at present. %s", self.url, without_passwords(str(error)))
 
     def _rest(self, error: Exception | None, *breakers: Breaker) -> None:
         for breaker in breakers:

@@ -24,7 +24,8 @@ from tunedb.store.sql.in_flight import in_flight
 from tunedb.store.sql.sqlite_failures import failure_of, refused, unavailable, unusable
 from tunedb.store.sql.sqlite_file import STATEMENT_S, StatementLimit
 
-_PG_READ_ONLY = ("42501", "25006")  # insufficient_privilege, read_only_sql_transaction: a role, or a standby
+_PG_NO_RIGHT = "42501"  # insufficient_privilege: what a role may not do
+_PG_READ_ONLY = "25006"  # read_only_sql_transaction: a standby, or a server under maintenance
 _PG_BUSY = ("55P03", "57014")  # lock_not_available, query_canceled: what the two time-outs below end in
 
 
@@ -102,8 +103,12 @@ class Database:
         if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):
             return refused(driver_error, self.url)
         code = getattr(driver_error, "sqlstate", None)
-        if code in _PG_READ_ONLY:
+        if code == _PG_NO_RIGHT:
             return StoreReadOnly(str(unavailable(driver_error, self.url, "Grant this role the right to write.")))
+        if code == _PG_READ_ONLY:
+            standby = StoreReadOnly(str(unavailable(driver_error, self.url, "Name the primary server, or try later.")))
+            standby.is_temporary = True
+            return standby
         return unavailable(driver_error, self.url, is_busy=code in _PG_BUSY)
 
 
