@@ -8,6 +8,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,10 @@ def test_what_another_process_does_not_finish_ends_as_busy(store: Store) -> None
     assert {(*outcome.task.problem, outcome.word) for outcome in outcomes} == {("b2", "sweep"), ("b1", "busy")}
 
 
-def test_with_force_what_was_swept_meanwhile_is_not_swept_again(store: Store) -> None:
+@pytest.mark.parametrize("hours", [0.0, -24.0, 24.0])
+def test_with_force_what_was_swept_meanwhile_is_not_swept_again_whatever_the_clock_of_its_host(
+    store: Store, hours: float
+) -> None:
     from tests.store.samples import sweep, trial
     from tunedb.core.problem import Config
     from tunedb.core.sweep import now
@@ -165,8 +169,8 @@ def test_with_force_what_was_swept_meanwhile_is_not_swept_again(store: Store) ->
                         kernel_hash=task.kernel.hash,
                         config=config,
                         trials=(trial(config=config),),
-                        started=now(),
-                        finished=now(),
+                        started=now() + timedelta(hours=hours),
+                        finished=now() + timedelta(hours=hours),
                     )
                 )
                 lock._release()
@@ -176,6 +180,27 @@ def test_with_force_what_was_swept_meanwhile_is_not_swept_again(store: Store) ->
     assert (outcome.word, outcome.sweep and outcome.sweep.config) == ("stored", config)
     assert len(list(store.iter_sweeps())) == 1
     assert [outcome.word for outcome in tune(store, [{"b1": 0.001}], 1, force=True)] == ["sweep"]
+
+
+def test_with_force_what_was_stored_before_is_swept_again_although_its_host_was_ahead(store: Store) -> None:
+    from tests.store.samples import sweep, trial
+    from tunedb.core.problem import Config
+    from tunedb.core.sweep import now
+
+    [task] = tasks_of({"b1": 0.001})
+    config, later = Config.of(BLOCK=1), now() + timedelta(hours=24)
+    store.put_sweep(
+        sweep(
+            problem=task.problem, device=task.device, kernel_hash=task.kernel.hash, config=config,
+            trials=(trial(config=config),), started=later, finished=later,
+        )
+    )  # fmt: skip
+    heard = Heard()
+    with lock_problem(lock_folder(settings.current()), task.problem, task.device, 1) as lock:
+        heard.passed_over = lambda slot, passed: lock._release()  # type: ignore[method-assign]
+        [outcome] = tune(store, [{"b1": 0.001}], 1, heard, force=True)
+    assert outcome.word == "sweep"
+    assert len(list(store.iter_sweeps())) == 2
 
 
 def test_a_slot_whose_worker_can_not_start_leaves_its_problems_to_the_others(

@@ -14,7 +14,7 @@ import pytest
 from tests.store.samples import DEVICE, HASH, sweep, without_trials
 from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import Mark, MarkKind, Sweep
+from tunedb.core.sweep import Mark, MarkKind, Sweep, now
 from tunedb.store import Store, open_store, upgrade
 from tunedb.store.claim_keeper import Publication
 
@@ -200,6 +200,21 @@ def test_nothing_is_published_without_a_claim_while_another_process_holds_it(sto
     assert not publish(store, sweep(), None, SECOND)
     assert store.claims.renew(claim, 60)
     assert len(store.upkeep.uids()) == 0
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_what_was_published_since_a_sweep_began_is_known_by_the_databases_clock(
+    store: Store, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """The clock of the host that published is a day behind or ahead."""
+    monkeypatch.setattr(store._rows, "_now", lambda: now() + timedelta(days=days))
+    assert publish(store, sweep(), store.claims.take(KEY, FIRST))
+    late = sweep(started=now() - timedelta(hours=1))
+    assert store.publish(late, None, SECOND, is_first=False) == Publication.OVERTAKEN
+    time.sleep(0.05)  # of the milliseconds that SQLite's clock has
+    after = sweep(started=now())
+    store.claims.end(store.claims.take(KEY, FIRST), ClaimState.RELEASED)  # an interrupt: nothing is published
+    assert store.publish(after, None, SECOND, is_first=False) == Publication.KEPT
 
 
 def _identity() -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from tunedb.core.sweep import Sweep, Trial, now
+from tunedb.core.sweep import Sweep, Trial
 from tunedb.core.task import TaskKey, TuningTask
 from tunedb.errors import SweepError
 from tunedb.fleet.order import longest_first
@@ -100,7 +100,8 @@ class TaskRun:
 
     def __init__(self, tasks: Sequence[TuningTask], run: HostRun) -> None:
         self._run = run
-        self._began, self._deadline = now(), time.monotonic() + run.budget
+        self._deadline = time.monotonic() + run.budget
+        self._before: dict[TaskKey, str | None] = {}  # uids of what was stored of a task when it was first passed over
         longest = longest_first(tasks, {task.key: run.seconds.get(task.key, 0.0) for task in tasks})
         self.tasks = TaskQueue(tasks if run.keeps_order else longest, run.settings.lock_timeout)
 
@@ -138,11 +139,18 @@ class TaskRun:
                 task, force=force, budget=left, observer=observer, builds_on=run.builds_on, waits=False, waited=waited
             )
 
-        if run.force and self.tasks.was_passed_over(task):
+        if not run.force:
+            return asked(force=False)
+        if task.key in self._before:
             word, sweep = asked(force=False)
-            if word != STORED or sweep is None or (sweep.finished is not None and sweep.finished >= self._began):
+            if word != STORED or sweep is None or sweep.uid != self._before[task.key]:
                 return word, sweep
-        return asked(force=run.force)
+        word, sweep = asked(force=True)
+        if word == BUSY and task.key not in self._before:
+            word, sweep = asked(force=False)  # what is stored until the other process is done; else it is busy too
+            self._before[task.key] = None if sweep is None else sweep.uid
+            return (BUSY, None) if word == STORED else (word, sweep)
+        return word, sweep
 
 
 class Relay:

@@ -20,7 +20,7 @@ from tunedb.store.sql.statements import MAX_COUNT
 
 _KEY = "kernel = :kernel AND problem = :problem AND device = :device AND kernel_hash = :kernel_hash"
 _OURS = f"{_KEY} AND owner = :owner AND attempt = :attempt AND state = '{ClaimState.HELD}'"
-_CLOCK = {
+CLOCK = {
     "sqlite": {
         "in_seconds": "strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%+.3f seconds', {}))",  # as UtcTime keeps times
         "age": "(julianday('now') - julianday(expires)) * 86400.0",
@@ -37,7 +37,7 @@ class Claims:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        clock = _CLOCK["sqlite" if access.database.is_sqlite else "postgresql"]
+        clock = CLOCK["sqlite" if access.database.is_sqlite else "postgresql"]
         now, later = clock["in_seconds"].format("0.0"), clock["in_seconds"].format(":lease")
         self._take = sa.text(
             "INSERT INTO claim (kernel, problem, device, kernel_hash, owner, place, attempt, state, expires) "

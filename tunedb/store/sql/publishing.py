@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import sqlalchemy as sa
 
 from tunedb.core.claim import Claim, Claimant, ClaimKey, ClaimState
@@ -11,11 +9,8 @@ from tunedb.core.sweep import Sweep, now
 from tunedb.store.claim_keeper import Publication
 from tunedb.store.sql import rows, statements
 from tunedb.store.sql.base import Access
-from tunedb.store.sql.claims import Claims
-from tunedb.store.sql.models import UtcTime
+from tunedb.store.sql.claims import CLOCK, Claims
 from tunedb.store.sql.sweep_rows import SweepRows
-
-_HAS_NEW = sa.text(statements.HAS_NEW).bindparams(sa.bindparam("since", type_=UtcTime))
 
 
 class Publishing:
@@ -25,6 +20,10 @@ class Publishing:
         self._access = access
         self._rows = sweep_rows
         self._claims = claims
+        in_seconds = CLOCK["sqlite" if access.database.is_sqlite else "postgresql"]["in_seconds"]
+        # Hosts' clocks differ, so that what was published has the database's time.
+        self._has_new = sa.text(statements.HAS_NEW.format(since=in_seconds.format("-:seconds")))
+        self._arrives = sa.text(f"UPDATE sweep SET arrived = {in_seconds.format('0.0')} WHERE uid = :uid")
 
     def publish(self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool) -> Publication:
         """Keep a sweep and give back its claim, both or neither. See `Store.publish`."""
@@ -34,7 +33,8 @@ class Publishing:
             if claim is None or self._claims.get_in(connection, claim.key) is None:
                 claim = self._claim_late(connection, sweep, claimant, is_first=is_first)
             if claim is not None and self._claims.end_in(connection, claim, ClaimState.RELEASED):
-                self._rows.put(connection, sweep)
+                if self._rows.put(connection, sweep):
+                    connection.execute(self._arrives, {"uid": sweep.uid})
                 return Publication.KEPT
             # This very sweep may have been kept before: the answer may have been lost on its way.
             was_kept = self._rows.is_finished(connection, sweep.uid)
@@ -54,16 +54,19 @@ class Publishing:
     def _is_behind(self, connection: sa.Connection, key: ClaimKey, sweep: Sweep, *, is_first: bool) -> bool:
         if is_first:
             return self._has_other(connection, sweep)
-        # Another process's claim has ended since then, by the database's clock, and its sweep arrived, by its host's.
+        # Another process's claim has ended since then, and its sweep arrived, both by the database's clock.
         before = self._claims.get_in(connection, key)
-        seconds = (now() - sweep.started).total_seconds()
+        seconds = max((now() - sweep.started).total_seconds(), 0.0)
         has_ended = before is not None and before.state == ClaimState.RELEASED and before.age <= seconds
-        return has_ended and self._has_other(connection, sweep, sweep.started)
+        return has_ended and self._has_other(connection, sweep, seconds)
 
-    def _has_other(self, connection: sa.Connection, sweep: Sweep, since: datetime | None = None) -> bool:
-        """Say whether another tuned sweep of the same identity and environment is stored, and not quarantined."""
+    def _has_other(self, connection: sa.Connection, sweep: Sweep, seconds: float | None = None) -> bool:
+        """Say whether another tuned sweep of the same identity and environment is stored, and not quarantined.
+
+        With `seconds`, one that arrived within these.
+        """
         values = statements.identity(sweep.problem, sweep.device, sweep.kernel_hash)
         values |= {"environment": sweep.environment.key, "uid": sweep.uid}
-        if since is None:
+        if seconds is None:
             return bool(connection.scalar(sa.text(statements.HAS_OTHER), values))
-        return bool(connection.scalar(_HAS_NEW, values | {"since": since}))
+        return bool(connection.scalar(self._has_new, values | {"seconds": seconds}))

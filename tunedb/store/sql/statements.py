@@ -118,7 +118,7 @@ _OTHER = (
     f"AND mark.kind = '{MarkKind.QUARANTINE}')"
 )
 HAS_OTHER = f"SELECT EXISTS ({_OTHER})"
-HAS_NEW = f"SELECT EXISTS ({_OTHER} AND sweep.arrived >= :since)"
+HAS_NEW = f"SELECT EXISTS ({_OTHER} AND sweep.arrived >= {{since}})"  # an expression of the database's own clock
 TRIED = (
     f"SELECT {_columns('trial', ('config',))} FROM trial JOIN sweep ON sweep.id = trial.sweep_id "
     f"WHERE sweep.uid = :sweep LIMIT {MAX_TRIED}"
