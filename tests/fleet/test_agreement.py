@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,22 @@ def environment_of(rank: int, folder: Path) -> dict[str, str]:
     """What torchrun tells a rank of four, and where they meet; torchrun itself takes as long as all of them."""
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}
     return os.environ | place | {"RENDEZVOUS": f"file://{folder}/rendezvous", "TUNEDB_MODE": "tune"}
+
+
+def test_four_ranks_that_torchrun_starts_agree_cold_and_warm_if_they_share_a_store(
+    tmp_path: Path, postgresql_url: str, exhaustive: bool
+) -> None:
+    if not exhaustive:
+        pytest.skip("takes a minute: pytest --exhaustive")
+    upgrade(postgresql_url)
+    shared = postgresql_url.replace("postgresql://", "postgresql+psycopg://")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"]
+    ran = subprocess.run(
+        [*torchrun, "-m", "tests.fleet.ranks", str(tmp_path), shared], cwd=ROOT, capture_output=True, text=True,
+        timeout=300, env=os.environ | {"TUNEDB_MODE": "tune"}, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout.splitlines()[-1]) == [8, 0, 0]
 
 
 def test_four_ranks_of_two_hosts_agree_cold_and_warm_if_they_share_a_store(tmp_path: Path, postgresql_url: str) -> None:

@@ -24,7 +24,7 @@ from tunedb.store import Store, open_store
 
 pytest.importorskip("distributed", reason="needs distributed: pip install 'tunedb[dask]'")
 
-WORKERS = 3  # one is killed; the other two share what is left
+WORKERS, ALL_WORKERS = 3, 4  # one is killed, the others share what is left; all of them with --exhaustive
 LIBRARIES = ("distributed", *forked.LIBRARIES)
 LOOPBACK = "127.0.0.1"
 START_S = 90.0  # ample, on a busy machine
@@ -101,14 +101,15 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster of three workers."""
+def cluster(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A cluster of workers with a GPU each."""
     made = Cluster(tmp_path_factory.mktemp("dask"))
+    workers = ALL_WORKERS if pytestconfig.getoption("--exhaustive") else WORKERS
     try:
         made.address()
-        for number in range(WORKERS):
+        for number in range(workers):
             made.add_worker(f"w{number}", "--resources", "GPU=1")
-        assert eventually(lambda: made.has_registered(WORKERS), START_S), made.log()
+        assert eventually(lambda: made.has_registered(workers), START_S), made.log()
         yield made
     finally:
         made.end()
