@@ -42,8 +42,7 @@ class Writer:
         self, store: ReopeningStore, failures: FailureLog, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.store = store
-        self._failures = failures
-        self._monotonic = monotonic
+        self._failures, self._monotonic = failures, monotonic
         self._thread = StoreThread("tunedb-writer", monotonic)
         self._results, self._details = Breaker(monotonic), Breaker(monotonic)
         self._lost = 0
