@@ -65,13 +65,13 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write a report of the stored sweeps, with those of bundles: what tuning bought, why each config won, which knob
-    matters.
+    """Write a report of the stored sweeps: what tuning bought, why each config won, which knob matters.
 
-    The page is one file that loads nothing from a network. The same store and bundles give the same bytes, on any
-    machine: stale is what was tuned in another environment than the kernel's newest sweep on that device. Without
-    --compare, the two devices with the most problems in common are compared. With two stores, bundles or files, the
-    report is of these two in place of the local store and the bundles that are installed.
+    Sweeps of bundles are in it, as in `tunedb ls`. The page is one file that loads nothing from a network. The same
+    store and bundles give the same bytes, on any machine: stale is what was tuned in another environment than the
+    kernel's newest sweep on that device. Without --compare, the two devices with the most problems in common are
+    compared. With two stores, bundles or files, the report is of these two in place of the local store and the bundles
+    that are installed.
     """
     if output is not None and output != STDOUT and (not is_path(output) or Path(output).is_dir()):
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
