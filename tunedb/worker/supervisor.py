@@ -294,8 +294,7 @@ class Supervisor:
 
     def _end(self, patience: float = 0.0, last_words: str = "") -> int | None:
         """End the worker, by force if need be; return its exit code if it ends by itself within `patience` seconds."""
-        child = self._child  # which another thread may interrupt until it has ended
         self._presence.end()
-        code = None if child is None else end_process(child, patience, last_words)
-        self._child = None
+        code = None if self._child is None else end_process(self._child, patience, last_words)
+        self._child = None  # not before: until it has ended, another thread may interrupt it
         return code
