@@ -137,10 +137,15 @@ def _check_tuned(sides: Iterable[Side], held: Iterable[Held]) -> None:
 
 
 def _device(held: Held, name: str) -> Device:
-    """Return the device of that name. Of all that are stored: that of another kernel is not taken for one of these."""
+    """Return the device of that name. Of all that are stored: that of another kernel is not taken for one of these.
+
+    Of several with that name, those count of which sweeps were read: a row that can't be read hides no other.
+    """
     found = devices_named(held.devices, name, option="Device")
     if not found:
         raise SettingError(no_device(name, held.devices))
+    read = {sweep.device for sweep in held.sweeps}
+    found = [device for device in found if device in read] or found
     if len(found) > 1:
         raise SettingError(f"{name!r} fits several devices: {'; '.join(sorted(map(str, found)))}. Name one in full.")
     return found[0]

@@ -163,13 +163,12 @@ class Supervisor:
         give_back_claims(self._owner, self.store, self._settings.shared, state)
 
     def interrupt(self, *, force: bool = False) -> None:
-        """End the worker for good, also from another thread: what waits for it raises Interrupted.
+        """End the worker for good, also from another thread; what waits raises Interrupted.
 
         It gives back what it holds of its problem; with `force` it has no time for that.
         """
         self._is_interrupted = True
-        child = self._child
-        if child is not None:
+        if (child := self._child) is not None:
             child.kill() if force else child.terminate()
 
     def _check_interrupt(self) -> None:
