@@ -133,9 +133,11 @@ def test_what_it_was_compiling_when_it_was_closed_leaves_no_process_behind(cache
 
 def test_a_fork_that_crashes_costs_what_it_was_at_and_no_more(compiler: CompileWorker, cache: Path) -> None:
     compiler.compile(job(64))
-    for number in processes_of(compiler)[1:3]:
+    forks = processes_of(compiler)[1:3]
+    for number in forks:
         os.kill(number, signal.SIGKILL)
     compiler.compile(job(128))  # whether that one is compiled is a matter of chance
+    wait_for_the_end(forks)  # then the pool has seen it
     for block in (256, 512):
         assert compiler.compile(job(block)) is not None
 
