@@ -66,7 +66,7 @@ def test_a_problem_whose_arguments_nobody_knows_is_told_and_left(
     supervisor: Supervisor, store: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tasks = [TuningTask(KERNEL, KERNEL.problem({"n": 48, "rows": 2}), Placement(INTERPRETER, -1))]
-    [row] = tune(tasks, store, step=PATIENCE)
+    [row] = tune(tasks, store, interpreters(1), step=PATIENCE)  # in another process
     assert (row["source"], row["config"]) == ("aborted", None)
     said = capfd.readouterr().err
     assert "the problem does not say what rows was" in said
