@@ -23,7 +23,7 @@ def unfinished(sweeps: Iterable[Sweep]) -> list[Sweep]:
 
 
 def unfinished_in(path: Path) -> list[Sweep]:
-    """Return those of a store; none if there is no store."""
+    """Return those of a store; an empty list without a store."""
     store = open_store(str(path), create=False)
     if store is None:
         return []

@@ -101,7 +101,7 @@ def tune(
 
 
 def in_store(path: Path) -> list[Sweep]:
-    """Return the sweeps of a store with their trials; none if there is no store."""
+    """Return the sweeps of a store with their trials; an empty list without a store."""
     from tunedb.store import open_store
 
     store = open_store(str(path), create=False)
@@ -112,7 +112,7 @@ def in_store(path: Path) -> list[Sweep]:
 
 
 def in_bundle(path: Path) -> list[Sweep]:
-    """Return the sweeps of a bundle; none if there is no file."""
+    """Return the sweeps of a bundle; an empty list without a file."""
     if not path.exists():
         return []
     with contextlib.closing(Bundle(named([str(path)])[0])) as bundle:

@@ -101,6 +101,7 @@ def test_sweeps_and_copy_rates_are_written_by_gpu(tmp_path: Path) -> None:
 def test_the_kernels_are_right_in_every_config(exhaustive: bool, tmp_path: Path) -> None:
     """In the interpreter, by the command itself: a sweep compares each config with torch's result."""
     if not exhaustive:
+        # The interpreter runs every config of three kernels: too long for each run of `make test`.
         pytest.skip("takes 20 s: --exhaustive")
     words = ["-m", "benchmarks.example_sweeps", "--small", "--store", str(tmp_path / "t.db"), "--into", str(tmp_path)]
     subprocess.run([sys.executable, *words], env=os.environ | {"TRITON_INTERPRET": "1"}, check=True, timeout=300)
@@ -113,6 +114,7 @@ def test_the_kernels_are_right_in_every_config(exhaustive: bool, tmp_path: Path)
 def test_screenshots_are_of_the_views(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        # A program of the system, which no package on PyPI brings; CI makes sure of it.
         pytest.skip("no Chromium is installed: apt-get install chromium")
     page = tmp_path / "report.html"
     assert report_page.write_page(page, folder)

@@ -129,6 +129,7 @@ def test_four_ranks_that_torchrun_starts_agree_cold_and_warm_if_they_share_a_sto
     tmp_path: Path, postgresql_url: str, exhaustive: bool
 ) -> None:
     if not exhaustive:
+        # torchrun itself and four starts of torch; forks with the same variables are in each run of `make test`, below.
         pytest.skip("takes a minute: pytest --exhaustive")
     upgrade(postgresql_url)
     shared = postgresql_url.replace("postgresql://", "postgresql+psycopg://")
