@@ -38,10 +38,12 @@ class Run:
     def __init__(self, cli: Cli, cut_off: bool = False, cut_short: int | None = None) -> None:
         self.cli, self.cut_off, self.cut_short = cli, cut_off, cut_short
         self.ran: list[tuple[str, str | None]] = []
+        self.compiled: list[str] = []
 
     def __call__(self, words: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
         command, store = words[3:], env["TUNEDB_STORE"]
         self.ran.append((command[0], env.get("PYTHONPATH")))
+        self.compiled.append(env["TRITON_CACHE_DIR"])
         assert env["TUNEDB_BUNDLES"] == "off"
         if command[0] == "warm":
             sweeps = [true(n, complete=n != self.cut_short) for n in range(COUNT - self.cut_off)]
@@ -75,6 +77,7 @@ def test_planted_inversions_are_found_and_nothing_else(words: list[str], cli: Cl
     assert (figures["share_of_a_full_retune"] is None, figures["no_share_because"]) == (False, None)
     upgrade.main(words, run)
     assert [command for command, _ in run.ran] == ["warm", "verify"]  # each part once
+    assert len(set(run.compiled)) == 2  # verify finds nothing that tuning compiled: its seconds count in full
 
 
 def test_a_tuning_that_was_cut_off_goes_on(words: list[str], cli: Cli, tmp_path: Path) -> None:
