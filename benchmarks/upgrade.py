@@ -12,8 +12,8 @@ and in every third problem the times of the winner and of a config that was more
 the slower one is the stored winner. The true times are those of the sweep itself.
 
 Every second problem is its gradient. Each part is a process of its own, and done once: the same command goes on where
-it was cut off. Its folder keeps the stores; a part's seconds are those of its processes, with their imports. No part
-finds what another one compiled.
+it was cut off. Its folder keeps the stores; a part's seconds are those of its processes, with their imports. Those
+that are compared compile all that they need themselves.
 """
 
 from __future__ import annotations
@@ -73,8 +73,9 @@ class Parts:
         if not state.get(part, {}).get("is_done"):
             environment = {**os.environ, "TUNEDB_STORE": str(store), "TUNEDB_BUNDLES": "off", "TUNEDB_MODE": "tune"}
             environment.pop("TUNEDB_SHARED", None)
-            environment["TRITON_CACHE_DIR"] = str(self.folder / "compiled" / part.replace(" ", "-"))
-            if triton is not None:
+            if triton is None:  # these parts' seconds are compared
+                environment["TRITON_CACHE_DIR"] = str(self.folder / "compiled" / part)
+            else:
                 paths = [str(triton), os.environ.get("PYTHONPATH", "")]
                 environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
             if count is not None and store.exists():
