@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from typing import Any
 
 import pytest
@@ -11,14 +12,16 @@ from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_explain_mark import PROBLEM, here, tuned
 from tests.cli.test_verify import SHAPE, marks, verify
 from tests.cli.test_verify import fake_clock as fake_clock
-from tests.fakes import config
+from tests.fakes import FakeWorkload, config
 from tests.store.samples import trial
 from tunedb import settings
 from tunedb.cli import guard
 from tunedb.core.device import INTERPRETER
-from tunedb.core.problem import Problem
+from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source, Sweep, UsageCount, now
 from tunedb.store import open_store
+from tunedb.tuner import verification
 
 OLD = dataclasses.replace(here(), triton="1.0")
 
@@ -49,6 +52,41 @@ def test_a_winner_that_still_holds_becomes_valid_and_is_not_swept_again(cli: Cli
     with open_store(settings.current().store) as store:
         [(uid, confirmation)] = store.confirmations.get_all()
     assert (uid, confirmation.environment, confirmation.time_us) == (stored.uid, here(), 50)
+
+
+def test_those_that_race_are_compiled_at_once(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels["pool"].times = times = {128: 100.0, 256: 50.0, 512: 70.0}
+    put(stale(256, times))
+    monkeypatch.setattr(verification, "workers", lambda: 4)  # also on a machine with one core
+    all_compile = threading.Barrier(len(times), timeout=10)
+    prepare = FakeWorkload.prepare
+
+    def together(self: FakeWorkload, of: Config) -> Resources:
+        all_compile.wait()  # breaks if one is compiled after the other
+        return prepare(self, of)
+
+    monkeypatch.setattr(FakeWorkload, "prepare", together)
+    [row] = verify(cli, "--stale")
+    assert (row["verdict"], row["action"]) == ("holds", "confirmed")
+
+
+def test_without_rivals_each_is_compiled_at_its_turn(
+    cli: Cli, kernels: dict[str, Kernel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernels["pool"].times = {128: 100.0, 256: 50.0}
+    cli("warm", "pool", *SHAPE, "--forward-only")
+    threads = []
+    prepare = FakeWorkload.prepare
+
+    def noted(self: FakeWorkload, of: Config) -> Resources:
+        threads.append(threading.current_thread())
+        return prepare(self, of)
+
+    monkeypatch.setattr(FakeWorkload, "prepare", noted)
+    verify(cli)
+    assert threads == [threading.current_thread()] * 2  # a compiler that crashes can be told from the winner
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol, runtime_checkable
 
 from tunedb._internal.control import suppress
-from tunedb.core.kernel import Resources
+from tunedb.core.kernel import Resources, Workload
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
 from tunedb.runtime.compile_job import CompileJob
@@ -115,6 +115,12 @@ class CompilePool:
             raise TrialError("pruned", "The sweep has ended.")
         resources, own_seconds = self._run(config)
         return resources, own_seconds if seconds is None else seconds
+
+
+def pool_of(workload: Workload, configs: Sequence[Config], workers: int) -> CompilePool:
+    """Return a pool that compiles configs of a workload, with its compile jobs if it has any."""
+    job_of = workload.compile_job if isinstance(workload, HasCompileJob) else None
+    return CompilePool(workload.prepare, configs, workers, job_of)
 
 
 def workers() -> int:

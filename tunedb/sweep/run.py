@@ -14,7 +14,7 @@ from tunedb.core.device import Environment, host
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, now
 from tunedb.core.task import TuningTask
 from tunedb.runtime.clock import Clock
-from tunedb.runtime.compile_pool import CompilePool, HasCompileJob, workers
+from tunedb.runtime.compile_pool import pool_of, workers
 from tunedb.store.ranking import RETRY_AFTER
 from tunedb.sweep.history import NO_HISTORY, SweepHistory, in_order
 from tunedb.sweep.observer import Observer, Recorder
@@ -74,8 +74,7 @@ def run_sweep(
         clock = context.make_clock()
         # With a suspect nothing is compiled ahead: a compiler that crashes would make another config the suspect.
         threads = 0 if clock.once or history.suspects else workers()
-        compile_job = workload.compile_job if isinstance(workload, HasCompileJob) else None
-        with closing(CompilePool(workload.prepare, untried, threads, compile_job)) as pool:
+        with closing(pool_of(workload, untried, threads)) as pool:
             runner = TrialRunner(workload, clock, pool, device, observer, monotonic)
 
             def record(trial: Trial) -> None:

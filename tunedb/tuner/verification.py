@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tunedb.core.sweep import Sweep, TrialStatus
 from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, HostFaultError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
+from tunedb.runtime.compile_pool import CompilePool, pool_of, workers
 from tunedb.runtime.failures import reason_of_one, typed_errors
 from tunedb.sweep.observer import Observer
 from tunedb.sweep.race import MARGIN, Race, is_beaten
@@ -84,8 +86,15 @@ def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer, ri
     assert task.index is not None
     assert sweep.config is not None
     default = task.kernel.default(task.problem, task.device)
-    with untraced(task.index), closing(task.kernel.workload(task.problem, task.index)) as workload:
+    candidates = list(dict.fromkeys((sweep.config, default, *rivals)))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(untraced(task.index))
+        workload = stack.enter_context(closing(task.kernel.workload(task.problem, task.index)))
         clock = tuner.clock(task, task.index)
+        # As many as a sweep compiles at a time, else a check of five configs takes longer than a sweep of twenty.
+        # Without rivals, each at its turn: a compiler that crashes at the default must not condemn the winner.
+        threads = workers() if rivals and not clock.once else 0
+        pool = stack.enter_context(closing(pool_of(workload, candidates, threads)))
 
         def sample(config: Config, count: int) -> list[float]:
             observer.trying(config)
@@ -93,9 +102,9 @@ def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer, ri
                 return clock.sample(workload.launcher(config), count)
 
         racers = []
-        for config in dict.fromkeys((sweep.config, default, *rivals)):
+        for config in candidates:
             observer.trying(config)
-            fault = _fault(workload, config)
+            fault = _fault(workload, pool, config)
             if fault is not None and config == sweep.config:
                 return fault
             if fault is None:
@@ -109,9 +118,10 @@ def _verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer, ri
     return _judged(sweep.config, sweep.time_us, default, comparison)
 
 
-def _fault(workload: Workload, config: Config) -> Verification | None:
+def _fault(workload: Workload, pool: CompilePool, config: Config) -> Verification | None:
     """Return why a config does not compile, run or compute what it should; None if it does."""
     try:
+        pool.get(config)
         with typed_errors():
             workload.compile(config)
             wrong = workload.check(config)
