@@ -12,7 +12,10 @@ from tests.reporting.stores import OLD, A, B, made
 from tests.store.samples import NOON
 from tunedb.core.device import Device
 from tunedb.core.sweep import Source, Sweep, UsageCount
+from tunedb.reporting.facts import Facts
+from tunedb.reporting.summary import summary_sentence
 from tunedb.store import open_store
+from tunedb.store.answers import answers, key_of
 
 L4 = Device("NVIDIA L4", "cuda", "sm_89", 58)
 L40S = Device("NVIDIA L40S", "cuda", "sm_89", 142)
@@ -57,3 +60,19 @@ def test_a_kernels_device_is_not_taken_for_that_of_another_kernel(tmp_path: Path
         assert report.facts.comparison is not None
         devices = [side.device for pair in report.facts.comparison.pairs for side in (pair.a, pair.b) if side]
         assert L40S not in devices
+
+
+def test_the_sentence_says_for_each_kernel_how_near_it_comes_to_a_copy() -> None:
+    sweeps = [made(A, number, kernel) for kernel in ("matmul", "pool") for number in range(3)]
+    shares = {"matmul": (0.1, 0.2, 0.9), "pool": (0.8, 0.84, 0.9)}
+    limits = {}
+    for name, of in shares.items():
+        for sweep, share in zip([one for one in sweeps if one.problem.kernel == name], of, strict=True):
+            assert sweep.time_us is not None
+            limits[key_of(sweep.problem, sweep.device)] = share * sweep.time_us
+    said = summary_sentence(Facts(answers(sweeps), limits_us=limits))
+    assert said.endswith(" Of the rate at which the device copies, they reach (medians): pool 84%; matmul 20%.")
+    assert "copies" not in summary_sentence(Facts(answers(sweeps)))
+    many = [made(A, 0, f"kernel{number}") for number in range(6)]
+    limits = {key_of(one.problem, one.device): one.time_us or 0.0 for one in many}
+    assert summary_sentence(Facts(answers(many), limits_us=limits)).endswith("; 2 more in the table.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
 from tunedb.store.answers import Answer, AnswerState, PairKey
 
 MAX_COLOURS = 8  # of the palette
+MAX_NAMED = 4  # kernels in the sentence about the copy rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,25 @@ def summary_sentence(facts: Facts) -> str:
             f" The winners are {mean:.2f} times as fast as the defaults (geometric mean of {len(gains)}; "
             f"median {statistics.median(gains):.2f}, most {max(gains):.2f})."
         )
-    shares = [share for one in facts.answers if (share := facts.share_of_limit(one)) is not None]
-    if shares:
-        share = statistics.median(shares)
-        text += f" They reach {share:.0%} of the rate at which the device copies (median of {len(shares)})."
+    text += _copy_rate_sentence(facts)
     if calls := sum(facts.misses.values()):
         text += f" {calls:,} calls missed."
     return text
+
+
+def _copy_rate_sentence(facts: Facts) -> str:
+    """Say how near each kernel comes to the rate of a copy. One figure for all would mix those that compute much in."""
+    shares = defaultdict(list)
+    for one in facts.answers:
+        if (share := facts.share_of_limit(one)) is not None:
+            shares[one.problem.kernel].append(share)
+    if not shares:
+        return ""
+    medians = sorted(((statistics.median(of), kernel) for kernel, of in shares.items()), key=lambda pair: -pair[0])
+    labels = facts.kernel_labels
+    named = "; ".join(f"{labels[kernel]} {share:.0%}" for share, kernel in medians[:MAX_NAMED])
+    rest = "" if len(medians) <= MAX_NAMED else f"; {len(medians) - MAX_NAMED} more in the table"
+    return f" Of the rate at which the device copies, they reach (medians): {named}{rest}."
 
 
 def groups_table(groups: Sequence[GroupFigures]) -> Table:
