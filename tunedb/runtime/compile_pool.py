@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Protocol, runtime_checkable
 
@@ -60,7 +60,7 @@ class CompilePool:
             cleanup.callback(self.close)  # also at an interrupt: the compile worker must not stay
             if job_of is not None and job_of(first) is not None:
                 with suppress(OSError, RuntimeError, MemoryError):  # no process or thread can start: threads compile
-                    self._worker = CompileWorker(workers)
+                    self._worker = _kept.take(workers)
             # Threads leave a core to the thread that times; the compile worker need not, as it has a lower priority.
             threads = workers if self._worker is not None else max(1, workers - 1)
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
@@ -98,7 +98,7 @@ class CompilePool:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if self._worker is not None:
-            self._worker.close()
+            _kept.give_back(self._worker)
         self._futures.clear()
 
     def _run(self, config: Config) -> tuple[Resources, float]:
@@ -115,6 +115,56 @@ class CompilePool:
             raise TrialError("pruned", "The sweep has ended.")
         resources, own_seconds = self._run(config)
         return resources, own_seconds if seconds is None else seconds
+
+
+class _KeptWorker:
+    """The compile worker that is between two pools, if one is kept for the next. A worker is used by one pool."""
+
+    def __init__(self) -> None:
+        self.keeps = False
+        self._worker: CompileWorker | None = None
+        self._workers = 0
+
+    def take(self, workers: int) -> CompileWorker:
+        """Return the kept worker, or a new one. Raises OSError if none can be started."""
+        worker, self._worker = self._worker, None
+        if worker is not None and self._workers == workers and worker.is_idle:
+            return worker
+        if worker is not None:
+            worker.close()
+        self._workers = workers
+        return CompileWorker(workers)
+
+    def give_back(self, worker: CompileWorker) -> None:
+        """Keep a worker that does nothing; end one that still compiles what nobody waits for, or is one too many."""
+        if self.keeps and self._worker is None and worker.is_idle:
+            self._worker = worker
+        else:
+            worker.close()
+
+    def close(self) -> None:
+        """End the kept worker."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+
+_kept = _KeptWorker()
+
+
+@contextlib.contextmanager
+def one_compile_worker() -> Iterator[None]:
+    """Have the pools of a block, one after the other, use one compile worker.
+
+    A process that tunes many problems starts it once, not at each of them. It is for processes of tunedb's own: kernels
+    that a program edits while it runs would be compiled as they were.
+    """
+    _kept.keeps = True
+    try:
+        yield
+    finally:
+        _kept.keeps = False
+        _kept.close()
 
 
 def pool_of(workload: Workload, configs: Sequence[Config], workers: int) -> CompilePool:

@@ -101,6 +101,12 @@ class CompileWorker:
             self.close()
         return answer.result()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the worker is open, and nothing waits for it."""
+        with self._lock:
+            return self._waiting is not None and not self._waiting
+
     def close(self) -> None:
         """End the process and the compiles that it runs. Every waiting call returns None."""
         self._answer_all()

@@ -26,7 +26,7 @@ from tunedb.core.sweep import Source, Sweep, Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
-from tunedb.runtime.compile_pool import limit_workers
+from tunedb.runtime.compile_pool import limit_workers, one_compile_worker
 from tunedb.runtime.current_device import placement_of
 from tunedb.store import at_end, wait_budget
 from tunedb.store.shared import CLOSE_S, flush_shared
@@ -199,8 +199,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _raise_terminated)  # not before: an exception would not stop an import of torch
     events.put(Ready())
     try:
-        while not isinstance(message := requests.get(), Finish) and run(tuner, store, start.index, message, events):
-            pass
+        with one_compile_worker():
+            while not isinstance(message := requests.get(), Finish) and run(tuner, store, start.index, message, events):
+                pass
         is_sent = _finish(FINISH_S)
     except interrupts.Terminated:  # what it held of its problem is given back
         _finish(CLOSE_S)
