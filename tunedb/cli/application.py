@@ -15,7 +15,7 @@ from tunedb.cli.exit_codes import EPILOG
 from tunedb.cli.problem_options import with_problem
 from tunedb.core.declaration import Argument
 
-GROUPS = {"db": "The store's schema (its revision, a check, an upgrade), and a backup."}
+GROUPS = {"db": "Check, upgrade or back up the store."}
 MARKUP: Literal["markdown"] = "markdown"
 
 

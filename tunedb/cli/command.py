@@ -29,18 +29,22 @@ DeviceOption = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        help="A stored device: its name, or a part of it that fits no other.",
+        help="A stored device: its name, or a part of it that no other has.",
         autocompletion=completion.devices,
     ),
 ]
 FleetOption = Annotated[
-    bool, typer.Option("--fleet", help="Of all hosts: ask the shared store, instead of the local one.")
+    bool, typer.Option("--fleet", help="Ask the shared store, which has what all hosts sent, not the local one.")
 ]
 KernelOption = Annotated[
     str | None,
     typer.Option("--kernel", metavar="NAME", help="Only this kernel.", autocompletion=completion.kernels),
 ]
-UidArgument = Annotated[str, typer.Argument(help="A sweep's uid, or its beginning.", autocompletion=completion.uids)]
+UidArgument = Annotated[
+    str, typer.Argument(help="A sweep's uid, or its first characters.", autocompletion=completion.uids)
+]
+
+TRIAL_TIMEOUT_HELP = "How long one config may compile, and how long it may run; longer counts as failed."
 
 _PANEL = "On every command"
 _STORE = Annotated[
@@ -50,7 +54,7 @@ _STORE = Annotated[
     ),
 ]
 _QUIET = Annotated[bool, typer.Option("-q", "--quiet", help="Only errors on stderr.", rich_help_panel=_PANEL)]
-_VERBOSE = Annotated[bool, typer.Option("-v", "--verbose", help="More on stderr.", rich_help_panel=_PANEL)]
+_VERBOSE = Annotated[bool, typer.Option("-v", "--verbose", help="More detail.", rich_help_panel=_PANEL)]
 PLACES = (
     "output",
     "png",

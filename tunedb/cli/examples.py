@@ -6,12 +6,20 @@ _SOFTMAX = "softmax --arg rows=4096 --arg columns=1024"
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "warm": (f"tunedb warm {_SOFTMAX}", "tunedb warm --from shapes.jsonl --dry-run", "tunedb warm --from-misses"),
-    "run": ("tunedb run train.py --epochs 2", "tunedb run --report -m package.train"),
-    "precompile": ("tunedb precompile --device h100 --into compiled",),
-    "lookup": (f"tunedb lookup {_SOFTMAX}", f"tunedb lookup {_SOFTMAX} --arg dtype=fp16 --device h100 --format json"),
+    "run": (
+        "tunedb run train.py --epochs 2",
+        "tunedb run --report -m package.train",
+        "tunedb run --only 'fla.*' -m torch.distributed.run --nproc-per-node 8 train.py",
+    ),
+    "precompile": (
+        'tunedb precompile --device "NVIDIA H200" --into compiled',
+        "tunedb precompile --from calls.jsonl --device h200 --into compiled",
+        "tunedb precompile avg_pool1d --from problems.jsonl --device h200 --into compiled",
+    ),
+    "lookup": (f"tunedb lookup {_SOFTMAX}", f"tunedb lookup {_SOFTMAX} --arg x_dtype=fp16 --device h100 --format json"),
     "explain": (f"tunedb explain {_SOFTMAX}",),
     "ls": (
-        "tunedb ls --kernel softmax --where columns=1024,dtype=fp16",
+        "tunedb ls --kernel softmax --where columns=1024,x.dtype=fp16",
         "tunedb ls --stale --sort age",
         "tunedb ls --status failed --format json",
     ),

@@ -18,7 +18,8 @@ from tunedb.core.declaration import Argument
 from tunedb.errors import IdentityError, SettingError
 
 KernelArgument = Annotated[
-    str, typer.Argument(help="A kernel's name. Its own options follow it.", autocompletion=completion.kernels)
+    str,
+    typer.Argument(help="A kernel's name, followed by the options of its problem.", autocompletion=completion.kernels),
 ]
 
 PANEL = "The problem"

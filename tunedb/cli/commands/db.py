@@ -50,7 +50,7 @@ def backup(
     target: Annotated[str | None, typer.Argument(help="A new file; by default one next to the store.")] = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Copy the store as it is at this moment to a new file, while others use it.
+    """Copy the store to a new file, while others use it.
 
     SQLite only. The copy is checked, and is a store itself: --store reads it. An upgrade of an older store makes such
     a copy first.

@@ -24,10 +24,10 @@ _FIELDS = ("uid", "kernel", "problem", "device", "config", "time_us", "default_t
 
 @command("demo", interrupted="What was tuned is stored: run the same command again to continue.")
 def demo(format: FormatOption = Format.table) -> None:
-    """Tune a kernel for one problem, then let a second process look it up.
+    """Tune a kernel for one problem, then let a second process look its config up.
 
-    Takes less than a minute. Without a GPU it runs in Triton's interpreter, on a small problem. The sweep stays in the
-    store.
+    Takes less than a minute. Without a GPU, it runs in Triton's interpreter, on a small problem. The result stays in
+    the store.
     """
     from tunedb.cli.device import index_to_run_on
     from tunedb.cli.host_tasks import tune

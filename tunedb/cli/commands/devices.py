@@ -17,7 +17,7 @@ _COLUMNS = ("device", "arch", "multiprocessors", "current", "problems", "sweeps"
 
 @command("devices")
 def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> None:
-    """List the devices that sweeps or counts are stored of, and the current one.
+    """List the devices that have stored sweeps or counts, and the current one.
 
     `problems` counts the tuned problems, `sweeps` their sweeps, and `bundled` the sweeps that only bundles have.
     `misses` counts problems that no sweep answers yet, each once per process. Needs no GPU.

@@ -17,7 +17,7 @@ from tunedb.reporting.sides import Kind, Side, common_kind, compared, sides_of_p
 from tunedb.store.difference import Pair, Verdict
 
 _COLUMNS = ("kernel", "problem", "device_a", "device_b", "verdict", "config_a", "config_b", "change", "loss_of_a")
-_SIDE = "A store, a bundle or an exported file (a path, a URL), a stored device, or an environment: triton=3.8.0."
+_SIDE = "A store, a bundle or an exported file (path or URL), a stored device, or an environment such as triton=3.8.0."
 _FIELDS = Environment.__slots__
 
 
@@ -29,11 +29,11 @@ def diff(
     all_: Annotated[bool, typer.Option("--all", help="Also problems whose configs are the same.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """List how the winners of two stores, devices or environments differ: problem by problem.
+    """Compare the winners of two stores, devices or environments, problem by problem.
 
-    `flip`: the winning configs differ. `only A`, `only B`: only one side has the problem. `loss_of_a` says by how much
-    A's config was slower than B's when B was tuned (0.05: by 5 %), if it was timed there. `change` compares the two
-    winners' times, which come from different sweeps. Devices and environments are those of the local store and the
+    `flip`: the winning configs differ. `only A`, `only B`: only one side has the problem. `loss_of_a` is how much
+    slower A's config was than B's when B was tuned (0.05 is 5 %), if it was timed then. `change` compares the times of
+    the two winners, which come from different sweeps. Devices and environments are those of the local store and the
     bundles. Exit code 1 if anything differs.
     """
     pairs = compared(*_sides(source, target, [kernel] if kernel else [])).pairs

@@ -23,7 +23,7 @@ _COLUMNS = ("check", "status", "found", "fix")
 
 @command("doctor", configured=False)
 def doctor(store: str | None, format: FormatOption = Format.table) -> None:
-    """Look for faults of the store, the shared store, the bundles and the settings, and say how to fix them.
+    """Check the store, the shared store, the bundles and the settings, and say how to fix what is wrong.
 
     Changes nothing. JSON is an array with an object for each check, whose status is ok, warn, bad or skipped. Exit
     code 0 if no status is warn or bad; 3 if the store can't be opened; 4 if this version needs another schema; else 1.

@@ -20,7 +20,7 @@ _PACKAGES = (
 def env(store: str | None, format: FormatOption = Format.table) -> None:
     """Print the versions, devices and settings that a bug report needs.
 
-    Passwords are left out, and so are settings that have their default value. Works with unusable settings too.
+    Leaves out passwords, and settings that have their default value. Works with unusable settings too.
     """
     from tunedb.store.sql import revision, sqlite_file
 

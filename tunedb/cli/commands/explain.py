@@ -31,8 +31,9 @@ def explain(
 ) -> None:
     """Explain why each stored sweep of a problem is used or not; the winner comes first.
 
-    If none is used, the kernel's nearest sweeps follow, with the fields in which they differ, and the exit code is 1.
-    `nearest` is the sweep whose config a call gets if it may not tune. If there is none, but a hint, stderr names it.
+    If none is used, the kernel's nearest sweeps follow, with the fields that differ, and the exit code is 1. A call
+    that may not tune gets the config of the sweep that is marked `nearest`. If there is none, but a hint (a config of
+    another tool or another GPU), stderr names the hint.
     """
     from tunedb.cli.stored_tasks import explained, find_task, passed_over
 

@@ -54,51 +54,56 @@ def export(
     device: DeviceOption = None,
     winners: Annotated[
         bool | None,
-        typer.Option("--winners/--all", help="Of a bundle: only what answers calls (the default), or all trials."),
+        typer.Option("--winners/--all", help="bundle: only what answers calls (the default), or all trials."),
     ] = None,
     bundles: Annotated[
         bool, typer.Option("--bundles", help="Also sweeps that only bundles have. Not with jsonl.")
     ] = False,
     shipped: Annotated[
-        bool, typer.Option("--shipped", help="With --bundles: also the sweeps that come with tunedb itself.")
+        bool, typer.Option("--shipped", help="With --bundles: also the sweeps that come with tunedb.")
     ] = False,
     cover: Annotated[
         float | None,
-        typer.Option("--cover", metavar="FACTOR", help="python: the fewest configs within this factor of the best."),
+        typer.Option(
+            "--cover", metavar="FACTOR", help="python: the fewest configs that are within this factor of the best."
+        ),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
-            "--layout", metavar="NAME", help="json-configs: names of files, with facts and {device} in braces."
+            "--layout", metavar="NAME", help="json-configs: the files' names, with facts and {device} in braces."
         ),
     ] = None,
     rows: Annotated[
-        str | None, typer.Option("--rows", metavar="FACT", help="json-configs: the fact that is the key in a file.")
+        str | None, typer.Option("--rows", metavar="FACT", help="json-configs: the fact that is the key inside a file.")
     ] = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="NAME=NAME", help="json-configs: rename a fact or a knob; empty leaves it out."),
+        typer.Option("--map", metavar="NAME=NAME", help="json-configs: rename a fact or knob; NAME= leaves it out."),
     ] = None,
     fold_h200: Annotated[
-        bool, typer.Option("--fold-h200", help="json-configs: every H200 is NVIDIA_H200, as vLLM names it.")
+        bool, typer.Option("--fold-h200", help="json-configs: call every H200 NVIDIA_H200, as vLLM does.")
     ] = False,
     triton_version: Annotated[
-        bool, typer.Option("--triton-version", help="json-configs: write the version into each file, as vLLM does.")
+        bool, typer.Option("--triton-version", help="json-configs: write Triton's version into each file.")
     ] = False,
 ) -> None:
     """Write stored sweeps to a file.
 
     The file is written as a whole or not at all. If nothing is stored, no file is written and the exit code is 1.
 
-    jsonl is lossless, and what import reads; python is a module with a table of triton.Config; module is one
-    self-contained file with a kernel, its tuned configs and class ModelNew, which needs torch and triton only;
-    bundle is a read-only store that a package or an image ships, found by the entry point group tunedb.bundles and by
-    TUNEDB_BUNDLES. It holds no names of hosts, no marks and no texts of errors. Without --bundles, what other packages
-    tuned and ship is left out, and without --shipped what tunedb itself ships.
+    `jsonl` keeps everything, and `tunedb import` reads it. `python` is a module with a table of triton.Config; with
+    --cover, it has the fewest configs that serve all problems of a kernel, and a function that chooses one. `module` is
+    one file with a kernel, its tuned configs and a class ModelNew, which needs only torch and triton. `bundle` is a
+    read-only store to ship in a package or an image; calls find it by the entry point group tunedb.bundles or by
+    TUNEDB_BUNDLES. It has no names of hosts, no marks and no texts of errors.
 
-    json-configs, t4 and kernel-tuner-cache write a folder: the winners as vLLM, SGLang and Hugging Face's kernels read
-    them, or a file with all trials for each problem, as Kernel Tuner and its tools read them. With --cover, python is a
-    table of the fewest configs that serve all problems of a kernel, and a function that chooses one.
+    `json-configs`, `t4` and `kernel-tuner-cache` write a folder: the first has the winners, as vLLM, SGLang and Hugging
+    Face's kernels read them; the others have a file with all trials for each problem, as Kernel Tuner and its tools
+    read them.
+
+    What other packages tuned and ship is left out unless --bundles is given, and what tunedb ships unless --shipped is
+    given too.
     """
     options = {"--layout": layout, "--rows": rows, "--map": names, "--fold-h200": fold_h200,
                "--triton-version": triton_version}  # fmt: skip

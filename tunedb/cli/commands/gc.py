@@ -24,7 +24,7 @@ _COLUMNS = ("uid", "kernel", "problem", "device", "status", "why")
 @command("gc")
 def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would be removed, and remove nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
     hints: Annotated[
         str | None, typer.Option("--hints", metavar="KERNEL", help="Remove this kernel's hints, and nothing else.")
     ] = None,
@@ -32,10 +32,12 @@ def gc(
 ) -> None:
     """Remove obsolete sweeps, with their trials and marks, after asking.
 
-    A sweep is obsolete if its kernel is installed and the source has changed since, if it failed and that has expired,
-    or if it has been running for more than a day. A kernel that is not installed keeps its sweeps. What a shared store
-    still holds comes back with the next sync: run gc there too, with --store URL. Counts of other hosts that were not
-    seen for 30 days, such as pods, are added up under one name. Claims of problems that ended more than 30 days ago go.
+    A sweep is obsolete if its kernel is installed and the code has changed since, if it failed and that has expired, or
+    if it has been running for more than a day. Sweeps of a kernel that is not installed are kept. What a shared store
+    still holds comes back with the next sync: run gc there too, with --store URL.
+
+    Also adds up, under one name, the counts of other hosts (such as pods) that were not seen for 30 days, and removes
+    claims of problems that ended more than 30 days ago.
     """
     if hints is not None:
         _remove_hints(hints, format, dry_run=dry_run, yes=yes)

@@ -22,25 +22,27 @@ SQLITE_MAGIC = b"SQLite format 3\0"  # the first bytes of every SQLite file, htt
 @command("import", interrupted="What was read until then is stored: run the same command again to add the rest.")
 def import_(
     source: Annotated[
-        str, typer.Argument(metavar="FILE", help="What export wrote (- is stdin), another store, or hints.")
+        str, typer.Argument(metavar="FILE", help="What tunedb export wrote (- is stdin), another store, or hints.")
     ],
     strict: Annotated[bool, typer.Option("--strict", help="Store nothing if any line is rejected.")] = False,
     as_hints: Annotated[
-        bool, typer.Option("--as-hints", help="A file or folder of another tool's configs: see the guide on hints.")
+        bool, typer.Option("--as-hints", help="Read a file or folder of another tool: see the guide on hints.")
     ] = False,
     kernel: Annotated[
         str | None, typer.Option("--kernel", metavar="NAME", help="The kernel that the hints are for.")
     ] = None,
     names: Annotated[
         list[str] | None,
-        typer.Option("--map", metavar="NAME=NAME", help="Rename a field or a knob; an empty new name leaves it out."),
+        typer.Option("--map", metavar="NAME=NAME", help="Rename a field or knob; NAME= leaves it out."),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="FIELD=VALUE", help="Only entries with this field; empty: without the field."),
+        typer.Option(
+            "--only", metavar="FIELD=VALUE", help="Only entries with this value; FIELD= means without the field."
+        ),
     ] = None,
     keys: Annotated[
-        str | None, typer.Option("--keys", metavar="NAMES", help="Names of a key's values in files without: M,N,K.")
+        str | None, typer.Option("--keys", metavar="NAMES", help="Names for a key's values, if a file has none: M,N,K.")
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help="The device of files that name none.")
@@ -48,14 +50,14 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --as-hints: count, and store nothing.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Add tuned sweeps from a jsonl file, or from another store; or hints from files of other tools.
+    """Add tuned sweeps from a jsonl file or another store, or hints from files of other tools.
 
-    Prints how many sweeps were stored, were known already (these stay as they are), and were rejected. Exit code 1 if
+    Prints how many sweeps were stored, were known already (these are not changed), and were rejected. Exit code 1 if
     lines were rejected; 2 if the whole file was refused, and nothing was stored.
 
     With --as-hints: configs of vLLM, SGLang, Hugging Face's kernels, flash-linear-attention, Triton's cache_results,
-    triton-dejavu and Kernel Tuner. A hint is not a fact: sweeps try it early, and a call that may not tune gets it if
-    nothing that was measured is near. Each entry is counted, and each that is rejected is named with its key.
+    triton-dejavu and Kernel Tuner. A hint is a config without evidence: sweeps try it early, and a call that may not
+    tune gets it if nothing near was measured. Each entry is counted, and each that is rejected is named with its key.
     """
     if as_hints:
         from tunedb.cli.hint_import import import_hints

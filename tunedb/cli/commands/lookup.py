@@ -26,9 +26,9 @@ def lookup(
 ) -> None:
     """Print the stored config for a problem, without tuning.
 
-    Asks about the current GPU, or about Triton's interpreter if there is no GPU. `passed_over` counts stored sweeps of
-    the problem on the device that can't be used: `tunedb explain` says why. If nothing is stored, the exit code is 1
-    and the JSON is null.
+    Asks about the current GPU, or about Triton's interpreter if there is no GPU. `passed_over` counts the stored sweeps
+    of this problem on this device that can't be used; `tunedb explain` says why. If nothing is stored, the exit code is
+    1, and with --format json the answer is null.
     """
     from tunedb.cli.stored_tasks import explained, find_task, look_up, passed_over
 

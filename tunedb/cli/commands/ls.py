@@ -68,35 +68,35 @@ def ls(
             "--where", metavar="NAME=VALUE,...", help="Only problems with these facts, such as kernel_size=8."
         ),
     ] = None,
-    status: Annotated[
-        SweepStatus | None, typer.Option("--status", help="Only sweeps that ended so, or are running.")
-    ] = None,
-    stale: Annotated[
-        bool, typer.Option("--stale", help="Only sweeps of the current device from other versions.")
-    ] = False,
+    status: Annotated[SweepStatus | None, typer.Option("--status", help="Only sweeps with this status.")] = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Only sweeps of the current device that are stale.")] = False,
     sort: Annotated[
         Order | None,
-        typer.Option("--sort", help="By default, by kernel, problem, device and time of finish, the oldest first."),
+        typer.Option("--sort", help="The default is by kernel, problem, device and time of finish, oldest first."),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N rows.")] = None,
     limits: Annotated[
-        bool, typer.Option("--limits", help="Also the share of the device's copy rate that each winner reaches.")
+        bool, typer.Option("--limits", help="Add `copy_share`: how near each winner is to the speed of a copy.")
     ] = False,
     layer: Annotated[
         Place | None,
-        typer.Option("--layer", help="Only the local store's sweeps, or only those that just bundles have."),
+        typer.Option("--layer", help="Only sweeps of the local store, or only those that bundles alone have."),
     ] = None,
-    shipped: Annotated[bool, typer.Option("--shipped", help="Also the sweeps that come with tunedb itself.")] = False,
+    shipped: Annotated[bool, typer.Option("--shipped", help="Also the sweeps that come with tunedb.")] = False,
     fleet: FleetOption = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """List the stored sweeps, with those of bundles, and with those that are running or were interrupted.
+    """List the stored sweeps, finished or not, and those of bundles.
 
-    What tunedb itself ships for average pooling, hundreds of sweeps for each kind of GPU, is listed with --shipped.
-    `answers`: calls of that kernel's code on that device get this sweep's config. `stale`: tuned with other versions
-    than those that are installed; known for the current device only. With --limits: `copy_share`, for kernels that are
-    installed and state the bytes that they move, on devices whose copy rate `tunedb warm` has measured. JSON is an
-    array with one object for each sweep, empty if nothing is stored.
+    A sweep is the timing of the configs of one problem on one device. `answers` says whether calls of that kernel's
+    code on that device get the sweep's config. `stale` means that it was tuned with other versions of Triton, torch or
+    the driver than those that are installed; this is known for the current device only.
+
+    With --limits, `copy_share` is the winner's speed as a share of a copy's that moves as many bytes. It is known for
+    installed kernels that state these bytes, on devices whose copy rate `tunedb warm` has measured.
+
+    The sweeps of average pooling that come with tunedb, hundreds for each kind of GPU, are listed with --shipped only.
+    JSON is an array with an object for each sweep, empty if nothing is stored.
     """
     if layer is not None and fleet:
         raise SettingError("--layer is not for --fleet, which lists the shared store alone.")

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 @command("mark")
 def mark(
     uid: UidArgument,
-    kind: Annotated[MarkKind, typer.Argument(help="pin: it wins; quarantine: never use it; unpin, release: undo.")],
+    kind: Annotated[MarkKind, typer.Argument(help="pin: it wins; quarantine: it is never used; unpin, release: undo.")],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why. It is kept with the mark.")],
     format: FormatOption = Format.table,
 ) -> None:
     """Pin or quarantine a sweep, or undo that, and print which sweep wins now.
 
-    Marks and their reasons are kept for good, and are exported and synchronised with their sweep. If the winner is
+    Marks and their reasons are kept forever; they are exported and synchronised with their sweep. If the winner is
     quarantined, the sweep that it beat wins again.
     """
     if not reason.strip():

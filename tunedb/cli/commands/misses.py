@@ -29,14 +29,17 @@ def misses(
     kernel: KernelOption = None,
     device: DeviceOption = None,
     fleet: FleetOption = False,
-    all_misses: Annotated[bool, typer.Option("--all", help="Also the misses that were tuned since.")] = False,
+    all_misses: Annotated[
+        bool, typer.Option("--all", help="Also problems that were tuned since they were missed.")
+    ] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """List the problems that calls asked for and no stored sweep answered, the most costly first.
+    """List the problems that calls found nothing stored for, the most costly first.
 
     Exit code 1 if there are any that were not tuned since. A process counts each problem once, and writes its counts
-    every minute and at exit. `loss_us` estimates what a launch loses, from the nearest tuned problem of the kernel; the
-    cost of a miss is its count times that. `tuned` says when a sweep answered the problem after its last miss.
+    every minute and when it ends. `loss_us` estimates what a launch loses, from the nearest tuned problem of the
+    kernel; the cost of a miss is its count times that. `tuned` is when a sweep answered the problem after its last
+    miss.
     """
     from tunedb.tuner.miss_cost import by_cost
 

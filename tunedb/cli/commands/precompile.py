@@ -26,7 +26,7 @@ _COLUMNS = ("kernel", "problem", "config", "source", "status", "seconds", "reaso
 @command("precompile", interrupted="What was compiled is in the folder: run the same command again to continue.")
 def precompile(
     kernels: Annotated[
-        list[str] | None, typer.Argument(metavar="[KERNEL]...", help="Only these kernels; all of them without it.")
+        list[str] | None, typer.Argument(metavar="[KERNEL]...", help="Only these kernels; by default all.")
     ] = None,
     into: Annotated[
         Path | None, typer.Option("--into", metavar="FOLDER", help="The folder to compile into. It may be moved later.")
@@ -36,7 +36,7 @@ def precompile(
         typer.Option(
             "--device",
             metavar="NAME",
-            help="The device to compile for: its name, or a part of it that fits no other. Default: the current GPU.",
+            help="The device to compile for: its name, or a part of it that no other has. Default: the current GPU.",
         ),
     ] = None,
     files: Annotated[
@@ -44,33 +44,31 @@ def precompile(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Compile for each line: a recorded call (tunedb run --record), or a problem as tunedb warm --from "
-            "takes it. Without it: for each stored problem. Several times: all of them.",
+            help="Compile for each line of a file: a call that tunedb run --record wrote, or a problem as for tunedb "
+            "warm --from. By default, for each stored problem. May be repeated.",
         ),
     ] = None,
     shipped: Annotated[
         bool,
-        typer.Option("--shipped", help="Without --from: also for the problems that tunedb itself ships configs of."),
+        typer.Option("--shipped", help="Without --from: also for the problems whose configs come with tunedb."),
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option("-j", "--jobs", metavar="N", min=1, help="Compiles at a time. Default: the cores.")
+        int | None,
+        typer.Option("-j", "--jobs", metavar="N", min=1, help="Compiles at a time; by default one per core."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be compiled, and compile nothing.")
     ] = False,
     format: FormatOption = Format.table,
 ) -> None:
-    """Compile kernels for a device, which this machine may lack, into a folder for later processes.
+    """Compile kernels ahead into a folder, for a GPU that this machine need not have.
 
-    Each call's kernel is compiled with the config that is stored for it on that device; if nothing is stored, with
-    that of the nearest tuned problem or the default, as in mode `read`. No GPU is needed. A process with
-    `TUNEDB_PRECOMPILED=FOLDER`, the same store, the same version of Triton and the same source texts then compiles
-    none of them, and with `TUNEDB_MODE=strict-compile` it raises instead of compiling. Exit code 1 if a kernel could
-    not be compiled.
+    Each kernel is compiled with the config that is stored for its problem on that device. If nothing is stored, it gets
+    the config of the nearest tuned problem, or the default, as in mode `read`.
 
-    Examples: `tunedb precompile --device "NVIDIA H200" --into compiled`;
-    `tunedb precompile --from calls.jsonl --device H200 --into compiled`;
-    `tunedb precompile avg_pool1d --from problems.jsonl --device H200 --into compiled`.
+    A process with `TUNEDB_PRECOMPILED=FOLDER`, the same store, the same version of Triton and the same source texts
+    then compiles none of these kernels. With `TUNEDB_MODE=strict-compile` it raises instead of compiling any other.
+    Exit code 1 if a kernel could not be compiled.
     """
     if into is None and not dry_run:
         raise SettingError("precompile: expected a folder to compile into. Name it: --into FOLDER")

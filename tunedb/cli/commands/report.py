@@ -41,12 +41,12 @@ def report(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="The file to write; - is stdout, where Markdown goes anyway."
+            "-o", "--output", metavar="FILE", help="The file to write; - is stdout, the default for Markdown."
         ),
     ] = None,
     format: Annotated[
         ReportFormat | None,
-        typer.Option("--format", help="A page, or a summary in Markdown. Without it, the file's name decides."),
+        typer.Option("--format", help="html: a page; md: a summary in Markdown. By default, the file's name decides."),
     ] = None,
     device: DeviceOption = None,
     compare: Annotated[
@@ -65,13 +65,14 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write a report of the stored sweeps: what tuning bought, why each config won, which knob matters.
+    """Write a report of the stored sweeps: what tuning gained, why each config won, which knob matters.
 
-    Sweeps of bundles are in it, as in `tunedb ls`. The page is one file that loads nothing from a network. The same
-    store and bundles give the same bytes, on any machine: stale is what was tuned in another environment than the
-    kernel's newest sweep on that device. Without --compare, the two devices with the most problems in common are
-    compared. With two stores, bundles or files, the report is of these two in place of the local store and the bundles
-    that are installed.
+    The report is one HTML page that loads nothing from a network. It includes the sweeps of bundles, as `tunedb ls`
+    does. The same store and bundles give the same bytes on any machine. For that, `stale` means here: tuned in another
+    environment than the kernel's newest sweep on the same device.
+
+    Without --compare, the two devices with the most problems in common are compared. If --compare names two stores,
+    bundles or files, the report is about these two, and not about the local store and the installed bundles.
     """
     if output is not None and output != STDOUT and (not is_path(output) or Path(output).is_dir()):
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")

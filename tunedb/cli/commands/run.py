@@ -33,37 +33,35 @@ def run(
         typer.Option(
             "--only",
             metavar="PATTERN",
-            help="Adopt only kernels of these modules, such as fla.*, or with these full names. May be repeated.",
+            help="Adopt only kernels of these modules (fla.*) or with these full names. May be repeated.",
         ),
     ] = None,
     skip: Annotated[
         list[str] | None,
-        typer.Option("--skip", metavar="PATTERN", help="Leave such kernels as they are. May be repeated."),
+        typer.Option("--skip", metavar="PATTERN", help="Leave out kernels of these modules or names. May be repeated."),
     ] = None,
     report: Annotated[
         bool,
-        typer.Option("--report", help="At the end, list on stderr each kernel and whether it was adopted, or why not."),
+        typer.Option("--report", help="At the end, list each kernel on stderr: adopted, or why not."),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write that list to a file instead.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the report to a file instead of stderr."),
     ] = None,
-    format: Annotated[ReportFormat, typer.Option("--format", help="How to write the list.")] = ReportFormat.table,
+    format: Annotated[ReportFormat, typer.Option("--format", help="How to write the report.")] = ReportFormat.table,
     record: Annotated[
         Path | None,
-        typer.Option("--record", metavar="FILE", help="Keep which calls were launched, for tunedb precompile."),
+        typer.Option("--record", metavar="FILE", help="Record the calls in a file, for tunedb precompile --from."),
     ] = None,
 ) -> None:
-    """Run a Python program, with every kernel that `triton.autotune` decorates served by tunedb.
+    """Run a Python program in which tunedb serves every kernel that `triton.autotune` decorates.
 
-    Nothing in the program has to change. It runs as `python SCRIPT ARGS` or `python -m MODULE ARGS` would: same
+    The program needs no change. It runs as `python SCRIPT ARGS` or `python -m MODULE ARGS` would run it, with the same
     arguments, output, signals and exit code. The Python processes that it starts adopt their kernels too. Options of
-    tunedb stand before the program; all words after it are the program's.
+    tunedb come before the program; everything after it belongs to the program.
 
-    A kernel that can't be adopted runs as it does without tunedb; `--report` says why. Of processes that still run at
-    the end of the program, or were killed, the list has the kernels that were called.
-
-    Examples: `tunedb run train.py --steps 100`; `tunedb run -m pytest tests`;
-    `tunedb run --only 'fla.*' --report train.py`; `tunedb run -m torch.distributed.run --nproc-per-node 8 train.py`.
+    A kernel that can't be adopted runs as it does without tunedb; `--report` says why. Of processes that were killed,
+    or still run when the program ends, the report lists only the kernels that were called.
     """
     fault = program.fault_of(words or ())
     if fault is not None:

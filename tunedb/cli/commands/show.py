@@ -20,9 +20,9 @@ MAX_ERROR = 200  # characters of an error in a table; JSON has all of it
 
 @command("show")
 def show(uid: UidArgument, format: FormatOption = Format.table) -> None:
-    """Show one sweep and its trials, the winner and then the fastest first, with bars as long as their times.
+    """Show one sweep and the time of each of its configs, the winner first.
 
-    With -v: why each trial lost.
+    Bars show the times. With -v: why each config lost.
     """
     with reading(announced=False) as store:
         sweep = find_sweep(store, uid)

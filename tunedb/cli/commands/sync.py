@@ -24,12 +24,14 @@ def sync(
     ] = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Exchange sweeps with a shared store: each store gets the tuned sweeps, with trials, and the marks that it lacks.
+    """Exchange tuned sweeps and marks with a shared store, in both directions.
 
-    Sweeps that failed or were aborted stay where they are: they concern the machine that made them. The other store
-    also gets the counts of hits and misses, as sums for each host (`tunedb misses --fleet`); it sends none back.
-    It can be repeated, and interrupted at any time. It never creates or upgrades the other store. Exit code 1 if rows
-    were rejected, because this version can't read them as sweeps or marks; all other rows were exchanged.
+    Each store gets the tuned sweeps, with their trials, and the marks that it lacks. Sweeps that failed or were aborted
+    stay where they are: they concern the machine that made them. The other store also gets the counts of hits and
+    misses, as sums for each host (`tunedb misses --fleet`); it sends none back.
+
+    The command can be repeated, and interrupted at any time. It never creates or upgrades the other store. Exit code 1
+    if rows were rejected, because this version can't read them as sweeps or marks; all other rows were exchanged.
     """
     from tunedb.store import receive
     from tunedb.store.exchange.sync import send_counts

@@ -12,7 +12,7 @@ import typer
 from tunedb import registry
 from tunedb.cli.bundled import all_stored, storing_about
 from tunedb.cli.cells import one_line
-from tunedb.cli.command import DeviceOption, FormatOption, KernelOption, command, log
+from tunedb.cli.command import TRIAL_TIMEOUT_HELP, DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.names import kernel_called
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.verifying import Silent, verify_here
@@ -38,28 +38,29 @@ def verify(
         bool, typer.Option("--stale", help="Race stale winners against their runners-up; confirm or re-tune them.")
     ] = False,
     budget: Annotated[
-        float | None, typer.Option("--budget", metavar="SECONDS", min=0, help="With --stale: stop after so long.")
+        float | None, typer.Option("--budget", metavar="SECONDS", min=0, help="With --stale: stop after this time.")
     ] = None,
     bundles: Annotated[
-        bool, typer.Option("--bundles", help="Also winners of bundles that no call on this machine was counted for.")
+        bool, typer.Option("--bundles", help="Also winners of bundles that no call on this machine used.")
     ] = False,
     trial_timeout: Annotated[
-        float, typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and running it.")
+        float, typer.Option("--trial-timeout", metavar="SECONDS", min=0, help=TRIAL_TIMEOUT_HELP)
     ] = 120.0,
     format: FormatOption = Format.table,
 ) -> None:
     """Re-check the stored winners for this GPU.
 
-    These are the winners of the local store, and those of bundles that calls on this machine got.
-    Each winner is compared with the kernel's reference and raced against the default. A winner that is wrong, fails or
-    loses to the default is quarantined, with the reason: calls get the sweep that it beat, or tune again. Reports, but
-    does not change, winners whose time moved by more than 5 %. Exit code 1 if a winner was quarantined or could not be
+    These are the winners of the local store, and the winners of bundles that calls on this machine used. Each one is
+    compared with the kernel's reference, and raced against the default. A winner that is wrong, fails or loses to the
+    default is quarantined, with the reason: calls then get the sweep that it beat, or tune again. A winner whose time
+    moved by more than 5 % is reported, but not changed. Exit code 1 if a winner was quarantined or could not be
     checked.
 
-    With `--stale`, after an upgrade: only winners of another environment, the most used first. Winner,
-    runners-up and default race again. A winner that still holds is confirmed: it is valid in this environment, and
-    nothing sweeps its problem again. One that turned over is tuned again; none is quarantined. Exit code 1 if a winner
-    was slower than its default by 2 %, was wrong, failed, or could not be checked.
+    With `--stale`, for use after an upgrade: only winners from other versions of Triton, torch or the driver, the most
+    used first. The winner, its runners-up and the default race again. A winner that still holds is confirmed: it is
+    valid for the installed versions, and nothing tunes its problem again. If another config is faster, the problem is
+    tuned again. Nothing is quarantined. Exit code 1 if a winner was slower than its default by 2 %, was wrong, failed,
+    or could not be checked.
     """
     if budget is not None and not stale:
         raise SettingError("--budget is for --stale. Without it, limit the work by --sample or --kernel.")

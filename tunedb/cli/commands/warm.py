@@ -11,7 +11,7 @@ import typer
 
 from tunedb import registry
 from tunedb.cli import completion
-from tunedb.cli.command import FleetOption, FormatOption, command, log
+from tunedb.cli.command import TRIAL_TIMEOUT_HELP, FleetOption, FormatOption, command, log
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.shapes_file import located, read_shapes
@@ -34,24 +34,30 @@ def warm(
     arguments: dict[str, Any],
     kernel: Annotated[
         str | None,
-        typer.Argument(help="A kernel's name. Its own options follow it.", autocompletion=completion.kernels),
+        typer.Argument(
+            help="A kernel's name, followed by the options of its problem.", autocompletion=completion.kernels
+        ),
     ] = None,
     shapes: Annotated[
         Path | None,
         typer.Option(
             "--from",
             metavar="FILE",
-            help='Tune each line, such as {"shape": [64, 128, 65536], "kernel_size": 8}. A line may name its "kernel"; '
-            "the default is KERNEL, or the only kernel with such arguments.",
+            help='Tune each line of a file, such as {"shape": [64, 128, 65536], "kernel_size": 8}. A line may name its '
+            '"kernel"; the default is KERNEL, or the only kernel with such arguments.',
         ),
     ] = None,
     from_misses: Annotated[
-        bool, typer.Option("--from-misses", help="Tune the problems that calls missed, the most costly first.")
+        bool, typer.Option("--from-misses", help="Tune what calls found nothing stored for, the most costly first.")
     ] = False,
     fleet: FleetOption = False,
     stale: Annotated[
         bool,
-        typer.Option("--stale", help="Tune again what was tuned with other versions; KERNEL limits it to one kernel."),
+        typer.Option(
+            "--stale",
+            help="Tune again what was tuned with other versions of Triton, torch or the driver; KERNEL limits it to "
+            "one kernel.",
+        ),
     ] = False,
     incomplete: Annotated[
         bool,
@@ -61,31 +67,37 @@ def warm(
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List what would be tuned and how long it takes; tune nothing.")
+        bool, typer.Option("--dry-run", help="List what would be tuned and how long it would take; tune nothing.")
     ] = False,
     budget: Annotated[
-        float, typer.Option("--budget", metavar="SECONDS", min=0, help="Stop after this time, with the best so far.")
+        float,
+        typer.Option(
+            "--budget", metavar="SECONDS", min=0, help="Stop after this time, and keep the best configs found so far."
+        ),
     ] = math.inf,
     trial_timeout: Annotated[
         float,
-        typer.Option("--trial-timeout", metavar="SECONDS", min=0, help="For compiling a config, and for running it."),
+        typer.Option("--trial-timeout", metavar="SECONDS", min=0, help=TRIAL_TIMEOUT_HELP),
     ] = 120.0,
-    forward_only: Annotated[bool, typer.Option("--forward-only", help="Leave out gradients.")] = False,
+    forward_only: Annotated[bool, typer.Option("--forward-only", help="Don't tune gradients.")] = False,
     devices: Annotated[
         str | None,
         typer.Option(
             "--devices",
             metavar="all|0,2|UUID",
-            help="The GPUs to use, of those that CUDA_VISIBLE_DEVICES shows. The default is all.",
+            help="The GPUs to use, by index or UUID, of those that CUDA_VISIBLE_DEVICES shows. The default is all.",
         ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", metavar="N", min=1, help="Without a GPU: tune in this number of interpreters."),
+        typer.Option("--workers", metavar="N", min=1, help="Without a GPU: tune in this number of processes."),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Tune again what is stored, from nothing, and measure copy rates again."),
+        typer.Option(
+            "--force",
+            help="Also tune what is stored already, without its former trials, and measure the GPU's copy rate again.",
+        ),
     ] = False,
     dask: Annotated[
         str | None,
@@ -97,13 +109,15 @@ def warm(
     ] = None,
     format: FormatOption = Format.table,
 ) -> None:
-    """Tune a problem, each line of a file, the misses, or what is stale or incomplete, and store the results.
+    """Tune ahead of calls: one problem, a file of problems, what calls missed, or what is stale or incomplete.
 
-    What is stored already is left as it is. A kernel's gradient is tuned with it. Every GPU of this host is used, and
-    the problems that take longest come first. What another process tunes is passed over and looked at again at the end.
-    On a GPU the sweeps run in a process of their own: a config that hangs or crashes costs its trial, and the run goes
-    on. Without a GPU the kernels run in Triton's interpreter, whose times mean nothing for a GPU. Exit code 1 if a
-    problem ended without a config, or was not reached.
+    Problems that are stored already are skipped. A kernel's gradient is tuned with it. Every GPU of this host is used,
+    and the problems that take longest come first. A problem that another process is tuning is skipped, and looked at
+    again at the end.
+
+    On a GPU, configs are timed in a child process: one that hangs or crashes counts as failed, and the run goes on.
+    Without a GPU, kernels run in Triton's interpreter, whose times say nothing about a GPU. Exit code 1 if a problem
+    ended without a config, or was not reached.
     """
     again = stale or incomplete
     sources = (kernel is not None and not again and shapes is None, shapes is not None, from_misses, stale, incomplete)
