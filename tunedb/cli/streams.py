@@ -11,6 +11,7 @@ import sys
 from typing import Any, TextIO
 
 ERRORS = "tunedb.escape"  # the name of the error handler below
+_OF_RICH = {"\N{HORIZONTAL ELLIPSIS}": "...", "\N{BULLET}": "*"}  # of what is cut off, and of lists in help
 
 
 class CannotPrint(Exception):
@@ -94,10 +95,11 @@ def _fill_descriptors() -> None:
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Escape a character that the encoding lacks; rich's ellipsis becomes three dots."""
+    """Escape a character that the encoding lacks; what rich itself prints is replaced by ASCII."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    if error.object[error.start] == "\N{HORIZONTAL ELLIPSIS}":
-        return "...", error.start + 1
+    of_rich = _OF_RICH.get(error.object[error.start])
+    if of_rich is not None:
+        return of_rich, error.start + 1
     single = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
     return codecs.backslashreplace_errors(single)

@@ -19,8 +19,10 @@ _COLUMNS = ("device", "arch", "multiprocessors", "current", "problems", "sweeps"
 def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> None:
     """List the devices that have stored sweeps or counts, and the current one.
 
-    `problems` counts the tuned problems, `sweeps` their sweeps, and `bundled` the sweeps that only bundles have.
-    `misses` counts problems that no sweep answers yet, each once per process. Needs no GPU.
+    - `problems`, `sweeps`, `bundled`: the tuned problems, their sweeps, and the sweeps that only bundles have.
+    - `misses`: problems that no sweep answers yet, each counted once per process.
+
+    Needs no GPU.
     """
     from tunedb.cli.device import current_device_if_any
 

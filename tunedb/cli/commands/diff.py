@@ -31,10 +31,11 @@ def diff(
 ) -> None:
     """Compare the winners of two stores, devices or environments, problem by problem.
 
-    `flip`: the winning configs differ. `only A`, `only B`: only one side has the problem. `loss_of_a` is how much
-    slower A's config was than B's when B was tuned (0.05 is 5 %), if it was timed then. `change` compares the times of
-    the two winners, which come from different sweeps. Devices and environments are those of the local store and the
-    bundles. Exit code 1 if anything differs.
+    - `verdict`: `flip` if the winning configs differ; `only A` or `only B` if only that side has the problem.
+    - `loss_of_a`: how much slower A's config was than B's when B was tuned (0.05 is 5 %), if it was timed then.
+    - `change`: the two winners' times compared. They come from different sweeps.
+
+    Devices and environments are those of the local store and the bundles. Exit code 1 if anything differs.
     """
     pairs = compared(*_sides(source, target, [kernel] if kernel else [])).pairs
     differing = [pair for pair in pairs if pair.verdict is not Verdict.SAME]

@@ -92,15 +92,14 @@ def export(
 
     The file is written as a whole or not at all. If nothing is stored, no file is written and the exit code is 1.
 
-    `jsonl` keeps everything, and `tunedb import` reads it. `python` is a module with a table of triton.Config; with
-    --cover, it has the fewest configs that serve all problems of a kernel, and a function that chooses one. `module` is
-    one file with a kernel, its tuned configs and a class ModelNew, which needs only torch and triton. `bundle` is a
-    read-only store to ship in a package or an image; calls find it by the entry point group tunedb.bundles or by
-    TUNEDB_BUNDLES. It has no names of hosts, no marks and no texts of errors.
-
-    `json-configs`, `t4` and `kernel-tuner-cache` write a folder: the first has the winners, as vLLM, SGLang and Hugging
-    Face's kernels read them; the others have a file with all trials for each problem, as Kernel Tuner and its tools
-    read them.
+    - `jsonl`: tuned sweeps with all their trials and marks; `tunedb import` reads it.
+    - `python`: a module with a table of triton.Config. With --cover: the fewest configs that serve all problems of a
+      kernel, and a function that chooses one.
+    - `module`: one file with a kernel, its tuned configs and a class ModelNew, which needs only torch and triton.
+    - `bundle`: a read-only store to ship in a package or an image, which calls find by the entry point group
+      tunedb.bundles or by TUNEDB_BUNDLES. It has no names of hosts, no marks and no texts of errors.
+    - `json-configs`: a folder with the winners, as vLLM, SGLang and Hugging Face's kernels read them.
+    - `t4`, `kernel-tuner-cache`: a folder with all trials of each problem, as Kernel Tuner and its tools read them.
 
     What other packages tuned and ship is left out unless --bundles is given, and what tunedb ships unless --shipped is
     given too.

@@ -25,9 +25,10 @@ _HASH_DIGITS = 12  # in a table
 def kernels(fleet: FleetOption = False, format: FormatOption = Format.table) -> None:
     """List the installed kernels and the stored ones, by the hash of their code.
 
-    `installed` is `yes` for the code that is installed, `no` if the kernel is not installed, and `unknown` if its hash
-    can't be computed. It is `other` for sweeps of other code of an installed kernel, which do not answer its calls.
-    `problems` counts the tuned problems, `sweeps` their sweeps, and `bundled` the sweeps that only bundles have.
+    - `installed`: `yes` for the code that is installed; `other` for other code of an installed kernel, whose sweeps do
+      not answer its calls; `no` if the kernel is not installed; `unknown` if its hash can't be computed.
+    - `problems`, `sweeps`, `bundled`: the tuned problems, their sweeps, and the sweeps that only bundles have.
+
     Needs no GPU.
     """
     with reading(fleet=fleet) as store:

@@ -88,14 +88,15 @@ def ls(
 ) -> None:
     """List the stored sweeps, finished or not, and those of bundles.
 
-    A sweep is the timing of the configs of one problem on one device. `answers` says whether calls of that kernel's
-    code on that device get the sweep's config. `stale` means that it was tuned with other versions of Triton, torch or
-    the driver than those that are installed; this is known for the current device only.
+    A sweep is the timing of the configs of one problem on one device. The sweeps of average pooling that come with
+    tunedb, hundreds for each kind of GPU, are listed with --shipped only.
 
-    With --limits, `copy_share` is the winner's speed as a share of a copy's that moves as many bytes. It is known for
-    installed kernels that state these bytes, on devices whose copy rate `tunedb warm` has measured.
+    - `answers`: whether calls of that kernel's code on that device get the sweep's config.
+    - `stale`: tuned with other versions of Triton, torch or the driver than those that are installed. This is known for
+      the current device only.
+    - `copy_share`, with --limits: the winner's speed as a share of a copy's that moves as many bytes. It is known for
+      installed kernels that state these bytes, on devices whose copy rate `tunedb warm` has measured.
 
-    The sweeps of average pooling that come with tunedb, hundreds for each kind of GPU, are listed with --shipped only.
     JSON is an array with an object for each sweep, empty if nothing is stored.
     """
     if layer is not None and fleet:

@@ -36,10 +36,13 @@ def misses(
 ) -> None:
     """List the problems that calls found nothing stored for, the most costly first.
 
-    Exit code 1 if there are any that were not tuned since. A process counts each problem once, and writes its counts
-    every minute and when it ends. `loss_us` estimates what a launch loses, from the nearest tuned problem of the
-    kernel; the cost of a miss is its count times that. `tuned` is when a sweep answered the problem after its last
-    miss.
+    A process counts each problem once, and writes its counts every minute and when it ends. The cost of a miss is its
+    count times `loss_us`.
+
+    - `loss_us`: an estimate of what a launch loses, from the nearest tuned problem of the kernel.
+    - `tuned`: when a sweep answered the problem after its last miss.
+
+    Exit code 1 if there are any that were not tuned since.
     """
     from tunedb.tuner.miss_cost import by_cost
 

@@ -31,11 +31,13 @@ def stats(
 ) -> None:
     """Print what the store holds, and how often it answered.
 
-    `served` counts what calls got, by source; a process counts each problem once. `store` and `stale` are hits;
-    `nearest`, `hint` and `default` are misses. `misses_tuned` are those misses whose problem was tuned since.
-    `tuned_sweeps` counts tuned sweeps by mark and state; stale ones are known for the current device only. `layers`
-    counts the sweeps of the store, and those that only bundles of this host have; with `--fleet`, those of the shared
-    store. `seconds` is the time that the sweeps took, imported ones included.
+    - `served`: what calls got, by source. A process counts each problem once. `store` and `stale` are hits; `nearest`,
+      `hint` and `default` are misses.
+    - `misses_tuned`: the misses whose problem was tuned since.
+    - `tuned_sweeps`: tuned sweeps by mark and state. Stale ones are known for the current device only.
+    - `layers`: the sweeps of the store, and those that only bundles of this host have; with `--fleet`, those of the
+      shared store.
+    - `seconds`: the time that the sweeps took, imported ones included.
 
     With `--by`: the counts for each kernel, device, host or day (in UTC), or for each combination of several.
     """
