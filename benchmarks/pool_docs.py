@@ -73,14 +73,15 @@ def measured(link: str = "") -> str | None:
     if not rows:
         return None
     found = [pool_results.reached(rows, direction) for direction in DIRECTIONS]
-    head = f"{len(rows) // 2} problems, all but {len(FIXED)} drawn at random, on one {rows[0]['device']}{link}"
+    count = len(rows) // 2
+    head = f"{count} average poolings, {count - len(FIXED)} of them drawn at random, on one {rows[0]['device']}{link}"
     lines = [f"| {head} | forward | backward |", "|---|---|---|"]
     cells = [f"{facts['geometric_mean']:.2f}; {facts['nine_tenths']:.2f}" if facts else "" for facts in found]
     lines.append(
-        _line("speed as a fraction of a copy's, 64 MiB and more: geometric mean; nine tenths of them at least", cells)
+        _line("speed over that of a copy of as many bytes, 64 MiB and more: geometric mean; nine in ten reach", cells)
     )
     lines.append(
-        _line("slower than the fastest of torch, `torch.compile` and a plain Triton kernel", slower_by_direction(rows))
+        _line("problems where torch, `torch.compile` or a plain Triton kernel may be faster", slower_by_direction(rows))
     )
     defaults = untuned()
     if defaults:
