@@ -102,7 +102,7 @@ def test_main_exits_with_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
         (["explain", "nothing", *SHAPE], 2, "avg_pool1d"),
         (["explain", "avg_pool1d", "--shape", "2,4,64"], 2, "kernel_size"),
         (["mark", "ab", "pin"], 2, "--reason"),
-        (["mark", "ab", "pin", "--reason", "x"], 1, "There is no store at"),
+        (["mark", "ab" * 8, "pin", "--reason", "x"], 1, "There is no store at"),
         (["sync"], 2, "TUNEDB_SHARED"),
         (["sync", "--with", "absent.db"], 4, "tunedb db upgrade --store absent.db"),
         (["sync", "--with", "postgresql://user:secret@127.0.0.1:1/x?connect_timeout=1"], 3, "127.0.0.1"),
