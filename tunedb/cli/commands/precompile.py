@@ -26,7 +26,7 @@ _COLUMNS = ("kernel", "problem", "config", "source", "status", "seconds", "reaso
 @command("precompile", interrupted="What was compiled is in the folder: run the same command again to continue.")
 def precompile(
     kernels: Annotated[
-        list[str] | None, typer.Argument(metavar="[KERNEL]...", help="Only these kernels; by default all.")
+        list[str] | None, typer.Argument(metavar="KERNEL", help="Only these kernels; by default all.")
     ] = None,
     into: Annotated[
         Path | None, typer.Option("--into", metavar="FOLDER", help="The folder to compile into. It may be moved later.")
@@ -54,7 +54,9 @@ def precompile(
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option("-j", "--jobs", metavar="N", min=1, help="Compiles at a time; by default one per core."),
+        typer.Option(
+            "-j", "--jobs", metavar="N", min=1, help="Compiles at a time; by default one per core, at most 16."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be compiled, and compile nothing.")

@@ -36,7 +36,7 @@ class ReportFormat(enum.StrEnum):
 @command("report")
 def report(
     kernels: Annotated[
-        list[str] | None, typer.Argument(metavar="[KERNEL]...", help="Only these kernels.", show_default=False)
+        list[str] | None, typer.Argument(metavar="KERNEL", help="Only these kernels.", show_default=False)
     ] = None,
     output: Annotated[
         str | None,
