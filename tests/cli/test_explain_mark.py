@@ -216,7 +216,7 @@ def test_a_mark_of_a_kernel_that_is_not_here_goes_by_rank(cli: Cli, kernels: dic
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("ab", "pin", "--reason", "x"), 1, "There is no store at"),
+        (("ab" * 8, "pin", "--reason", "x"), 1, "There is no store at"),
         (("ab", "pin"), 2, "reason"),
         (("ab", "pin", "--reason", " "), 2, "reason"),
         (("ab", "praise", "--reason", "x"), 2, "praise"),
