@@ -24,7 +24,11 @@ def test_the_winner_comes_first_then_the_fastest_then_what_failed() -> None:
         ({}, "1.60 times as fast as the default; the next best (BLOCK=256) takes 12.0% longer"),
         ({"default_time_us": 12.5}, "takes 12.50 µs and is the default"),
         ({"trials": (trial(128), trial(256, time_us=12.6))}, "is a near-tie, 0.8% longer"),
-        ({"trials": (trial(128), trial(256, time_us=12.4))}, "BLOCK=256 was 0.8% faster, which is within the margin"),
+        ({"trials": (trial(128), trial(256, time_us=12.4))}, "BLOCK=256 was 0.8% faster, a near-tie: the first of the"),
+        (
+            {"trials": (trial(128), trial(256, time_us=12.4)), "default_time_us": 12.5},
+            "BLOCK=256 was 0.8% faster, which is within the margin that the default keeps its place by",
+        ),
         ({"trials": (trial(128),)}, "One config was tried, all with a time"),
         ({"default_time_us": 14.0}, "1.12 times as fast as the default (BLOCK=256); the next best (BLOCK=256) takes"),
         ({"default_time_us": None}, "takes 12.50 µs; the next best"),
@@ -45,6 +49,8 @@ def test_a_sentence_names_the_knobs_that_differ_and_the_limit() -> None:
 def test_the_default_is_the_trial_that_took_its_time() -> None:
     assert default_of(sweep(1, default_time_us=14.0)) == 1
     assert default_of(sweep(1, default_time_us=12.5)) == 0
+    assert default_of(sweep(1, default_time_us=14.000000000000002)) == 1  # rounded on another path
+    assert "and is the default" in winning_sentence(sweep(1, default_time_us=12.500000000000002))
     assert default_of(sweep(1, default_time_us=99.0)) is None
     twice = (trial(128), trial(256, time_us=14.0), trial(64, time_us=14.0))
     assert default_of(sweep(1, default_time_us=14.0, trials=twice)) is None

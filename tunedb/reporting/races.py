@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +35,7 @@ def default_of(sweep: Sweep) -> int | None:
     places = [
         place
         for place, one in enumerate(in_order(sweep))
-        if is_timed(one) and one.time_us == sweep.default_time_us and one.outcome != TrialOutcome.DUPLICATE_OF
+        if is_timed(one) and _is_same(one.time_us, sweep.default_time_us) and one.outcome != TrialOutcome.DUPLICATE_OF
     ]
     return places[0] if len(places) == 1 else None
 
@@ -48,7 +49,7 @@ def winning_sentence(sweep: Sweep, limit_us: float | None = None) -> str:
     varied = knobs_of(trial.config for trial in trials) if trials else ()
     text = f"{knobs_text(sweep.config, varied)} takes {sweep.time_us:,.2f} µs"
     if sweep.speedup is not None:
-        is_default = sweep.time_us == sweep.default_time_us
+        is_default = _is_same(sweep.time_us, sweep.default_time_us)
         text += " and is the default" if is_default else f", {sweep.speedup:.2f} times as fast as the default"
         place = default_of(sweep)
         if place and not is_default:
@@ -72,7 +73,14 @@ def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:
         return f"the next best ({name}) takes {over:.1%} longer"
     if over > 0:
         return f"the next best ({name}) is a near-tie, {over:.1%} longer"
-    return f"{name} was {abs(over):.1%} faster, which is within the margin that the default keeps its place by"
+    if _is_same(sweep.time_us, sweep.default_time_us):
+        return f"{name} was {abs(over):.1%} faster, which is within the margin that the default keeps its place by"
+    return f"{name} was {abs(over):.1%} faster, a near-tie: the first of the search space wins those"
+
+
+def _is_same(time_us: float | None, other_us: float | None) -> bool:
+    """Say whether two times are one: a sweep computes the default's twice, and may round it differently."""
+    return time_us is not None and other_us is not None and math.isclose(time_us, other_us, rel_tol=1e-9)
 
 
 def _differing(trial: Trial, sweep: Sweep) -> str:
