@@ -9,7 +9,7 @@ import pytest
 from tests.fakes import config
 from tests.store.samples import trial
 from tunedb.core.problem import Problem
-from tunedb.tuner.verification import Verification
+from tunedb.core.verification import Verification
 from tunedb.worker.messages import (
     DeviceLost,
     Ready,

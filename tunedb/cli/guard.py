@@ -19,8 +19,8 @@ from tunedb.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from tunedb.core.task import TuningTask
+    from tunedb.core.verification import Verification
     from tunedb.store import Store
-    from tunedb.tuner.verification import Verification
 
 COLUMNS = ("uid", "kernel", "problem", "verdict", "action", "config", "time_us", "default_time_us", "tuned", "reason")
 RIVALS = 3  # runners-up that race too: as many as race again with configs that are new in the space

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunedb.core.sweep import Sweep
+from tunedb.core.verification import Verification
 from tunedb.errors import StickyDeviceError
 
 if TYPE_CHECKING:
     from tunedb.core.task import TuningTask
     from tunedb.tuner.tuner import Tuner
-    from tunedb.tuner.verification import Verification
 
 
 def verify_here(tuner: Tuner, task: TuningTask, sweep: Sweep, rivals: int = 0) -> Verification:
     """Verify a winner in this process."""
-    from tunedb.tuner.verification import Verification, verify
+    from tunedb.tuner.verification import verify
 
     try:
         return verify(tuner, task, sweep, Silent(), rivals=rivals)

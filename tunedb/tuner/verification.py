@@ -15,6 +15,7 @@ from tunedb.core.kernel import Workload
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, TrialStatus
 from tunedb.core.task import TuningTask
+from tunedb.core.verification import Verification
 from tunedb.errors import CallerError, HostFaultError, SettingError, TrialError
 from tunedb.runtime.clock import WallClock, untraced
 from tunedb.runtime.compile_pool import CompilePool, pool_of, workers
@@ -27,30 +28,6 @@ if TYPE_CHECKING:
     from tunedb.tuner.tuner import Tuner
 
 MOVED_RATIO = 0.05  # by judgement: a time that differs by more than this from the stored one is reported
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """The result of verifying a stored winner: `holds`, `moved` (its time differs, but it still wins), or a fault.
-
-    The faults are `wrong`, `fails` and `beaten` (by the default, by the margin). `overtaken` is one that a runner-up of
-    its sweep beats by the margin. `untried` says nothing about it.
-    """
-
-    verdict: str
-    reason: str = ""
-    time_us: float | None = None  # now
-    default_time_us: float | None = None
-
-    @property
-    def is_fault(self) -> bool:
-        """Whether the sweep should no longer be used."""
-        return self.verdict in ("wrong", "fails", "beaten")
-
-    @property
-    def still_wins(self) -> bool:
-        """Whether the winner was right, and no racer beat it."""
-        return self.verdict in ("holds", "moved")
 
 
 def verify(tuner: Tuner, task: TuningTask, sweep: Sweep, observer: Observer, *, rivals: int = 0) -> Verification:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Trial, TrialOutcome, TrialStatus
-from tunedb.tuner.verification import Verification
+from tunedb.core.verification import Verification
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,13 @@ from typing import Any
 from tunedb.core.claim import ClaimState
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, now
+from tunedb.core.verification import Verification
 from tunedb.errors import StoreError, SweepError, UnknownSweep
 from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.store.stored import stored_with
 from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.claimant import new_owner
-from tunedb.tuner.verification import Verification
 from tunedb.worker.death import Death, death_of
 from tunedb.worker.host_cores import Presence, core_share, count_workers
 from tunedb.worker.messages import (
