@@ -57,9 +57,9 @@ def current_device_if_any() -> Device | None:
 def index_to_run_on() -> int:
     """Return `current_index`; if it is the interpreter, ask Triton for it.
 
-    Has to be called before Triton is loaded, which reads that wish once. torch does not load Triton.
+    Has to be called before Triton is loaded, which reads that wish once.
     """
-    index = _index_by_torch()
+    index = current_index()
     if index < 0:
         settings.ask_for_interpreter()
         _check_interpreter()

@@ -15,6 +15,7 @@ from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
+    from tunedb.fleet.early_workers import EarlyWorkers
     from tunedb.fleet.slots import Slot
     from tunedb.store import Store
 
@@ -46,6 +47,7 @@ def tune(
     force: bool = False,
     from_nothing: bool = False,
     keeps_order: bool = False,
+    early: EarlyWorkers | None = None,
     budget: float = math.inf,
     step: float | None = None,
 ) -> list[dict[str, Any]]:
@@ -54,9 +56,11 @@ def tune(
     The longest come first, unless their order is to be kept. Each slot has a worker, which is ended if a step of a
     trial takes more than `step` seconds; without slots this process tunes. With `force` tasks with a stored config are
     tuned too; with `from_nothing` no trial of an earlier sweep counts. Tasks that were not reached within the budget,
-    in seconds for all of them, have no row.
+    in seconds for all of them, have no row. Workers may have been started `early`; they measure copy rates that the
+    store lacks, or all of them `from_nothing`.
     """
     from tunedb.cli.host_progress import HostProgress
+    from tunedb.fleet.copy_rates import CopyRateRun
     from tunedb.fleet.here import tune_here
     from tunedb.fleet.host import tune_on_host
     from tunedb.fleet.order import expected_seconds
@@ -71,11 +75,12 @@ def tune(
     run = HostRun(
         store, settings.current(), force=force, builds_on=() if from_nothing else None, budget=budget,
         step=MAX_STEP_S if step is None else step, seconds=seconds, keeps_order=keeps_order,
+        copy_rates=CopyRateRun(store, again=from_nothing),
     )  # fmt: skip
     here = Slot("", tasks[0].device, tasks[0].index, 0)
     with HostProgress(needed(slots, tasks) or [here], seconds) as progress:
         if slots:
-            outcomes = tune_on_host(tasks, slots, run, progress)
+            outcomes = tune_on_host(tasks, slots, run, progress, early)
         else:
             outcomes = tune_here(tasks, here, make_tuner(store, shares=True), run, progress)
     if len(outcomes) < len(tasks) and time.monotonic() - begun >= budget:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tunedb import registry, settings
 from tunedb.cli.command import log
+from tunedb.core.device import Placement
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
-from tunedb.runtime.current_device import placement_of
 from tunedb.tuner.lock_folder import lock_folder
 
 if TYPE_CHECKING:
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 SLOW_MILLIONS = 67  # of elements: with more, the interpreter takes minutes a sweep
 
 
-def tasks_of(kernel: str, arguments: Mapping[str, Any], index: int, *, forward_only: bool) -> list[TuningTask]:
-    """Return the task for these arguments on the device of that index, and that of the kernel's declared gradient.
+def tasks_of(
+    kernel: str, arguments: Mapping[str, Any], placement: Placement, *, forward_only: bool
+) -> list[TuningTask]:
+    """Return the task for these arguments at that placement, and that of the kernel's declared gradient.
 
     Raises SettingError for an unknown kernel, and for arguments that do not make a problem.
     """
@@ -29,7 +31,6 @@ def tasks_of(kernel: str, arguments: Mapping[str, Any], index: int, *, forward_o
     gradient = registry.gradient_of(kernels[0])
     if gradient is not None and not forward_only:
         kernels.append(registry.kernel_named(gradient))
-    placement = placement_of(index)
     return [TuningTask(member, member.problem(arguments), placement, arguments) for member in kernels]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from tunedb.core.sweep import Sweep
 from tunedb.core.task import TuningTask
 from tunedb.errors import SweepError
+from tunedb.fleet.early_workers import EarlyWorkers
 from tunedb.fleet.gpu_lock import try_gpu
 from tunedb.fleet.slots import Slot, needed
 from tunedb.fleet.task_run import LOST, HostObserver, HostRun, Outcome, TaskRun, TunesTask
@@ -25,16 +26,20 @@ _log = logging.getLogger("tunedb")
 
 
 def tune_on_host(
-    tasks: Sequence[TuningTask], slots: Sequence[Slot], run: HostRun, observer: HostObserver
+    tasks: Sequence[TuningTask],
+    slots: Sequence[Slot],
+    run: HostRun,
+    observer: HostObserver,
+    early: EarlyWorkers | None = None,
 ) -> list[Outcome]:
     """Tune tasks, each on a slot with its device, the longest first. Return the outcome of each that was reached.
 
-    A task never leaves its slot. A worker that ends is replaced, as `Supervisor` does; a slot that can start none is
-    given up, and the others go on; the tasks of a device without another slot are `lost`. If this is interrupted, all
-    workers are ended, and their sweeps stored as aborted. Raises SweepError if no slot is left, and StoreError if the
-    store fails.
+    A task never leaves its slot, whose worker may have been started `early`. A worker that ends is replaced, as
+    `Supervisor` does; a slot that can start none is given up, and the others go on; the tasks of a device without
+    another slot are `lost`. If this is interrupted, all workers are ended, and their sweeps stored as aborted. Raises
+    SweepError if no slot is left, and StoreError if the store fails.
     """
-    crew = _Crew(tasks, needed(slots, tasks), run)
+    crew = _Crew(tasks, needed(slots, tasks), run, early or EarlyWorkers())
     outcomes: list[Outcome] = []
     try:
         for event in crew.events():
@@ -69,11 +74,16 @@ def _done(slot: Slot, outcome: Outcome) -> _Event:
 class _Crew:
     """The threads that supervise the workers. What happens on them comes to the main thread, as events."""
 
-    def __init__(self, tasks: Sequence[TuningTask], slots: Sequence[Slot], run: HostRun) -> None:
+    def __init__(self, tasks: Sequence[TuningTask], slots: Sequence[Slot], run: HostRun, early: EarlyWorkers) -> None:
         self._shared = TaskRun(tasks, run)
         self._queue: queue.SimpleQueue[_Event | _End] = queue.SimpleQueue()
-        start = partial(Supervisor, run.store, run.settings, workers=len(slots))
-        self._supervisors = {slot.name: start(slot.index, run.step, variables=slot.variables) for slot in slots}
+        self._copy_rates = run.copy_rates
+        started = early.take(slot.name for slot in slots)
+        make = partial(Supervisor, run.store, run.settings, workers=len(slots))
+        self._supervisors = {
+            slot.name: make(slot.index, run.step, variables=slot.variables, started=started.get(slot.name))
+            for slot in slots
+        }
         self._threads = [
             threading.Thread(target=self._work, args=(slot,), name=f"tunedb {slot.name}", daemon=True) for slot in slots
         ]
@@ -126,8 +136,10 @@ class _Crew:
                 def ask(task: TuningTask, **options: Any) -> tuple[str, Sweep | None]:
                     return supervisor.tune(task.problem, task.arguments, **options)
 
-                while (task := self._shared.next(slot)) is not None:
+                measure = partial(self._measure_copy_rate, slot, supervisor)
+                while (task := self._shared.next(slot, on_idle=measure)) is not None:
                     self._tune(slot, ask, task)
+                measure()
         except Interrupted:
             pass
         # Raised on the main thread: an error of the store, which ends the run, or of the worker's start.
@@ -135,6 +147,11 @@ class _Crew:
             error = raised
         finally:
             self._queue.put(_End(slot, error))
+
+    def _measure_copy_rate(self, slot: Slot, supervisor: Supervisor) -> None:
+        """Have the slot's worker do it if it is running; called while there is no task for it."""
+        if self._copy_rates is not None and supervisor.is_running and not self._shared.tasks.is_closed:
+            self._copy_rates.measure(slot, supervisor.measure_copy_rate)
 
     def _tune(self, slot: Slot, ask: TunesTask, task: TuningTask) -> None:
         with contextlib.ExitStack() as held:

@@ -51,6 +51,11 @@ class TaskQueue:
                 self._changed.wait(None if again is None else again[0] - now)
             return None
 
+    def has(self, device: str) -> bool:
+        """Say whether there is a task for this device that nobody has taken yet."""
+        with self._changed:
+            return any(task.device.digest == device for task in self._waiting)
+
     def was_passed_over(self, task: TuningTask) -> bool:
         """Say whether a task is looked at again."""
         return task.key in self._passed_over

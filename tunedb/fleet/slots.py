@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -16,12 +17,16 @@ from tunedb._internal.control import let_pass
 from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError, SweepError
+from tunedb.runtime import driver
 from tunedb.runtime.current_device import gpu
+from tunedb.runtime.driver import DriverSilent
 
 PROBE_S = 120.0  # for a process that asks what a GPU is; by judgement: it imports torch and makes a CUDA context
 _PROBE = """
 import dataclasses, json
+from tunedb.runtime import driver
 from tunedb.runtime.current_device import gpu
+from tunedb.runtime.driver import DriverSilent
 device = gpu(0)
 names = ("name", "backend", "arch", "multiprocessors", "info")
 print(json.dumps({name: getattr(device, name) for name in names}))
@@ -64,19 +69,16 @@ def interpreters(workers: int) -> list[Slot]:
 def gpu_slots() -> list[Slot]:
     """Return a slot for each GPU that this process may use; none without a GPU.
 
-    CUDA_VISIBLE_DEVICES says which they are, by number, UUID or name of a MIG instance.
+    CUDA_VISIBLE_DEVICES says which they are, by number, UUID or name of a MIG instance. Asks the driver library, and
+    torch only if that is loaded or if the driver can't tell: this process runs nothing on them.
     """
+    if "torch" not in sys.modules:
+        with contextlib.suppress(DriverSilent):
+            return _gpu_slots(("CUDA_VISIBLE_DEVICES",), [(gpu.device, gpu.uuid) for gpu in driver.visible_gpus()])
     import torch
 
-    count = torch.cuda.device_count()
-    if not count:
-        return []
     variables = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES") if torch.version.hip else ("CUDA_VISIBLE_DEVICES",)
-    names = visible_names(settings.visible_devices(variables), count)
-    return [
-        _gpu_slot(number, name, number if number < count else None, dict.fromkeys(variables, name))
-        for number, name in enumerate(names)
-    ]
+    return _gpu_slots(variables, [_as_torch_sees_it(number) for number in range(torch.cuda.device_count())])
 
 
 def visible_names(listed: str | None, count: int) -> list[str]:
@@ -142,19 +144,28 @@ def _described(number: int, slot: Slot) -> str:
     return " or ".join((str(number), *slot.words)) + f" ({slot.device.name})"
 
 
-def _gpu_slot(number: int, name: str, here: int | None, variables: Mapping[str, str]) -> Slot:
-    words, uuid = [] if name.isdecimal() else [name], ""
-    if here is None:
-        device = probe(variables)
-    else:
-        try:
-            device, uuid = gpu(here), _uuid(here)
-        except RuntimeError as error:  # this process is a fork of one that uses CUDA: it can't
-            let_pass(error)
-            device = probe(variables)
+def _gpu_slots(variables: Sequence[str], seen: Sequence[tuple[Device, str] | None]) -> list[Slot]:
+    """Return the slots of the GPUs that this process sees, each with its UUID, or as None if it can't ask for it."""
+    if not seen:
+        return []
+    slots = []
+    for number, name in enumerate(visible_names(settings.visible_devices(variables), len(seen))):
+        own = dict.fromkeys(variables, name)
+        device, uuid = (seen[number] if number < len(seen) else None) or (probe(own), "")
+        words = [] if name.isdecimal() else [name]
         if uuid and not words:
             words.append(uuid)
-    return Slot(f"GPU {number}", device, here, 0, variables, tuple(words), uuid)
+        here = number if number < len(seen) else None
+        slots.append(Slot(f"GPU {number}", device, here, 0, own, tuple(words), uuid))
+    return slots
+
+
+def _as_torch_sees_it(index: int) -> tuple[Device, str] | None:
+    try:
+        return gpu(index), _uuid(index)
+    except RuntimeError as error:  # this process is a fork of one that uses CUDA: it can't
+        let_pass(error)
+        return None
 
 
 def _uuid(index: int) -> str:

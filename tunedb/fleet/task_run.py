@@ -21,6 +21,7 @@ from tunedb.worker.supervisor import MAX_STEP_S
 
 if TYPE_CHECKING:
     from tunedb.core.problem import Config
+    from tunedb.fleet.copy_rates import CopyRateRun
     from tunedb.store import Store
 
 MIN_BUDGET_S = 0.1  # of a task that was taken just before the budget was spent
@@ -82,7 +83,8 @@ class HostRun:
     """What a run on this host needs besides its tasks and its slots. See `Tuner.tune_ahead` for `force`, `builds_on`.
 
     `budget` is for the whole run, `step` for one step of a trial, both in seconds. `seconds` says how long the sweeps
-    will take: the longest come first, unless the run `keeps_order`, that of its tasks.
+    will take: the longest come first, unless the run `keeps_order`, that of its tasks. `copy_rates` are measured by
+    workers that have no task.
     """
 
     store: Store
@@ -93,6 +95,7 @@ class HostRun:
     step: float = MAX_STEP_S
     seconds: Mapping[TaskKey, float] = dataclasses.field(default_factory=dict)
     keeps_order: bool = False
+    copy_rates: CopyRateRun | None = None
 
 
 class TaskRun:
@@ -110,9 +113,15 @@ class TaskRun:
         """Whether no task is to be begun any more."""
         return self.tasks.is_closed or time.monotonic() >= self._deadline
 
-    def next(self, slot: Slot) -> TuningTask | None:
-        """Return the next task for a slot, once there is one; None at the end of the run."""
-        return None if self.is_over else self.tasks.take(slot.device.digest)
+    def next(self, slot: Slot, on_idle: Callable[[], object] = lambda: None) -> TuningTask | None:
+        """Return the next task for a slot, once there is one; None at the end of the run.
+
+        `on_idle` is called first if there is none now.
+        """
+        device = slot.device.digest
+        if not self.is_over and not self.tasks.has(device):
+            on_idle()
+        return None if self.is_over else self.tasks.take(device)
 
     def tune(self, slot: Slot, task: TuningTask, ask: TunesTask, tell: Tell) -> Outcome | None:
         """Have a task tuned, and say so; return its outcome, or None if it is passed over."""

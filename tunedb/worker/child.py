@@ -2,8 +2,8 @@
 
     python -m tunedb.worker.child FD
 
-It reads messages from stdin, first `Start`, then tasks, and writes events to the file descriptor FD. If stdin ends, its
-parent is gone, and it ends too, even in the middle of a task.
+It reads messages from stdin, at first `Prepare` if its parent still plans, then `Start`, then tasks, and writes events
+to the file descriptor FD. If stdin ends, its parent is gone, and it ends too, even in the middle of a task.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
 from tunedb.runtime.compile_pool import limit_workers, one_compile_worker
-from tunedb.runtime.current_device import placement_of
+from tunedb.runtime.current_device import device_of, placement_of
 from tunedb.store import at_end, wait_budget
 from tunedb.store.shared import CLOSE_S, flush_shared
 from tunedb.store.stored import stored_with
@@ -38,9 +38,12 @@ from tunedb.tuner.tuning_result import Skipped, Swept
 from tunedb.tuner.verification import verify
 from tunedb.worker.messages import (
     FINISH_S,
+    CopyRateMeasured,
     DeviceLost,
     Event,
     Finish,
+    MeasureCopyRate,
+    Prepare,
     Ready,
     Request,
     Start,
@@ -53,6 +56,7 @@ from tunedb.worker.messages import (
     decode,
     encode,
 )
+from tunedb.worker.preparation import prepare
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -136,6 +140,8 @@ class EventWriter:
 
 def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventWriter) -> bool:
     """Do what one message asks for and write the answer; return whether the device is still usable."""
+    if isinstance(message, MeasureCopyRate):
+        return _measure_copy_rate(store, index, events)
     kernel, problem = kernel_named(message.problem.kernel), message.problem
     if isinstance(message, Tune) and message.arguments is not None:
         problem = kernel.problem(message.arguments)  # a kernel may need more than the problem says
@@ -159,6 +165,24 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
     return True
 
 
+def _measure_copy_rate(store: Store, index: int, events: EventWriter) -> bool:
+    from tunedb.runtime.copying import measured_rate
+    from tunedb.runtime.failures import is_sticky
+    from tunedb.store.sql.copy_rates import CopyRate
+
+    fault = None
+    try:
+        store.copy_rates.put(device_of(index), CopyRate(measured_rate(index)))
+    except Exception as error:  # torch, the driver and the store each raise errors of their own
+        let_pass(error)
+        fault = str(error)
+        if is_sticky(error):
+            events.put(DeviceLost(fault))
+            return False
+    events.put(CopyRateMeasured(fault))
+    return True
+
+
 def _finish(seconds: float) -> bool:
     """Send what waits for a shared store, and log what could not be sent; return whether all was sent in time."""
     with one_call(seconds):
@@ -172,11 +196,23 @@ def _raise_terminated(number: int, _: FrameType | None) -> None:
     raise interrupts.Terminated
 
 
+def _first_message() -> Prepare | Start:
+    line = sys.stdin.readline()
+    if not line:  # the parent needs no worker, or is gone
+        os._exit(0)
+    message: Prepare | Start = decode(line)
+    return message
+
+
 def main() -> None:
     """Do what the messages on stdin ask for, one after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent as well, which ends this process
     events = EventWriter(os.fdopen(int(sys.argv[1]), "w"))
-    start: Start = decode(sys.stdin.readline())
+    start = _first_message()
+    if isinstance(start, Prepare):
+        prepare(start)
+        start = _first_message()
+    assert isinstance(start, Start)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("tunedb").setLevel(start.log_level)
     settings.configure(store=start.store, shared=start.shared, bundles=start.bundles, lock_timeout=start.lock_timeout)

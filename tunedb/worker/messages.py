@@ -14,8 +14,16 @@ from tunedb.core.verification import Verification
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """A line to a worker before `Start`, while its tasks are not known yet: what it can load until then."""
+
+    kernels: tuple[str, ...]  # that the tasks may be of
+    index: int | None  # of the GPU whose context it makes; None: of none
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
-    """The first line to a worker: its device and its settings."""
+    """The first line to a worker, or the second: its device and its settings."""
 
     index: int
     log_level: int
@@ -47,6 +55,11 @@ class Verify:
     problem: Problem
     uid: str
     rivals: int = 0  # runners-up that race too, see `verification.verify`
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureCopyRate:
+    """A message to a worker: measure the copy rate of its device, and store it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,26 +113,35 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyRateMeasured:
+    """A worker's answer to `MeasureCopyRate`: why there is no rate, or None."""
+
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceLost:
-    """A message from a worker instead of an answer to `Verify`: the device is lost, and the worker ends."""
+    """A message from a worker instead of an answer, except to `Tune`: the device is lost, and the worker ends."""
 
     reason: str
 
 
 FINISH_S = 12.0  # in which a worker sends what waits: a sweep is tried again for 10 s
 
-Request = Tune | Verify
-Answer = Tuned | Verified | DeviceLost
+Request = Tune | Verify | MeasureCopyRate
+Answer = Tuned | Verified | CopyRateMeasured | DeviceLost
 Event = Ready | SweepStarted | Trying | Tried | Answer
 
-_TYPES: dict[str, Callable[..., Any]] = {
-    kind.__name__: kind
-    for kind in (Start, Tune, Verify, Finish, Ready, SweepStarted, Trying, Tried, Tuned, Verified, DeviceLost)
-}
+_KINDS = (
+    Prepare, Start, Tune, Verify, MeasureCopyRate, Finish, Ready, SweepStarted, Trying, Tried, Tuned, Verified,
+    CopyRateMeasured, DeviceLost,
+)  # fmt: skip
+_TYPES: dict[str, Callable[..., Any]] = {kind.__name__: kind for kind in _KINDS}
 _READERS: dict[str, Callable[[Any], Any]] = {
     "problem": lambda facts: Problem(facts["key"], facts["kernel"]),
     "config": Config,
     "bundles": tuple,
+    "kernels": tuple,
     "trial": lambda facts: Trial(
         **facts
         | {
@@ -132,7 +154,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def encode(message: Start | Request | Finish | Event) -> str:
+def encode(message: Prepare | Start | Request | Finish | Event) -> str:
     """Return the message as a line of JSON, its end included."""
     return json.dumps({"type": type(message).__name__, **_fields(message)}, default=_plain) + "\n"
 

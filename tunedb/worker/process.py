@@ -13,12 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tunedb._internal.child_environment import environment_without
-from tunedb.worker.messages import Event, decode
+from tunedb.worker.messages import Event, Prepare, Request, Start, decode, encode
 
 Events = queue.SimpleQueue[Event | None]  # None: the worker has closed its pipe
+Started = tuple[subprocess.Popen[str], Events]
 
 
-def start_process(variables: Mapping[str, str]) -> tuple[subprocess.Popen[str], Events]:
+def start_process(variables: Mapping[str, str]) -> Started:
     """Start a worker with these environment variables set; return it and its events, which None ends."""
     # `-m` looks in the current folder first, whose files may have the names of modules: allowed only if we do too.
     safely = [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
@@ -40,6 +41,14 @@ def start_process(variables: Mapping[str, str]) -> tuple[subprocess.Popen[str], 
     events: Events = queue.SimpleQueue()
     threading.Thread(target=_read, args=(read_end, events), daemon=True).start()
     return process, events
+
+
+def tell(process: subprocess.Popen[str], message: Prepare | Start | Request) -> None:
+    """Write a message to a worker. The end of one that has ended is seen in its events."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(encode(message))
+        process.stdin.flush()
 
 
 def end_process(process: subprocess.Popen[str], patience: float, last_words: str = "") -> int | None:

@@ -18,20 +18,24 @@ from typing import Any
 
 from tunedb.core.claim import ClaimState
 from tunedb.core.problem import Config, Problem
-from tunedb.core.sweep import Sweep, SweepStatus, Trial, TrialOutcome, TrialStatus, now
+from tunedb.core.sweep import Sweep
 from tunedb.core.verification import Verification
 from tunedb.errors import StoreError, SweepError, UnknownSweep
 from tunedb.settings import Settings
 from tunedb.store import Store
 from tunedb.store.stored import stored_with
-from tunedb.sweep.observer import Observer, suspect_of
+from tunedb.sweep.observer import LogObserver, Observer, suspect_of
 from tunedb.tuner.claimant import new_owner
 from tunedb.worker.death import Death, death_of
 from tunedb.worker.host_cores import Presence, core_share, count_workers
+from tunedb.worker.lost_sweep import abort, record_death
 from tunedb.worker.messages import (
     FINISH_S,
+    Answer,
+    CopyRateMeasured,
     DeviceLost,
     Finish,
+    MeasureCopyRate,
     Request,
     Start,
     SweepStarted,
@@ -43,7 +47,7 @@ from tunedb.worker.messages import (
     Verify,
     encode,
 )
-from tunedb.worker.process import Events, end_process, start_process
+from tunedb.worker.process import Events, Started, end_process, start_process, tell
 from tunedb.worker.released_claims import give_back_claims
 
 # By judgement, for a busy machine.
@@ -66,6 +70,7 @@ class Supervisor:
 
     A trial that makes no progress for `step` seconds is given up, and the worker ended. The worker gets `variables` in
     its environment. All workers of this host share its cores for compiling; there are `workers` of them at least.
+    The first worker is the process that is `started` already, if one is.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class Supervisor:
         *,
         variables: Mapping[str, str] | None = None,
         workers: int = 1,
+        started: Started | None = None,
     ) -> None:
         self.store = store
         self._settings = settings
@@ -84,6 +90,7 @@ class Supervisor:
         self.step = step  # seconds; a change counts from the next task on
         self._variables = variables or {}
         self._workers = workers
+        self._started = started
         self._presence = Presence()
         self._owner = new_owner()
         self._is_interrupted = False
@@ -97,6 +104,8 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._started is not None:  # there was no task
+            end_process(self._started[0], patience=0.0)
         if kind is not None:
             self.interrupt()
             self._end(patience=MAX_RELEASE_S)
@@ -105,7 +114,7 @@ class Supervisor:
             self._give_back(ClaimState.RELEASED)
         if self._sweep_uid is not None:  # interrupted: the worker was ended in the middle of it
             with contextlib.suppress(StoreError, UnknownSweep):  # `tunedb warm --incomplete` finds it all the same
-                self._abort(self.store.get_sweep(self._sweep_uid))
+                abort(self.store, self.store.get_sweep(self._sweep_uid))
 
     def tune(
         self,
@@ -135,7 +144,7 @@ class Supervisor:
             answer = self._ask(asked, observer, start + budget)
             self._sweep_uid = None
             if isinstance(answer, Death):
-                sweep = self._record(answer, observer)
+                sweep = record_death(self.store, answer, observer)
                 if sweep is not None and sweep.status != "aborted":  # only the answer was lost
                     return "sweep" if sweep.status == "tuned" else sweep.status, sweep
                 if answer.status is not None and (sweep is None or suspect_of(sweep) is None):  # it would end so again
@@ -187,21 +196,31 @@ class Supervisor:
         is_fault = answer.status is not None and answer.suspect == sweep.config
         return Verification("fails" if is_fault else "untried", answer.reason)
 
-    def _ask(self, task: Request, observer: Observer, until: float = math.inf) -> Tuned | Verified | Death:
+    @property
+    def is_running(self) -> bool:
+        """Whether it has a worker."""
+        return self._child is not None
+
+    def measure_copy_rate(self) -> str | None:
+        """Have the worker measure its device's copy rate and store it; return why it did not, or None."""
+        answer = self._ask(MeasureCopyRate(), LogObserver())
+        if isinstance(answer, Death):
+            return answer.reason
+        assert isinstance(answer, CopyRateMeasured)
+        return answer.error
+
+    def _ask(self, task: Request, observer: Observer, until: float = math.inf) -> Answer | Death:
         """Return the worker's answer to a task, or how the worker ended; the observer hears what happens until then.
 
         `until` is the moment, by the monotonic clock, at which the budget ends.
         """
         child = self._worker()
-        assert child.stdin is not None
         if isinstance(task, Tune):
             task = dataclasses.replace(task, compiles=core_share(max(self._workers, count_workers())))
         suspect: Config | None = None
         uid: str | None = None
         patience = self.step + self._settings.lock_timeout  # before a sweep starts, another process may hold the lock
-        with contextlib.suppress(BrokenPipeError):  # its end is seen below
-            child.stdin.write(encode(task))
-            child.stdin.flush()
+        tell(child, task)
         while True:
             left = math.inf if uid is None else max(until - time.monotonic(), 0.0) + MAX_OVERTIME_S
             try:
@@ -216,7 +235,7 @@ class Supervisor:
                 return death_of(self._end(patience=MAX_EXIT_S), suspect, uid)
             patience = self.step
             match event:
-                case Tuned() | Verified():
+                case Tuned() | Verified() | CopyRateMeasured():
                     return event
                 case DeviceLost(reason):
                     self._finish()
@@ -229,53 +248,19 @@ class Supervisor:
                 case Tried(trial, best_us, default_us):
                     observer.tried(trial, best_us, default_us)
 
-    def _record(self, death: Death, observer: Observer) -> Sweep | None:
-        """Abort the sweep whose worker ended. A suspect that is to blame gets a trial, so that the next sweep skips it.
-
-        A sweep that was finished stays as it is. Returns None if the worker ended before any trial.
-        """
-        if death.sweep_uid is None:
-            return None
-        sweep = self.store.get_sweep(death.sweep_uid)
-        if sweep.status == "running":
-            if death.suspect is None:
-                return None
-            trials = {trial.config: trial for trial in sweep.trials}
-            if death.status is not None:
-                trial = Trial(
-                    death.suspect, TrialStatus(death.status), error=death.reason, outcome=TrialOutcome.LOST_DEVICE
-                )
-                if death.suspect in trials:  # it died in the race
-                    trial = dataclasses.replace(trial, uid=trials[death.suspect].uid)
-                trials[death.suspect] = trial
-                self.store.put_trial(sweep.uid, trial)
-                observer.tried(trial, None, None)
-            sweep = self._abort(dataclasses.replace(sweep, trials=tuple(trials.values())))
-        observer.finished(sweep)
-        return sweep
-
-    def _abort(self, sweep: Sweep) -> Sweep:
-        """Store a running sweep as aborted, with its trials, which the store counts. A finished one stays as it is."""
-        if sweep.status == SweepStatus.RUNNING:
-            sweep = dataclasses.replace(sweep, status=SweepStatus.ABORTED, complete=False, finished=now())
-            self.store.finish_sweep(sweep)
-        return sweep
-
     def _worker(self) -> subprocess.Popen[str]:
         if self._child is not None:
             return self._child
         self._presence.begin()  # before the seconds that a start takes: those that start at once count each other
-        self._child, self._events = start_process(self._variables)
+        self._child, self._events = self._started or start_process(self._variables)
+        self._started = None
         self._check_interrupt()
         current = self._settings
         start = Start(
             self._index, _log.getEffectiveLevel(), current.store, current.shared, current.lock_timeout, self._owner,
             current.bundles,
         )  # fmt: skip
-        assert self._child.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._child.stdin.write(encode(start))
-            self._child.stdin.flush()
+        tell(self._child, start)
         try:
             event = self._events.get(timeout=MAX_START_S)
         except queue.Empty:

@@ -32,6 +32,7 @@ def demo(format: FormatOption = Format.table) -> None:
     from tunedb.cli.device import index_to_run_on
     from tunedb.cli.host_tasks import tune
     from tunedb.cli.tasks import tasks_of
+    from tunedb.runtime.current_device import placement_of
 
     index = index_to_run_on()
     free_bytes = None
@@ -45,7 +46,7 @@ def demo(format: FormatOption = Format.table) -> None:
     with writing() as store:
         words = ", ".join(f"{name} {value}" for name, value in arguments.items())
         log.info("1. This process tunes %s for %s. The results go to %s", kernel, words, store.url)
-        [row] = tune(tasks_of(kernel, arguments, index, forward_only=True), store, budget=BUDGET_S)
+        [row] = tune(tasks_of(kernel, arguments, placement_of(index), forward_only=True), store, budget=BUDGET_S)
     if row["config"] is None:
         see = f"tunedb show {row['uid']}{store_option()}"
         raise TunedbError(f"The sweep ended without a config ({row['source']}). See why: {see}")

@@ -139,44 +139,47 @@ def warm(
     from tunedb.cli.host_tasks import slots_to_use, tune
     from tunedb.cli.plan import print_plan
     from tunedb.cli.tasks import tasks_of
+    from tunedb.fleet.early_workers import EarlyWorkers
     from tunedb.fleet.slots import on_slots
+    from tunedb.runtime.current_device import placement_of
 
     index = index_to_run_on()
     slots = [] if dask is not None else slots_to_use(index, devices, workers)
-    tasks: list[TuningTask] = []
-    if kernel is not None:
-        registry.kernel_named(kernel)  # raises if there is no such kernel
-    if kernel is not None and sources[0]:
-        tasks += tasks_of(kernel, arguments, index, forward_only=forward_only)
-    for line in lines:
-        with located(line.path, line.number):
-            tasks += tasks_of(line.kernel_name(), line.arguments, index, forward_only=forward_only)
-    with reading() if dry_run else writing() as store:
-        if from_misses or again:
-            kind = "incomplete" if incomplete else "stale" if stale else "missed"
-            indices = {slot.device.digest: slot.here for slot in reversed(slots) if slot.here is not None}
-            for here in reversed(indices.values()) if slots else [index]:
-                tasks += _pending(store, here, kernel, kind, fleet=fleet, forward_only=forward_only)
-        elif slots:
-            tasks = on_slots(tasks, slots)
-        tasks = list({(task.kernel.name, task.problem, task.device.digest): task for task in tasks}.values())
-        if dry_run or store is None:
-            print_plan(tasks, store, format, force=force or again)
-            return
-        if dask is not None:
-            from tunedb.cli.dask_tasks import tune_on_dask
+    is_known = not dry_run and (shapes is not None or sources[0])  # what is to be tuned, without asking the store
+    with EarlyWorkers() as early:
+        if is_known:
+            kernels = {line.kernel for line in lines if line.kernel is not None} or ({kernel} if kernel else ())
+            early.start(slots, max(len(lines), 1), kernels)
+        placement = slots[0].placement if slots else placement_of(index)
+        tasks: list[TuningTask] = []
+        if kernel is not None:
+            registry.kernel_named(kernel)  # raises if there is no such kernel
+        if kernel is not None and sources[0]:
+            tasks += tasks_of(kernel, arguments, placement, forward_only=forward_only)
+        for line in lines:
+            with located(line.path, line.number):
+                tasks += tasks_of(line.kernel_name(), line.arguments, placement, forward_only=forward_only)
+        with reading() if dry_run else writing() as store:
+            if from_misses or again:
+                kind = "incomplete" if incomplete else "stale" if stale else "missed"
+                indices = {slot.device.digest: slot.here for slot in reversed(slots) if slot.here is not None}
+                for here in reversed(indices.values()) if slots else [index]:
+                    tasks += _pending(store, here, kernel, kind, fleet=fleet, forward_only=forward_only)
+            elif slots:
+                tasks = on_slots(tasks, slots)
+            tasks = list({(task.kernel.name, task.problem, task.device.digest): task for task in tasks}.values())
+            if dry_run or store is None:
+                print_plan(tasks, store, format, force=force or again)
+                return
+            if dask is not None:
+                from tunedb.cli.dask_tasks import tune_on_dask
 
-            rows = tune_on_dask(dask, tasks, store, force=force, step=trial_timeout)
-        else:
-            rows = tune(
-                tasks, store, slots, force=force or again, from_nothing=force, keeps_order=from_misses, budget=budget,
-                step=trial_timeout,
-            )  # fmt: skip
-        if dask is None:  # whose workers have the devices
-            from tunedb.fleet.copy_rates import measure_copy_rates
-
-            used = {task.device for task in tasks}
-            measure_copy_rates(store, [slot for slot in slots if slot.device in used], again=force)
+                rows = tune_on_dask(dask, tasks, store, force=force, step=trial_timeout)
+            else:
+                rows = tune(
+                    tasks, store, slots, force=force or again, from_nothing=force, keeps_order=from_misses,
+                    budget=budget, step=trial_timeout, early=early,
+                )  # fmt: skip
     print_rows(rows, format, _COLUMNS)
     if len(rows) < len(tasks) or any(row["config"] is None for row in rows):
         raise typer.Exit(1)
