@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import shlex
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.cli.conftest import Cli, put, run_apart, run_forked
 from tests.cli.test_bundle import tuned as shippable
 from tests.cli.test_ls_show_lookup_path import PROBLEM, tuned
 from tests.conftest import runs_interpreter
+from tests.planted import NAME, register_lightly
 from tests.store.bundled import write
 from tests.store.samples import DEVICE, sweep
 from tunedb import settings
@@ -67,6 +69,16 @@ def test_neither_do_bundles(tmp_path: Path) -> None:
         ("ls", "--format", "json"),
     ):
         assert loaded(*words, **variables) == ["0"], words
+
+
+def test_tuning_in_workers_loads_neither_torch_nor_triton_in_the_command_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
+    (shapes := tmp_path / "shapes.jsonl").write_text(json.dumps({"kernel": NAME, "b1": 0.001}))
+    for _ in range(2):  # the second time it is stored
+        code, *libraries = loaded("warm", "--from", shapes, "--workers", 1, TRITON_INTERPRET="1")
+        assert (code, {"torch", "triton"} & {*libraries}) == ("0", set())
 
 
 def test_a_command_loads_no_other_one() -> None:

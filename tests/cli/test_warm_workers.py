@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, run_forked
 from tests.forked_workers import fork_workers
 from tests.planted import KERNEL, NAME, register_lightly
 from tests.store.samples import DEVICE
@@ -19,7 +20,10 @@ from tunedb.cli.host_tasks import slots_to_use
 from tunedb.core.device import INTERPRETER, Device, Placement
 from tunedb.core.task import TuningTask
 from tunedb.errors import SettingError
+from tunedb.fleet.copy_rates import CopyRateRun
 from tunedb.fleet.slots import Slot, interpreters, on_slots
+from tunedb.store import Store
+from tunedb.worker.process import Started, start_process
 
 OTHER = Device("another GPU", "cuda", "sm_1", 1)
 
@@ -65,21 +69,71 @@ def test_force_tunes_again_what_is_stored(cli: Cli, shapes: Path) -> None:
 def test_copy_rates_of_the_slots_that_had_work_are_measured_and_with_force_again(
     cli: Cli, shapes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[list[str], bool]] = []
+    calls: list[tuple[str, bool]] = []
+
+    class Rates(CopyRateRun):
+        def __init__(self, store: Store, *, again: bool) -> None:
+            self.again = again
+
+        def measure(self, slot: Slot, ask: Callable[[], str | None]) -> None:
+            calls.append((slot.name, self.again))
+
     unused = Slot("GPU 9", OTHER, 9, 0, {"CUDA_VISIBLE_DEVICES": "9"})
-    slots = [*interpreters(2), unused]
+    slots = [*interpreters(1), unused]
     monkeypatch.setattr("tunedb.cli.host_tasks.slots_to_use", lambda *_: slots)
-    monkeypatch.setattr(
-        "tunedb.fleet.copy_rates.measure_copy_rates",
-        lambda store, slots, again: calls.append(([slot.name for slot in slots], again)),
-    )
+    monkeypatch.setattr("tunedb.fleet.copy_rates.CopyRateRun", Rates)
     shapes.write_text(json.dumps({"kernel": NAME, "b1": 0.001}))
     for words in ((), ("--force",)):
         problem = TuningTask(KERNEL, KERNEL.problem({"b1": 0.001}), Placement(INTERPRETER, -1), {"b1": 0.001})
         monkeypatch.setattr("tunedb.fleet.slots.on_slots", lambda tasks, slots, only=problem: [only])
         assert cli("warm", "--from", shapes, *words).code == 0
-    names = [slot.name for slot in interpreters(2)]
-    assert calls == [(names, False), (names, True)]
+    assert list(dict.fromkeys(calls)) == [("interpreter 0", False), ("interpreter 0", True)]
+
+
+MEETING = """
+import os, time
+from pathlib import Path
+from tests.planted import KERNEL
+folder = Path(os.environ["MEETING"])
+(folder / str(os.getpid())).touch()
+until = time.monotonic() + 60
+while len(list(folder.iterdir())) < 3:
+    if time.monotonic() > until:
+        (folder / "alone").touch()
+        break
+    time.sleep(0.01)
+"""
+
+
+def test_workers_load_the_kernel_while_the_command_does(shapes: Path, tmp_path: Path) -> None:
+    """The kernel's module waits until all three processes load it."""
+    (folder := tmp_path / "meeting").mkdir()
+    site = tmp_path / "site"
+    (site / "meeting.py").write_text(MEETING)
+    (site / "planted-1.0.dist-info" / "entry_points.txt").write_text(f"[tunedb.kernels]\n{NAME} = meeting:KERNEL\n")
+    words = ("-m", "tunedb", "warm", "--from", shapes, "--workers", 2)
+    answer = run_forked(*words, MEETING=str(folder))
+    assert answer.code == 1, answer.err  # one of the problems fails
+    names = [path.name for path in folder.iterdir()]
+    assert (len(names), "alone" in names) == (3, False)
+
+
+@pytest.mark.parametrize(("more", "code"), [("", 2), ("--dry-run", 2), ("", 1), ("--dry-run", 0)])
+def test_no_worker_outlives_the_command_and_plans_need_none(
+    cli: Cli, shapes: Path, monkeypatch: pytest.MonkeyPatch, more: str, code: int
+) -> None:
+    started: list[Started] = []
+
+    def start(variables: Mapping[str, str]) -> Started:
+        started.append(start_process(variables))
+        return started[-1]
+
+    monkeypatch.setattr("tunedb.fleet.early_workers.start_process", start)
+    if code == 2:
+        shapes.write_text(shapes.read_text() + json.dumps({"kernel": NAME, "b1": []}))
+    answer = cli("warm", "--from", shapes, "--workers", 2, *more.split())
+    assert (answer.code, "line 4" in answer.err) == (code, code == 2)
+    assert [child.poll() is not None for child, _ in started] == ([] if more else [True, True])
 
 
 def test_a_spent_budget_is_exit_code_1_and_says_what_is_left(cli: Cli, shapes: Path) -> None:

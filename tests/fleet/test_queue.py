@@ -40,6 +40,20 @@ def test_a_slot_takes_only_tasks_of_its_device() -> None:
     assert tasks.take(OTHER.digest) == elsewhere
 
 
+def test_a_task_that_somebody_has_is_none_that_is_there_to_take() -> None:
+    tasks = TaskQueue([FIRST, SECOND], 60)
+    assert tasks.has(HERE)
+    assert not tasks.has(OTHER.digest)
+    tasks.take(HERE)
+    assert tasks.has(HERE)
+    tasks.take(HERE)
+    assert not tasks.has(HERE)
+    tasks.pass_over(FIRST)
+    assert not tasks.has(HERE)  # it is tuned elsewhere
+    tasks.give_back(SECOND)
+    assert tasks.has(HERE)
+
+
 def test_what_is_tuned_elsewhere_is_looked_at_again_when_no_other_is_left() -> None:
     clock = Clock()
     tasks = TaskQueue([FIRST, SECOND], 60, clock)

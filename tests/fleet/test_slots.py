@@ -17,6 +17,7 @@ from tunedb.errors import SettingError, SweepError
 from tunedb.fleet import slots as module
 from tunedb.fleet.gpu_lock import try_gpu
 from tunedb.fleet.slots import Slot, gpu_slots, interpreters, probe, select, visible_names
+from tunedb.runtime.driver import DriverGpu
 
 OTHER = Device("another GPU", "cuda", "sm_1", 1)
 SLOTS = [
@@ -91,6 +92,36 @@ def test_each_visible_gpu_is_a_slot_whose_worker_sees_it_alone(monkeypatch: pyte
     ]
     Gpus().put_in(monkeypatch)
     assert gpu_slots() == []
+
+
+def test_the_driver_says_which_gpus_there_are_unless_torch_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = (DriverGpu(DEVICE, "GPU-1234"), DriverGpu(OTHER, ""))
+    monkeypatch.setattr("tunedb.runtime.driver.visible_gpus", lambda: gpus)
+    Gpus(DEVICE).put_in(monkeypatch)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert len(gpu_slots()) == 1
+    monkeypatch.delitem(sys.modules, "torch")
+    assert [(slot.device, slot.here, slot.variables, slot.words, slot.uuid) for slot in gpu_slots()] == [
+        (DEVICE, 0, {"CUDA_VISIBLE_DEVICES": "0"}, ("GPU-1234",), "GPU-1234"),
+        (OTHER, 1, {"CUDA_VISIBLE_DEVICES": "1"}, (), ""),
+    ]
+    monkeypatch.setattr("tunedb.runtime.driver.visible_gpus", lambda: ())
+    assert gpu_slots() == []
+    assert "torch" not in sys.modules
+
+
+def test_a_gpu_that_a_forked_process_can_not_ask_about_is_asked_about_by_another_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(index: int) -> Device:
+        raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
+
+    Gpus(DEVICE).put_in(monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(module, "gpu", fail)
+    monkeypatch.setattr(module, "probe", lambda variables: OTHER)
+    [slot] = gpu_slots()
+    assert (slot.device, slot.here, slot.variables) == (OTHER, 0, {"CUDA_VISIBLE_DEVICES": "3"})
 
 
 def test_a_mig_instance_that_this_process_does_not_see_is_asked_for_by_a_process(

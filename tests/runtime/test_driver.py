@@ -1,4 +1,4 @@
-"""The first GPU as the driver library reports it, with a library that answers as the test says."""
+"""The visible GPUs as the driver library reports them, with a library that answers as the test says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,12 @@ class Library:
         self.cuDriverGetVersion = writes(lambda: version)
         self.cuDeviceGet = writes(lambda ordinal: 40 + ordinal)
         self.cuDeviceGetAttribute = writes(lambda attribute, device: FACTS[attribute])
+        self.cuDeviceGetUuid = self._write_uuid
         self.cuDeviceGetName = lambda place, length, device: setattr(place, "value", name) or 0
+
+    def _write_uuid(self, place: Any, device: int) -> int:
+        place.raw = bytes(range(15)) + bytes([device])
+        return 0
 
 
 @pytest.fixture
@@ -47,15 +52,29 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Device | None
         monkeypatch.setattr(driver, "has_driver", lambda: True)
         monkeypatch.setattr(driver, "torch_build", lambda: TorchBuild("2.13.0", cuda, hip))
         monkeypatch.setattr(ctypes, "CDLL", load)
-        driver.first_gpu.cache_clear()
+        driver.visible_gpus.cache_clear()
         return driver.first_gpu()
 
     yield reported
-    driver.first_gpu.cache_clear()
+    driver.visible_gpus.cache_clear()
 
 
 def test_the_facts_are_those_that_identify_a_device(gpu: Callable[..., Device | None]) -> None:
     assert gpu(Library()) == Device("NVIDIA H200", "cuda", "sm_90", 132)
+
+
+def test_each_gpu_has_the_uuid_that_torch_writes(gpu: Callable[..., Device | None]) -> None:
+    gpu(Library(devices=2))
+    expected = [f"GPU-00010203-0405-0607-0809-0a0b0c0d0e{device}" for device in ("28", "29")]
+    assert [found.uuid for found in driver.visible_gpus()] == expected
+    renamed = Library()
+    renamed.cuDeviceGetUuid_v2 = vars(renamed).pop("cuDeviceGetUuid")  # as a library may have only the new name
+    assert gpu(renamed) is not None
+    assert driver.visible_gpus()[0].uuid == expected[0]
+    nameless = Library()
+    nameless.cuDeviceGetUuid = lambda place, device: 1
+    assert gpu(nameless) is not None
+    assert driver.visible_gpus()[0].uuid == ""
 
 
 def test_there_is_none_without_a_device_or_with_a_torch_for_the_cpu(gpu: Callable[..., Device | None]) -> None:

@@ -38,6 +38,13 @@ def supervisor(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield found
 
 
+def test_a_worker_measures_the_copy_rate_of_its_gpu(supervisor: Supervisor, store: Store) -> None:
+    assert supervisor.measure_copy_rate() is None
+    [(digest, rate)] = store.copy_rates.get().items()
+    assert digest == device_of(torch.cuda.current_device()).digest
+    assert rate.bytes_per_s > 1e10
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "reason"),
     [

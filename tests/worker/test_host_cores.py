@@ -16,7 +16,7 @@ from tests.planted import problem_of, register_lightly
 from tunedb import settings
 from tunedb.runtime import compile_pool
 from tunedb.store import Store
-from tunedb.worker import supervisor as supervisors
+from tunedb.worker import process
 from tunedb.worker.host_cores import MAX_COUNTED, Presence, core_share, count_workers
 from tunedb.worker.messages import Tune
 from tunedb.worker.supervisor import Supervisor
@@ -101,10 +101,10 @@ def test_each_worker_gets_its_share_of_those_that_run_when_its_problem_begins(
     def encode(message: Any) -> str:
         if isinstance(message, Tune):
             shares.append(message.compiles)
-        return supervisors_encode(message)
+        return own_encode(message)
 
-    supervisors_encode = supervisors.encode
-    monkeypatch.setattr(supervisors, "encode", encode)
+    own_encode = process.encode
+    monkeypatch.setattr(process, "encode", encode)
 
     def tune(worker: Supervisor, number: int) -> None:
         asked = {"force": False, "budget": float("inf"), "observer": Notebook()}

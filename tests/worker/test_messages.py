@@ -11,7 +11,10 @@ from tests.store.samples import trial
 from tunedb.core.problem import Problem
 from tunedb.core.verification import Verification
 from tunedb.worker.messages import (
+    CopyRateMeasured,
     DeviceLost,
+    MeasureCopyRate,
+    Prepare,
     Ready,
     Start,
     SweepStarted,
@@ -31,10 +34,12 @@ PROBLEM = Problem.of("fake", n=1, dtype="float32")
 @pytest.mark.parametrize(
     "message",
     [
+        Prepare(("avg_pool1d", "mine.add"), 0),
         Start(0, 20, "/a b/tunedb.db", None, 60.0),
         Tune(PROBLEM, None, force=False, budget=math.inf),
         Tune(PROBLEM, {"shape": [1, 2], "ceil_mode": True}, force=True, budget=0.5),
         Verify(PROBLEM, "ab" * 16),
+        MeasureCopyRate(),
         Ready(),
         SweepStarted("ab" * 16, 18),
         Trying(config(64)),
@@ -42,6 +47,8 @@ PROBLEM = Problem.of("fake", n=1, dtype="float32")
         Tuned("stored", "ab" * 16, is_device_lost=False),
         Tuned("busy", None, is_device_lost=False),
         Verified(Verification("moved", "+9.0% of the stored time", 5.0, 6.0)),
+        CopyRateMeasured(None),
+        CopyRateMeasured("12 MiB are free"),
         DeviceLost("an illegal memory access\nwas encountered"),
     ],
     ids=lambda message: type(message).__name__,

@@ -149,6 +149,17 @@ def test_a_process_that_can_not_make_the_problem_is_one_problems_end(supervisor:
     assert done.status == "tuned"
 
 
+def test_a_worker_that_can_not_measure_a_copy_rate_says_why_and_goes_on(supervisor: Supervisor, store: Store) -> None:
+    assert not supervisor.is_running
+    tune(supervisor, problem_of(b1=0.001))
+    assert supervisor.is_running
+    child = supervisor._child
+    assert supervisor.measure_copy_rate()  # no GPU is here
+    assert store.copy_rates.get() == {}
+    tune(supervisor, problem_of(b2=0.001))
+    assert supervisor._child is child
+
+
 def test_a_stored_winner_that_takes_its_process_along_fails_its_verification(
     supervisor: Supervisor, store: Store
 ) -> None:
