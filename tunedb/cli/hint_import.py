@@ -18,7 +18,7 @@ from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_record
 from tunedb.core.device import Device
 from tunedb.core.hint import Candidates, Hint, facts_to_compare, short_facts
-from tunedb.core.kernel import RegisteredKernel
+from tunedb.core.kernel import ODD_FACTS, RegisteredKernel
 from tunedb.core.known_devices import device_label, known_device
 from tunedb.core.problem import Problem
 from tunedb.errors import AmbiguousName, SettingError
@@ -26,7 +26,6 @@ from tunedb.store.exchange.foreign.importing import Mapped, map_entries
 from tunedb.store.exchange.foreign.mapping import EntryMapping
 from tunedb.store.exchange.foreign.reading import read
 from tunedb.store.interface import SweepLists
-from tunedb.tuner.pending import ODD_FACTS
 
 MAX_PROBLEMS = 50  # stored ones in whose spaces a hint's config is sought
 

@@ -9,11 +9,11 @@ from tunedb.cli.command import log
 from tunedb.cli.device import current_placement
 from tunedb.cli.store_words import store_option
 from tunedb.core.device import Device
-from tunedb.core.kernel import ExportsModule
+from tunedb.core.kernel import ODD_FACTS, ExportsModule
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError, TunedbError
 from tunedb.store.exchange.python_source import latest_winners
-from tunedb.tuner.pending import ODD_FACTS, accepts
+from tunedb.tuner.pending import accepts
 from tunedb.tuner.stored_device import listed
 
 

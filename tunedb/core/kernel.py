@@ -13,6 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 from tunedb.core.device import Device
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
+from tunedb.errors import TunedbError
+
+# What a kernel's code raises for facts that another version of it stored, or that someone wrote into the store.
+ODD_FACTS = (TunedbError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from tunedb.errors import SettingError
 from tunedb.reporting import html, markdown
 from tunedb.reporting.comparing import compare_view
 from tunedb.reporting.coverage import coverage_view
-from tunedb.reporting.facts import Facts, count_misses, devices_meant, facts_of, read_misses, read_sweeps
+from tunedb.reporting.facts import Facts, count_misses, devices_meant, facts_of, open_misses, read_misses, read_sweeps
 from tunedb.reporting.knobs import knobs_view
 from tunedb.reporting.limits import limits_of
 from tunedb.reporting.parallel_picture import parallel_spec
@@ -118,12 +118,13 @@ def make_report(
     missed_kernels = () if store is None else (miss.usage.problem.kernel for miss in store.usage.served(MISSES))
     known = {*stored.upkeep.kernels(), *missed_kernels}
     check_stored(kernels, known)
-    names, wanted = among(kernels, known), devices_meant(stored, device)
+    unanswered = open_misses(stored)
+    names, wanted = among(kernels, known), devices_meant(stored, device, unanswered)
     sweeps = read_sweeps(stored, names, wanted)
-    missed = {} if store is None else read_misses(store, names, wanted)
+    missed = read_misses(unanswered, names, wanted)
     if device is not None and not sweeps and not missed:
         raise SettingError(_nothing_on(device, wanted or (), stored.upkeep.devices()))
-    facts = facts_of(sweeps, missed, {} if store is None else count_misses(store))
+    facts = facts_of(sweeps, missed, count_misses(unanswered))
     facts = replace(facts, limits_us=limits_of(facts, {} if store is None else store.copy_rates.get()))
     if compare is None:
         comparison = natural_comparison(sweeps)

@@ -7,16 +7,17 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tunedb import registry
 from tunedb.core.device import Device
-from tunedb.core.sweep import MISSES, Sweep, Trial, TrialStatus, UsageCount
+from tunedb.core.sweep import Sweep, Trial, TrialStatus, UsageCount
 from tunedb.reporting.labels import ProblemLabels, device_texts, kernel_labels
 from tunedb.store.answers import Answer, AnswerState, PairKey, answers, key_of
 from tunedb.store.difference import Pair
 from tunedb.store.interface import SweepLists
+from tunedb.tuner.answered_misses import missed_counts
 from tunedb.tuner.stored_device import devices_named
 
 if TYPE_CHECKING:
-    from tunedb.store import Store
     from tunedb.store.stored import Stored
 
 
@@ -68,7 +69,7 @@ class Facts:
         )
 
 
-def devices_meant(stored: Stored, name: str | None) -> list[Device] | None:
+def devices_meant(stored: Stored, name: str | None, missed: Iterable[UsageCount] = ()) -> list[Device] | None:
     """Return the devices of that name, of all that sweeps or missed calls are of; None without a name.
 
     Every reader takes these: what one kind of record lacks must not turn the name into that of another device. Raises
@@ -76,8 +77,7 @@ def devices_meant(stored: Stored, name: str | None) -> list[Device] | None:
     """
     if name is None:
         return None
-    missed = [] if stored.whole is None else [usage.device for usage in _open_misses(stored.whole)]
-    return devices_named([*stored.upkeep.devices(), *missed], name)
+    return devices_named([*stored.upkeep.devices(), *(usage.device for usage in missed)], name)
 
 
 def read_sweeps(
@@ -94,28 +94,29 @@ def read_sweeps(
     ]
 
 
+def open_misses(stored: Stored) -> list[UsageCount]:
+    """Return the counts of calls that no sweep of the store has answered since, and no bundle answers now."""
+    return [miss.usage for miss in missed_counts(stored, registry.installed) if miss.is_open]
+
+
 def read_misses(
-    store: Store, kernels: Collection[str] = (), wanted: Collection[Device] | None = None
+    missed: Iterable[UsageCount], kernels: Collection[str] = (), wanted: Collection[Device] | None = None
 ) -> dict[PairKey, Answer]:
-    """Return the problems that calls missed and no sweep has answered since, as answers without a sweep."""
+    """Return the problems that calls missed, of these kernels and devices or of all, as answers without a sweep."""
     return {
         key_of(usage.problem, usage.device): Answer(usage.problem, usage.device, AnswerState.MISSED, None)
-        for usage in _open_misses(store)
+        for usage in missed
         if (not kernels or usage.problem.kernel in kernels) and (wanted is None or usage.device in wanted)
     }
 
 
-def count_misses(store: Store) -> dict[PairKey, int]:
-    """Return how many calls missed each problem that no sweep has answered since."""
+def count_misses(missed: Iterable[UsageCount]) -> dict[PairKey, int]:
+    """Return how many calls missed each problem."""
     counts: dict[PairKey, int] = {}
-    for usage in _open_misses(store):
+    for usage in missed:
         key = key_of(usage.problem, usage.device)
         counts[key] = counts.get(key, 0) + usage.count
     return counts
-
-
-def _open_misses(store: Store) -> list[UsageCount]:
-    return [miss.usage for miss in store.usage.served(MISSES) if miss.is_open]
 
 
 def facts_of(sweeps: Iterable[Sweep], missed: Mapping[PairKey, Answer], misses: Mapping[PairKey, int]) -> Facts:

@@ -132,13 +132,13 @@ class Stored:
         device_name: str | None = None,
         with_trials: bool = False,
         latest: int | None = None,
+        shipped: bool = False,
     ) -> list[Sweep]:
-        """Return the sweeps that only bundles have, of a kernel and a device or all."""
-        if self._bundles is None:
+        """Return the sweeps that only bundles have, of a kernel and a device or all; also of tunedb's if `shipped`."""
+        bundles = self._with_shipped if shipped else self._bundles
+        if bundles is None:
             return []
-        sweeps = self._bundles.iter_sweeps(
-            kernel=kernel, device_name=device_name, with_trials=with_trials, latest=latest
-        )
+        sweeps = bundles.iter_sweeps(kernel=kernel, device_name=device_name, with_trials=with_trials, latest=latest)
         return self._only_bundled(sweeps)
 
     def find(self, uid: str) -> Sweep:

@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunedb.core.kernel import ODD_FACTS
 from tunedb.core.sweep import Sweep, SweepStatus
 from tunedb.core.task import TuningTask
-from tunedb.tuner.pending import ODD_FACTS
 
 if TYPE_CHECKING:
     from tunedb.store import Store

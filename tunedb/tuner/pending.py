@@ -3,58 +3,85 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device, Placement, host
-from tunedb.core.kernel import HasOtherSizes, RegisteredKernel
+from tunedb.core.kernel import ODD_FACTS, HasOtherSizes, RegisteredKernel
 from tunedb.core.problem import Problem
-from tunedb.core.sweep import MISSES, Sweep, SweepStatus, now
+from tunedb.core.sweep import Layer, Source, Sweep, SweepStatus, now
 from tunedb.core.task import TuningTask
-from tunedb.errors import TunedbError
 from tunedb.runtime.current_device import device_of
 from tunedb.store.retention import ABANDONED
+from tunedb.tuner.answered_misses import Installed, missed_counts
 from tunedb.tuner.miss_cost import by_cost
 from tunedb.tuner.problem_lock import lock_problem
 
 if TYPE_CHECKING:
-    from tunedb.store import Store
+    from tunedb.store.stored import Stored
     from tunedb.tuner.tuner import Tuner
-
-Installed = Callable[[Iterable[str]], Mapping[str, RegisteredKernel]]  # the kernels of these names that can be loaded
-
-# What a kernel's code raises for facts that another version of it stored, or that someone wrote into the store.
-ODD_FACTS = (TunedbError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """Tasks that are worth tuning, and a sentence about each problem that was left out."""
+    """Tasks that are worth tuning, and a sentence about each problem that was left out.
+
+    `unused` counts the problems of bundles that were left out because no call here was counted for them.
+    """
 
     tasks: list[TuningTask]
     left_out: list[str]
+    unused: int = 0
 
 
-def missed(store: Store, index: int, installed: Installed) -> Pending:
-    """Return the tasks that calls on this device missed, the most costly first."""
+def missed(stored: Stored, index: int, installed: Installed) -> Pending:
+    """Return the tasks that calls on this device missed, the most costly first; not those that a bundle answers now."""
+    if stored.whole is None:
+        return Pending([], [])
     device = device_of(index)
-    misses = [miss for miss in store.usage.served(MISSES) if miss.is_open and miss.usage.device == device]
+    misses = [miss for miss in missed_counts(stored, installed) if miss.is_open and miss.usage.device == device]
     costs: defaultdict[Problem, float] = defaultdict(float)
-    for one in by_cost(store, misses):
+    for one in by_cost(stored.whole, misses):
         costs[one.miss.usage.problem] += one.cost
     problems = sorted(costs, key=lambda problem: -costs[problem])
     return tasks_for(problems, index, installed, any_sizes=True)
 
 
-def stale(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: str | None = None) -> Pending:
-    """Return the tasks, of one kernel or of all, whose stored winner is stale on this device.
+def bundled_sweeps(stored: Stored, device: Device, kernel: str | None = None, *, unused: bool = False) -> list[Sweep]:
+    """Return the sweeps that only bundles have of the problems on a device that calls here got stored sweeps for.
 
-    A pinned winner is left out: it would beat whatever is tuned now.
+    With `unused`, also those that no call was counted for, unless only tunedb's own bundle has them.
+    """
+    used = set()
+    if stored.whole is not None:
+        served = stored.whole.usage.served((Source.STORE, Source.STALE))
+        used = {one.usage.problem for one in served if one.usage.device == device}
+    every = stored.bundled(kernel=kernel, device_name=device.name, shipped=True)
+    sweeps = [sweep for sweep in every if sweep.problem in used]
+    if unused:
+        sweeps += stored.bundled(kernel=kernel, device_name=device.name)
+    return [sweep for sweep in sweeps if sweep.device == device]
+
+
+def stale(
+    stored: Stored,
+    tuner: Tuner,
+    index: int,
+    installed: Installed,
+    kernel: str | None = None,
+    *,
+    unused: bool = False,
+) -> Pending:
+    """Return the tasks, of one kernel or of all, whose stored winner is stale on this device, whichever layer has it.
+
+    A pinned winner is left out: it would beat whatever is tuned now. So are problems that only bundles have and no call
+    here was counted for, unless `unused`: a package may bring hundreds.
     """
     device = device_of(index)
-    stored = {sweep.problem: None for sweep in store.iter_sweeps(kernel=kernel) if sweep.device == device}
-    pending = tasks_for(stored, index, installed)
+    problems = {sweep.problem: None for sweep in stored.iter_sweeps(kernel=kernel) if _is_own(sweep, device)}
+    problems |= {sweep.problem: None for sweep in bundled_sweeps(stored, device, kernel, unused=unused)}
+    pending = tasks_for(problems, index, installed)
     tasks, left_out = [], list(pending.left_out)
     for task in pending.tasks:
         choice = tuner.look_up(task)
@@ -64,19 +91,35 @@ def stale(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: 
             left_out.append(f"{task.kernel.name} ({task.problem}) is stale and pinned: left as it is.")
         else:
             tasks.append(task)
-    return Pending(tasks, left_out)
+    others = {sweep.problem: None for sweep in bundled_sweeps(stored, device, kernel, unused=True)}
+    answers = map(tuner.look_up, tasks_for(others.keys() - problems.keys(), index, installed).tasks)
+    return Pending(tasks, left_out, sum(answer is not None and answer.source == "stale" for answer in answers))
 
 
-def incomplete(store: Store, tuner: Tuner, index: int, installed: Installed, kernel: str | None = None) -> Pending:
+def _is_own(sweep: Sweep, device: Device) -> bool:
+    """Say whether it is a sweep of that device, and not one of a bundle."""
+    return sweep.device == device and sweep.layer is not Layer.BUNDLE
+
+
+def incomplete(
+    stored: Stored,
+    tuner: Tuner,
+    index: int,
+    installed: Installed,
+    kernel: str | None = None,
+    *,
+    unused: bool = False,
+) -> Pending:
     """Return the tasks, of one kernel or of all, whose best sweep on this device was cut short or interrupted.
 
-    A sweep that is still running in another process does not count.
+    A sweep that is still running in another process does not count. A bundle's counts if it answers, and a call here
+    got it or it may be `unused`.
     """
     device = device_of(index)
     cut_short: dict[Problem, None] = {}
     left_out = []
-    for sweep in store.iter_sweeps(kernel=kernel, finished=False):
-        if sweep.device != device or sweep.problem in cut_short:
+    for sweep in stored.iter_sweeps(kernel=kernel, finished=False):
+        if not _is_own(sweep, device) or sweep.problem in cut_short:
             continue
         if sweep.status == SweepStatus.RUNNING:
             reason = _why_running(sweep, tuner)
@@ -85,11 +128,13 @@ def incomplete(store: Store, tuner: Tuner, index: int, installed: Installed, ker
                 continue
         if not sweep.complete or sweep.status in (SweepStatus.RUNNING, SweepStatus.ABORTED):
             cut_short[sweep.problem] = None
-    pending = tasks_for(cut_short, index, installed)
+    bundled = bundled_sweeps(stored, device, kernel, unused=unused)
+    of_bundles = {sweep.problem: None for sweep in bundled if not sweep.complete}
+    pending = tasks_for(cut_short | of_bundles, index, installed)
     tasks = []
     for task in pending.tasks:
         choice = tuner.look_up(task)
-        if choice is None or choice.sweep is None or not choice.sweep.complete:
+        if task.problem in cut_short if choice is None or choice.sweep is None else not choice.sweep.complete:
             tasks.append(task)
     return Pending(tasks, [*left_out, *pending.left_out])
 

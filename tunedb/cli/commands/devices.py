@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from tunedb import registry
 from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import FleetOption, FormatOption, command
 from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_rows
 from tunedb.core.device import Device
-from tunedb.core.sweep import MISSES
+from tunedb.tuner.answered_misses import missed_counts
 
 _COLUMNS = ("device", "arch", "multiprocessors", "current", "problems", "sweeps", "bundled", "misses", "last_tuned")
 
@@ -32,8 +33,8 @@ def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> 
         bundled = Counter(sweep.device for sweep in all_stored(store, bundles=not fleet).bundled())
         if store is not None:
             misses: Counter[Device] = Counter()
-            for usage in store.usage.get(MISSES):
-                misses[usage.device] += usage.count
+            for miss in missed_counts(all_stored(store), registry.installed):
+                misses[miss.usage.device] += miss.usage.count if miss.is_open else 0
             for totals in store.upkeep.device_totals():
                 rows[totals.device] = {
                     **_facts(totals.device, is_current=totals.device == current),

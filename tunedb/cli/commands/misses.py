@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tunedb import registry
+from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import DeviceOption, FleetOption, FormatOption, KernelOption, command, log
 from tunedb.cli.names import devices_of_list, kernel_of_list
 from tunedb.cli.opening import reading
 from tunedb.cli.output import Format, print_rows
-from tunedb.cli.store_words import printable_store, store_option
-from tunedb.core.sweep import MISSES
+from tunedb.cli.store_words import layer, printable_store, store_option
+from tunedb.core.sweep import Layer
+from tunedb.tuner.answered_misses import missed_counts
 from tunedb.tuner.stored_device import devices_named
 from tunedb.tuner.stored_names import with_module
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
     from tunedb.store.sql.usage import ServedCount
 
-_COLUMNS = ("kernel", "problem", "device", "served_by", "count", "hosts", "loss_us", "tuned", "last_seen")
+_COLUMNS = ("kernel", "problem", "device", "served_by", "count", "hosts", "loss_us", "tuned", "layer", "last_seen")
 
 
 @command("misses")
@@ -29,9 +32,7 @@ def misses(
     kernel: KernelOption = None,
     device: DeviceOption = None,
     fleet: FleetOption = False,
-    all_misses: Annotated[
-        bool, typer.Option("--all", help="Also problems that were tuned since they were missed.")
-    ] = False,
+    all_misses: Annotated[bool, typer.Option("--all", help="Also the misses that were answered since.")] = False,
     format: FormatOption = Format.table,
 ) -> None:
     """List the problems that calls found nothing stored for, the most costly first.
@@ -41,27 +42,30 @@ def misses(
 
     - `loss_us`: an estimate of what a launch loses, from the nearest tuned problem of the kernel.
     - `tuned`: when a sweep answered the problem after its last miss.
+    - `layer`: where that sweep is: `local`, `shared`, or `bundle` if a bundle of this host answers the problem now.
 
-    Exit code 1 if there are any that were not tuned since.
+    Exit code 1 if there are any that nothing answers yet.
     """
     from tunedb.tuner.miss_cost import by_cost
 
     with reading(fleet=fleet) as store:
         served = [] if store is None else _misses(store, kernel, device)
         wanted = [miss for miss in served if all_misses or miss.is_open]
-        rows = [] if store is None else [_row(cost.miss, cost.loss_us) for cost in by_cost(store, wanted)]
+        rows = [] if store is None else [_row(cost.miss, cost.loss_us, fleet=fleet) for cost in by_cost(store, wanted)]
     print_rows(rows, format, _COLUMNS)
     if store is None:
         return
     still_open = sum(miss.is_open for miss in served)
     of_fleet = " --fleet" if fleet else ""
-    if tuned := len(served) - still_open:
+    if answered := len(served) - still_open:
         again = "".join(
             f" {option} {shlex.quote(text)}" for option, text in (("--kernel", kernel), ("--device", device)) if text
         )
+        bundled = sum(bool(miss.bundle) for miss in served)
+        counts = {"Tuned since they were missed": answered - bundled, "Answered by bundles now": bundled}
         log.info(
-            "Tuned since they were missed: %d.%s",
-            tuned,
+            "%s%s",
+            " ".join(f"{words}: {count}." for words, count in counts.items() if count),
             "" if all_misses else f" List them too: tunedb misses --all{again}{of_fleet}{store_option()}",
         )
     if not still_open:
@@ -72,7 +76,7 @@ def misses(
 
 
 def _misses(store: Store, kernel: str | None, device: str | None) -> list[ServedCount]:
-    served = store.usage.served(MISSES)
+    served = missed_counts(all_stored(store), registry.installed)
     if kernel is not None:
         kernel = _kernel(store, kernel, {miss.usage.problem.kernel for miss in served})
         served = [miss for miss in served if miss.usage.problem.kernel == kernel]
@@ -92,8 +96,9 @@ def _kernel(store: Store, typed: str, missed: Collection[str]) -> str:
     return with_module(typed, missed) or kernel_of_list(store, typed)
 
 
-def _row(miss: ServedCount, loss_us: float | None) -> dict[str, Any]:
+def _row(miss: ServedCount, loss_us: float | None, *, fleet: bool) -> dict[str, Any]:
     usage = miss.usage
+    answered_in = layer(fleet=fleet) if miss.tuned else Layer.BUNDLE if miss.bundle else None
     return {
         "kernel": usage.problem.kernel,
         "problem": usage.problem.plain(),
@@ -104,6 +109,8 @@ def _row(miss: ServedCount, loss_us: float | None) -> dict[str, Any]:
         "hosts": miss.hosts,
         "loss_us": loss_us,
         "tuned": miss.tuned and miss.tuned.isoformat(),
+        "layer": answered_in,
+        "bundle": miss.bundle or None,
         "first_seen": usage.first_seen.isoformat(),
         "last_seen": usage.last_seen.isoformat(),
     }

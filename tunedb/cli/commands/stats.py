@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tunedb import registry
 from tunedb.cli.bundled import all_stored
 from tunedb.cli.command import FleetOption, FormatOption, command
 from tunedb.cli.opening import reading, say_unfinished
@@ -15,6 +16,7 @@ from tunedb.cli.states import States
 from tunedb.cli.store_words import layer, printable_store
 from tunedb.core.sweep import COUNTED_SOURCES, MISSES, Layer, SweepStatus
 from tunedb.errors import SettingError
+from tunedb.tuner.answered_misses import missed_counts
 
 HITS = ("store", "stale")  # the sources that are backed by a stored sweep of the problem itself
 GROUPS = ("kernel", "device", "host", "day")
@@ -34,6 +36,7 @@ def stats(
     - `served`: what calls got, by source. A process counts each problem once. `store` and `stale` are hits; `nearest`,
       `hint` and `default` are misses.
     - `misses_tuned`: the misses whose problem was tuned since.
+    - `misses_bundled`: the misses that a bundle of this host answers now.
     - `tuned_sweeps`: tuned sweeps by mark and state. Stale ones are known for the current device only.
     - `layers`: the sweeps of the store, and those that only bundles of this host have; with `--fleet`, those of the
       shared store.
@@ -49,11 +52,14 @@ def stats(
     read = layer(fleet=fleet)
     layers = {read: 0}
     rest: dict[str, Any] = {"imported": 0, "seconds": 0.0, "problems": 0, "devices": 0}
-    tuned, states = 0, dict.fromkeys(("pinned", "quarantined", "stale", "cut_short"), 0)
+    answered = {"misses_tuned": 0, "misses_bundled": 0}
+    states = dict.fromkeys(("pinned", "quarantined", "stale", "cut_short"), 0)
     with reading(fleet=fleet) as store:
         if store is not None:
             served |= store.usage.by_source()
-            tuned = sum(miss.usage.count for miss in store.usage.served(MISSES) if not miss.is_open)
+            for miss in missed_counts(all_stored(store), registry.installed):
+                if not miss.is_open:
+                    answered["misses_bundled" if miss.bundle else "misses_tuned"] += miss.usage.count
             totals = store.upkeep.totals()
             layers[read] = sum(totals.sweeps.values())
             seen = [state for state in States().of_all(store.iter_sweeps()) if state.sweep.leaves_its_store]
@@ -70,7 +76,7 @@ def stats(
         {
             "store": printable_store(fleet=fleet),
             **_summary(served),
-            "misses_tuned": tuned,
+            **answered,
             "served": served,
             "sweeps": sweeps,
             "layers": layers,

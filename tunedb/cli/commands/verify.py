@@ -102,7 +102,7 @@ def _winners(
     """Return the winner of each stored problem on the current device. Raises SettingError if another one is named."""
     from tunedb.cli.tasks import make_tuner
     from tunedb.runtime.current_device import device_of
-    from tunedb.tuner.pending import tasks_for
+    from tunedb.tuner.pending import bundled_sweeps, tasks_for
     from tunedb.tuner.stored_device import devices_named, listed
     from tunedb.tuner.stored_names import alike
 
@@ -113,14 +113,12 @@ def _winners(
         raise SettingError(
             f"--device: {device!r} is not the current device, {listed([current])}.{hint} Run verify on that device."
         )
-    used = {one.usage.problem for one in store.usage.served((Source.STORE, Source.STALE))}
     problems = {
         sweep.problem: None
         for sweep in stored.iter_sweeps(kernel=kernel)
         if sweep.device == current and (bundles or sweep.layer is not Layer.BUNDLE)
     }
-    bundled = all_stored(store, shipped=True).bundled(kernel=kernel, device_name=current.name)
-    problems |= {one.problem: None for one in bundled if one.device == current and one.problem in used}
+    problems |= {sweep.problem: None for sweep in bundled_sweeps(stored, current, kernel)}
     pending = tasks_for(problems, index, registry.installed)
     for sentence in pending.left_out:
         log.info("%s", sentence)

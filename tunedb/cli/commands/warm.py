@@ -15,6 +15,7 @@ from tunedb.cli.command import TRIAL_TIMEOUT_HELP, FleetOption, FormatOption, co
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.shapes_file import located, read_shapes
+from tunedb.cli.store_words import store_option
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
@@ -66,6 +67,14 @@ def warm(
             help="Finish sweeps that were cut short, aborted or interrupted; KERNEL limits it to one kernel.",
         ),
     ] = False,
+    bundles: Annotated[
+        bool,
+        typer.Option(
+            "--bundles",
+            help="With --stale and --incomplete: also what only bundles have and no call on this machine was counted "
+            "for.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List what would be tuned and how long it would take; tune nothing.")
     ] = False,
@@ -111,8 +120,9 @@ def warm(
 ) -> None:
     """Tune ahead of calls: one problem, a file of problems, what calls missed, or what is stale or incomplete.
 
-    Problems that are stored already are skipped. A kernel's gradient is tuned with it. Every GPU of this host is used,
-    and the problems that take longest come first. A problem that another process is tuning is skipped, and looked at
+    Problems that are stored already or that a bundle answers are skipped; of bundles, `--stale` and `--incomplete` take
+    what calls on this machine got. A kernel's gradient is tuned with it. Every GPU of this host is used, and the
+    problems that take longest come first. A problem that another process is tuning is skipped, and looked at
     again at the end.
 
     On a GPU, configs are timed in a child process: one that hangs or crashes counts as failed, and the run goes on.
@@ -123,6 +133,8 @@ def warm(
     sources = (kernel is not None and not again and shapes is None, shapes is not None, from_misses, stale, incomplete)
     if fleet and not from_misses:
         raise SettingError("warm: --fleet says whose misses to tune. Add --from-misses.")
+    if bundles and not again:
+        raise SettingError("warm: --bundles is for --stale and --incomplete. Add one of them.")
     if sum(sources) != 1 or (arguments and not sources[0]) or (kernel is not None and from_misses):
         raise SettingError(
             "warm: expected either a kernel and its problem's options, or --from-misses, or one of --from FILE, "
@@ -164,7 +176,9 @@ def warm(
                 kind = "incomplete" if incomplete else "stale" if stale else "missed"
                 indices = {slot.device.digest: slot.here for slot in reversed(slots) if slot.here is not None}
                 for here in reversed(indices.values()) if slots else [index]:
-                    tasks += _pending(store, here, kernel, kind, fleet=fleet, forward_only=forward_only)
+                    tasks += _pending(
+                        store, here, kernel, kind, fleet=fleet, bundles=bundles, forward_only=forward_only
+                    )  # fmt: skip
             elif slots:
                 tasks = on_slots(tasks, slots)
             tasks = list({(task.kernel.name, task.problem, task.device.digest): task for task in tasks}.values())
@@ -186,21 +200,33 @@ def warm(
 
 
 def _pending(
-    store: Store | None, index: int, kernel: str | None, kind: str, *, fleet: bool, forward_only: bool
+    store: Store | None,
+    index: int,
+    kernel: str | None,
+    kind: str,
+    *,
+    fleet: bool,
+    bundles: bool,
+    forward_only: bool,
 ) -> list[TuningTask]:
+    from tunedb.cli.bundled import all_stored
     from tunedb.cli.tasks import make_tuner
     from tunedb.tuner import pending
 
     if kind == "missed":
         with reading(fleet=True) if fleet else nullcontext(store) as counted:
-            work = pending.missed(counted, index, registry.installed) if counted else pending.Pending([], [])
-    elif store is None:
-        work = pending.Pending([], [])
+            work = pending.missed(all_stored(counted), index, registry.installed)
     else:
         select = pending.stale if kind == "stale" else pending.incomplete
-        work = select(store, make_tuner(store), index, registry.installed, kernel)
+        work = select(all_stored(store), make_tuner(store), index, registry.installed, kernel, unused=bundles)
     for sentence in work.left_out:
         log.info("%s", sentence)
+    if work.unused:
+        log.info(
+            "Left out: %d stale in bundles that no call on this machine was counted for. To tune these too: "
+            "tunedb warm%s --stale --bundles%s",
+            work.unused, f" {kernel}" if kernel else "", store_option(),
+        )  # fmt: skip
     gradients = registry.gradient_names() if forward_only else ()
     tasks = [task for task in work.tasks if task.kernel.name not in gradients]
     if not tasks:

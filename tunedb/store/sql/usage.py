@@ -33,11 +33,12 @@ class ServedCount:
     usage: UsageCount
     hosts: int
     tuned: datetime | None = None  # for a miss: when the store took a sweep that answers it, after the last call
+    bundle: str = ""  # for a miss: the bundle that answers it now; the store does not know (`tuner.answered_misses`)
 
     @property
     def is_open(self) -> bool:
         """Whether it is a miss that no sweep answers yet."""
-        return self.usage.source in MISSES and self.tuned is None
+        return self.usage.source in MISSES and self.tuned is None and not self.bundle
 
 
 class UsageCounts:
