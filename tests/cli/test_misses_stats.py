@@ -47,6 +47,8 @@ def test_misses_are_listed_by_count(cli: Cli) -> None:
         "hosts": 1,
         "loss_us": None,
         "tuned": None,
+        "layer": None,
+        "bundle": None,
         "first_seen": NOON.isoformat(),
         "last_seen": (NOON + timedelta(hours=1)).isoformat(),
     }
@@ -90,6 +92,7 @@ def test_stats_count_what_the_store_holds_and_served(cli: Cli, tmp_path: Path) -
         "stale": 8,
         "misses": 3,
         "misses_tuned": 0,
+        "misses_bundled": 0,
         "served": {"store": 4, "stale": 8, "nearest": 1, "hint": 0, "default": 2, "sweep": 16, "override": 32},
         "sweeps": {"running": 1, "tuned": 2, "failed": 1, "aborted": 0},
         "layers": {"local": 4, "bundle": 0},

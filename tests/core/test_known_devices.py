@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from tunedb.core.known_devices import KNOWN_DEVICES, device_label, known_device, spelling
@@ -44,3 +46,27 @@ def test_no_label_belongs_to_two_devices_and_each_device_is_one() -> None:
         assert known.backend in ("cuda", "hip")
         assert known.arch.startswith("sm_" if known.backend == "cuda" else "gfx")
         assert (known.device is None) == (known.multiprocessors is None)
+
+
+def test_each_device_names_the_public_page_that_its_facts_are_from() -> None:
+    for known in KNOWN_DEVICES:
+        source = urlsplit(known.source)
+        assert source.scheme == "https", known
+        assert "." in source.netloc, known
+        assert len(source.path) > 1, known
+    names_alone = {known.source for known in KNOWN_DEVICES if known.multiprocessors is None}
+    assert not names_alone & {known.source for known in KNOWN_DEVICES if known.multiprocessors is not None}
+
+
+@pytest.mark.parametrize(
+    ("label", "arch", "multiprocessors"),
+    [
+        ("Tesla V100-SXM2-16GB", "sm_70", 80), ("A30", "sm_80", 56), ("A10", "sm_86", 72), ("A10G", "sm_86", 80),
+        ("L4", "sm_89", 58), ("RTX 5090", "sm_120", 170), ("H100", "sm_90", 132), ("H200", "sm_90", 132),
+        ("GB200", "sm_100", 152), ("MI300X", "gfx942", 304), ("H20-3e", "sm_90", None),
+    ],
+)  # fmt: skip
+def test_a_device_has_the_facts_of_its_page(label: str, arch: str, multiprocessors: int | None) -> None:
+    known = known_device(label)
+    assert known is not None
+    assert (known.arch, known.multiprocessors) == (arch, multiprocessors)
