@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from benchmarks import problems as sampled
 from benchmarks.shipped import BUNDLE, LIST, in_bundle, listed
 from tests.cli.conftest import Cli, run_apart
 from tests.cli.conftest import cli as cli
+from tests.conftest import INTERPRETED, runs_kernels
 from tests.fakes import ENVIRONMENT
 from tests.planted import register
 from tests.store.bundled import write
@@ -19,7 +21,7 @@ from tests.store.samples import sweep, trial
 from tests.tuner.tuners import tuner_on
 from tunedb import registry, settings
 from tunedb.core.device import Device, Environment, Placement
-from tunedb.core.sweep import Sweep
+from tunedb.core.sweep import MISSES, Source, Sweep
 from tunedb.core.task import TuningTask
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
 from tunedb.store import bundles, open_store
@@ -27,11 +29,13 @@ from tunedb.store.bundle import sources
 from tunedb.store.bundle_lists import BundleLists
 from tunedb.store.bundles import BundleLayer
 from tunedb.store.layered import LayeredStore
+from tunedb.tuner import session
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = in_bundle(BUNDLE)
 MADE_AGAIN = "On each kind of GPU: make bundle"
 MAX_BYTES = 2 * 2**20
+POOLED = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 GPU = Device("NVIDIA Made-Up 100", "cuda", "sm_90", 132)
 needs_rows = pytest.mark.skipif(not SHIPPED, reason=f"the committed bundle has no rows. {MADE_AGAIN}")
 
@@ -59,6 +63,50 @@ def test_its_rows_answer_problems_of_the_list_in_today_s_space() -> None:
         kernel = registry.kernel_named(row.problem.kernel)
         assert row.problem in wanted, f"{row.problem} is no longer on the list. {MADE_AGAIN}"
         assert row.config in kernel.space(row.problem, row.device), f"{row.config} has left the space. {MADE_AGAIN}"
+
+
+@needs_rows
+def test_exported_again_it_is_the_same_file(cli: Cli, tmp_path: Path) -> None:
+    again = tmp_path / "again.db"
+    assert cli("export", "--format", "bundle", "--bundles", "--shipped", "-o", again).code == 0
+    assert again.read_bytes() == BUNDLE.read_bytes()
+
+
+@needs_rows
+def test_on_its_devices_no_first_call_sweeps_or_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_store(str(tmp_path / "local.db")) as local:
+        tuner = tuner_on(LayeredStore(local, bundles=BundleLayer([str(BUNDLE)], list)), tmp_path, mode="strict")
+        for row in SHIPPED:
+            monkeypatch.setattr("tunedb.tuner.tuner.placement_of", lambda _, on=row.device: Placement(on, 0))
+            choice = tuner.choose(registry.kernel_named(row.problem.kernel), row.problem, 0)
+            assert (choice.config, choice.layer) == (row.config, "bundle")
+        tuner.usage.flush()
+        assert list(local.iter_sweeps(finished=False)) == []
+        assert local.usage.served(MISSES) == []
+        counted = local.usage.served((Source.STORE, Source.STALE))
+        assert sum(one.usage.count for one in counted) == len(SHIPPED)
+
+
+@needs_rows
+@runs_kernels
+@pytest.mark.skipif(not INTERPRETED, reason="needs the interpreter: a GPU has the name that it has")
+def test_a_first_call_on_one_of_its_devices_in_mode_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from tunedb.kernels import avg_pool1d
+
+    arguments_of = {problem: arguments for problem, arguments in listed(LIST) if problem.kernel == FORWARD.name}
+    plain = [row for row in SHIPPED if row.problem in arguments_of and row.problem["layout"] == "rows"]
+    row = min(plain, key=lambda row: math.prod(arguments_of[row.problem]["shape"]))
+    arguments = arguments_of[row.problem]
+    monkeypatch.setattr("tunedb.runtime.current_device.INTERPRETER", row.device)
+    x = torch.randn(arguments["shape"], dtype=getattr(torch, arguments["dtype"]))
+    pooled = {name: arguments[name] for name in POOLED if name in arguments}
+    with settings.using(mode="strict"):
+        torch.testing.assert_close(avg_pool1d(x, **pooled), torch.nn.functional.avg_pool1d(x, **pooled))
+        choice = session.active().choose(FORWARD, row.problem, -1)
+    assert (choice.config, choice.layer) == (row.config, "bundle")
+    assert not Path(settings.current().store).exists()
 
 
 def test_it_is_small() -> None:

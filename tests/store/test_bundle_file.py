@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import sqlite3
@@ -25,10 +26,12 @@ from tunedb.store import open_store
 from tunedb.store.bundle import file_format
 from tunedb.store.bundle.writing import bundle_bytes
 
+SHIPPED = Path(__file__).parents[2] / "kernels" / "avg_pool" / "tuned.db"
+
 # Of `fixed(1500)`, by whichever version of SQLite. It may change with the version of the format only.
 SHA256 = {
-    True: "7e8d448edded606eeefa0de93deb0e9a52325318c4357a8b4463192a9d9c543b",
-    False: "1ee2f25ba6378063e36261627c792f5c04b6ccc80cfa6f82768ad7b93bb335b1",
+    True: "f1543eba06c765345db924b21fb334c2d4f991eb2bf28f1d06f56efaf51018b5",
+    False: "81d615153530de113930847283fc004c5c829269231333abd636d38799fa072b",
 }
 
 
@@ -52,9 +55,33 @@ def test_the_header_does_not_tell_which_sqlite_wrote_it() -> None:
 
 def test_another_sqlite_writes_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     other = pytest.importorskip("pysqlite3", reason="needs a second SQLite: pysqlite3-binary is not installed")
-    content = bundle_bytes(fixed(400), only_winners=False)[0]
+    shipped = in_memory(SHIPPED.read_bytes())
+    made = [fixed(400), list(shipped.iter_sweeps())]  # in the second the rows of a page differ in length
+    contents = [bundle_bytes(sweeps, only_winners=False)[0] for sweeps in made]
     monkeypatch.setattr("tunedb.store.bundle.writing.sqlite3", other)
-    assert bundle_bytes(fixed(400), only_winners=False)[0] == content
+    assert [bundle_bytes(sweeps, only_winners=False)[0] for sweeps in made] == contents
+
+
+def test_what_sqlite_left_where_a_page_holds_nothing_is_not_in_the_file(tmp_path: Path) -> None:
+    content = bundle_bytes(fixed(300), only_winners=False)[0]
+    database = bytearray(content[: -file_format.SEAL_BYTES])
+    path = tmp_path / "bundle.db"
+    path.write_bytes(database)
+    with contextlib.closing(sqlite3.connect(path)) as opened:
+        roots = [1, *(page for (page,) in opened.execute("SELECT rootpage FROM sqlite_master"))]
+    planted = 0
+    for page in range(0, len(database), file_format.PAGE_SIZE):
+        head = page + (100 if page == 0 else 0)
+        is_inner = database[head] in (2, 5)
+        if not is_inner and database[head] not in (10, 13):
+            continue
+        cells, content_area = (int.from_bytes(database[head + at : head + at + 2], "big") for at in (3, 5))
+        begin, end = head + (12 if is_inner else 8) + 2 * cells, page + content_area
+        if begin < end:
+            planted += is_inner
+            database[begin], database[end - 1] = 7, 9
+    assert planted > 1  # in inner pages too, to which only other pages lead
+    assert file_format.without_leftovers(bytes(database), roots) == content[: -file_format.SEAL_BYTES]
 
 
 def test_a_bundle_of_an_imported_copy_is_the_same_file(tmp_path: Path) -> None:

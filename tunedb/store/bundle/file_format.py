@@ -7,6 +7,7 @@ again for each migration. The bytes follow from the sweeps alone, whatever versi
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from tunedb.errors import StoreUnavailable
 
@@ -46,6 +47,8 @@ TABLES = {
 REMEDY = "Install its package again, or take it out of TUNEDB_BUNDLES."
 _SIZE, _COUNTER, _VALID_FOR, _SQLITE_VERSION = 28, 24, 92, 96  # offsets in the header: sqlite.org/fileformat.html
 _USER_VERSION, _APPLICATION_ID = 60, 68
+_HEADER_BYTES = 100  # of the file, at the start of its first page
+_INNER_PAGES = (2, 5)  # of an index and of a table: their cells begin with the number of another page
 _WRITTEN_BY = 3_040_000  # the version of SQLite that the header names, whichever wrote the file
 
 
@@ -65,6 +68,30 @@ def sealed(database: bytes) -> bytes:
         header[offset : offset + 4] = number.to_bytes(4, "big")
     content = bytes(header)
     return content + SEAL + hashlib.sha256(content).digest()
+
+
+def without_leftovers(database: bytes, roots: Iterable[int]) -> bytes:
+    """Return a database, which has no free pages, with zeros where its pages hold nothing.
+
+    What SQLite moves within a page stays in its old place as well, and versions of it differ in what they move. `roots`
+    are the root pages of all tables.
+    """
+    content, pages = bytearray(database), list(roots)
+    while pages:
+        number = pages.pop()
+        page = (number - 1) * PAGE_SIZE
+        head = page + (_HEADER_BYTES if number == 1 else 0)
+        kind, cells = content[head], int.from_bytes(content[head + 3 : head + 5], "big")
+        is_inner = kind in _INNER_PAGES
+        begin = head + (12 if is_inner else 8)
+        places = [int.from_bytes(content[at : at + 2], "big") for at in range(begin, begin + 2 * cells, 2)]
+        if is_inner:
+            pages += [_number(content, page + place) for place in places]
+            pages.append(_number(content, head + 8))
+        end = page + (int.from_bytes(content[head + 5 : head + 7], "big") or PAGE_SIZE)
+        begin += 2 * cells
+        content[begin:end] = bytes(end - begin)
+    return bytes(content)
 
 
 def unsealed(bundle: bytes, name: str) -> bytes:
@@ -89,5 +116,5 @@ def is_bundle(head: bytes) -> bool:
     return head[: len(MAGIC)] == MAGIC and _number(head, _APPLICATION_ID) == APPLICATION_ID
 
 
-def _number(header: bytes, offset: int) -> int:
+def _number(header: bytes | bytearray, offset: int) -> int:
     return int.from_bytes(header[offset : offset + 4], "big")

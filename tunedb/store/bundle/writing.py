@@ -76,7 +76,8 @@ def _database(sweeps: Sequence[Sweep], *, only_winners: bool) -> bytes:
             _insert(database, sweeps, only_winners=only_winners)
             database.execute("COMMIT")
             database.execute("VACUUM")  # so that no page holds what was moved off it
-        return path.read_bytes()
+            roots = [1, *(page for (page,) in database.execute("SELECT rootpage FROM sqlite_master"))]
+        return file_format.without_leftovers(path.read_bytes(), roots)
 
 
 def write_bundle(path: Path, content: bytes) -> None:
