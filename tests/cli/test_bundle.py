@@ -68,6 +68,23 @@ def test_what_answers_no_call_makes_no_bundle(cli: Cli, tmp_path: Path, stored: 
     assert "no file was written" in answer.err
 
 
+@pytest.mark.parametrize(
+    "words", [("--kernel", "nope"), ("--device", "h100"), ("--kernel", "nope", "--device", "h100")]
+)
+def test_a_name_that_nothing_has_is_said_once(
+    cli: Cli, tmp_path: Path, stored: Sequence[Sweep], words: tuple[str, ...]
+) -> None:
+    answer = cli("export", "--format", "bundle", *words, "-o", tmp_path / "a.db")
+    assert answer.code == 1
+    lines = answer.err.splitlines()
+    assert len(lines) == len(set(lines))
+    limits = dict(zip(words[::2], words[1::2], strict=True))
+    named = "".join(
+        f" {before} {limits[option]}" for option, before in (("--kernel", "of"), ("--device", "on")) if option in limits
+    )
+    assert f"No sweep{named} with a winner is stored in" in lines[-1]
+
+
 def test_a_bundle_does_not_replace_a_store(cli: Cli, tmp_path: Path, stored: Sequence[Sweep]) -> None:
     before = (tmp_path / "tunedb.db").read_bytes()
     answer = cli("export", "--format", "bundle", "-o", tmp_path / "tunedb.db")
@@ -104,7 +121,7 @@ def test_every_command_names_the_layer(cli: Cli, bundle: Path) -> None:
     assert (entry["verdict"], entry["layer"], entry["source"]) == ("chosen", "bundle", "stale")
     assert cli("stats", "--format", "json").json["layers"] == {"local": 0, "bundle": 1}
     (finding,) = of_bundles(cli("doctor", "--format", "json").json)
-    assert (finding["status"], finding["found"]) == ("ok", f"{bundle}: 1 sweeps of avg_pool1d on interpreter")
+    assert (finding["status"], finding["found"]) == ("ok", f"{bundle}: 1 sweep of avg_pool1d on interpreter")
     assert "TUNEDB_BUNDLES" in cli("path", "-v").out
     assert not Path(settings.current().store).exists()  # nothing of it needs a store
 

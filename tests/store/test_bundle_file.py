@@ -304,3 +304,20 @@ def test_a_bundle_that_is_read_is_not_written_to(tmp_path: Path) -> None:
     bundle.close()
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     assert sorted(one.name for one in tmp_path.iterdir()) == ["b.db", "b.db-journal"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "it is empty"),
+        (b"hello", "it is not a bundle, or it is damaged"),
+        (b"SQLite format 3\0" + bytes(200), "it is a SQLite database, such as a store, and no bundle"),
+        (b"PK\3\4" + bytes(200), "it is a zip archive"),
+    ],
+    ids=["empty", "text", "store", "zip"],
+)
+def test_a_file_that_is_no_bundle_is_refused_by_what_it_is(content: bytes, said: str) -> None:
+    with pytest.raises(
+        StoreUnavailable, match=f"Refused planted: {said}.* tunedb export --format bundle --store STORE"
+    ):
+        in_memory(content)

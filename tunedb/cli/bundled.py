@@ -72,27 +72,30 @@ class Exported:
     bundles: bool = False
     shipped: bool = False  # also what tunedb itself ships
 
-    def sweeps(self, store: Store | None, *, with_trials: bool = False) -> Iterator[Sweep]:
-        """Yield the sweeps that leave their store, ordered."""
+    def sweeps(self, store: Store | None, *, with_trials: bool = False, announced: bool = True) -> Iterator[Sweep]:
+        """Yield the sweeps that leave their store, ordered. A name that none has gets a hint if `announced`."""
         stored = all_stored(store, bundles=self.bundles, shipped=self.shipped)
-        sweeps = sweeps_of(stored, kernel=self.kernel, device=self.device, with_trials=with_trials)
+        sweeps = sweeps_of(
+            stored, kernel=self.kernel, device=self.device, with_trials=with_trials, announced=announced
+        )  # fmt: skip
         return (sweep for sweep in sweeps if sweep.leaves_its_store)
 
     def nothing_found(self, store: Store | None) -> TunedbError:
         """Return the error for an export that found nothing, with the options that find what bundles have."""
         place = printable_store()
-        limit = " for that" if self.kernel or self.device else ""
+        of_kernel = f" of {self.kernel}" if self.kernel else ""
+        on_device = f" on {self.device}" if self.device else ""
         what = (
             f"There is no store at {place}"
             if store is None
-            else f"Nothing is stored{limit} that has a winner in {place}"
+            else f"No sweep{of_kernel}{on_device} with a winner is stored in {place}"
         )
         hint = f"See: tunedb ls{store_option()}"
         for options, other in (
             ("--bundles", dataclasses.replace(self, bundles=True)),
             ("--bundles --shipped", dataclasses.replace(self, bundles=True, shipped=True)),
         ):
-            count = 0 if other == self else sum(1 for _ in other.sweeps(store))
+            count = 0 if other == self else sum(1 for _ in other.sweeps(store, announced=False))
             if count:
                 hint = f"Bundles have {count}: add {options} to export them."
                 break

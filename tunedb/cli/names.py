@@ -32,24 +32,28 @@ def kernel_called(store: SweepLists | None, typed: str) -> str:
     )
 
 
-def kernel_of_list(store: SweepLists, typed: str) -> str:
-    """Return the name of the kernel whose sweeps are to be listed. One that is not stored gets a hint, and has none."""
+def kernel_of_list(store: SweepLists, typed: str, *, announced: bool = True) -> str:
+    """Return the name of the kernel whose sweeps are to be listed.
+
+    One that is not stored has none, and gets a hint if that is `announced`.
+    """
     try:
         return kernel_called(store, typed)
     except AmbiguousName:
         raise
     except SettingError as error:
-        log.info("%s", str(error))
+        if announced:
+            log.info("%s", str(error))
         return typed
 
 
-def devices_of_list(store: SweepLists, typed: str) -> list[Device]:
-    """Return the devices whose sweeps are to be listed. A name that none has gets a hint.
+def devices_of_list(store: SweepLists, typed: str, *, announced: bool = True) -> list[Device]:
+    """Return the devices whose sweeps are to be listed. A name that none has gets a hint if that is `announced`.
 
     Raises AmbiguousName if several names fit.
     """
     stored = store.upkeep.devices()
     wanted = devices_named(stored, typed)
-    if stored and not wanted:
+    if stored and not wanted and announced:
         log.info("%s", no_device(typed, stored))
     return wanted

@@ -92,16 +92,20 @@ def sweeps_of(
     device: str | None,
     with_trials: bool = False,
     finished: bool = True,
+    announced: bool = True,
 ) -> Iterator[Sweep]:
-    """Yield the sweeps of a kernel and a device, or all of them, ordered; running ones too if not `finished`."""
+    """Yield the sweeps of a kernel and a device, or all of them, ordered; running ones too if not `finished`.
+
+    A name that nothing stored has gets a hint if that is `announced`.
+    """
     if store is None:
         return
     if kernel is not None:
-        kernel = kernel_of_list(store, kernel)
+        kernel = kernel_of_list(store, kernel, announced=announced)
     if device is None:
         yield from store.iter_sweeps(kernel=kernel, finished=finished, with_trials=with_trials)
         return
-    wanted = devices_of_list(store, device)
+    wanted = devices_of_list(store, device, announced=announced)
     for name in {device.name for device in wanted}:  # at most one
         for sweep in store.iter_sweeps(kernel=kernel, device_name=name, finished=finished, with_trials=with_trials):
             if sweep.device in wanted:

@@ -174,6 +174,6 @@ def export(
             raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
     place = "stdout" if output == STDOUT else output
     if written == count:
-        log.info("%d sweeps written to %s.", written, place)
+        log.info("%d %s written to %s.", written, "sweep" if written == 1 else "sweeps", place)
     else:
         log.info("%d of %d sweeps written to %s: the others are left out. %s", written, count, place, _WHY_LEFT_OUT)

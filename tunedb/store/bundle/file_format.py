@@ -45,6 +45,8 @@ TABLES = {
 }
 
 REMEDY = "Install its package again, or take it out of TUNEDB_BUNDLES."
+_MAKE = "To make one of a store, run: tunedb export --format bundle --store STORE -o FILE"
+_ZIP = b"PK\3\4"  # how an archive begins
 _SIZE, _COUNTER, _VALID_FOR, _SQLITE_VERSION = 28, 24, 92, 96  # offsets in the header: sqlite.org/fileformat.html
 _USER_VERSION, _APPLICATION_ID = 60, 68
 _HEADER_BYTES = 100  # of the file, at the start of its first page
@@ -97,8 +99,7 @@ def without_leftovers(database: bytes, roots: Iterable[int]) -> bytes:
 def unsealed(bundle: bytes, name: str) -> bytes:
     """Return the database in a bundle, of which `name` is for messages. Raises BundleRefused unless it is sound."""
     if not is_bundle(bundle):
-        remedy = "To make one of a store, run: tunedb export --format bundle -o FILE"
-        raise BundleRefused(f"Refused {name}: it is not a bundle, or it is damaged.", remedy)
+        raise BundleRefused(f"Refused {name}: {_what(bundle)}.", _MAKE)
     version = _number(bundle, _USER_VERSION)
     if version != VERSION:
         remedy = "pip install --upgrade tunedb" if version > VERSION else "tunedb export --format bundle -o FILE"
@@ -114,6 +115,17 @@ def unsealed(bundle: bytes, name: str) -> bytes:
 def is_bundle(head: bytes) -> bool:
     """Say whether a file that begins like this is a bundle, of any version."""
     return head[: len(MAGIC)] == MAGIC and _number(head, _APPLICATION_ID) == APPLICATION_ID
+
+
+def _what(content: bytes) -> str:
+    """Say what a file is that is no bundle."""
+    if not content:
+        return "it is empty"
+    if content.startswith(MAGIC):
+        return "it is a SQLite database, such as a store, and no bundle"
+    if content.startswith(_ZIP):
+        return "it is a zip archive; a bundle in one is found by the entry point of its package, or unpack it"
+    return "it is not a bundle, or it is damaged"
 
 
 def _number(header: bytes | bytearray, offset: int) -> int:

@@ -31,4 +31,5 @@ def _content(layer: BundleLayer, name: str) -> Verdict:
     sweeps = [sweep for sweep in BundleLists(layer).iter_sweeps() if sweep.bundle == name]
     kernels = sorted({sweep.problem.kernel for sweep in sweeps})
     devices = sorted({sweep.device.name for sweep in sweeps})
-    return ok(f"{name}: {len(sweeps)} sweeps of {', '.join(kernels)} on {', '.join(devices)}")
+    many = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
+    return ok(f"{name}: {many} of {', '.join(kernels)} on {', '.join(devices)}")
