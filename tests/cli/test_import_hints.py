@@ -108,7 +108,7 @@ def test_a_kernel_may_be_named_without_its_module(cli: Cli, tmp_path: Path) -> N
     ("words", "message"),
     [
         (("nowhere",), "found nothing at nowhere"),
-        (("{file}",), "No kernel is named"),
+        (("{file}",), ": no kernel is named. Name the one"),
         (("{file}", "--kernel", "k", "--map", "M"), "--map: expected NAME=NAME, got 'M'"),
         (("{file}", "--kernel", "k", "--map", "M=a", "--map", "M=b"), "--map: M is given twice"),
     ],
@@ -146,3 +146,27 @@ def test_the_hints_of_a_kernel_can_be_removed(cli: Cli, folder: Path) -> None:
     assert "1 hints removed" in cli("gc", "--hints", "a", "--yes").err
     assert stored() == {("b", "nvidia_l4"): 1}
     assert "There are no hints for a." in cli("gc", "--hints", "a", "--yes").err
+
+
+def test_facts_that_no_problem_has_are_named(cli: Cli, kernels: dict[str, Kernel], tmp_path: Path) -> None:
+    put(tuned(problem=Problem.of("pool", rows=16, kernel_size=1)))
+    file = samples.put(tmp_path / "N=1,device_name=NVIDIA_L4.json", {"16": {"BLOCK": 128}, "32": {"BLOCK": 256}})
+    answer = cli("import", "--as-hints", file, "--kernel", "pool", "--dry-run")
+    assert (
+        "No known problem of pool has all of these facts of hints, which stay unchecked: M, N. To rename a field: --map "
+        "FIELD=FACT; to leave it out: --map FIELD=. Stored problems show their facts: tunedb ls --kernel pool\n"
+    ) in answer.err
+    answer = cli("import", "--as-hints", file, "--kernel", "pool", "--map", "M=rows", "--map", "N=", "--dry-run")
+    assert "unchecked:" not in answer.err
+
+
+def test_a_folder_without_such_files_is_said_to_be_one(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    answer = cli("import", "--as-hints", tmp_path, "--format", "json")
+    assert (answer.code, answer.json["read"]) == (0, 0)
+    assert f"There are no configs of other tools in {tmp_path}." in answer.err
+    file = samples.put(tmp_path / NAME, {})
+    file.write_text("")
+    answer = cli("import", "--as-hints", tmp_path, "--kernel", "pool")
+    assert (answer.code, f"{file}: the file is empty" in answer.err) == (1, True)
+    assert "no configs of other tools" not in answer.err

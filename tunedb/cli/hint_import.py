@@ -16,6 +16,7 @@ from tunedb.cli.device import current_device_if_any
 from tunedb.cli.names import kernel_called, kernel_of_list
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_record
+from tunedb.cli.store_words import store_option
 from tunedb.core.device import Device
 from tunedb.core.hint import Candidates, Hint, facts_to_compare, short_facts
 from tunedb.core.kernel import ODD_FACTS, RegisteredKernel
@@ -81,6 +82,9 @@ def import_hints(
         with writing() as store:
             stored = store.hints.put_all(mapped.hints)
     _report(mapped, known, stored, format)
+    if not (mapped.read or mapped.rejected):
+        log.info("There are no configs of other tools in %s. Which files are read: see the guide on hints.", source)
+    spaces.say_what_does_not_fit()
     if dry_run:
         log.info("Nothing was stored.")
     if mapped.rejected:
@@ -116,6 +120,7 @@ class _Spaces:
         self._kernels: dict[str, RegisteredKernel | None] = {}
         self._problems: dict[str, list[Problem]] = {}
         self._candidates: dict[tuple[Problem, str], Candidates | None] = {}
+        self._unfit: dict[str, set[str]] = {}  # names of facts of hints that no known problem fits, by kernel
 
     def knows(self, device: str) -> bool:
         """Say whether the device of a label is known."""
@@ -129,8 +134,20 @@ class _Spaces:
         if kernel is None or device is None:
             return None
         spaces = [self._space(kernel, problem, device) for problem in self._problems_for(hint, kernel)]
+        if not spaces:
+            self._unfit.setdefault(kernel.name, set()).update(short_facts(hint.problem))
         known_spaces = [space for space in spaces if space is not None]
         return any(space.find(hint.config) is not None for space in known_spaces) if known_spaces else None
+
+    def say_what_does_not_fit(self) -> None:
+        """Say which facts of hints no problem of their kernel has: a field may have another name there."""
+        for kernel, names in sorted(self._unfit.items()):
+            log.info(
+                "No known problem of %s has all of these facts of hints, which stay unchecked: %s. To rename a field: "
+                "--map FIELD=FACT; to leave it out: --map FIELD=. Stored problems show their facts: "
+                "tunedb ls --kernel %s%s",
+                kernel, ", ".join(sorted(names)), kernel, store_option(),
+            )  # fmt: skip
 
     def _kernel(self, name: str) -> RegisteredKernel | None:
         if name not in self._kernels:

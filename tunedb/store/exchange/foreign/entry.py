@@ -58,6 +58,8 @@ def load_json(path: Path, *, infinite: bool = False) -> Any:
     Raises ValueError, which says what is wrong, for a file that is too large, not UTF-8 or not JSON.
     """
     text = read_text(path)
+    if not text.strip():
+        raise ValueError("the file is empty")
     if not infinite:
         return parse_json(text)  # raises IdentityError, a ValueError
     try:

@@ -55,10 +55,14 @@ class EntryMapping:
         if kernel is None and entry.function is not None:
             kernel = self.kernel_of(entry.function)
         if kernel is None:
-            raise SettingError(f"No kernel is named in {entry.place}. Name the one that it is for: --kernel NAME")
+            raise SettingError(
+                f"{entry.place}: no kernel is named. Name the one that the configs are for: --kernel NAME"
+            )
         device = entry.device or self.device
         if device is None:
-            raise SettingError(f"No device is named in {entry.place}. Name the one that it is of: --device NAME")
+            raise SettingError(
+                f"{entry.place}: no device is named. Name the one that the configs are of: --device NAME"
+            )
         if not device.isprintable() or len(device) > MAX_TEXT:
             raise ValueError(f"expected a device's name without control characters, got {device!r:.60}")
         problem = Problem.of(kernel, **self._renamed(entry.fields))
