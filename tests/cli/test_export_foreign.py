@@ -86,7 +86,7 @@ def test_of_problems_that_the_layout_can_t_tell_apart_the_last_is_taken_and_that
         (("--layout", "../{E}.json", "--rows", "M"), "expected a relative path that ends in .json"),
         (("--layout", "/tmp/{E}.json", "--rows", "M"), "expected a relative path that ends in .json"),
         (("--layout", "{E.json", "--rows", "M"), "expected fields such as {device}"),
-        (("--layout", "{Q}.json", "--rows", "M"), "no fact is called Q. There are: E, M, N, dtype"),
+        (("--layout", "{Q}.json", "--rows", "M"), "is called Q. There are: E, M, N, dtype"),
         (("--layout", "{E}.json", "--rows", "dtype"), "a whole number, got dtype='fp8_w8a8'"),
         (("--layout", "{E}.json", "--rows", "M"), "would share a file. Name one with --device"),
         (("--layout", "{E}-{device}.json", "--rows", "M", "--fold-h200"), "would share a file. Name one with --device"),

@@ -153,8 +153,8 @@ def test_facts_that_no_problem_has_are_named(cli: Cli, kernels: dict[str, Kernel
     file = samples.put(tmp_path / "N=1,device_name=NVIDIA_L4.json", {"16": {"BLOCK": 128}, "32": {"BLOCK": 256}})
     answer = cli("import", "--as-hints", file, "--kernel", "pool", "--dry-run")
     assert (
-        "No known problem of pool has all of these facts of hints, which stay unchecked: M, N. To rename a field: --map "
-        "FIELD=FACT; to leave it out: --map FIELD=. Stored problems show their facts: tunedb ls --kernel pool\n"
+        "No known problem of pool has all of these facts of hints, which stay unchecked: M, N. To rename a field: "
+        "--map FIELD=FACT; to leave it out: --map FIELD=. Stored problems show their facts: tunedb ls --kernel pool\n"
     ) in answer.err
     answer = cli("import", "--as-hints", file, "--kernel", "pool", "--map", "M=rows", "--map", "N=", "--dry-run")
     assert "unchecked:" not in answer.err

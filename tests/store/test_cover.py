@@ -58,6 +58,19 @@ def test_a_cover_is_within_the_factor_and_no_fewer_configs_would_do(rows: list[l
     )
 
 
+@given(LOSSES)
+def test_of_as_many_configs_those_with_the_smallest_greatest_loss_are_taken(rows: list[list[float]]) -> None:
+    losses = {
+        Problem.of("k", n=n): {config(place): 1.0 if place == n % 6 else loss for place, loss in enumerate(row)}
+        for n, row in enumerate(rows)
+    }
+    covered = cover(losses, 1.3)
+    as_many = itertools.combinations(map(config, range(6)), len(covered.configs))
+    assert covered.worst_loss == min(
+        max(min(times[one] for one in some) for times in losses.values()) for some in as_many
+    )
+
+
 def test_one_config_within_the_factor_serves_all_and_of_its_own_set_each_problem_gets_the_best() -> None:
     sweeps = [swept({1: 10.0, 2: 10.4, 4: 30.0}, n=1), swept({1: 30.0, 2: 20.6, 4: 20.0}, n=2)]
     assert cover(losses_of(sweeps), 1.05).configs == [config(2)]

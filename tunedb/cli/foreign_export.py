@@ -32,7 +32,9 @@ def layout_of(
 def export_folder(folder: str, format: str, layout: Layout | None, source: Exported) -> None:
     """Write the winners of what is exported into a folder that is made if need be."""
     if folder == "-" or Path(folder).is_file():
-        raise SettingError(f"--format {format} writes a folder, got {'stdout' if folder == '-' else folder}.")
+        raise SettingError(
+            f"--format {format} writes a folder, got {'stdout' if folder == '-' else folder}. Name a folder with -o."
+        )
     with reading(announced=False) as store:
         winners = latest_winners(source.sweeps(store, with_trials=layout is None))
         if not winners:
@@ -63,7 +65,8 @@ def covered(sweeps: Sequence[Sweep], limit: float) -> tuple[str, int]:
     if left := len(winners) - len(cover.losses):
         log.warning("%d problems are left out: their sweeps came without the trials of all configs.", left)
     log.info(
-        "%d configs serve %d problems: %.3f times each one's best on average, %.3f at most.",
-        len(cover.configs), len(cover.losses), cover.mean_loss, cover.worst_loss,
+        "%s %d problems: %.3f times each one's best on average, %.3f at most.",
+        "1 config serves" if len(cover.configs) == 1 else f"{len(cover.configs)} configs serve",
+        len(cover.losses), cover.mean_loss, cover.worst_loss,
     )  # fmt: skip
     return text, len(cover.losses)

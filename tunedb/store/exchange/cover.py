@@ -97,13 +97,32 @@ def cover_curve(losses: Losses, limit: float, most: int) -> list[Step]:
 
 
 def cover(losses: Losses, limit: float) -> Cover:
-    """Return the fewest configs with which no problem's loss is above the limit; each problem gets the best of them."""
+    """Return the fewest configs with which no problem's loss is above the limit; each problem gets the best of them.
+
+    Of as many configs, those with the smallest greatest loss are taken.
+    """
     configs, is_exact = _fewest(losses, limit)
+    if is_exact:  # which is quick
+        configs = _with_less_loss(losses, limit, configs)
     chosen = {
         problem: min((config for config in configs if config in times), key=lambda one: (times[one], one.key))
         for problem, times in losses.items()
     }
     return Cover(chosen, {problem: losses[problem][config] for problem, config in chosen.items()}, is_exact)
+
+
+def _with_less_loss(losses: Losses, limit: float, configs: list[Config]) -> list[Config]:
+    """Return as many configs that hold the least limit that as many can hold."""
+    limits = sorted({loss for times in losses.values() for loss in times.values() if loss < limit})
+    low, high = 0, len(limits)
+    while low < high:
+        middle = (low + high) // 2
+        others, _ = _fewest(losses, limits[middle])
+        if len(others) <= len(configs):
+            configs, high = others, middle
+        else:
+            low = middle + 1
+    return configs
 
 
 def _fewest(losses: Losses, limit: float) -> tuple[list[Config], bool]:

@@ -90,7 +90,10 @@ class Layout:
         def value(match: re.Match[str]) -> str:
             name = match[1]
             if name not in facts:
-                raise SettingError(f"--layout: no fact is called {name}. There are: {', '.join(facts)}.")
+                raise SettingError(
+                    f"--layout: no fact of {facts['kernel']} is called {name}. There are: {', '.join(facts)}. "
+                    "To export one kernel alone: --kernel NAME"
+                )
             return re.sub(r"[/\\\x00-\x1f]+|^\.+", "_", str(facts[name]))  # a fact may come from anyone's store
 
         return _FIELD.sub(value, text)
