@@ -25,6 +25,7 @@ from tunedb.store.claim_keeper import Publication, Settled
 from tunedb.store.remote import RemoteAccess
 from tunedb.store.shared_claims import SharedClaims
 from tunedb.store.shared_rows import SharedRows
+from tunedb.store.unsent import Send, UnsentSweeps
 
 if TYPE_CHECKING:
     from tunedb.store import Store
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 DEADLINE_S = 1.0  # a call waits this long for rows that it needs, for a claim, and for its sweep to arrive
 SEND_S = 10.0  # a sweep is sent again and again for this long if its connection is cut: a server that restarts
 CLOSE_S = 2.0  # the end of a process waits this long for what is still to be written
-MAX_UNSENT = 256  # sweeps on their way to a server that is slow; beyond that they stay in the local store
+MAX_UNSENT = 256  # sweeps on their way to a server that is slow or away; beyond that they stay in the local store
 
 _log = logging.getLogger("tunedb")
 _all: weakref.WeakSet[SharedStore] = weakref.WeakSet()
@@ -44,8 +45,9 @@ class SharedStore:
 
     A call never makes it or migrates it; each cause of a failure is logged once. Writes that are refused hide no row
     from reads, whose failure stops both for a while. If its role may only read, nothing is sent and nothing claimed; if
-    it may not claim, its sweeps are sent all the same. A standby is tried again later. `load` imports what `opener`
-    needs, on the caller's thread: that is no wait for a store.
+    it may not claim, its sweeps are sent all the same. A standby is tried again later. Sweeps that it did not take are
+    sent after the next write that it takes, and at the end. `load` imports what `opener` needs, on the caller's thread:
+    that is no wait for a store.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SharedStore:
         self._reads, self._writes = Breaker(monotonic), Breaker(monotonic)
         self._count_writes = Breaker(monotonic)  # apart: a role may write sweeps, and no counts
         self._causes: set[str] = set()
+        self._unsent = UnsentSweeps(MAX_UNSENT)
         reader = RemoteAccess("tunedb-shared", opener, self._fail_read, monotonic)
         self._sender = RemoteAccess("tunedb-sender", opener, self._fail_write, monotonic)
         claims = RemoteAccess("tunedb-claims", opener, self._fail_claim, monotonic)
@@ -77,8 +80,7 @@ class SharedStore:
 
     def renew(self) -> None:
         """Count again in a forked child: the parent sends its own sweeps."""
-        self._finished = 0
-        self._sent = 0
+        self._unsent.renew()
 
     def takes_writes(self) -> bool:
         """Say whether something may be written: the store is not left alone, and is not known to be read only."""
@@ -111,57 +113,68 @@ class SharedStore:
     def finish_sweep(self, sweep: Sweep) -> None:
         """Write a sweep that has a winner in the background, and not at all if the store fails.
 
-        A sweep that is not written stays in the local store; `tunedb sync` unites the two.
+        A sweep that is not written is sent later, as `publish` does; in the end, `tunedb sync` unites the two stores.
         """
         self._send(lambda store: store.put_sweep(sweep), sweep, self.deadline)
 
     def publish(
         self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool, settled: Settled
     ) -> Publication:
-        """Write a sweep under its claim: see `ClaimKeeper.publish`. A call waits a second for it, of its budget."""
+        """Write a sweep under its claim: see `ClaimKeeper.publish`. A call waits a second for it, of its budget.
+
+        If the store does not take it now, `settled` hears UNKNOWN, and later once more, if it is sent in the end.
+        """
         kept: list[Publication] = []
 
-        def send(store: Store) -> bool:
+        def publish(store: Store) -> Publication:
             if self._may_claim:
                 try:
-                    kept.append(store.publish(sweep, claim, claimant, is_first=is_first))
-                    return True
+                    return store.publish(sweep, claim, claimant, is_first=is_first)
                 except StoreReadOnly as error:  # of the claim, or of the sweep: that shows below
                     if error.is_temporary:
                         raise
                     self._refuse_claims(error)
             store.put_sweep(sweep)
-            kept.append(Publication.KEPT)
-            return True
+            return Publication.KEPT
 
-        def done() -> Publication:
-            return kept[-1] if kept else Publication.UNKNOWN
+        def send(store: Store) -> None:
+            kept.append(publish(store))
+            settled(kept[-1])
 
-        job = self._send(send, sweep, SEND_S, lambda: settled(done()))
+        def ended() -> None:
+            if not kept:
+                settled(Publication.UNKNOWN)
+
+        job = self._send(send, sweep, SEND_S, ended)
         if job is None:
-            settled(Publication.UNKNOWN)
+            ended()
         else:
             wait_budget.current().wait(job, self.deadline)
-        return done()
+        return kept[-1] if kept else Publication.UNKNOWN
 
     def _send(
-        self,
-        work: Callable[[Store], object],
-        sweep: Sweep,
-        again_s: float,
-        settled: Callable[[], object] = lambda: None,
+        self, send: Send, sweep: Sweep, again_s: float, ended: Callable[[], object] = lambda: None
     ) -> wait_budget.Waitable | None:
         if not (self._writable and sweep.leaves_its_store):
             return None
-        self._finished += 1
-        if self._writes.is_open or self._reads.is_open or self._sender.unfinished() >= MAX_UNSENT:
+        self._unsent.count()
+        if self._sender.unfinished() >= MAX_UNSENT:
+            return None
+        self._unsent.keep(sweep.uid, send)
+        if not self.takes_writes():
             return None
 
-        def count(store: Store) -> None:
-            work(store)
-            self._sent += 1
+        def send_it(store: Store) -> None:
+            self._unsent.send(store, sweep.uid)
+            if self._sender.unfinished() == 1:  # else after those that are on their way
+                self._send_waiting()
 
-        return self._sender.submit(count, again_s, lambda: self._writable and not self._writes.is_open, settled)
+        return self._sender.submit(send_it, again_s, lambda: self._writable and not self._writes.is_open, ended)
+
+    def _send_waiting(self) -> None:
+        """Have sent what the store did not take before."""
+        if self._unsent.has_waiting() and self.takes_writes():
+            self._sender.submit(self._unsent.send_all, self.deadline, self.takes_writes)
 
     def take_counts(self, read: Callable[[], list[HostSum]]) -> None:
         """Write what `read` returns, what hosts counted, in the background; not at all if the store fails.
@@ -177,6 +190,8 @@ class SharedStore:
                 let_pass(error)
                 return
             store.usage.hosts.take(sums)
+            if not self._sender.unfinished():
+                self._send_waiting()
 
         if self._takes_counts() and self._counts.unfinished() < MAX_UNSENT:
             self._counts.submit(send, self.deadline, self._takes_counts)
@@ -185,10 +200,11 @@ class SharedStore:
         return self.takes_writes() and not self._count_writes.is_open
 
     def flush(self) -> bool:
-        """Wait within the call's budget for what is being sent; return whether all was sent."""
+        """Send what waits, within the call's budget; return whether all was sent."""
+        self._send_waiting()
         for access in self._accesses[1:]:
             access.flush()
-        return self._sent == self._finished
+        return not self._unsent.number
 
     def close(self, wait: float = CLOSE_S) -> None:
         """Wait at most `wait` seconds for what is being sent."""
@@ -197,10 +213,10 @@ class SharedStore:
 
     def report(self) -> None:
         """Log how many finished sweeps are only in the local store, at the end of the process."""
-        if self._writable and (unsent := self._finished - self._sent):
+        if self._writable and self._unsent.number:
             _log.warning(
                 "Finished sweeps that were not sent to %s and are in the local store only: %d. Run: tunedb sync",
-                self.url, unsent,
+                self.url, self._unsent.number,
             )  # fmt: skip
 
     def _fail_read(self, error: Exception | None) -> None:
@@ -229,6 +245,7 @@ class SharedStore:
     def _become_reader(self, error: Exception) -> None:
         if self._writable:
             self._writable = False
+            self._unsent.give_up()
             _log.info("Shared store %s is only read: it takes no writes. %s", self.url, without_passwords(str(error)))
 
     def _refuse_claims(self, error: Exception) -> None:
