@@ -15,9 +15,11 @@ import pytest
 
 from tests import forked
 from tests.fleet.conftest import Outcomes, write_shapes
-from tests.planted import HANG_WHILE, NAME, register_lightly
+from tests.planted import HANG_WHILE, KERNEL, NAME, problem_of, register_lightly
 from tests.threads import eventually
 from tunedb import settings
+from tunedb.core.claim import LEASE_S, ClaimKey
+from tunedb.core.device import INTERPRETER
 from tunedb.errors import SettingError
 from tunedb.fleet import dask_cluster
 from tunedb.store import Store, open_store
@@ -142,6 +144,9 @@ def test_what_a_killed_worker_did_is_done_by_another_and_each_problem_is_stored_
     assert name is not None
     hangs.unlink()
     cluster.workers.pop(name).send_signal(signal.SIGKILL)
+    with open_store(str(cluster.folder / f"{name}.db")) as theirs:  # its child gives back what it has claimed
+        key = ClaimKey(problem_of(**problems[-1]), INTERPRETER, KERNEL.hash)
+        assert eventually(lambda: (claim := theirs.claims.get(key)) and claim.state == "released", LEASE_S - 10)
     out, err = client.communicate(timeout=START_S)
     assert client.returncode == 0, err + cluster.log()
     rows = json.loads(out)

@@ -307,7 +307,7 @@ def test_a_process_whose_parent_was_killed_ends_and_loses_one_trial(tmp_path: Pa
         assert time.monotonic() < deadline, "the process outlives its parent"
         time.sleep(0.05)
     [left] = store.iter_sweeps(finished=False, with_trials=True)
-    assert (left.status, [trial.config["BLOCK"] for trial in left.trials]) == ("running", [1])
+    assert (left.status, [trial.config["BLOCK"] for trial in left.trials]) == ("aborted", [1])
 
 
 def is_there(pid: int) -> bool:

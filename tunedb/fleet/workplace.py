@@ -18,12 +18,14 @@ from tunedb.errors import SettingError, StoreError
 from tunedb.fleet.gpu_lock import try_gpu
 from tunedb.fleet.slots import Slot, gpu_slots, interpreters
 from tunedb.settings import Settings
-from tunedb.worker.supervisor import Interrupted, Supervisor
+from tunedb.store import at_end
+from tunedb.worker.supervisor import MAX_RELEASE_S, Interrupted, Supervisor
 
 if TYPE_CHECKING:
     from tunedb.store import Store
 
 IDLE_S = 30.0  # after the last job a child is kept so long: a new one takes seconds to start, an old one holds memory
+END_S = MAX_RELEASE_S + 1.0  # in which the jobs that run at the end of the process notice that they are interrupted
 POLL_S = 0.1  # between two looks for a GPU that another process has
 
 _log = logging.getLogger("tunedb")
@@ -40,6 +42,7 @@ def workplace() -> Workplace:
             if _current is not None and _current.owner == os.getpid():
                 _current.close()
             _current = Workplace(current)
+            at_end.arm()
         return _current
 
 
@@ -47,6 +50,15 @@ def interrupt_jobs() -> None:
     """End the sweeps of jobs that run in this very process, as those of a thread pool do."""
     if _current is not None and _current.owner == os.getpid():
         _current.interrupt()
+
+
+def _end() -> None:
+    """End the workplace with its process: its children give back what they have claimed, and send what waits."""
+    if _current is not None and _current.owner == os.getpid():
+        _current.end()
+
+
+at_end.register(_end)
 
 
 class Workplace:
@@ -136,6 +148,8 @@ class Workplace:
             if self._busy:
                 return
             for supervisor in self._supervisors.values():
+                supervisor.begin_to_finish()
+            for supervisor in self._supervisors.values():
                 supervisor.__exit__(None, None, None)
             self._supervisors.clear()
 
@@ -144,6 +158,14 @@ class Workplace:
         with self._lock:
             for name in self._busy & set(self._supervisors):
                 self._supervisors.pop(name).interrupt()
+
+    def end(self) -> None:
+        """End the children, also those whose jobs still run on other threads, and close the store."""
+        self.interrupt()
+        deadline = time.monotonic() + END_S
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(POLL_S / 2)
+        self.close()
 
     def close(self) -> None:
         """End the children, and close the store."""

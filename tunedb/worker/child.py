@@ -3,7 +3,8 @@
     python -m tunedb.worker.child FD
 
 It reads messages from stdin, at first `Prepare` if its parent still plans, then `Start`, then tasks, and writes events
-to the file descriptor FD. If stdin ends, its parent is gone, and it ends too, even in the middle of a task.
+to the file descriptor FD. If stdin ends, its parent is gone: it ends too, even in the middle of a task, but gives back
+its claim and sends what waits.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from tunedb.store import Store
     from tunedb.tuner.tuner import Tuner
 
+ORPHAN_S = 3.0  # in which a worker whose parent is gone stops what it does; by judgement
 STORES_S = 60.0  # for which a task waits for its stores in all, where a call waits two seconds
 
 _log = logging.getLogger("tunedb")
@@ -119,8 +121,11 @@ class EventWriter:
 
     def put(self, event: Event) -> None:
         """Write one event, at once."""
-        self._file.write(encode(event))
-        self._file.flush()
+        try:
+            self._file.write(encode(event))
+            self._file.flush()
+        except BrokenPipeError:  # nobody supervises this process any more: no reason to call the sweep a failure
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def started(self, sweep: Sweep, candidates: int) -> None:
         """Write that the sweep started."""
@@ -217,11 +222,17 @@ def main() -> None:
     logging.getLogger("tunedb").setLevel(start.log_level)
     settings.configure(store=start.store, shared=start.shared, bundles=start.bundles, lock_timeout=start.lock_timeout)
     requests: queue.SimpleQueue[Request | Finish] = queue.SimpleQueue()
+    is_ending, patience = threading.Event(), CLOSE_S
 
     def read() -> None:
+        nonlocal patience
         for line in sys.stdin:
             requests.put(decode(line))
-        os._exit(0)
+        patience = FINISH_S  # nobody waits for this process
+        os.kill(os.getpid(), signal.SIGTERM)
+        if is_ending.wait(ORPHAN_S):
+            threading.Event().wait(FINISH_S + CLOSE_S)  # it ends by itself before
+        os._exit(0)  # a kernel hangs, or a store
 
     threading.Thread(target=read, daemon=True).start()
     from tunedb.store import open_store
@@ -240,7 +251,8 @@ def main() -> None:
                 pass
         is_sent = _finish(FINISH_S)
     except interrupts.Terminated:  # what it held of its problem is given back
-        _finish(CLOSE_S)
+        is_ending.set()
+        _finish(patience)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     os._exit(0 if is_sent else 1)  # Python's own end may hang on what is left of the device

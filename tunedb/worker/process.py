@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tunedb._internal.child_environment import environment_without
-from tunedb.worker.messages import Event, Prepare, Request, Start, decode, encode
+from tunedb.worker.messages import Event, Finish, Prepare, Request, Start, decode, encode
 
 Events = queue.SimpleQueue[Event | None]  # None: the worker has closed its pipe
 Started = tuple[subprocess.Popen[str], Events]
@@ -43,7 +43,7 @@ def start_process(variables: Mapping[str, str]) -> Started:
     return process, events
 
 
-def tell(process: subprocess.Popen[str], message: Prepare | Start | Request) -> None:
+def tell(process: subprocess.Popen[str], message: Prepare | Start | Request | Finish) -> None:
     """Write a message to a worker. The end of one that has ended is seen in its events."""
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
@@ -51,13 +51,12 @@ def tell(process: subprocess.Popen[str], message: Prepare | Start | Request) -> 
         process.stdin.flush()
 
 
-def end_process(process: subprocess.Popen[str], patience: float, last_words: str = "") -> int | None:
-    """Say the last words to a worker and end it; return its exit code if it ends by itself in time."""
+def end_process(process: subprocess.Popen[str], patience: float, last: Finish | None = None) -> int | None:
+    """Tell a worker the last message, if there is one, and end it; return its exit code if it ends by itself in time."""
     assert process.stdin is not None
     code = None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(last_words)
-        process.stdin.flush()
+    if last is not None:
+        tell(process, last)
     try:
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = process.wait(patience)

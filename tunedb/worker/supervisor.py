@@ -45,7 +45,6 @@ from tunedb.worker.messages import (
     Tuned,
     Verified,
     Verify,
-    encode,
 )
 from tunedb.worker.process import Events, Started, end_process, start_process, tell
 from tunedb.worker.released_claims import give_back_claims
@@ -272,13 +271,18 @@ class Supervisor:
             raise SweepError(f"The worker process did not start ({how}): its own message is above. Run: tunedb doctor")
         return self._child
 
+    def begin_to_finish(self) -> None:
+        """Have a worker that has no task begin to end: several then end in the time of one."""
+        if self._child is not None:
+            tell(self._child, Finish())
+
     def _finish(self) -> int | None:
         """End a worker that has no task, once it has sent what it still has to; return its exit code, if in time."""
-        return self._end(FINISH_S + MAX_RELEASE_S, encode(Finish()))
+        return self._end(FINISH_S + MAX_RELEASE_S, Finish())
 
-    def _end(self, patience: float = 0.0, last_words: str = "") -> int | None:
+    def _end(self, patience: float = 0.0, last: Finish | None = None) -> int | None:
         """End the worker, by force if need be; return its exit code if it ends by itself within `patience` seconds."""
         self._presence.end()
-        code = None if self._child is None else end_process(self._child, patience, last_words)
+        code = None if self._child is None else end_process(self._child, patience, last)
         self._child = None  # not before: until it has ended, another thread may interrupt it
         return code
