@@ -292,6 +292,31 @@ def test_a_worker_that_differs_refuses_and_names_itself_and_both_values(store: S
     assert list(store.iter_sweeps(finished=False)) == []
 
 
+OTHER_KERNEL = """
+from tests.planted import Planted
+from tunedb.core.problem import Problem
+class Other(Planted):
+    name, hash = "other", "ef" * 32
+    def problem(self, arguments):
+        return Problem.of(self.name, **arguments)
+KERNEL = Other()
+"""
+
+
+def test_problems_of_several_kernels_are_tuned_in_one_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry_points = tmp_path / "site" / "planted-1.0.dist-info" / "entry_points.txt"
+    entry_points.write_text(entry_points.read_text() + "other = other_kernel:KERNEL\n")
+    (tmp_path / "site" / "other_kernel.py").write_text(OTHER_KERNEL)
+    exec(OTHER_KERNEL, names := {})
+    monkeypatch.setattr(registry, "kernel_named", {NAME: KERNEL, "other": names["KERNEL"]}.__getitem__)
+    with processes(2, tmp_path) as executor:
+        results = tunedb.warm_many([PROBLEMS[0], {"kernel": "other", "b1": 0.001}, PROBLEMS[1]], executor)
+    assert [(result.outcome, result.error) for result in results] == [("sweep", None)] * 3
+    assert [result.problem.kernel for result in results] == [NAME, "other", NAME]
+
+
 def test_a_worker_without_the_kernel_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = request(PROBLEMS[0])
     asked["kernel"] = "nothing"

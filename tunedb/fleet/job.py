@@ -14,7 +14,7 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.errors import StoreError, TunedbError
 from tunedb.fleet.known import sweeps_in, text_of
-from tunedb.fleet.versions import difference, facts_of, worker_name
+from tunedb.fleet.versions import difference, facts_about, facts_of, worker_name
 from tunedb.fleet.workplace import workplace
 
 REFUSED = "refused"  # outcome: the worker's versions differ from the client's
@@ -36,7 +36,7 @@ def request_of(
     """
     return {
         "kernel": problem.kernel, "key": problem.key, "arguments": None if arguments is None else dict(arguments),
-        "facts": dict(facts), "known": known, "force": force, "step": step,
+        "facts": facts_about(problem.kernel, facts), "known": known, "force": force, "step": step,
         "waited": waited,
     }  # fmt: skip
 

@@ -32,6 +32,12 @@ def kernel_fact(name: str) -> str:
     return f"kernel {name}"
 
 
+def facts_about(kernel: str, facts: Mapping[str, str]) -> Facts:
+    """Return the facts without the hashes of other kernels."""
+    ours, every = kernel_fact(kernel), kernel_fact("")
+    return {name: value for name, value in facts.items() if name == ours or not name.startswith(every)}
+
+
 def difference(worker: str, theirs: Mapping[str, str], ours: Mapping[str, str]) -> str | None:
     """Return a sentence that names the worker, and both values of each fact that is not as here; None if all are."""
     parts = [
