@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: its t
 # Hundreds of processes import the same files: the first of them keeps the bytecode, also that of rewritten tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+from tests.compiled_statements import share_statements
 from tests.quick_interpreter import make_quick
 from tests.schemas import replaying
 from tests.threads import lateness
@@ -148,6 +149,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--exhaustive"):
         hypothesis.settings.load_profile("sample")
     sys.dont_write_bytecode = False
+    share_statements()
     if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(MEMORY, os.W_OK):
         return
     volume = os.statvfs(MEMORY)
