@@ -16,7 +16,7 @@ _compiled: LRUCache[Hashable, Any] = LRUCache(MAX_STATEMENTS)
 
 
 class OfDialect:
-    """The compiled statements as an engine sees them: its keys begin with its own dialect, which no other engine has."""
+    """The compiled statements as one engine sees them: its keys begin with its own dialect object."""
 
     def __init__(self, dialect: sa.Dialect) -> None:
         self._dialect = dialect

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import forked
+from tests.cli.kept_commands import keep_commands
 from tests.fakes import FakeKernel
 from tests.store.samples import sweep
 from tunedb import registry, settings
@@ -41,8 +42,9 @@ class Answer:
 
 
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
     """Run a command in this process: `cli("ls", "--format", "json")`."""
+    keep_commands(monkeypatch)
     asked = os.environ.get("TRITON_INTERPRET")
 
     def call(*arguments: object) -> Answer:

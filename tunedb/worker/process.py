@@ -52,7 +52,7 @@ def tell(process: subprocess.Popen[str], message: Prepare | Start | Request | Fi
 
 
 def end_process(process: subprocess.Popen[str], patience: float, last: Finish | None = None) -> int | None:
-    """Tell a worker the last message, if there is one, and end it; return its exit code if it ends by itself in time."""
+    """End a worker, with a last message if there is one; return its exit code if it ends by itself in time."""
     assert process.stdin is not None
     code = None
     if last is not None:
