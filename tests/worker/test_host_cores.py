@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from tests.fakes import Notebook
-from tests.planted import problem_of, register_lightly
+from tests.planted import KERNEL, problem_of, register_lightly
 from tunedb import settings
+from tunedb.core.device import INTERPRETER
 from tunedb.runtime import compile_pool
 from tunedb.store import Store
 from tunedb.worker import process
 from tunedb.worker.host_cores import MAX_COUNTED, Presence, core_share, count_workers
-from tunedb.worker.messages import Tune
+from tunedb.worker.messages import Tune, Verify
 from tunedb.worker.supervisor import Supervisor
 
 HOLD = """
@@ -99,7 +100,7 @@ def test_each_worker_gets_its_share_of_those_that_run_when_its_problem_begins(
     shares: list[int | None] = []
 
     def encode(message: Any) -> str:
-        if isinstance(message, Tune):
+        if isinstance(message, Tune | Verify):
             shares.append(message.compiles)
         return own_encode(message)
 
@@ -118,4 +119,6 @@ def test_each_worker_gets_its_share_of_those_that_run_when_its_problem_begins(
         tune(first, 8)
     with Supervisor(store, settings.current(), -1, workers=4) as one_of_four:
         tune(one_of_four, 16)
-    assert shares == [16, 8, 8, 16, 4]
+        [stored] = store.get_sweeps(problem_of(b1=0.001), INTERPRETER, KERNEL.hash)
+        assert one_of_four.verify(stored, Notebook()).verdict == "holds"
+    assert shares == [16, 8, 8, 16, 4, 4]

@@ -22,10 +22,11 @@ from tunedb import settings
 from tunedb.core.device import INTERPRETER
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
+from tunedb.core.verification import Verification
 from tunedb.store import Store
 from tunedb.sweep.observer import Observer
 from tunedb.worker.death import Death
-from tunedb.worker.messages import Request, Tuned
+from tunedb.worker.messages import Request, Tuned, Verified, Verify
 from tunedb.worker.supervisor import Supervisor
 
 STEP = 4.0  # seconds; ample for a fake trial, also on a busy machine
@@ -178,6 +179,22 @@ def test_a_stored_winner_that_takes_its_process_along_fails_its_verification(
     other = sweep(problem=problem, device=INTERPRETER, kernel_hash="cd" * 32, config=Config.of(BLOCK=2))
     store.put_sweep(other)
     assert supervisor.verify(other, Notebook()).verdict == "untried"
+
+
+def test_a_rival_that_takes_the_process_along_does_not_condemn_the_winner(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, asked = sweep(config=Config.of(BLOCK=1)), []
+
+    def answer(_: Supervisor, task: Verify, observer: object) -> Death | Verified:
+        asked.append(task.rivals)
+        if task.rivals:  # all are compiled at once, and the winner was announced first
+            return Death("runtime_error", "signal 11", stored.config, None)
+        return Verified(Verification("holds"))
+
+    monkeypatch.setattr(Supervisor, "_ask", answer)
+    assert supervisor.verify(stored, Notebook(), rivals=3).verdict == "holds"
+    assert asked == [3, 0]
 
 
 class Killer(Notebook):

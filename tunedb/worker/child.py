@@ -151,8 +151,8 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
     if isinstance(message, Tune) and message.arguments is not None:
         problem = kernel.problem(message.arguments)  # a kernel may need more than the problem says
     task = TuningTask(kernel, problem, placement_of(index))
+    limit_workers(message.compiles)
     if isinstance(message, Tune):
-        limit_workers(message.compiles)
         outcome, sweep = tune_task(
             tuner, task, force=message.force, builds_on=message.builds_on, budget=message.budget, observer=events,
             waits=message.waits, waited=message.waited,

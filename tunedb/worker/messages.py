@@ -55,6 +55,7 @@ class Verify:
     problem: Problem
     uid: str
     rivals: int = 0  # runners-up that race too, see `verification.verify`
+    compiles: int | None = None  # as in `Tune`
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,9 +186,12 @@ class Supervisor:
     def verify(self, sweep: Sweep, observer: Observer, *, rivals: int = 0) -> Verification:
         """Verify a winner as `verification.verify` does. A winner that ends its worker fails.
 
-        If another config ends the worker, the winner is `untried`.
+        If another config ends the worker, the winner is `untried`. Rivals are compiled at the same time, and one that
+        ends the worker may not be the suspect: then the winner is verified without them.
         """
         answer = self._ask(Verify(sweep.problem, sweep.uid, rivals), observer)
+        if isinstance(answer, Death) and rivals:
+            answer = self._ask(Verify(sweep.problem, sweep.uid), observer)
         if isinstance(answer, Verified):
             return answer.verification
         assert isinstance(answer, Death)
@@ -214,7 +217,7 @@ class Supervisor:
         `until` is the moment, by the monotonic clock, at which the budget ends.
         """
         child = self._worker()
-        if isinstance(task, Tune):
+        if isinstance(task, Tune | Verify):
             task = dataclasses.replace(task, compiles=core_share(max(self._workers, count_workers())))
         suspect: Config | None = None
         uid: str | None = None
