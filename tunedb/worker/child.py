@@ -15,6 +15,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Collection
 from types import FrameType
 from typing import IO, TYPE_CHECKING
@@ -231,7 +232,7 @@ def main() -> None:
         patience = FINISH_S  # nobody waits for this process
         os.kill(os.getpid(), signal.SIGTERM)
         if is_ending.wait(ORPHAN_S):
-            threading.Event().wait(FINISH_S + CLOSE_S)  # it ends by itself before
+            time.sleep(FINISH_S + CLOSE_S)  # it ends by itself before
         os._exit(0)  # a kernel hangs, or a store
 
     threading.Thread(target=read, daemon=True).start()
