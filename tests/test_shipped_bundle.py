@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from benchmarks import problems as sampled
 from benchmarks.shipped import BUNDLE, LIST, in_bundle, listed
 from tests.cli.conftest import Cli, run_apart
 from tests.cli.conftest import cli as cli
-from tests.conftest import INTERPRETED, runs_kernels
 from tests.fakes import ENVIRONMENT
 from tests.planted import register
 from tests.store.bundled import write
@@ -29,13 +27,11 @@ from tunedb.store.bundle import sources
 from tunedb.store.bundle_lists import BundleLists
 from tunedb.store.bundles import BundleLayer
 from tunedb.store.layered import LayeredStore
-from tunedb.tuner import session
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = in_bundle(BUNDLE)
 MADE_AGAIN = "On each kind of GPU: make bundle"
 MAX_BYTES = 2 * 2**20
-POOLED = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 GPU = Device("NVIDIA Made-Up 100", "cuda", "sm_90", 132)
 needs_rows = pytest.mark.skipif(not SHIPPED, reason=f"the committed bundle has no rows. {MADE_AGAIN}")
 
@@ -85,28 +81,6 @@ def test_on_its_devices_no_first_call_sweeps_or_misses(tmp_path: Path, monkeypat
         assert local.usage.served(MISSES) == []
         counted = local.usage.served((Source.STORE, Source.STALE))
         assert sum(one.usage.count for one in counted) == len(SHIPPED)
-
-
-@needs_rows
-@runs_kernels
-@pytest.mark.skipif(not INTERPRETED, reason="needs the interpreter: a GPU has the name that it has")
-def test_a_first_call_on_one_of_its_devices_in_mode_strict(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    from tunedb.kernels import avg_pool1d
-
-    arguments_of = {problem: arguments for problem, arguments in listed(LIST) if problem.kernel == FORWARD.name}
-    plain = [row for row in SHIPPED if row.problem in arguments_of and row.problem["layout"] == "rows"]
-    row = min(plain, key=lambda row: math.prod(arguments_of[row.problem]["shape"]))
-    arguments = arguments_of[row.problem]
-    monkeypatch.setattr("tunedb.runtime.current_device.INTERPRETER", row.device)
-    x = torch.randn(arguments["shape"], dtype=getattr(torch, arguments["dtype"]))
-    pooled = {name: arguments[name] for name in POOLED if name in arguments}
-    with settings.using(mode="strict"):
-        torch.testing.assert_close(avg_pool1d(x, **pooled), torch.nn.functional.avg_pool1d(x, **pooled))
-        choice = session.active().choose(FORWARD, row.problem, -1)
-    assert (choice.config, choice.layer) == (row.config, "bundle")
-    assert not Path(settings.current().store).exists()
 
 
 def test_it_is_small() -> None:
