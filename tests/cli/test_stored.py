@@ -246,8 +246,12 @@ def test_a_cover_leaves_out_what_came_with_its_winner_alone(cli: Cli, shipped: S
     put(dataclasses.replace(sweep(4), problem=Problem.of("mine.add", n=4), device=shipped.device))
     answer = cli(*words)
     assert answer.code == 0, answer.err
-    assert "1 problems are left out: their sweeps came without the trials of all configs." in answer.err
-    assert "1 for 1 problems" in (tmp_path / "out.py").read_text()
+    assert answer.err.splitlines() == [
+        "Problems left out, because their sweeps came without the trials of all configs: 1.",
+        "1 config serves 1 problem: 1.000 times each one's best on average, 1.000 at most.",
+        f"Written to {tmp_path / 'out.py'}.",
+    ]
+    assert "1 for 1 problem." in (tmp_path / "out.py").read_text()
 
 
 def test_exported_lines_are_those_of_the_store_alone(cli: Cli, shipped: Sweep, tmp_path: Path) -> None:

@@ -63,10 +63,11 @@ def covered(sweeps: Sequence[Sweep], limit: float) -> tuple[str, int]:
     winners = latest_winners(sweeps)
     text, cover = cover_source(winners, limit)
     if left := len(winners) - len(cover.losses):
-        log.warning("%d problems are left out: their sweeps came without the trials of all configs.", left)
+        log.warning("Problems left out, because their sweeps came without the trials of all configs: %d.", left)
     log.info(
-        "%s %d problems: %.3f times each one's best on average, %.3f at most.",
+        "%s %s: %.3f times each one's best on average, %.3f at most.",
         "1 config serves" if len(cover.configs) == 1 else f"{len(cover.configs)} configs serve",
-        len(cover.losses), cover.mean_loss, cover.worst_loss,
+        "1 problem" if len(cover.losses) == 1 else f"{len(cover.losses)} problems",
+        cover.mean_loss, cover.worst_loss,
     )  # fmt: skip
     return text, len(cover.losses)

@@ -173,7 +173,9 @@ def export(
                 raise
             raise SettingError(f"Can't write {output}: {error.strerror}. Name another file with -o.") from None
     place = "stdout" if output == STDOUT else output
-    if written == count:
+    if cover is not None:  # whose figures and what it leaves out were logged
+        log.info("Written to %s.", place)
+    elif written == count:
         log.info("%d %s written to %s.", written, "sweep" if written == 1 else "sweeps", place)
     else:
         log.info("%d of %d sweeps written to %s: the others are left out. %s", written, count, place, _WHY_LEFT_OUT)

@@ -12,7 +12,7 @@ from tunedb.errors import SettingError
 from tunedb.store.exchange.cover import Cover, cover, losses_of
 
 _HEAD = '''\
-"""Configs of {kernel} on {device}, exported by tunedb: {count} for {problems} problems.
+"""Configs of {kernel} on {device}, exported by tunedb: {count} for {problems}.
 
 Expected loss over each problem's best config, as its own sweep measured them: {mean:.3f} times on average (geometric
 mean), {worst:.3f} at most; asked for: {limit:g}.
@@ -85,9 +85,10 @@ def cover_source(winners: Sequence[Sweep], limit: float) -> tuple[str, Cover]:
         how = f"Fewer may do: {short} of the sweeps were cut short, before they had tried every config."
     else:
         how = "No fewer configs would do, of those that each problem's sweep timed."
+    many = "1 problem" if len(losses) == 1 else f"{len(losses)} problems"
     head = _HEAD.format(
         kernel=winners[0].problem.kernel, device=winners[0].device.name.replace('"', "'").replace("\\", "/"),
-        count=len(covered.configs), problems=len(losses), mean=covered.mean_loss, worst=covered.worst_loss,
+        count=len(covered.configs), problems=many, mean=covered.mean_loss, worst=covered.worst_loss,
         limit=limit, how=how,
     )  # fmt: skip
     return head + _tables(covered) + _CHOOSE, covered
