@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tunedb.core.device import Device
-from tunedb.runtime import driver
+from tunedb.runtime import current_device, driver
 from tunedb.runtime.versions import TorchBuild
 
 FACTS = {16: 132, 75: 9, 76: 0}
@@ -75,6 +75,16 @@ def test_each_gpu_has_the_uuid_that_torch_writes(gpu: Callable[..., Device | Non
     nameless.cuDeviceGetUuid = lambda place, device: 1
     assert gpu(nameless) is not None
     assert driver.visible_gpus()[0].uuid == ""
+
+
+@pytest.mark.gpu
+def test_the_driver_and_torch_say_the_same() -> None:
+    import torch
+
+    driver.visible_gpus.cache_clear()
+    uuids = [f"GPU-{torch.cuda.get_device_properties(index).uuid}" for index in range(torch.cuda.device_count())]
+    seen = [current_device.gpu(index) for index in range(torch.cuda.device_count())]
+    assert [(gpu.device, gpu.uuid) for gpu in driver.visible_gpus()] == list(zip(seen, uuids, strict=True))
 
 
 def test_there_is_none_without_a_device_or_with_a_torch_for_the_cpu(gpu: Callable[..., Device | None]) -> None:
