@@ -260,7 +260,7 @@ def _run(request: dict[str, object], streams: Sequence[int], others: Sequence[in
 
 
 def _end_quickly() -> None:
-    """Leave out the destructors of C libraries when Python has ended: torch's take 0.15 s, and are of no interest."""
+    """Leave out the destructors of C libraries when Python has ended: torch's take 0.15 s, no test is of them."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "on_exit"):  # glibc has it
         libc.on_exit(libc._exit, None)

@@ -13,6 +13,8 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from tests.quick_operands import make_operands_quick
+
 
 def make_quick() -> None:
     """Change the interpreter of this process."""
@@ -28,6 +30,7 @@ def make_quick() -> None:
     if hasattr(interpreter, "_patch_lang") and hasattr(interpreter, "_LangPatchScope"):
         interpreter._patch_lang = patching_once(interpreter._patch_lang, (language, language.core))
     share_types(language.core, language.semantic.TritonSemantic)
+    make_operands_quick(language.core, language.semantic.TritonSemantic, interpreter)
 
 
 def looking_up_once(numpy_type: Callable[[Any], Any], scalar: type) -> Callable[[Any], Any]:

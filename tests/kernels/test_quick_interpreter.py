@@ -73,3 +73,38 @@ def test_blocks_of_other_shapes_are_broadcast() -> None:
     read, written = torch.arange(4, dtype=torch.float32), torch.zeros(4, 4)
     outer[(1,)](read, written)
     assert written.tolist() == [[row * column + 1.0 for column in range(4)] for row in range(4)]
+
+
+@triton.jit
+def with_numbers(read, written):
+    lanes = tl.arange(0, 4)
+    value = tl.load(read + lanes)
+    twice = (1 + value) * 2 - (value + 1) // 2 + value % 3 + 7 // (value + 1)
+    tl.store(written + lanes, tl.where(value > 1, twice, 0 - value))
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.int64])
+def test_a_number_has_the_type_of_the_tensor_that_it_meets_on_either_side(dtype: torch.dtype) -> None:
+    for _ in range(2):  # the second time with constants that are kept
+        read, written = torch.arange(4, dtype=dtype), torch.zeros(4, dtype=dtype)
+        with_numbers[(1,)](read, written)
+        assert written.tolist() == [0, -1, 6 - 1 + 2 + 2, 8 - 2 + 0 + 1]
+
+
+@triton.jit
+def too_large(read, written, NUMBER: tl.constexpr):
+    lanes = tl.arange(0, 4)
+    tl.store(written + lanes, tl.load(read + lanes) + NUMBER)
+
+
+def test_a_number_that_a_type_does_not_hold_is_refused_each_time() -> None:
+    read, written = torch.arange(4, dtype=torch.uint8), torch.zeros(4, dtype=torch.uint8)
+    for number, reason in ((300, "out of range"), (-1, "negative"), (300, "out of range")):
+        with pytest.raises(Exception, match=reason):
+            too_large[(1,)](read, written, number)
+    too_large[(1,)](read, written, 250)
+    assert written.tolist() == [250, 251, 252, 253]
+    floats, sums = torch.arange(4, dtype=torch.float32), torch.zeros(4)
+    for number in (0.5, -0.5, 1, 2.5):
+        too_large[(1,)](floats, sums, number)
+        assert sums.tolist() == [n + number for n in range(4)]

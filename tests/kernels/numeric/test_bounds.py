@@ -16,6 +16,7 @@ from .test_pooling import laid_out
 pytestmark = pytest.mark.skipif(not INTERPRETED, reason="the interpreter alone tells which addresses are accessed")
 
 ALIGNMENT = 16
+ENDS = 3  # programs at each end of a grid
 MOST_TAPS = 8  # each is a load of its own, which the interpreter takes long for
 MULTIPROCESSORS = 66  # tiles as on half a GPU: the interpreter's own hold all of so small a problem
 
@@ -65,6 +66,32 @@ def accessed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     return seen
 
 
+@pytest.fixture
+def at_ends(monkeypatch: pytest.MonkeyPatch, exhaustive: bool) -> None:
+    """Run the first and the last programs of each axis of a grid: no other is near an end of the memory."""
+    from triton.runtime import interpreter
+
+    executor, builder = interpreter.GridExecutor, interpreter.InterpreterBuilder
+    call, set_dim, set_idx = executor.__call__, builder.set_grid_dim, builder.set_grid_idx
+    whole: list[int] = []
+
+    def call_at_ends(self, *arguments, **options):
+        whole[:] = self.grid
+        self.grid = tuple(min(size, 2 * ENDS) for size in whole)
+        return call(self, *arguments, **options)
+
+    def place(index: int, axis: int) -> int:
+        size = whole[axis] if axis < len(whole) else 1
+        return index if index < ENDS else index + max(0, size - 2 * ENDS)
+
+    if not exhaustive:
+        monkeypatch.setattr(executor, "__call__", call_at_ends)
+        monkeypatch.setattr(builder, "set_grid_dim", lambda self, *sizes: set_dim(self, *whole, *sizes[len(whole) :]))
+        monkeypatch.setattr(
+            builder, "set_grid_idx", lambda self, *ids: set_idx(self, *(place(n, axis) for axis, n in enumerate(ids)))
+        )
+
+
 def blocks_of(*tensors: torch.Tensor) -> list[tuple[int, int]]:
     """The memory that each was allocated in, from the 16 bytes in which it begins to those in which it ends."""
     storages = [tensor.untyped_storage() for tensor in tensors]
@@ -103,7 +130,7 @@ def configs_of(algorithm: str, pool: Pool, is_backward: bool) -> list[Config]:
 )
 @pytest.mark.parametrize("is_backward", [False, True])
 def test_nothing_outside_of_the_tensors_is_accessed(
-    window: Window, rows: int, length: int, layout: str, is_backward: bool, accessed: list, monkeypatch
+    window: Window, rows: int, length: int, layout: str, is_backward: bool, accessed: list, monkeypatch, at_ends: None
 ) -> None:
     monkeypatch.setattr(vectors, "LEAST_APART", 0)
     dtype = torch.float16 if (rows + length) % 3 else torch.float32
