@@ -41,6 +41,7 @@ runs_kernels = runs_interpreter if INTERPRETED else pytest.mark.gpu
 MEMORY = "/dev/shm"
 MIN_MEMORY = 2**30  # bytes
 WAITS = 10  # for a core, in a call or in a picture that is drawn: of its threads, and of those that it asks
+GARBAGE = 20_000, 20, 20  # objects until a collection, which tests that are about garbage ask for themselves
 EXAMPLES = 30  # that Hypothesis makes for a test which says no number, 100 with --exhaustive
 
 
@@ -160,8 +161,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Exempt torch, Triton and the collected tests from garbage collection, which takes a fifth of the time else."""
-    gc.collect()
     gc.freeze()
+    gc.set_threshold(*GARBAGE)
     gc.enable()
 
 

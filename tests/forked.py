@@ -27,9 +27,13 @@ from typing import TextIO
 ROOT = Path(__file__).parent.parent
 MAX_REQUEST = 1_000_000  # bytes
 SERVER = "import sys; from tests.forked import serve; sys.exit(serve(int(sys.argv[1]), sys.argv[2:]))"
-LIBRARIES = ("alembic.command", "filelock", "platformdirs", "rich.progress", "sqlalchemy.dialects.sqlite", "typer")
+LIBRARIES = (
+    "alembic.command", "filelock", "platformdirs", "rich.markdown", "rich.progress", "sqlalchemy.dialects.sqlite",
+    "sqlalchemy.orm", "typer",
+)  # fmt: skip
 WITH_TORCH = ("torch", *LIBRARIES)
 TOPS = tuple(name.partition(".")[0] for name in LIBRARIES)
+LOADED_LATER = ("alembic.config", "sqlite3", "typer.rich_utils", "typer._adapters")  # by these, if they have them
 
 
 def run(
@@ -199,6 +203,9 @@ def serve(number: int, libraries: Sequence[str]) -> int | str | None:
     """Fork once for each request; return the exit code of the program in its fork, and in the server at the end."""
     for library in libraries:
         importlib.import_module(library)
+    for module in LOADED_LATER:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     is_ours = ("tunedb", "tests", "triton")
     assert not [name for name in sys.modules if name.split(".")[0] in is_ours and name not in ("tests", __name__)]
     gc.collect()
