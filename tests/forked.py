@@ -1,6 +1,7 @@
 """Programs in forks of a process that has imported what they import: that takes longer than most of them.
 
-Neither tunedb nor Triton is imported there: a program imports them itself, with its own environment and path.
+Triton is never imported there, and tunedb only if it is asked for, without what imports torch: a program imports them
+itself, with its own environment and path.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ LIBRARIES = (
     "sqlalchemy.orm", "typer",
 )  # fmt: skip
 WITH_TORCH = ("torch", *LIBRARIES)
+# For programs that are not about imports. No module of tunedb reads the environment when it is imported.
+WITH_TUNEDB = (
+    *LIBRARIES, "tunedb.cli.commands.warm", "tunedb.cli.host_tasks", "tunedb.cli.opening",
+    "tunedb.store.exchange.sync", "tunedb.store.remote", "tunedb.store.sql.store", "tunedb.tuner.turn",
+)  # fmt: skip
 TOPS = tuple(name.partition(".")[0] for name in LIBRARIES)
 LOADED_LATER = ("alembic.config", "sqlite3", "typer.rich_utils", "typer._adapters")  # by these, if they have them
 
@@ -206,8 +212,9 @@ def serve(number: int, libraries: Sequence[str]) -> int | str | None:
     for module in LOADED_LATER:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    is_ours = ("tunedb", "tests", "triton")
-    assert not [name for name in sys.modules if name.split(".")[0] in is_ours and name not in ("tests", __name__)]
+    loaded = {name.partition(".")[0] for name in sys.modules if name not in ("tests", __name__)}
+    asked = {library.partition(".")[0] for library in libraries}
+    assert not loaded & ({"torch", "triton", "tunedb", "tests"} - asked)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy what it visits
     with socket.socket(fileno=number) as requests:

@@ -11,7 +11,7 @@ import pytest
 from tests import forked
 
 
-def fork_workers(monkeypatch: pytest.MonkeyPatch, libraries: Sequence[str] = forked.LIBRARIES) -> None:
+def fork_workers(monkeypatch: pytest.MonkeyPatch, libraries: Sequence[str] = forked.WITH_TUNEDB) -> None:
     """Have supervisors of this process start their workers so; a fork looks for modules as `python -m` does."""
 
     def start(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PERIOD_S = 0.01
+PAUSE_S, MAX_PAUSE_S = 0.005, 0.25  # between two questions
 BURST_S = 0.2  # of work by which a thread tells how busy this machine is: dozens of turns on a core
 
 
@@ -30,13 +31,19 @@ def errors_at_once(count: int, call: Callable[[int], object]) -> list[BaseExcept
 
 
 def eventually(is_true: Callable[[], object], seconds: float = 10.0) -> bool:
-    """Whether it becomes true, on whatever thread; a busy machine may take its time."""
+    """Whether it becomes true, on whatever thread; a busy machine may take its time.
+
+    A question that takes long is asked less often: what is waited for needs the core.
+    """
     until = time.monotonic() + seconds
-    while not is_true():
-        if time.monotonic() > until:
+    while True:
+        begun = time.monotonic()
+        if is_true():
+            return True
+        now = time.monotonic()
+        if now > until:
             return False
-        time.sleep(0.005)
-    return True
+        time.sleep(min(max(PAUSE_S, 4 * (now - begun)), MAX_PAUSE_S))
 
 
 @contextmanager

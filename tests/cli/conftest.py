@@ -72,8 +72,8 @@ def run_apart(*command: object, **environment: str) -> Answer:
 
 
 def run_forked(*words: object, **environment: str) -> Answer:
-    """Like `run_apart`, in a fork of a process that has imported SQLAlchemy: not for tests of what is loaded."""
-    ran = forked.run(words, env={**os.environ, **environment}, libraries=forked.LIBRARIES)
+    """Like `run_apart`, in a fork of a process that has imported tunedb: not for tests of what is loaded."""
+    ran = forked.run(words, env={**os.environ, **environment}, libraries=forked.WITH_TUNEDB)
     return Answer(ran.returncode, ran.stdout, ran.stderr)
 
 

@@ -33,7 +33,7 @@ def warm(folder: Path, host: str, shared: str | None, shapes: Path, workers: int
     if workers is not None:
         command += ["--workers", workers]
     environment = os.environ | {"TUNEDB_STORE": str(folder / host / "tunedb.db"), "TUNEDB_SHARED": shared or ""}
-    return forked.Program(command, env=environment)
+    return forked.Program(command, env=environment, libraries=forked.WITH_TUNEDB)
 
 
 def rows_of(ran: forked.Program) -> list[dict[str, Any]]:
