@@ -16,6 +16,7 @@ BIN := $(ENV)/bin
 
 PARALLEL = --dist worksteal -n $(or $(WORKERS),auto)
 WAITING = --dist worksteal -n $(or $(WORKERS),$(shell expr $$(nproc) + 1))
+MEANWHILE = --dist worksteal -n $(or $(WORKERS),$(shell expr \( $$(nproc) + 1 \) / 2))
 INTERPRETED = tests/kernels tests/decorator tests/examples tests/cli/test_misses_stats.py
 QUICK = tests/architecture tests/core tests/store tests/sweep tests/tuner tests/cli/test_command.py tests/test_settings.py
 # On SQLite only, and without processes of their own.
@@ -34,11 +35,15 @@ help:
 demo: $(ENV)/.tunedb-installed
 	$(BIN)/tunedb demo
 
-# Two processes, because Triton reads once, when it is imported, whether it is to interpret.
+# Two runs, because Triton reads once, when it is imported, whether it is to interpret. The interpreter's only computes,
+# and the other one waits a lot: they run at once. What the interpreter's says is shown at the end.
 test: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m tests.toolchain
-	$(BIN)/python -m pytest $(WAITING)
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(PARALLEL) $(INTERPRETED)
+	@said=$$(mktemp); \
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest $(MEANWHILE) $(INTERPRETED) > $$said 2>&1 & interpreted=$$!; \
+	echo "pytest, and meanwhile TRITON_INTERPRET=1 pytest $(INTERPRETED)"; \
+	$(BIN)/python -m pytest $(WAITING); code=$$?; \
+	wait $$interpreted || code=$$?; echo "TRITON_INTERPRET=1:"; cat $$said; rm -f $$said; exit $$code
 
 test-quick: $(ENV)/.tunedb-installed-test
 	$(BIN)/python -m pytest $(PARALLEL) $(QUICK) -k "$(QUICKLY)"

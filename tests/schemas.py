@@ -5,6 +5,7 @@ A migration from nothing takes 20 ms, of which Alembic and SQLAlchemy spend 16 o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,8 +33,9 @@ def replaying() -> Upgrade:
         if schema._revision(connection) is not None:
             real(config, revision)
         elif engine in known:
-            for statement, parameters in known[engine]:
-                connection.exec_driver_sql(statement, parameters)
+            with contextlib.closing(connection.connection.cursor()) as cursor:
+                for statement, parameters in known[engine]:
+                    cursor.execute(statement, parameters)
         else:
             with recorded(connection) as statements:
                 real(config, revision)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tomllib
 from pathlib import Path
@@ -19,6 +20,8 @@ from tests.store.samples import sweep, trial
 from tests.tuner.tuners import tuner_on
 from tunedb import registry, settings
 from tunedb.core.device import Device, Environment, Placement
+from tunedb.core.kernel import RegisteredKernel
+from tunedb.core.problem import Problem
 from tunedb.core.sweep import MISSES, Source, Sweep
 from tunedb.core.task import TuningTask
 from tunedb.kernels.avg_pool import BACKWARD, FORWARD
@@ -46,9 +49,20 @@ def shipped(arguments: dict[str, object], device: Device = GPU, environment: Env
     )  # fmt: skip
 
 
+@functools.cache
+def kernel_named(name: str) -> RegisteredKernel:
+    """The installed kernel, which is looked for once."""
+    return registry.kernel_named(name)
+
+
+def kernel_of(problem: Problem) -> RegisteredKernel:
+    """The installed kernel of a problem."""
+    return kernel_named(problem.kernel)
+
+
 @needs_rows
 def test_its_rows_are_of_today_s_kernels() -> None:
-    stale = {s.problem.kernel for s in SHIPPED if s.kernel_hash != registry.kernel_named(s.problem.kernel).hash}
+    stale = {s.problem.kernel for s in SHIPPED if s.kernel_hash != kernel_of(s.problem).hash}
     assert not stale, f"The code of {', '.join(sorted(stale))} has changed since it was tuned. {MADE_AGAIN}"
 
 
@@ -56,7 +70,7 @@ def test_its_rows_are_of_today_s_kernels() -> None:
 def test_its_rows_answer_problems_of_the_list_in_today_s_space() -> None:
     wanted = {problem for problem, _ in listed(LIST)}
     for row in SHIPPED:
-        kernel = registry.kernel_named(row.problem.kernel)
+        kernel = kernel_of(row.problem)
         assert row.problem in wanted, f"{row.problem} is no longer on the list. {MADE_AGAIN}"
         assert row.config in kernel.space(row.problem, row.device), f"{row.config} has left the space. {MADE_AGAIN}"
 
@@ -109,7 +123,7 @@ def test_the_list_has_ordinary_problems_the_most_used_first_each_with_its_source
     fixed = [*sampled.FIXED, *map(json.loads, (ROOT / "benchmarks" / "avg_pool1d.jsonl").read_text().splitlines())]
     assert {kernel.problem(arguments) for kernel in (FORWARD, BACKWARD) for arguments in fixed} <= set(of_list)
     for problem in of_list:
-        assert registry.kernel_named(problem.kernel).space(problem, GPU)
+        assert kernel_of(problem).space(problem, GPU)
 
 
 @pytest.mark.parametrize("environment", [ENVIRONMENT, sweep().environment], ids=["the same versions", "others"])

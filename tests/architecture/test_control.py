@@ -47,7 +47,7 @@ def broad_handlers(
 
 def suppressed(call: ast.Call) -> set[str]:
     """The names of the exceptions that `contextlib.suppress` gets."""
-    is_suppress = ast.unparse(call.func) == "contextlib.suppress"
+    is_suppress = isinstance(call.func, ast.Attribute) and ast.unparse(call.func) == "contextlib.suppress"
     return {name for argument in call.args for name in names_of(argument)} if is_suppress else set()
 
 

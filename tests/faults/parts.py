@@ -45,12 +45,12 @@ def start(
 ) -> forked.Program:
     """A process that runs the code, with pipes on all sides; its kernels are made up, and so are torch and Triton.
 
-    It is forked from one that has imported SQLAlchemy and the like.
+    It is forked from one that has imported SQLAlchemy and the like, and what of tunedb needs no torch.
     """
     words = ["-c", code, *arguments]
     if needs_torch:
         return forked.Program(words, env=env, cwd=ROOT, libraries=forked.WITH_TORCH)
-    return forked.Program(words, env=with_stand_ins(env), cwd=ROOT)
+    return forked.Program(words, env=with_stand_ins(env), cwd=ROOT, libraries=forked.WITH_TUNEDB)
 
 
 def start_anew(code: str, *arguments: object, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 
 from tests.faults.parts import ROOT
@@ -10,6 +11,7 @@ from tests.faults.parts import ROOT
 PAGE = (ROOT / "docs" / "design" / "reliability.md").read_text()
 
 
+@functools.cache
 def defined_in(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text())
     return {f"{path}::{node.name}" for node in tree.body if getattr(node, "name", "").startswith("test_")}

@@ -100,7 +100,7 @@ def trace(frame, event, argument):
     if "/tunedb/" in path and "/sweep/" not in path and "/core/" not in path:  # these two have no locks
         count += 1
         if count % EVERY == 0:
-            pause(0.01, 0.2)
+            pause(0.01, 0.6)
 
 def work():
     tuner = calls.tuner(store=sys.argv[1])

@@ -204,7 +204,7 @@ def test_a_file_of_hostile_lines_is_refused_by_the_command_in_a_few_words(tmp_pa
     for content in (b"\x80\x04\x95evil.", b"[" * 1_000_000, b'{"format":"tunedb sweeps","version":1,"sweeps":1}\n' * 3):
         file.write_bytes(content)
         words = ["-m", "tunedb", "import", str(file), "--store", str(tmp_path / "store.db")]
-        done = forked.run(words, cwd=ROOT, libraries=forked.LIBRARIES)
+        done = forked.run(words, cwd=ROOT, libraries=forked.WITH_TUNEDB)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         assert len(done.stderr) < 1000

@@ -94,7 +94,7 @@ def test_an_export_with_a_wrong_checksum_is_refused_and_stores_nothing(path: Pat
     with pytest.raises(ImportRejected, match="checksum is wrong"):
         load(file)
     words = ["-m", "tunedb", "import", str(file), "--store", str(other)]
-    done = forked.run(words, cwd=ROOT, libraries=forked.LIBRARIES)
+    done = forked.run(words, cwd=ROOT, libraries=forked.WITH_TUNEDB)
     assert done.returncode == 2
     assert "checksum is wrong" in done.stderr
     assert "Traceback" not in done.stderr

@@ -262,7 +262,7 @@ def test_an_interrupt_ends_all_workers_and_keeps_what_was_tuned(tmp_path: Path, 
     hanging = f"{HANG_WHILE}{hangs}"
     problems: list[Outcomes] = [{"b1": 0.001}, {"b1": 0.001, "b2": hanging}, {"b4": 0.001, "b8": hanging}]
     shapes = write_shapes(tmp_path / "shapes.jsonl", problems)
-    ran = forked.Program(["-m", "tunedb", "warm", "--from", shapes, "--workers", "3"])
+    ran = forked.Program(["-m", "tunedb", "warm", "--from", shapes, "--workers", "3"], libraries=forked.WITH_TUNEDB)
     store = open_store(settings.current().store)
 
     def is_under_way() -> bool:

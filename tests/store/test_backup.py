@@ -155,7 +155,7 @@ except StoreUnavailable as error:
     print(error)
 """
     before = names(tmp_path)
-    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
+    done = forked.run(["-c", code], libraries=forked.WITH_TUNEDB)
     assert done.stdout.startswith(f"Can't use sqlite:///{path}: ")
     assert names(tmp_path) == before
 
@@ -223,7 +223,7 @@ with pytest.MonkeyPatch.context() as patch:
     except StoreUnavailable as error:
         print(error)
 """
-    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
+    done = forked.run(["-c", code], libraries=forked.WITH_TUNEDB)
     assert done.stdout.startswith(f"Schema {HEAD} is not upgraded, as the store can't be backed up: ")
     assert (current(str(path)), backups(path)) == (HEAD, [])
     second_revision(tmp_path / "again", monkeypatch)

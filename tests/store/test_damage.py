@@ -126,7 +126,7 @@ def test_an_empty_file_is_a_fresh_store(tmp_path: Path) -> None:
 def test_many_processes_set_a_damaged_file_aside_once(path: Path) -> None:
     path.write_bytes(b"no database" * 1000)
     code = f"from tunedb.store import open_store; open_store({str(path)!r})"
-    processes = [forked.Program(["-c", code]) for _ in range(4)]
+    processes = [forked.Program(["-c", code], libraries=forked.WITH_TUNEDB) for _ in range(4)]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, errors
     assert len(aside(path)) == 1

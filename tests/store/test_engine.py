@@ -174,7 +174,7 @@ except StoreUnavailable as error:
     print(error)
 print(len(list(store.iter_sweeps(finished=False))))
 """
-    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
+    done = forked.run(["-c", code], libraries=forked.WITH_TUNEDB)
     message, _, count = done.stdout.strip().partition("\n")
     assert message.startswith(f"Can't use sqlite:///{path}: "), done.stderr
     assert count == "1"
@@ -207,7 +207,7 @@ try:
 except StoreUnavailable as error:
     print(error)
 """
-        done = forked.run(["-c", code], libraries=forked.LIBRARIES)
+        done = forked.run(["-c", code], libraries=forked.WITH_TUNEDB)
         assert done.returncode == 0, done.stderr
         count, write, absent = done.stdout.splitlines()
         assert count == "1"
@@ -304,5 +304,5 @@ if child:
     assert os.waitpid(child, 0)[1] == 0
     print(len(list(store.iter_sweeps())))
 """
-    done = forked.run(["-c", code], libraries=forked.LIBRARIES)
+    done = forked.run(["-c", code], libraries=forked.WITH_TUNEDB)
     assert (done.stdout, done.stderr) == ("3\n", "")
