@@ -12,8 +12,6 @@ from tests.cli.test_bundled_misses import bundled as bundled
 from tests.cli.test_explain_mark import here, tuned
 from tests.cli.test_misses_stats import serve
 from tests.cli.test_pending import warm
-from tests.cli.test_shipped import Ship
-from tests.cli.test_shipped import ship as ship
 from tests.store.samples import NOON, failed
 from tunedb.core.device import Device
 from tunedb.core.sweep import Mark, Source
@@ -37,8 +35,8 @@ def test_a_stale_answer_of_a_bundle_is_tuned_again_if_calls_here_got_it(
     answer = cli("warm", "--stale", "--dry-run", "--format", "json")
     assert [row["problem"]["rows"] for row in answer.json] == [1, 2]
     assert (
-        "Left out: 1 stale in bundles that no call on this machine was counted for. To tune these too: "
-        "tunedb warm --stale --bundles\n" in answer.err
+        "Left out: 1 stale winner of bundles, tunedb's own included, that no call on this machine was counted for. "
+        "To tune these too: tunedb warm --stale --bundles\n" in answer.err
     )
     assert planned(cli, "--stale", "--bundles") == [1, 2, 3]
     assert planned(cli, "other", "--stale", "--bundles") == []
@@ -82,16 +80,6 @@ def test_a_bundle_s_answer_that_is_pinned_here_stays(cli: Cli, kernels: dict[str
     assert "(kernel_size=1, rows=1) is stale and pinned" in answer.err
 
 
-def test_what_tunedb_ships_is_tuned_again_only_if_calls_here_got_it(
-    cli: Cli, kernels: dict[str, Kernel], ship: Ship
-) -> None:
-    ship(*(tuned(problem=problem(rows), environment=OLD) for rows in (1, 2)))
-    serve(count(1, Source.STALE))
-    answer = cli("warm", "--stale", "--bundles", "--dry-run", "--format", "json")
-    assert [row["problem"]["rows"] for row in answer.json] == [1]
-    assert "Left out" not in cli("warm", "--stale", "--dry-run").err
-
-
 def test_the_answer_that_was_cut_short_is_finished_whichever_layer_has_it(
     cli: Cli, kernels: dict[str, Kernel], bundled: Bundled
 ) -> None:
@@ -112,6 +100,9 @@ def test_the_answer_that_was_cut_short_is_finished_whichever_layer_has_it(
     serve(*(count(rows, Source.STORE) for rows in (1, 2, 3, 5, 7)))
     assert planned(cli, "--incomplete") == [4, 5]
     assert planned(cli, "--incomplete", "--bundles") == [4, 5, 6]
+    answer = cli("warm", "--incomplete", "--dry-run")
+    assert "Left out: 1 incomplete result of bundles" in answer.err
+    assert "To tune these too: tunedb warm --incomplete --bundles\n" in answer.err
 
 
 @pytest.mark.parametrize("words", [("pool",), ("--from-misses",), ("--from", "x.jsonl")])

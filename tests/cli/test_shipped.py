@@ -132,4 +132,4 @@ def test_what_calls_got_of_it_is_verified(cli: Cli, ship: Ship, kernels: dict[st
     with open_store(settings.current().store) as store:
         store.add_usage([UsageCount(POOL, INTERPRETER, Source.STALE, 3, now(), now())])
     assert [row["problem"]["rows"] for row in verify(cli)] == [2]
-    assert [row["problem"]["rows"] for row in verify(cli, "--bundles")] == [2]
+    assert [row["problem"]["rows"] for row in verify(cli, "--bundles")] == [2, 5]

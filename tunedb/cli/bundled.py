@@ -46,21 +46,28 @@ def find_sweep(store: Store | None, uid: str) -> Sweep:
 
 
 @contextlib.contextmanager
-def storing_about(uid: str | None = None) -> Iterator[Store]:
-    """Open the store to keep something about a sweep, or about any. It is made for those that only bundles have.
+def storing_about(uid: str) -> Iterator[Store]:
+    """Open the store to keep something about a sweep. It is made for one that only a bundle has.
 
-    Raises TunedbError if there is no store, and no bundle has it.
+    Raises TunedbError if there is no store, and no bundle has the sweep.
     """
     with reading(announced=False) as store:
         if store is not None:
             yield store
             return
-        if uid is not None:
-            find_sweep(store, uid)
-        elif all_stored(None).is_empty:
-            raise no_store()
+        find_sweep(store, uid)
     with writing() as store:
         yield store
+
+
+def unused_note(count: int, what: str, verb: str, command: str) -> str:
+    """Return a sentence about what bundles have that a command left out, with the command that takes it; or nothing."""
+    if not count:
+        return ""
+    return (
+        f"Left out: {count} {what}{'' if count == 1 else 's'} of bundles, tunedb's own included, that no call on this "
+        f"machine was counted for. To {verb} these too: {command}{store_option()}"
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

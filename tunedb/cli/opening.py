@@ -121,9 +121,10 @@ def say_unfinished(count: int) -> None:
         )  # fmt: skip
 
 
-def no_store() -> TunedbError:
-    """Return the error for a command that needs a store that is not there."""
-    return TunedbError(f"There is no store at {printable_store()}. To tune a kernel: tunedb warm KERNEL --help")
+def no_store(note: str = "") -> TunedbError:
+    """Return the error for a command that needs a store that is not there, with a note on what else there is."""
+    how = note or "To tune a kernel: tunedb warm KERNEL --help"
+    return TunedbError(f"There is no store at {printable_store()}. {how}")
 
 
 def nothing_stored(

@@ -1,10 +1,10 @@
-"""Tasks that are worth tuning on the current device: misses, stale winners, sweeps that were cut short."""
+"""Tasks that are worth tuning or checking on the current device: misses, winners, sweeps that were cut short."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunedb.core.device import Device, Placement, host
@@ -27,12 +27,21 @@ if TYPE_CHECKING:
 class Pending:
     """Tasks that are worth tuning, and a sentence about each problem that was left out.
 
-    `unused` counts the problems of bundles that were left out because no call here was counted for them.
+    `unused` are tasks that were left out too: only bundles have their winners, and no call here was counted for them.
     """
 
     tasks: list[TuningTask]
     left_out: list[str]
-    unused: int = 0
+    unused: list[TuningTask] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Winners:
+    """Tasks with the sweep that answers each, and, like in `Pending`, what was left out."""
+
+    pairs: list[tuple[TuningTask, Sweep]]
+    left_out: list[str]
+    unused: list[tuple[TuningTask, Sweep]]
 
 
 def missed(stored: Stored, index: int, installed: Installed) -> Pending:
@@ -48,20 +57,54 @@ def missed(stored: Stored, index: int, installed: Installed) -> Pending:
     return tasks_for(problems, index, installed, any_sizes=True)
 
 
-def bundled_sweeps(stored: Stored, device: Device, kernel: str | None = None, *, unused: bool = False) -> list[Sweep]:
-    """Return the sweeps that only bundles have of the problems on a device that calls here got stored sweeps for.
+def stored_winners(
+    stored: Stored,
+    tuner: Tuner,
+    index: int,
+    installed: Installed,
+    kernel: str | None = None,
+    *,
+    unused: bool = False,
+    only_stale: bool = False,
+) -> Winners:
+    """Return the winners on this device, of one kernel or of all, whichever layer has them; all or only stale ones.
 
-    With `unused`, also those that no call was counted for, unless only tunedb's own bundle has them.
+    Problems that only bundles have and no call here was counted for are left out, unless `unused`: a package may bring
+    hundreds, and so does tunedb.
     """
-    used = set()
+    device = device_of(index)
+    wanted = {sweep.problem: None for sweep in stored.iter_sweeps(kernel=kernel) if _is_own(sweep, device)}
+    used, others = _bundled(stored, device, kernel)
+    wanted |= {sweep.problem: None for sweep in (*used, *(others if unused else ()))}
+    left = {sweep.problem: None for sweep in others if sweep.problem not in wanted}
+
+    def answers(tasks: Iterable[TuningTask]) -> list[tuple[TuningTask, Sweep]]:
+        choices = ((task, tuner.look_up(task)) for task in tasks)
+        return [
+            (task, choice.sweep)
+            for task, choice in choices
+            if choice is not None and choice.sweep is not None and (not only_stale or choice.source == Source.STALE)
+        ]
+
+    pending = tasks_for(wanted, index, installed)
+    return Winners(answers(pending.tasks), pending.left_out, answers(tasks_for(left, index, installed).tasks))
+
+
+def _bundled(stored: Stored, device: Device, kernel: str | None) -> tuple[list[Sweep], list[Sweep]]:
+    """Return the sweeps on a device that only bundles have, tunedb's own included.
+
+    First those of problems that calls here got stored sweeps for, then the others.
+    """
+    called = set()
     if stored.whole is not None:
         served = stored.whole.usage.served((Source.STORE, Source.STALE))
-        used = {one.usage.problem for one in served if one.usage.device == device}
-    every = stored.bundled(kernel=kernel, device_name=device.name, shipped=True)
-    sweeps = [sweep for sweep in every if sweep.problem in used]
-    if unused:
-        sweeps += stored.bundled(kernel=kernel, device_name=device.name)
-    return [sweep for sweep in sweeps if sweep.device == device]
+        called = {one.usage.problem for one in served if one.usage.device == device}
+    bundled = stored.bundled(kernel=kernel, device_name=device.name, shipped=True)
+    sweeps = [sweep for sweep in bundled if sweep.device == device]
+    return (
+        [sweep for sweep in sweeps if sweep.problem in called],
+        [sweep for sweep in sweeps if sweep.problem not in called],
+    )
 
 
 def stale(
@@ -73,27 +116,21 @@ def stale(
     *,
     unused: bool = False,
 ) -> Pending:
-    """Return the tasks, of one kernel or of all, whose stored winner is stale on this device, whichever layer has it.
+    """Return the tasks whose winner is stale on this device, as `stored_winners` does.
 
-    A pinned winner is left out: it would beat whatever is tuned now. So are problems that only bundles have and no call
-    here was counted for, unless `unused`: a package may bring hundreds.
+    A pinned winner is left out: it would beat whatever is tuned now.
     """
-    device = device_of(index)
-    problems = {sweep.problem: None for sweep in stored.iter_sweeps(kernel=kernel) if _is_own(sweep, device)}
-    problems |= {sweep.problem: None for sweep in bundled_sweeps(stored, device, kernel, unused=unused)}
-    pending = tasks_for(problems, index, installed)
-    tasks, left_out = [], list(pending.left_out)
-    for task in pending.tasks:
-        choice = tuner.look_up(task)
-        if choice is None or choice.sweep is None or choice.source != "stale":
-            continue
-        if choice.sweep.is_pinned:
-            left_out.append(f"{task.kernel.name} ({task.problem}) is stale and pinned: left as it is.")
-        else:
-            tasks.append(task)
-    others = {sweep.problem: None for sweep in bundled_sweeps(stored, device, kernel, unused=True)}
-    answers = map(tuner.look_up, tasks_for(others.keys() - problems.keys(), index, installed).tasks)
-    return Pending(tasks, left_out, sum(answer is not None and answer.source == "stale" for answer in answers))
+    found = stored_winners(stored, tuner, index, installed, kernel, unused=unused, only_stale=True)
+    pinned = [
+        f"{task.kernel.name} ({task.problem}) is stale and pinned: left as it is."
+        for task, sweep in found.pairs
+        if sweep.is_pinned
+    ]
+    return Pending(_not_pinned(found.pairs), [*found.left_out, *pinned], _not_pinned(found.unused))
+
+
+def _not_pinned(pairs: Iterable[tuple[TuningTask, Sweep]]) -> list[TuningTask]:
+    return [task for task, sweep in pairs if not sweep.is_pinned]
 
 
 def _is_own(sweep: Sweep, device: Device) -> bool:
@@ -112,8 +149,8 @@ def incomplete(
 ) -> Pending:
     """Return the tasks, of one kernel or of all, whose best sweep on this device was cut short or interrupted.
 
-    A sweep that is still running in another process does not count. A bundle's counts if it answers, and a call here
-    got it or it may be `unused`.
+    A sweep that is still running in another process does not count. A bundle's counts if it answers calls, and either
+    a call here got it, or those that are `unused` are wanted too.
     """
     device = device_of(index)
     cut_short: dict[Problem, None] = {}
@@ -128,15 +165,22 @@ def incomplete(
                 continue
         if not sweep.complete or sweep.status in (SweepStatus.RUNNING, SweepStatus.ABORTED):
             cut_short[sweep.problem] = None
-    bundled = bundled_sweeps(stored, device, kernel, unused=unused)
-    of_bundles = {sweep.problem: None for sweep in bundled if not sweep.complete}
-    pending = tasks_for(cut_short | of_bundles, index, installed)
-    tasks = []
-    for task in pending.tasks:
+    used, others = _bundled(stored, device, kernel)
+    wanted = cut_short | {
+        sweep.problem: None for sweep in (*used, *(others if unused else ())) if not sweep.complete
+    }
+    left = {sweep.problem: None for sweep in others if not sweep.complete and sweep.problem not in wanted}
+
+    def is_incomplete(task: TuningTask) -> bool:
         choice = tuner.look_up(task)
-        if task.problem in cut_short if choice is None or choice.sweep is None else not choice.sweep.complete:
-            tasks.append(task)
-    return Pending(tasks, [*left_out, *pending.left_out])
+        return task.problem in cut_short if choice is None or choice.sweep is None else not choice.sweep.complete
+
+    pending, unused_tasks = tasks_for(wanted, index, installed), tasks_for(left, index, installed).tasks
+    return Pending(
+        list(filter(is_incomplete, pending.tasks)),
+        [*left_out, *pending.left_out],
+        list(filter(is_incomplete, unused_tasks)),
+    )
 
 
 def _why_running(sweep: Sweep, tuner: Tuner) -> str | None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import random
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunedb import registry
-from tunedb.cli.bundled import all_stored, storing_about
+from tunedb.cli.bundled import all_stored, unused_note
 from tunedb.cli.cells import one_line
 from tunedb.cli.command import TRIAL_TIMEOUT_HELP, DeviceOption, FormatOption, KernelOption, command, log
 from tunedb.cli.names import kernel_called
+from tunedb.cli.opening import no_store, reading, writing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.verifying import Silent, verify_here
-from tunedb.core.sweep import Layer, Mark, MarkKind, Source, Sweep
+from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
@@ -41,7 +44,10 @@ def verify(
         float | None, typer.Option("--budget", metavar="SECONDS", min=0, help="With --stale: stop after this time.")
     ] = None,
     bundles: Annotated[
-        bool, typer.Option("--bundles", help="Also winners of bundles that no call on this machine used.")
+        bool,
+        typer.Option(
+            "--bundles", help="Also winners of bundles, tunedb's own included, that no call on this machine used."
+        ),
     ] = False,
     trial_timeout: Annotated[
         float, typer.Option("--trial-timeout", metavar="SECONDS", min=0, help=TRIAL_TIMEOUT_HELP)
@@ -50,11 +56,12 @@ def verify(
 ) -> None:
     """Re-check the stored winners for this GPU.
 
-    These are the winners of the local store, and the winners of bundles that calls on this machine used. Each one is
-    compared with the kernel's reference, and raced against the default. A winner that is wrong, fails or loses to the
-    default is quarantined, with the reason: calls then get the sweep that it beat, or tune again. A winner whose time
-    moved by more than 5 % is reported, but not changed. Exit code 1 if a winner was quarantined or could not be
-    checked.
+    These are the winners of the local store, and the winners of bundles that calls on this machine used; with
+    `--bundles`, all that bundles have for this GPU. What is found is kept in the local store, which is made if there is
+    none. Each winner is compared with the kernel's reference, and raced against the default. A winner that is wrong,
+    fails or loses to the default is quarantined, with the reason: calls then get the sweep that it beat, or tune again.
+    A winner whose time moved by more than 5 % is reported, but not changed. Exit code 1 if a winner was quarantined or
+    could not be checked.
 
     With `--stale`, for use after an upgrade: only winners from other versions of Triton, torch or the driver, the most
     used first. The winner, its runners-up and the default race again. A winner that still holds is confirmed: it is
@@ -67,15 +74,18 @@ def verify(
     from tunedb.cli.device import index_to_run_on
 
     index = index_to_run_on()
-    with storing_about() as store:
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(reading(announced=False))
         winners = _winners(store, index, kernel, device, only_stale=stale, bundles=bundles)
         if sample is not None and sample < len(winners):
             winners = random.sample(winners, sample)
+        if store is None and winners:
+            store = stack.enter_context(writing())  # for what is found out about winners of bundles
         step = trial_timeout if index >= 0 else None
         if stale:
             _guard(store, winners, index, step, math.inf if budget is None else budget, format)
             return
-        rows = _verified(store, winners, index, step)
+        rows = [] if store is None else _verified(store, winners, index, step)
     print_rows(rows, format, _COLUMNS)
     if not rows:
         log.info("Nothing is stored for the current device%s.", f" and {kernel}" if kernel else "")
@@ -84,11 +94,16 @@ def verify(
 
 
 def _guard(
-    store: Store, winners: list[tuple[TuningTask, Sweep]], index: int, step: float | None, budget: float, format: Format
+    store: Store | None,
+    winners: list[tuple[TuningTask, Sweep]],
+    index: int,
+    step: float | None,
+    budget: float,
+    format: Format,
 ) -> None:
     from tunedb.cli.guard import COLUMNS, guard
 
-    rows = guard(store, winners, index, step, budget)
+    rows = [] if store is None else guard(store, winners, index, step, budget)
     print_rows(rows, format, COLUMNS)
     if not rows:
         log.info("Nothing is stale on the current device.")
@@ -97,39 +112,36 @@ def _guard(
 
 
 def _winners(
-    store: Store, index: int, kernel: str | None, device: str | None, *, only_stale: bool, bundles: bool
+    store: Store | None, index: int, kernel: str | None, device: str | None, *, only_stale: bool, bundles: bool
 ) -> list[tuple[TuningTask, Sweep]]:
-    """Return the winner of each stored problem on the current device. Raises SettingError if another one is named."""
+    """Return the winner of each stored problem on the current device, and say what is left out.
+
+    Raises SettingError if another device is named, TunedbError if there is neither a store nor a bundle to take from.
+    """
     from tunedb.cli.tasks import make_tuner
     from tunedb.runtime.current_device import device_of
-    from tunedb.tuner.pending import bundled_sweeps, tasks_for
+    from tunedb.tuner.pending import stored_winners
     from tunedb.tuner.stored_device import devices_named, listed
     from tunedb.tuner.stored_names import alike
 
-    current, tuner, stored = device_of(index), make_tuner(store), all_stored(store)
+    current, stored = device_of(index), all_stored(store)
     kernel = None if kernel is None else kernel_called(stored, kernel)
     if device is not None and current not in devices_named(known := {*stored.upkeep.devices(), current}, device):
         hint = "" if devices_named(known, device) else alike(device, sorted(one.name for one in known))
         raise SettingError(
             f"--device: {device!r} is not the current device, {listed([current])}.{hint} Run verify on that device."
         )
-    problems = {
-        sweep.problem: None
-        for sweep in stored.iter_sweeps(kernel=kernel)
-        if sweep.device == current and (bundles or sweep.layer is not Layer.BUNDLE)
-    }
-    problems |= {sweep.problem: None for sweep in bundled_sweeps(stored, current, kernel)}
-    pending = tasks_for(problems, index, registry.installed)
-    for sentence in pending.left_out:
+    found = stored_winners(
+        stored, make_tuner(store), index, registry.installed, kernel, unused=bundles, only_stale=only_stale
+    )
+    of_kernel, of_stale = f" --kernel {shlex.quote(kernel)}" if kernel else "", " --stale" if only_stale else ""
+    what = "stale winner" if only_stale else "winner"
+    note = unused_note(len(found.unused), what, "check", f"tunedb verify{of_kernel}{of_stale} --bundles")
+    if all_stored(store, shipped=bundles).is_empty:
+        raise no_store(note)
+    for sentence in filter(None, (*found.left_out, note)):
         log.info("%s", sentence)
-    winners = []
-    for task in pending.tasks:
-        choice = tuner.look_up(task)
-        if choice is None or choice.sweep is None:
-            continue
-        if not only_stale or choice.source == Source.STALE:
-            winners.append((task, choice.sweep))
-    return winners
+    return found.pairs
 
 
 def _verified(

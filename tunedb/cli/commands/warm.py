@@ -15,7 +15,6 @@ from tunedb.cli.command import TRIAL_TIMEOUT_HELP, FleetOption, FormatOption, co
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.shapes_file import located, read_shapes
-from tunedb.cli.store_words import store_option
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ def warm(
         bool,
         typer.Option(
             "--bundles",
-            help="With --stale and --incomplete: also what only bundles have and no call on this machine was counted "
-            "for.",
+            help="With --stale and --incomplete: also what only bundles have, tunedb's own included, and no call on "
+            "this machine was counted for.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -121,7 +120,7 @@ def warm(
     """Tune ahead of calls: one problem, a file of problems, what calls missed, or what is stale or incomplete.
 
     Problems that are stored already or that a bundle answers are skipped; of bundles, `--stale` and `--incomplete` take
-    what calls on this machine got. A kernel's gradient is tuned with it. Every GPU of this host is used, and the
+    what calls on this machine got, and with `--bundles` all. A kernel's gradient is tuned with it. Every GPU of this host is used, and the
     problems that take longest come first. A problem that another process is tuning is skipped, and looked at
     again at the end.
 
@@ -209,7 +208,7 @@ def _pending(
     bundles: bool,
     forward_only: bool,
 ) -> list[TuningTask]:
-    from tunedb.cli.bundled import all_stored
+    from tunedb.cli.bundled import all_stored, unused_note
     from tunedb.cli.tasks import make_tuner
     from tunedb.tuner import pending
 
@@ -221,16 +220,15 @@ def _pending(
         work = select(all_stored(store), make_tuner(store), index, registry.installed, kernel, unused=bundles)
     for sentence in work.left_out:
         log.info("%s", sentence)
-    if work.unused:
-        log.info(
-            "Left out: %d stale in bundles that no call on this machine was counted for. To tune these too: "
-            "tunedb warm%s --stale --bundles%s",
-            work.unused, f" {kernel}" if kernel else "", store_option(),
-        )  # fmt: skip
     gradients = registry.gradient_names() if forward_only else ()
+    left = sum(task.kernel.name not in gradients for task in work.unused)
+    of_kernel, only = f" {kernel}" if kernel else "", " --forward-only" if forward_only else ""
+    what = "stale winner" if kind == "stale" else "incomplete result"
+    if note := unused_note(left, what, "tune", f"tunedb warm{of_kernel} --{kind} --bundles{only}"):
+        log.info("%s", note)
     tasks = [task for task in work.tasks if task.kernel.name not in gradients]
     if not tasks:
         nothing = {"missed": "No misses", "stale": "Nothing stale", "incomplete": "Nothing incomplete"}[kind]
-        left = f": {len(work.left_out)} left out, as said above" if work.left_out else ""
-        log.info("%s to tune on the current device%s.", nothing, left)
+        others = f": {len(work.left_out)} left out, as said above" if work.left_out else ""
+        log.info("%s to tune on the current device%s.", nothing, others)
     return tasks
