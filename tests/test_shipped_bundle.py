@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,12 @@ SHIPPED = in_bundle(BUNDLE)
 MADE_AGAIN = "On each kind of GPU: make bundle"
 MAX_BYTES = 2 * 2**20
 GPU = Device("NVIDIA Made-Up 100", "cuda", "sm_90", 132)
-needs_rows = pytest.mark.skipif(not SHIPPED, reason=f"the committed bundle has no rows. {MADE_AGAIN}")
+
+
+@functools.cache
+def on_the_list() -> Sequence[tuple[Problem, dict[str, object]]]:
+    """The problems of the committed list, each with its arguments."""
+    return listed(LIST)
 
 
 def shipped(arguments: dict[str, object], device: Device = GPU, environment: Environment = ENVIRONMENT) -> Sweep:
@@ -60,29 +66,34 @@ def kernel_of(problem: Problem) -> RegisteredKernel:
     return kernel_named(problem.kernel)
 
 
-@needs_rows
+def test_an_h200_has_all_problems_of_the_list_with_their_gradients_and_an_h100_has_some() -> None:
+    wanted = {problem for problem, _ in on_the_list()}
+    missing = wanted - {row.problem for row in SHIPPED if row.device.name == "NVIDIA H200"}
+    assert not missing, f"{len(missing)} of {len(wanted)} are missing. {MADE_AGAIN}"
+    assert {problem.kernel for problem in wanted} == {FORWARD.name, BACKWARD.name}
+    some = {row.problem.kernel for row in SHIPPED if row.device.name == "NVIDIA H100 80GB HBM3"}
+    assert some == {FORWARD.name, BACKWARD.name}
+
+
 def test_its_rows_are_of_today_s_kernels() -> None:
     stale = {s.problem.kernel for s in SHIPPED if s.kernel_hash != kernel_of(s.problem).hash}
     assert not stale, f"The code of {', '.join(sorted(stale))} has changed since it was tuned. {MADE_AGAIN}"
 
 
-@needs_rows
 def test_its_rows_answer_problems_of_the_list_in_today_s_space() -> None:
-    wanted = {problem for problem, _ in listed(LIST)}
+    wanted = {problem for problem, _ in on_the_list()}
     for row in SHIPPED:
         kernel = kernel_of(row.problem)
         assert row.problem in wanted, f"{row.problem} is no longer on the list. {MADE_AGAIN}"
         assert row.config in kernel.space(row.problem, row.device), f"{row.config} has left the space. {MADE_AGAIN}"
 
 
-@needs_rows
 def test_exported_again_it_is_the_same_file(cli: Cli, tmp_path: Path) -> None:
     again = tmp_path / "again.db"
     assert cli("export", "--format", "bundle", "--bundles", "--shipped", "-o", again).code == 0
     assert again.read_bytes() == BUNDLE.read_bytes()
 
 
-@needs_rows
 def test_on_its_devices_no_first_call_sweeps_or_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_store(str(tmp_path / "local.db")) as local:
         tuner = tuner_on(LayeredStore(local, bundles=BundleLayer([str(BUNDLE)], list)), tmp_path, mode="strict")
@@ -95,6 +106,32 @@ def test_on_its_devices_no_first_call_sweeps_or_misses(tmp_path: Path, monkeypat
         assert local.usage.served(MISSES) == []
         counted = local.usage.served((Source.STORE, Source.STALE))
         assert sum(one.usage.count for one in counted) == len(SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("words", "verb"),
+    [(("warm", "--stale", "--dry-run"), "tune"), (("verify", "--stale", "--sample", "1"), "check")],
+)
+def test_a_newcomer_with_other_versions_learns_of_all_that_is_stale_on_its_device(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], verb: str
+) -> None:
+    device = next(row.device for row in SHIPPED if row.device.name == "NVIDIA H200")
+    monkeypatch.setattr("tunedb.runtime.current_device.INTERPRETER", device)
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
+    count = sum(row.device == device for row in SHIPPED)
+    answer = cli(*words, "--format", "json")
+    assert f"Left out: {count} stale winners of bundles, tunedb's own included" in answer.err
+    assert f"To {verb} these too: tunedb {words[0]} --stale --bundles\n" in answer.err
+    assert not Path(settings.current().store).exists()
+
+
+def test_a_newcomer_with_other_versions_can_have_it_tuned_again(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = next(row.device for row in SHIPPED if row.device.name == "NVIDIA H200")
+    monkeypatch.setattr("tunedb.runtime.current_device.INTERPRETER", device)
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
+    plan = cli("warm", "--stale", "--bundles", "--dry-run", "--format", "json").json
+    assert len(plan) == sum(row.device == device for row in SHIPPED)
+    assert {row["plan"] for row in plan} == {"tune"}
 
 
 def test_it_is_small() -> None:
@@ -118,7 +155,7 @@ def test_the_list_has_ordinary_problems_the_most_used_first_each_with_its_source
     assert all(line["note"] and line["id"] for line in lines)
     assert len({line["id"] for line in lines}) == len(lines)
     assert lines[0]["id"] == "kernelbench-44"
-    of_list = [problem for problem, _ in listed(LIST)]
+    of_list = [problem for problem, _ in on_the_list()]
     assert len(set(of_list)) == len(of_list) == 2 * len(lines)
     fixed = [*sampled.FIXED, *map(json.loads, (ROOT / "benchmarks" / "avg_pool1d.jsonl").read_text().splitlines())]
     assert {kernel.problem(arguments) for kernel in (FORWARD, BACKWARD) for arguments in fixed} <= set(of_list)

@@ -27,7 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "report": ("tunedb report -o report.html", "tunedb report softmax --format md"),
     "diff": ("tunedb diff old.db new.db", "tunedb diff triton=3.8.0 triton=3.9.0 --kernel softmax"),
     "mark": ('tunedb mark 3f2a91bc quarantine --reason "wrong on the last column"',),
-    "verify": ("tunedb verify --kernel softmax --sample 20", "tunedb verify --stale --budget 600"),
+    "verify": ("tunedb verify --kernel softmax --sample 20", "tunedb verify --stale --bundles --budget 600"),
     "misses": ("tunedb misses", "tunedb misses --fleet --device h100"),
     "stats": ("tunedb stats", "tunedb stats --by kernel,device --fleet"),
     "kernels": ("tunedb kernels",),
