@@ -75,6 +75,8 @@ def test_verify_says_how_many_it_left_out(cli: Cli, pool: Kernel, made: bool) ->
         assert LEFT_OUT.format(what) + f"To check these too: {command}\n" in answer.err
         assert ("There is no store at" in answer.err) is not made
     assert "Left out" not in cli("verify", "--kernel", "other", "--stale").err
+    other = Path(settings.current().store).with_name("other.db")
+    assert f"tunedb verify --stale --bundles --store {other}\n" in cli("verify", "--stale", "--store", other).err
     assert has_store() is made
 
 

@@ -1,4 +1,4 @@
-"""Labels of devices: every spelling of other tools leads to the GPU, and no label is two GPUs'."""
+"""Known devices: every spelling of other tools leads to the GPU, no label is two GPUs', and facts are the drivers'."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from benchmarks.shipped import BUNDLE, in_bundle
 from tunedb.core.known_devices import KNOWN_DEVICES, device_label, known_device, spelling
 
 
@@ -58,15 +59,16 @@ def test_each_device_names_the_public_page_that_its_facts_are_from() -> None:
     assert not names_alone & {known.source for known in KNOWN_DEVICES if known.multiprocessors is not None}
 
 
-@pytest.mark.parametrize(
-    ("label", "arch", "multiprocessors"),
-    [
-        ("Tesla V100-SXM2-16GB", "sm_70", 80), ("A30", "sm_80", 56), ("A10", "sm_86", 72), ("A10G", "sm_86", 80),
-        ("L4", "sm_89", 58), ("RTX 5090", "sm_120", 170), ("H100", "sm_90", 132), ("H200", "sm_90", 132),
-        ("GB200", "sm_100", 152), ("MI300X", "gfx942", 304), ("H20-3e", "sm_90", None),
-    ],
-)  # fmt: skip
-def test_a_device_has_the_facts_of_its_page(label: str, arch: str, multiprocessors: int | None) -> None:
-    known = known_device(label)
+def test_a_gpu_that_something_was_tuned_on_has_the_facts_that_its_driver_reported() -> None:
+    measured = {sweep.device for sweep in in_bundle(BUNDLE)}
+    assert len(measured) > 1
+    for device in measured:
+        known = known_device(device.name)
+        assert known is not None
+        assert known.device == device
+
+
+def test_a_gpu_whose_multiprocessors_no_page_says_is_known_by_its_labels_alone() -> None:
+    known = known_device("RTX_5880_Ada")
     assert known is not None
-    assert (known.arch, known.multiprocessors) == (arch, multiprocessors)
+    assert (known.name, known.device) == ("NVIDIA RTX 5880 Ada Generation", None)

@@ -66,7 +66,7 @@ def unused_note(count: int, what: str, verb: str, command: str) -> str:
         return ""
     return (
         f"Left out: {count} {what}{'' if count == 1 else 's'} of bundles, tunedb's own included, that no call on this "
-        f"machine was counted for. To {verb} these too: {command}{store_option()}"
+        f"machine was counted for. To {verb} these too: {command}"
     )
 
 

@@ -1,7 +1,8 @@
 """Known GPUs: the labels under which other tools file them, and the facts that their drivers report.
 
-Each names the page that says how many multiprocessors it has, or, if none does, the page that has its name: it is then
-None. NVIDIA's compute capabilities are from https://developer.nvidia.com/cuda-gpus, AMD's targets from the page itself.
+Each names the page that says how many multiprocessors it has. If no such page was found, the number is None, and the
+page is one that has the GPU's name. NVIDIA's compute capabilities are from https://developer.nvidia.com/cuda-gpus; a
+GPU that is not listed there has that of the others of its architecture. AMD's targets are from the page itself.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _T4 = "https://chiemon.github.io/2024/12/25/%E6%98%BE%E5%8D%A1%E4%BF%A1%E6%81%AF
 _A10 = "https://sysrqmts.com/ru/gpus/compare/nvidia-a10-pcie-vs-nvidia-quadro-rtx-4000"
 _A10G = "https://meta-pytorch.org/torchcodec/stable/generated_examples/decoding/basic_cuda_example.html"
 _L4 = f"{_GITHUB}/bottlerocket-os/bottlerocket-kernel-kit/pull/139"
+_5880 = f"{_GITHUB}/AlexsJones/llmfit/pull/796"  # the name alone
 _4090 = f"{_GITHUB}/pc2/GPUInspector.jl/issues/11"
 _GH200 = f"{_GITHUB}/vllm-project/vllm/pull/12717"
 _GB10 = "https://ai-infrastructure.net/dgx-spark/"
@@ -79,6 +81,7 @@ KNOWN_DEVICES = (
     KnownDevice("NVIDIA L40", "cuda", "sm_89", 142, _ADA, ("L40",)),  # one RT core a multiprocessor
     KnownDevice("NVIDIA L40S", "cuda", "sm_89", 142, _ADA, ("L40S",)),
     KnownDevice("NVIDIA RTX 6000 Ada Generation", "cuda", "sm_89", None, _CUDA, ("RTX 6000 Ada",)),
+    KnownDevice("NVIDIA RTX 5880 Ada Generation", "cuda", "sm_89", None, _5880, ("RTX 5880 Ada",)),
     KnownDevice("NVIDIA GeForce RTX 4090", "cuda", "sm_89", 128, _4090, ("RTX 4090",)),
     KnownDevice(
         "NVIDIA H100 80GB HBM3", "cuda", "sm_90", 132, f"{_XLA}/h100_sxm.txtpb", ("NVIDIA H100", "H100", "H100 SXM")

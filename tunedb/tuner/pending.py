@@ -166,9 +166,7 @@ def incomplete(
         if not sweep.complete or sweep.status in (SweepStatus.RUNNING, SweepStatus.ABORTED):
             cut_short[sweep.problem] = None
     used, others = _bundled(stored, device, kernel)
-    wanted = cut_short | {
-        sweep.problem: None for sweep in (*used, *(others if unused else ())) if not sweep.complete
-    }
+    wanted = cut_short | {sweep.problem: None for sweep in (*used, *(others if unused else ())) if not sweep.complete}
     left = {sweep.problem: None for sweep in others if not sweep.complete and sweep.problem not in wanted}
 
     def is_incomplete(task: TuningTask) -> bool:

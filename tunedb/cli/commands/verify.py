@@ -18,6 +18,7 @@ from tunedb.cli.command import TRIAL_TIMEOUT_HELP, DeviceOption, FormatOption, K
 from tunedb.cli.names import kernel_called
 from tunedb.cli.opening import no_store, reading, writing
 from tunedb.cli.output import Format, print_rows
+from tunedb.cli.store_words import store_option
 from tunedb.cli.verifying import Silent, verify_here
 from tunedb.core.sweep import Mark, MarkKind, Sweep
 from tunedb.errors import SettingError
@@ -136,7 +137,9 @@ def _winners(
     )
     of_kernel, of_stale = f" --kernel {shlex.quote(kernel)}" if kernel else "", " --stale" if only_stale else ""
     what = "stale winner" if only_stale else "winner"
-    note = unused_note(len(found.unused), what, "check", f"tunedb verify{of_kernel}{of_stale} --bundles")
+    note = unused_note(
+        len(found.unused), what, "check", f"tunedb verify{of_kernel}{of_stale} --bundles{store_option()}"
+    )
     if all_stored(store, shipped=bundles).is_empty:
         raise no_store(note)
     for sentence in filter(None, (*found.left_out, note)):

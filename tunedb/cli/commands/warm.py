@@ -15,6 +15,7 @@ from tunedb.cli.command import TRIAL_TIMEOUT_HELP, FleetOption, FormatOption, co
 from tunedb.cli.opening import reading, writing
 from tunedb.cli.output import Format, print_rows
 from tunedb.cli.shapes_file import located, read_shapes
+from tunedb.cli.store_words import store_option
 from tunedb.errors import SettingError
 
 if TYPE_CHECKING:
@@ -120,9 +121,9 @@ def warm(
     """Tune ahead of calls: one problem, a file of problems, what calls missed, or what is stale or incomplete.
 
     Problems that are stored already or that a bundle answers are skipped; of bundles, `--stale` and `--incomplete` take
-    what calls on this machine got, and with `--bundles` all. A kernel's gradient is tuned with it. Every GPU of this host is used, and the
-    problems that take longest come first. A problem that another process is tuning is skipped, and looked at
-    again at the end.
+    what calls on this machine got, and with `--bundles` all. A kernel's gradient is tuned with it. Every GPU of this
+    host is used, and the problems that take longest come first. A problem that another process is tuning is skipped,
+    and looked at again at the end.
 
     On a GPU, configs are timed in a child process: one that hangs or crashes counts as failed, and the run goes on.
     Without a GPU, kernels run in Triton's interpreter, whose times say nothing about a GPU. Exit code 1 if a problem
@@ -224,7 +225,7 @@ def _pending(
     left = sum(task.kernel.name not in gradients for task in work.unused)
     of_kernel, only = f" {kernel}" if kernel else "", " --forward-only" if forward_only else ""
     what = "stale winner" if kind == "stale" else "incomplete result"
-    if note := unused_note(left, what, "tune", f"tunedb warm{of_kernel} --{kind} --bundles{only}"):
+    if note := unused_note(left, what, "tune", f"tunedb warm{of_kernel} --{kind} --bundles{only}{store_option()}"):
         log.info("%s", note)
     tasks = [task for task in work.tasks if task.kernel.name not in gradients]
     if not tasks:
