@@ -2,7 +2,7 @@
 
 Each names the page that says how many multiprocessors it has. If no such page was found, the number is None, and the
 page is one that has the GPU's name. NVIDIA's compute capabilities are from https://developer.nvidia.com/cuda-gpus; a
-GPU that is not listed there has that of the others of its architecture. AMD's targets are from the page itself.
+GPU that is not listed there has that of others with the same chip. AMD's targets are from the page itself.
 """
 
 from __future__ import annotations
