@@ -168,7 +168,8 @@ def test_rows_tuned_while_it_was_away_are_sent_when_it_is_back_exactly_once(
         assert receive(here, there).stored == 0
     assert sorted(uids(path)) == sorted(uids(postgresql_url))
     check(postgresql_url)
-    assert len([record for record in records.records if record.levelname == "WARNING"]) == 1
+    warnings = [record.getMessage() for record in records.records if record.levelname == "WARNING"]
+    assert len([text for text in warnings if "no answer within" not in text]) == 1  # as calls on a busy machine get
 
 
 def test_a_write_that_fails_half_way_leaves_nothing_and_a_repeated_one_adds_nothing(
