@@ -209,7 +209,7 @@ def test_what_was_published_since_a_sweep_began_is_known_by_the_databases_clock(
     """The clock of the host that published is a day behind or ahead."""
     monkeypatch.setattr(store._rows, "_now", lambda: now() + timedelta(days=days))
     assert publish(store, sweep(), store.claims.take(KEY, FIRST))
-    late = sweep(started=now() - timedelta(hours=1))
+    late = sweep(started=now() - timedelta(hours=1), host="another")
     assert store.publish(late, None, SECOND, is_first=False) == Publication.OVERTAKEN
     time.sleep(0.05)  # of the milliseconds that SQLite's clock has
     after = sweep(started=now())

@@ -47,6 +47,8 @@ class Server:
         self.put_sweep(done)
         return Publication.OVERTAKEN
 
+    publish_late = publish
+
     def take(self, sums: object) -> None:
         """Take counts."""
 

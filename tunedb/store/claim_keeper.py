@@ -15,7 +15,7 @@ class Publication(Enum):
 
     KEPT = "kept"
     OVERTAKEN = "overtaken"  # another process has claimed the problem since, or published it: nothing was kept
-    UNKNOWN = "unknown"  # the store is away or late
+    UNKNOWN = "unknown"  # the store is away or late; or, of a sweep that is sent later, another process holds the claim
 
 
 Settled = Callable[[Publication], object]

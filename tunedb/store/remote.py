@@ -82,6 +82,10 @@ class RemoteAccess:
         if self._runs_on is not None:
             give_up(self._runs_on)
 
+    def runs_here(self) -> bool:
+        """Say whether the caller is the thread, not one that does its work because it could not be started."""
+        return self._thread.runs_here()
+
     def unfinished(self) -> int:
         """Return how many accesses are not done."""
         return self._thread.unfinished()

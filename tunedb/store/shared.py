@@ -21,9 +21,11 @@ from tunedb.core.sweep import Sweep
 from tunedb.errors import StoreReadOnly
 from tunedb.store import at_end, wait_budget
 from tunedb.store.breaker import Breaker
+from tunedb.store.catch_up import CatchUp
 from tunedb.store.claim_keeper import Publication, Settled
 from tunedb.store.remote import RemoteAccess
 from tunedb.store.shared_claims import SharedClaims
+from tunedb.store.shared_publication import SharedPublication
 from tunedb.store.shared_rows import SharedRows
 from tunedb.store.unsent import Send, UnsentSweeps
 
@@ -46,8 +48,8 @@ class SharedStore:
     A call never makes it or migrates it; each cause of a failure is logged once. Writes that are refused hide no row
     from reads, whose failure stops both for a while. If its role may only read, nothing is sent and nothing claimed; if
     it may not claim, its sweeps are sent all the same. A standby is tried again later. Sweeps that it did not take are
-    sent after the next write that it takes, and at the end. `load` imports what `opener` needs, on the caller's thread:
-    that is no wait for a store.
+    sent after the next write that it takes. At the end they are tried once more, even if it failed a moment ago. `load`
+    imports what `opener` needs, on the caller's thread: that is no wait for a store.
     """
 
     def __init__(
@@ -115,7 +117,12 @@ class SharedStore:
 
         A sweep that is not written is sent later, as `publish` does; in the end, `tunedb sync` unites the two stores.
         """
-        self._send(lambda store: store.put_sweep(sweep), sweep, self.deadline)
+
+        def send(store: Store) -> bool:
+            store.put_sweep(sweep)
+            return True
+
+        self._send(send, sweep, self.deadline)
 
     def publish(
         self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool, settled: Settled
@@ -124,33 +131,20 @@ class SharedStore:
 
         If the store does not take it now, `settled` hears UNKNOWN, and later once more, if it is sent in the end.
         """
-        kept: list[Publication] = []
-
-        def publish(store: Store) -> Publication:
-            if self._may_claim:
-                try:
-                    return store.publish(sweep, claim, claimant, is_first=is_first)
-                except StoreReadOnly as error:  # of the claim, or of the sweep: that shows below
-                    if error.is_temporary:
-                        raise
-                    self._refuse_claims(error)
-            store.put_sweep(sweep)
-            return Publication.KEPT
-
-        def send(store: Store) -> None:
-            kept.append(publish(store))
-            settled(kept[-1])
-
-        def ended() -> None:
-            if not kept:
-                settled(Publication.UNKNOWN)
-
-        job = self._send(send, sweep, SEND_S, ended)
+        publication = SharedPublication(
+            sweep, claim, claimant, is_first=is_first, settled=settled,
+            may_claim=lambda: self._may_claim, refuse_claims=self._refuse_claims,
+        )  # fmt: skip
+        job = None
+        try:
+            job = self._send(publication.send, sweep, SEND_S, publication.report)
+            if job is not None:
+                wait_budget.current().wait(job, self.deadline)
+        finally:
+            result = publication.leave()
         if job is None:
-            ended()
-        else:
-            wait_budget.current().wait(job, self.deadline)
-        return kept[-1] if kept else Publication.UNKNOWN
+            publication.report()
+        return result
 
     def _send(
         self, send: Send, sweep: Sweep, again_s: float, ended: Callable[[], object] = lambda: None
@@ -166,15 +160,19 @@ class SharedStore:
 
         def send_it(store: Store) -> None:
             self._unsent.send(store, sweep.uid)
-            if self._sender.unfinished() == 1:  # else after those that are on their way
+            if self._sender.runs_here() and self._sender.unfinished() == 1:  # else after those on their way
                 self._send_waiting()
 
         return self._sender.submit(send_it, again_s, lambda: self._writable and not self._writes.is_open, ended)
 
-    def _send_waiting(self) -> None:
-        """Have sent what the store did not take before."""
-        if self._unsent.has_waiting() and self.takes_writes():
-            self._sender.submit(self._unsent.send_all, self.deadline, self.takes_writes)
+    def _send_waiting(self, *, at_end: bool = False) -> CatchUp | None:
+        """Begin to send what the store did not take before; at the end also if it failed a moment ago, but once."""
+        if not (self._writable and self._unsent.uids() and (at_end or self.takes_writes())):
+            return None
+        is_wanted = (lambda: self._writable) if at_end else self.takes_writes
+        catch_up = CatchUp(self._unsent, self._sender, is_wanted, 0.0 if at_end else self.deadline)
+        catch_up.start()
+        return catch_up
 
     def take_counts(self, read: Callable[[], list[HostSum]]) -> None:
         """Write what `read` returns, what hosts counted, in the background; not at all if the store fails.
@@ -190,7 +188,7 @@ class SharedStore:
                 let_pass(error)
                 return
             store.usage.hosts.take(sums)
-            if not self._sender.unfinished():
+            if self._counts.runs_here() and not self._sender.unfinished():
                 self._send_waiting()
 
         if self._takes_counts() and self._counts.unfinished() < MAX_UNSENT:
@@ -199,17 +197,23 @@ class SharedStore:
     def _takes_counts(self) -> bool:
         return self.takes_writes() and not self._count_writes.is_open
 
-    def flush(self) -> bool:
-        """Send what waits, within the call's budget; return whether all was sent."""
-        self._send_waiting()
-        for access in self._accesses[1:]:
-            access.flush()
+    def flush(self, *, at_end: bool = False) -> bool:
+        """Send what waits, within the call's budget; return whether all was sent.
+
+        At the end of the process this is tried once even if the store failed a moment ago.
+        """
+        with wait_budget.one_call():
+            catch_up = self._send_waiting(at_end=at_end)
+            for access in self._accesses[1:]:
+                access.flush()
+            if catch_up is not None:
+                wait_budget.current().wait(catch_up)
         return not self._unsent.number
 
     def close(self, wait: float = CLOSE_S) -> None:
-        """Wait at most `wait` seconds for what is being sent."""
+        """Send what waits, and wait at most `wait` seconds for it."""
         with wait_budget.one_call(wait):
-            self.flush()
+            self.flush(at_end=True)
 
     def report(self) -> None:
         """Log how many finished sweeps are only in the local store, at the end of the process."""
@@ -279,8 +283,10 @@ def flush_shared() -> bool:
 
 
 def _end() -> None:
-    flush_shared()
-    for shared in list(_all):
+    stores = list(_all)
+    for shared in stores:
+        shared.flush(at_end=True)
+    for shared in stores:
         shared.report()
 
 

@@ -110,8 +110,8 @@ class StoreThread:
             if self._given_up < MAX_GIVEN_UP and self.hangs():
                 self._given_up += 1
                 self._loop = None
+            self._unfinished += 1  # before the thread can take it: it asks for the number
             self._jobs.put(job)
-            self._unfinished += 1
             if self._loop is not None or self._start():
                 return job
         inline = _Loop()

@@ -118,7 +118,11 @@ _OTHER = (
     f"AND mark.kind = '{MarkKind.QUARANTINE}')"
 )
 HAS_OTHER = f"SELECT EXISTS ({_OTHER})"
-HAS_NEW = f"SELECT EXISTS ({_OTHER} AND sweep.arrived >= {{since}})"  # an expression of the database's own clock
+# `since` is an expression of the database's own clock. What this host had swept before may arrive late, too.
+HAS_NEW = (
+    f"SELECT EXISTS ({_OTHER} AND sweep.arrived >= {{since}} "
+    "AND NOT COALESCE(sweep.host = :host AND sweep.finished <= :started, 1 = 0))"
+)
 TRIED = (
     f"SELECT {_columns('trial', ('config',))} FROM trial JOIN sweep ON sweep.id = trial.sweep_id "
     f"WHERE sweep.uid = :sweep LIMIT {MAX_TRIED}"

@@ -174,6 +174,13 @@ class Store(SweepStore):
         """
         return self._publishing.publish(sweep, claim, claimant, is_first=is_first)
 
+    def publish_late(self, sweep: Sweep, claim: Claim | None, claimant: Claimant, *, is_first: bool) -> Publication:
+        """Publish a sweep that its process uses already: it yields only to another sweep that is stored.
+
+        UNKNOWN, and nothing is kept, while another process holds the claim: its sweep may fail.
+        """
+        return self._publishing.publish_late(sweep, claim, claimant, is_first=is_first)
+
     def get_sweeps(self, problem: Problem, device: Device, kernel_hash: str) -> list[Sweep]:
         """Return the finished sweeps of that identity, without trials; of very many only the part that counts."""
         return in_order(self._rows.of_problem(problem, device, kernel_hash))
