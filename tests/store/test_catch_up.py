@@ -162,7 +162,11 @@ def test_a_server_that_is_still_away_at_the_end_is_tried_once() -> None:
 
 def test_the_end_waits_for_a_server_that_hangs_as_long_as_it_may_and_no_longer() -> None:
     process, over = Outage(3), threading.Event()
-    process.server.fault = lambda uid: None if over.wait(30) else None
+
+    def hang(_: str) -> None:
+        over.wait(30)
+
+    process.server.fault = hang
     process.store.close(wait=0.1)
     assert process.server.sent == []
     over.set()

@@ -53,7 +53,10 @@ def interrupt_jobs() -> None:
 
 
 def _end() -> None:
-    """End the workplace with its process: its children give back what they have claimed, and send what waits."""
+    """End the workplace with its process: its children give back what they have claimed, and send what waits.
+
+    This takes longer than the two seconds that `at_end` gives to stores: a child may wait for a slow shared store.
+    """
     if _current is not None and _current.owner == os.getpid():
         _current.end()
 

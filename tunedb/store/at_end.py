@@ -1,4 +1,8 @@
-"""The end of a process: what waits for stores is written, within two seconds in all."""
+"""The end of a process: what waits for stores is written, within two seconds in all.
+
+A process that runs jobs of an executor takes longer. It first ends these jobs and its child processes, outside the
+budget (`fleet.workplace`): at most 4 s for the jobs that still run, and 15 s for each child that hangs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ _armed_in: int | None = None  # the process
 
 
 def register(function: Callable[[], object]) -> None:
-    """Have a function called at the end, those that were registered last first. They share one budget."""
+    """Have a function called at the end, those that were registered last first. They share one budget for stores."""
     _functions.append(function)
 
 
