@@ -71,6 +71,7 @@ class _Loop:
 
     def __init__(self) -> None:
         self.access = threading.Lock()  # held during an access, so that a fork can wait for its end
+        self.turn = threading.Lock()  # held by a fork that waits, so that the thread does not begin the next one first
         self.job: Job[Any] | None = None
         self.since = 0.0  # when the access began, by the clock of the thread
 
@@ -168,6 +169,8 @@ class StoreThread:
             job = self._jobs.get(timeout=patience)
         except queue.Empty:
             return False
+        with loop.turn:
+            pass
         with loop.access:
             loop.since, loop.job = self._monotonic(), job
             job.run()
@@ -181,12 +184,17 @@ def _hold_all() -> None:
     """Let every thread finish its access: the child would inherit SQLite's locks of that moment."""
     until = time.monotonic() + FORK_S
     loops = [loop for loop in (thread._loop for thread in list(_all)) if loop is not None]
-    _forking.held = [loop for loop in loops if loop.access.acquire(timeout=max(0.0, until - time.monotonic()))]
+    _forking.held = held = list[threading.Lock]()
+    for loop in loops:
+        for lock in (loop.turn, loop.access):
+            if not lock.acquire(timeout=max(0.0, until - time.monotonic())):
+                break
+            held.append(lock)
 
 
 def _release_all() -> None:
-    for loop in _forking.held:
-        loop.access.release()
+    for lock in _forking.held:
+        lock.release()
 
 
 forks.around(_hold_all, _release_all)
