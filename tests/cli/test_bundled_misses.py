@@ -130,10 +130,44 @@ def test_what_tunedb_ships_answers_too(
     serve(count(1))
     put(tuned(problem=problem(2)))
     assert open_rows(cli) == []
-    assert "| missed |" not in cli("report", "--format", "md").out
     monkeypatch.setattr(bundles, "_layers", {(): BundleLayer((), list)})
     assert open_rows(cli) == [1]
-    assert "| missed |" in cli("report", "--format", "md").out
+
+
+def test_a_report_counts_a_miss_as_answered_only_if_it_shows_the_answer(
+    cli: Cli, kernels: dict[str, Kernel], bundled: Bundled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(tmp_path / "own.db", [tuned(problem=problem(1))])
+    own = BundleSource("pool of tunedb", file, file.read_bytes, is_own=True)
+    monkeypatch.setattr(bundles, "_layers", {(): BundleLayer((), lambda: [own])})
+    serve(count(1))
+    put(tuned(problem=problem(2)))
+    assert open_rows(cli) == []
+    text = cli("report", "--format", "md").out  # what tunedb ships is not in a report
+    assert "2 problems: 1 tuned, 1 missed." in text
+    assert text.endswith(" | missed | 3 |\n")
+    bundled(tuned(problem=problem(1)))
+    text = cli("report", "--format", "md").out
+    assert "2 problems: 2 tuned." in text
+    assert "missed" not in text.partition("## Coverage")[0]
+    put(tuned(problem=problem(9), kernel_hash="cd" * 32, finished=LATER))  # the bundle's sweep is obsolete now
+    text = cli("report", "--format", "md").out
+    assert "3 calls missed." in text
+    assert "| pool | rows=1 | interpreter | obsolete | 3 |" in text
+
+
+def test_which_kernels_are_installed_changes_no_report(
+    cli: Cli, kernels: dict[str, Kernel], bundled: Bundled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(count(1), count(2))
+    put(tuned(problem=problem(3)))
+    bundled(tuned(problem=problem(1), kernel_hash="cd" * 32), tuned(problem=problem(2)))
+    before = cli("report", "-o", "-").out
+    assert before.startswith("<!doctype html>")
+    kernels.clear()
+    assert cli("report", "-o", "-").out == before
+    monkeypatch.setattr("tunedb.registry.kernel_names", list)
+    assert cli("report", "-o", "-").out == before
 
 
 def test_of_a_kernel_that_is_not_installed_a_call_that_was_served_since_closes_the_miss(

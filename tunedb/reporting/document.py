@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Report:
     """A report of what a store holds: `save` it, or show it in a notebook.
 
-    The same store gives the same report: times are absolute, and what is installed here plays no part, but for the
-    bytes that an installed kernel states.
+    The same store and bundles give the same report: times are absolute, and what is installed here plays no part, but
+    for the bytes that an installed kernel states.
     """
 
     title: str

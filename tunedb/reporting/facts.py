@@ -7,14 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tunedb import registry
 from tunedb.core.device import Device
-from tunedb.core.sweep import Sweep, Trial, TrialStatus, UsageCount
+from tunedb.core.sweep import MISSES, Layer, Sweep, Trial, TrialStatus, UsageCount
 from tunedb.reporting.labels import ProblemLabels, device_texts, kernel_labels
 from tunedb.store.answers import Answer, AnswerState, PairKey, answers, key_of
 from tunedb.store.difference import Pair
 from tunedb.store.interface import SweepLists
-from tunedb.tuner.answered_misses import missed_counts
 from tunedb.tuner.stored_device import devices_named
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ class Facts:
     """What a store answers, what calls missed, and the two sides that are compared."""
 
     answers: Sequence[Answer]
-    misses: Mapping[PairKey, int] = field(default_factory=dict)  # calls that no stored sweep has answered since
+    misses: Mapping[PairKey, int] = field(default_factory=dict)  # calls that none of these answers has served since
     limits_us: Mapping[PairKey, float] = field(default_factory=dict)  # the time of copying what the problem moves
     comparison: Comparison | None = None
 
@@ -95,8 +93,12 @@ def read_sweeps(
 
 
 def open_misses(stored: Stored) -> list[UsageCount]:
-    """Return the counts of calls that no sweep of the store has answered since, and no bundle answers now."""
-    return [miss.usage for miss in missed_counts(stored, registry.installed) if miss.is_open]
+    """Return the counts of calls that no sweep of the store has answered since.
+
+    What bundles answer is for `facts_of` to say, from the sweeps that the report shows: what is installed here, and
+    what tunedb ships, plays no part.
+    """
+    return [] if stored.whole is None else stored.whole.usage.get(MISSES)
 
 
 def read_misses(
@@ -120,13 +122,13 @@ def count_misses(missed: Iterable[UsageCount]) -> dict[PairKey, int]:
 
 
 def facts_of(sweeps: Iterable[Sweep], missed: Mapping[PairKey, Answer], misses: Mapping[PairKey, int]) -> Facts:
-    """Return the facts of sweeps and misses."""
+    """Return the facts of sweeps and misses. Misses of a problem that a bundle's sweep answers count as answered."""
     answered = answers(sweeps)
     known = {answer.key for answer in answered}
     every = [*answered, *(answer for key, answer in missed.items() if key not in known)]
     every.sort(key=lambda answer: answer.key)
-    keys = {answer.key for answer in every}
-    return Facts(every, {key: count for key, count in sorted(misses.items()) if key in keys})
+    is_open = {one.key for one in every if one.sweep is None or one.sweep.layer is not Layer.BUNDLE}
+    return Facts(every, {key: count for key, count in sorted(misses.items()) if key in is_open})
 
 
 def is_timed(trial: Trial) -> bool:

@@ -68,8 +68,9 @@ def report(
     """Write a report of the stored sweeps: what tuning gained, why each config won, which knob matters.
 
     The report is one HTML page that loads nothing from a network. It includes the sweeps of bundles, as `tunedb ls`
-    does. The same store and bundles give the same bytes on any machine. For that, `stale` means here: tuned in another
-    environment than the kernel's newest sweep on the same device.
+    does. The same store and bundles give the same bytes on any machine, apart from the shares of the copy rate, which
+    depend on the installed kernels. For that, `stale` means here: tuned in another environment than the kernel's newest
+    sweep on the same device.
 
     Without --compare, the two devices with the most problems in common are compared. If --compare names two stores,
     bundles or files, the report is about these two, and not about the local store and the installed bundles.
