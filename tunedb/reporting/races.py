@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tunedb.core.problem import Config
@@ -12,9 +12,10 @@ from tunedb.core.sweep import Sweep, Trial, TrialOutcome
 from tunedb.reporting.facts import Facts, is_timed
 from tunedb.reporting.labels import config_text, environment_text, knobs_of, knobs_text
 from tunedb.store.answers import Answer
-from tunedb.sweep.race import TIE
+from tunedb.sweep.race import MARGIN, TIE
 
 MAX_ERROR = 160  # characters of a failure's reason in the page
+MAX_DEFAULTS = 3  # configs that are named where several may be the default
 DIGITS = 3  # of a microsecond
 NEAR_LIMIT = 2.5  # a limit that the winner is further from is not drawn: the race would be squeezed
 
@@ -31,13 +32,21 @@ def in_order(sweep: Sweep) -> list[Trial]:
 
 
 def default_of(sweep: Sweep) -> int | None:
-    """Return the place in `in_order` of the default's trial: the one that took the default's time. None if unknown."""
-    places = [
-        place
-        for place, one in enumerate(in_order(sweep))
-        if is_timed(one) and _is_same(one.time_us, sweep.default_time_us) and one.outcome != TrialOutcome.DUPLICATE_OF
-    ]
+    """Return the place in `in_order` of the default's trial; None if that is unknown."""
+    places = _default_places(sweep, in_order(sweep))
     return places[0] if len(places) == 1 else None
+
+
+def _default_places(sweep: Sweep, trials: Sequence[Trial]) -> list[int]:
+    """Return the places of the trials that may be the default's: the winner's, or all others that took its time."""
+    if trials and trials[0].config == sweep.config and _is_same(sweep.time_us, sweep.default_time_us):
+        return [0]
+    return [
+        place
+        for place, one in enumerate(trials)
+        if is_timed(one) and _is_same(one.time_us, sweep.default_time_us)
+        if one.outcome != TrialOutcome.DUPLICATE_OF and one.config != sweep.config
+    ]
 
 
 def winning_sentence(sweep: Sweep, limit_us: float | None = None) -> str:
@@ -49,11 +58,7 @@ def winning_sentence(sweep: Sweep, limit_us: float | None = None) -> str:
     varied = knobs_of(trial.config for trial in trials) if trials else ()
     text = f"{knobs_text(sweep.config, varied)} takes {sweep.time_us:,.2f} µs"
     if sweep.speedup is not None:
-        is_default = _is_same(sweep.time_us, sweep.default_time_us)
-        text += " and is the default" if is_default else f", {sweep.speedup:.2f} times as fast as the default"
-        place = default_of(sweep)
-        if place and not is_default:
-            text += f" ({_differing(trials[place], sweep)})"
+        text += _over_default(sweep, sweep.speedup, trials)
     others = [one for one in timed if one.config != sweep.config and one.outcome != TrialOutcome.DUPLICATE_OF]
     if others and sweep.time_us:
         over = (others[0].time_us or 0.0) / sweep.time_us - 1
@@ -67,15 +72,37 @@ def winning_sentence(sweep: Sweep, limit_us: float | None = None) -> str:
     return text
 
 
-def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:
-    name = _differing(trial, sweep)
-    if over > TIE:
-        return f"the next best ({name}) takes {over:.1%} longer"
-    if over > 0:
-        return f"the next best ({name}) is a near-tie, {over:.1%} longer"
+def _over_default(sweep: Sweep, speedup: float, trials: Sequence[Trial]) -> str:
+    """Return how the winner compares with the default, whose config is named: or those that it may be."""
     if _is_same(sweep.time_us, sweep.default_time_us):
-        return f"{name} was {abs(over):.1%} faster, which is within the margin that the default keeps its place by"
-    return f"{name} was {abs(over):.1%} faster, a near-tie: the first of the search space wins those"
+        return " and is the default"
+    times = f"{speedup:.2f} times as fast"
+    names = [_differing(trials[place], sweep) for place in _default_places(sweep, trials)]
+    if len(names) > MAX_DEFAULTS:
+        names = [*names[: MAX_DEFAULTS - 1], f"one of {len(names) - MAX_DEFAULTS + 1} others"]
+    named = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f", {'as fast' if times.startswith('1.00 ') else times} as the default{f' ({named})' if named else ''}"
+
+
+def _next_best(trial: Trial, sweep: Sweep, over: float) -> str:
+    """Return how the next best compares with the winner, and why it did not win if it was faster."""
+    name, share = _differing(trial, sweep), f"{abs(over):.1%}"
+    is_as_long = share == "0.0%"
+    if over > 0:
+        near = f", within the {TIE:.0%} that counts as equal" if over <= TIE else ""
+        return f"the next best ({name}) takes {'as long' if is_as_long else f'{share} longer{near}'}"
+    took = f"{name} {'took as long' if is_as_long else f'was {share} faster'}"
+    if _is_same(sweep.time_us, sweep.default_time_us):
+        if is_as_long:
+            return f"{took}, and the default keeps its place"
+        if over >= -MARGIN:
+            return f"{took}, within the {MARGIN:.0%} that the default keeps its place by"
+        return f"{took}, but not for certain: the default keeps its place"
+    if is_as_long:
+        return f"{took}, and the first in the search space wins"
+    if over < -TIE:  # in one race, no config beats the winner by more
+        return f"{took}, but was not timed next to the winner"
+    return f"{took}: within {TIE:.0%}, which counts as equal, and the first in the search space wins"
 
 
 def _is_same(time_us: float | None, other_us: float | None) -> bool:
