@@ -16,6 +16,8 @@ def test_the_sentence_and_the_table_say_what_the_other_would_choose() -> None:
     )
     assert "With A's config, B takes" in view.answer
     assert "only" not in view.answer
+    (figure,) = view.figures
+    assert "On the line both take the same time; below it, NVIDIA H100 is faster." in figure.description
     (table,) = view.tables
     assert [column.title for column in table.columns][3:5] == ["A's config: NVIDIA A100", "B's config: NVIDIA H100"]
     row = next(row for row in table.rows if row[1] == "n=0")

@@ -12,6 +12,7 @@ from tests.reporting.stores import OLD, A, B, made
 from tests.store.samples import NOON
 from tunedb.core.device import Device
 from tunedb.core.sweep import Source, Sweep, UsageCount
+from tunedb.reporting.coverage import coverage_view
 from tunedb.reporting.facts import Facts
 from tunedb.reporting.summary import summary_sentence
 from tunedb.store import open_store
@@ -76,3 +77,11 @@ def test_the_sentence_says_for_each_kernel_how_near_it_comes_to_a_copy() -> None
     many = [made(A, 0, f"kernel{number}") for number in range(6)]
     limits = {key_of(one.problem, one.device): one.time_us or 0.0 for one in many}
     assert summary_sentence(Facts(answers(many), limits_us=limits)).endswith("; 2 more in the table.")
+
+
+@pytest.mark.parametrize(
+    ("devices", "where"), [((A,), "on the device."), ((A, B), "on both devices."), ((A, B, L4), "on all 3 devices.")]
+)
+def test_coverage_says_how_many_devices_there_are(devices: tuple[Device, ...], where: str) -> None:
+    facts = Facts(answers([made(device, 0) for device in devices]))
+    assert coverage_view(facts).answer == f"1 of 1 problems have a tuned config {where}"

@@ -34,8 +34,8 @@ def compare_view(comparison: Comparison | None) -> View:
     labels = ProblemLabels(pair.problem for pair in pairs)
     table = flips_table(comparison, labels)
     description = (
-        f"Each problem is a dot. Across: its time on {a}. Upwards: on {b}. On the line both take as long; below it, "
-        f"{b} is faster."
+        f"Each problem is a dot. Across: its time on {a}. Upwards: on {b}. On the line both take the same time; "
+        f"below it, {b} is faster."
     )
     figure = Figure("scatter", f"{a} and {b}", description, _spec(comparison, labels), _pairs_table(comparison, labels))
     return View("compare", "Compare", question, _sentence(a, b, pairs), [figure], [table])

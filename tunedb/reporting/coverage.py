@@ -46,7 +46,7 @@ def _sentence(facts: Facts) -> str:
     if not everywhere:
         return "Nothing is stored."
     complete = sum(len(on) == devices for on in everywhere.values())
-    where = "on the device" if devices == 1 else f"on all {devices} devices"
+    where = {1: "on the device", 2: "on both devices"}.get(devices, f"on all {devices} devices")
     return f"{complete} of {len(everywhere)} problems have a tuned config {where}."
 
 
