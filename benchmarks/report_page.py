@@ -74,7 +74,7 @@ def write_page(file: Path = PAGE, folder: Path = FOLDER) -> bool:
 
 
 def shoot(page: Path, folder: Path, *, scheme: str = "light") -> list[Path]:
-    """Write the screenshots of a page; return the files. Raises SystemExit without a browser."""
+    """Write the screenshots of a page; return the files. Raises SystemExit without a browser, or a part of the page."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -88,23 +88,27 @@ def shoot(page: Path, folder: Path, *, scheme: str = "light") -> list[Path]:
         sync_playwright() as started,
         contextlib.closing(started.chromium.launch(executable_path=found, args=["--no-sandbox"])) as browser,
     ):
-        for name, first, last, (width, height) in SHOTS:
-            context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-            tab = context.new_page()
-            tab.goto(page.absolute().as_uri())
-            tab.wait_for_selector(DRAWN, state="attached")
-            tab.add_style_tag(content="nav { position: static !important; }")  # it would cover what is shown
+        tabs: dict[tuple[int, int], Any] = {}
+        for name, first, last, window in SHOTS:
+            width, height = window
+            if window not in tabs:
+                tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+                tab.goto(page.absolute().as_uri())
+                tab.wait_for_selector(DRAWN, state="attached")
+                tab.add_style_tag(content="nav { position: static !important; }")  # it would cover what is shown
+                tabs[window] = tab
+            tab = tabs[window]
             top, end = tab.locator(first).bounding_box(), tab.locator(last).bounding_box()
-            if top is not None and end is not None:
-                left = max(0.0, top["x"] - MARGIN)
-                bottom = end["y"] + end["height"] + MARGIN
-                clip = {
-                    "x": left, "y": top["y"], "width": min(width - left, top["width"] + 2 * MARGIN),
-                    "height": bottom - top["y"],
-                }  # fmt: skip
-                files.append(folder / f"{name}.png")
-                tab.screenshot(path=files[-1], clip=clip, full_page=True)
-            context.close()
+            if top is None or end is None:
+                raise SystemExit(f"{page} shows no {first if top is None else last}, which {name}.png is to be of.")
+            left = max(0.0, top["x"] - MARGIN)
+            bottom = end["y"] + end["height"] + MARGIN
+            clip = {
+                "x": left, "y": top["y"], "width": min(width - left, top["width"] + 2 * MARGIN),
+                "height": bottom - top["y"],
+            }  # fmt: skip
+            files.append(folder / f"{name}.png")
+            tab.screenshot(path=files[-1], clip=clip, full_page=True)
     return files
 
 

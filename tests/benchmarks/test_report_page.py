@@ -111,17 +111,41 @@ def test_the_kernels_are_right_in_every_config(exhaustive: bool, tmp_path: Path)
     assert {str(one.status) for each in sweeps for one in each.trials} <= {"ok", "pruned"}
 
 
-def test_screenshots_are_of_the_views(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def browser() -> None:
+    """Skip where no browser is installed."""
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
         # A program of the system, which no package on PyPI brings; CI makes sure of it.
         pytest.skip("no Chromium is installed: apt-get install chromium")
+
+
+@pytest.mark.usefixtures("browser")
+def test_every_view_has_its_screenshot(folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert report_page.write_page(page, folder)
-    monkeypatch.setattr(report_page, "SHOTS", [shot for shot in report_page.SHOTS if shot[0] == "report-narrow"])
-    (file,) = report_page.shoot(page, tmp_path / "images")
-    content = file.read_bytes()
-    assert content.startswith(b"\x89PNG")
-    width, height = struct.unpack(">II", content[16:24])
-    assert 360 <= width <= 400
-    assert 300 < height < 3000
+    files = report_page.shoot(page, tmp_path / "images")
+    views = ("summary", "problem", "knobs", "compare", "coverage", "narrow")
+    assert [file.name for file in files] == [f"report-{view}.png" for view in views]
+    for file in files:
+        content = file.read_bytes()
+        assert content.startswith(b"\x89PNG")
+        width, height = struct.unpack(">II", content[16:24])
+        assert (360 <= width <= 400) if file.stem == "report-narrow" else (900 < width <= 1400), file.name
+        assert 100 < height < 3000, file.name
+
+
+@pytest.mark.usefixtures("browser")
+def test_a_part_that_is_not_shown_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(
+        '<!doctype html><html data-drawn="yes"><p id="summary">Seen.</p><p id="hidden" hidden>Not.</p></html>'
+    )
+    monkeypatch.setattr(
+        report_page,
+        "SHOTS",
+        [("seen", "#summary", "#summary", report_page.WIDE), ("half", "#summary", "#hidden", report_page.WIDE)],
+    )
+    with pytest.raises(SystemExit, match=r"shows no #hidden, which half\.png is to be of"):
+        report_page.shoot(page, tmp_path / "images")
+    assert [file.name for file in (tmp_path / "images").iterdir()] == ["seen.png"]
