@@ -70,8 +70,19 @@ def test_kernels_and_a_device_are_chosen(cli: Cli, store: Path) -> None:
         (("--device", "a10", "--device", "b100", "--format", "md"), "No stored device is called 'b100'. Did you mean"),
         (("pool", "--compare", "a100", "b100", "--format", "md"), "No stored device is called 'b100'. Did you mean"),
         (("--compare", "a100", "gone.db", "--format", "md"), "There is no file gone.db."),
-        (("pool", "--device", "a 100"), "Run: tunedb report pool --device 'a 100' -o report.html\n"),
-        (("--compare", "triton=1", "triton=2"), "Run: tunedb report --compare triton=1 triton=2 -o report.html\n"),
+        (("pool", "--device", "nvidia a100"), "Run: tunedb report pool --device 'nvidia a100' -o report.html\n"),
+        (
+            ("--compare", "triton=3.8.0", "triton=3.6.0"),
+            "Run: tunedb report --compare triton=3.8.0 triton=3.6.0 -o report.html\n",
+        ),
+        (("nope",), "Nothing is stored for nope. Stored kernels: other, pool."),
+        (("pool", "poool"), "Nothing is stored for poool. Did you mean pool?"),
+        (("pool", "--device", "a 100"), "No stored device is called 'a 100'."),
+        (("--compare", "triton=1", "triton=2"), "Nothing is tuned with triton=1. Stored: triton=3.6.0, triton=3.8.0."),
+        (("--compare", "h100", "H100"), "Expected two different devices, got NVIDIA H100"),
+        (("--compare", "h100", "nvidia h100", "--format", "md"), "twice. Stored devices: NVIDIA A100"),
+        (("--compare", "triton=3.8.0", "triton=3.8.0", "--format", "md"), "got triton=3.8.0 twice. Stored: triton=3.6"),
+        (("--compare", "tunedb.db", "./tunedb.db", "--format", "md"), "got tunedb.db twice. Name another one."),
         (("--device", "nvidia", "--format", "md"), "Give the whole name of one"),
         (("--compare", "a100", "4090", "--format", "md"), "4090"),
         (("-o", "."), "Name a file with -o"),
@@ -80,8 +91,9 @@ def test_kernels_and_a_device_are_chosen(cli: Cli, store: Path) -> None:
     ],
 )
 def test_what_can_not_be_reported_is_a_line_that_says_why(
-    cli: Cli, store: Path, words: tuple[str, ...], said: str
+    cli: Cli, store: Path, words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(store.parent)
     answer = cli("report", *words)
     assert answer.code == 2
     assert said in answer.err
@@ -89,6 +101,7 @@ def test_what_can_not_be_reported_is_a_line_that_says_why(
 
 
 def test_the_store_stands_in_the_command_that_is_to_be_run(cli: Cli, tmp_path: Path) -> None:
+    filled(tmp_path / "my store.db")
     said = cli("report", "--store", f"{tmp_path}/my store.db").err
     assert f"Run: tunedb report -o report.html --store '{tmp_path}/my store.db'" in said
 

@@ -16,6 +16,7 @@ from tunedb.reporting.facts import Comparison
 from tunedb.reporting.labels import device_texts
 from tunedb.reporting.places import Held, held_by, is_missing_file, is_place, printable_place, read_place
 from tunedb.store.difference import difference
+from tunedb.store.local import path_of
 from tunedb.store.stored import Stored
 from tunedb.tuner.stored_device import devices_named
 from tunedb.tuner.stored_names import check_stored, no_device
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tunedb.store.sql.copy_rates import CopyRate
 
 VERSIONS = Environment.__slots__  # what a side may name versions of: triton=3.8.0,torch=2.13.0
+_WITHIN = "Name another one. To compare two devices or environments of one store, name these, with --store."
 
 
 class Kind(StrEnum):
@@ -70,11 +72,13 @@ def common_kind(a: str, b: str) -> Kind:
 def sides_of_places(a: str, b: str, *, kernels: Sequence[str] = (), device: str | None = None) -> tuple[Side, Side]:
     """Return two sides that are stores, bundles or exported files: what each has of these kernels, on a device or all.
 
-    A kernel may be named without its module. Raises SettingError for names that nothing on the sides has, TunedbError
-    for a side on which nothing is tuned, and StoreError for a place that can't be read.
+    A kernel may be named without its module. Raises SettingError for names that nothing on the sides has and for one
+    place twice, TunedbError for a side on which nothing is tuned, and StoreError for a place that can't be read.
     """
     held = [read_place(text, kernels) for text in (a, b)]
     check_stored(kernels, {name for one in held for name in one.kernels}, " on either side")
+    if _is_same_place(a, b):
+        raise _equal("stores, bundles or exported files", printable_place(a), _WITHIN)
     names = _place_names(a, b)
     sides = [Side(name, Kind.STORE, one.sweeps, one.copy_rates) for name, one in zip(names, held, strict=True)]
     _check_tuned(sides, held)
@@ -87,12 +91,17 @@ def sides_of_stored(
     """Return two devices or two environments of what is stored as sides, with what each has of these kernels.
 
     `device` limits two environments; two devices are not limited by a third. Raises SettingError for names that nothing
-    stored has.
+    stored has, and for one device or environment twice.
     """
     here = held_by(stored, kernels)
     check_stored(kernels, here.kernels)
     if common_kind(a, b) is Kind.DEVICE:
-        return _sides_of_devices(here.sweeps, *(_device(here, text) for text in (a, b)))
+        one, other = (_device(here, text) for text in (a, b))
+        if one == other:
+            raise _equal("devices", str(one), f"Stored devices: {', '.join(sorted(map(str, set(here.devices))))}.")
+        return _sides_of_devices(here.sweeps, one, other)
+    if _versions(a) == _versions(b):
+        raise _equal("environments", a, f"Stored: {_known_versions(here.sweeps, _versions(a))}.")
     sides = [Side(text, Kind.ENVIRONMENT, _of_versions(here.sweeps, text)) for text in (a, b)]
     return _on_device(sides, device, here.devices)
 
@@ -152,21 +161,39 @@ def _device(held: Held, name: str) -> Device:
 
 
 def _of_versions(sweeps: Iterable[Sweep], text: str) -> list[Sweep]:
-    wanted = dict(part.partition("=")[::2] for part in text.split(","))
-    if not set(wanted) <= set(VERSIONS):
-        raise SettingError(f"Expected some of {', '.join(f'{name}=...' for name in VERSIONS)}, got {text!r}.")
-    sweeps = list(sweeps)
+    wanted, sweeps = _versions(text), list(sweeps)
 
     def fits(environment: Environment) -> bool:
         return all(getattr(environment, name) == value for name, value in wanted.items())
 
     of_side = [sweep for sweep in sweeps if any(map(fits, sweep.environments))]
     if not any(sweep.leaves_its_store for sweep in of_side):
-        known = sorted(
-            {f"{name}={getattr(one, name)}" for sweep in sweeps for one in sweep.environments for name in wanted}
-        )
-        raise SettingError(f"Nothing is tuned with {text}. Stored: {', '.join(known) or 'nothing'}.")
+        raise SettingError(f"Nothing is tuned with {text}. Stored: {_known_versions(sweeps, wanted)}.")
     return of_side
+
+
+def _versions(text: str) -> dict[str, str]:
+    """Return the versions that an environment is named by. Raises SettingError for names that none has."""
+    wanted = dict(part.partition("=")[::2] for part in text.split(","))
+    if not set(wanted) <= set(VERSIONS):
+        raise SettingError(f"Expected some of {', '.join(f'{name}=...' for name in VERSIONS)}, got {text!r}.")
+    return wanted
+
+
+def _known_versions(sweeps: Iterable[Sweep], names: Iterable[str]) -> str:
+    names = list(names)
+    known = {f"{name}={getattr(one, name)}" for sweep in sweeps for one in sweep.environments for name in names}
+    return ", ".join(sorted(known)) or "nothing"
+
+
+def _equal(kind: str, name: str, hint: str) -> SettingError:
+    """Return the error for two sides that are one."""
+    return SettingError(f"Expected two different {kind}, got {name} twice. {hint}")
+
+
+def _is_same_place(a: str, b: str) -> bool:
+    """Say whether two places are one: the same text, or the same file by two names."""
+    return a == b or ((path := path_of(a)) is not None and path == path_of(b))
 
 
 def _on_device(sides: Sequence[Side], device: str | None, stored: Collection[Device]) -> tuple[Side, Side]:

@@ -79,10 +79,10 @@ def report(
         raise SettingError(f"Expected a file to write, got {without_password(output)}. Name a file with -o.")
     if format is None:
         format = ReportFormat.md if output is not None and output.endswith(MARKDOWN) else ReportFormat.html
+    made = _made(kernels or (), device, compare)  # first: what can't be made is no matter of a file
     if output is None and format is ReportFormat.html and png is None:
         again = _typed_again(kernels or (), device, compare)
         raise SettingError(f"Expected a file to write the page to. Run: {again} -o report.html{store_option()}")
-    made = _made(kernels or (), device, compare)
     if png is not None:
         _draw(made, Path(png))
     if output is not None or format is ReportFormat.md:
