@@ -252,7 +252,10 @@ def test_a_kernel_that_is_not_installed_is_known_by_what_is_stored(
     [found] = cli("explain", "avg_pool1d", "--arg", "n=1", "--format", "json").json
     assert (found["uid"], found["verdict"]) == (uid, "chosen")
     assert cli("lookup", "avg_pool1d", "--arg", "n=1", "--format", "json").json["uid"] == uid
-    for given, code, words in ((("--arg", "n=9"), 1, "no stored problem has"), ((), 2, "2 stored problems have {}")):
+    for given, code, words in (
+        (("--arg", "n=9"), 1, "no stored problem has"),
+        ((), 2, "2 of its problems are stored. Name one by: n=1 or 2"),
+    ):
         refused = cli("explain", "avg_pool1d", *given)
         assert (refused.code, words in refused.err, "n=" in refused.err) == (code, True, True)
     assert cli("explain", "nothing", "--arg", "n=1").code == 2

@@ -205,8 +205,14 @@ def test_what_is_shown_can_be_typed(cli: Cli, script: Sweep, words: Sequence[str
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["mine.add", "--arg", "n=1001"], 1, "no stored problem has {'n': 1001}"),
-        (["mine.add", "--arg", "m=1"], 2, "Expected the facts of one of these: bias=None, n=1000, x.aligned=True"),
+        (["mine.add", "--arg", "n=1001"], 1, "no stored problem has n=1001. Stored: n=1000."),
+        (["mine.add", "--arg", "m=1"], 2, "mine.add has no fact m. Facts: bias, n, x.aligned.\n"),
+        (["add", "--arg", "x_aligned=True"], 2, "has no fact x_aligned. Did you mean x.aligned? Facts: bias, n, x.al"),
+        (
+            ["add", "--arg", "X_ALIGNED=1", "--arg", "bais=1"],
+            2,
+            "X_ALIGNED, bais. Did you mean x.aligned? Did you mean",
+        ),
         (["sub", "--arg", "n=1"], 2, "No kernel is called 'sub'"),
     ],
 )

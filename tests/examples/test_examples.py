@@ -231,6 +231,15 @@ def test_arguments_that_make_no_problem_are_named(cli: Cli, words: list[str], sa
 
 @in_the_interpreter
 @pytest.mark.usefixtures("package")
+def test_a_fact_is_named_as_it_is_printed() -> None:
+    kernel = registry.kernel_named("example_softmax")
+    problem = kernel.problem({"columns": 40, "x.dtype": "fp16"})
+    assert problem == kernel.problem({"columns": 40, "x_dtype": "float16"})
+    assert problem != kernel.problem({"columns": 40})
+
+
+@in_the_interpreter
+@pytest.mark.usefixtures("package")
 def test_a_shapes_file_names_its_kernels(cli: Cli, tmp_path: Path) -> None:
     lines = [{"kernel": kernel, **arguments} for kernel, arguments in SMALL.items()]
     (tmp_path / "shapes.jsonl").write_text("\n".join(map(json.dumps, lines)))

@@ -12,6 +12,7 @@ from tunedb.cli.command import Command, with_common_flags
 from tunedb.cli.commands import COMMANDS, SUMMARIES
 from tunedb.cli.examples import EXAMPLES
 from tunedb.cli.exit_codes import EPILOG
+from tunedb.cli.plain_help import PlainCommand, PlainGroup
 from tunedb.cli.problem_options import with_problem
 from tunedb.core.declaration import Argument
 
@@ -33,6 +34,7 @@ def make_app(
     """
     app = typer.Typer(
         name="tunedb",
+        cls=PlainGroup,
         help="An autotuning database for Triton kernels: find the best config once, reuse it in every later call.",
         epilog=EPILOG,
         rich_markup_mode=MARKUP,
@@ -44,16 +46,18 @@ def make_app(
     for words, sentence in SUMMARIES.items():
         group, _, name = words.rpartition(" ")
         if group and group not in groups:
-            groups[group] = typer.Typer(help=GROUPS[group], no_args_is_help=True, rich_markup_mode=MARKUP)
+            groups[group] = typer.Typer(
+                cls=PlainGroup, help=GROUPS[group], no_args_is_help=True, rich_markup_mode=MARKUP
+            )
             app.add_typer(groups[group], name=group)
         decorate = (groups[group] if group else app).command
         if only is not None and only != words:
-            decorate(name)(_named(sentence))
+            decorate(name, cls=PlainCommand)(_named(sentence))
             continue
         command = COMMANDS[words]
         function = with_problem(command.function, arguments) if command.takes_problem else command.function
         epilog = _epilog(command, None if kernel else installed)
-        decorate(name, epilog=epilog)(with_common_flags(function, configured=command.configured))
+        decorate(name, cls=PlainCommand, epilog=epilog)(with_common_flags(function, configured=command.configured))
     return app
 
 

@@ -23,7 +23,10 @@ from tunedb.errors import SettingError
 log = logging.getLogger("tunedb.cli")  # progress and notes, on stderr
 
 Function = Callable[..., None]
-FormatOption = Annotated[Format, typer.Option("--format", help="How to print the answer on stdout.")]
+FormatOption = Annotated[
+    Format,
+    typer.Option("--format", metavar="FORMAT", help="How to print the answer on stdout: as a table, json or csv."),
+]
 DeviceOption = Annotated[
     str | None,
     typer.Option(

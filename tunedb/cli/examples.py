@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-_SOFTMAX = "softmax --arg rows=4096 --arg columns=1024"
-
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "warm": (f"tunedb warm {_SOFTMAX}", "tunedb warm --from shapes.jsonl --dry-run", "tunedb warm --from-misses"),
+    "warm": (
+        "tunedb warm softmax --arg rows=4096 --arg columns=1024",
+        "tunedb warm --from shapes.jsonl --dry-run",
+        "tunedb warm --from-misses",
+    ),
     "run": (
         "tunedb run train.py --epochs 2",
         "tunedb run --report -m package.train",
@@ -16,8 +18,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tunedb precompile --from calls.jsonl --device h200 --into compiled",
         "tunedb precompile avg_pool1d --from problems.jsonl --device h200 --into compiled",
     ),
-    "lookup": (f"tunedb lookup {_SOFTMAX}", f"tunedb lookup {_SOFTMAX} --arg x_dtype=fp16 --device h100 --format json"),
-    "explain": (f"tunedb explain {_SOFTMAX}",),
+    "lookup": (
+        "tunedb lookup softmax --arg columns=1024",
+        "tunedb lookup softmax --arg columns=1024 --arg x.dtype=fp16 --device h100 --format json",
+    ),
+    "explain": ("tunedb explain softmax --arg columns=1024 --arg x.dtype=fp16",),
     "ls": (
         "tunedb ls --kernel softmax --where columns=1024,x.dtype=fp16",
         "tunedb ls --stale --sort age",

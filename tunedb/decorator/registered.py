@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -83,9 +83,12 @@ class RegisteredAutotuner:
     def problem(self, arguments: Mapping[str, Any]) -> Problem:
         """Return the problem of the call that the function makes of these arguments. A dtype may be given by name.
 
+        A fact may be named as it is printed: `x.dtype` is the argument `x_dtype`.
+
         Raises SettingError for an argument that the function does not take, for a missing one, and if it fails.
         """
         names = [parameter.name for parameter in self._parameters]
+        arguments = {_parameter_of(name, names): value for name, value in arguments.items()}
         unknown, missing = sorted(set(arguments) - set(names)), self._missing(arguments)
         if unknown or missing:
             what = f"no argument is called {', '.join(unknown)}" if unknown else f"{', '.join(missing)} is missing"
@@ -182,6 +185,11 @@ class RegisteredAutotuner:
             grid, named = self._make_arguments(device, **arguments)
             named = dict(named)
         return self._state.spec.call(grid, (), named)
+
+
+def _parameter_of(name: str, names: Collection[str]) -> str:
+    """Return the parameter that a fact of this name is given to."""
+    return plain if name not in names and (plain := name.replace(".", "_")) in names else name
 
 
 def _as_dtype(name: str, value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,9 @@ from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import MissError, SettingError
 from tunedb.store.interface import SweepLists
+from tunedb.tuner.stored_names import no_facts
 
+MAX_NAMED = 5  # facts, and values of each, that a message names
 NEWEST = 100  # sweeps, by their arrival, of which the one that began last is taken: an import brings old ones
 
 
@@ -38,11 +41,19 @@ class StoredKernel:
         fitting = [problem for problem in self._problems if _has(problem, arguments)]
         if len(fitting) == 1:
             return fitting[0]
-        which = f"{len(fitting)} stored problems have" if fitting else "no stored problem has"
         known = {name for problem in self._problems for name in problem}
-        raise (MissError if not fitting and known.issuperset(arguments) else SettingError)(
-            f"{self.name} is not installed, and {which} {dict(arguments)}. Expected the facts of one of these: "
-            f"{'; '.join(map(str, (fitting or self._problems)[:5]))}."
+        if unknown := [name for name in arguments if name not in known]:
+            raise SettingError(no_facts(self.name, unknown, known))
+        given = ", ".join(f"{name}={value}" for name, value in arguments.items()) or "these facts"
+        if fitting:
+            differing = [name for name in sorted(known) if not _is_shared(name, fitting)]
+            which = f"stored problems have {given}" if arguments else "of its problems are stored"
+            raise SettingError(
+                f"{self.name} is not installed, and {len(fitting)} {which}. Name one by: {_values(fitting, differing)}."
+            )
+        raise MissError(
+            f"{self.name} is not installed, and no stored problem has {given}. "
+            f"Stored: {_values(self._problems, arguments)}."
         )
 
     def space(self, problem: Problem, device: Device) -> Sequence[Config]:
@@ -66,6 +77,25 @@ def _has(problem: Problem, facts: Mapping[str, Any]) -> bool:
     """Say whether a problem has these facts, as it shows them; a dtype by any of its names."""
     own = problem.plain()
     return all(name in own and _name_of(own[name]) == _name_of(value) for name, value in facts.items())
+
+
+def _is_shared(name: str, problems: Sequence[Problem]) -> bool:
+    """Say whether all problems have the same value of a fact, or none."""
+    return len({repr(problem.plain()[name]) if name in problem else "" for problem in problems}) == 1
+
+
+def _values(problems: Sequence[Problem], names: Iterable[str]) -> str:
+    """Return which values the problems have of some facts: no more facts and values than fit a line."""
+    parts = []
+    for name in itertools.islice(names, MAX_NAMED):
+        values = sorted({str(plain[name]) for problem in problems if name in (plain := problem.plain())}, key=_order)
+        more = f" and {len(values) - MAX_NAMED} more" if len(values) > MAX_NAMED else ""
+        parts.append(f"{name}={' or '.join(values[:MAX_NAMED])}{more}")
+    return "; ".join(parts)
+
+
+def _order(value: str) -> tuple[int, str]:
+    return (len(value), value) if value.isdecimal() else (0, value)
 
 
 def _name_of(value: object) -> object:

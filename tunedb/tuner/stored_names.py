@@ -42,6 +42,25 @@ def check_stored(typed: Iterable[str], stored: Iterable[str], place: str = "") -
         )
 
 
+def no_facts(kernel: str | None, names: Iterable[str], stored: Iterable[str]) -> str:
+    """Return a sentence about facts that no stored problem has, of a kernel or at all; with those that are stored."""
+    names, stored = list(names), sorted(set(stored))
+    hints = "".join(dict.fromkeys(_alike_fact(name, stored) for name in names))
+    more = f" and {len(stored) - MAX_NAMES} more" if len(stored) > MAX_NAMES else ""
+    which = "No stored problem has a fact" if kernel is None else f"{kernel} has no fact"
+    return f"{which} {', '.join(names)}.{hints} Facts: {', '.join(stored[:MAX_NAMES]) or 'none'}{more}."
+
+
+def _alike_fact(typed: str, stored: Iterable[str]) -> str:
+    """Return a question that names what may be meant: a fact that is the same without its punctuation comes alone."""
+    same = [name for name in stored if _letters(name) == _letters(typed)]
+    return alike(typed, same or stored)
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name)).casefold()
+
+
 def no_device(typed: str, stored: Iterable[Device]) -> str:
     """Return a sentence that says that no stored device is called so, with those that are."""
     names = sorted({device.name for device in stored})

@@ -46,8 +46,9 @@ def export(
         FileFormat,
         typer.Option(
             "--format",
+            metavar="FORMAT",
             help="jsonl: all that import needs; python: a table of configs; module: a kernel; "
-            "bundle: a read-only store for a package; others: folders.",
+            "bundle: a read-only store for a package; json-configs, t4, kernel-tuner-cache: folders.",
         ),
     ] = FileFormat.jsonl,
     kernel: KernelOption = None,

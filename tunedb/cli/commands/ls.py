@@ -68,11 +68,19 @@ def ls(
             "--where", metavar="NAME=VALUE,...", help="Only problems with these facts, such as kernel_size=8."
         ),
     ] = None,
-    status: Annotated[SweepStatus | None, typer.Option("--status", help="Only sweeps with this status.")] = None,
+    status: Annotated[
+        SweepStatus | None,
+        typer.Option("--status", metavar="STATUS", help="Only sweeps that are running, tuned, failed or aborted."),
+    ] = None,
     stale: Annotated[bool, typer.Option("--stale", help="Only sweeps of the current device that are stale.")] = False,
     sort: Annotated[
         Order | None,
-        typer.Option("--sort", help="The default is by kernel, problem, device and time of finish, oldest first."),
+        typer.Option(
+            "--sort",
+            metavar="ORDER",
+            help="By kernel, device, status, age, time_us or speedup. The default is by kernel, problem, device and "
+            "time of finish, oldest first.",
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N rows.")] = None,
     limits: Annotated[
@@ -80,7 +88,11 @@ def ls(
     ] = False,
     layer: Annotated[
         Place | None,
-        typer.Option("--layer", help="Only sweeps of the local store, or only those that bundles alone have."),
+        typer.Option(
+            "--layer",
+            metavar="LAYER",
+            help="local: only the local store's sweeps; bundle: only those of bundles alone.",
+        ),
     ] = None,
     shipped: Annotated[bool, typer.Option("--shipped", help="Also the sweeps that come with tunedb.")] = False,
     fleet: FleetOption = False,
@@ -103,7 +115,7 @@ def ls(
         raise SettingError("--layer is not for --fleet, which lists the shared store alone.")
     if shipped and (fleet or layer is Place.local):
         raise SettingError("--shipped lists a bundle: it is not for --fleet, and not for --layer local.")
-    has_facts = (lambda _: True) if where is None else read_where(where)
+    facts = read_where(where or "")
     is_filtered = any(option is not None for option in (kernel, device, where, status, layer)) or stale
     unfinished, moment = 0, now()
 
@@ -113,7 +125,7 @@ def ls(
         sweeps = sweeps_of(stored, kernel=kernel, device=device, finished=False)
         for state in States(moment, stored.get_unlisted).of_all(sweeps):
             sweep = state.sweep
-            if not has_facts(sweep.problem) or (status is not None and sweep.status != status):
+            if not facts.fits(sweep.problem) or (status is not None and sweep.status != status):
                 continue
             if stale and not state.stale:
                 continue
@@ -135,6 +147,8 @@ def ls(
             for state in itertools.islice(listed, limit)
         )
         printed = print_rows(rows, format, (*_COLUMNS, "copy_share") if limits else _COLUMNS)
-    if not printed and store is not None:
+    if not printed and (unknown := facts.unknown()):
+        log.info("%s", unknown)
+    elif not printed and store is not None:
         log.info("Nothing is stored%s in %s.", " for that" if is_filtered else "", printable_store(fleet=fleet))
     say_unfinished(unfinished)

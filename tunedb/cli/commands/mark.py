@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @command("mark")
 def mark(
     uid: UidArgument,
-    kind: Annotated[MarkKind, typer.Argument(help="pin: it wins; quarantine: it is never used; unpin, release: undo.")],
+    kind: Annotated[
+        MarkKind,
+        typer.Argument(help="pin: it wins; quarantine: it is never used; unpin, release: undo."),
+    ],
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why. It is kept with the mark.")],
     format: FormatOption = Format.table,
 ) -> None:

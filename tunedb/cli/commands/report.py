@@ -46,7 +46,11 @@ def report(
     ] = None,
     format: Annotated[
         ReportFormat | None,
-        typer.Option("--format", help="html: a page; md: a summary in Markdown. By default, the file's name decides."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="html: a page; md: a summary in Markdown. By default, the file's name decides.",
+        ),
     ] = None,
     device: DeviceOption = None,
     compare: Annotated[

@@ -48,7 +48,10 @@ def run(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write the report to a file instead of stderr."),
     ] = None,
-    format: Annotated[ReportFormat, typer.Option("--format", help="How to write the report.")] = ReportFormat.table,
+    format: Annotated[
+        ReportFormat,
+        typer.Option("--format", metavar="FORMAT", help="How to write the report: as a table or json."),
+    ] = ReportFormat.table,
     record: Annotated[
         Path | None,
         typer.Option("--record", metavar="FILE", help="Record the calls in a file, for tunedb precompile --from."),
