@@ -19,10 +19,6 @@ from types import ModuleType
 from tunedb import settings
 
 EXAMPLE = "report-example.html"  # the page's name in the site
-SHOTS = {
-    "report-problem": "The view of a problem: the sentence that says why a config won, and the race of all configs",
-    "report-compare": "The view of a comparison: what each GPU chooses, and what the other's config costs there",
-}
 
 
 def write(folder: Path) -> None:
@@ -44,11 +40,7 @@ def example_report(page: Path, sweeps: Path | None = None) -> str:
         return "To see one, tune something and make it: `tunedb demo`, then `tunedb report -o report.html`.\n"
     kinds = ", ".join(report_page.devices(sweeps))
     link = f'<a href="../{EXAMPLE}">A report of average pooling, softmax, layer norm and matrix products</a>'
-    text = f"{link} on real GPUs ({kinds}) shows what a page looks like.\n"
-    for name, alt in SHOTS.items():
-        if (Path(__file__).parent / "images" / f"{name}.png").is_file():
-            text += f"\n![{alt}](../images/{name}.png)\n"
-    return text
+    return f"{link} on real GPUs ({kinds}) shows what a page looks like.\n"
 
 
 def commands() -> str:
