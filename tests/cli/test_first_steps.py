@@ -209,9 +209,9 @@ def test_what_is_shown_can_be_typed(cli: Cli, script: Sweep, words: Sequence[str
         (["mine.add", "--arg", "m=1"], 2, "mine.add has no fact m. Facts: bias, n, x.aligned.\n"),
         (["add", "--arg", "x_aligned=True"], 2, "has no fact x_aligned. Did you mean x.aligned? Facts: bias, n, x.al"),
         (
-            ["add", "--arg", "X_ALIGNED=1", "--arg", "bais=1"],
+            ["add", "--arg", "X_ALIGNED=1", "--arg", "biass=1"],
             2,
-            "X_ALIGNED, bais. Did you mean x.aligned? Did you mean",
+            "X_ALIGNED, biass. Did you mean x.aligned? Did you mean",
         ),
         (["sub", "--arg", "n=1"], 2, "No kernel is called 'sub'"),
     ],
