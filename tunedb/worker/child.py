@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
 import sys
-import threading
-import time
 from collections.abc import Collection
 from types import FrameType
 from typing import IO, TYPE_CHECKING
@@ -38,6 +35,7 @@ from tunedb.sweep.observer import Observer, suspect_of
 from tunedb.tuner.lock_folder import lock_folder
 from tunedb.tuner.tuning_result import Skipped, Swept
 from tunedb.tuner.verification import verify
+from tunedb.worker.inbox import Inbox
 from tunedb.worker.messages import (
     FINISH_S,
     CopyRateMeasured,
@@ -55,7 +53,6 @@ from tunedb.worker.messages import (
     Tune,
     Tuned,
     Verified,
-    decode,
     encode,
 )
 from tunedb.worker.preparation import prepare
@@ -64,7 +61,6 @@ if TYPE_CHECKING:
     from tunedb.store import Store
     from tunedb.tuner.tuner import Tuner
 
-ORPHAN_S = 3.0  # in which a worker whose parent is gone stops what it does; by judgement
 STORES_S = 60.0  # for which a task waits for its stores in all, where a call waits two seconds
 
 _log = logging.getLogger("tunedb")
@@ -202,40 +198,18 @@ def _raise_terminated(number: int, _: FrameType | None) -> None:
     raise interrupts.Terminated
 
 
-def _first_message() -> Prepare | Start:
-    line = sys.stdin.readline()
-    if not line:  # the parent needs no worker, or is gone
-        os._exit(0)
-    message: Prepare | Start = decode(line)
-    return message
-
-
 def main() -> None:
     """Do what the messages on stdin ask for, one after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent as well, which ends this process
-    events = EventWriter(os.fdopen(int(sys.argv[1]), "w"))
-    start = _first_message()
+    inbox, events = Inbox(), EventWriter(os.fdopen(int(sys.argv[1]), "w"))
+    start = inbox.get()
     if isinstance(start, Prepare):
         prepare(start)
-        start = _first_message()
+        start = inbox.get()
     assert isinstance(start, Start)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("tunedb").setLevel(start.log_level)
     settings.configure(store=start.store, shared=start.shared, bundles=start.bundles, lock_timeout=start.lock_timeout)
-    requests: queue.SimpleQueue[Request | Finish] = queue.SimpleQueue()
-    is_ending, patience = threading.Event(), CLOSE_S
-
-    def read() -> None:
-        nonlocal patience
-        for line in sys.stdin:
-            requests.put(decode(line))
-        patience = FINISH_S  # nobody waits for this process
-        os.kill(os.getpid(), signal.SIGTERM)
-        if is_ending.wait(ORPHAN_S):
-            time.sleep(FINISH_S + CLOSE_S)  # it ends by itself before
-        os._exit(0)  # a kernel hangs, or a store
-
-    threading.Thread(target=read, daemon=True).start()
     from tunedb.store import open_store
     from tunedb.tuner.session import with_shared
     from tunedb.tuner.tuner import Tuner
@@ -244,16 +218,17 @@ def main() -> None:
     store = open_store(current.store, migrate=False)
     stores = with_shared(store, current)
     tuner = Tuner(current, stores, locks=lock_folder(current), supervised=True, owner=start.owner)
-    signal.signal(signal.SIGTERM, _raise_terminated)  # not before: an exception would not stop an import of torch
-    events.put(Ready())
     try:
+        signal.signal(signal.SIGTERM, _raise_terminated)  # not before: an exception would not stop an import of torch
+        inbox.is_at_work = True
+        events.put(Ready())
         with one_compile_worker():
-            while not isinstance(message := requests.get(), Finish) and run(tuner, store, start.index, message, events):
+            while not isinstance(message := inbox.get(), Finish) and run(tuner, store, start.index, message, events):
                 pass
         is_sent = _finish(FINISH_S)
     except interrupts.Terminated:  # what it held of its problem is given back
-        is_ending.set()
-        _finish(patience)
+        inbox.is_ending.set()
+        _finish(FINISH_S if inbox.is_orphan else CLOSE_S)  # nobody waits for an orphan
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTERM)
     os._exit(0 if is_sent else 1)  # Python's own end may hang on what is left of the device
