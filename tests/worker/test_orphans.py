@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.forked_workers import fork_workers
-from tests.planted import NAME, problem_of, register_lightly
+from tests.planted import NAME, problem_of, register_lightly, register_module
 from tests.threads import eventually
 from tunedb import settings
 from tunedb.store import Store
@@ -24,12 +24,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", register_lightly(folder := tmp_path / "site"))
     fork_workers(monkeypatch)
     return folder
-
-
-def register_module(site: Path, text: str) -> None:
-    """Have workers load the kernel from a module with this text."""
-    (site / "anew.py").write_text(text)
-    (site / "planted-1.0.dist-info" / "entry_points.txt").write_text(f"[tunedb.kernels]\n{NAME} = anew:KERNEL\n")
 
 
 def start() -> Start:

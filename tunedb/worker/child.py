@@ -145,6 +145,7 @@ def run(tuner: Tuner, store: Store, index: int, message: Request, events: EventW
     if isinstance(message, MeasureCopyRate):
         return _measure_copy_rate(store, index, events)
     kernel, problem = kernel_named(message.problem.kernel), message.problem
+    _log.disabled = False  # a module that configures logging may disable all loggers
     if isinstance(message, Tune) and message.arguments is not None:
         problem = kernel.problem(message.arguments)  # a kernel may need more than the problem says
     task = TuningTask(kernel, problem, placement_of(index))
@@ -198,17 +199,25 @@ def _raise_terminated(number: int, _: FrameType | None) -> None:
     raise interrupts.Terminated
 
 
+def _log_on_stderr() -> None:
+    """Have what this worker logs go to stderr, whatever handlers the modules of kernels set, now or later."""
+    logging.basicConfig(format="%(message)s")
+    _log.addHandler(logging.StreamHandler())
+    _log.propagate = False
+
+
 def main() -> None:
     """Do what the messages on stdin ask for, one after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent as well, which ends this process
+    _log_on_stderr()
     inbox, events = Inbox(), EventWriter(os.fdopen(int(sys.argv[1]), "w"))
     start = inbox.get()
     if isinstance(start, Prepare):
         prepare(start)
         start = inbox.get()
     assert isinstance(start, Start)
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("tunedb").setLevel(start.log_level)
+    _log.disabled = False  # as in `run`: the modules may be loaded by now
+    _log.setLevel(start.log_level)
     settings.configure(store=start.store, shared=start.shared, bundles=start.bundles, lock_timeout=start.lock_timeout)
     from tunedb.store import open_store
     from tunedb.tuner.session import with_shared
