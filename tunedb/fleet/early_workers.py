@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +16,23 @@ from tunedb.worker.messages import Prepare
 from tunedb.worker.process import Started, end_process, start_process, tell
 
 
+@dataclass(slots=True)
+class EarlyWorker:
+    """A process that is started, and the lock of the GPU whose context it may be making; None if it makes none.
+
+    The lock is to be closed when the process is ready or has ended, and not before.
+    """
+
+    process: Started
+    gpu: contextlib.ExitStack | None = None
+
+    def end(self) -> None:
+        """End the process, and free the GPU."""
+        end_process(self.process[0], patience=0.0)
+        if self.gpu is not None:
+            self.gpu.close()
+
+
 class EarlyWorkers:
     """The processes of workers that no supervisor has yet. The end of the block ends those that none took.
 
@@ -23,8 +41,7 @@ class EarlyWorkers:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        self._started: dict[str, Started] = {}
-        self._gpus = contextlib.ExitStack()
+        self._started: dict[str, EarlyWorker] = {}
 
     def __enter__(self) -> EarlyWorkers:
         return self
@@ -45,22 +62,18 @@ class EarlyWorkers:
             if started[slot.device.digest] > problems:
                 continue
             with suppress(OSError):  # too many processes: whoever needs it tries again, and says so
-                self._started[slot.name] = start_process(slot.variables)
-                index = slot.index if slot.gpu_name is not None and self._holds(slot.gpu_name) else None
-                tell(self._started[slot.name][0], Prepare(tuple(kernels), index))
+                worker = self._started[slot.name] = EarlyWorker(start_process(slot.variables))
+                worker.gpu = None if slot.gpu_name is None else self._lock(slot.gpu_name)
+                tell(worker.process[0], Prepare(tuple(kernels), None if worker.gpu is None else slot.index))
 
-    def take(self, names: Iterable[str]) -> dict[str, Started]:
-        """Return the processes of the slots with these names, and end the others. All GPUs are free again."""
-        self._gpus.close()
+    def take(self, names: Iterable[str]) -> dict[str, EarlyWorker]:
+        """Return the workers of the slots with these names, each with the lock of its GPU, and end the others."""
         taken = {name: self._started.pop(name) for name in names if name in self._started}
         while self._started:
-            end_process(self._started.popitem()[1][0], patience=0.0)
+            self._started.popitem()[1].end()
         return taken
 
-    def _holds(self, gpu_name: str) -> bool:
-        """Hold the GPU from now on if it is free, and return whether it was."""
+    def _lock(self, gpu_name: str) -> contextlib.ExitStack | None:
+        """Hold the GPU from now on if it is free; return what holds it."""
         with contextlib.ExitStack() as tried:
-            is_held = tried.enter_context(try_gpu(gpu_name, self._folder))
-            if is_held:
-                self._gpus.push(tried.pop_all())
-        return is_held
+            return tried.pop_all() if tried.enter_context(try_gpu(gpu_name, self._folder)) else None

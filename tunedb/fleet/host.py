@@ -78,7 +78,10 @@ class _Crew:
         self._shared = TaskRun(tasks, run)
         self._queue: queue.SimpleQueue[_Event | _End] = queue.SimpleQueue()
         self._copy_rates = run.copy_rates
-        started = early.take(slot.name for slot in slots)
+        taken = early.take(slot.name for slot in slots)
+        # Held from then on until the first task is done: by then its worker has made the GPU's context, or has ended.
+        self._gpus = {name: worker.gpu for name, worker in taken.items() if worker.gpu is not None}
+        started = {name: worker.process for name, worker in taken.items()}
         make = partial(Supervisor, run.store, run.settings, workers=len(slots))
         self._supervisors = {
             slot.name: make(slot.index, run.step, variables=slot.variables, started=started.get(slot.name))
@@ -136,20 +139,28 @@ class _Crew:
                 def ask(task: TuningTask, **options: Any) -> tuple[str, Sweep | None]:
                     return supervisor.tune(task.problem, task.arguments, **options)
 
-                measure = partial(self._measure_copy_rate, slot, supervisor)
-                while (task := self._shared.next(slot, on_idle=measure)) is not None:
+                rest = partial(self._rest, slot, supervisor)
+                while (task := self._shared.next(slot, on_idle=rest)) is not None:
                     self._tune(slot, ask, task)
-                measure()
+                rest()
         except Interrupted:
             pass
         # Raised on the main thread: an error of the store, which ends the run, or of the worker's start.
         except BaseException as raised:
             error = raised
         finally:
+            if (gpu := self._gpus.pop(slot.name, None)) is not None:
+                gpu.close()
             self._queue.put(_End(slot, error))
 
-    def _measure_copy_rate(self, slot: Slot, supervisor: Supervisor) -> None:
-        """Have the slot's worker do it if it is running; called while there is no task for it."""
+    def _rest(self, slot: Slot, supervisor: Supervisor) -> None:
+        """Have the slot's worker measure the copy rate if it is running; called while there is no task for it.
+
+        A worker that was started early and got no task ends: the GPU is for others.
+        """
+        if (gpu := self._gpus.pop(slot.name, None)) is not None:
+            with gpu:
+                supervisor.let_go()
         if self._copy_rates is not None and supervisor.is_running and not self._shared.tasks.is_closed:
             self._copy_rates.measure(slot, supervisor.measure_copy_rate)
 
@@ -165,6 +176,9 @@ class _Crew:
     def _wait_for_gpu(self, slot: Slot, held: contextlib.ExitStack) -> bool:
         """Wait until no other process of this host sweeps on the slot's GPU; return False if the run ends before."""
         while slot.gpu_name is not None and not self._shared.is_over:
+            if (gpu := self._gpus.pop(slot.name, None)) is not None:
+                held.push(gpu)
+                return True
             with contextlib.ExitStack() as tried:
                 if tried.enter_context(try_gpu(slot.gpu_name)):
                     held.push(tried.pop_all())

@@ -211,9 +211,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent as well, which ends this process
     _log_on_stderr()
     inbox, events = Inbox(), EventWriter(os.fdopen(int(sys.argv[1]), "w"))
-    start = inbox.get()
+    start, context = inbox.get(), None
     if isinstance(start, Prepare):
-        prepare(start)
+        context = prepare(start)
         start = inbox.get()
     assert isinstance(start, Start)
     _log.disabled = False  # as in `run`: the modules may be loaded by now
@@ -227,6 +227,8 @@ def main() -> None:
     store = open_store(current.store, migrate=False)
     stores = with_shared(store, current)
     tuner = Tuner(current, stores, locks=lock_folder(current), supervised=True, owner=start.owner)
+    if context is not None:
+        context.join()  # it would spoil the times of another process, to which the GPU may be left after `Ready`
     try:
         signal.signal(signal.SIGTERM, _raise_terminated)  # not before: an exception would not stop an import of torch
         inbox.is_at_work = True

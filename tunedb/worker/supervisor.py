@@ -103,8 +103,7 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._started is not None:  # there was no task
-            end_process(self._started[0], patience=0.0)
+        self.let_go()
         if kind is not None:
             self.interrupt()
             self._end(patience=MAX_RELEASE_S)
@@ -114,6 +113,12 @@ class Supervisor:
         if self._sweep_uid is not None:  # interrupted: the worker was ended in the middle of it
             with contextlib.suppress(StoreError, UnknownSweep):  # `tunedb warm --incomplete` finds it all the same
                 abort(self.store, self.store.get_sweep(self._sweep_uid))
+
+    def let_go(self) -> None:
+        """End the process that was started already if there was no task for it."""
+        if self._started is not None:
+            end_process(self._started[0], patience=0.0)
+            self._started = None
 
     def tune(
         self,
