@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
+from tests import planted
 from tests.cli.conftest import Cli, Kernel, put
 from tests.cli.test_explain_mark import PROBLEM, tuned
 from tests.cli.test_misses_stats import serve
+from tests.forked_workers import fork_workers
+from tests.planted import register_lightly
 from tests.store.bundled import write
-from tests.store.samples import DEVICE, NOON
-from tunedb import settings
+from tests.store.samples import DEVICE, NOON, trial
+from tunedb import registry, settings
 from tunedb.core.device import INTERPRETER, Device
-from tunedb.core.problem import Problem
+from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Source, Sweep, UsageCount
 from tunedb.store import bundles, open_store
 from tunedb.store.bundle.sources import BundleSource
@@ -185,21 +188,48 @@ def test_of_a_kernel_that_is_not_installed_a_call_that_was_served_since_closes_t
     assert open_rows(cli) == []
 
 
-def test_the_fleet_s_misses_too(
+def test_a_bundle_of_this_host_answers_nothing_for_the_fleet(
     cli: Cli, kernels: dict[str, Kernel], bundled: Bundled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNEDB_SHARED", str(tmp_path / "shared.db"))
     with open_store(str(tmp_path / "shared.db")) as store:
         store.add_usage([count(1, host="node1"), count(2, host="node2")])
     bundled(tuned(problem=problem(1)))
-    assert open_rows(cli, "--fleet") == [2]
+    answer = cli("misses", "--fleet", "--all", "--format", "json")
+    assert [(row["problem"]["rows"], row["layer"], row["bundle"]) for row in answer.json] == [
+        (1, None, None),
+        (2, None, None),
+    ]
+    assert (answer.code, "Answered by bundles" in answer.err) == (1, False)
+    assert open_rows(cli, "--fleet", "--kernel", "pool", "--device", "interpreter") == [1, 2]
     stats = cli("stats", "--fleet", "--format", "json").json
-    assert (stats["misses"], stats["misses_bundled"]) == (6, 3)
-    assert [row["misses"] for row in cli("devices", "--fleet", "--format", "json").json] == [3]
+    assert (stats["misses"], stats["misses_bundled"]) == (6, 0)
+    assert [row["misses"] for row in cli("devices", "--fleet", "--format", "json").json] == [6]
     plan = cli("warm", "--from-misses", "--fleet", "--dry-run", "--format", "json")
-    assert [row["problem"]["rows"] for row in plan.json] == [2]
-    monkeypatch.setenv("TUNEDB_BUNDLES", "off")  # as on the hosts that do without
-    assert open_rows(cli, "--fleet") == [1, 2]
+    assert [(row["problem"]["rows"], row["plan"]) for row in plan.json] == [(1, "tune"), (2, "tune")]
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", 1)], ids=["this process", "a worker"])
+def test_warm_tunes_for_the_fleet_what_a_bundle_of_this_host_answers(
+    cli: Cli, bundled: Bundled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: tuple[object, ...]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", register_lightly(tmp_path / "site"))
+    fork_workers(monkeypatch)
+    monkeypatch.setattr(registry, "kernel_named", lambda name: planted.KERNEL)
+    monkeypatch.setattr(registry, "kernel_names", lambda: [planted.NAME])
+    monkeypatch.setattr("tunedb.cli.device.index_to_run_on", lambda: -1)
+    monkeypatch.setenv("TUNEDB_SHARED", str(tmp_path / "shared.db"))
+    missed, won = planted.problem_of(b1=0.03, b32=0.001), Config.of(BLOCK=32)
+    with open_store(str(tmp_path / "shared.db")) as store:
+        store.add_usage([count(1, host="node1", problem=missed)])
+        shipped = tuned(problem=missed, kernel_hash=planted.KERNEL.hash, config=won, trials=(trial(config=won),))
+        bundled(shipped)
+        answer = cli("warm", "--from-misses", "--fleet", *workers, "--format", "json")
+        assert [row["source"] for row in answer.json] == ["sweep"], answer.err
+        [sweep] = store.iter_sweeps()
+    assert (sweep.problem, sweep.config) == (missed, won)
+    assert sweep.uid != shipped.uid
+    assert settings.current().bundles != ("off",)  # of the command alone
 
 
 def test_calls_of_a_bundle_s_problem_are_hits(cli: Cli, kernels: dict[str, Kernel], bundled: Bundled) -> None:

@@ -21,7 +21,7 @@ def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> 
     """List the devices that have stored sweeps or counts, and the current one.
 
     - `problems`, `sweeps`, `bundled`: the tuned problems, their sweeps, and the sweeps that only bundles have.
-    - `misses`: problems that no sweep answers yet, each counted once per process.
+    - `misses`: problems that no sweep answers yet, each counted once per process. With `--fleet` bundles don't count.
 
     Needs no GPU.
     """
@@ -30,10 +30,11 @@ def devices(fleet: FleetOption = False, format: FormatOption = Format.table) -> 
     current = current_device_if_any()
     rows: dict[Device, dict[str, Any]] = {}
     with reading(fleet=fleet) as store:
-        bundled = Counter(sweep.device for sweep in all_stored(store, bundles=not fleet).bundled())
+        stored = all_stored(store, bundles=not fleet)  # other hosts may lack those of this one
+        bundled = Counter(sweep.device for sweep in stored.bundled())
         if store is not None:
             misses: Counter[Device] = Counter()
-            for miss in missed_counts(all_stored(store), registry.installed):
+            for miss in missed_counts(stored, registry.installed):
                 misses[miss.usage.device] += miss.usage.count if miss.is_open else 0
             for totals in store.upkeep.device_totals():
                 rows[totals.device] = {

@@ -43,13 +43,14 @@ def misses(
     - `loss_us`: an estimate of what a launch loses, from the nearest tuned problem of the kernel.
     - `tuned`: when a sweep answered the problem after its last miss.
     - `layer`: where that sweep is: `local`, `shared`, or `bundle` if a bundle of this host answers the problem now.
+      With `--fleet` bundles don't count: other hosts may lack them.
 
     Exit code 1 if there are any that nothing answers yet.
     """
     from tunedb.tuner.miss_cost import by_cost
 
     with reading(fleet=fleet) as store:
-        served = [] if store is None else _misses(store, kernel, device)
+        served = [] if store is None else _misses(store, kernel, device, fleet=fleet)
         wanted = [miss for miss in served if all_misses or miss.is_open]
         rows = [] if store is None else [_row(cost.miss, cost.loss_us, fleet=fleet) for cost in by_cost(store, wanted)]
     print_rows(rows, format, _COLUMNS)
@@ -75,8 +76,8 @@ def misses(
     raise typer.Exit(1)
 
 
-def _misses(store: Store, kernel: str | None, device: str | None) -> list[ServedCount]:
-    served = missed_counts(all_stored(store), registry.installed)
+def _misses(store: Store, kernel: str | None, device: str | None, *, fleet: bool) -> list[ServedCount]:
+    served = missed_counts(all_stored(store, bundles=not fleet), registry.installed)  # other hosts may lack a bundle
     if kernel is not None:
         kernel = _kernel(store, kernel, {miss.usage.problem.kernel for miss in served})
         served = [miss for miss in served if miss.usage.problem.kernel == kernel]

@@ -36,7 +36,8 @@ def stats(
     - `served`: what calls got, by source. A process counts each problem once. `store` and `stale` are hits; `nearest`,
       `hint` and `default` are misses.
     - `misses_tuned`: the misses whose problem was tuned since.
-    - `misses_bundled`: the misses that a bundle of this host answers now.
+    - `misses_bundled`: the misses that a bundle of this host answers now; with `--fleet` none, as other hosts may lack
+      the bundle.
     - `tuned_sweeps`: tuned sweeps by mark and state. Stale ones are known for the current device only.
     - `layers`: the sweeps of the store, and those that only bundles of this host have; with `--fleet`, those of the
       shared store.
@@ -57,7 +58,7 @@ def stats(
     with reading(fleet=fleet) as store:
         if store is not None:
             served |= store.usage.by_source()
-            for miss in missed_counts(all_stored(store), registry.installed):
+            for miss in missed_counts(all_stored(store, bundles=not fleet), registry.installed):
                 if not miss.is_open:
                     answered["misses_bundled" if miss.bundle else "misses_tuned"] += miss.usage.count
             totals = store.upkeep.totals()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tunedb import registry
+from tunedb import registry, settings
+from tunedb._internal.setting_values import OFF
 from tunedb.cli import completion
 from tunedb.cli.command import TRIAL_TIMEOUT_HELP, FleetOption, FormatOption, command, log
 from tunedb.cli.opening import reading, writing
@@ -121,9 +122,9 @@ def warm(
     """Tune ahead of calls: one problem, a file of problems, what calls missed, or what is stale or incomplete.
 
     Problems that are stored already or that a bundle answers are skipped; of bundles, `--stale` and `--incomplete` take
-    what calls on this machine got, and with `--bundles` all. A kernel's gradient is tuned with it. Every GPU of this
-    host is used, and the problems that take longest come first. A problem that another process is tuning is skipped,
-    and looked at again at the end.
+    what calls on this machine got, and with `--bundles` all. With `--fleet` bundles don't count: other hosts may lack
+    them. A kernel's gradient is tuned with it. Every GPU of this host is used, and the problems that take longest come
+    first. A problem that another process is tuning is skipped, and looked at again at the end.
 
     On a GPU, configs are timed in a child process: one that hangs or crashes counts as failed, and the run goes on.
     Without a GPU, kernels run in Triton's interpreter, whose times say nothing about a GPU. Exit code 1 if a problem
@@ -158,7 +159,9 @@ def warm(
     index = index_to_run_on()
     slots = [] if dask is not None else slots_to_use(index, devices, workers)
     is_known = not dry_run and (shapes is not None or sources[0])  # what is to be tuned, without asking the store
-    with EarlyWorkers() as early:
+    # What a bundle of this host answers, other hosts of the fleet may miss.
+    counted = settings.using(bundles=OFF) if fleet else nullcontext()
+    with EarlyWorkers() as early, counted:
         if is_known:
             kernels = {line.kernel for line in lines if line.kernel is not None} or ({kernel} if kernel else ())
             early.start(slots, max(len(lines), 1), kernels)
