@@ -38,8 +38,9 @@ def register_lightly(folder: Path) -> str:
 
 def register_module(folder: Path, text: str) -> None:
     """Have processes that know the kernel by this folder load it from a module with this text."""
-    (folder / "anew.py").write_text(text)
-    (folder / "planted-1.0.dist-info" / "entry_points.txt").write_text(f"[tunedb.kernels]\n{NAME} = anew:KERNEL\n")
+    (folder / "planted_module.py").write_text(text)
+    entry_points = folder / "planted-1.0.dist-info" / "entry_points.txt"
+    entry_points.write_text(f"[tunedb.kernels]\n{NAME} = planted_module:KERNEL\n")
 
 
 def problem_of(**outcomes: float | str) -> Problem:

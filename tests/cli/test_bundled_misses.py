@@ -124,14 +124,19 @@ def test_a_stale_answer_is_one(cli: Cli, kernels: dict[str, Kernel], bundled: Bu
     assert open_rows(cli) == []
 
 
-def test_what_tunedb_ships_answers_too(
-    cli: Cli, kernels: dict[str, Kernel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = write(tmp_path / "own.db", [tuned(problem=problem(1))])
+def miss_what_is_shipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have calls miss a problem that tunedb's own bundle answers; the store has a sweep of another one."""
+    file = write(folder / "own.db", [tuned(problem=problem(1))])
     own = BundleSource("pool of tunedb", file, file.read_bytes, is_own=True)
     monkeypatch.setattr(bundles, "_layers", {(): BundleLayer((), lambda: [own])})
     serve(count(1))
     put(tuned(problem=problem(2)))
+
+
+def test_what_tunedb_ships_answers_too(
+    cli: Cli, kernels: dict[str, Kernel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miss_what_is_shipped(tmp_path, monkeypatch)
     assert open_rows(cli) == []
     monkeypatch.setattr(bundles, "_layers", {(): BundleLayer((), list)})
     assert open_rows(cli) == [1]
@@ -140,11 +145,7 @@ def test_what_tunedb_ships_answers_too(
 def test_a_report_counts_a_miss_as_answered_only_if_it_shows_the_answer(
     cli: Cli, kernels: dict[str, Kernel], bundled: Bundled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = write(tmp_path / "own.db", [tuned(problem=problem(1))])
-    own = BundleSource("pool of tunedb", file, file.read_bytes, is_own=True)
-    monkeypatch.setattr(bundles, "_layers", {(): BundleLayer((), lambda: [own])})
-    serve(count(1))
-    put(tuned(problem=problem(2)))
+    miss_what_is_shipped(tmp_path, monkeypatch)
     assert open_rows(cli) == []
     text = cli("report", "--format", "md").out  # what tunedb ships is not in a report
     assert "2 problems: 1 tuned, 1 missed." in text

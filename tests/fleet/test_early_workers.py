@@ -153,11 +153,11 @@ def test_kernels_that_can_not_be_loaded_early_are_their_tasks_matter(store: Stor
     assert len(processes) == 1
 
 
-@pytest.mark.parametrize("anew", [lambda patch: None, start_workers_anew], ids=["forked", "anew"])
+@pytest.mark.parametrize("begin_as", [lambda patch: None, start_workers_anew], ids=["forked", "started"])
 def test_a_worker_whose_parent_is_gone_ends_without_a_word(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], anew: Callable[[pytest.MonkeyPatch], None]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], begin_as: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
-    anew(monkeypatch)
+    begin_as(monkeypatch)
     child, events = start_process({"TRITON_INTERPRET": "1"})
     process.tell(child, Prepare((), None))
     assert child.stdin is not None

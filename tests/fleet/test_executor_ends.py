@@ -47,7 +47,7 @@ def forks() -> Executor:
 
 
 def loky() -> Executor:
-    """A pool of loky with one process, which starts anew."""
+    """A pool of loky with one process, which is started, not forked."""
     module = pytest.importorskip("loky", reason="needs loky")
     executor: Executor = module.ProcessPoolExecutor(1)
     return executor

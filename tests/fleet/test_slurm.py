@@ -117,7 +117,7 @@ def cluster(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 
 def is_newer() -> bool:
-    """Whether Slurm is one of those that look for cgroups unless they are told not to."""
+    """Whether this version of Slurm uses cgroups unless its configuration says no."""
     words, environment = ["slurmd", "-V"], {"PATH": SYSTEM_PATH}
     said = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
     return int(said.split()[-1].partition(".")[0]) >= 23

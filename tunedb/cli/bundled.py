@@ -49,7 +49,7 @@ def find_sweep(store: Store | None, uid: str) -> Sweep:
 def storing_about(uid: str) -> Iterator[Store]:
     """Open the store to keep something about a sweep. It is made for one that only a bundle has.
 
-    Raises TunedbError if there is no store, and no bundle has the sweep.
+    Raises TunedbError if there is neither a store nor a bundle with the sweep.
     """
     with reading(announced=False) as store:
         if store is not None:

@@ -61,7 +61,8 @@ class EarlyWorkers:
             started[slot.device.digest] += 1
             if started[slot.device.digest] > problems:
                 continue
-            with suppress(OSError):  # too many processes: whoever needs it tries again, and says so
+            # There may be too many processes. The run starts a worker when it needs one, and says if that fails too.
+            with suppress(OSError):
                 worker = self._started[slot.name] = EarlyWorker(start_process(slot.variables))
                 worker.gpu = None if slot.gpu_name is None else self._lock(slot.gpu_name)
                 tell(worker.process[0], Prepare(tuple(kernels), None if worker.gpu is None else slot.index))

@@ -74,8 +74,8 @@ def stored_winners(
     """
     device = device_of(index)
     wanted = {sweep.problem: None for sweep in stored.iter_sweeps(kernel=kernel) if _is_own(sweep, device)}
-    used, others = _bundled(stored, device, kernel)
-    wanted |= {sweep.problem: None for sweep in (*used, *(others if unused else ()))}
+    taken, others = _bundled(stored, device, kernel, unused=unused)
+    wanted |= {sweep.problem: None for sweep in taken}
     left = {sweep.problem: None for sweep in others if sweep.problem not in wanted}
 
     def answers(tasks: Iterable[TuningTask]) -> list[tuple[TuningTask, Sweep]]:
@@ -90,10 +90,10 @@ def stored_winners(
     return Winners(answers(pending.tasks), pending.left_out, answers(tasks_for(left, index, installed).tasks))
 
 
-def _bundled(stored: Stored, device: Device, kernel: str | None) -> tuple[list[Sweep], list[Sweep]]:
-    """Return the sweeps on a device that only bundles have, tunedb's own included.
+def _bundled(stored: Stored, device: Device, kernel: str | None, *, unused: bool) -> tuple[list[Sweep], list[Sweep]]:
+    """Return the sweeps on a device that only bundles have, tunedb's own included: those to take, and the others.
 
-    First those of problems that calls here got stored sweeps for, then the others.
+    To take are those of problems that calls here got stored sweeps for, and with `unused` all.
     """
     called = set()
     if stored.whole is not None:
@@ -102,8 +102,8 @@ def _bundled(stored: Stored, device: Device, kernel: str | None) -> tuple[list[S
     bundled = stored.bundled(kernel=kernel, device_name=device.name, shipped=True)
     sweeps = [sweep for sweep in bundled if sweep.device == device]
     return (
-        [sweep for sweep in sweeps if sweep.problem in called],
-        [sweep for sweep in sweeps if sweep.problem not in called],
+        [sweep for sweep in sweeps if unused or sweep.problem in called],
+        [sweep for sweep in sweeps if not unused and sweep.problem not in called],
     )
 
 
@@ -165,8 +165,8 @@ def incomplete(
                 continue
         if not sweep.complete or sweep.status in (SweepStatus.RUNNING, SweepStatus.ABORTED):
             cut_short[sweep.problem] = None
-    used, others = _bundled(stored, device, kernel)
-    wanted = cut_short | {sweep.problem: None for sweep in (*used, *(others if unused else ())) if not sweep.complete}
+    taken, others = _bundled(stored, device, kernel, unused=unused)
+    wanted = cut_short | {sweep.problem: None for sweep in taken if not sweep.complete}
     left = {sweep.problem: None for sweep in others if not sweep.complete and sweep.problem not in wanted}
 
     def is_incomplete(task: TuningTask) -> bool:

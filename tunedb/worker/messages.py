@@ -115,7 +115,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class CopyRateMeasured:
-    """A worker's answer to `MeasureCopyRate`: why there is no rate, or None."""
+    """A worker's answer to `MeasureCopyRate`: the error, or None if the rate was measured and stored."""
 
     error: str | None
 

@@ -43,7 +43,8 @@ def _copy_like(name: str, result: torch.Tensor, tensor: torch.Tensor) -> torch.T
         return as_numbers(result).to(tensor.device, copy=True)
     try:
         return result.to(tensor.device, tensor.dtype, copy=True)
-    except RuntimeError as error:  # NotImplementedError is one
+    # What torch raises for a dtype that it can't convert: also NotImplementedError, which is a RuntimeError.
+    except RuntimeError as error:
         let_pass(error)
         raise SettingError(
             f"reference: {name}: expected a tensor of {tensor.dtype}, or its bits as {as_numbers(tensor).dtype}, got "

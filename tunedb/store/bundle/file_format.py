@@ -118,7 +118,7 @@ def is_bundle(head: bytes) -> bool:
 
 
 def _what(content: bytes) -> str:
-    """Say what a file is that is no bundle."""
+    """Say what a file is, if it is not a bundle."""
     if not content:
         return "it is empty"
     if content.startswith(MAGIC):

@@ -265,7 +265,8 @@ def _exclusive(database: Database) -> Iterator[None]:
             f"Another process has been opening {database.url} for more than {patience:g} s "
             f"(it holds {lock.lock_file}). Try again when it is done."
         ) from None
-    except (OSError, NotImplementedError) as error:  # the second on a file system without locks
+    # The folder can't be written, or, with NotImplementedError, its file system has no locks.
+    except (OSError, NotImplementedError) as error:
         raise unusable(database.url, error) from error
     try:
         yield
