@@ -129,8 +129,8 @@ def test_many_processes_set_a_damaged_file_aside_once(path: Path) -> None:
     processes = [forked.Program(["-c", code], libraries=forked.WITH_TUNEDB) for _ in range(4)]
     errors = [process.communicate()[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, errors
-    assert len(aside(path)) == 1
-    assert sum("was damaged" in text for text in errors) == 1
+    assert len(aside(path)) == 1, errors
+    assert sum("was damaged" in text for text in errors) == 1, errors
 
 
 def test_damage_deep_in_the_file_fails_one_call_and_the_next_finds_a_fresh_store(path: Path) -> None:
