@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
+from importlib import metadata
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -47,6 +50,26 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     points = EntryPoints([EntryPoint(name, value, registry.GROUP) for name, value in values.items()])
     monkeypatch.setattr(registry, "entry_points", lambda **asked: points.select(**asked))
+
+
+def test_installed_packages_are_read_again_if_one_came_or_went(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reads = []
+    real = metadata.entry_points
+    monkeypatch.setattr(metadata, "entry_points", lambda **asked: reads.append(asked) or real(**asked))
+    monkeypatch.setattr(sys, "path", [*sys.path, "", str(tmp_path / "nowhere"), str(tmp_path)])
+    before = registry.kernel_names()
+    assert registry.kernel_names() == before
+    assert len(reads) == 1
+    info = tmp_path / "late-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\nlate = {HERE}:BARE\n")
+    os.utime(tmp_path, (1.0, 1.0))  # the clock of a file system is coarse
+    assert registry.kernel_names() == sorted({*before, "late"})
+    shutil.rmtree(info)
+    os.utime(tmp_path, (2.0, 2.0))
+    assert registry.kernel_names() == before
+    assert len(reads) == 3
 
 
 @pytest.mark.usefixtures("entries")

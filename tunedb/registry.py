@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
 from tunedb._internal.control import left_a_signal_handler, let_pass
@@ -22,11 +25,26 @@ _log = logging.getLogger("tunedb")
 
 
 def entry_points(*, group: str, name: str | None = None) -> EntryPoints:
-    """Return what `importlib.metadata` does, which is loaded here: `tunedb --help` does without it."""
-    from importlib import metadata
-
-    entries = metadata.entry_points(group=group)
+    """Return what `importlib.metadata` does, which reads all installed packages: here again only if one has changed."""
+    entries = _entry_points(group, tuple(_changes(sys.path)))
     return entries if name is None else entries.select(name=name)
+
+
+@functools.lru_cache(maxsize=4)
+def _entry_points(group: str, changes: tuple[tuple[Path, int], ...]) -> EntryPoints:  # noqa: ARG001 - the key
+    from importlib import metadata  # here: `tunedb --help` does without it
+
+    return metadata.entry_points(group=group)
+
+
+def _changes(places: Iterable[object]) -> Iterator[tuple[Path, int]]:
+    """Yield the places where packages are, each with the time at which something came or went there last."""
+    for place in map(Path.absolute, map(Path, map(str, places))):
+        try:
+            yield place, place.stat().st_mtime_ns
+        except (OSError, ValueError) as error:  # Python ignores it too
+            let_pass(error)
+            yield place, 0
 
 
 def kernel_names() -> list[str]:
