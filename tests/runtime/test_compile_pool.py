@@ -1,17 +1,29 @@
-"""Which compile workers pools use: each its own, or one after the other the same."""
+"""Which compile workers pools use: each its own, or one after the other the same, and none for what is cached."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from tests.fakes import config
 from tunedb.core.kernel import Resources
+from tunedb.core.problem import Config
 from tunedb.runtime import compile_pool
+from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_pool import CompilePool, one_compile_worker
 
 CONFIGS = [config(block) for block in (64, 128, 256)]
+
+
+class Job:
+    """A job that compiles nothing."""
+
+    def __init__(self, *, is_cached: bool = False) -> None:
+        self._is_cached = is_cached
+
+    def is_cached(self) -> bool:
+        return self._is_cached
 
 
 class Worker:
@@ -43,9 +55,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Worker]]:
     assert all(worker.is_closed for worker in made)  # none is left behind
 
 
-def use(workers: int = 2) -> CompilePool:
+def use(workers: int = 2, cached: Sequence[Config] = ()) -> CompilePool:
     """A pool that has compiled all its configs."""
-    pool = CompilePool(lambda _: Resources(), CONFIGS, workers, lambda of: of)  # type: ignore[arg-type, return-value]
+
+    def job_of(one: Config) -> CompileJob:
+        return Job(is_cached=one in cached)  # type: ignore[return-value]
+
+    pool = CompilePool(lambda _: Resources(), CONFIGS, workers, job_of)
     for one in CONFIGS:
         pool.get(one)
     return pool
@@ -55,6 +71,20 @@ def test_each_pool_has_a_worker_of_its_own(started: list[Worker]) -> None:
     for _ in range(2):
         use().close()
     assert [worker.compiled for worker in started] == [2, 2]  # the first config is compiled on a thread
+
+
+def test_none_is_started_while_the_cache_has_what_is_asked_for(started: list[Worker]) -> None:
+    use(cached=CONFIGS).close()
+    assert not started
+    use(cached=CONFIGS[:2]).close()
+    assert [worker.compiled for worker in started] == [1]
+
+
+def test_a_closed_pool_starts_none(started: list[Worker]) -> None:
+    pool = use(cached=CONFIGS)
+    pool.close()
+    assert pool._compile_worker() is None
+    assert not started
 
 
 def test_in_a_block_they_use_one_after_the_other_the_same(started: list[Worker]) -> None:

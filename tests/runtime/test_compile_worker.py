@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from triton.backends.compiler import GPUTarget
 
 from tests.fakes import FakeKernel, FakeWorkload, config
 from tests.runtime.jobs import fill, job
@@ -21,7 +22,7 @@ from tests.sweep.test_trials import sweep
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.errors import TrialError
-from tunedb.runtime.compat_triton import is_interpreted
+from tunedb.runtime.compat_triton import hash_triton, is_interpreted
 from tunedb.runtime.compile_job import CompileJob
 from tunedb.runtime.compile_pool import CompilePool
 from tunedb.runtime.compile_worker import CompileWorker
@@ -197,6 +198,26 @@ def test_an_answer_that_makes_no_sense_ends_it_and_nobody_waits(
     real.close()
 
 
+def test_a_kernel_is_found_in_the_cache_before_and_after_it_is_compiled(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job(64).compile()
+    monkeypatch.setattr("tunedb.runtime.compile_job.is_hashed", lambda: False)  # as in a new process
+    assert not job(64).is_cached()
+    monkeypatch.undo()
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(cache.parent / "empty"))
+    hash_triton()
+    assert not job(64).is_cached()
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(cache))
+    assert job(64).is_cached()
+    assert not job(128).is_cached()
+    assert not job(64, target=GPUTarget("cuda", 90, 32)).is_cached()
+    assert not job(64, module="no_such_module").is_cached()
+    assert not job(64, options={"num_warps": "many"}).is_cached()
+    monkeypatch.setattr("tunedb.runtime.compile_job.compat_cache.is_cached", None)  # an unknown Triton
+    assert not job(64).is_cached()
+
+
 def test_entries_of_the_path_that_python_ignores_are_ignored(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, Path("/somewhere"), b"bytes", None])
     made = CompileWorker(1)
@@ -222,7 +243,13 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
             super().__init__(workers)
             made.append(self)
 
-    def interrupt(*arguments: object) -> None:
+    submit = ThreadPoolExecutor.submit
+
+    def interrupt(pool: ThreadPoolExecutor, work: Any, one: Config) -> Any:
+        if one["BLOCK"] < 4:
+            return submit(pool, work, one)
+        while not made:
+            time.sleep(0.001)
         raise KeyboardInterrupt
 
     def refuse(*arguments: object) -> None:
@@ -231,7 +258,7 @@ def test_what_fails_in_the_making_ends_what_was_begun(cache: Path, monkeypatch: 
     monkeypatch.setattr("tunedb.runtime.compile_pool.CompileWorker", Noted)
     monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        CompilePool(lambda one: Resources(), [config(1), config(2)], 2, lambda one: job(64))
+        CompilePool(lambda one: Resources(), [config(1), config(2), config(4)], 2, lambda one: job(64))
     wait_for_the_end([made[0]._process.pid])
     monkeypatch.setattr(threading.Thread, "start", refuse)
     monkeypatch.setattr("tunedb.runtime.compile_worker._EXIT_TIMEOUT_S", 0.5)

@@ -16,7 +16,7 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget as GPUTarget
 
 from tunedb._internal.control import let_pass, suppress
-from tunedb.runtime.compat_triton import current_target, heuristics_of, jit_of, specialize
+from tunedb.runtime.compat_triton import current_target, heuristics_of, jit_of, specialize, triton_key
 
 TRITON = str(triton.__version__)
 
@@ -62,6 +62,16 @@ def is_cache_bypassed() -> bool:
     return bool(knobs.compilation.always_compile)
 
 
+def is_cached(source: Any, target: GPUTarget, options: Mapping[str, Any]) -> bool:
+    """Say whether Triton's cache has what it would compile this source to. Raises anything in an unknown Triton."""
+    cache = import_module("triton.runtime.cache")
+    backend = triton.compiler.make_backend(target)
+    parsed = backend.parse_options({**options, **source.parse_options()})
+    key = cache.get_cache_key(source, backend, parsed, env_vars=_invalidating_variables())
+    name = f"{source.name[:150]}.json"
+    return name in (cache.get_cache_manager(hashlib.sha256(key.encode()).hexdigest()).get_group(name) or {})
+
+
 def entry_of(kernel: Any) -> str:
     """Return the name of a compiled kernel's folder in Triton's cache."""
     key: str = import_module("triton.runtime.cache")._base32(kernel.hash)
@@ -96,9 +106,7 @@ def compiler_facts(target: GPUTarget) -> dict[str, Any]:
 
 def _build() -> str:
     with suppress(Exception):  # an unknown Triton: its version has to do
-        compiler = import_module("triton.compiler.compiler")
-        key = (getattr(compiler, "triton_key", None) or import_module("triton.runtime.cache").triton_key)()
-        return hashlib.sha256(key.encode()).hexdigest()[:16]
+        return hashlib.sha256(triton_key()().encode()).hexdigest()[:16]
     return ""
 
 

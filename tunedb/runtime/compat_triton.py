@@ -135,11 +135,24 @@ def specialize(
     return signature, constants, attributes, dict(options.__dict__)
 
 
+def triton_key() -> Callable[[], str]:
+    """Return the function that computes Triton's hash of its own libraries, and keeps it. An unknown Triton: raises."""
+    compiler = import_module("triton.compiler.compiler")
+    found: Callable[[], str] = getattr(compiler, "triton_key", None) or import_module("triton.runtime.cache").triton_key
+    return found
+
+
 def hash_triton() -> None:
     """Compute Triton's hash of its own libraries, which it keeps. Does nothing in a Triton that hides it elsewhere."""
     with suppress(Exception):  # costs time only: the first compile then does it
-        compiler = import_module("triton.compiler.compiler")
-        (getattr(compiler, "triton_key", None) or import_module("triton.runtime.cache").triton_key)()
+        triton_key()()
+
+
+def is_hashed() -> bool:
+    """Say whether Triton has that hash; False if it does not say."""
+    with suppress(Exception):
+        return bool(triton_key().cache_info().currsize)  # type: ignore[attr-defined]
+    return False
 
 
 def can_compile_elsewhere() -> bool:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import triton
 from triton.backends.compiler import GPUTarget
@@ -15,8 +15,10 @@ from triton.compiler import ASTSource
 
 from tunedb._internal.control import chain, let_pass, suppress
 from tunedb._internal.switch_interval import short_switch_interval
-from tunedb.runtime.compat_triton import hash_triton, specialize
+from tunedb.runtime import compat_cache
+from tunedb.runtime.compat_triton import hash_triton, is_hashed, specialize
 
+_Result = TypeVar("_Result")
 _MISCOUNT = "AST constructor recursion depth mismatch"  # CPython's words, see `parsing`
 _MAX_TRIES = 5  # of a parse that failed so. Chosen: it takes two parses that collide each time
 
@@ -45,10 +47,21 @@ class CompileJob:
             function = function.fn
         return function
 
+    def is_cached(self) -> bool:
+        """Say whether Triton's cache on disk has the kernel; False if that is not known soon, or at all."""
+        if is_hashed():  # otherwise that takes longer than what it is asked for
+            with suppress(Exception):  # a user's module, or an unknown Triton: `compile` says what is wrong
+                source = self._source(self.find())
+                return parsing(functools.partial(compat_cache.is_cached, source, self.target, self.options))
+        return False
+
     def compile(self, jit: Any = None) -> Any:
         """Compile into Triton's cache on disk and return Triton's compiled kernel. Raises what Triton raises."""
-        source = ASTSource(jit or self.find(), self.signature, self.constants, self.attributes)
+        source = self._source(jit or self.find())
         return parsing(functools.partial(triton.compile, source, target=self.target, options=dict(self.options)))
+
+    def _source(self, jit: Any) -> ASTSource:
+        return ASTSource(jit, self.signature, self.constants, self.attributes)
 
 
 def preload() -> None:
@@ -76,7 +89,7 @@ def preloaded() -> None:
         preload_aside().join()
 
 
-def parsing(work: Callable[[], Any]) -> Any:
+def parsing(work: Callable[[], _Result]) -> _Result:
     """Return what `work` returns, which parses Python source, and repeat it if another thread's parse disturbed it.
 
     Before Python 3.13 threads share the count of a parse's recursion depth (python/cpython#106905). The error says

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -37,7 +38,7 @@ class CompilePool:
 
     If `job_of` gives a job for a config, the compile worker compiles it into Triton's cache, where `prepare` then finds
     it; otherwise `prepare` compiles it, on a thread. The first config is always compiled on a thread: that is done by
-    the time the compile worker has started.
+    the time the compile worker has started. It is started for the first config that the cache lacks.
     """
 
     def __init__(
@@ -49,7 +50,10 @@ class CompilePool:
     ) -> None:
         self._prepare = prepare
         self._job_of = job_of
+        self._workers = workers
+        self._lock = threading.Lock()
         self._worker: CompileWorker | None = None
+        self._may_start = True  # the compile worker; once
         self._pool: ThreadPoolExecutor | None = None
         self._futures: dict[Config, Future[tuple[Resources, float]]] = {}
         self._is_closed = False
@@ -58,11 +62,9 @@ class CompilePool:
         first, *others = configs
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.close)  # also at an interrupt: the compile worker must not stay
-            if job_of is not None and job_of(first) is not None:
-                with suppress(OSError, RuntimeError, MemoryError):  # no process or thread can start: threads compile
-                    self._worker = _kept.take(workers)
+            has_jobs = job_of is not None and job_of(first) is not None
             # Threads leave a core to the thread that times; the compile worker need not, as it has a lower priority.
-            threads = workers if self._worker is not None else max(1, workers - 1)
+            threads = workers if has_jobs else max(1, workers - 1)
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
             with suppress(RuntimeError, MemoryError):  # no more threads, or Python is ending: `get` compiles the rest
                 self._futures[first] = self._pool.submit(self._run, first)
@@ -94,11 +96,13 @@ class CompilePool:
 
     def close(self) -> None:
         """Drop what has not started. A compile that runs ends on its own and holds no tensor: nothing waits for it."""
-        self._is_closed = True
+        with self._lock:
+            self._is_closed = True  # from now on none is started
+            worker, self._worker = self._worker, None
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-        if self._worker is not None:
-            _kept.give_back(self._worker)
+        if worker is not None:
+            _kept.give_back(worker)
         self._futures.clear()
 
     def _run(self, config: Config) -> tuple[Resources, float]:
@@ -108,13 +112,22 @@ class CompilePool:
         return resources, time.perf_counter() - start
 
     def _run_job(self, config: Config) -> tuple[Resources, float]:
-        if self._worker is None or self._job_of is None or (job := self._job_of(config)) is None:
-            return self._run(config)
-        seconds = self._worker.compile(job)
+        job = None if self._job_of is None else self._job_of(config)
+        worker = None if job is None or job.is_cached() else self._compile_worker()
+        seconds = None if job is None or worker is None else worker.compile(job)
         if self._is_closed:
             raise TrialError("pruned", "The sweep has ended.")
         resources, own_seconds = self._run(config)
         return resources, own_seconds if seconds is None else seconds
+
+    def _compile_worker(self) -> CompileWorker | None:
+        """Return the compile worker, started by the first who asks; None if none can be, or the pool is closed."""
+        with self._lock:
+            if self._may_start and not self._is_closed:
+                self._may_start = False
+                with suppress(OSError, RuntimeError, MemoryError):  # no process or thread can start: threads compile
+                    self._worker = _kept.take(self._workers)
+            return self._worker
 
 
 class _KeptWorker:
