@@ -4,11 +4,12 @@
     python -m benchmarks.fleet --folder fleet --stages compare --json benchmarks/results/fleet-h100-x4.json
 
 Stage `prepare` compiles: it runs `tunedb warm` on all GPUs for one problem of each binary. Stage `one` then runs
-`tunedb warm --devices 0` on a list of problems, stage `all` runs it on every GPU; each with an empty store and a copy
-of the compile cache that stage `prepare` left, or without that stage an empty one, below --folder. Their `seconds` are
-those of the whole command, its start included; `start_s` and `end_s` are before its first sweep and after its last.
-Stage `compare` then times, for each problem, the config that each run chose, interleaved on one GPU. The stages may be
-run one after the other; the file keeps what the others measured.
+`tunedb warm --devices 0` on a list of problems, stage `all` runs it on every GPU; each with an empty store and copies
+of the caches that stage `prepare` left, Triton's and tunedb's, or without that stage empty ones, below --folder. Their
+`seconds` are those of the whole command, its start included; `start_s` and `end_s` are before its first sweep and after
+its last. Python's bytecode should be cached, as an installation leaves it: unset PYTHONDONTWRITEBYTECODE. Stage
+`compare` then times, for each problem, the config that each run chose, interleaved on one GPU. The stages may be run
+one after the other; the file keeps what the others measured.
 
 Problems are drawn: three of four are matrix products with sixty configs, whose sweeps take long, the others pooling of
 `benchmarks.problems`, every second one as its gradient. What does not grow with the problems, such as the start, keeps
@@ -43,9 +44,9 @@ Row = dict[str, Any]
 
 MATRIX_NAME = "fleet_matmul"
 ENTRY_POINTS = f"[tunedb.kernels]\n{MATRIX_NAME} = benchmarks.fleet_kernels:MATMUL\n"
-SIDES = 12288, 28672  # of a product's result
+SIDES = 16384, 32768  # of a product's result
 DEPTHS = 2048, 8192
-MAX_MULTIPLICATIONS = 2**41  # of one product, so that none takes an eighth of the time of all
+MAX_MULTIPLICATIONS = 2**42  # of one product, so that none takes a tenth of the time of all
 SMALLEST = dict.fromkeys("mnk", 256)  # its binaries are those of all products: Triton knows only that 16 divides them
 SHARE_OF_PRODUCTS = 0.75
 STAGES = ("prepare", "one", "all", "compare")
@@ -102,10 +103,12 @@ def warm(folder: Path, stage: str, words: Sequence[str]) -> Row:
     """Run `tunedb warm` with nothing stored; return its seconds, and when it began and ended."""
     shutil.rmtree(folder / stage, ignore_errors=True)
     (folder / stage).mkdir(parents=True)
-    prepared = folder / "prepare" / "triton"
-    is_prepared = stage != "prepare" and prepared.exists()
+    prepared = folder / "prepare"
+    is_prepared = stage != "prepare" and (prepared / "triton").exists()
     if is_prepared:
-        shutil.copytree(prepared, folder / stage / "triton")
+        for cache in ("triton", "cache"):
+            if (prepared / cache).exists():
+                shutil.copytree(prepared / cache, folder / stage / cache)
     name = "binaries.jsonl" if stage == "prepare" else "problems.jsonl"
     command = [sys.executable, "-m", "tunedb", "warm", "--from", str(folder / name), "--forward-only",
                "--format", "json", *words]  # fmt: skip
