@@ -6,8 +6,9 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Iterator
 from importlib import metadata
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import Distribution, DistributionFinder, EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,26 @@ BARE, GRADIENT, DECLARING = Bare("bare"), Bare("mine_grad"), Declaring("mine")
 HERE = "tests.test_registry"
 
 
+class Late(DistributionFinder):
+    """A finder that finds a package with a kernel."""
+
+    def find_distributions(self, context: object = None) -> Iterator[Distribution]:
+        yield Found()
+
+    def find_spec(self, *_: object) -> None: ...
+
+
+class Found(Distribution):
+    """That package."""
+
+    def read_text(self, filename: str) -> str | None:
+        texts = {"METADATA": "Name: found\n", "entry_points.txt": f"[{registry.GROUP}]\nfound = {HERE}:BARE\n"}
+        return texts.get(filename)
+
+    def locate_file(self, path: object) -> Path:
+        raise NotImplementedError
+
+
 @pytest.fixture
 def entries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three kernels, and one whose module is missing."""
@@ -56,20 +77,31 @@ def test_installed_packages_are_read_again_if_one_came_or_went(monkeypatch: pyte
     reads = []
     real = metadata.entry_points
     monkeypatch.setattr(metadata, "entry_points", lambda **asked: reads.append(asked) or real(**asked))
-    monkeypatch.setattr(sys, "path", [*sys.path, "", str(tmp_path / "nowhere"), str(tmp_path)])
-    before = registry.kernel_names()
-    assert registry.kernel_names() == before
+    monkeypatch.setattr(sys, "path", ["", str(tmp_path / "nowhere")])
+    monkeypatch.chdir(tmp_path)
+    assert [registry.kernel_names() for _ in range(2)] == [[], []]
     assert len(reads) == 1
     info = tmp_path / "late-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\nlate = {HERE}:BARE\n")
     os.utime(tmp_path, (1.0, 1.0))  # the clock of a file system is coarse
-    assert registry.kernel_names() == sorted({*before, "late"})
+    assert registry.kernel_names() == ["late"]
     shutil.rmtree(info)
     os.utime(tmp_path, (2.0, 2.0))
-    assert registry.kernel_names() == before
+    assert registry.kernel_names() == []
     assert len(reads) == 3
+    monkeypatch.setattr(sys, "meta_path", [Late(), *sys.meta_path])
+    assert registry.kernel_names() == ["found"]
+
+
+def test_a_current_folder_that_is_gone_has_no_kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    before = registry.kernel_names()
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert registry.kernel_names() == before
 
 
 @pytest.mark.usefixtures("entries")

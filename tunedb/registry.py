@@ -25,13 +25,17 @@ _log = logging.getLogger("tunedb")
 
 
 def entry_points(*, group: str, name: str | None = None) -> EntryPoints:
-    """Return what `importlib.metadata` does, which reads all installed packages: here again only if one has changed."""
-    entries = _entry_points(group, tuple(_changes(sys.path)))
+    """Return what `importlib.metadata` does, which reads all installed packages.
+
+    They are read again only if something came or went in a folder of `sys.path`, as an installation does, or if finders
+    did; not if the metadata of a package is edited in place.
+    """
+    entries = _entry_points(group, tuple(_changes(sys.path)), tuple(map(id, sys.meta_path)))
     return entries if name is None else entries.select(name=name)
 
 
 @functools.lru_cache(maxsize=4)
-def _entry_points(group: str, changes: tuple[tuple[Path, int], ...]) -> EntryPoints:  # noqa: ARG001 - the key
+def _entry_points(group: str, *_: object) -> EntryPoints:  # by what else the answer depends on
     from importlib import metadata  # here: `tunedb --help` does without it
 
     return metadata.entry_points(group=group)
@@ -39,9 +43,9 @@ def _entry_points(group: str, changes: tuple[tuple[Path, int], ...]) -> EntryPoi
 
 def _changes(places: Iterable[object]) -> Iterator[tuple[Path, int]]:
     """Yield the places where packages are, each with the time at which something came or went there last."""
-    for place in map(Path.absolute, map(Path, map(str, places))):
+    for place in map(Path, map(str, places)):
         try:
-            yield place, place.stat().st_mtime_ns
+            yield place.absolute(), place.stat().st_mtime_ns
         except (OSError, ValueError) as error:  # Python ignores it too
             let_pass(error)
             yield place, 0

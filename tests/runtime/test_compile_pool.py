@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -85,6 +86,25 @@ def test_a_closed_pool_starts_none(started: list[Worker]) -> None:
     pool.close()
     assert pool._compile_worker() is None
     assert not started
+
+
+def test_one_that_is_being_started_when_its_pool_is_closed_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on, made = threading.Event(), threading.Event(), []
+
+    def start(workers: int) -> Worker:
+        begun.set()
+        assert go_on.wait(30)
+        made.append(Worker(workers))
+        return made[0]
+
+    monkeypatch.setattr(compile_pool, "CompileWorker", start)
+    pool = CompilePool(lambda _: Resources(), CONFIGS, 2, lambda _: Job())  # type: ignore[arg-type, return-value]
+    assert begun.wait(30)
+    closing = threading.Thread(target=pool.close)
+    closing.start()
+    go_on.set()
+    closing.join(30)
+    assert made[0].is_closed
 
 
 def test_in_a_block_they_use_one_after_the_other_the_same(started: list[Worker]) -> None:

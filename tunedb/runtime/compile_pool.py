@@ -38,7 +38,7 @@ class CompilePool:
 
     If `job_of` gives a job for a config, the compile worker compiles it into Triton's cache, where `prepare` then finds
     it; otherwise `prepare` compiles it, on a thread. The first config is always compiled on a thread: that is done by
-    the time the compile worker has started. It is started for the first config that the cache lacks.
+    the time the compile worker has started. It is started for the first config that is not known to be in the cache.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class CompilePool:
         job_of: Callable[[Config], CompileJob | None] | None = None,
     ) -> None:
         self._prepare = prepare
-        self._job_of = job_of
+        self._job_of: Callable[[Config], CompileJob | None] | None = None
         self._workers = workers
         self._lock = threading.Lock()
         self._worker: CompileWorker | None = None
@@ -63,6 +63,7 @@ class CompilePool:
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(self.close)  # also at an interrupt: the compile worker must not stay
             has_jobs = job_of is not None and job_of(first) is not None
+            self._job_of = job_of if has_jobs else None
             # Threads leave a core to the thread that times; the compile worker need not, as it has a lower priority.
             threads = workers if has_jobs else max(1, workers - 1)
             self._pool = ThreadPoolExecutor(threads, "tunedb-compile")
@@ -96,8 +97,8 @@ class CompilePool:
 
     def close(self) -> None:
         """Drop what has not started. A compile that runs ends on its own and holds no tensor: nothing waits for it."""
-        with self._lock:
-            self._is_closed = True  # from now on none is started
+        self._is_closed = True
+        with self._lock:  # for one that is being started
             worker, self._worker = self._worker, None
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
@@ -127,6 +128,9 @@ class CompilePool:
                 self._may_start = False
                 with suppress(OSError, RuntimeError, MemoryError):  # no process or thread can start: threads compile
                     self._worker = _kept.take(self._workers)
+            if self._is_closed and self._worker is not None:  # meanwhile
+                _kept.give_back(self._worker)
+                self._worker = None
             return self._worker
 
 

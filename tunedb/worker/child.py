@@ -25,6 +25,7 @@ from tunedb.core.sweep import Source, Sweep, Trial
 from tunedb.core.task import TuningTask
 from tunedb.errors import CallerError, SettingError, StickyDeviceError
 from tunedb.registry import kernel_named
+from tunedb.runtime.compile_job import preload_aside
 from tunedb.runtime.compile_pool import limit_workers, one_compile_worker
 from tunedb.runtime.current_device import device_of, placement_of
 from tunedb.store import at_end, wait_budget
@@ -210,6 +211,8 @@ def main() -> None:
     """Do what the messages on stdin ask for, one after the other."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent as well, which ends this process
     _log_on_stderr()
+    if not settings.is_interpreted():
+        preload_aside()  # the first look into Triton's cache needs it
     inbox, events = Inbox(), EventWriter(os.fdopen(int(sys.argv[1]), "w"))
     start, context = inbox.get(), None
     if isinstance(start, Prepare):

@@ -7,7 +7,6 @@ import threading
 
 from tunedb._internal.control import let_pass
 from tunedb.registry import kernel_named
-from tunedb.runtime.compile_job import preload_aside
 from tunedb.worker.messages import Prepare
 
 
@@ -21,7 +20,6 @@ def prepare(message: Prepare) -> threading.Thread | None:
         # While modules are loaded here: the driver takes its time, and needs no lock of Python's.
         context = threading.Thread(target=_make_context, args=(message.index,), name="tunedb-context", daemon=True)
         context.start()
-    preload_aside()  # the first compile needs it, also of what is compiled already
     logging.getLogger("tunedb").setLevel(logging.CRITICAL)  # until `Start`: the parent loads the same, and logs it
     import tunedb.store.sql.store
     import tunedb.sweep.run
