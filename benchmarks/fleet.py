@@ -5,11 +5,11 @@
 
 Stage `prepare` compiles: it runs `tunedb warm` on all GPUs for one problem of each binary. Stage `one` then runs
 `tunedb warm --devices 0` on a list of problems, stage `all` runs it on every GPU; each with an empty store and copies
-of the caches that stage `prepare` left, Triton's and tunedb's, or without that stage empty ones, below --folder. Their
-`seconds` are those of the whole command, its start included; `start_s` and `end_s` are before its first sweep and after
-its last. Python's bytecode should be cached, as an installation leaves it: unset PYTHONDONTWRITEBYTECODE. Stage
-`compare` then times, for each problem, the config that each run chose, interleaved on one GPU. The stages may be run
-one after the other; the file keeps what the others measured.
+of the caches that stage `prepare` left, Triton's and tunedb's, or without that stage empty ones, below --folder. The
+entries of Triton's go on to name the files in `prepare`. Their `seconds` are those of the whole command, its start
+included; `start_s` and `end_s` are before its first sweep and after its last. Stage `compare` then times, for each
+problem, the config that each run chose, interleaved on one GPU. The stages may be run one after the other; the file
+keeps what the others measured.
 
 Problems are drawn: three of four are matrix products with sixty configs, whose sweeps take long, the others pooling of
 `benchmarks.problems`, every second one as its gradient. What does not grow with the problems, such as the start, keeps
@@ -91,9 +91,10 @@ def register(folder: Path) -> str:
 
 
 def environment_of(folder: Path, stage: str) -> dict[str, str]:
-    """Return the environment of a stage: stores and caches of its own."""
+    """Return the environment of a stage: stores and caches of its own, and bytecode as an installation leaves it."""
     own = folder / stage
-    return os.environ | {
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {
         "PYTHONPATH": register(folder / "site"), "TUNEDB_STORE": str(own / "tunedb.db"),
         "TUNEDB_CACHE": str(own / "cache"), "TRITON_CACHE_DIR": str(own / "triton"),
     }  # fmt: skip

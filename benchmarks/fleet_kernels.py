@@ -22,6 +22,7 @@ _CONFIGS = [
 def _arguments(device: Any, m: int, n: int, k: int) -> tuple[Any, Mapping[str, Any]]:
     import torch
 
+    # `torch.randn` would load SymPy for tensors without memory: half a second in each process.
     a, b = (torch.rand(shape, device=device, dtype=torch.float16) for shape in ((m, k), (k, n)))
     named = {"c": torch.empty(m, n, device=device, dtype=torch.float16), "a": a, "b": b, "m": m, "n": n, "k": k}
     return lambda config: (triton.cdiv(m, config["M"]) * triton.cdiv(n, config["N"]),), named
