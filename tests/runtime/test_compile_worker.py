@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from triton import knobs
 from triton.backends.compiler import GPUTarget
 
 from tests.fakes import FakeKernel, FakeWorkload, config
@@ -39,6 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Triton's cache for this test, empty; a compile worker may take its time to start, on a busy machine."""
     monkeypatch.setattr("tunedb.runtime.compile_worker.START_TIMEOUT_S", 300.0)
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "triton"))
+    assert knobs.cache.dir == str(tmp_path / "triton")  # no test before has set the knob itself, which would stay
     return tmp_path / "triton"
 
 

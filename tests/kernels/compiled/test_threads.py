@@ -24,10 +24,10 @@ def test_threads_compile_what_one_thread_compiles(tmp_path: Path, monkeypatch: p
     def compiled(config: Config) -> Binary:
         return compile_for(launch_of(FORWARD, problem, config), 89)
 
-    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path / "threads"))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "threads"))
     with ThreadPoolExecutor(3) as pool:
         beside = list(pool.map(compiled, space))
-    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path / "alone"))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "alone"))
     alone = [compiled(config) for config in space]
     assert [one.asm["cubin"] for one in beside] == [one.asm["cubin"] for one in alone]
     assert [one.resources for one in beside] == [one.resources for one in alone]
@@ -72,7 +72,7 @@ def test_a_job_compiles_into_the_cache_just_what_a_launch_looks_for(
     kernel: Any, instrumented: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "_active", Driver())
-    monkeypatch.setattr(knobs.cache, "dir", str(tmp_path))
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     if instrumented:
         monkeypatch.setattr(knobs.compilation, "instrumentation_mode", "consan")
     problem = kernel.problem({"shape": [3, 510], "kernel_size": 3, "stride": 2})
