@@ -86,6 +86,8 @@ def end_timers() -> None:
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A store in the test's own folder, no cache, and no settings from the environment that started the tests."""
+    log = logging.getLogger("tunedb")
+    level = log.level
     for variable in list(os.environ):
         if variable.startswith("TUNEDB_"):
             monkeypatch.delenv(variable)
@@ -97,6 +99,7 @@ def own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
         if variable.startswith("TUNEDB_"):  # those that the test set: they may be wrong on purpose
             monkeypatch.delenv(variable)
     settings._change({})
+    log.setLevel(level)  # commands set it, and the completion of a shell's words for good
     end_timers()
     drop_unwritten()
 
