@@ -76,7 +76,7 @@ def test_of_problems_that_the_layout_can_t_tell_apart_the_last_is_taken_and_that
     assert [content["16"]["BLOCK_M"] for content in files.values()] == [64]
     answer = cli("export", "-o", tmp_path / "x", "--format", "json-configs", "--layout", VLLM, "--rows", "M")
     assert "The layout leaves out layout:" in answer.err
-    assert "1 are left out." in answer.err
+    assert "Left out: 1." in answer.err
 
 
 @pytest.mark.parametrize(

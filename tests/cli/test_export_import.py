@@ -40,7 +40,7 @@ def test_stdout_takes_the_same_bytes(cli: Cli, stored: Sequence[Sweep], tmp_path
 def test_another_store_is_imported(cli: Cli, stored: Sequence[Sweep], scheme: str, tmp_path: Path) -> None:
     answer = cli("import", f"{scheme}{tmp_path / 'tunedb.db'}", "--store", tmp_path / "other.db", "--format", "json")
     assert answer.json == {"stored": 1, "known": 0, "rejected": 0}
-    assert "1 sweeps without a winner stay in" in answer.err
+    assert "1 sweep without a winner left in" in answer.err
     shown = cli("show", stored[0].uid, "--store", tmp_path / "other.db", "--format", "json").json
     assert (shown["origin"], len(shown["trials"])) == ("imported", 3)
 

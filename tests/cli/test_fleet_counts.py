@@ -130,9 +130,9 @@ def test_gc_adds_up_the_counts_of_hosts_that_are_gone(cli: Cli, kernels: dict[st
     with open_store(settings.current().store) as store:
         store.add_usage([count("pod1", 1, 2, long_ago), count("pod2", 1, 3, long_ago), count(host(), 1, 4, long_ago)])
     answer = cli("gc", "--dry-run")
-    assert "Counts of 2 hosts that were not seen for 30 days would be added up." in answer.err
+    assert "Counts of 2 hosts not seen for 30 days: to be added up." in answer.err
     assert len(cli("stats", "--by", "host", "--format", "json").json) == 3
-    assert "Counts of 2 hosts that were not seen for 30 days are added up." in cli("gc", "--yes").err
+    assert "Counts of 2 hosts not seen for 30 days: added up." in cli("gc", "--yes").err
     rows = cli("stats", "--by", "host", "--format", "json").json
     assert {row["host"]: row["misses"] for row in rows} == {"(gone hosts)": 5, host(): 4}
     assert "not seen" not in cli("gc", "--yes").err

@@ -62,7 +62,7 @@ def test_a_dry_run_lists_and_removes_nothing(cli: Cli, sweeps: dict[str, Sweep])
     assert answer.code == 0
     rows: list[dict[str, Any]] = answer.json
     assert {(row["uid"], row["why"]) for row in rows} == {(sweeps[name].uid, why) for name, why in GONE.items()}
-    assert "1 sweeps of elsewhere, a kernel that is not installed" in answer.err
+    assert "1 sweep of elsewhere, a kernel that is not installed" in answer.err
     assert left(sweeps) == set(sweeps)
 
 
@@ -117,8 +117,8 @@ def test_claims_that_ended_long_ago_go_and_others_stay(cli: Cli, kernels: dict[s
                 with store._access.write() as connection:
                     connection.exec_driver_sql("UPDATE claim SET expires = '2020-01-01 00:00:00.000000'")
         store.claims.take(held, Claimant("someone"))
-    assert "1 claims that ended more than 30 days ago would be removed." in cli("gc", "--dry-run").err
-    assert "1 claims that ended more than 30 days ago are removed." in cli("gc", "--yes").err
+    assert "1 claim that ended more than 30 days ago: to be removed." in cli("gc", "--dry-run").err
+    assert "1 claim that ended more than 30 days ago: removed." in cli("gc", "--yes").err
     with opened() as store:
         assert [store.claims.get(key) is None for key in (old, ended, held)] == [True, False, False]
     assert "days ago" not in cli("gc", "--yes").err

@@ -80,3 +80,12 @@ def test_the_help_of_a_kernel_s_options_has_no_type_for_flags(cli: Cli) -> None:
     out = cli("lookup", "avg_pool1d", "--help").out
     assert "--ceil-mode" in out
     assert "bool" not in out
+
+
+@pytest.mark.parametrize("words", [words for words, command in COMMANDS.items() if command.takes_problem])
+def test_the_options_of_a_kernel_are_written_in_full(cli: Cli, words: str) -> None:
+    out = cli(*words.split(), "avg_pool1d", "--help").out
+    assert "…" not in out
+    assert re.search(r"--count-include-pad +Whether", out)
+    assert "--no-count-include-pad" in out
+    assert "--no-ceil-mode" not in out  # which is what it is by itself

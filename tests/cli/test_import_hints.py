@@ -143,7 +143,7 @@ def test_the_hints_of_a_kernel_can_be_removed(cli: Cli, folder: Path) -> None:
     ]
     assert cli("gc", "--hints", "a").code == 2  # it can't ask
     assert len(stored()) == 2
-    assert "1 hints removed" in cli("gc", "--hints", "a", "--yes").err
+    assert "1 hint removed" in cli("gc", "--hints", "a", "--yes").err
     assert stored() == {("b", "nvidia_l4"): 1}
     assert "There are no hints for a." in cli("gc", "--hints", "a", "--yes").err
 

@@ -248,7 +248,7 @@ def test_a_cover_leaves_out_what_came_with_its_winner_alone(cli: Cli, shipped: S
     assert answer.code == 0, answer.err
     assert answer.err.splitlines() == [
         "Problems left out, because their sweeps came without the trials of all configs: 1.",
-        "1 config serves 1 problem: 1.000 times each one's best on average, 1.000 at most.",
+        "1 config for 1 problem: 1.000 times each one's best on average, 1.000 at most.",
         f"Written to {tmp_path / 'out.py'}.",
     ]
     assert "1 for 1 problem." in (tmp_path / "out.py").read_text()

@@ -175,7 +175,7 @@ def test_a_budget_that_is_spent_stores_the_best_so_far_and_incomplete_finishes_i
     lines = ("warm", "pool", *SHAPE, "--budget", "3", "--format", "json")
     answer = cli(*lines)
     assert answer.code == 1  # the gradient's problem was not reached
-    assert "The budget is spent: 1 problems are left." in answer.err
+    assert "The budget is spent: 1 problem left." in answer.err
     [row] = answer.json
     assert row["config"] == {"BLOCK": 2}
     assert cli("show", row["uid"], "--format", "json").json["complete"] is False

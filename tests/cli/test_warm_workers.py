@@ -139,7 +139,7 @@ def test_no_worker_outlives_the_command_and_plans_need_none(
 def test_a_spent_budget_is_exit_code_1_and_says_what_is_left(cli: Cli, shapes: Path) -> None:
     answer = cli("warm", "--from", shapes, "--workers", 1, "--budget", 0)
     assert answer.code == 1
-    assert "The budget is spent: 3 problems are left." in answer.err
+    assert "The budget is spent: 3 problems left." in answer.err
 
 
 def test_progress_of_all_workers_is_one_display_on_a_terminal(

@@ -27,7 +27,7 @@ def test_the_sentence_and_the_table_say_what_the_other_would_choose() -> None:
 def test_what_one_side_lacks_is_counted() -> None:
     one, other = Side("a", Kind.STORE, [made(A, n) for n in (0, 1, 2)]), Side("b", Kind.STORE, [made(A, 0), made(A, 9)])
     assert compare_view(compared(one, other)).answer == (
-        "A is a, B is b. They choose different configs for 0 of 1 problems. "
+        "A is a, B is b. They choose different configs for 0 of 1 problem. "
         "Each with its own, B takes 1.00 times as long as A (1 problem). Tuned 2 on A only and 1 on B only."
     )
 

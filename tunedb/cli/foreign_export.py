@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tunedb._internal.counted import counted
 from tunedb.cli.bundled import Exported
 from tunedb.cli.command import log
 from tunedb.cli.hint_import import pairs_of
@@ -52,8 +53,8 @@ def export_folder(folder: str, format: str, layout: Layout | None, source: Expor
                 file.write(text)
     except OSError as error:
         raise SettingError(f"Can't write into {folder}: {error.strerror}. Name another folder with -o.") from None
-    left = "" if count == len(winners) else f" {len(winners) - count} are left out."
-    log.info("%d winners written to %d files in %s.%s", count, len(texts), folder, left)
+    left = "" if count == len(winners) else f" Left out: {len(winners) - count}."
+    log.info("%s written to %s in %s.%s", counted(count, "winner"), counted(len(texts), "file"), folder, left)
 
 
 def covered(sweeps: Sequence[Sweep], limit: float) -> tuple[str, int]:
@@ -65,9 +66,8 @@ def covered(sweeps: Sequence[Sweep], limit: float) -> tuple[str, int]:
     if left := len(winners) - len(cover.losses):
         log.warning("Problems left out, because their sweeps came without the trials of all configs: %d.", left)
     log.info(
-        "%s %s: %.3f times each one's best on average, %.3f at most.",
-        "1 config serves" if len(cover.configs) == 1 else f"{len(cover.configs)} configs serve",
-        "1 problem" if len(cover.losses) == 1 else f"{len(cover.losses)} problems",
+        "%s for %s: %.3f times each one's best on average, %.3f at most.",
+        counted(len(cover.configs), "config"), counted(len(cover.losses), "problem"),
         cover.mean_loss, cover.worst_loss,
     )  # fmt: skip
     return text, len(cover.losses)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from tunedb._internal.counted import counted
 from tunedb._internal.printable import printable
 from tunedb.cli.cells import one_line
 from tunedb.cli.command import is_verbose, log
@@ -114,7 +115,7 @@ class HostProgress:
             self._bars.reset(self._rows[slot.name], total=candidates, note="")
         else:
             task = self._tasks[slot.name][0]
-            log.info("%s tuning: %s, %d candidates", self._place(slot), _name(task), candidates)
+            log.info("%s tuning: %s, %s", self._place(slot), _name(task), counted(candidates, "candidate"))
 
     def tried(self, slot: Slot, trial: Trial, best_us: float | None, default_us: float | None) -> None:
         """Show the trial: in the slot's bar, with -v as a line, and off a terminal as a line every few seconds."""
@@ -128,7 +129,8 @@ class HostProgress:
             self._say(f"  {f'{slot.name} {trial.config}'.strip()}: {how}{f' ({note})' if note else ''}")
         elif self._bars is None and self._monotonic() - self._printed_at.get(slot.name, 0.0) > PAUSE:
             self._printed_at[slot.name] = self._monotonic()
-            self._say(f"{self._place(slot)} {self._candidates[slot.name]} candidates left, best so far {times}")
+            left = counted(self._candidates[slot.name], "candidate")
+            self._say(f"{self._place(slot)} {left} left, best so far {times}")
         if self._bars is not None:
             self._bars.update(self._rows[slot.name], advance=1, note=times)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tunedb import settings
+from tunedb._internal.counted import counted
 from tunedb.cli.command import log
 from tunedb.cli.tasks import make_tuner, task_row, warn_about_interpreter
 from tunedb.core.task import TuningTask
@@ -84,6 +85,6 @@ def tune(
         else:
             outcomes = tune_here(tasks, here, make_tuner(store, shares=True), run, progress)
     if len(outcomes) < len(tasks) and time.monotonic() - begun >= budget:
-        log.info("The budget is spent: %d problems are left.", len(tasks) - len(outcomes))
+        log.info("The budget is spent: %s left.", counted(len(tasks) - len(outcomes), "problem"))
     rows = {outcome.task.key: task_row(outcome.task, outcome.word, outcome.sweep) for outcome in outcomes}
     return [rows[task.key] for task in tasks if task.key in rows]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunedb import registry
+from tunedb._internal.counted import counted
 from tunedb.adoption import recorded_lines
 from tunedb.adoption.recorded_lines import Choose
 from tunedb.cli.command import log
@@ -112,8 +113,8 @@ def kernels_of_store(
     unknown = Counter(problem.kernel for problem in problems if problem.kernel not in registered)
     for name, count in sorted(unknown.items()):
         log.info(
-            "Left out: %d problems of %s, whose calls are not recorded. Run: tunedb run --record calls.jsonl SCRIPT, "
-            "then tunedb precompile --from calls.jsonl", count, name,
+            "Left out: %s of %s, whose calls are not recorded. Run: tunedb run --record calls.jsonl SCRIPT, "
+            "then tunedb precompile --from calls.jsonl", counted(count, "problem"), name,
         )  # fmt: skip
     return _of_problems((problem for problem in problems if problem.kernel in registered), choose, device, target)
 

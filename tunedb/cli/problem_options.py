@@ -87,10 +87,14 @@ def as_options(arguments: Mapping[str, Any], declared: Iterable[Argument]) -> st
 
 def _annotation(argument: Argument) -> Any:
     option = option_of(argument)
-    if argument.type == "bool":
-        option = f"{option}/{option.replace('--', '--no-', 1)}"
     note = "" if argument.default is None else f"Default: {_asvalue_of(argument.default)}."
-    text = " ".join(part for part in (argument.help, "Required." if argument.required else note) if part)
+    parts = [argument.help, "Required." if argument.required else note]
+    if argument.type == "bool":
+        opposite = option.replace("--", "--no-", 1)
+        option = f"{option}/{opposite}"
+        if argument.default is not False:
+            parts.append(f"If not: {opposite}.")
+    text = " ".join(filter(None, parts))
     info = typer.Option(
         option, metavar=argument.metavar or _METAVARS.get(argument.type), help=text, rich_help_panel=PANEL
     )

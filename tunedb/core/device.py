@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tunedb._internal.counted import counted
 from tunedb._internal.printable import printable
 from tunedb.core.canonical import canonical, digest_of
 from tunedb.errors import IdentityError
@@ -45,7 +46,7 @@ class Device:
         object.__setattr__(self, "info", dict(sorted(self.info.items())))
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.arch}, {self.multiprocessors} multiprocessors)"
+        return f"{self.name} ({self.arch}, {counted(self.multiprocessors, 'multiprocessor')})"
 
 
 # Triton's interpreter runs kernels on the CPU. Its times mean nothing for a GPU, so it is a device of its own.

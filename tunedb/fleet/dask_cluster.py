@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunedb._internal.control import let_pass
+from tunedb._internal.counted import counted
 from tunedb.errors import SettingError
 from tunedb.fleet.executors import SubmitsJobs
 from tunedb.fleet.versions import difference, facts_of
@@ -88,5 +89,5 @@ def _check(client: Any, workers: Sequence[str], kernels: Sequence[str]) -> None:
         if fault is not None:
             faults.append(fault)
     if faults:
-        more = f" (and {len(faults) - MAX_SHOWN} more workers)" if len(faults) > MAX_SHOWN else ""
+        more = f" (and {counted(len(faults) - MAX_SHOWN, 'more worker')})" if len(faults) > MAX_SHOWN else ""
         raise SettingError(f"Nothing was tuned. {' '.join(faults[:MAX_SHOWN])}{more}")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from tunedb._internal.counted import counted
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep
 from tunedb.reporting.facts import Comparison, geometric_mean
@@ -45,7 +46,7 @@ def _sentence(a: str, b: str, pairs: Sequence[Pair]) -> str:
     counts = Counter(pair.verdict for pair in pairs)
     flips = [pair for pair in pairs if pair.verdict is Verdict.FLIP]
     both = counts[Verdict.SAME] + len(flips)
-    text = f"A is {a}, B is {b}. They choose different configs for {len(flips)} of {both} problems."
+    text = f"A is {a}, B is {b}. They choose different configs for {len(flips)} of {counted(both, 'problem')}."
     for name, other, costs in (
         ("A", "B", [pair.cost_on_b for pair in flips if pair.cost_on_b]),
         ("B", "A", [pair.cost_on_a for pair in flips if pair.cost_on_a]),
@@ -57,7 +58,7 @@ def _sentence(a: str, b: str, pairs: Sequence[Pair]) -> str:
             )
     ratios = [pair.ratio for pair in pairs if pair.ratio]
     if ratios:
-        many = f"{len(ratios)} problem{'' if len(ratios) == 1 else 's'}"
+        many = counted(len(ratios), "problem")
         text += f" Each with its own, B takes {geometric_mean(ratios):.2f} times as long as A ({many})."
     only = [f"{counts[verdict]} on {side} only" for verdict, side in _ONLY.items() if counts[verdict]]
     return f"{text} Tuned {' and '.join(only)}." if only else text

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunedb._internal.counted import counted
 from tunedb.core.sweep import Sweep, Trial
 from tunedb.reporting.facts import Facts, is_timed
 from tunedb.reporting.labels import config_text, knobs_of
@@ -110,7 +111,7 @@ def _sentence(first: Mapping[str, Sequence[Importance]]) -> str:
         strength = max((share for shares in by_name.values() for share in shares), default=0.0)
         parts.append((-strength, kernel, f"{kernel}: {' or '.join(texts)}" if texts else f"{kernel}: none by itself"))
     shown = [text for *_, text in sorted(parts)[:MAX_KERNELS]]
-    more = f"; {len(parts) - MAX_KERNELS} more kernels are in the table" if len(parts) > MAX_KERNELS else ""
+    more = f"; in the table: {counted(len(parts) - MAX_KERNELS, 'more kernel')}" if len(parts) > MAX_KERNELS else ""
     return f"The knob that explains most of the spread of times: {'; '.join(shown)}{more}."
 
 

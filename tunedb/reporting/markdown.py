@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tunedb._internal.counted import counted
 from tunedb.reporting.parts import Table, View
 
 MAX_ROWS = 20  # of a table: an issue is not a place for more
@@ -29,7 +30,7 @@ def _table(table: Table) -> str:
     ]
     text = "\n".join(f"| {' | '.join(map(_escaped, line))} |" for line in lines)
     left = len(table.rows) - MAX_ROWS
-    return text if left <= 0 else f"{text}\n\n{left:,} more rows."
+    return text if left <= 0 else f"{text}\n\n{counted(left, 'more row')}."
 
 
 def _escaped(text: str) -> str:

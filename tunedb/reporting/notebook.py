@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tunedb import settings
+from tunedb._internal.counted import counted
 from tunedb.core.notebook import html_table
 from tunedb.core.sweep import Sweep
 from tunedb.reporting.document import Report, make_report, make_report_of_places
@@ -79,7 +80,7 @@ class Sweeps(tuple[Sweep, ...]):
     def __repr__(self) -> str:
         lines = "".join(f"\n  {sweep!r}" for sweep in self[:MAX_ROWS])
         more = f"\n  and {len(self) - MAX_ROWS} more" if len(self) > MAX_ROWS else ""
-        return f"{len(self)} sweeps{':' if self else ''}{lines}{more}"
+        return f"{counted(len(self), 'sweep')}{':' if self else ''}{lines}{more}"
 
     def _repr_html_(self) -> str:
         """Return a table of the sweeps, for notebooks."""

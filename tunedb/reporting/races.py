@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tunedb._internal.counted import counted
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome
 from tunedb.reporting.facts import Facts, is_timed
@@ -54,7 +55,7 @@ def winning_sentence(sweep: Sweep, limit_us: float | None = None) -> str:
     trials = in_order(sweep)
     timed = [one for one in trials if is_timed(one)]
     if sweep.config is None or sweep.time_us is None:
-        return f"None of {len(trials)} configs won: {failures_text(sweep) or 'no trial is stored'}."
+        return f"None of {counted(len(trials), 'config')} won: {failures_text(sweep) or 'no trial is stored'}."
     varied = knobs_of(trial.config for trial in trials) if trials else ()
     text = f"{knobs_text(sweep.config, varied)} takes {sweep.time_us:,.2f} µs"
     if sweep.speedup is not None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunedb._internal.counted import counted
 from tunedb.reporting.facts import Facts, geometric_mean, is_timed, speedups
 from tunedb.reporting.labels import config_text
 from tunedb.reporting.parts import Column, Figure, Kind, Spec, Table, View
@@ -102,7 +103,7 @@ def summary_sentence(facts: Facts) -> str:
         )
     text += _copy_rate_sentence(facts)
     if calls := sum(facts.misses.values()):
-        text += f" {calls:,} calls missed."
+        text += f" {counted(calls, 'call')} missed."
     return text
 
 

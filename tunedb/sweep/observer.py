@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from tunedb._internal.counted import counted
 from tunedb.core.problem import Config
 from tunedb.core.sweep import Sweep, Trial, TrialOutcome
 
@@ -45,7 +46,8 @@ class LogObserver:
 
     def started(self, sweep: Sweep, candidates: int) -> None:
         """Log what is about to be tuned."""
-        _log.info("Tuning %s (%s) on %s: %d candidates.", sweep.problem.kernel, sweep.problem, sweep.device, candidates)
+        problem, many = sweep.problem, counted(candidates, "candidate")
+        _log.info("Tuning %s (%s) on %s: %s.", problem.kernel, problem, sweep.device, many)
 
     def trying(self, config: Config) -> None:
         """Do nothing: a call logs no trials."""

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from tunedb._internal.counted import counted
 from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.bundled import Exported, check_output, write_bundle_of
 from tunedb.cli.command import DeviceOption, KernelOption, command, log
@@ -177,6 +178,7 @@ def export(
     if cover is not None:  # whose figures and what it leaves out were logged
         log.info("Written to %s.", place)
     elif written == count:
-        log.info("%d %s written to %s.", written, "sweep" if written == 1 else "sweeps", place)
+        log.info("%s written to %s.", counted(written, "sweep"), place)
     else:
-        log.info("%d of %d sweeps written to %s: the others are left out. %s", written, count, place, _WHY_LEFT_OUT)
+        many = counted(count, "sweep")
+        log.info("%s of %s written to %s: the others are left out. %s", f"{written:,}", many, place, _WHY_LEFT_OUT)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tunedb import registry, settings
+from tunedb._internal.counted import counted
 from tunedb._internal.redact import without_password
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import reading, sweep_row
@@ -62,26 +63,27 @@ def gc(
                 obsolete.append((sweep, why))
         print_rows([sweep_row(sweep) | {"why": why} for sweep, why in obsolete], format, _COLUMNS)
         for name in sorted(set(counts) - set(hashes)):
-            log.info("Kept: %d sweeps of %s, a kernel that is not installed or has no hash.", counts[name], name)
+            many = counted(counts[name], "sweep")
+            log.info("Kept: %s of %s, a kernel that is not installed or has no hash.", many, name)
         if store is None:
             return
         if not obsolete:
             log.info("Nothing to remove from %s.", store.url)
         elif not dry_run:
             if not yes:
-                _ask(f"{len(obsolete)} sweeps, their trials and their marks")
+                _ask(f"{counted(len(obsolete), 'sweep')}, with trials and marks")
             removed = store.upkeep.remove(sweep for sweep, _ in obsolete)
-            log.info("%d sweeps removed from %s.", removed, store.url)
+            log.info("%s removed from %s.", counted(removed, "sweep"), store.url)
         if gone := store.usage.hosts.gone(moment - HOST_GONE, host()):
             if not dry_run:
                 store.usage.hosts.merge_gone(moment - HOST_GONE, host())
-            what = "would be added up" if dry_run else "are added up"
-            log.info("Counts of %d hosts that were not seen for %d days %s.", len(gone), HOST_GONE.days, what)
+            what = "to be added up" if dry_run else "added up"
+            log.info("Counts of %s not seen for %d days: %s.", counted(len(gone), "host"), HOST_GONE.days, what)
         if claims := store.claims.count_old(CLAIM_GONE):
             if not dry_run:
                 store.claims.remove_old(CLAIM_GONE)
-            what = "would be removed" if dry_run else "are removed"
-            log.info("%d claims that ended more than %d days ago %s.", claims, CLAIM_GONE.days, what)
+            what = "to be removed" if dry_run else "removed"
+            log.info("%s that ended more than %d days ago: %s.", counted(claims, "claim"), CLAIM_GONE.days, what)
 
 
 def _remove_hints(kernel: str, format: Format, *, dry_run: bool, yes: bool) -> None:
@@ -99,7 +101,7 @@ def _remove_hints(kernel: str, format: Format, *, dry_run: bool, yes: bool) -> N
         elif not dry_run:
             if not yes:
                 _ask(f"hints of {kernel}")
-            log.info("%d hints removed from %s.", store.hints.remove(kernel), store.url)
+            log.info("%s removed from %s.", counted(store.hints.remove(kernel), "hint"), store.url)
 
 
 def _ask(what: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tunedb._internal.counted import counted
 from tunedb._internal.redact import is_path, without_password
 from tunedb.cli.command import FormatOption, command, log
 from tunedb.cli.opening import writing
@@ -111,8 +112,8 @@ def _import_store(url: str, strict: bool, format: Format) -> None:
     print_record({"stored": received.stored, "known": received.known, "rejected": received.rejected}, format)
     if received.left:
         log.info(
-            "%d sweeps without a winner stay in %s: they concern the machine that made them.",
-            received.left, without_password(url),
+            "%s without a winner left in %s: of use only on the machine that made them.",
+            counted(received.left, "sweep"), without_password(url),
         )  # fmt: skip
     if received.rejected:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ import torch
 import triton
 
 from tunedb._internal.control import let_pass
+from tunedb._internal.counted import counted
 from tunedb.core.kernel import Resources
 from tunedb.core.problem import Config
 from tunedb.decorator.call.arguments import Call
@@ -158,8 +159,9 @@ class CallWorkload:
             _log.debug("%s", str(error))
         for config, how in list(self._differences.items())[:1]:
             _log.warning(
-                "%s: %d configs give other results than the first one. %s: %s. Say which is right: "
-                "tunedb.autotune(..., reference=...).", self._spec.name, len(self._differences), config, how,
+                "%s: other results than the first config's from %s. %s: %s. Say which is right: "
+                "tunedb.autotune(..., reference=...).",
+                self._spec.name, counted(len(self._differences), "config"), config, how,
             )  # fmt: skip
         self._is_closed = True  # last of all: what is interrupted before is done again
         self._saved, self._expected, self._compile_errors, self._launchers = None, {}, {}, {}

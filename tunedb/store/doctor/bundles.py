@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from tunedb._internal.counted import counted
 from tunedb.store.bundle_lists import BundleLists
 from tunedb.store.bundles import BundleLayer
 from tunedb.store.doctor.finding import Finding, Verdict, check, ok, warn
@@ -31,5 +32,4 @@ def _content(layer: BundleLayer, name: str) -> Verdict:
     sweeps = [sweep for sweep in BundleLists(layer).iter_sweeps() if sweep.bundle == name]
     kernels = sorted({sweep.problem.kernel for sweep in sweeps})
     devices = sorted({sweep.device.name for sweep in sweeps})
-    many = "1 sweep" if len(sweeps) == 1 else f"{len(sweeps)} sweeps"
-    return ok(f"{name}: {many} of {', '.join(kernels)} on {', '.join(devices)}")
+    return ok(f"{name}: {counted(len(sweeps), 'sweep')} of {', '.join(kernels)} on {', '.join(devices)}")

@@ -95,7 +95,7 @@ def integrity(database: Database) -> Verdict:
         orphans = len(connection.exec_driver_sql("PRAGMA foreign_key_check").all())
     if broken == ["ok"] and not orphans:
         return ok("no damage")
-    damage = f"{orphans} rows name others that are gone" if broken == ["ok"] else f"damaged: {'; '.join(broken)}"
+    damage = f"rows that name others that are gone: {orphans}" if broken == ["ok"] else f"damaged: {'; '.join(broken)}"
     return bad(
         damage, f"{about('tunedb export -o rows.jsonl', database.url)} && tunedb import rows.jsonl --store NEW.db"
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tunedb._internal.counted import counted
 from tunedb.core.problem import Config, Problem
 from tunedb.core.sweep import Sweep
 from tunedb.errors import SettingError
@@ -85,7 +86,7 @@ def cover_source(winners: Sequence[Sweep], limit: float) -> tuple[str, Cover]:
         how = f"Fewer may do: {short} of the sweeps were cut short, before they had tried every config."
     else:
         how = "No fewer configs would do, of those that each problem's sweep timed."
-    many = "1 problem" if len(losses) == 1 else f"{len(losses)} problems"
+    many = counted(len(losses), "problem")
     head = _HEAD.format(
         kernel=winners[0].problem.kernel, device=winners[0].device.name.replace('"', "'").replace("\\", "/"),
         count=len(covered.configs), problems=many, mean=covered.mean_loss, worst=covered.worst_loss,
