@@ -112,7 +112,7 @@ def _import_store(url: str, strict: bool, format: Format) -> None:
     print_record({"stored": received.stored, "known": received.known, "rejected": received.rejected}, format)
     if received.left:
         log.info(
-            "%s without a winner left in %s: of use only on the machine that made them.",
+            "%s without a winner left in %s: such a sweep is of use only on the machine that made it.",
             counted(received.left, "sweep"), without_password(url),
         )  # fmt: skip
     if received.rejected:
