@@ -229,3 +229,13 @@ def test_the_default_is_the_tile_that_won_on_average(kernel: Any) -> None:
     assert kernel.default(problem, RTX_4090).plain() == {
         "ALGORITHM": "vectors", "BLOCK_OUT": 1024, "ROWS_PER_PROG": 1, "num_warps": 4,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("stride", "groups"), [(12, {1}), (8, {1, 2})])
+def test_of_wide_windows_of_doubles_that_lie_far_apart_a_thread_has_one(stride: int, groups: set[int]) -> None:
+    problem = FORWARD.problem({"shape": [779, 372, 352], "kernel_size": 25, "stride": stride, "dtype": "float64"})
+    space = FORWARD.space(problem, RTX_4090)
+    assert {
+        config["BLOCK_OUT"] // (32 * config["num_warps"]) for config in space if config["ALGORITHM"] == "vectors"
+    } == groups
+    assert space[0]["ALGORITHM"] == "vectors"

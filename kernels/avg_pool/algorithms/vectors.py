@@ -67,7 +67,12 @@ def vectors_tile(size: Size, case: Case) -> Tile | None:
         if ends >= APART:
             # A program's few groups at ends are one more turn of its loop: short programs of few warps waste least.
             return (ends * threads * outputs, 1) if elements == 4 * threads else None
-        if groups > 1 and groups * columns_of_group(case, outputs) > 2 * MAX_COLUMNS_IN_REGISTERS:
+        columns = columns_of_group(case, outputs)
+        if groups > 1 and groups * columns > 2 * MAX_COLUMNS_IN_REGISTERS:
+            return None
+        # Of windows of 25 doubles, 96 bytes apart, two a thread took 4 to 5 times as long as one, on H100 and H200.
+        is_apart = case.itemsize == 8 and outputs * case.stride * case.itemsize > MAX_BYTES_APART
+        if groups > 1 and is_apart and 2 * columns > MAX_COLUMNS_IN_REGISTERS:
             return None
         elements = groups * threads * outputs
     return max(min(elements, power_of_2_from(case.rows * case.columns)), case.group), 1
