@@ -17,6 +17,7 @@ from tests.faults import calls
 from tests.faults.network import Forwarder, Refusing, Silent
 from tests.faults.parts import start
 from tunedb.core.sweep import Sweep
+from tunedb.errors import StoreError
 from tunedb.store import check, open_store, receive, upgrade
 from tunedb.store.breaker import RETRY_AFTER_S
 from tunedb.store.guarded import GuardedStore
@@ -64,12 +65,22 @@ def test_without_its_driver_a_shared_store_is_told_of_once_and_calls_go_on(tmp_p
     assert len(uids(path)) == 3
 
 
+SILENCE = "no answer within 1 s"
+
+
 @pytest.mark.parametrize("fault", ["down", "silent", "wrong password", "no store", "locked"])
 def test_a_shared_store_that_fails_costs_one_call_a_second_and_the_next_ones_nothing(
     fault: str, tmp_path: Path, forwarder: Forwarder, postgresql_url: str, records: pytest.LogCaptureFixture,
     allowance: Callable[[], float],
 ) -> None:  # fmt: skip
     path = str(tmp_path / "store.db")
+    reason = {
+        "down": "refused",
+        "silent": SILENCE,
+        "wrong password": "password authentication failed for ***",
+        "no store": "Run: tunedb db upgrade",
+        "locked": SILENCE,
+    }[fault]
     with Silent() as silent, Refusing() as refusing, psycopg.connect(postgresql_url) as other:
         url = {"silent": silent, "wrong password": refusing}.get(fault, forwarder).url()
         if fault == "down":
@@ -83,21 +94,17 @@ def test_a_shared_store_that_fails_costs_one_call_a_second_and_the_next_ones_not
         found = [calls.call(tuner, n) for n in range(5)]
         other.rollback()
         tuner.close()
+        told = [record.getMessage() for record in records.records if record.levelname == "WARNING"]
+        if reason != SILENCE and any(SILENCE in message for message in told):
+            # The server, which is on this machine too, was busy for a second: what it says is heard without a limit.
+            with pytest.raises(StoreError) as raised:
+                open_store(url, migrate=False)
+            told[0] = str(raised.value)
     assert [(block, source) for block, source, _, _ in found] == [(2, "sweep")] * 5
     assert max(seconds for *_, seconds in found[1:]) < 1 + allowance()  # a call that waits for the store takes a second
     assert found[0][-1] < BOUND + allowance()
     assert len(uids(path)) == 5
-    told = [record for record in records.records if record.levelname == "WARNING"]
-    reasons = {
-        "down": "refused",
-        "silent": "no answer within 1 s",
-        "wrong password": "password authentication failed for ***",
-        "no store": "Run: tunedb db upgrade",
-        "locked": "no answer within 1 s",
-    }
-    messages = [record.getMessage() for record in told]
-    late = allowance() > 0.5 and any("no answer within 1 s" in message for message in messages)  # as it was here
-    assert late or any(reasons[fault] in message for message in messages)
+    assert any(reason in message for message in told)
     assert len(told) <= 2  # that there was no answer, and, when it has come after all, that it was a failure
     assert "hush" not in records.text
 
