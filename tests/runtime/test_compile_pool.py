@@ -60,7 +60,7 @@ def use(workers: int = 2, cached: Sequence[Config] = ()) -> CompilePool:
     """A pool that has compiled all its configs."""
 
     def job_of(one: Config) -> CompileJob:
-        return Job(is_cached=one in cached)  # type: ignore[return-value]
+        return Job(is_cached=one in cached)  # type: ignore[return-value]  # as much of one as a pool uses
 
     pool = CompilePool(lambda _: Resources(), CONFIGS, workers, job_of)
     for one in CONFIGS:
@@ -98,6 +98,7 @@ def test_one_that_is_being_started_when_its_pool_is_closed_is_ended(monkeypatch:
         return made[0]
 
     monkeypatch.setattr(compile_pool, "CompileWorker", start)
+    # As much of a job as a pool uses.
     pool = CompilePool(lambda _: Resources(), CONFIGS, 2, lambda _: Job())  # type: ignore[arg-type, return-value]
     assert begun.wait(30)
     closing = threading.Thread(target=pool.close)

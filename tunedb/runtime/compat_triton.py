@@ -150,8 +150,8 @@ def hash_triton() -> None:
 
 def is_hashed() -> bool:
     """Say whether Triton has that hash; False if it does not say."""
-    with suppress(Exception):
-        return bool(triton_key().cache_info().currsize)  # type: ignore[attr-defined]
+    with suppress(Exception):  # an unknown Triton
+        return bool(triton_key().cache_info().currsize)  # type: ignore[attr-defined]  # it is under functools' lru_cache
     return False
 
 

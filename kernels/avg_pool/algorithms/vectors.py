@@ -70,7 +70,8 @@ def vectors_tile(size: Size, case: Case) -> Tile | None:
         columns = columns_of_group(case, outputs)
         if groups > 1 and groups * columns > 2 * MAX_COLUMNS_IN_REGISTERS:
             return None
-        # Of windows of 25 doubles, 96 bytes apart, two a thread took 4 to 5 times as long as one, on H100 and H200.
+        # Windows of 25 doubles, 96 bytes apart: two a thread took 4 to 5 times as long as one, on H100 and H200, by the
+        # trials in benchmarks/results/example-sweeps.
         is_apart = case.itemsize == 8 and outputs * case.stride * case.itemsize > MAX_BYTES_APART
         if groups > 1 and is_apart and 2 * columns > MAX_COLUMNS_IN_REGISTERS:
             return None
